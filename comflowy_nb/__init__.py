@@ -19,7 +19,7 @@ _MODULES = {
     "connect": "comflowy_nb.client",
     "form": "comflowy_nb.notebook.form.form",
     "grid": "comflowy_nb.notebook.display.show",
-    "history": "comflowy_nb.library",  # the module itself: `history.runs(...)`, `history.find(...)`
+    "history": "comflowy_nb.history",  # the module itself: `history.runs(...)`, `history.find(...)`
     "params_from": "comflowy_nb.recipe",
     "show": "comflowy_nb.notebook.display.show",
 }

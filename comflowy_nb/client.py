@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.connection import Connection
 from comflowy_nb.database.process_locks import ProcessLock
@@ -15,63 +13,26 @@ from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.connect import open_service
 from comflowy_nb.settings import settings
-from comflowy_nb.status import Status
-from comflowy_nb.sweeps.sweep import raise_for_failures
-from comflowy_nb.tracking.run import error_for_status
-from comflowy_nb.workflow.axes.read import count_axes, read_axes
-from comflowy_nb.workflow.axes.types import Axes
-from comflowy_nb.workflow.values import resolve, settings_from_mapping
+from comflowy_nb.sweeps.failures import raise_for_failures
+from comflowy_nb.tracking.run_errors import error_for_status
+from comflowy_nb.tracking.submit import Submitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
     from comflowy_nb.database.deduplication import Decision, Retry
-    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret
-    from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
-    from comflowy_nb.workflow.finder import Finder
+    from comflowy_nb.workflow.axes.types import Axes
     from comflowy_nb.workflow.image_metadata import Made
-    from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.syntax.lists import Setting
-    from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Client", "Submitted", "connect"]
-
-How = Literal["new", "same", "joined", "held", "ended"]
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """The result of `Client.submit`.
-
-    Attributes
-    ----------
-    run : Run
-        The run that answers the request.
-    how : str
-        `new` (submitted now), `same` (an earlier success), `joined` (live already) or `ended` (it failed before, and
-        `retry` did not permit another submit). A held run raises RunHeld instead.
-    drawn : mapping of str to int
-        The seeds that were generated, by field id.
-
-    Examples
-    --------
-    >>> submitted = client.submit("default", {"cfg": 7, "seed": 5})
-    >>> submitted.how
-    'new'
-    >>> client.submit("default", {"cfg": 7, "seed": 5}).run is submitted.run
-    True
-    """
-
-    run: Run
-    how: How
-    drawn: Mapping[str, int]
+__all__ = ["Client", "connect"]
 
 
 def connect(
@@ -160,9 +121,9 @@ class Client:
         self.service = service
         self.library = library
         self.is_moved = is_moved
-        self._opened = Connection(service, library, owner, settings=settings)
-        weakref.finalize(self, self._opened.close_when_idle).atexit = False
-        self._adopted = self._connection.registry.adopt_orphans()
+        self._connection = Connection(service, library, owner, settings=settings)
+        weakref.finalize(self, self._connection.close_when_idle).atexit = False
+        self._connection.adopt_orphans()
 
     @property
     def label(self) -> str:
@@ -175,9 +136,16 @@ class Client:
         return self.service.identity
 
     @property
-    def finder(self) -> Finder:
-        """The workflows that can be named on this service."""
-        return self._connection.finder
+    def connection(self) -> Connection:
+        """The tracker, registry, submitter and planner behind this client, for the notebook.
+
+        Raises
+        ------
+        ComflowyError
+            In a process that was forked from the one that connected.
+        """
+        self._connection.check_not_forked()
+        return self._connection
 
     def workflow(self, ref: str) -> Workflow:
         """Return a workflow.
@@ -205,27 +173,7 @@ class Client:
         >>> client.workflow("default").fields["3::cfg"].default
         8
         """
-        return self._connection.finder.find(ref)
-
-    def usual_seconds(self, workflow: Workflow) -> float | None:
-        """Return the median duration of the last runs of a workflow on this service.
-
-        Parameters
-        ----------
-        workflow : Workflow
-            The workflow.
-
-        Returns
-        -------
-        float or None
-            The duration in seconds; None if no run is known.
-
-        Examples
-        --------
-        >>> client.usual_seconds(client.workflow("default")) > 0
-        True
-        """
-        return self._connection.tracker.durations.rule_of(workflow.id or workflow.name).usual_s
+        return self.connection.finder.find(ref)
 
     # -- submitting -----------------------------------------------------------------------------------------------
 
@@ -315,11 +263,7 @@ class Client:
             Values by field, as for `run`; or the settings of a magic.
         namespace : mapping of str to object, optional
             Python variables for the `{name}` of settings.
-        fresh : bool, default False
-            As for `run`.
-        retry : {"failed", "unknown", "all", "none"}
-            As for `run`.
-        name : str, optional
+        fresh, retry, name : optional
             As for `run`.
         base : Made, optional
             The metadata of an earlier run or an image: its params apply where `params` has none.
@@ -346,10 +290,11 @@ class Client:
         """
         if isinstance(workflow, str):
             workflow = self.workflow(workflow)
-        resolved = self.resolve(workflow, params, namespace=namespace)
-        values = {**(self.recall(workflow, base.params) if base else {}), **resolved.params}
+        connection = self.connection
+        resolved = connection.resolve(workflow, params, namespace=namespace)
+        values = {**(connection.submitter.recall(workflow, base.params) if base else {}), **resolved.params}
         set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
-        submitter = self._connection.submitter
+        submitter = connection.submitter
         request = submitter.build_request(workflow, values, set_params=set_params, name=name)
 
         def submit() -> tuple[Decision, Run]:
@@ -403,12 +348,8 @@ class Client:
             value applies to all cells.
         wait : bool, default True
             Whether to return only when the sweep is settled.
-        fresh : bool, default False
-            Whether to submit every cell although there are earlier successes.
-        retry : {"failed", "unknown", "all", "none"}
-            Which earlier results are submitted again.
-        name : str, optional
-            A name for the history.
+        fresh, retry, name : optional
+            As for `run`.
         max_runs : int, optional
             Permits this number of submits. More than 64 on a service that costs money, and more than 500 anywhere,
             need it.
@@ -421,13 +362,11 @@ class Client:
         strict : bool, default False
             Whether to raise if a cell did not succeed.
         timeout : float, optional
-            Maximum time to wait, in seconds. By default there is no limit.
+            As for `run`.
         save : str or pathlib.Path, optional
             A folder or `NAME.zip` for copies of the images, a contact sheet and a JSON file.
-        namespace : mapping of str to object, optional
-            Python variables for the `{name}` of settings.
-        base : Made, optional
-            The metadata of an earlier run or an image: its params apply where `axes` has none.
+        namespace, base : optional
+            As for `submit`.
         on_plan : callable, optional
             Called with the planned sweep before anything is submitted. If it raises, nothing is submitted.
 
@@ -454,15 +393,22 @@ class Client:
         if save is not None:
             check_sweep_target(Path(save).expanduser())
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
-        layout = {"x": x, "y": y, "z": z}
-        draft = self._draft(
-            workflow, axes, namespace, base, layout=layout, fresh=fresh, retry=retry, name=name, remember=True
+        draft = self.connection.draft(
+            workflow,
+            axes,
+            namespace=namespace,
+            base=base,
+            layout={"x": x, "y": y, "z": z},
+            fresh=fresh,
+            retry=retry,
+            name=name,
+            remember=True,
         )
         if on_plan is not None:
             on_plan(draft.sweep)
 
         def enter() -> Sweep:
-            sweep = self._connection.planner.enter(
+            sweep = self.connection.planner.enter(
                 draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after, window=window
             )
             assert sweep.record is not None
@@ -500,19 +446,11 @@ class Client:
         Parameters
         ----------
         ref : str or Workflow
-            As for `sweep`, like all parameters.
+            The workflow; see `workflow`.
         axes : mapping of str to object, Axes, or sequence of Setting
-            The values by field.
-        fresh : bool, default False
-            Whether to submit every cell.
-        retry : {"failed", "unknown", "all", "none"}
-            Which earlier results are submitted again.
-        x, y, z : str, optional
-            Axes for the columns, rows and separate grids.
-        namespace : mapping of str to object, optional
-            Python variables.
-        base : Made, optional
-            The metadata of an earlier run or an image.
+            As for `sweep`.
+        fresh, retry, x, y, z, namespace, base : optional
+            As for `sweep`.
 
         Returns
         -------
@@ -531,136 +469,9 @@ class Client:
         """
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
-        return self._draft(workflow, axes, namespace, base, layout=layout, fresh=fresh, retry=retry).sweep
-
-    # -- reading requests -----------------------------------------------------------------------------------------
-
-    def resolve(
-        self,
-        workflow: Workflow,
-        params: Sequence[Setting] | Mapping[str, Any],
-        *,
-        namespace: Mapping[str, Any] | None = None,
-    ) -> Resolved:
-        """Return the values that `submit` would submit: parsed and checked by their fields, with generated seeds.
-
-        Parameters
-        ----------
-        workflow : Workflow
-            Defines the fields.
-        params : mapping of str to object, or sequence of Setting
-            Values by field, or the settings of a magic.
-        namespace : mapping of str to object, optional
-            Python variables for the `{name}` of settings.
-
-        Returns
-        -------
-        Resolved
-            The params by field id, and the generated seeds.
-
-        Raises
-        ------
-        FieldError
-            For all invalid values at once.
-
-        Examples
-        --------
-        >>> client.resolve(client.workflow("default"), {"cfg": "7.5"}).params
-        {'3::cfg': 7.5}
-        """
-        values = settings_from_mapping(params) if isinstance(params, Mapping) else params
-        return resolve(workflow, values, namespace=namespace, open_run=self.open_image)
-
-    def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the params of an earlier run, with its input images in place of their names on the service.
-
-        Parameters
-        ----------
-        workflow : Workflow
-            Defines the fields.
-        params : mapping of str to object
-            The params by field id, as submitted.
-
-        Returns
-        -------
-        dict of str to object
-            The params, in which an image counts by its content.
-
-        Examples
-        --------
-        >>> client.recall(client.workflow("default"), {"3::cfg": 7})
-        {'3::cfg': 7}
-        """
-        return self._connection.submitter.recall(workflow, params)
-
-    def open_image(self, ref: str) -> InputImage:
-        """Return an image of an earlier run as an input of a new one; the first one if the reference names a run.
-
-        Parameters
-        ----------
-        ref : str
-            `r41`, `r41[2]` or another reference of a run or an image.
-
-        Returns
-        -------
-        InputImage
-            The image, to be used as a value.
-
-        Raises
-        ------
-        RefError, ImageError
-            If the image does not exist, or is not on disk.
-
-        Examples
-        --------
-        >>> client.open_image("cat").name.endswith(".png")
-        True
-        """
-        return self._connection.input_of_run(ref)
-
-    def axes(
-        self,
-        workflow: Workflow,
-        values: Sequence[Setting],
-        *,
-        count: int | None = None,
-        namespace: Mapping[str, Any] | None = None,
-        base: Mapping[str, Any] | None = None,
-    ) -> Axes:
-        """Return the axes of a sweep; with `count` those of `run --count`.
-
-        Parameters
-        ----------
-        workflow : Workflow
-            Defines the fields.
-        values : sequence of Setting
-            The settings of a magic.
-        count : int, optional
-            Number of runs, each with a generated seed.
-        namespace : mapping of str to object, optional
-            Python variables for the `{name}` of settings.
-        base : mapping of str to object, optional
-            Params of an earlier run, which search and replace starts from.
-
-        Returns
-        -------
-        Axes
-            The axes and the fixed values.
-
-        Raises
-        ------
-        FieldError
-            For all invalid values at once.
-
-        Examples
-        --------
-        >>> client.axes(client.workflow("default"), [], count=3).shape
-        (3,)
-        """
-        open_run = self._connection.input_of_run
-        if count is not None:
-            return count_axes(workflow, values, count, namespace=namespace, open_run=open_run)
-        return read_axes(workflow, values, namespace=namespace, open_run=open_run, base=base)
+        return self.connection.draft(
+            workflow, axes, namespace=namespace, base=base, layout=layout, fresh=fresh, retry=retry
+        ).sweep
 
     # -- earlier runs and sweeps ----------------------------------------------------------------------------------
 
@@ -671,7 +482,7 @@ class Client:
         ----------
         text : str, optional
             Words that the params, the name or the workflow must contain.
-        **filters
+        **filters : Any
             The filters of `history.runs`: `since`, `status`, `workflow`, `limit`, and params by field.
 
         Returns
@@ -689,7 +500,7 @@ class Client:
         >>> [run.params["3::cfg"] for run in client.runs(status="success", cfg=7, limit=1)]
         [7.0]
         """
-        return [self._connection.registry.run(run.record) for run in self.library.runs(text, **filters)]
+        return [self.connection.registry.run(run.record) for run in self.library.runs(text, **filters)]
 
     def find(self, ref: str) -> Found:
         """Return the run, the image or the sweep that a reference names.
@@ -717,37 +528,11 @@ class Client:
         found = self.library.find(ref)
         if found.sweep is not None:
             return found
-        run = self._connection.registry.run(found.run.record)
+        run = self.connection.registry.run(found.run.record)
         if found.image is None:
             return Found(run)
         index = found.image.record.index
         return Found(run, next(image for image in run.images if image.record.index == index))
-
-    def reopen(self, record: SweepRecord) -> Sweep:
-        """Return a sweep of the history with its runs, and track the live ones. Nothing is submitted.
-
-        Parameters
-        ----------
-        record : SweepRecord
-            The record of the sweep, from `find`.
-
-        Returns
-        -------
-        Sweep
-            The sweep.
-
-        Examples
-        --------
-        >>> len(client.reopen(client.find("looks").sweep).cells)
-        2
-        """
-        registry = self._connection.registry
-        sweep = self.library.sweep(record, registry.run)
-        for cell in sweep.cells:
-            if cell.run is not None and registry.is_here(cell.run.record):
-                registry.refresh(cell.run)
-        self._connection.planner.watch(sweep)
-        return sweep
 
     def live(self) -> list[Run]:
         """Return the runs that this client tracks and that are not settled.
@@ -762,24 +547,7 @@ class Client:
         >>> client.live()
         []
         """
-        return self._connection.tracker.live()
-
-    def news(self) -> list[Run]:
-        """Return the adopted runs of earlier processes that have ended since the last call.
-
-        Returns
-        -------
-        list of Run
-            Each run is returned once.
-
-        Examples
-        --------
-        >>> client.news()
-        []
-        """
-        ended = [run for run in self._adopted if run.record.is_settled and run.status is not Status.UNKNOWN]
-        self._adopted = [run for run in self._adopted if run not in ended]
-        return ended
+        return self.connection.tracker.live()
 
     def cancel(self, run: Run) -> None:
         """Ask the service to cancel a run; see `Run.cancel`.
@@ -796,9 +564,12 @@ class Client:
 
         Examples
         --------
-        >>> client.cancel(run)  # it has ended: nothing happens
+        >>> run = client.run("default", {"width": 64, "height": 64, "seed": 16}, wait=False)
+        >>> client.cancel(run)
+        >>> run.wait(timeout=60).status.is_final
+        True
         """
-        self._connection.registry.cancel(run)
+        self.connection.registry.cancel(run)
 
     def resume(self, *refs: str) -> list[Run]:
         """Track runs again.
@@ -823,7 +594,7 @@ class Client:
         >>> client.resume()
         []
         """
-        registry = self._connection.registry
+        registry = self.connection.registry
         if not refs:
             return registry.resume_all()
         runs = [registry.run(self.library.find(ref).run.record) for ref in refs]
@@ -833,58 +604,18 @@ class Client:
             registry.resume(run)
         return runs
 
-    def refresh(self, run: Run) -> bool:
-        """Bring a run up to date: watch a run of another process, fetch images that are not on disk.
-
-        Parameters
-        ----------
-        run : Run
-            The run.
-
-        Returns
-        -------
-        bool
-            True if images were missing and are fetched now, through a fresh check.
-
-        Examples
-        --------
-        >>> client.refresh(run)
-        False
-        """
-        return self._connection.registry.refresh(run)
-
     def close(self) -> None:
         """Stop tracking, and close all connections. Accepted runs continue; the next client adopts them.
 
         Examples
         --------
         >>> other = comflowy_nb.connect("sandbox")
+        >>> run = other.run("default", {"width": 64, "height": 64, "seed": 17})
         >>> other.close()
+        >>> run.images[0].path.exists()
+        True
         """
-        self._opened.close()
-
-    # -- inside ---------------------------------------------------------------------------------------------------
-
-    @property
-    def _connection(self) -> Connection:
-        self._opened.check_not_forked()
-        return self._opened
-
-    def _draft(
-        self,
-        workflow: Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
-        namespace: Mapping[str, Any] | None,
-        base: Made | None,
-        **options: Any,
-    ) -> Draft:
-        """Read the axes and plan the sweep; `options` are those of `SweepPlanner.draft`."""
-        if not isinstance(axes, Axes):
-            values = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
-            axes = self.axes(workflow, values, namespace=namespace, base=base.params if base is not None else None)
-        if base is not None:
-            axes = axes.on(self.recall(workflow, base.params), base.set_params)
-        return self._connection.planner.draft(workflow, axes, **options)
+        self._connection.close()
 
     def __repr__(self) -> str:
         return f"<Client {self.label}>"

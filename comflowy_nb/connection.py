@@ -1,30 +1,41 @@
-"""Connection: one service, and the parts that submit and track its runs."""
+"""Connection: one service, the parts that submit and track its runs, and what the notebook needs of them."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.services.comflowy.webhooks import Receiver
+from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.registry import RunRegistry
 from comflowy_nb.tracking.submit import Submitter
 from comflowy_nb.tracking.tracker import Tracker
+from comflowy_nb.workflow.axes.read import count_axes, read_axes
+from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.finder import Finder
 from comflowy_nb.workflow.images import input_of_run
+from comflowy_nb.workflow.values import resolve, settings_from_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from pathlib import Path
 
     from comflowy_nb.database.process_locks import ProcessLock
-    from comflowy_nb.database.records import ImageRecord
+    from comflowy_nb.database.records import ImageRecord, SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Settings
+    from comflowy_nb.sweeps.planner import Draft
+    from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.image_metadata import Made
     from comflowy_nb.workflow.images import InputImage
+    from comflowy_nb.workflow.syntax.lists import Setting
+    from comflowy_nb.workflow.values import Resolved
+    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Connection"]
 
@@ -32,7 +43,7 @@ IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are se
 
 
 class Connection:
-    """The tracker, registry, submitter and planner of one client; the `Follower` of its runs.
+    """The finder, tracker, registry, submitter and planner of one client; the `Follower` of its runs.
 
     Nothing here refers to the client: an unreferenced client is collected, and `close_when_idle` closes its connection.
 
@@ -77,12 +88,85 @@ class Connection:
             maker_of=library.maker_of,
             last_graph=lambda: ask(service.last_graph),
         )
+        self._adopted: list[Run] = []
+
+    # -- reading requests -----------------------------------------------------------------------------------------
+
+    def resolve(
+        self,
+        workflow: Workflow,
+        params: Sequence[Setting] | Mapping[str, Any],
+        *,
+        namespace: Mapping[str, Any] | None = None,
+    ) -> Resolved:
+        """Return the values that a submit of `params` would submit; see `values.resolve`."""
+        values = settings_from_mapping(params) if isinstance(params, Mapping) else params
+        return resolve(workflow, values, namespace=namespace, open_run=self.input_of_run)
+
+    def axes(
+        self,
+        workflow: Workflow,
+        values: Sequence[Setting],
+        *,
+        count: int | None = None,
+        namespace: Mapping[str, Any] | None = None,
+        base: Mapping[str, Any] | None = None,
+    ) -> Axes:
+        """Return the axes of a sweep; with `count` those of `run --count`. See `read_axes` and `count_axes`."""
+        open_run = self.input_of_run
+        if count is not None:
+            return count_axes(workflow, values, count, namespace=namespace, open_run=open_run)
+        return read_axes(workflow, values, namespace=namespace, open_run=open_run, base=base)
+
+    def draft(
+        self,
+        workflow: Workflow,
+        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        *,
+        namespace: Mapping[str, Any] | None,
+        base: Made | None,
+        **options: Any,
+    ) -> Draft:
+        """Read the axes over the params of `base`, and plan the sweep; `options` are those of `SweepPlanner.draft`."""
+        if not isinstance(axes, Axes):
+            values = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
+            axes = self.axes(workflow, values, namespace=namespace, base=base.params if base is not None else None)
+        if base is not None:
+            axes = axes.on(self.submitter.recall(workflow, base.params), base.set_params)
+        return self.planner.draft(workflow, axes, **options)
 
     def input_of_run(self, ref: str) -> InputImage:
         """Return an image of an earlier run as an input of a new one; the first one if the reference names a run."""
         found = self._library.find(ref)
         image = found.image if found.image is not None else found.run.images[0]
         return input_of_run(image)
+
+    # -- earlier runs and sweeps ----------------------------------------------------------------------------------
+
+    def usual_seconds(self, workflow: Workflow) -> float | None:
+        """Return the median duration of the last runs of a workflow, in seconds; None if no run is known."""
+        return self.tracker.durations.rule_of(workflow.id or workflow.name).usual_s
+
+    def adopt_orphans(self) -> None:
+        """Adopt the orphaned runs of this service; see `RunRegistry.adopt_orphans`."""
+        self._adopted = self.registry.adopt_orphans()
+
+    def take_ended_orphans(self) -> list[Run]:
+        """Return the adopted runs that have ended, each of them once."""
+        ended = [run for run in self._adopted if run.record.is_settled and run.status is not Status.UNKNOWN]
+        self._adopted = [run for run in self._adopted if run not in ended]
+        return ended
+
+    def reopen(self, record: SweepRecord) -> Sweep:
+        """Return a sweep of the history with its runs, and track the live ones. Nothing is submitted."""
+        sweep = self._library.sweep(record, self.registry.run)
+        for cell in sweep.cells:
+            if cell.run is not None and self.registry.is_here(cell.run.record):
+                self.registry.refresh(cell.run)
+        self.planner.watch(sweep)
+        return sweep
+
+    # -- closing --------------------------------------------------------------------------------------------------
 
     def check_not_forked(self) -> None:
         """Raise a ComflowyError in a forked child: this connection's threads, locks and sockets are its parent's."""

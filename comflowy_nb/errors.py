@@ -207,9 +207,10 @@ class RunError(ComflowyError):
     Examples
     --------
     >>> try:
-    ...     client.run("default", {"steps": 4})  # doctest: +SKIP
+    ...     client.run("default", {"width": 64, "height": 64, "seed": 15}, timeout=0)
     ... except RunError as error:
-    ...     print(error.run.status, error.run.params)
+    ...     print(type(error).__name__, error.run.params["3::seed"])
+    RunTimeout 15
     """
 
     def __init__(self, message: str, run: Any) -> None:  # a `Run`; this module imports nothing of a higher layer

@@ -1,4 +1,4 @@
-"""The runs, sweeps and images of a home folder, without a connection; public as `comflowy_nb.history`."""
+"""Library: the runs, sweeps and images of a home folder, without a connection."""
 
 from __future__ import annotations
 
@@ -28,27 +28,25 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph
     from comflowy_nb.workflow.image_metadata import Made
 
-__all__ = ["Found", "Library", "find", "open_library", "runs"]
+__all__ = ["Found", "Library", "open_library"]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a reference names; returned by `history.find` and `Client.find`.
 
-    Attributes
+    Parameters
     ----------
     what : Run or SweepRecord
         The run, or the sweep as the history stores it.
-    image : RunImage or None
+    image : RunImage, optional
         The image, if the reference names one.
 
     Examples
     --------
-    >>> found = comflowy_nb.history.find("r41[0]")
-    >>> found.run.params["3::cfg"]
-    7.5
-    >>> found.image.pil().size
-    (512, 512)
+    >>> found = comflowy_nb.history.find("cat[0]")
+    >>> found.run.params["3::cfg"], found.image.pil().size
+    (7.0, (64, 64))
     """
 
     what: Run | SweepRecord
@@ -78,8 +76,13 @@ class Library:
 
     Parameters
     ----------
-    folder : Path
+    folder : pathlib.Path
         The home folder. The history is created or opened when it is first needed.
+
+    Attributes
+    ----------
+    home, folder, locks, inputs : pathlib.Path
+        The home folder, and its folders of images, of lock files and of uploaded images.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,6 +97,13 @@ class Library:
 
     @property
     def history(self) -> History:
+        """The history, which is opened at the first use.
+
+        Raises
+        ------
+        HistoryError
+            If it can't be opened.
+        """
         with self._lock:
             if self._history is not None:
                 return self._history
@@ -107,13 +117,20 @@ class Library:
         self._lock = threading.Lock()
 
     def close(self) -> None:
+        """Close the history; the next use opens it again."""
         with self._lock:
             if self._history is not None:
                 self._history.close()
                 self._history = None
 
     def touch(self, newest: Run | SweepRecord) -> None:
-        """Make a run or a sweep the newest one of this process, which `last` names."""
+        """Make a run or a sweep the newest one of this process, which `last` names.
+
+        Parameters
+        ----------
+        newest : Run or SweepRecord
+            The run or the sweep.
+        """
         with self._lock:
             self.recent.pop(newest.token, None)
             self.recent[newest.token] = None
@@ -121,11 +138,32 @@ class Library:
     # -- finding ------------------------------------------------------------------------------------------------
 
     def run(self, record: RunRecord) -> Run:
-        """Return a run of the history, which is not tracked."""
+        """Return a run of the history, which is not tracked.
+
+        Parameters
+        ----------
+        record : RunRecord
+            The record of the run.
+
+        Returns
+        -------
+        Run
+            A new object for the record.
+        """
         return Run(record, self)
 
     def find(self, ref: str) -> Found:
         """Return the run with its image, or the sweep, that a reference names.
+
+        Parameters
+        ----------
+        ref : str
+            As for `history.find`.
+
+        Returns
+        -------
+        Found
+            The run with its image, or the sweep.
 
         Raises
         ------
@@ -142,13 +180,37 @@ class Library:
         return Found(run, _image_of(run, parsed))
 
     def maker_of(self, path: Path) -> tuple[Made | None, Graph | None]:
-        """Return the metadata and the graph of an image file; see `recipe.maker_of`."""
+        """Return the metadata and the graph of an image file; see `recipe.maker_of`.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The image file.
+
+        Returns
+        -------
+        tuple of (Made or None, Graph or None)
+            Each None if unknown.
+        """
         from comflowy_nb.recipe import maker_of  # noqa: PLC0415 - imports this module
 
         return maker_of(path, self)
 
     def sweep(self, record: SweepRecord, run_of: Callable[[RunRecord], Run] | None = None) -> Sweep:
-        """Return a sweep of the history. `run_of` creates the runs of its cells; by default they are not tracked."""
+        """Return a sweep of the history.
+
+        Parameters
+        ----------
+        record : SweepRecord
+            The record of the sweep.
+        run_of : callable, optional
+            Returns the run of a record, for the cells. By default the runs are not tracked.
+
+        Returns
+        -------
+        Sweep
+            The sweep with the runs of its cells.
+        """
         from comflowy_nb.sweeps.sweep import sweep_of  # noqa: PLC0415 - only for sweeps
 
         history = self.history
@@ -167,39 +229,128 @@ class Library:
         limit: int | None = 20,
         **params: Any,
     ) -> list[Run]:
-        """Return the runs that match, newest first; see `history.runs`."""
+        """Return the runs that match, newest first.
+
+        Parameters
+        ----------
+        text, since, status, workflow, limit : optional
+            As for `history.runs`.
+        **params : Any
+            Values by field.
+
+        Returns
+        -------
+        list of Run
+            The runs, which are not tracked.
+        """
         return self.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
 
     def search(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:
-        """Return the runs that match, newest first. Unlike in `runs`, a field may have the name of a filter."""
+        """Return the runs that match, newest first. Unlike in `runs`, a field may have the name of a filter.
+
+        Parameters
+        ----------
+        text : str, optional
+            Words that must occur in a run.
+        **filters : Unpack[Filters]
+            The filters of `runs`, and `params`: the fields with their values.
+
+        Returns
+        -------
+        list of Run
+            The runs, which are not tracked.
+        """
         return [self.run(record) for record in self.history.search(text, **filters)]
 
     # -- what a run and a sweep delegate ------------------------------------------------------------------------
 
     def image_path(self, image: ImageRecord) -> Path:
+        """Return the path of an original file, whether it is on disk or not.
+
+        Parameters
+        ----------
+        image : ImageRecord
+            The record of the image.
+
+        Returns
+        -------
+        pathlib.Path
+            The path in the folder of images.
+        """
         from comflowy_nb.images.store import image_path  # noqa: PLC0415 - loads Pillow
 
         return image_path(self.folder, image)
 
     def kept_input(self, content_sha256: str) -> bytes | None:
-        """Return the content of an image that was uploaded once; None if it is not stored."""
+        """Return the content of an image that was uploaded once.
+
+        Parameters
+        ----------
+        content_sha256 : str
+            The sha256 of its content, as 64 hexadecimal digits.
+
+        Returns
+        -------
+        bytes or None
+            The image file; None if it is not stored.
+        """
         from comflowy_nb.tracking.submit import kept_input  # noqa: PLC0415 - only for sweeps over images
 
         return kept_input(self.inputs, content_sha256)
 
     def save(self, run: Run, folder: Path, *, only: ImageRecord | None = None) -> list[Path]:
-        """Write copies of a run's images, or only of one, with readable names."""
+        """Write copies of a run's images with readable names; see `Run.save`.
+
+        Parameters
+        ----------
+        run : Run
+            The run.
+        folder : pathlib.Path
+            A folder, `NAME.zip`, or for one image the name of an image file.
+        only : ImageRecord, optional
+            The only image to copy.
+
+        Returns
+        -------
+        list of pathlib.Path
+            The files that were written.
+        """
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 
         return save_run(run.record, self.folder, folder, only=only)
 
     def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]:
-        """Write copies of a sweep's images, a contact sheet and a JSON file."""
+        """Write copies of a sweep's images, a contact sheet and a JSON file; see `Sweep.save`.
+
+        Parameters
+        ----------
+        sweep : Sweep
+            The sweep.
+        folder : pathlib.Path
+            A folder or `NAME.zip`.
+
+        Returns
+        -------
+        list of pathlib.Path
+            The files that were written.
+        """
         from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
 
         return save_sweep(sweep, self.folder, folder)
 
     def cancel(self, run: Run) -> None:
+        """Refuse to cancel: only a connection can; see `Client.cancel`.
+
+        Parameters
+        ----------
+        run : Run
+            A run that is not tracked.
+
+        Raises
+        ------
+        RefError
+            Always.
+        """
         raise RefError(f"no connection tracks {run.ref} here; connect first, then %comflowy cancel {run.ref}")
 
     def _record(self, ref: Ref) -> RunRecord | SweepRecord:
@@ -266,7 +417,13 @@ _opening = threading.Lock()
 
 
 def open_library() -> Library:
-    """Return the library of the home folder, one per process."""
+    """Return the library of the home folder, one per process.
+
+    Returns
+    -------
+    Library
+        The same object at each call, unless the home folder has changed.
+    """
     folder = home().absolute()
     with _opening:
         if folder not in _libraries:
@@ -283,75 +440,3 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def find(ref: str) -> Found:
-    """Return what a reference names in the history of the home folder. Needs no connection.
-
-    Parameters
-    ----------
-    ref : str
-        A run (`r41`, a name given with `--as`, a service's id or a unique prefix of it, `last`, `last~1`), a sweep
-        (`s3` or its name), a cell of a sweep (`s3.12`), or an image of a run or a cell (`r41[0]`; `r41:9[0]` is the
-        first image of node 9).
-
-    Returns
-    -------
-    Found
-        `found.run` is the run, `found.image` its image if `ref` names one, `found.sweep` the sweep.
-
-    Raises
-    ------
-    RefError
-        If `ref` is not a reference, names nothing, or is the prefix of several ids.
-    HistoryError
-        If the history can't be opened or read.
-
-    Examples
-    --------
-    >>> import comflowy_nb
-    >>> comflowy_nb.history.find("r41[0]").image.pil().size
-    (512, 512)
-    """
-    return open_library().find(ref)
-
-
-def runs(text: str | None = None, **filters: Any) -> list[Run]:
-    """Search the runs in the history of the home folder. Needs no connection.
-
-    Parameters
-    ----------
-    text : str, optional
-        Words, separated by white space. Each must occur, in any case, in the params, the name, the workflow, the
-        error, an id or the reference of a run.
-    since : float, optional
-        Only runs that were recorded at or after this time, in UTC seconds since 1970.
-    status : Status or str, optional
-        Only runs with this status, such as `"success"`.
-    workflow : str, optional
-        Only runs of the workflow with this name or id.
-    limit : int or None, default 20
-        Greatest number of runs, at least 0; None returns all.
-    **filters : Any
-        Every other keyword is a field with its value: a bare name (`cfg=7`) or a field id (`**{"3::cfg": 7}`). Numbers
-        compare as numbers, everything else as text.
-
-    Returns
-    -------
-    list of Run
-        The runs for which all conditions hold, newest first. Their images are read from disk when they are used.
-
-    Raises
-    ------
-    SettingsError
-        If `status` is not a status.
-    HistoryError
-        If the history can't be opened or read.
-
-    Examples
-    --------
-    >>> import comflowy_nb
-    >>> comflowy_nb.history.runs("galaxy", cfg=7, status="success", limit=1)
-    [<Run r41 'default' success 3.2 s>]
-    """
-    return open_library().runs(text, **filters)

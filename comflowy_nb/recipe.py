@@ -104,10 +104,11 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
 
     Examples
     --------
-    >>> recipe = params_from("photo.png")  # doctest: +SKIP
-    >>> print(recipe)  # doctest: +SKIP
-    %%comflowy run default
-    3::cfg: 7.5
+    >>> recipe = comflowy_nb.params_from(run)
+    >>> recipe.workflow, recipe["3::cfg"]
+    ('default', 7.0)
+    >>> client.run(recipe.workflow, recipe).status
+    <Status.SUCCESS: 'success'>
     """
     if isinstance(image, RunImage):
         image = image.run

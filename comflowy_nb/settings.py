@@ -59,11 +59,23 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the secret text."""
+        """Return the secret text.
+
+        Returns
+        -------
+        str
+            The text. It may be shown from here on: pass it only to where it is needed.
+        """
         return self._text
 
     def is_token(self) -> bool:
-        """Return whether the text is printable ASCII without spaces, as API keys and access tokens are."""
+        """Return whether the text has the form of API keys and access tokens.
+
+        Returns
+        -------
+        bool
+            True for printable ASCII without spaces.
+        """
         return bool(self._text) and self._text.isascii() and self._text.isprintable() and " " not in self._text
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from comflowy_nb.database.records import ImageRecord, RunRequest, SweepRequest
 from comflowy_nb.database.runs import History
 from comflowy_nb.images.store import keep_output
 from comflowy_nb.library import Library
-from comflowy_nb.services.base import Output
+from comflowy_nb.services.types import Output
 from comflowy_nb.status import Status, StatusEvent, event_of
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import expand
@@ -258,7 +258,7 @@ def swept(library, intent, sweep_request, stream):
         for cell in sweep.cells:
             end = (ends or {}).get(cell.number, Status.SUCCESS)
             if end is not None:
-                sweep.attach(cell, library.run(run_of(cell, record, set_params, end, images or colour)))
+                sweep.state.attach(cell, library.run(run_of(cell, record, set_params, end, images or colour)))
         return sweep
 
     def run_of(cell, record, set_params, end, images):

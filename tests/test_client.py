@@ -240,7 +240,7 @@ def test_an_image_that_fails_leaves_a_success_and_is_fetched_again(client, api):
     assert [image.record.state for image in run.images] == ["kept", "missing"]
     assert run.images[1].record.error
     api.on("GET /images/b.png", reply(png("red")))
-    assert client.refresh(run)
+    assert client.connection.registry.refresh(run)
     run.wait(60)
     assert run.images[1].bytes == png("red")
     assert api.count("GET /images/a.png") == 1, "what is on disk is not fetched again"
@@ -275,7 +275,7 @@ def test_the_run_of_a_dead_process_is_adopted_on_connect(api, home):
     subprocess.run([sys.executable, "-c", script], env={**os.environ}, check=False, timeout=60)
     api.words = []
     with connect(f"test={api.url}", key="the-key") as client:
-        wait_until(client.news)
+        wait_until(client.connection.take_ended_orphans)
     run = history.find("r1").run
     assert run.status == "success"
     assert run.images[0].bytes == png()
@@ -408,6 +408,6 @@ def test_a_cancelled_run_raises_run_cancelled(client, api):
     run = client.submit("wf-1", {"3::cfg": 2}).run
     run.cancel()
     run.wait(60)
-    from comflowy_nb.tracking.run import error_for_status
+    from comflowy_nb.tracking.run_errors import error_for_status
 
     assert isinstance(error_for_status(run), RunCancelled)

@@ -315,11 +315,11 @@ def test_an_image_that_the_server_lost_is_missing_until_the_server_has_it_again(
     kept.unlink()
     (file,) = (comfy.folder / "output").iterdir()
     file.rename(file.with_suffix(".away"))
-    assert client.refresh(run)
+    assert client.connection.registry.refresh(run)
     run.wait(60)
     assert run.record.images[0].state == "missing"
     file.with_suffix(".away").rename(file)
-    assert client.refresh(run)
+    assert client.connection.registry.refresh(run)
     run.wait(60)
     assert run.images[0].bytes == content
 
@@ -332,13 +332,13 @@ def test_a_file_that_is_not_an_image_is_missing_and_leaves_no_file(client, comfy
     kept.unlink()
     (file,) = (comfy.folder / "output").iterdir()
     file.write_bytes(content)
-    assert client.refresh(run)
+    assert client.connection.registry.refresh(run)
     run.wait(60)
     assert (run.status, run.record.images[0].state) == ("success", "missing")
     assert not kept.exists()
     wait_until(lambda: not list(kept.parent.glob("*.part")))  # a thumbnail may not have its final name yet
     file.write_bytes(good)
-    assert client.refresh(run)
+    assert client.connection.registry.refresh(run)
     run.wait(60)
     assert run.images[0].bytes == good
     assert comfy.asked("POST", "/prompt") == 1
@@ -620,7 +620,7 @@ def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
 
 
 def raise_for(run):
-    from comflowy_nb.tracking.run import error_for_status
+    from comflowy_nb.tracking.run_errors import error_for_status
 
     raise error_for_status(run)
 

@@ -15,27 +15,28 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def documented(name):
-    """Return the object of a dotted name; for a property, the property."""
-    module, attributes = name, []
+    """Return the module of a dotted name, and its object; for a property, the property."""
+    path, attributes = name, []
     while True:
         try:
-            value = import_module(module)
+            module = value = import_module(path)
             break
         except ImportError:
-            module, _, attribute = module.rpartition(".")
+            path, _, attribute = path.rpartition(".")
             attributes.insert(0, attribute)
     for attribute in attributes:
         value = inspect.getattr_static(value, attribute)
-    return value
+    return module, value
 
 
 def examples():
-    """Yield the doctest of each public docstring that has one."""
+    """Yield the doctest of each public docstring that has one, with the names of its module."""
     parser = doctest.DocTestParser()
     for name in sorted(set(public_names())):
-        text = inspect.getdoc(documented(name)) or ""
+        module, value = documented(name)
+        text = inspect.getdoc(value) or ""
         if ">>>" in text:
-            yield parser.get_doctest(text, {}, name, None, None)
+            yield parser.get_doctest(text, vars(module), name, None, None)
 
 
 @pytest.mark.slow

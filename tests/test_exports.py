@@ -33,9 +33,13 @@ def test_public_names_include_those_in_the_readme():
 
 
 def test_no_public_name_is_that_of_a_submodule():
-    """A public name equal to that of a submodule becomes the module once the submodule is imported."""
+    """A public name equal to that of a submodule becomes the module once the submodule is imported.
+
+    `history` is that module.
+    """
     modules = {name.removeprefix("comflowy_nb.") for name in NAMES}
-    assert not modules & set(comflowy_nb.__all__)
+    assert modules & set(comflowy_nb.__all__) == {"history"}
+    assert comflowy_nb.history is importlib.import_module("comflowy_nb.history")
 
 
 def test_an_unknown_name_is_an_attribute_error():

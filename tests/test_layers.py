@@ -18,7 +18,7 @@ LAYERS = [
     ("database", "images", "layout"),
     ("painter",),
     ("tracking",),
-    ("library", "recipe", "comparison", "sweeps"),
+    ("library", "history", "recipe", "comparison", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
 ]

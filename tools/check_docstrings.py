@@ -1,14 +1,15 @@
 """Validate the docstrings of the public API with numpydoc; `make check` runs it.
 
 The public API is `comflowy_nb.__all__`, the classes and functions that it returns, the errors, the settings and the
-`Service` protocol. A class counts with its public methods and properties.
+`Service` protocol. A class counts with its public methods and properties. The functions of `comflowy_nb.__all__`, its
+classes and their methods need an example.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from numpydoc.validate import ERROR_MSGS, validate
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 # Public although `comflowy_nb.__all__` does not name them: what the public functions return, take or raise.
 ALSO_PUBLIC = (
     "comflowy_nb.errors",
+    "comflowy_nb.library.Found",
     "comflowy_nb.library.Library",
     "comflowy_nb.services.base.Service",
     "comflowy_nb.settings.Secret",
     "comflowy_nb.settings.Settings",
     "comflowy_nb.status.Status",
     "comflowy_nb.tracking.run.RunImage",
+    "comflowy_nb.tracking.submit.Submitted",
     "comflowy_nb.workflow.fields.Field",
     "comflowy_nb.workflow.workflow.Workflow",
 )
@@ -44,7 +47,13 @@ IGNORED = {
     "RT02",  # a single return value has a type and no name
     "RT03",  # the description of a returned value may be the summary
 }
-NO_EXAMPLE = "EX01"  # required for the names in `comflowy_nb.__all__` and the methods of their classes
+NO_EXAMPLE = "EX01"
+NO_PARAMETERS = "PR01"
+
+# What the tracker calls on a run: documented, without an example for users.
+INTERNAL = {
+    "Run": {"report", "update", "with_unwritten"},
+}
 
 
 def public_names() -> Iterator[str]:
@@ -53,12 +62,7 @@ def public_names() -> Iterator[str]:
         value = getattr(comflowy_nb, name)
         yield from _names_of(value, value.__name__ if inspect.ismodule(value) else f"{value.__module__}.{name}")
     for name in ALSO_PUBLIC:
-        try:
-            value = importlib.import_module(name)
-        except ImportError:
-            module, _, attribute = name.rpartition(".")
-            value = getattr(importlib.import_module(module), attribute)
-        yield from _names_of(value, name)
+        yield from _names_of(resolve_name(name), name)
 
 
 def _names_of(value: object, name: str) -> Iterator[str]:
@@ -76,9 +80,33 @@ def _names_of(value: object, name: str) -> Iterator[str]:
             yield f"{name}.{member}"
 
 
+def needs_example(name: str) -> bool:
+    """Return True for the functions and classes of `comflowy_nb.__all__`, and for the methods of these classes."""
+    for exported in comflowy_nb.__all__:
+        value = getattr(comflowy_nb, exported)
+        path = value.__name__ if inspect.ismodule(value) else f"{value.__module__}.{exported}"
+        if name == path or (inspect.ismodule(value) and name in {f"{path}.{one}" for one in value.__all__}):
+            return True
+        member = name.removeprefix(f"{path}.")
+        if inspect.isclass(value) and member in vars(value):
+            return not isinstance(vars(value)[member], property) and member not in INTERNAL.get(exported, ())
+    return False
+
+
+def has_own_parameters(name: str) -> bool:
+    """Return False for a protocol, and for a class whose parameters are those of its base: an enum, most errors."""
+    value = resolve_name(name)
+    return not inspect.isclass(value) or ("__init__" in vars(value) and not getattr(value, "_is_protocol", False))
+
+
 def problems(name: str) -> list[str]:
     """Return the problems that numpydoc finds in one docstring, as `CODE text`."""
-    return [f"{code} {text}" for code, text in validate(name)["errors"] if code not in IGNORED]
+    ignored = set(IGNORED)
+    if not needs_example(name):
+        ignored.add(NO_EXAMPLE)
+    if not has_own_parameters(name):
+        ignored.add(NO_PARAMETERS)
+    return [f"{code} {text}" for code, text in validate(name)["errors"] if code not in ignored]
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from comflowy_nb.status import may_follow, next_status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from comflowy_nb.services.base import Problem
+    from comflowy_nb.services.types import Problem
     from comflowy_nb.status import Status, StatusEvent
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from comflowy_nb.database.records import CellRecord, ImageRecord, RunChanges, RunRecord, RunRequest, SweepRecord
 from comflowy_nb.errors import HistoryError
-from comflowy_nb.services.base import Problem
+from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.images import InputImage
 

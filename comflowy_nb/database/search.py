@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from comflowy_nb.database.rows import find_runs, read_runs
 from comflowy_nb.errors import RefError, SettingsError
-from comflowy_nb.services.base import Problem
+from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:

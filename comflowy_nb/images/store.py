@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.images.decode import CheckedImage
-    from comflowy_nb.services.base import ImageStream, Output
+    from comflowy_nb.services.base import ImageStream
+    from comflowy_nb.services.types import Output
 
 __all__ = [
     "THUMBNAIL_SIZES_PX",

@@ -165,14 +165,14 @@ class Completions:
         """Return the workflow of the line, if its fields are in memory."""
         if command.name not in _FIELD_COMMANDS or not plain or self._session.client is None:
             return None
-        return self._session.client.finder.recall(plain[0])
+        return self._session.client.connection.finder.recall(plain[0])
 
     def _workflow_names(self) -> list[str]:
         client = self._session.client
         if client is None:
             return self._session.catalogue.names()
         last = ["server:last"] if client.service.runs_graphs else []
-        return [*client.finder.names(), *last]
+        return [*client.connection.finder.names(), *last]
 
     def _choices(self, command: Command, plain: list[str], key: str) -> list[str]:
         """Return the values that complete a field of the workflow of the line."""

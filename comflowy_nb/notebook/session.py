@@ -152,7 +152,7 @@ class Session:
         sweep = self._sweeps.get(record.token)
         if sweep is not None and (not sweep.is_settled or all(cell.run is not None for cell in sweep.cells)):
             return sweep
-        return self.client.reopen(record) if self.client is not None else self.library.sweep(record)
+        return self.client.connection.reopen(record) if self.client is not None else self.library.sweep(record)
 
     # -- drawing ------------------------------------------------------------------------------------------------
 

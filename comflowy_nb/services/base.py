@@ -1,4 +1,4 @@
-"""The interface of a service: submit, check and cancel runs, and read their images.
+"""The protocol of a service: submit, check and cancel runs, and read their images.
 
 A service does HTTP and WebSocket I/O only: the history holds the state of runs. The tracker's threads call its methods
 concurrently.
@@ -6,189 +6,17 @@ concurrently.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.errors import ServiceError
-    from comflowy_nb.status import Status
+    from comflowy_nb.services.types import Event, Outcome, Output, Published, Snapshot, Submission
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = [
-    "Accepted",
-    "Event",
-    "ImageStream",
-    "Outcome",
-    "Output",
-    "Problem",
-    "Progress",
-    "Published",
-    "Rejected",
-    "Server",
-    "Service",
-    "Snapshot",
-    "Submission",
-    "Unknown",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """The service's error for a failed run."""
-
-    message: str  # one line of plain text
-    node: str | None = None
-    node_type: str | None = None  # class or title of the node
-    field: str | None = None  # id of the invalid field, such as `3::cfg`
-
-    def __str__(self) -> str:
-        where = f"node {self.node}" if self.node else ""
-        if self.node_type:
-            where = f"{where} ({self.node_type})" if where else self.node_type
-        return f"{where}: {self.message}" if where else self.message
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One output of a run: an image, another file, or a text.
-
-    `url` may be signed: it is never stored, shown or put into an error. `node` is None for an image that only
-    `output_images` lists.
-    """
-
-    index: int  # position within the run, from 0, the same at every check
-    node: str | None
-    node_index: int  # position within its node, from 0
-    url: str = field(repr=False)
-    ending: str | None = None  # of a file that is not a still image: webp (animated), mp4, flac, txt ...
-    text: str | None = field(default=None, repr=False)  # of a text output
-    content: bytes | None = field(default=None, repr=False)  # of an image received through the socket, which has no URL
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The response to one check."""
-
-    status: Status
-    service_status: str  # the service's own text
-    problem: Problem | None = None
-    outputs: tuple[Output, ...] = ()
-    warning: str | None = None  # for the user, about an unexpected response
-    ahead: int | None = None  # runs before it in the service's queue, if known
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The progress of a run; None for values that the service does not report.
-
-    Parameters
-    ----------
-    node, title : str, optional
-        Id and title of the node that is being executed.
-    value, max : float, optional
-        Steps done within the node, and all its steps.
-    nodes_done, nodes_total : int, optional
-        Executed nodes, and all nodes of the workflow.
-    message : str, optional
-        One line of text of the service.
-    preview : bytes, optional
-        An image of the current step, as JPEG or PNG.
-    ahead : int, optional
-        Runs before this one in the service's queue; None once it is running.
-
-    Examples
-    --------
-    >>> Progress(node="3", title="KSampler", value=5, max=20).value
-    5
-    """
-
-    node: str | None = None
-    title: str | None = None
-    value: float | None = None
-    max: float | None = None
-    nodes_done: int | None = None
-    nodes_total: int | None = None
-    message: str | None = None
-    preview: bytes | None = field(default=None, repr=False)
-    ahead: int | None = None
-
-    @property
-    def is_waiting(self) -> bool:
-        return self.ahead is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A notification of the service about the run with our `token`: a hint that a check must confirm."""
-
-    token: str
-    status: Status | None = None  # None: only progress or a message
-    service_run_id: str | None = None
-    progress: Progress | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The request for one run. `token` is our uuid4 for it."""
-
-    token: str
-    workflow_id: str | None
-    params: Mapping[str, Any]  # field id -> JSON value, as submitted
-    callback_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
-    graph: Mapping[str, Any] | None = None  # for services that run graphs, params applied
-    made_by: Mapping[str, Any] | None = None  # metadata for the image file
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One of the servers of a service: its origin, and its label for messages."""
-
-    origin: str = field(repr=False)
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The service accepted the run under this id."""
-
-    run_id: str
-    warning: str | None = None  # for the user: outputs that the service will not produce
-    server: Server | None = None  # the server that accepted it, of several
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The service certainly did not accept the run.
-
-    `again`: another attempt may succeed (a refused connection, 429), after `error.retry_after_s` of a RateLimitError.
-    `stops`: every other run would be rejected too (an invalid key, no credit).
-    """
-
-    error: ServiceError
-    again: bool = False
-    stops: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """The service may have accepted the run; `reason` says what happened to the response."""
-
-    reason: str
-
-
-Outcome = Accepted | Rejected | Unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A workflow that the service lists."""
-
-    id: str
-    name: str
+__all__ = ["ImageStream", "Service"]
 
 
 class ImageStream(Protocol):
@@ -215,9 +43,10 @@ class Service(Protocol):
 
     Examples
     --------
-    >>> outcome = service.submit(Submission(token, "wf-1", {"3::cfg": 7}))  # doctest: +SKIP
-    >>> if isinstance(outcome, Accepted):  # doctest: +SKIP
-    ...     print(service.check(outcome.run_id).status)
+    >>> client.service.kind, client.service.costs_money
+    ('sandbox', False)
+    >>> client.service.check(run.record.service_run_id).status
+    <Status.SUCCESS: 'success'>
     """
 
     @property

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Images, Run
     from comflowy_nb.workflow.axes.types import Cell
 
-__all__ = ["NOT_SENT", "SweepCell"]
+__all__ = ["NOT_SENT", "SweepCell", "cell_count"]
 
 NOT_SENT = "not sent"  # in place of a status, before the cell is submitted
 
@@ -97,3 +97,8 @@ class SweepCell:
 def _is_named(key: str, name: str) -> bool:
     """Return whether a name means this field or axis, with or without its node."""
     return key == name or key.endswith(f"::{name}")
+
+
+def cell_count(count: int) -> str:
+    """Return `1 cell` or `4 cells`."""
+    return f"{count} cell{'s' * (count != 1)}"

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 import time
-import weakref
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.rows import read_params
-from comflowy_nb.errors import RefError, RunFailed, RunTimeout
+from comflowy_nb.errors import RefError, RunTimeout
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell
-from comflowy_nb.tracking.listeners import Listeners
-from comflowy_nb.tracking.run import RETRY
+from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell, cell_count
+from comflowy_nb.sweeps.state import SweepState
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
     from comflowy_nb.database.records import CellRecord, RunRecord, SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.sweeps.plan import SweepPlan
-    from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.types import Axes
 
-__all__ = ["Sweep", "SweepCell", "held_text", "raise_for_failures", "sweep_of"]
+__all__ = ["Sweep", "SweepCell", "sweep_of"]
 
 _FAILED = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST}
 
@@ -43,29 +38,40 @@ class Sweep:
     `Client.sweep`, `Client.plan_sweep` and the magic `%comflowy sweep` return one. Cells are numbered from 1; the axis
     typed first varies slowest.
 
+    Parameters
+    ----------
+    axes : Axes
+        The axes, the first one varying slowest, and the values of all cells.
+    cells : sequence of (Cell, str)
+        The cells in the order of their numbers, each with its request key.
+    workflow, service : str
+        Names of the workflow and of the service.
+    layout : mapping of str to str or None
+        Names of the axes for columns (`x`), rows (`y`) and separate grids (`z`).
+    library : Library
+        Saves the images.
+    record : SweepRecord, optional
+        The record in the history; None for a plan.
+
     Attributes
     ----------
-    cells
-        The cells, in the order of their numbers.
-    plan
+    cells : list of SweepCell
+        The cells with their runs, in the order of their numbers.
+    plan : SweepPlan or None
         How many cells are done, running or new when the sweep is submitted; `plan.text` says it. None for a sweep of
         the history.
-    stopped
-        The reason why the sweep was stopped early, or None.
-    workflow, service
-        Names of the workflow and of the service.
-    axes, layout
-        The axes, and the names of those for columns (`x`), rows (`y`) and separate grids (`z`).
-    record
-        The row in the history; None for a plan.
+    stopped : str or None
+        The reason why the sweep was stopped early.
+    state : SweepState
+        Which cells are settled; changed by the sender.
 
     Examples
     --------
-    >>> sweep = client.sweep("default", {"cfg": [4, 8], "seed": [1, 2]})  # doctest: +SKIP
-    >>> sweep.plan.text  # doctest: +SKIP
-    '4 cells: 4 new, about 12 s'
-    >>> sweep.select(cfg=4)[0].images[0].path  # doctest: +SKIP
-    >>> sweep.save("out")  # doctest: +SKIP
+    >>> sweep = client.sweep("default", {"cfg": [4, 7], "width": 64, "height": 64, "seed": 11})
+    >>> sweep
+    <Sweep s... 2 cells: 2 success>
+    >>> sweep.select(cfg=4)[0].images[0].pil().size
+    (64, 64)
     """
 
     def __init__(
@@ -89,14 +95,8 @@ class Sweep:
         self.is_sent_elsewhere = False  # by another process when the cells were read, and not followed since
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
         self._library = library
-        self._sender: SweepSender | SweepWatcher | None = None
         self._process = os.getpid()
-        self._changed = threading.Condition(threading.RLock())
-        self._open: set[int] = set()  # numbers of the cells whose runs are not settled
-        self._uncounted: set[int] = set()  # numbers of the cells whose ends the sender has not counted yet
-        self._listeners: Listeners[SweepCell | None] = Listeners()
-        self._listening = contextlib.ExitStack()  # stops listening to the runs when the sweep is collected
-        weakref.finalize(self, self._listening.close).atexit = False
+        self.state = SweepState(self.cells)
 
     @property
     def number(self) -> int | None:
@@ -121,23 +121,22 @@ class Sweep:
     @property
     def is_sent_here(self) -> bool:
         """Whether a client of this process submitted it."""
-        return self._sender is not None and self._sender.is_here
+        return self.state.sender is not None and self.state.sender.is_here
 
     @property
     def is_sending(self) -> bool:
         """Whether more cells may be submitted."""
-        return self._sender is not None and self._sender.is_sending
+        return self.state.is_sending
 
     @property
     def is_settled(self) -> bool:
         """Whether no more cells are submitted and every run is settled."""
-        # In this order: the last cell is held and open before `is_sending` becomes False.
-        return not self.is_sending and not self._uncounted and not self._open
+        return self.state.is_settled
 
     @property
     def ended_at(self) -> float | None:
         """When its last run ended, in UTC seconds since 1970; None before."""
-        if self.record is None or not self.is_settled or (self._sender is None and self.is_sent_elsewhere):
+        if self.record is None or not self.is_settled or (self.state.sender is None and self.is_sent_elsewhere):
             return None
         ends = [cell.run.record.finished_at for cell in self.cells if cell.run is not None]
         return max([self.record.created_at, *(end for end in ends if end is not None)])
@@ -148,20 +147,46 @@ class Sweep:
         return {cell.ref: cell.error or str(cell.status) for cell in self.cells if cell.status in _FAILED}
 
     def status_counts(self) -> dict[str, int]:
-        """Return the number of cells by status, without statuses that no cell has."""
+        """Return the number of cells by status.
+
+        Returns
+        -------
+        dict of str to int
+            Status -> number of cells, without statuses that no cell has; `not sent` for cells without a run.
+
+        Examples
+        --------
+        >>> sweep.status_counts()
+        {'success': 2}
+        """
         counts = Counter(cell.status_text for cell in self.cells)
         return {status: counts[status] for status in (*map(str, Status), NOT_SENT) if counts[status]}
 
     def cell(self, number: int) -> SweepCell:
-        """Return the cell with this number, from 1.
+        """Return one cell.
+
+        Parameters
+        ----------
+        number : int
+            The number of the cell, from 1.
+
+        Returns
+        -------
+        SweepCell
+            The cell.
 
         Raises
         ------
         RefError
             If there is no such cell.
+
+        Examples
+        --------
+        >>> sweep.cell(2).params["3::cfg"]
+        7.0
         """
         if not 1 <= number <= len(self.cells):
-            raise RefError(f"{self.ref} has {_cells(len(self.cells))}, so no {self.ref}.{number}")
+            raise RefError(f"{self.ref} has {cell_count(len(self.cells))}, so no {self.ref}.{number}")
         return self.cells[number - 1]
 
     def select(self, **wanted: Any) -> list[SweepCell]:
@@ -169,8 +194,13 @@ class Sweep:
 
         Parameters
         ----------
-        **wanted
+        **wanted : Any
             A value by the name of a field, or a label by the name of an axis.
+
+        Returns
+        -------
+        list of SweepCell
+            The cells, in the order of their numbers.
 
         Raises
         ------
@@ -179,7 +209,8 @@ class Sweep:
 
         Examples
         --------
-        >>> sweep.select(cfg=4, prompt="day")  # doctest: +SKIP
+        >>> [cell.number for cell in sweep.select(cfg=4, steps=1)]
+        [1]
         """
         for name in wanted:
             if not any(cell.has(name) for cell in self.cells):
@@ -192,24 +223,26 @@ class Sweep:
 
         Parameters
         ----------
-        timeout
-            Seconds, at least 0; None waits without limit.
+        timeout : float, optional
+            Maximum time to wait, in seconds. None (default) waits without a limit.
 
         Returns
         -------
-        The sweep.
+        Sweep
+            This sweep.
 
         Raises
         ------
         RunTimeout
-            If it takes longer. The sweep continues.
+            If the sweep is not settled after `timeout` seconds. It continues.
         ComflowyError
             In a process that was forked from the one that submits the sweep.
 
         Examples
         --------
-        >>> sweep.wait(600).status_counts()  # doctest: +SKIP
-        {'success': 4}
+        >>> sweep = client.sweep("default", {"cfg": [4, 7], "width": 64, "height": 64, "seed": 12}, wait=False)
+        >>> sweep.wait(timeout=60).status_counts()
+        {'success': 2}
         """
         check_not_forked(self._process, self.ref)
         deadline_s = float("inf") if timeout is None else time.monotonic() + timeout
@@ -221,11 +254,24 @@ class Sweep:
         return self
 
     def wait_change(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for a change; return whether the sweep is settled."""
-        with self._changed:
-            if timeout > 0 and not self.is_settled:
-                self._changed.wait(timeout)
-        return self.is_settled
+        """Wait for a change of the sweep.
+
+        Parameters
+        ----------
+        timeout : float
+            Maximum time to wait, in seconds.
+
+        Returns
+        -------
+        bool
+            True if the sweep is settled.
+
+        Examples
+        --------
+        >>> sweep.wait_change(0.5)
+        True
+        """
+        return self.state.wait_change(timeout)
 
     def cancel(self) -> None:
         """Submit no more cells, and cancel those submitted where the service can.
@@ -234,22 +280,31 @@ class Sweep:
         ------
         RefError
             For a sweep of the history that is not connected to its service.
+
+        Examples
+        --------
+        >>> sweep = client.sweep("default", {"cfg": [4, 7], "width": 64, "height": 64, "seed": 13}, wait=False)
+        >>> sweep.cancel()
+        >>> sweep.wait(timeout=60).is_settled
+        True
         """
-        if self._sender is None:
+        if self.state.sender is None:
             raise RefError(f"{self.ref} comes from the history alone: %comflowy cancel {self.ref} where it was sent")
-        self._sender.cancel()
+        self.state.sender.cancel()
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write copies with readable names, one contact sheet and a JSON of everything.
 
         Parameters
         ----------
-        folder
+        folder : str or pathlib.Path
             A folder, which is created if necessary, or `NAME.zip`.
 
         Returns
         -------
-        The paths written: copies in the order of the cells, pages of the contact sheet, `sweep.json`; or the zip file.
+        list of pathlib.Path
+            The files that were written: copies in the order of the cells, pages of the contact sheet, `sweep.json`; or
+            the zip file.
 
         Raises
         ------
@@ -261,8 +316,8 @@ class Sweep:
 
         Examples
         --------
-        >>> sweep.save("out")  # doctest: +SKIP
-        [PosixPath('out/s1.1_cfg-4.png'), ..., PosixPath('out/contact_sheet.jpg'), PosixPath('out/sweep.json')]
+        >>> [path.name for path in sweep.save("out")]
+        ['s...1_cfg-4_....png', 's...2_cfg-7_....png', 'contact_sheet.jpg', 'sweep.json']
         """
         return self._library.save_sweep(self, Path(folder).expanduser())
 
@@ -271,8 +326,9 @@ class Sweep:
 
         Returns
         -------
-        Columns: `cell`, labels, params (those that vary first), `status`, `seconds`, `run`, `error`, `image` (a path)
-        and `thumbnail`.
+        pandas.DataFrame
+            Columns: `cell`, labels, params (those that vary first), `status`, `seconds`, `run`, `error`, `image` (a
+            path) and `thumbnail`.
 
         Raises
         ------
@@ -281,60 +337,59 @@ class Sweep:
 
         Examples
         --------
-        >>> sweep.to_dataframe().groupby("cfg").seconds.mean()  # doctest: +SKIP
+        >>> sweep.to_dataframe().groupby("cfg").status.first().to_dict()
+        {4.0: 'success', 7.0: 'success'}
         """
         from comflowy_nb.sweeps.table import to_dataframe  # noqa: PLC0415 - loads pandas
 
         return to_dataframe(self.cells)
 
-    # -- for senders and views --------------------------------------------------------------------------------------
+    # -- for views --------------------------------------------------------------------------------------------------
 
     def listen(self, listener: Callable[[SweepCell | None], None]) -> Callable[[], None]:
-        """Call `listener` at every change with the cell, or None for the sweep; return the function that removes it."""
-        return self._listeners.add(listener)
+        """Call a function at every change of the sweep.
+
+        Parameters
+        ----------
+        listener : callable
+            Called as for `Run.listen`, with the cell that changed, or None for the sweep itself.
+
+        Returns
+        -------
+        callable
+            Removes the listener.
+
+        Examples
+        --------
+        >>> changed = []
+        >>> sweep = client.sweep("default", {"cfg": [4, 7], "width": 64, "height": 64, "seed": 14}, wait=False)
+        >>> stop = sweep.listen(changed.append)
+        >>> sweep.wait().is_settled and len(changed) > 0
+        True
+        >>> stop()
+        """
+        return self.state.listeners.add(listener)
 
     def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
-        """Call `action` exactly once, as a listener: as soon as `condition` holds, which may be now."""
-        self._listeners.once(condition, action)
+        """Call `action` exactly once: now if `condition` holds, else at the first change after which it holds.
 
-    def send_by(self, sender: SweepSender | SweepWatcher) -> None:
-        """Set the sender: whether the sweep is settled depends on it."""
-        self._sender = sender
+        Parameters
+        ----------
+        condition : callable
+            Called without arguments; returns a bool.
+        action : callable
+            Called without arguments, as a listener.
 
-    def attach(self, cell: SweepCell, run: Run) -> None:
-        """Give a cell its run; the sweep changes with it from now on."""
-        cell.run = run
-        this, number = weakref.ref(self), cell.number  # a run outlives the sweeps that it was a cell of
-
-        def pass_on(_: Run) -> None:
-            sweep = this()
-            if sweep is not None:
-                sweep.notify(sweep.cell(number))
-
-        self._listening.callback(run.listen(pass_on))
-        self.notify(cell)
-
-    def expect_end(self, cell: SweepCell) -> None:
-        """Do not become settled before `confirm_ends`: the sender has to count the end of this cell's run."""
-        with self._changed:
-            self._uncounted.add(cell.number)
-
-    def confirm_ends(self, cells: Iterable[SweepCell]) -> None:
-        """Note that the ends of these cells' runs are counted."""
-        with self._changed:
-            self._uncounted.difference_update(cell.number for cell in cells)
-
-    def notify(self, cell: SweepCell | None = None) -> None:
-        """Notify waiting threads and listeners of a change."""
-        with self._changed:
-            if cell is not None and cell.run is not None:
-                (self._open.discard if cell.run.record.is_settled else self._open.add)(cell.number)
-            self._changed.notify_all()
-        self._listeners.call(cell)
+        Examples
+        --------
+        >>> sweep.once(lambda: sweep.is_settled, lambda: print("done"))
+        done
+        """
+        self.state.listeners.once(condition, action)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.status_counts().items())
-        return f"<Sweep {self.ref} {_cells(len(self.cells))}: {counts}>"
+        return f"<Sweep {self.ref} {cell_count(len(self.cells))}: {counts}>"
 
 
 def sweep_of(
@@ -359,38 +414,5 @@ def sweep_of(
     )
     for cell, row in zip(sweep.cells, rows, strict=True):
         if row.run is not None:
-            sweep.attach(cell, run_of(row.run))
+            sweep.state.attach(cell, run_of(row.run))
     return sweep
-
-
-def held_text(sweep: Sweep, *, option: str = RETRY) -> str | None:
-    """Return the warning about the held cells of a sweep; None if there are none.
-
-    Parameters
-    ----------
-    option
-        The option that submits them again, as typed in this kind of cell.
-    """
-    held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
-    again = sum(run.is_submitted_again for run in held)
-    parts = []
-    if len(held) > again:
-        parts.append(f"{_cells(len(held) - again)} without a known result skipped: {option} submits them again")
-    if again:
-        parts.append(f"{_cells(again)} lost: the same sweep run again submits them again")
-    return "; ".join(parts) or None
-
-
-def _cells(count: int) -> str:
-    return f"{count} cell{'s' * (count != 1)}"
-
-
-def raise_for_failures(sweep: Sweep) -> None:
-    """Raise RunFailed, with the sweep as `.run`, if a cell did not succeed."""
-    bad = [cell for cell in sweep.cells if cell.status is not Status.SUCCESS]
-    if not bad:
-        return
-    first = next((f": {text}" for text in sweep.errors.values()), "")
-    held = held_text(sweep)
-    more = f" ({held})" if held else ""
-    raise RunFailed(f"{len(bad)} of {len(sweep.cells)} cells of {sweep.ref} did not succeed{first}{more}", sweep)

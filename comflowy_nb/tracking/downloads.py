@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
-    from comflowy_nb.services.base import Output, Service, Snapshot
+    from comflowy_nb.services.base import Service
+    from comflowy_nb.services.types import Output, Snapshot
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 

@@ -1,4 +1,4 @@
-"""Run: one submission, its status, its images and the errors that its end raises."""
+"""Run: one submission, its status and its images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
-from comflowy_nb.errors import RefError, RunCancelled, RunError, RunFailed, RunHeld, RunRejected, RunTimeout
+from comflowy_nb.errors import RefError, RunTimeout
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.run_images import Images, RunImage
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from comflowy_nb.services.base import Progress
+    from comflowy_nb.services.types import Progress
     from comflowy_nb.status import StatusEvent
 
-__all__ = ["RETRY", "Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord", "error_for_status", "way_on"]
-
-RETRY = "--retry unknown"  # the option that submits held runs again
+__all__ = ["Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
 
 
 class Follower(Protocol):
@@ -180,7 +178,7 @@ class Run:
 
         Examples
         --------
-        >>> run = client.submit("default", {"cfg": 7}).run
+        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 9}).run
         >>> run.wait(timeout=60).status
         <Status.SUCCESS: 'success'>
         """
@@ -230,7 +228,7 @@ class Run:
 
         Examples
         --------
-        >>> run = client.submit("default", {"seed": 8}).run
+        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 8}).run
         >>> run.cancel()
         >>> run.wait().status.is_final
         True
@@ -287,7 +285,10 @@ class Run:
         Examples
         --------
         >>> statuses = []
+        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 10}).run
         >>> stop = run.listen(lambda run: statuses.append(run.status))
+        >>> run.wait().status is statuses[-1]
+        True
         >>> stop()
         """
         return self._listeners.add(listener)
@@ -312,9 +313,12 @@ class Run:
     # -- for the tracker ------------------------------------------------------------------------------------------
 
     def update(self, read: RunRecord) -> None:
-        """Apply a record of the history, with the changes that the history lacks. The status never goes back.
+        """Apply a record of the history, and call the listeners if that changes anything. The status never goes back.
 
-        Listeners are called if that changes anything.
+        Parameters
+        ----------
+        read : RunRecord
+            The record; the changes that the history lacks are added.
         """
         with self._changed:
             record = self.with_unwritten(read)
@@ -329,7 +333,18 @@ class Run:
         self._listeners.call(self)
 
     def with_unwritten(self, read: RunRecord) -> RunRecord:
-        """Return the newest record: the current one or the one read, with the changes that the history lacks."""
+        """Return the newer of two records, with the changes that the history lacks.
+
+        Parameters
+        ----------
+        read : RunRecord
+            A record of the history.
+
+        Returns
+        -------
+        RunRecord
+            That record or the current one, completed.
+        """
         for event, changes in self.unwritten:
             read = apply(read, event, **changes) or read
         record = newest(self.record, read)
@@ -338,7 +353,15 @@ class Run:
         return record.with_outputs(self.unwritten_images.get(output.index, output) for output in record.outputs)
 
     def report(self, *, progress: Progress | None = None, warning: str | None = None) -> None:
-        """Set the progress, unless it is None, and the warning; call the listeners."""
+        """Set the progress and the warning, and call the listeners.
+
+        Parameters
+        ----------
+        progress : Progress, optional
+            The new progress. By default it is unchanged.
+        warning : str, optional
+            The new warning. By default there is none.
+        """
         with self._changed:
             # a position in the queue that was read before the run began is out of date
             if progress is not None and (progress.ahead is None or self._progress is None or self._progress.is_waiting):
@@ -363,31 +386,3 @@ class Run:
         if seconds is not None:
             parts.append(f"{seconds:.1f} s")
         return f"<Run {' '.join(parts)}>"
-
-
-def error_for_status(run: Run) -> RunError | None:
-    """Return the error that a blocking run raises once it is settled; None for a success."""
-    if run.status is Status.FAILED:
-        return RunFailed(f"{run.ref} failed: {run.error or 'the service gave no reason'}", run)
-    if run.status is Status.REJECTED:
-        return RunRejected(f"{run.ref} was rejected: {run.error}", run)
-    if run.status is Status.CANCELLED:
-        return RunCancelled(f"{run.ref} was cancelled", run)
-    if run.status is Status.UNKNOWN:
-        return RunHeld(
-            f"{run.ref}: it is not known whether {run.record.service} accepted this run ({run.record.reason}), "
-            f"so nothing is submitted again; %comflowy run ... {RETRY} submits it again",
-            run,
-        )
-    if run.status is Status.LOST:
-        return RunHeld(
-            f"{run.ref} is lost: {run.record.reason}; {way_on(run)}, %comflowy resume {run.ref} checks it again", run
-        )
-    return None
-
-
-def way_on(run: Run) -> str:
-    """Return a text that says how a held run is submitted again."""
-    if run.is_submitted_again:
-        return "the same request submits it again"
-    return f"nothing is submitted again by itself; {RETRY} submits it again"

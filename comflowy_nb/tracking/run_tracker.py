@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError, UnreachableError
-from comflowy_nb.services.base import Accepted, Progress, Rejected, Submission, Unknown
+from comflowy_nb.services.types import Accepted, Progress, Rejected, Submission, Unknown
 from comflowy_nb.status import Status, StatusEvent, event_of, next_status
 from comflowy_nb.tracking.downloads import expected_image
 from comflowy_nb.tracking.polling import PollSchedule, SpacedCounter, backoff_s
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from comflowy_nb.database.records import RunChanges
-    from comflowy_nb.services.base import Snapshot
+    from comflowy_nb.services.types import Snapshot
     from comflowy_nb.tracking.polling import PollRule
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker

@@ -6,14 +6,15 @@ import contextlib
 import re
 import threading
 import uuid
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import RunRequest, made_by
 from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, WorkflowError
-from comflowy_nb.services.base import Submission
 from comflowy_nb.services.http.client import retried
+from comflowy_nb.services.types import Submission
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.tracking.registry import workflow_key
 from comflowy_nb.workflow.fields import FieldType
@@ -33,10 +34,40 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.tracker import Tracker
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Submitter", "kept_input"]
+__all__ = ["Submitted", "Submitter", "kept_input"]
+
+How = Literal["new", "same", "joined", "held", "ended"]
 
 _IMAGE_TYPES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The result of `Client.submit`.
+
+    Parameters
+    ----------
+    run : Run
+        The run that answers the request.
+    how : {"new", "same", "joined", "ended"}
+        `new` (submitted now), `same` (an earlier success), `joined` (live already) or `ended` (it failed before, and
+        `retry` did not permit another submit). A held run raises RunHeld instead.
+    drawn : mapping of str to int
+        The seeds that were generated, by field id.
+
+    Examples
+    --------
+    >>> submitted = client.submit("default", {"cfg": 7, "width": 64, "height": 64, "seed": 50})
+    >>> submitted.how
+    'new'
+    >>> client.submit("default", {"cfg": 7, "width": 64, "height": 64, "seed": 50}).run is submitted.run
+    True
+    """
+
+    run: Run
+    how: How
+    drawn: Mapping[str, int]
 
 
 class Submitter:

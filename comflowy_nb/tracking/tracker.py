@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
-    from comflowy_nb.services.base import Event, Service, Submission
+    from comflowy_nb.services.base import Service
     from comflowy_nb.services.comflowy.webhooks import Receiver
+    from comflowy_nb.services.types import Event, Submission
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 

@@ -54,7 +54,7 @@ class FieldType(StrEnum):
 class Field:
     """A field of a node, as the service, the editor's console or the graph describes it.
 
-    Attributes
+    Parameters
     ----------
     id : str
         `NodeId::name`.
@@ -220,7 +220,18 @@ class Field:
             raise
 
     def holds(self, value: object) -> bool:
-        """Return True if a value equals the default."""
+        """Return whether a value equals the default.
+
+        Parameters
+        ----------
+        value : object
+            A JSON value.
+
+        Returns
+        -------
+        bool
+            True if it is equal and of the same type; an integer and an equal float count as the same.
+        """
         is_same_type = type(value) is type(self.default) or (_is_number(value) and _is_number(self.default))
         try:
             return self.default is not None and is_same_type and bool(value == self.default)
@@ -228,7 +239,18 @@ class Field:
             return False
 
     def problem(self, value: object) -> str | None:
-        """Return why a value is invalid for this field, even if it is the default; None if it is valid."""
+        """Return why a value is invalid for this field, even if it is the default.
+
+        Parameters
+        ----------
+        value : object
+            As for `check`.
+
+        Returns
+        -------
+        str or None
+            The problem in one sentence; None if the value is valid.
+        """
         try:
             _check(self, plain(value))
         except FieldError as error:

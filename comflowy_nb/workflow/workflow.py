@@ -24,7 +24,7 @@ __all__ = ["Workflow", "canonical_json", "request_key"]
 class Workflow:
     """A workflow on one service, as `Client.workflow` returns it.
 
-    Attributes
+    Parameters
     ----------
     name : str
         The name in displays, file names and the history.

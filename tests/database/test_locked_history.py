@@ -118,7 +118,7 @@ def test_failed_read_does_not_end_a_watch(api, home):
         wait_until(lambda: sweep.status_counts() == {"running": 2, "not sent": 1})
         joined = watcher.submit("wf-1", {"3::seed": 1})
         assert joined.how == "joined"
-        seen = watcher.reopen(history.find("s1").sweep)
+        seen = watcher.connection.reopen(history.find("s1").sweep)
         assert seen.is_sending
         with unreadable(home):
             for _ in range(2):  # the first read may begin before that of a watch; the second begins after it

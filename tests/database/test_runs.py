@@ -11,7 +11,7 @@ from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.runs import History
 from comflowy_nb.errors import HistoryError, RefError
-from comflowy_nb.services.base import Problem
+from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status, StatusEvent, next_status
 
 

@@ -38,8 +38,8 @@ from comflowy_nb.errors import (
     UnreachableError,
 )
 from comflowy_nb.images.store import keep_output
-from comflowy_nb.services.base import Accepted, Output, Rejected, Submission, Unknown
 from comflowy_nb.services.comflowy.service import Comflowy
+from comflowy_nb.services.types import Accepted, Output, Rejected, Submission, Unknown
 from comflowy_nb.settings import Secret, settings
 from comflowy_nb.status import Status
 

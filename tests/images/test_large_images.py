@@ -109,7 +109,7 @@ from pathlib import Path
 import numpy, PIL.PngImagePlugin, PIL.JpegImagePlugin, PIL.WebPImagePlugin
 from comflowy_nb import params_from
 from comflowy_nb.images.store import keep_output, thumbnail_path
-from comflowy_nb.services.base import Output
+from comflowy_nb.services.types import Output
 from comflowy_nb.workflow.images import open_input
 
 path, folder = Path(sys.argv[1]), Path(sys.argv[2])
@@ -148,6 +148,6 @@ def test_a_complete_image_that_pillow_cannot_decode_is_kept(comfy_client, graph,
     written = next(comfy.folder.rglob("x*.png"))
     written.write_bytes(content)
     run.images[0].path.unlink()
-    assert comfy_client.refresh(run)
+    assert comfy_client.connection.registry.refresh(run)
     run.wait(timeout=30)
     assert run.images[0].bytes == content

@@ -322,7 +322,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from comflowy_nb.images import store as images
-from comflowy_nb.services.base import Output
+from comflowy_nb.services.types import Output
 content = sys.stdin.buffer.read()
 class Stream:
     length = len(content)

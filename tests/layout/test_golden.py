@@ -17,7 +17,7 @@ from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
 from comflowy_nb.layout.sweep_pages import arrange_sweep
 from comflowy_nb.layout.sweep_sizes import PageLimits
-from comflowy_nb.services.base import Problem
+from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import sheet_of_sweep
 from comflowy_nb.sweeps.painting import contact_sheet_limits

@@ -6,7 +6,7 @@ import pytest
 
 from comflowy_nb.layout.page import CellState
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
-from comflowy_nb.services.base import Problem
+from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import ImageRecord, RunRecord
 

@@ -28,7 +28,7 @@ from comflowy_nb.notebook.display.status import status_line
 from comflowy_nb.notebook.display.views import RunView
 from comflowy_nb.notebook.form.controls import SelectionControl
 from comflowy_nb.notebook.session import Session
-from comflowy_nb.services.base import Progress
+from comflowy_nb.services.types import Progress
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.submit import Submitter

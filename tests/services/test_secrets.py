@@ -25,12 +25,12 @@ from faulty_server import (
 )
 
 from comflowy_nb.errors import ServiceError
-from comflowy_nb.services.base import Output, Submission
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.services.comflowy.webhooks import Receiver
 from comflowy_nb.services.connect import detect_kind
 from comflowy_nb.services.credentials import find_key
 from comflowy_nb.services.http.client import Http
+from comflowy_nb.services.types import Output, Submission
 from comflowy_nb.settings import Secret
 
 KEY = "canary-key+/9"

@@ -240,7 +240,7 @@ def test_a_later_kernel_extends_the_sweep_and_submits_only_new_cells(client, api
     before = library.sweep(library.find("s1").sweep).axes
     with api.connect() as second:
         workflow = second.workflow("img2img")
-        grown = second.axes(workflow, [Setting("denoise", "0.2,0.5,0.8")]).over(before)
+        grown = second.connection.axes(workflow, [Setting("denoise", "0.2,0.5,0.8")]).over(before)
         swept = second.sweep(workflow, grown, timeout=30)
         assert swept.plan.text.startswith("6 cells: 4 done (today, sandbox), 2 new")
         assert swept.status_counts() == {"success": 6}
@@ -260,7 +260,7 @@ def test_an_image_without_a_copy_is_requested(client, api, folder):
     before = open_library().sweep(open_library().find("s1").sweep).axes
     workflow = client.workflow("img2img")
     with pytest.raises(ImageError, match="set the image again"), api.connect() as second:
-        second.sweep(workflow, second.axes(workflow, [Setting("denoise", "0.9")]).over(before), timeout=30)
+        second.sweep(workflow, second.connection.axes(workflow, [Setting("denoise", "0.9")]).over(before), timeout=30)
     assert api.count(RUN) == 2
 
 
@@ -295,7 +295,7 @@ def test_a_text_equal_to_the_name_of_an_image_is_a_text(client, api, folder):
     client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
     text = Field("6::name", FieldType.STRING)
     workflow = replace(client.workflow("img2img"), fields={**client.workflow("img2img").fields, text.id: text})
-    assert client.recall(workflow, {"6::name": "input-1.png", FIELD: "example.png"}) == {
+    assert client.connection.submitter.recall(workflow, {"6::name": "input-1.png", FIELD: "example.png"}) == {
         "6::name": "input-1.png",
         FIELD: "example.png",
     }

@@ -63,7 +63,7 @@ def test_cells_that_another_kernel_submits_are_waited_for_and_filled_in(api, sen
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
-        seen = client.reopen(history.find("night").sweep)
+        seen = client.connection.reopen(history.find("night").sweep)
         assert not seen.is_sent_here
         assert seen.is_sending
         assert not seen.is_settled
@@ -90,7 +90,7 @@ def test_a_sweep_is_stopped_from_another_kernel(api, sender):
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
-        seen = client.reopen(history.find("night").sweep)
+        seen = client.connection.reopen(history.find("night").sweep)
         seen.cancel()
         wait_until(lambda: not seen.is_sending)
         sent = api.count(RUN)
@@ -107,7 +107,7 @@ def test_a_dead_sender_is_not_waited_for(api, sender):
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
-        seen = client.reopen(history.find("night").sweep)
+        seen = client.connection.reopen(history.find("night").sweep)
         # their acceptance is in the history
         wait_until(lambda: sum(run.record.service_run_id is not None for run in history.runs()) == 4)
         process.send_signal(signal.SIGKILL)

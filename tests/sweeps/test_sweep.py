@@ -252,7 +252,7 @@ def test_select_and_the_sweep_of_the_history(client, api):
     client.close()
     with connect(f"test={api.url}", key="the-key") as another:
         found = another.find("bottles")
-        sweep = another.reopen(found.sweep)
+        sweep = another.connection.reopen(found.sweep)
     assert len(sweep.cells) == 12
     assert {cell.params["3::cfg"] for cell in sweep.select(cfg=4)} == {4}
     assert len(sweep.select(cfg=4, sampler_name="heun")) == 2

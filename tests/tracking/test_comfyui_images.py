@@ -103,7 +103,7 @@ def test_the_image_of_a_failed_run_is_kept_and_available_after_a_restart(client,
         later = again.find(run.ref).run
         assert later.images[0].bytes == run.images[0].bytes
         later.images[0].path.unlink()
-        assert again.refresh(later)
+        assert again.connection.registry.refresh(later)
         later.wait(60)
         assert (str(later.status), later.images[0].record.state) == ("failed", "kept")
         with pytest.raises(RunFailed):  # it failed too: an identical request is submitted again
@@ -151,7 +151,7 @@ def test_an_image_that_a_full_disk_rejected_is_downloaded_by_the_next_refresh(cl
         run = client.run(one_of(tmp_path, 8), timeout=60)
     assert run.status == "success"
     assert "the disk is full" in run.images[0].record.error
-    assert client.refresh(run)
+    assert client.connection.registry.refresh(run)
     run.wait(60)
     assert run.images[0].record.state == "kept"
 

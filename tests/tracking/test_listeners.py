@@ -117,7 +117,7 @@ def test_a_sweep_is_notified_of_a_run_whose_image_is_fetched_again(client, api):
     run = sweep.cells[0].run
     run.images[0].path.unlink()
     before = api.count(CHECK)
-    assert client.refresh(run)
+    assert client.connection.registry.refresh(run)
     sweep.wait(60)
     assert run.images[0].path.exists()
     assert api.count(CHECK) == before + 1

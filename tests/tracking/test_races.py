@@ -13,7 +13,7 @@ from scripted_api import CHECK, RUN, ScriptedSandbox
 from waiting import wait_until
 
 from comflowy_nb.scheduler import DeferredInterrupt
-from comflowy_nb.services.base import Progress
+from comflowy_nb.services.types import Progress
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner

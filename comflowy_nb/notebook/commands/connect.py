@@ -110,7 +110,7 @@ def _greeting(client: Client) -> list[str]:
     """Return a line with the service and its workflows."""
     names: list[str] = []
     with suppress(ServiceError):  # the list is optional
-        names = [known.name for known in client.finder.known() if known.runs_here]
+        names = [known.name for known in client.connection.finder.known() if known.runs_here]
     if client.service.on_loopback or client.service.runs_graphs:
         for name in names[:_LISTED]:
             with suppress(ComflowyError):
@@ -123,7 +123,7 @@ def _greeting(client: Client) -> list[str]:
 
 def _news(client: Client) -> list[str]:
     """Return a line about the runs of earlier kernels that have finished."""
-    done = client.news()
+    done = client.connection.take_ended_orphans()
     if not done:
         return []
     refs = " ".join(run.ref for run in done[:_NAMED_NEWS])

@@ -12,16 +12,16 @@ from comflowy_nb.notebook.commands.sweep import run_count
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.run import error_for_status
+from comflowy_nb.tracking.run_errors import error_for_status
 
 if TYPE_CHECKING:
-    from comflowy_nb.client import Submitted
     from comflowy_nb.notebook.commands.table import Request
     from comflowy_nb.notebook.display.views import RunView
     from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run, RunImage
+    from comflowy_nb.tracking.submit import Submitted
 
 __all__ = ["form", "run", "save_run"]
 
@@ -32,12 +32,12 @@ def run(session: Session, request: Request) -> Run | Sweep:
     begin = start(session, request)
     client, workflow = begin.client, begin.workflow
     if begin.swept is not None:
-        explicit = client.resolve(workflow, begin.settings, namespace=request.namespace).set_params
+        explicit = client.connection.resolve(workflow, begin.settings, namespace=request.namespace).set_params
         seeds = [key for key, one in workflow.fields.items() if one.is_seed and "count" in options]
         show_left_out(session, begin.swept, {*explicit, *seeds})
     if "count" in options:
         return run_count(session, request, begin)
-    label, usual_s = begin.label(request), client.usual_seconds(workflow)
+    label, usual_s = begin.label(request), client.connection.usual_seconds(workflow)
 
     def show(one: Submitted) -> RunView:
         return session.view(one.run, how=one.how, drawn=one.drawn, usual_s=usual_s, label=label)
@@ -70,7 +70,7 @@ def form(session: Session, request: Request) -> Form | None:
     """Show a form in this cell, with images below it. In a terminal, say what to use instead."""
     begin = start(session, request)
     client, workflow, base = begin.client, begin.workflow, begin.base
-    resolved = client.resolve(workflow, begin.settings, namespace=request.namespace)
+    resolved = client.connection.resolve(workflow, begin.settings, namespace=request.namespace)
     if not session.in_kernel:
         name = workflow.name
         session.say(paragraph(f"a form needs a notebook; in a terminal: %comflowy fields {name}, %comflowy run {name}"))
@@ -78,7 +78,8 @@ def form(session: Session, request: Request) -> Form | None:
     from comflowy_nb.notebook.form.fields import form_fields  # noqa: PLC0415 - as below
     from comflowy_nb.notebook.form.form import Form  # noqa: PLC0415 - loads ipywidgets
 
-    values = {**(client.recall(workflow, base.params) if base is not None else {}), **resolved.params}
+    recalled = client.connection.submitter.recall(workflow, base.params) if base is not None else {}
+    values = {**recalled, **resolved.params}
     explicit = [*(base.set_params if base is not None else ()), *resolved.set_params]
     fields = form_fields(workflow, values, explicit=explicit, random=resolved.generated_seeds)
     made = Form(client, workflow, fields, updater=session.updater)

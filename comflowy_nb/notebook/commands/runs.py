@@ -85,7 +85,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     runs = [each.run for each in found]
     if session.client is not None:
         for run in runs:
-            session.client.refresh(run)
+            session.client.connection.registry.refresh(run)
     in_one_grid = len(runs) > 1 and session.in_kernel and all(run.record.is_settled for run in runs)
     views = [
         session.view(

@@ -138,7 +138,7 @@ def _start_from_sweep(client: Client, record: SweepRecord, swept: Sweep) -> tupl
     """Return the workflow and the values that all cells of a sweep share, without its axes."""
     named: str | Workflow = _name_here(client, record)
     first = next((cell.run.record for cell in swept.cells if cell.run is not None), None)
-    if first is not None and named not in client.finder.names():
+    if first is not None and named not in client.connection.finder.names():
         named = _workflow_of(client, first)
     fixed = dict(swept.axes.fixed)
     shared = tuple(key for key in swept.axes.set_params if key in fixed)
@@ -148,11 +148,14 @@ def _start_from_sweep(client: Client, record: SweepRecord, swept: Sweep) -> tupl
 def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
     """Return the workflow of a run: its graph if there is one and the service runs graphs, else its name or id."""
     graph = client.library.history.graph(record.token) if client.service.runs_graphs else None
-    return _name_here(client, record) if graph is None else client.finder.of_graph(record.workflow, Graph(graph))
+    if graph is None:
+        return _name_here(client, record)
+    return client.connection.finder.of_graph(record.workflow, Graph(graph))
 
 
 def _name_here(client: Client, record: RunRecord | SweepRecord) -> str:
     """Return the name of a workflow in the catalogue, else its id if the service is the same, else its name there."""
-    if record.workflow_id and record.identity == client.identity and record.workflow not in client.finder.names():
+    is_here = record.identity == client.identity
+    if record.workflow_id and is_here and record.workflow not in client.connection.finder.names():
         return record.workflow_id
     return record.workflow

@@ -16,8 +16,8 @@ from comflowy_nb.notebook.session import display_token
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
+from comflowy_nb.sweeps.failures import raise_for_failures
 from comflowy_nb.sweeps.plan import needs_permit
-from comflowy_nb.sweeps.sweep import raise_for_failures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def sweep(session: Session, request: Request) -> Sweep | None:
         **(begin.base.params if begin.base is not None else {}),
         **(before.axes.texts if before is not None else {}),
     }
-    axes = begin.client.axes(begin.workflow, begin.settings, namespace=request.namespace, base=texts)
+    axes = begin.client.connection.axes(begin.workflow, begin.settings, namespace=request.namespace, base=texts)
     notices: list[str] = []
     if before is not None:
         notices = [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]
@@ -60,7 +60,7 @@ def sweep(session: Session, request: Request) -> Sweep | None:
 def run_count(session: Session, request: Request, begin: Start) -> Sweep:
     """`run --count N`: run a sweep over N generated seeds."""
     count = request.options["count"]
-    axes = begin.client.axes(begin.workflow, begin.settings, count=count, namespace=request.namespace)
+    axes = begin.client.connection.axes(begin.workflow, begin.settings, count=count, namespace=request.namespace)
     return _submit(session, request, begin, axes)
 
 

@@ -44,7 +44,7 @@ def workflows(session: Session, request: Request) -> None:
         session.say(join(table(names), paragraph("nothing is connected: a service may have more")))
         return
     rows = []
-    for known in client.finder.known():
+    for known in client.connection.finder.known():
         aliases = ", ".join(f"{word}={field_id}" for word, field_id in known.aliases.items())
         rows.append((known.name, known.source, "yes" if known.runs_here else "needs an id there", aliases))
     if not rows:
@@ -135,7 +135,7 @@ def _alias(session: Session, request: Request) -> None:
 def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     """Return the id or the graph that the argument means."""
     if text == SERVER_LAST:
-        return None, session.connected().finder.server_last()
+        return None, session.connected().connection.finder.server_last()
     if "://" in text:
         return id_in_url(text), None
     path = Path(text).expanduser()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.run import way_on
+from comflowy_nb.tracking.run_errors import way_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.records import ImageRecord
-    from comflowy_nb.services.base import Progress
+    from comflowy_nb.services.types import Progress
     from comflowy_nb.tracking.run import Run, RunRecord
 
 __all__ = ["StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]

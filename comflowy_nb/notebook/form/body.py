@@ -203,7 +203,7 @@ class FormBody:
         control: Control
         if field.type is FieldType.IMAGEUPLOAD:
             control = ImageControl(
-                field, label, can_upload=self._client.service.can_upload, open_run=self._client.open_image
+                field, label, can_upload=self._client.service.can_upload, open_run=self._client.connection.input_of_run
             )
         else:
             values = [value for value in (field.default, one.value) if value is not None]

@@ -55,6 +55,8 @@ def form(
         step; `["euler", "heun"]` and `{"soft": 4, "crisp": 9}` are choices, the first one chosen.
     client : Client, optional
         The connection. None (default) uses the connection of the notebook, else connects to `COMFLOWY_TARGET`.
+    **more : Any
+        Not accepted: fields go into `params`.
 
     Returns
     -------
@@ -70,13 +72,14 @@ def form(
     FieldError
         If there is no such field, or a value is invalid.
     TypeError
-        For any other keyword: fields go into `params`.
+        For any other keyword.
 
     Examples
     --------
-    In a notebook:
-
-    >>> form = comflowy_nb.form("default", {"steps": (1, 30), "sampler_name": ["euler", "heun"]})  # doctest: +SKIP
+    >>> form = comflowy_nb.form("default", {"steps": (1, 30), "sampler_name": ["euler", "heun"]}, client=client)
+    >>> form.params["3::sampler_name"]
+    'euler'
+    >>> form.close()
     """
     if more:
         raise TypeError(f"form() has no parameter {next(iter(more))!r}; fields go into a mapping: form(what, {{...}})")
@@ -91,7 +94,8 @@ def form(
         what = what.record.workflow_id or what.workflow
     workflow = client.workflow(what) if isinstance(what, str) else what
     described = abbreviated_fields(workflow, params or {})
-    values = {**client.recall(workflow, before), **{key: one.value for key, one in described.items()}}
+    recalled = client.connection.submitter.recall(workflow, before)
+    values = {**recalled, **{key: one.value for key, one in described.items()}}
     fields = form_fields(workflow, values, explicit=list(values), described=described)
     return Form(client, workflow, fields, updater=session.updater if session is not None else LiveUpdater())
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from comflowy_nb.client import Submitted
+    from comflowy_nb.tracking.submit import Submitted
     from comflowy_nb.workflow.syntax.lists import Setting
 
 __all__ = ["FormRequest", "FormRun", "describe_changes"]

@@ -11,12 +11,12 @@ import ipywidgets as widgets
 import traitlets
 from IPython.display import display
 
-from comflowy_nb.client import Submitted
 from comflowy_nb.comparison.inputs import MAX_IMAGES
 from comflowy_nb.errors import RunHeld, SettingsError
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.form_run import FormRun, describe_changes
+from comflowy_nb.tracking.submit import Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -186,7 +186,7 @@ class FormHistory:
         ComflowyError
             As `Client.submit`. A held run is shown nevertheless.
         """
-        usual_s = self._client.usual_seconds(self._workflow)
+        usual_s = self._client.connection.usual_seconds(self._workflow)
         try:
             submitted = self._client.submit(self._workflow, request.settings, fresh=fresh)
         except RunHeld as held:

@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import msgspec
 
 from comflowy_nb.errors import ServiceError
-from comflowy_nb.services.base import Accepted, Output, Published, Rejected, Unknown
 from comflowy_nb.services.http.error_text import json_object, read_message
 from comflowy_nb.services.http.responses import (
     Failure,
@@ -25,13 +24,14 @@ from comflowy_nb.services.http.responses import (
     masked,
     rejection_of,
 )
+from comflowy_nb.services.types import Accepted, Output, Published, Rejected, Unknown
 from comflowy_nb.settings import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from comflowy_nb.services.base import Outcome
     from comflowy_nb.services.http.responses import Response
+    from comflowy_nb.services.types import Outcome
 
 __all__ = [
     "CheckData",

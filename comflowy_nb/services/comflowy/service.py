@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, AuthError, FieldError, NotFoundError, ServiceError
-from comflowy_nb.services.base import Problem, Rejected, Snapshot
 from comflowy_nb.services.comflowy import schema
 from comflowy_nb.services.credentials import Tokens
 from comflowy_nb.services.http.client import Http, retried
@@ -27,6 +26,7 @@ from comflowy_nb.services.http.responses import (
     rejection_of,
 )
 from comflowy_nb.services.targets import is_loopback
+from comflowy_nb.services.types import Problem, Rejected, Snapshot
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.fields import Field
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import Event, ImageStream, Outcome, Output, Published, Submission
+    from comflowy_nb.services.base import ImageStream
+    from comflowy_nb.services.types import Event, Outcome, Output, Published, Submission
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.graph import Graph
 

@@ -23,8 +23,8 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from comflowy_nb.errors import ServiceError
-from comflowy_nb.services.base import Event, Progress
 from comflowy_nb.services.http.error_text import json_object, one_line
+from comflowy_nb.services.types import Event, Progress
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:

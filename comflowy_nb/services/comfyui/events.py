@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.services.base import Event, Progress
 from comflowy_nb.services.http.error_text import json_object, one_line
+from comflowy_nb.services.types import Event, Progress
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:

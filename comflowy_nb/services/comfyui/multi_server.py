@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from comflowy_nb.errors import NotFoundError, ServiceError, UnreachableError, WorkflowError
-from comflowy_nb.services.base import Accepted, Rejected, Server, Unknown
+from comflowy_nb.services.types import Accepted, Rejected, Server, Unknown
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 
@@ -17,16 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import (
-        Event,
-        ImageStream,
-        Outcome,
-        Output,
-        Published,
-        Service,
-        Snapshot,
-        Submission,
-    )
+    from comflowy_nb.services.base import ImageStream, Service
+    from comflowy_nb.services.types import Event, Outcome, Output, Published, Snapshot, Submission
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 

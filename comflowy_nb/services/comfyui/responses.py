@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from comflowy_nb.services.base import Output, Problem, Snapshot
 from comflowy_nb.services.comflowy.schema import limited, node_order
 from comflowy_nb.services.http.error_text import (
     extra_info,
@@ -19,6 +18,7 @@ from comflowy_nb.services.http.error_text import (
     validation_errors,
 )
 from comflowy_nb.services.http.responses import SchemaError
+from comflowy_nb.services.types import Output, Problem, Snapshot
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import nearest
 

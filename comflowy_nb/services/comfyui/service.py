@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
-from comflowy_nb.services.base import Accepted, Rejected, Snapshot, Unknown
 from comflowy_nb.services.comflowy.schema import read_name
 from comflowy_nb.services.comfyui.events import EventReader, WatchedRun
 from comflowy_nb.services.comfyui.node_types import NodeTypes
@@ -45,6 +44,7 @@ from comflowy_nb.services.http.responses import (
     rejection_of,
 )
 from comflowy_nb.services.targets import is_loopback, origin_of
+from comflowy_nb.services.types import Accepted, Rejected, Snapshot, Unknown
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import Graph, parse_graph
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import Event, ImageStream, Outcome, Output, Published, Submission
+    from comflowy_nb.services.base import ImageStream
+    from comflowy_nb.services.types import Event, Outcome, Output, Published, Submission
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
 

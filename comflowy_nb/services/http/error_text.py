@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.services.base import Problem
+from comflowy_nb.services.types import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

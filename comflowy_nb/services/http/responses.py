@@ -29,9 +29,9 @@ from comflowy_nb.errors import (
     ServiceError,
     UnreachableError,
 )
-from comflowy_nb.services.base import Rejected
 from comflowy_nb.services.http.error_text import read_message
 from comflowy_nb.services.http.transport import NotPublicError
+from comflowy_nb.services.types import Rejected
 from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from comflowy_nb.notebook.display.run_grid import Grid
 from comflowy_nb.notebook.display.show import grid
-from comflowy_nb.services.base import Problem
+from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
 
 

@@ -16,7 +16,7 @@ from waiting import wait_until
 from comflowy_nb.errors import RunTimeout
 from comflowy_nb.notebook.display.live import LiveUpdater, wait_drawing
 from comflowy_nb.notebook.display.views import RunView
-from comflowy_nb.services.base import Progress
+from comflowy_nb.services.types import Progress
 from comflowy_nb.status import Status
 
 

@@ -131,10 +131,10 @@ def test_a_cell_with_the_values_of_a_graph_is_accepted(graph, comfy_client, spec
     workflow = comfy_client.workflow(graph(spec, value))
     typed = value if isinstance(value, str) and value else json.dumps(value)
     for body in (f"2::x: {typed}\n", json.dumps({"2::x": value})):
-        params = comfy_client.resolve(workflow, read_body(body).settings, namespace={}).params
+        params = comfy_client.connection.resolve(workflow, read_body(body).settings, namespace={}).params
         assert params == {"2::x": value}
     with pytest.raises(FieldError):  # another value that does not fit
-        comfy_client.resolve(workflow, read_body('{"2::x": {"another": "value"}}').settings)
+        comfy_client.connection.resolve(workflow, read_body('{"2::x": {"another": "value"}}').settings)
 
 
 ODD_SPECS = [
@@ -221,9 +221,9 @@ def test_a_number_among_options_is_compared_as_a_number(graph, comfy_client, typ
     """`%comflowy fields` listed 2, but `by=2` was an error: "'2' is not one of 0.5, 1.0, 2.0". Texts were compared."""
     workflow = comfy_client.workflow(graph([[0.5, 1.0, 2.0], {}], 2))
     for example in (typed, float(typed)):
-        assert comfy_client.resolve(workflow, {"x": example}).params == {"2::x": value}
+        assert comfy_client.connection.resolve(workflow, {"x": example}).params == {"2::x": value}
     with pytest.raises(FieldError, match=r"'2.5' is not one of 0.5, 1.0, 2.0"):
-        comfy_client.resolve(workflow, {"x": "2.5"})
+        comfy_client.connection.resolve(workflow, {"x": "2.5"})
 
 
 def test_a_form_selects_a_whole_number_among_options(form):
@@ -244,7 +244,7 @@ def test_the_choice_of_an_option_with_widgets_is_its_name(form, graph, comfy_cli
     """An option that has sub-fields could not be chosen by its name."""
     spec = [["image/gif", ["video/h264-mp4", {"crf": ["INT", {}]}], ["video/webm", [["crf", "INT"]]]], {}]
     workflow = comfy_client.workflow(graph(spec, "video/webm"))
-    assert comfy_client.resolve(workflow, {"x": "video/h264-mp4"}).params == {"2::x": "video/h264-mp4"}
+    assert comfy_client.connection.resolve(workflow, {"x": "video/h264-mp4"}).params == {"2::x": "video/h264-mp4"}
     one = form(spec, "video/h264-mp4")
     assert one.problems == {}
     assert inputs_of(one)[0].label == "video/h264-mp4"

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services import credentials
-from comflowy_nb.services.base import Accepted, Published, Rejected, Snapshot, Submission, Unknown
 from comflowy_nb.services.comflowy.schema import read_check, read_run_id, read_token
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.services.http.responses import SchemaError
+from comflowy_nb.services.types import Accepted, Published, Rejected, Snapshot, Submission, Unknown
 from comflowy_nb.settings import Secret, settings
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import FieldType

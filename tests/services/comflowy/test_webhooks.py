@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from comflowy_nb.services.base import Event, Progress
 from comflowy_nb.services.comflowy import webhooks
 from comflowy_nb.services.comflowy.webhooks import Receiver, read_event
+from comflowy_nb.services.types import Event, Progress
 from comflowy_nb.status import Status
 
 

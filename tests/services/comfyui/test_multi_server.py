@@ -10,9 +10,9 @@ from comfyui_server import ComfyServer
 from faulty_server import closed_port
 
 from comflowy_nb.errors import NotFoundError, ServerError, UnreachableError, WorkflowError
-from comflowy_nb.services.base import Accepted, Rejected, Submission
 from comflowy_nb.services.comfyui.multi_server import ComfyUICluster
 from comflowy_nb.services.comfyui.service import ComfyUI
+from comflowy_nb.services.types import Accepted, Rejected, Submission
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import Graph
 

@@ -16,8 +16,8 @@ from faulty_server import closed_port
 from waiting import wait_until
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServiceError, UnreachableError
-from comflowy_nb.services.base import Accepted, Rejected, Submission, Unknown
 from comflowy_nb.services.comfyui.service import ComfyUI
+from comflowy_nb.services.types import Accepted, Rejected, Submission, Unknown
 from comflowy_nb.settings import Secret, settings
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import Graph

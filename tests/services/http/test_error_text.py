@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from comflowy_nb.services.base import Problem
 from comflowy_nb.services.http.error_text import read_message, read_problem
+from comflowy_nb.services.types import Problem
 
 INVALID = {
     "error": {

@@ -1,0 +1,43 @@
+"""The errors that a settled run raises, and how a held run is submitted again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import RunCancelled, RunError, RunFailed, RunHeld, RunRejected
+from comflowy_nb.status import Status
+
+if TYPE_CHECKING:
+    from comflowy_nb.tracking.run import Run
+
+__all__ = ["RETRY", "error_for_status", "way_on"]
+
+RETRY = "--retry unknown"  # the option that submits held runs again
+
+
+def error_for_status(run: Run) -> RunError | None:
+    """Return the error that a blocking run raises once it is settled; None for a success."""
+    if run.status is Status.FAILED:
+        return RunFailed(f"{run.ref} failed: {run.error or 'the service gave no reason'}", run)
+    if run.status is Status.REJECTED:
+        return RunRejected(f"{run.ref} was rejected: {run.error}", run)
+    if run.status is Status.CANCELLED:
+        return RunCancelled(f"{run.ref} was cancelled", run)
+    if run.status is Status.UNKNOWN:
+        return RunHeld(
+            f"{run.ref}: it is not known whether {run.record.service} accepted this run ({run.record.reason}), "
+            f"so nothing is submitted again; %comflowy run ... {RETRY} submits it again",
+            run,
+        )
+    if run.status is Status.LOST:
+        return RunHeld(
+            f"{run.ref} is lost: {run.record.reason}; {way_on(run)}, %comflowy resume {run.ref} checks it again", run
+        )
+    return None
+
+
+def way_on(run: Run) -> str:
+    """Return a text that says how a held run is submitted again."""
+    if run.is_submitted_again:
+        return "the same request submits it again"
+    return f"nothing is submitted again by itself; {RETRY} submits it again"
