@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from comflowy_nb.errors import SettingsError
+from comflowy_nb.errors import SettingsError, nearest_tip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -225,7 +225,8 @@ class Settings:
     def __setattr__(self, name: str, value: object) -> None:
         option = OPTIONS.get(name)
         if option is None:
-            raise SettingsError(f"unknown setting {name!r}: use one of {', '.join(OPTIONS)}")
+            tip = nearest_tip(name, OPTIONS) or f": use one of {', '.join(OPTIONS)}"
+            raise SettingsError(f"unknown setting {name!r}{tip}")
         try:
             checked = option.check(value)
         except SettingsError as error:
@@ -267,7 +268,7 @@ def cloud_url() -> str:
     try:
         return str(_url(os.environ.get("COMFLOWY_URL") or CLOUD_URL))
     except SettingsError as error:
-        raise SettingsError(f"COMFLOWY_URL {error}") from None
+        raise SettingsError(f"the environment variable COMFLOWY_URL {error}, such as {CLOUD_URL}") from None
 
 
 def key_from_env() -> Secret | None:

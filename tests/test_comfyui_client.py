@@ -178,7 +178,7 @@ def test_fields_are_checked_before_any_submit(client, comfy):
     with pytest.raises(FieldError) as caught:
         client.run("default", {"sampler_name": "eular", "cfg": 1000, "steps": 0})
     assert len(caught.value.problems) == 3
-    assert "nearest: euler" in str(caught.value)
+    assert "Did you mean euler" in str(caught.value)
     assert comfy.asked("POST", "/prompt") == 0
 
 

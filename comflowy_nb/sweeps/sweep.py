@@ -216,7 +216,7 @@ class Sweep:
         while not self.wait_change(min(1.0, deadline_s - time.monotonic())):
             if time.monotonic() >= deadline_s:
                 raise RunTimeout(
-                    f"{self.ref} is not done after {timeout:g} s; it goes on: %comflowy show {self.ref}", self
+                    f"{self.ref} is not done after {timeout:g} s; it continues: %comflowy show {self.ref}", self
                 )
         return self
 
@@ -236,7 +236,9 @@ class Sweep:
             For a sweep of the history that is not connected to its service.
         """
         if self._sender is None:
-            raise RefError(f"{self.ref} comes from the history alone: %comflowy cancel {self.ref} where it was sent")
+            raise RefError(
+                f"{self.ref} comes from the history alone; type %comflowy cancel {self.ref} where it was submitted"
+            )
         self._sender.cancel()
 
     def save(self, folder: str | Path) -> list[Path]:

@@ -14,6 +14,8 @@ import re
 import stat
 import sys
 import uuid
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
@@ -21,11 +23,11 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 from ruamel.yaml.scanner import Scanner
 
+from comflowy_nb.errors import did_you_mean, nearest
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
@@ -37,6 +39,7 @@ __all__ = [
     "bounded_yaml",
     "decode_text",
     "locked_file",
+    "no_such_file",
     "read_text",
     "remove_leftovers",
     "without_bom",
@@ -46,6 +49,7 @@ __all__ = [
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
+_MAX_COMPARED_NAMES = 2000  # of a folder, with the name of a file that does not exist
 _MAX_YAML_NODES = 100_000  # with every alias expanded
 
 _BOM = re.compile(r"\A(\s*)\ufeff+")
@@ -97,6 +101,18 @@ def read_text(path: Path, max_bytes: int) -> str:
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {max_bytes // 1024**2} MiB")
     return decode_text(content)
+
+
+def no_such_file(typed: str | os.PathLike[str]) -> str:
+    """Return the error for a file that does not exist, with the names in its folder that are similar to its own."""
+    path = Path(typed)
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no such folder, or ~ of an unknown user
+        with os.scandir(path.expanduser().parent) as entries:
+            names = [entry.name for entry in islice(entries, _MAX_COMPARED_NAMES)]
+        same_kind = [name for name in names if Path(name).suffix.lower() == path.suffix.lower()]
+        near = [str(path.with_name(name)) for name in nearest(path.name, sorted(same_kind))]
+        return f"there is no file {str(typed)!r}{did_you_mean(near)}"
+    return f"there is no file {str(typed)!r}"
 
 
 def bounded_yaml(typ: str = "safe") -> YAML:

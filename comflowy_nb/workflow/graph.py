@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError, WorkflowError
-from comflowy_nb.workflow.fields import Field, FieldType, nearest_tip, split_id
-from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_text
+from comflowy_nb.errors import FieldError, WorkflowError, nearest_tip
+from comflowy_nb.workflow.fields import Field, FieldType, split_id
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, no_such_file, read_text
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def read_graph(source: str | Path) -> Graph:
     try:
         text = read_text(path, MAX_JSON_BYTES)
     except FileNotFoundError:
-        raise WorkflowError(f"there is no file {str(source)!r}") from None
+        raise WorkflowError(no_such_file(source)) from None
     except UnicodeDecodeError:
         raise WorkflowError(f"{path.name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from None
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.files import no_such_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +75,7 @@ def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> Inpu
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ImageError(f"there is no file {str(path)!r}")
+        raise ImageError(no_such_file(path))
     try:
         size_bytes = file.stat().st_size
         if size_bytes > settings.image_max_bytes:

@@ -243,7 +243,7 @@ class _RunReader:
 
     def _generate_seed(self, one: Field, word: str, field_ids: tuple[str, ...]) -> int:
         if word != "random":
-            tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep"
+            tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep takes several"
             raise FieldError(f"{one.where}: {word} generates several seeds, but a run takes one; {tip}")
         seed = next((self.generated_seeds[other] for other in field_ids if other in self.generated_seeds), None)
         if seed is None:

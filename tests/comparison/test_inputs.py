@@ -130,7 +130,7 @@ def test_runs_that_are_live_or_have_no_images_are_errors(swept, axis, read):
 
 
 def test_missing_files(sweep, library, tmp_path, read):
-    with pytest.raises(ImageError, match=r"^neither a file nor a run is named 'nothing.png'$"):
+    with pytest.raises(ImageError, match=r"^there is no file 'nothing.png', and no run of this name$"):
         read("r1", "nothing.png")
     with pytest.raises(ImageError, match=r"^there is no file 'gone.jpg'$"):
         read("r1", tmp_path / "gone.jpg")

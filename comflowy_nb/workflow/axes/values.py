@@ -214,7 +214,8 @@ class AxisValueReader:
         if not isinstance(item.value, str) or item.exact:
             return [self._reader.read_object(one, item.value)]
         if not item.value and not item.quoted and not item.typed:
-            raise FieldError(f'{one.where}: the value is empty; an empty text is written ""')
+            tip = '; an empty text is written ""' if one.type in {FieldType.STRING, FieldType.UNKNOWN} else ""
+            raise FieldError(f"{one.where}: the value is empty{tip}")
         word = self.seed_word(one, item)
         if word is not None:
             raise FieldError(f"{one.where}: {word} can't be part of a list, a label or a preset; write it alone")

@@ -127,7 +127,7 @@ def test_a_body_with_labels_presets_and_further_axes(sandbox):
     assert {"soft", "crisp", "day", "night"} <= {word.strip() for word in words}
     seed = cell.value.cells[0].params["3::seed"]
     assert {one.params["3::seed"] for one in cell.value.cells} == {seed}
-    assert any(f"{seed} (drawn)" in word for word in words)
+    assert any(f"{seed} (generated)" in word for word in words)
     again = sandbox(
         f"%%comflowy sweep default --as night\n{BODY}"
         "look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8, sampler_name: heun}}\n"

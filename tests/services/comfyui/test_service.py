@@ -279,10 +279,10 @@ def test_images_of_the_socket_cause_a_warning_without_a_listener(comfy, service)
         ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is not of type INT"),
         (
             {"n4__ckpt_name": "v1-5-pruned.safetensors"},
-            "is not one of v1-5-pruned-emaonly-fp16.safetensors; nearest: v1-5-pruned-emaonly-fp16.safetensors",
+            "is not one of v1-5-pruned-emaonly-fp16.safetensors. Did you mean v1-5-pruned-emaonly-fp16.safetensors",
         ),
         ({"n3__sampler_name": "eular"}, "'eular' is not one of euler, euler_cfg_pp"),
-        ({"n3__sampler_name": "eular"}, "nearest: euler"),
+        ({"n3__sampler_name": "eular"}, "Did you mean euler"),
         ({"n9__images": ["4", 0]}, "it takes IMAGE, and the linked node returns MODEL"),
         ({"n9__images": ["77", 0]}, "it is linked to node '77', which does not exist"),
     ],
