@@ -107,11 +107,13 @@ class Option:
 
 
 def _number(low: float, high: float, *, whole: bool = False) -> Callable[[Any], Any]:
-    types = int if whole else (int, float)
+    types, form = (int, "d") if whole else ((int, float), "g")
 
     def check(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, types) or not low <= value <= high:
-            raise SettingsError(f"must be {'a whole number' if whole else 'a number'} from {low:g} to {high:g}")
+            raise SettingsError(
+                f"must be {'a whole number' if whole else 'a number'} from {low:{form}} to {high:{form}}"
+            )
         return value
 
     return check

@@ -144,7 +144,7 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
         if path.is_file():
             return path
         if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"} or "/" in item:
-            raise ImageError(f"{no_such_file(item)}, and no run of this name") from None
+            raise ImageError(no_such_file(item, "file or run")) from None
         raise
     if found.sweep is not None:
         raise RefError(_name_cells(found.sweep.ref, found.sweep.count))

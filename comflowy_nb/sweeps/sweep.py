@@ -183,8 +183,8 @@ class Sweep:
         """
         for name in wanted:
             if not any(cell.has(name) for cell in self.cells):
-                axes = ", ".join(axis.name for axis in self.axes.axes) or "none"
-                raise RefError(f"{self.ref} has no axis and no field {name!r}; its axes are {axes}")
+                axes = ", ".join(axis.name for axis in self.axes.axes)
+                raise RefError(f"{self.ref} has no axis or field {name!r}" + (f"; its axes: {axes}" if axes else ""))
         return [cell for cell in self.cells if all(cell.matches(name, value) for name, value in wanted.items())]
 
     def wait(self, timeout: float | None = None) -> Sweep:

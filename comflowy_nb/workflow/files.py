@@ -103,16 +103,19 @@ def read_text(path: Path, max_bytes: int) -> str:
     return decode_text(content)
 
 
-def no_such_file(typed: str | os.PathLike[str]) -> str:
+def no_such_file(typed: str | os.PathLike[str], what: str = "file") -> str:
     """Return the error for a file that does not exist, with the names in its folder that are similar to its own."""
     path = Path(typed)
+    text = f"there is no {what} {str(typed)!r}"
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # no such folder, or ~ of an unknown user
+        if path.expanduser().is_dir():
+            return f"{str(typed)!r} is a folder, not a file"
         with os.scandir(path.expanduser().parent) as entries:
             names = [entry.name for entry in islice(entries, _MAX_COMPARED_NAMES)]
         same_kind = [name for name in names if Path(name).suffix.lower() == path.suffix.lower()]
         near = [str(path.with_name(name)) for name in nearest(path.name, sorted(same_kind))]
-        return f"there is no file {str(typed)!r}{did_you_mean(near)}"
-    return f"there is no file {str(typed)!r}"
+        return text + did_you_mean(near)
+    return text
 
 
 def bounded_yaml(typ: str = "safe") -> YAML:

@@ -243,8 +243,8 @@ class Finder:
             raise WorkflowError(f"there is no workflow {ref!r} here{tip or '.'} %comflowy workflows lists them")
         if self._runs_graphs:
             raise WorkflowError(
-                f"there is no workflow {ref!r} here. %comflowy workflows lists them. {self._label} runs graphs: "
-                f"{HOW_TO_EXPORT}"
+                f"there is no workflow {ref!r} on {self._label}, which runs graphs: {HOW_TO_EXPORT}. "
+                "%comflowy workflows lists the names"
             )
         if "/" in ref or " " in ref or not ref:
             raise WorkflowError(f"{ref!r} is not a workflow: use a name, an id, a .json file or the URL of the editor")

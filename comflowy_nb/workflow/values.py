@@ -142,10 +142,10 @@ class SettingLog:
 
     def report(self, setting: Setting, error: Exception, field_id: str | None = None) -> None:
         """Add a problem, with the field and the line of the setting."""
-        text = str(error)
+        text, *more = error.problems if isinstance(error, FieldError) else (str(error),)
         if field_id is not None and not isinstance(error, FieldError):
             text = f"{self.field(field_id).where}: {text}"
-        self.problems.append(f"{setting.where}: {text}" if "line " in setting.where else text)
+        self.problems += [f"{setting.where}: {text}" if "line " in setting.where else text, *more]
 
     def _report_twice(self, field_id: str, first: Setting, setting: Setting) -> None:
         where = self.field(field_id).where

@@ -105,7 +105,7 @@ class Workflow:
         if not self.is_described:
             if is_id:
                 return (key,)
-            raise FieldError(self._not_described(key))
+            raise FieldError(*self._not_described(key))
         named = [field_id for field_id, one in self.fields.items() if one.name == (name if colons else key)]
         if colons and node == "all" and named:
             return tuple(named)
@@ -158,13 +158,14 @@ class Workflow:
             return f"{self.name} has no field {key!r}{did_you_mean(near)}"
         return f"{self.name} has no field {key!r}; %comflowy fields {self.name} lists them"
 
-    def _not_described(self, key: str) -> str:
+    def _not_described(self, key: str) -> list[str]:
         if tip := nearest_tip(key, self.aliases):
-            return f"{self.name} has no alias {key!r}{tip}"
-        return (  # the same for every key, so that it is reported once
-            f"the fields of {self.name} are not known here: use ids such as 3::cfg instead of names, or describe the "
-            f"fields with %%comflowy fields {self.name} (its body is the output of the editor's console)"
+            return [f"{self.name} has no alias {key!r}{tip}"]
+        for_all = (  # the same for every key, so that it is reported once
+            f"The fields of {self.name} are not known here. Use ids such as 3::cfg, or describe the fields with "
+            f"%%comflowy fields {self.name} (its body is the output of the editor's console)"
         )
+        return [f"{key!r} is not a field id", for_all]
 
 
 def _short(value: object) -> str:

@@ -147,7 +147,7 @@ def test_a_refused_and_a_failed_run_say_where_and_why(home_server, comfy, tmp_pa
     assert "failed" in texts(failed)[0]
     refused = home_server("%comflowy run load.json 1::image=nowhere.png")
     assert isinstance(refused.error, RunRejected)
-    assert "Invalid image file: nowhere.png" in str(refused.error)
+    assert "nowhere.png is not on the server. To upload your file: image=file:nowhere.png" in str(refused.error)
 
 
 def test_what_a_failed_run_had_made_stands_below_the_reason(home_server, comfy, tmp_path):

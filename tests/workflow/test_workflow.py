@@ -72,7 +72,7 @@ def test_a_workflow_without_descriptions_accepts_only_ids_and_aliases(undescribe
     assert undescribed.find("57:12::cfg") == ("57:12::cfg",)
     assert undescribed.find("prompt") == ("6::text",)
     for key in ("cfg", "all::seed", "::cfg", "3::"):
-        with pytest.raises(FieldError, match="are not known here: use ids such as 3::cfg"):
+        with pytest.raises(FieldError, match=r"are not known here\. Use ids such as 3::cfg"):
             undescribed.find(key)
     with pytest.raises(FieldError, match=r"has no alias 'promt'\. Did you mean prompt\?"):
         undescribed.find("promt")

@@ -173,7 +173,10 @@ COMMANDS: Mapping[str, Command] = {
             (_FIELDS,), words=(1, 3), has_fields=True,
         ),
         Command(
-            "fields", "fields WORKFLOW", "show id, type, default and choices of its fields", "workflows:fields",
+            "fields",
+            "fields WORKFLOW",
+            "show id, type, default and choices of a workflow's fields",
+            "workflows:fields",
             (_FIELDS,), words=(1, 1), has_body=True,
         ),
         Command(
@@ -186,7 +189,9 @@ COMMANDS: Mapping[str, Command] = {
             words=(0, 1), has_fields=True, has_body=True,
         ),
         Command(
-            "sweep", "sweep WORKFLOW [FIELD=VALUES ...]", "run it for all combinations of values, in a labelled grid",
+            "sweep",
+            "sweep WORKFLOW [FIELD=VALUES ...]",
+            "run a workflow for all combinations of values, in a labelled grid",
             "sweep:sweep",
             (
                 *_SUBMIT,
@@ -359,7 +364,8 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
         return option, text
     following = next(rest, None)
     if following is None or following.raw.startswith("--"):
-        raise UsageError(f"{name} needs a value: {name} {'|'.join(option.choices) or option.value}")
+        accepted = f" ({option.accepted})" if option.accepted and not option.choices else ""
+        raise UsageError(f"{name} needs a value: {name} {'|'.join(option.choices) or option.value}{accepted}")
     return option, following.text
 
 

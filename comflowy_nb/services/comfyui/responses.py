@@ -14,6 +14,7 @@ from comflowy_nb.services.comflowy.schema import limited, node_order
 from comflowy_nb.services.http.error_text import (
     extra_info,
     json_object,
+    missing_image,
     one_line,
     read_message,
     read_problem,
@@ -308,7 +309,7 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
                 return "a link in it leads to a node or an output that does not exist"
             return f"the server could not check it ({one_line(kind)})"
         case "custom_validation_failed":
-            return details.partition(" - ")[2] or details or "the node does not accept it"
+            return missing_image(details) or details.partition(" - ")[2] or details or "the node does not accept it"
         case _:
             return ": ".join(filter(None, (message, details))) or "the node does not accept it"
 

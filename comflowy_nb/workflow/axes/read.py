@@ -92,7 +92,7 @@ def count_axes(
     if not seeds:
         explicit = [name for name in params if name in workflow.fields and workflow.fields[name].is_seed]
         tip = "no seed field is known here: name one, as in 3::seed=random"
-        why = f"{', '.join(explicit)} is set" if explicit else tip
+        why = f"{', '.join(explicit)} is set: remove it, or --count" if explicit else tip
         raise FieldError(f"--count {count} generates seeds, but {why}")
     try:
         values = _seed_values(workflow, seeds, count, f"--count {count}")
@@ -191,12 +191,13 @@ class _SweepReader:
         try:
             yield
         except (FieldError, LineError, ImageError, RefError, ValueError) as error:
-            text = str(error)
+            text, *more = error.problems if isinstance(error, FieldError) else (str(error),)
             if position:
                 text = f"{where}, {position}: {text.removeprefix(f'{where}: ')}"
             elif not isinstance(error, FieldError):  # a FieldError names its field
                 text = f"{where}: {text}"
             self._report(setting, text, written)
+            self._log.problems += more
 
     def _report(self, setting: Setting, problem: str, written: Written | None = None) -> None:
         if isinstance(written, Item) and written.where:

@@ -167,7 +167,7 @@ def test_a_dry_run_submits_nothing_and_draws_the_states(sandbox):
         ("sweep default cfg=8..2", FieldError, "cfg"),
         ("sweep default cfgg=1,2", FieldError, "cfg"),
         ("sweep default cfg=4,,8", FieldError, "cfg"),
-        ("sweep default cfg=1,2 --x steps", RefError, "no axis"),
+        ("sweep default cfg=1,2 --x steps", RefError, "not an axis"),
         ("sweep default cfg=1,2 steps=3,4 --x cfg --y cfg", RefError, "both x and y"),
         ("sweep default cfg=1,2 --max-runs 1", SettingsError, "--max-runs permits 1"),
         ("sweep default cfg=1,2 --count 3", UsageError, "no option --count"),

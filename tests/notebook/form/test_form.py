@@ -428,7 +428,7 @@ def test_a_form_for_a_workflow_without_descriptions_has_the_given_fields():
     ]
     with pytest.raises(WorkflowError, match="%%comflowy fields wf-1"):
         form_fields(bare, {}, explicit=())
-    with pytest.raises(FieldError, match="must be a field id"):
+    with pytest.raises(FieldError, match="'cfg' is not a field id"):
         abbreviated_fields(bare, {"cfg": 3})
 
 

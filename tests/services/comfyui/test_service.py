@@ -341,7 +341,10 @@ def test_outputs_that_will_not_run_cause_a_warning(comfy, service):
     sent = submission(graph)
     outcome = service.submit(sent)
     assert isinstance(outcome, Accepted)
-    assert outcome.warning == ("some outputs will not run: node 3 (LoadImage), image: Invalid image file: missing.png")
+    assert outcome.warning == (
+        "some outputs will not run: node 3 (LoadImage), image: missing.png is not on the server. "
+        "To upload your file: image=file:missing.png"
+    )
     assert settle(service, sent.token).status is Status.SUCCESS
 
 
