@@ -28,7 +28,12 @@ command) is outside this tree.
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "AnswerError",
@@ -95,8 +100,8 @@ class FieldError(WorkflowError):
 
     Examples
     --------
-    >>> FieldError("unknown field cgf; nearest: cfg", "steps: 0 is below 1").problems
-    ('unknown field cgf; nearest: cfg', 'steps: 0 is below 1')
+    >>> FieldError("default has no field 'cgf'", "steps: 0 is below 1").problems
+    ("default has no field 'cgf'", 'steps: 0 is below 1')
     """
 
     def __init__(self, *problems: str) -> None:
@@ -236,3 +241,37 @@ class RunHeld(RunError):
 
 class RunTimeout(RunError):
     """The run was not settled after the timeout. It continues."""
+
+
+# -- texts of errors -----------------------------------------------------------------------------------------------
+
+_FILE_SUFFIX = re.compile(r"\.[a-z]\w{1,11}$")
+
+
+def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
+    """Return at most `n` words that are similar to a word or begin with it, without regard to case.
+
+    A suffix that two names of files share does not make them similar.
+    """
+    lower = word.lower()
+    suffix = _FILE_SUFFIX.search(lower)
+    stem = lower.removesuffix(suffix[0]) if suffix else lower
+    known: dict[str, str] = {}
+    for one in words:
+        known.setdefault(one.lower().removesuffix(suffix[0]) if suffix else one.lower(), one)
+    begins = [one for one in known if len(stem) > 1 and one.startswith(stem)]
+    return [known[one] for one in dict.fromkeys([*difflib.get_close_matches(stem, known, n), *begins])][:n]
+
+
+def did_you_mean(near: Iterable[str]) -> str:
+    """Return `. Did you mean a, b or c?`, to follow what is wrong; empty without suggestions."""
+    words = list(near)
+    if not words:
+        return ""
+    listed = f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
+    return f". Did you mean {listed}?"
+
+
+def nearest_tip(word: str, words: Iterable[str]) -> str:
+    """Return `. Did you mean a?`, to follow what is wrong; empty if no word is similar."""
+    return did_you_mean(nearest(word, words))

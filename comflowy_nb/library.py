@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.database.runs import History
-from comflowy_nb.errors import RefError
+from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.image_metadata import Made
 
 __all__ = ["Found", "Library", "open_library"]
+
+_MAX_COMPARED_NAMES = 200  # of runs, with a name that no run has
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,9 +366,19 @@ class Library:
             return record
         if found is not None:
             raise RefError(f"{ref.whole} is the run {found.ref}, and only a sweep has cells")
+        raise RefError(self._no_such(ref))
+
+    def _no_such(self, ref: Ref) -> str:
+        """Return the error for a reference that nothing has."""
+        history = self.history
         if ref.run == "sweep":
-            raise RefError(f"there is no sweep s{ref.number}")
-        raise RefError(f"there is no run {ref.text}; %comflowy runs lists them")
+            newest = history.sweeps.recent(1)
+            return f"there is no sweep s{ref.number}" + (f"; the newest is {newest[0].ref}" if newest else "")
+        if ref.run in {"number", "last"}:
+            return f"there is no run {ref.text}; %comflowy runs lists them"
+        recent = [*history.recent(_MAX_COMPARED_NAMES), *history.sweeps.recent(_MAX_COMPARED_NAMES)]
+        tip = nearest_tip(ref.whole, [record.name for record in recent if record.name])
+        return f"there is no run {ref.text}{tip or ';'} %comflowy runs lists them"
 
     def _find(self, ref: Ref) -> RunRecord | SweepRecord | None:
         """Return the run or the sweep, disregarding the cell; None for the id of a service."""
@@ -399,6 +411,10 @@ def _describe(sweep: SweepRecord) -> str:
     return f"{sweep.ref} is a sweep of {sweep.count} cell{'s' * (sweep.count != 1)}"
 
 
+def _images(count: int) -> str:
+    return f"{count or 'no'} image{'s' * (count != 1)}"
+
+
 def _image_of(run: Run, ref: Ref) -> RunImage | None:
     """Return the image of a run that a reference names; raise a RefError if there is no such image."""
     if ref.image is None:
@@ -408,7 +424,9 @@ def _image_of(run: Run, ref: Ref) -> RunImage | None:
     images = run.images.of(ref.node)
     if ref.image >= len(images):
         count = len(images)
-        raise RefError(f"node {ref.node} of {run.ref} has {count} image{'s' * (count != 1)}, so no [{ref.image}]")
+        nodes = ", ".join(dict.fromkeys(image.node for image in run.images if image.node))
+        which = f"; its images are of node {nodes}" if nodes and not count else ""
+        raise RefError(f"node {ref.node} of {run.ref} has {_images(count)}, so no [{ref.image}]{which}")
     return images[ref.image]
 
 

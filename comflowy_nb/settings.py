@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from comflowy_nb.errors import SettingsError
+from comflowy_nb.errors import SettingsError, nearest_tip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,11 +119,13 @@ class Option:
 
 
 def _number(low: float, high: float, *, whole: bool = False) -> Callable[[Any], Any]:
-    types = int if whole else (int, float)
+    types, form = (int, "d") if whole else ((int, float), "g")
 
     def check(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, types) or not low <= value <= high:
-            raise SettingsError(f"must be {'a whole number' if whole else 'a number'} from {low:g} to {high:g}")
+            raise SettingsError(
+                f"must be {'a whole number' if whole else 'a number'} from {low:{form}} to {high:{form}}"
+            )
         return value
 
     return check
@@ -237,7 +239,8 @@ class Settings:
     def __setattr__(self, name: str, value: object) -> None:
         option = OPTIONS.get(name)
         if option is None:
-            raise SettingsError(f"unknown setting {name!r}: use one of {', '.join(OPTIONS)}")
+            tip = nearest_tip(name, OPTIONS) or f": use one of {', '.join(OPTIONS)}"
+            raise SettingsError(f"unknown setting {name!r}{tip}")
         try:
             checked = option.check(value)
         except SettingsError as error:
@@ -279,7 +282,7 @@ def cloud_url() -> str:
     try:
         return str(_url(os.environ.get("COMFLOWY_URL") or CLOUD_URL))
     except SettingsError as error:
-        raise SettingsError(f"COMFLOWY_URL {error}") from None
+        raise SettingsError(f"the environment variable COMFLOWY_URL {error}, such as {CLOUD_URL}") from None
 
 
 def key_from_env() -> Secret | None:

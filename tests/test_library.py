@@ -36,10 +36,10 @@ def test_image_is_found(library, runs, ref, index):
         ("ab", "the id ab is ambiguous: r2"),
         ("last~3", "no run last"),
         ("r1[3]", r"r1 has 3 images, so no \[3\]"),
-        ("r2[0]", r"r2 has 0 images, so no \[0\]"),
+        ("r2[0]", r"r2 has no images, so no \[0\]"),
         ("r1:9[2]", r"node 9 of r1 has 2 images, so no \[2\]"),
         ("r1:12:3[1]", r"node 12:3 of r1 has 1 image, so no \[1\]"),
-        ("r1:4[0]", "node 4 of r1 has 0 images"),
+        ("r1:4[0]", "node 4 of r1 has no images"),
         ("s1", "no sweep s1"),
     ],
 )

@@ -113,7 +113,7 @@ def check_comfyui_without_checkpoint(content):
     assert "r1 large (upscale) - success" in said(first)
     assert "(192, 192)" in said(cell_with(content, "pil().size"))
     assert "same as r1" in said(cell_with(content, "run --from large"))
-    assert "nearest: bicubic" in cell_with(content, "bicubik").outputs[0].evalue
+    assert "Did you mean bicubic" in cell_with(content, "bicubik").outputs[0].evalue
     files = cell_with(content, "file:refs/*.png")
     assert "6 of 6 success" in said(files)
     assert "gold.png" in said(files)

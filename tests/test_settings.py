@@ -31,7 +31,9 @@ def test_an_invalid_value_is_an_error_and_changes_nothing(name, value, text):
 
 def test_an_unknown_setting_lists_the_known_ones():
     settings = Settings()
-    with pytest.raises(SettingsError, match="unknown setting 'worker': use one of webhooks, headers"):
+    with pytest.raises(SettingsError, match="unknown setting 'speed': use one of webhooks, headers"):
+        settings.speed = 3
+    with pytest.raises(SettingsError, match=r"unknown setting 'worker'\. Did you mean workers\?"):
         settings.worker = 3
     with pytest.raises(AttributeError, match="unknown setting 'worker'"):
         _ = settings.worker

@@ -75,7 +75,7 @@ def main(args: argparse.Namespace) -> int:
         if files:
             print(f"saved: {files[0]}" if is_zip else f"saved in {args.out}: {len(files)} files")
         if is_interrupted:
-            raise KeyboardInterrupt(f"interrupted; the same command goes on with what is left of {sweep.ref}")
+            raise KeyboardInterrupt(f"interrupted; run the same command again to continue {sweep.ref}")
         if error is not None:
             raise error
         return 0 if done == len(sweep.cells) else 1
@@ -129,12 +129,13 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
         if left:
             progress.say(f"{client.label} can't cancel: {left} go on there")
     except KeyboardInterrupt:
-        progress.say("stopped waiting; what runs goes on")
+        progress.say("stopped waiting; the submitted runs continue")
 
 
 def _ask_key(label: str) -> Secret | None:
     try:
-        typed = getpass.getpass(f"API key for {label} (not shown): ").strip()
+        where = " (in the settings on the home page of https://app.comflowy.com)" if label == "cloud" else ""
+        typed = getpass.getpass(f"API key for {label}{where}, not shown: ").strip()
     except EOFError:
         return None
     return Secret(typed) if typed else None

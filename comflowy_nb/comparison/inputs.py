@@ -15,6 +15,7 @@ from comflowy_nb.errors import ComflowyError, ImageError, RefError
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
+from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.image_metadata import graph_of_image, made_of_image
 from comflowy_nb.workflow.images import input_of
 
@@ -143,7 +144,7 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
         if path.is_file():
             return path
         if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"} or "/" in item:
-            raise ImageError(f"neither a file nor a run is named {item!r}") from None
+            raise ImageError(no_such_file(item, "file or run")) from None
         raise
     if found.sweep is not None:
         raise RefError(_name_cells(found.sweep.ref, found.sweep.count))

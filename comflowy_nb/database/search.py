@@ -88,7 +88,7 @@ def find_by_service_id(connection: sqlite3.Connection, prefix: str) -> RunRecord
         if len(records) > 1:
             shown = ", ".join(f"{record.ref} ({record.service_run_id})" for record in records[:8])
             more = " ..." if len(records) > 8 else ""
-            raise RefError(f"the id {prefix} is ambiguous: {shown}{more}")
+            raise RefError(f"the id {prefix} is ambiguous: {shown}{more}; type more of it, or the number of the run")
         if records:
             return records[0]
     return None

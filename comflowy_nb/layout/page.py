@@ -48,7 +48,7 @@ _KINDS: dict[Status, CellStateKind] = {
 }
 _DETAILS = {
     Status.SUCCESS: "without any image",
-    Status.UNKNOWN: "we can't tell whether the service took it",
+    Status.UNKNOWN: "it is not known whether the service accepted this run",
     Status.LOST: "the service no longer knows it",
 }
 

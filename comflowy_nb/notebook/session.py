@@ -108,7 +108,8 @@ class Session:
         if not self.can_answer:
             return None
         try:
-            text = getpass.getpass(f"API key for {label}: ").strip()
+            where = " (in the settings on the home page of https://app.comflowy.com)" if label == "cloud" else ""
+            text = getpass.getpass(f"API key for {label}{where}: ").strip()
         except (EOFError, NotImplementedError):
             return None
         return Secret(text) if text else None

@@ -30,7 +30,7 @@ __all__ = ["detect_kind", "open_service"]
 
 NOTHING_CONNECTED = (
     "nothing is connected: %comflowy connect sandbox (no key needed), %comflowy connect cloud, "
-    "%comflowy connect comfyui, or %comflowy connect NAME=https://... for another server"
+    "%comflowy connect comfyui, or %comflowy connect NAME=https://... for another server (in scripts: COMFLOWY_TARGET)"
 )
 
 

@@ -17,8 +17,9 @@ from comflowy_nb.settings import Secret, cloud_url, key_from_env
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Tokens", "check_key_transport", "find_key", "forget_key", "store_key", "stored_key"]
+__all__ = ["WHERE_THE_KEY_IS", "Tokens", "check_key_transport", "find_key", "forget_key", "store_key", "stored_key"]
 
+WHERE_THE_KEY_IS = "Your personal API key is in the settings on the home page of https://app.comflowy.com"
 _KEYRING_SERVICE = "comflowy_nb"
 _session_keys: dict[str, Secret] = {}  # origin -> key that the keyring could not store
 
@@ -54,18 +55,22 @@ def find_key(
         key = ask(origin)
     if key is not None:
         return _checked(key)
-    ways = ["%comflowy login", "connect(url, key=...) in Python"]
     if is_cloud:
-        ways.insert(0, "set COMFLOWY_API_KEY")
+        raise AuthError(
+            f"no API key for this service. {WHERE_THE_KEY_IS}: type %comflowy login and paste it, or set the "
+            "environment variable COMFLOWY_API_KEY (in Python: connect('cloud', key=...))"
+        )
     unused = "; COMFLOWY_API_KEY goes only to the address in COMFLOWY_URL" if from_env is not None else ""
-    raise AuthError(f"no API key for this service: {', or '.join(ways)}{unused}")
+    raise AuthError(
+        f"no API key for this service: type %comflowy login and paste it, or connect(url, key=...) in Python{unused}"
+    )
 
 
 def _checked(key: Secret) -> Secret:
     """Return the key without surrounding white space, which copying may add."""
     stripped = Secret(key.reveal().strip())
     if not stripped.reveal():
-        raise AuthError("the API key is empty; copy it from the settings of the Comflowy home page")
+        raise AuthError(f"the API key is empty. {WHERE_THE_KEY_IS}")
     if not stripped.is_token():
         raise AuthError("invalid API key: a key is one word of ASCII letters, digits and signs")
     return stripped

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from comflowy_nb.errors import SettingsError
+from comflowy_nb.errors import SettingsError, nearest_tip
 from comflowy_nb.workflow.files import atomic_write
 
 if TYPE_CHECKING:
@@ -76,17 +76,20 @@ def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
     if name is None and rest in names:
         return parse_target(f"{rest}={names[rest]}")
     if not rest:
-        raise SettingsError(f"connect to what? {ACCEPTED_TARGETS}")
+        raise SettingsError(f"connect to what? Use {ACCEPTED_TARGETS}")
     if rest.lower() in _KEYWORDS:
-        raise SettingsError(f"{rest} is written {rest.lower()}")
+        raise SettingsError(f"unknown target {rest!r}. Did you mean {rest.lower()}?")
     if names and _NAME.fullmatch(rest) and not is_loopback(f"http://{rest}"):
         known = ", ".join(sorted(names))
-        raise SettingsError(f"unknown target {rest!r}: use {ACCEPTED_TARGETS}, or a name you defined: {known}")
+        tip = nearest_tip(rest, [*_KEYWORDS, *names])
+        raise SettingsError(
+            f"unknown target {rest!r}{tip or '.'} Use {ACCEPTED_TARGETS}, or a name you defined: {known}"
+        )
     if "," in rest and name is None:
-        raise SettingsError("several servers share a name: write NAME=URL,URL")
+        raise SettingsError("several servers need a name: %comflowy connect NAME=URL,URL")
     addresses = tuple(_address_of(part) for part in rest.split(",") if part.strip())
     if len(set(addresses)) != len(addresses):
-        raise SettingsError("duplicate server: name each server once")
+        raise SettingsError(f"{rest} contains a server twice: name each server once")
     return Target(name, "url", origin_of(rest.split(",")[0]), addresses)
 
 
@@ -116,11 +119,12 @@ def origin_of(url: str) -> str:
     text = url.strip()
     shown = _shortened(text)
     if "@" in text.split("//", 1)[-1].split("/", 1)[0]:
-        raise SettingsError("an address with a user name or password in it is not used; %comflowy login asks for a key")
+        raise SettingsError("invalid address: remove the user name or password from it; %comflowy login asks for a key")
     if "://" not in text:
         host = re.split(r"[/?#]", text, maxsplit=1)[0]
         if not _HOST_WITHOUT_SCHEME.fullmatch(host):
-            raise SettingsError(f"unknown target {shown!r}: use {ACCEPTED_TARGETS}")
+            tip = nearest_tip(shown, _KEYWORDS)
+            raise SettingsError(f"unknown target {shown!r}{tip or '.'} Use {ACCEPTED_TARGETS}")
         scheme = "http" if is_loopback(f"http://{host}") else "https"
         raise SettingsError(f"{shown!r} lacks its scheme; write {scheme}://{host}")
     try:
@@ -130,7 +134,7 @@ def origin_of(url: str) -> str:
         reason = "its port is not a number from 0 to 65535" if "ort" in str(error) else str(error)
         raise SettingsError(f"{shown!r} is not a valid address: {reason}") from None
     if parts.scheme not in _DEFAULT_PORTS:
-        raise SettingsError(f"{shown!r} is not an http or https address")
+        raise SettingsError(f"{shown!r} is not an http or https address such as https://app.comflowy.com")
     if not host:
         raise SettingsError(f"{shown!r} names no host; an address looks like https://app.comflowy.com")
     if _INVALID_IN_URL.search(text) or not text.isprintable():

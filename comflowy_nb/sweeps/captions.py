@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import RefError
+from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.captions import (
     LONG_TEXT,
     add_part,
@@ -23,7 +23,6 @@ from comflowy_nb.layout.page import CellState, state_of_run
 from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
 from comflowy_nb.layout.text import Paragraph, Part
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def choose_axes(axes: Axes, layout: Mapping[str, str | None]) -> tuple[Axis | No
     named = {side: _find_axis(axes, name) for side, name in layout.items() if name}
     for (one, first), (other, second) in itertools.combinations(named.items(), 2):
         if first is second:
-            raise RefError(f"{first.name} can't be both {one} and {other}")
+            raise RefError(f"{first.name} can't be both {one} and {other}: name another axis for one of them")
     rest = [axis for axis in axes.axes if axis not in named.values()]
     x = named.get("x") or (rest.pop(0) if rest else None)
     y = named.get("y") or (rest.pop(0) if rest else None)
@@ -103,9 +102,11 @@ def _find_axis(axes: Axes, name: str) -> Axis:
         if name in {axis.name, _name_axis(axis), *axis.fields}:
             return axis
     names = [axis.name for axis in axes.axes]
-    near = nearest(name, names)
-    tip = f"; nearest: {', '.join(near)}" if near else ""
-    raise RefError(f"{name!r} is no axis of this sweep; its axes are {', '.join(names) or 'none'}{tip}")
+    tip = nearest_tip(name, names)
+    if not names:
+        raise RefError(f"{name!r} is not an axis: this sweep has none")
+    are = "its axes are" if len(names) > 1 else "its only axis is"
+    raise RefError(f"{name!r} is not an axis of this sweep; {are} {', '.join(names)}{tip}")
 
 
 def _panels(
@@ -233,7 +234,7 @@ def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
             parts = _highlight(text, replaced) if key in axes.texts else [Part(text)]
             paragraphs.append(Paragraph((Part(f"{names[key]} ", "muted"), *parts), 3))
         else:
-            add_part(first, names[key], f"{text} (drawn)" if key in generated else text)
+            add_part(first, names[key], f"{text} (generated)" if key in generated else text)
     return (Paragraph(tuple(first), 3), *paragraphs)
 
 

@@ -152,7 +152,10 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
     """
     count = plan.to_send
     if max_runs is not None and count > max_runs:
-        raise SettingsError(f"{count} runs to submit, and --max-runs permits {max_runs}; nothing submitted")
+        raise SettingsError(
+            f"{count} runs to submit, and --max-runs permits {max_runs}: use --max-runs {count} or fewer values; "
+            "nothing submitted"
+        )
     if max_runs is None and needs_permit(plan, costs_money=costs_money):
         why = f"{label} may cost money" if costs_money else f"more than {MAX_FREE_RUNS} need a permit"
         permit = f"--max-runs {count} permits them (max_runs in Python and in a sweep file)"

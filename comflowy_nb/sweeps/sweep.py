@@ -214,8 +214,8 @@ class Sweep:
         """
         for name in wanted:
             if not any(cell.has(name) for cell in self.cells):
-                axes = ", ".join(axis.name for axis in self.axes.axes) or "none"
-                raise RefError(f"{self.ref} has no axis and no field {name!r}; its axes are {axes}")
+                axes = ", ".join(axis.name for axis in self.axes.axes)
+                raise RefError(f"{self.ref} has no axis or field {name!r}" + (f"; its axes: {axes}" if axes else ""))
         return [cell for cell in self.cells if all(cell.matches(name, value) for name, value in wanted.items())]
 
     def wait(self, timeout: float | None = None) -> Sweep:
@@ -249,7 +249,7 @@ class Sweep:
         while not self.wait_change(min(1.0, deadline_s - time.monotonic())):
             if time.monotonic() >= deadline_s:
                 raise RunTimeout(
-                    f"{self.ref} is not done after {timeout:g} s; it goes on: %comflowy show {self.ref}", self
+                    f"{self.ref} is not done after {timeout:g} s; it continues: %comflowy show {self.ref}", self
                 )
         return self
 
@@ -289,7 +289,9 @@ class Sweep:
         True
         """
         if self.state.sender is None:
-            raise RefError(f"{self.ref} comes from the history alone: %comflowy cancel {self.ref} where it was sent")
+            raise RefError(
+                f"{self.ref} comes from the history alone; type %comflowy cancel {self.ref} where it was submitted"
+            )
         self.state.sender.cancel()
 
     def save(self, folder: str | Path) -> list[Path]:

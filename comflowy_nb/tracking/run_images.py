@@ -192,7 +192,7 @@ class Images:
             return self._images[index]
         except IndexError:
             count = len(self._images)
-            raise RefError(f"{self._run.ref} has {count} image{'s' * (count != 1)}, so no [{index}]") from None
+            raise RefError(f"{self._run.ref} has {count or 'no'} image{'s' * (count != 1)}, so no [{index}]") from None
 
     def of(self, node: str) -> list[RunImage]:
         """Return the images of one node, by its id."""

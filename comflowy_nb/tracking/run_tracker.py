@@ -193,7 +193,7 @@ class RunTracker:
         if service_run_id is None or not self.run.status.is_live or self._cancel_confirmed:
             return
         if not service.can_cancel:
-            self.run.report(warning=f"{service.label} can't cancel a run; it goes on")
+            self.run.report(warning=f"{service.label} can't cancel a run; it continues")
             return
         with contextlib.suppress(HistoryError):  # another process that tracks it then takes it for a failure
             self._tracker.history.ask_cancel(self.run.token)

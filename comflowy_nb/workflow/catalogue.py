@@ -26,9 +26,8 @@ from filelock import FileLock, Timeout
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from comflowy_nb.errors import FieldError, WorkflowError
+from comflowy_nb.errors import FieldError, WorkflowError, nearest_tip
 from comflowy_nb.workflow.field_spec import read_described, write_described
-from comflowy_nb.workflow.fields import nearest_tip
 from comflowy_nb.workflow.files import (
     MAX_JSON_BYTES,
     MAX_YAML_BYTES,
@@ -201,7 +200,7 @@ class Catalogue:
         if not word or _NOT_IN_AN_ALIAS.search(word):
             raise WorkflowError(f"{word!r} can't be an alias: use letters, digits, - and _")
         if not field_id or any(char.isspace() for char in field_id):
-            raise WorkflowError(f"{field_id!r} is not a field: {word}=3::cfg")
+            raise WorkflowError(f"{field_id!r} is not a field id: write {word}=3::cfg")
         return self._change(self._known(name), name, {"aliases": {word: field_id}})
 
     def describe(self, name: str, fields: Mapping[str, Field]) -> Entry:
@@ -221,8 +220,8 @@ class Catalogue:
     def _known(self, name: str) -> _CatalogueFile:
         if name not in self.names():
             raise WorkflowError(
-                f"the catalogue has no workflow {name!r}{nearest_tip(name, self.names())}; "
-                f"first %comflowy workflow add {name} ID, URL or FILE"
+                f"the catalogue has no workflow {name!r}{nearest_tip(name, self.names()) or '.'} "
+                f"To add it: %comflowy workflow add {name} ID|URL|FILE"
             )
         return self._file_of(name)
 

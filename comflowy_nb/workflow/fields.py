@@ -5,21 +5,20 @@ A field id is `NodeId::name`. It splits at its first `::`, because node ids may 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from comflowy_nb.errors import FieldError
+from comflowy_nb.errors import FieldError, nearest_tip
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import as_json, plain, read_untyped, rounded, shown, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["WRAPPED", "Field", "FieldType", "is_finite", "nearest", "nearest_tip", "split_id"]
+__all__ = ["WRAPPED", "Field", "FieldType", "is_finite", "split_id"]
 
 WRAPPED = "__value__"  # ComfyUI reads a plain list as a link, so a list of values is in a mapping with this key
 
@@ -272,22 +271,6 @@ def split_id(field_id: str) -> tuple[str, str]:
     return node, name
 
 
-def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
-    """Return at most `n` words that are similar to a word or begin with it, without regard to case."""
-    lower = word.lower()
-    known: dict[str, str] = {}
-    for one in words:
-        known.setdefault(one.lower(), one)
-    begins = [one for one in known if len(lower) > 1 and one.startswith(lower)]
-    return [known[one] for one in dict.fromkeys([*difflib.get_close_matches(lower, known, n), *begins])][:n]
-
-
-def nearest_tip(word: str, words: Iterable[str]) -> str:
-    """Return `; nearest: a, b` for the end of an error, empty if no word is similar."""
-    near = nearest(word, words)
-    return f"; nearest: {', '.join(near)}" if near else ""
-
-
 # -- parsing and checking by type ----------------------------------------------------------------------------------
 
 
@@ -384,7 +367,8 @@ def _choose(one: Field, value: object) -> Any:
     if not one.options:
         raise _invalid(one, value, "can't be chosen: the service offers no options here")
     texts = [text_of(option) for option in one.options]
-    listed = ", ".join(texts[:_MAX_LISTED_OPTIONS]) + (", ..." if len(texts) > _MAX_LISTED_OPTIONS else "")
+    more = len(texts) - _MAX_LISTED_OPTIONS
+    listed = ", ".join(texts[:_MAX_LISTED_OPTIONS]) + (f" and {more} more" if more > 0 else "")
     raise FieldError(f"{one.where}: {shown(value)} is not one of {listed}{nearest_tip(text, texts)}")
 
 

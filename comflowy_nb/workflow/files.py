@@ -14,6 +14,8 @@ import re
 import stat
 import sys
 import uuid
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
@@ -22,12 +24,11 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner
 
-from comflowy_nb.errors import WorkflowError
+from comflowy_nb.errors import WorkflowError, did_you_mean, nearest
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
@@ -39,6 +40,7 @@ __all__ = [
     "bounded_yaml",
     "decode_text",
     "locked_file",
+    "no_such_file",
     "read_named_text",
     "read_text",
     "remove_leftovers",
@@ -50,6 +52,7 @@ __all__ = [
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
+_MAX_COMPARED_NAMES = 2000  # of a folder, with the name of a file that does not exist
 _MAX_YAML_NODES = 100_000  # with every alias expanded
 
 _UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
@@ -122,6 +125,21 @@ def read_named_text(path: Path, max_bytes: int, name: str) -> str:
         raise WorkflowError(f"{name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
     except OSError as error:
         raise WorkflowError(f"{name} can't be read: {error.strerror}") from error
+
+
+def no_such_file(typed: str | os.PathLike[str], what: str = "file") -> str:
+    """Return the error for a file that does not exist, with the names in its folder that are similar to its own."""
+    path = Path(typed)
+    text = f"there is no {what} {str(typed)!r}"
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no such folder, or ~ of an unknown user
+        if path.expanduser().is_dir():
+            return f"{str(typed)!r} is a folder, not a file"
+        with os.scandir(path.expanduser().parent) as entries:
+            names = [entry.name for entry in islice(entries, _MAX_COMPARED_NAMES)]
+        same_kind = [name for name in names if Path(name).suffix.lower() == path.suffix.lower()]
+        near = [str(path.with_name(name)) for name in nearest(path.name, sorted(same_kind))]
+        return text + did_you_mean(near)
+    return text
 
 
 def bounded_yaml(typ: str = "safe") -> YAML:

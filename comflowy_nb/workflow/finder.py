@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from comflowy_nb.errors import WorkflowError
+from comflowy_nb.errors import WorkflowError, nearest_tip
 from comflowy_nb.workflow.catalogue import FILE_NAME, Catalogue, Entry
-from comflowy_nb.workflow.fields import nearest_tip
 from comflowy_nb.workflow.graph import HOW_TO_EXPORT, read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
@@ -242,10 +241,10 @@ class Finder:
                 return self._of_id(own, name=name)
         tip = nearest_tip(ref, self.names())
         if published or tip:
-            raise WorkflowError(f"there is no workflow {ref!r} here{tip}; %comflowy workflows lists them")
+            raise WorkflowError(f"there is no workflow {ref!r} here{tip or '.'} %comflowy workflows lists them")
         if self._runs_graphs:
             raise WorkflowError(
-                f"there is no workflow {ref!r} on {self._label}, which runs graphs: {HOW_TO_EXPORT}; "
+                f"there is no workflow {ref!r} on {self._label}, which runs graphs: {HOW_TO_EXPORT}. "
                 "%comflowy workflows lists the names"
             )
         if "/" in ref or " " in ref or not ref:
@@ -281,5 +280,5 @@ def id_in_url(url: str) -> str:
     except ValueError:
         ids = []
     if len(ids) != 1 or not ids[0]:
-        raise WorkflowError("the URL of the editor must end in ?id=<id of the workflow>")
+        raise WorkflowError("the address of the editor must end in ?id=ID, with the workflow's id")
     return ids[0]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError, WorkflowError
-from comflowy_nb.workflow.fields import Field, FieldType, nearest_tip, split_id
-from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_named_text
+from comflowy_nb.errors import FieldError, WorkflowError, nearest_tip
+from comflowy_nb.workflow.fields import Field, FieldType, split_id
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, no_such_file, read_named_text
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def read_graph(source: str | Path) -> Graph:
     try:
         return parse_graph(read_named_text(path, MAX_JSON_BYTES, path.name), path.name)
     except FileNotFoundError:
-        raise WorkflowError(f"there is no file {str(source)!r}") from None
+        raise WorkflowError(no_such_file(source)) from None
 
 
 def parse_graph(text: str, name: str) -> Graph:
@@ -176,8 +176,10 @@ def _decode(text: str, name: str) -> Any:
         value = json.loads(text.lstrip("\ufeff"))
     except json.JSONDecodeError as error:
         raise WorkflowError(f"{name} is not JSON: {error.msg}, line {error.lineno}") from None
-    except (ValueError, RecursionError) as error:  # too many digits or brackets
-        raise WorkflowError(f"{name} can't be read as JSON: {error}") from None
+    except ValueError:  # Python reads at most 4300 digits
+        raise WorkflowError(f"{name} can't be read as JSON: it contains a number of more than 4300 digits") from None
+    except RecursionError:
+        raise WorkflowError(f"{name} can't be read as JSON: {TOO_DEEP}") from None
     if is_too_deep(value):
         raise WorkflowError(f"{name} can't be read as JSON: {TOO_DEEP}")
     return value
@@ -207,8 +209,8 @@ def _find_graph(root: Any, name: str) -> dict[str, Any]:
             if "prompt" in graphs or all(value == first for value in graphs.values()):
                 return first  # type: ignore[no-any-return]  # a mapping
             raise WorkflowError(
-                f"{name} contains {len(graphs)} different graphs, in {_listed(graphs)}: save the one to run as a file "
-                "of its own"
+                f"{name} contains {len(graphs)} different graphs, in {_listed(graphs)}: save the one to run as a "
+                "separate file"
             )
         editor_path = editor_path or next((path for path, value in level if is_editor_format(value)), "")
         level = [inner for path, value in level if not is_editor_format(value) for inner in _children(path, value)]

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
+from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
 if TYPE_CHECKING:
@@ -86,11 +87,11 @@ def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> Inpu
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ImageError(f"there is no file {str(path)!r}")
+        raise ImageError(no_such_file(path))
     try:
         size_bytes = file.stat().st_size
         if size_bytes > settings.image_max_bytes:
-            raise ImageError(f"{file.name} has {size_bytes} bytes, more than image_max_bytes allows")
+            raise ImageError(f"{file.name} has {size_bytes} bytes, more than %config Comflowy.image_max_bytes allows")
         content = file.read_bytes()
     except OSError as error:
         raise ImageError(f"{file.name} can't be read: {error.strerror}") from error
@@ -106,7 +107,7 @@ def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage
         If the content is too large or not an image.
     """
     if len(content) > settings.image_max_bytes:
-        raise ImageError(f"{name} has {len(content)} bytes, more than image_max_bytes allows")
+        raise ImageError(f"{name} has {len(content)} bytes, more than %config Comflowy.image_max_bytes allows")
     try:
         open_image_file(content).close()
     except Exception as error:  # Pillow raises many types for invalid files
@@ -144,7 +145,9 @@ def input_of(value: object) -> InputImage:
         return _encode(value)  # type: ignore[arg-type]
     if _is_pixels(value):
         return _encode(_image_of(value))
-    raise ImageError(f"a {type(value).__name__} is not an image")
+    raise ImageError(
+        f"an object of type {type(value).__name__} is not an image: use a PIL image, an array, a path or r.images[0]"
+    )
 
 
 def input_of_run(image: Any) -> InputImage:

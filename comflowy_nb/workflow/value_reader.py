@@ -160,7 +160,8 @@ class ValueReader:
         if one.is_multiple or not isinstance(item, Item):
             return [self.value(one, item)]
         if isinstance(item.value, str) and not (item.value or item.quoted or item.typed or item.exact):
-            raise FieldError(f'{one.where}: the value is empty; an empty text is written ""')
+            tip = '; an empty text is written ""' if one.type in {FieldType.STRING, FieldType.UNKNOWN} else ""
+            raise FieldError(f"{one.where}: the value is empty{tip}")
         word = self.seed_word(one, item)
         if word is not None:
             raise FieldError(f"{one.where}: {word} can't be part of a list, a label or a preset; write it alone")

@@ -170,7 +170,7 @@ def _one_value(setting: Setting, one: Field, namespace: Mapping[str, Any] | None
 
 def _generate(workflow: Workflow, one: Field, word: str, field_ids: tuple[str, ...]) -> int:
     if word != "random":
-        tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep"
+        tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep takes several"
         raise FieldError(f"{one.where}: {word} generates several seeds, but a run takes one; {tip}")
     return generate_seed(narrowest_field(workflow, field_ids))
 
@@ -197,10 +197,10 @@ class SettingLog:
 
     def report(self, setting: Setting, error: Exception, field_id: str | None = None) -> None:
         """Add a problem, with the field and the line of the setting."""
-        text = str(error)
+        text, *more = error.problems if isinstance(error, FieldError) else (str(error),)
         if field_id is not None and not isinstance(error, FieldError):
             text = f"{self.field(field_id).where}: {text}"
-        self.problems.append(f"{setting.where}: {text}" if "line " in setting.where else text)
+        self.problems += [f"{setting.where}: {text}" if "line " in setting.where else text, *more]
 
     def _report_twice(self, field_id: str, first: Setting, setting: Setting) -> None:
         where = self.field(field_id).where

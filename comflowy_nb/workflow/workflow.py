@@ -9,15 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.fields import nearest, split_id
+from comflowy_nb.errors import FieldError, did_you_mean, nearest, nearest_tip
+from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.json_values import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from comflowy_nb.workflow.fields import Field
 
 __all__ = ["Workflow", "canonical_json", "request_key"]
+
+_MAX_SHOWN_CHARS = 24  # of the value of a field in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ class Workflow:
         if not self.is_described:
             if is_id:
                 return (key,)
-            raise FieldError(self._not_described(key))
+            raise FieldError(*self._not_described(key))
         named = [field_id for field_id, one in self.fields.items() if one.name == (name if colons else key)]
         if colons and node == "all" and named:
             return tuple(named)
@@ -109,8 +114,7 @@ class Workflow:
         if colons or not named:
             raise FieldError(self._unknown(key))
         if len(named) > 1:
-            listed = ", ".join(f"{one} ({self._title(one)})" if self._title(one) else one for one in named)
-            raise FieldError(f"{key!r} is the name of {len(named)} fields: {listed}; all::{key} sets them all")
+            raise FieldError(self._ambiguous(key, named))
         return (named[0],)
 
     def _find_alias(self, alias: str) -> tuple[str, ...]:
@@ -122,9 +126,23 @@ class Workflow:
         except FieldError as error:
             raise FieldError(f"the alias {alias!r} is invalid: {error}") from None
 
-    def _title(self, field_id: str) -> str | None:
-        one = self.fields[field_id]
-        return one.node_title or one.class_type
+    def _ambiguous(self, name: str, field_ids: Sequence[str]) -> str:
+        """Return an error with the title and the current value of each field, as far as they tell the fields apart."""
+        fields = [self.fields[field_id] for field_id in field_ids]
+        titles = [one.node_title or one.class_type or "" for one in fields]
+        nodes = self.graph.nodes if self.graph is not None else {}
+        current = [nodes.get(one.node, {}).get("inputs", {}).get(one.name, one.default) for one in fields]
+        values = ["" if value is None or isinstance(value, list) else _short(value) for value in current]
+        if len(set(titles)) == 1 < len(set(values)):
+            titles = [""] * len(fields)
+        listed = [
+            " ".join(part for part in (field_id, f"({title})" if title else "", value) if part)
+            for field_id, title, value in zip(field_ids, titles, values, strict=True)
+        ]
+        return (
+            f"{name!r} is the name of {len(listed)} fields: {', '.join(listed[:-1])} and {listed[-1]}; "
+            f"use one of them, or all::{name}=... sets {'both' if len(listed) == 2 else 'them all'}"
+        )
 
     def _unknown(self, key: str) -> str:
         node, colons, name = key.partition("::")
@@ -137,16 +155,25 @@ class Workflow:
                 f"{word} ({names[word]})" if word in names else word for word in nearest(key, [*names, *self.aliases])
             ]
         if near:
-            return f"{self.name} has no field {key!r}; nearest: {', '.join(near)}"
+            return f"{self.name} has no field {key!r}{did_you_mean(near)}"
         return f"{self.name} has no field {key!r}; %comflowy fields {self.name} lists them"
 
-    def _not_described(self, key: str) -> str:
-        near = nearest(key, self.aliases)
-        tip = f"; nearest alias: {', '.join(near)}" if near else ""
-        return (
-            f"the fields of {self.name} are not described, so {key!r} must be a field id like 3::cfg{tip}; "
-            f"%%comflowy fields {self.name} takes the output of the editor's console"
+    def _not_described(self, key: str) -> list[str]:
+        if tip := nearest_tip(key, self.aliases):
+            return [f"{self.name} has no alias {key!r}{tip}"]
+        for_all = (  # the same for every key, so that it is reported once
+            f"The fields of {self.name} are not known here. Use ids such as 3::cfg, or describe the fields with "
+            f"%%comflowy fields {self.name} (its body is the output of the editor's console)"
         )
+        return [f"{key!r} is not a field id", for_all]
+
+
+def _short(value: object) -> str:
+    """Return a value for a list of fields: a text in double quotes, and its beginning if it is long."""
+    if not isinstance(value, str):
+        return text_of(value)
+    text = " ".join(value.split())
+    return f'"{text}"' if len(text) <= _MAX_SHOWN_CHARS else f'"{text[:_MAX_SHOWN_CHARS].rsplit(" ", 1)[0]} ..."'
 
 
 # -- request keys --------------------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ def test_interrupted_sweep_is_continued_by_the_same_command(api, file, start):
     code, out, shown = command.end()
     assert code == 130
     assert "can't cancel: 6 go on there" in shown
-    assert "the same command goes on" in shown
+    assert "run the same command again to continue" in shown
     assert "Traceback" not in shown + out
     assert "s1: 0 of 6 succeeded" in out
     api.words = []

@@ -130,7 +130,7 @@ def test_runs_that_are_live_or_have_no_images_are_errors(swept, axis, read):
 
 
 def test_missing_files(sweep, library, tmp_path, read):
-    with pytest.raises(ImageError, match=r"^neither a file nor a run is named 'nothing.png'$"):
+    with pytest.raises(ImageError, match=r"^there is no file or run 'nothing.png'$"):
         read("r1", "nothing.png")
     with pytest.raises(ImageError, match=r"^there is no file 'gone.jpg'$"):
         read("r1", tmp_path / "gone.jpg")
@@ -144,7 +144,10 @@ def test_an_item_that_is_not_an_image_is_named_by_its_position(sweep, tmp_path, 
     text.write_text("hello")
     with pytest.raises(ImageError, match=r"^notes.txt is not an image that can be read$"):
         read("r1", text)
-    with pytest.raises(ImageError, match=r"^image 2 of the comparison: a dict is not an image$"):
+    with pytest.raises(
+        ImageError,
+        match=r"^image 2 of the comparison: an object of type dict is not an image: use ",
+    ):
         read("r1", {})
     with pytest.raises(ImageError, match=r"^image 1 of the comparison: an array of int64 is not an image"):
         read(np.zeros((3, 3), np.int64), "r1")

@@ -82,7 +82,7 @@ def test_a_missing_image_shows_the_reason_and_the_command():
     [
         (Status.FAILED, CellState("bad", "failed", "node 3 (KSampler): out of memory")),
         (Status.RUNNING, CellState("live", "running")),
-        (Status.UNKNOWN, CellState("odd", "unknown", "we can't tell whether the service took it")),
+        (Status.UNKNOWN, CellState("odd", "unknown", "it is not known whether the service accepted this run")),
         (Status.SUCCESS, CellState("odd", "success", "without any image")),
     ],
 )

@@ -80,7 +80,7 @@ def test_sides_can_be_named_and_the_rest_follow_in_the_order_typed():
     assert choose_axes(axes, {"x": "steps", "y": "cfg"})[0].name == "3::steps", "without the node too"
     x, y, further = choose_axes(axes, {"z": "3::cfg"})
     assert (x.name, y.name, [one.name for one in further]) == ("3::steps", "seed", ["3::cfg"])
-    with pytest.raises(RefError, match="nearest: 3::steps"):
+    with pytest.raises(RefError, match="Did you mean 3::steps"):
         choose_axes(axes, {"x": "3::step"})
     with pytest.raises(RefError, match="both x and z"):
         choose_axes(axes, {"x": "cfg", "z": "3::cfg"})
@@ -129,7 +129,7 @@ def test_the_title_has_the_params_that_all_cells_share():
     )
     _, sheet = place(swept)
     title = "".join(part.text for part in sheet.head[0].parts)
-    assert title == "s1 bottles · default · steps 20 · seed 1234567890 (drawn)"
+    assert title == "s1 bottles · default · steps 20 · seed 1234567890 (generated)"
     assert "".join(part.text for part in sheet.head[1].parts) == f"text {LONG.format('x', 'y')}"
     assert "cfg" not in title
 

@@ -93,9 +93,10 @@ def test_a_stored_key_belongs_to_its_origin(ring):
 def test_the_error_for_a_missing_key_names_each_way_to_set_one(monkeypatch):
     with pytest.raises(AuthError) as caught:
         find_key(CLOUD, ask=lambda _: None)
-    assert str(caught.value) == (
-        "no API key for this service: set COMFLOWY_API_KEY, or %comflowy login, or connect(url, key=...) in Python"
-    )
+    text = str(caught.value)
+    assert "in the settings on the home page of https://app.comflowy.com" in text
+    for way in ("%comflowy login", "environment variable COMFLOWY_API_KEY", "key=..."):
+        assert way in text
     with pytest.raises(AuthError) as caught:
         find_key(OTHER)
     assert "COMFLOWY_API_KEY" not in str(caught.value)

@@ -36,9 +36,10 @@ def test_targets(text, target):
     [
         ("", "connect to what?"),
         ("x=", "connect to what?"),
-        ("sandpit", "unknown target 'sandpit': use sandbox, cloud, comfyui"),
-        ("Sandbox", "is written sandbox"),
-        ("ComfyUI", "is written comfyui"),
+        ("elsewhere", "unknown target 'elsewhere'. Use sandbox, cloud, comfyui"),
+        ("sandbocks", "unknown target 'sandbocks'. Did you mean sandbox? Use"),
+        ("Sandbox", "Did you mean sandbox?"),
+        ("ComfyUI", "Did you mean comfyui?"),
         ("comfyui=http://127.0.0.1:8188", "is a keyword"),
         ("sandbox=https://a.example", "is a keyword"),
         ("CLOUD=https://a.example", "is a keyword"),
@@ -57,8 +58,8 @@ def test_targets(text, target):
         ("https://[::1", "is not a valid address"),
         ("https://a b.example", "contains an invalid character"),
         ("https://a.example\\@b.example", "user name or password"),
-        ("https://a.example,https://b.example", "write NAME=URL,URL"),
-        ("lab=https://a.example,https://a.example/", "duplicate server"),
+        ("https://a.example,https://b.example", "%comflowy connect NAME=URL,URL"),
+        ("lab=https://a.example,https://a.example/", "contains a server twice"),
     ],
 )
 def test_an_invalid_target_is_one_line_of_error(text, words):

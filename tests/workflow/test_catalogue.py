@@ -218,7 +218,7 @@ def test_invalid_names_and_aliases_are_rejected(home):
 def test_an_unknown_workflow_is_reported_with_the_nearest_name(home):
     catalogue = Catalogue.open(None, home)
     for call in (lambda: catalogue.alias("defalt", "a", "3::b"), lambda: catalogue.describe("defalt", {})):
-        with pytest.raises(WorkflowError, match="nearest: default"):
+        with pytest.raises(WorkflowError, match="Did you mean default"):
             call()
 
 

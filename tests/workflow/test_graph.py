@@ -137,7 +137,7 @@ def test_all_params_for_missing_nodes_are_reported(graph):
     with pytest.raises(FieldError) as caught:
         graph.apply({"33::seed": 1, "x::text": "a", "3::cfg": 1})
     assert len(caught.value.problems) == 2
-    assert "nearest: 3" in caught.value.problems[0]
+    assert "Did you mean 3" in caught.value.problems[0]
 
 
 def test_a_title_with_line_breaks_is_one_line():

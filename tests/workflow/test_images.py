@@ -52,7 +52,7 @@ def test_other_files_than_images_are_rejected_with_a_reason(tmp_path):
             open_input(tmp_path / name)
     with pytest.raises(ImageError, match="there is no file"):
         open_input(tmp_path / "gone.png")
-    with pytest.raises(ImageError, match="there is no file"):
+    with pytest.raises(ImageError, match="is a folder, not a file"):
         open_input(tmp_path)
 
 

@@ -134,8 +134,8 @@ def test_all_problems_are_reported_at_once(workflow):
     for part in (
         "node 3 (KSampler), cfg: 101 is above 100",
         "node 3 (KSampler), sampler_name: 'eulr' is not one of euler, euler_ancestral, heun, dpm_2, lms, dpmpp_2m,",
-        "uni_pc, ...; nearest: euler",
-        "'stpes'; nearest: steps (3::steps)",
+        "uni_pc and 2 more. Did you mean euler",
+        "'stpes'. Did you mean steps (3::steps)",
         "node 3 (KSampler), steps: 'few' is not a whole number",
         "node 6 (CLIP Text Encode (Prompt)), text: {gone}: there is no variable gone",
         "'text' is the name of 2 fields",

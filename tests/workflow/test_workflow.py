@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.fields import Field
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.workflow import Workflow, canonical_json, request_key
@@ -23,12 +24,24 @@ def test_all_names_every_field_of_that_name(workflow):
     assert workflow.find("all::cfg") == ("3::cfg",)
 
 
-def test_a_name_of_several_fields_lists_them(workflow):
+def test_a_name_of_several_fields_lists_them_with_their_values():
+    texts = {"6::text": "beautiful scenery nature glass bottle", "7::text": "text, watermark"}
+    fields = {key: Field(key, node_title="CLIP Text Encode (Prompt)", default=text) for key, text in texts.items()}
     with pytest.raises(FieldError) as caught:
-        workflow.find("text")
-    assert "6::text (CLIP Text Encode (Prompt))" in str(caught.value)
-    assert "7::text" in str(caught.value)
-    assert "all::text" in str(caught.value)
+        Workflow("default", fields=fields).find("text")
+    assert str(caught.value) == (
+        '\'text\' is the name of 2 fields: 6::text "beautiful scenery ..." and 7::text "text, watermark"; '
+        "use one of them, or all::text=... sets both"
+    )
+
+
+def test_fields_of_one_name_and_value_are_told_apart_by_their_titles():
+    nodes = ("3", "Base"), ("4", "Refiner"), ("5", "Last")
+    fields = {f"{node}::seed": Field(f"{node}::seed", node_title=title, default=0) for node, title in nodes}
+    with pytest.raises(FieldError) as caught:
+        Workflow("w", fields=fields).find("seed")
+    assert "3::seed (Base) 0, 4::seed (Refiner) 0 and 5::seed (Last) 0; use one of them" in str(caught.value)
+    assert str(caught.value).endswith("all::seed=... sets them all")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +58,7 @@ def test_a_name_of_several_fields_lists_them(workflow):
 def test_an_unknown_field_is_an_error_with_the_nearest_spelling(workflow, key, near):
     with pytest.raises(FieldError) as caught:
         workflow.find(key)
-    assert f"{key!r}; nearest: " in str(caught.value)
+    assert f"{key!r}. Did you mean " in str(caught.value)
     assert near in str(caught.value)
 
 
@@ -58,16 +71,18 @@ def test_a_workflow_without_descriptions_accepts_only_ids_and_aliases(undescribe
     assert undescribed.find("3::anything") == ("3::anything",)
     assert undescribed.find("57:12::cfg") == ("57:12::cfg",)
     assert undescribed.find("prompt") == ("6::text",)
-    for key in ("cfg", "all::seed", "::cfg", "3::", "promt"):
-        with pytest.raises(FieldError, match="are not described"):
+    for key in ("cfg", "all::seed", "::cfg", "3::"):
+        with pytest.raises(FieldError, match=r"are not known here\. Use ids such as 3::cfg"):
             undescribed.find(key)
+    with pytest.raises(FieldError, match=r"has no alias 'promt'\. Did you mean prompt\?"):
+        undescribed.find("promt")
 
 
 def test_a_partly_described_workflow_accepts_other_ids(workflow):
     partial = Workflow("portrait", "3fef208b", fields={"3::cfg": workflow.fields["3::cfg"]}, is_partial=True)
     assert partial.find("cfg") == ("3::cfg",)
     assert partial.find("6::text") == ("6::text",)
-    with pytest.raises(FieldError, match="nearest: cfg"):
+    with pytest.raises(FieldError, match="Did you mean cfg"):
         partial.find("cgf")
 
 

@@ -11,7 +11,7 @@ from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
 from comflowy_nb.notebook.commands.runs import as_table
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.status import day, plain_line
-from comflowy_nb.services.credentials import forget_key, store_key
+from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
 from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.settings import cloud_url, default_target
 from comflowy_nb.workflow.finder import SERVER_LAST
@@ -53,11 +53,14 @@ def login(session: Session, request: Request) -> None:
     client = session.client
     if client is not None and client.service.kind != "comflowy":
         server = "the sandbox" if client.service.kind == "sandbox" else "a ComfyUI server"
-        raise SettingsError(f"{server} needs no key")
+        raise SettingsError(f"{server} needs no key; for the cloud: %comflowy connect cloud")
     label, origin = _account(client)
     key = session.ask_key(label)
     if key is None:
-        raise SettingsError("no key was typed; where the notebook can't ask for one, set COMFLOWY_API_KEY")
+        raise SettingsError(
+            f"no key was typed. {WHERE_THE_KEY_IS}. Where the notebook can't ask for it, set the environment variable "
+            "COMFLOWY_API_KEY"
+        )
     if client is not None:
         session.connect(session.target, key=key)  # rejects a wrong key before it is stored
     is_stored = store_key(origin, key)

@@ -46,9 +46,10 @@ that the proxy requires come from COMFLOWY_HEADERS, a JSON object
 {"https://host": {"Header-Name": "value"}}, and are never shown.
 If COMFLOWY_TARGET is set, the first run connects by itself.""",
     "login": """\
-Asks for the API key of the connected service (else of the cloud). The key is
-stored in the keyring if there is one, and never in the notebook: no command
-accepts a key.""",
+Asks for the API key of the connected service (else of the cloud). Your personal
+API key is in the settings on the home page of https://app.comflowy.com. The key
+is stored in the keyring if there is one, and never in the notebook: no command
+accepts a key. In scripts, set the environment variable COMFLOWY_API_KEY.""",
     "workflow": """\
   %comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234
                                   an id of the connected service

@@ -68,7 +68,7 @@ def cancel_view(session: Session, client: Client, view: RunView | SweepView) -> 
         else:
             _cancel_run(client, view)
     except KeyboardInterrupt:
-        view.note("stopped waiting; it goes on")
+        view.note("stopped waiting; it continues")
     if view.is_settled:
         view.finish()
     else:
@@ -77,7 +77,7 @@ def cancel_view(session: Session, client: Client, view: RunView | SweepView) -> 
         done = view.sweep.status_counts().get(Status.SUCCESS, 0)
         return KeyboardInterrupt(f"{view.ref}: {done} of {len(view.sweep.cells)} done. Run the cell again to continue.")
     status = view.run.status
-    return KeyboardInterrupt(f"{view.ref} goes on" if status.is_live else f"{view.ref}: {status}")
+    return KeyboardInterrupt(f"{view.ref} continues" if status.is_live else f"{view.ref}: {status}")
 
 
 def _cancel_run(client: Client, view: RunView) -> None:
@@ -86,9 +86,9 @@ def _cancel_run(client: Client, view: RunView) -> None:
     if not run.status.is_live:
         return
     if not client.service.can_cancel:
-        view.note(f"{client.label} can't cancel: it goes on")
+        view.note(f"{client.label} can't cancel: it continues")
     elif run not in client.live():
-        view.note("another kernel's run: it goes on")
+        view.note("another kernel's run: it continues")
     else:
         view.note("cancelling")
         client.cancel(run)  # waits for a submit that is in progress

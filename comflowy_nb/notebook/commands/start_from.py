@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.image_metadata import Made
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
@@ -95,7 +96,7 @@ def _find_start(session: Session, client: Client, request: Request) -> tuple[str
             raise UsageError(f"{usage}; %comflowy workflows lists them")
         return request.text(request.words[0]), None, None
     if request.words:
-        raise UsageError(f"with --from the workflow is that of {source}: leave {request.words[0].text} out")
+        raise UsageError(f"--from {source} already names the workflow: leave {request.words[0].text!r} out")
     path = _file_of(source)
     if path is not None:
         return *_start_from_file(client, path), None
@@ -118,7 +119,7 @@ def _file_of(source: object) -> Path | None:
     """
     path = Path(str(source)).expanduser()
     if path.suffix.lower() == ".json" and not path.is_file():  # a reference never ends in .json
-        raise WorkflowError(f"there is no file {str(source)!r}")
+        raise WorkflowError(no_such_file(str(source)))
     return path if path.suffix.lower() in {*IMAGE_SUFFIXES, ".json"} and path.is_file() else None
 
 
@@ -130,7 +131,9 @@ def _start_from_file(client: Client, path: Path) -> tuple[str, Made | None]:
         return str(path), made  # its graph is the workflow with its values
     named = made.workflow or made.workflow_id
     if not named:
-        raise WorkflowError(f"{path.name} doesn't say which workflow made it")
+        raise WorkflowError(
+            f"{path.name} does not contain the name of its workflow: type its values after %comflowy run WORKFLOW"
+        )
     return named, made
 
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.errors import SettingsError
+from comflowy_nb.errors import SettingsError, nearest_tip
 from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.fields import nearest
 from comflowy_nb.workflow.syntax.line import NAMES_ALONE, expand_text, is_name, split_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.syntax.line import Word
@@ -32,7 +31,6 @@ __all__ = [
     "duration_s",
     "execute",
     "find_command",
-    "nearest_tip",
     "read_line",
 ]
 
@@ -175,7 +173,10 @@ COMMANDS: Mapping[str, Command] = {
             (_FIELDS,), words=(1, 3), has_fields=True,
         ),
         Command(
-            "fields", "fields WORKFLOW", "show id, type, default and choices of its fields", "workflows:fields",
+            "fields",
+            "fields WORKFLOW",
+            "show id, type, default and choices of a workflow's fields",
+            "workflows:fields",
             (_FIELDS,), words=(1, 1), has_body=True,
         ),
         Command(
@@ -188,7 +189,9 @@ COMMANDS: Mapping[str, Command] = {
             words=(0, 1), has_fields=True, has_body=True,
         ),
         Command(
-            "sweep", "sweep WORKFLOW [FIELD=VALUES ...]", "run it for all combinations of values, in a labelled grid",
+            "sweep",
+            "sweep WORKFLOW [FIELD=VALUES ...]",
+            "run a workflow for all combinations of values, in a labelled grid",
             "sweep:sweep",
             (
                 *_SUBMIT,
@@ -314,14 +317,8 @@ def find_command(name: str) -> Command:
         If there is no such command. The message names the nearest ones.
     """
     if name not in COMMANDS:
-        raise UsageError(f"unknown command {name!r}{nearest_tip(name, COMMANDS)}. %comflowy help lists them")
+        raise UsageError(f"unknown command {name!r}{nearest_tip(name, COMMANDS) or '.'} %comflowy help lists them")
     return COMMANDS[name]
-
-
-def nearest_tip(word: str, known: Iterable[str]) -> str:
-    """Return `; nearest: run` for an error about an unknown word, empty if no word is similar."""
-    near = nearest(word, known)
-    return f"; nearest: {', '.join(near)}" if near else ""
 
 
 def _ref(text: str, namespace: Mapping[str, Any]) -> Any:
@@ -358,7 +355,7 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
     option = command.option(name)
     if option is None:
         tip = nearest_tip(name, [each.name for each in command.options])
-        raise UsageError(f"{command.name} has no option {name}{tip}. See %comflowy help {command.name}")
+        raise UsageError(f"{command.name} has no option {name}{tip or '.'} See %comflowy help {command.name}")
     if option.value is None:
         if sign:
             raise UsageError(f"{name} takes no value")
@@ -367,7 +364,8 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
         return option, text
     following = next(rest, None)
     if following is None or following.raw.startswith("--"):
-        raise UsageError(f"{name} needs a value: {name} {'|'.join(option.choices) or option.value}")
+        accepted = f" ({option.accepted})" if option.accepted and not option.choices else ""
+        raise UsageError(f"{name} needs a value: {name} {'|'.join(option.choices) or option.value}{accepted}")
     return option, following.text
 
 

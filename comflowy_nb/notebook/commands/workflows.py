@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.errors import SettingsError, WorkflowError
+from comflowy_nb.errors import SettingsError, WorkflowError, nearest_tip
 from comflowy_nb.layout.captions import write_value
-from comflowy_nb.notebook.commands.table import nearest_tip
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.workflow.fields import FieldType
@@ -62,7 +61,7 @@ def workflow(session: Session, request: Request) -> None:
         _alias(session, request)
     else:
         tip = nearest_tip(verb, ["add", "alias"])
-        raise UsageError(f"unknown command workflow {verb}{tip}. Usage: %comflowy {request.command.usage}")
+        raise UsageError(f"unknown command 'workflow {verb}'{tip or '.'} Usage: %comflowy {request.command.usage}")
 
 
 def fields(session: Session, request: Request) -> None:
@@ -98,14 +97,17 @@ def fields(session: Session, request: Request) -> None:
 
 def _add(session: Session, request: Request) -> None:
     if len(request.words) != 3 or request.fields:
-        raise UsageError("%comflowy workflow add NAME ID|URL|FILE|IMAGE|server:last")
+        raise UsageError(
+            "workflow add needs a name and a workflow: %comflowy workflow add NAME ID|URL|FILE|IMAGE|server:last"
+        )
     name, source = request.text(request.words[1]), request.text(request.words[2])
     workflow_id, graph = _source(session, source)
     identity = None
     if workflow_id is not None:
         if session.client is None:
             raise SettingsError(
-                "an id belongs to a service: connect to it first, then name the workflow. %comflowy connect cloud"
+                f"{source} is an id, which belongs to a service: connect to the service first, as in "
+                "%comflowy connect cloud"
             )
         identity = session.client.identity
     session.catalogue.add(name, identity=identity, id=workflow_id, graph=graph)
@@ -119,7 +121,7 @@ def _add(session: Session, request: Request) -> None:
 def _alias(session: Session, request: Request) -> None:
     if len(request.words) != 2 or len(request.fields) != 1:
         raise UsageError(
-            "%comflowy workflow alias NAME WORD=FIELD, as in: %comflowy workflow alias default prompt=6::text"
+            "workflow alias needs a workflow and WORD=FIELD, as in: %comflowy workflow alias default prompt=6::text"
         )
     name, pair = request.text(request.words[1]), request.fields[0]
     word, target = pair.key or "", expand_text(pair.value or "", request.namespace)
@@ -127,7 +129,9 @@ def _alias(session: Session, request: Request) -> None:
     if "::" not in target or session.client is not None:
         field_ids = _workflow(session, name).find(target)
     if len(field_ids) != 1:
-        raise WorkflowError(f"{target} names {len(field_ids)} fields; an alias names one")
+        raise WorkflowError(
+            f"an alias names one field, and {target} names {len(field_ids)}: use one of {', '.join(field_ids)}"
+        )
     session.catalogue.alias(name, word, field_ids[0])
     session.say(paragraph(f"{word} is now {field_ids[0]} of {name}: %comflowy run {name} {word}=..."))
 

@@ -18,7 +18,7 @@ import traitlets
 from comflowy_nb.comparison.differences import find_differences
 from comflowy_nb.comparison.inputs import read_images
 from comflowy_nb.comparison.pixels import HEAT, canvas_size, find_difference, for_browser, preview_of
-from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
+from comflowy_nb.errors import ComflowyError, FieldError, SettingsError, nearest_tip
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.compare.text import (
     captions_of,
@@ -30,7 +30,6 @@ from comflowy_nb.notebook.compare.text import (
     widget_table,
 )
 from comflowy_nb.notebook.display.html import plain
-from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -328,8 +327,7 @@ def _find_fields(names: Sequence[str], images: Sequence[Compared]) -> list[str]:
     for name in [names] if isinstance(names, str) else names:
         keys = [key for key in known if name in {key, key.split("::", 1)[-1]}]
         if not keys:
-            near = nearest(name, [*known, *(key.split("::", 1)[-1] for key in known)])
-            tip = f"; nearest: {', '.join(near)}" if near else ""
+            tip = nearest_tip(name, [*known, *(key.split("::", 1)[-1] for key in known)])
             raise FieldError(f"no image here has a field {name!r}{tip}")
         found += keys
     return list(dict.fromkeys(found))

@@ -147,7 +147,7 @@ class RunView(View):
     def timeout(self, timeout_s: float) -> RunTimeout:
         run = self.run
         return RunTimeout(
-            f"{run.ref} is not done after {timeout_s:g} s ({run.status}) and goes on; %comflowy show {run.ref}", run
+            f"{run.ref} is {run.status} after {timeout_s:g} s and continues: %comflowy show {run.ref}", run
         )
 
     def _line(self) -> StatusLine:
@@ -206,7 +206,7 @@ class SweepView(View):
     def timeout(self, timeout_s: float) -> RunTimeout:
         ref, left = self.ref, sum(cell.status is None or cell.status.is_live for cell in self.sweep.cells)
         return RunTimeout(
-            f"{ref} is not done after {timeout_s:g} s, {left} of {len(self.sweep.cells)} cells are not, and goes on; "
+            f"{left} of {len(self.sweep.cells)} cells of {ref} are not done after {timeout_s:g} s; it continues: "
             f"%comflowy show {ref}",
             self.sweep,
         )

@@ -124,7 +124,7 @@ def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[
         except FieldError as error:
             problems += error.problems
     if problems:
-        raise FieldError(*problems)
+        raise FieldError(*dict.fromkeys(problems))
     return described
 
 

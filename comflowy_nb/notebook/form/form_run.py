@@ -104,7 +104,7 @@ class FormRun:
         self._draw(self)
 
     def timeout(self, timeout_s: float) -> RunTimeout:
-        return RunTimeout(f"{self.ref} is not done after {timeout_s:g} s and goes on", self.run)
+        return RunTimeout(f"{self.ref} is not done after {timeout_s:g} s and continues", self.run)
 
     # -- for the form ---------------------------------------------------------------------------------------------
 

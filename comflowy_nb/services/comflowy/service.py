@@ -124,7 +124,7 @@ class Comflowy:
                 problem, is_rejection = masked(str(error), self._secrets), error.is_rejection
         if is_rejection:
             raise AuthError(f"{self.label} rejected the key: {problem}; %comflowy login asks for another")
-        raise AnswerError(f"{self.label} returned no token: {problem}")
+        raise AnswerError(f"{self.label} returned no access token: {problem}; is the address right?")
 
     def _with_token(self, send: Callable[[Secret], Response | Failure]) -> Response | Failure:
         """Send a request with the token, and after a 401 once more with a new token.

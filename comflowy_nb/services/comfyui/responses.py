@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from comflowy_nb.errors import nearest_tip
 from comflowy_nb.services.comflowy.schema import limited, node_order
 from comflowy_nb.services.http.error_text import (
     extra_info,
     json_object,
+    missing_image,
     one_line,
     read_message,
     read_problem,
@@ -20,7 +22,6 @@ from comflowy_nb.services.http.error_text import (
 from comflowy_nb.services.http.responses import SchemaError
 from comflowy_nb.services.types import Output, Problem, Snapshot
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.fields import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -308,7 +309,7 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
                 return "a link in it leads to a node or an output that does not exist"
             return f"the server could not check it ({one_line(kind)})"
         case "custom_validation_failed":
-            return details.partition(" - ")[2] or details or "the node does not accept it"
+            return missing_image(details) or details.partition(" - ")[2] or details or "the node does not accept it"
         case _:
             return ": ".join(filter(None, (message, details))) or "the node does not accept it"
 
@@ -316,10 +317,9 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
 def _not_listed(value: object, options: Sequence[str]) -> str:
     if not options:
         return f"{_shortened(value)} can't be chosen: the server offers no choices here"
-    near = nearest(str(value), options)
-    listed = ", ".join(options[:MAX_LISTED_CHOICES]) + (", ..." if len(options) > MAX_LISTED_CHOICES else "")
-    hint = f"; nearest: {', '.join(near)}" if near else ""
-    return f"{_shortened(value)} is not one of {listed}{hint}"
+    more = len(options) - MAX_LISTED_CHOICES
+    listed = ", ".join(options[:MAX_LISTED_CHOICES]) + (f" and {more} more" if more > 0 else "")
+    return f"{_shortened(value)} is not one of {listed}{nearest_tip(str(value), options)}"
 
 
 def _quoted_choices(details: str) -> list[str]:

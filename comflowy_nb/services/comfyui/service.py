@@ -130,7 +130,10 @@ class ComfyUI:
 
     def greet(self) -> None:
         """Check that the server responds as ComfyUI does."""
-        stats = retried(lambda: self._get("/system_stats", read_object, "description"), self._closing)
+        try:
+            stats = retried(lambda: self._get("/system_stats", read_object, "description"), self._closing)
+        except NotFoundError:
+            stats = {}
         if not isinstance(stats.get("system"), dict):
             raise AnswerError(f"{self.label} does not respond as a ComfyUI server does; is the address right?")
 

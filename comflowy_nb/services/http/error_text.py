@@ -45,6 +45,7 @@ _NAMED_CREDENTIALS = re.compile(
 _HIDDEN_TAGS = re.compile(r"(?is)<!--.*?(?:-->|$)|<(script|style|noscript|template|svg)\b.*?(?:</\1\s*>|$)")
 _HEADINGS = re.compile(r"(?is)<(title|h1)\b[^<>]*>(.*?)(?:</\1\s*>|$)")
 _TAG = re.compile(r"<[^<>]*>")
+_MISSING_IMAGE = re.compile(r"(\w+) - Invalid image file: (.+)")
 _PAGE = re.compile(r"(?is)^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body)\b")
 
 
@@ -164,8 +165,19 @@ def extra_info(error: Mapping[str, Any]) -> Mapping[str, Any]:
     return extra if isinstance(extra, dict) else {}
 
 
+def missing_image(details: str) -> str | None:
+    """Return the problem of a custom validation that found no image of a name; None for other problems."""
+    found = _MISSING_IMAGE.match(details)
+    if found is None:
+        return None
+    field, name = found.groups()
+    return f"{name} is not on the server. To upload your file: {field}=file:{name}"
+
+
 def _joined(error: dict[str, Any]) -> str:
     message, details = one_line(error.get("message")), one_line(error.get("details"))
+    if (problem := missing_image(details)) is not None:
+        return problem
     if message and details and details not in message:
         return _truncate(f"{message}: {details}")
     return message or details or one_line(error.get("type")) or "the service gave no reason"

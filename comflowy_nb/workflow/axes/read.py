@@ -92,7 +92,7 @@ def count_axes(
     if not seeds:
         explicit = [name for name in params if name in workflow.fields and workflow.fields[name].is_seed]
         tip = "no seed field is known here: name one, as in 3::seed=random"
-        why = f"{', '.join(explicit)} is set" if explicit else tip
+        why = f"{', '.join(explicit)} is set: remove it, or --count" if explicit else tip
         raise FieldError(f"--count {count} generates seeds, but {why}")
     try:
         values = _seed_values(workflow, seeds, count, f"--count {count}")
@@ -106,7 +106,7 @@ def count_axes(
 def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word: str) -> tuple[AxisValue, ...]:
     """Return the values of an axis of N seeds, which are generated later."""
     if count < 1:
-        raise ValueError(f"{word} generates no seed")
+        raise ValueError(f"{word} generates no seeds: use at least random#1")
     if count > LARGEST_AXIS:
         raise ValueError(f"{word} generates {count:,} seeds; an axis has at most {LARGEST_AXIS:,}")
     one = narrowest_field(workflow, field_ids)
@@ -191,12 +191,13 @@ class _SweepReader:
         try:
             yield
         except (FieldError, LineError, ImageError, RefError, ValueError) as error:
-            text = str(error)
+            text, *more = error.problems if isinstance(error, FieldError) else (str(error),)
             if position:
                 text = f"{where}, {position}: {text.removeprefix(f'{where}: ')}"
             elif not isinstance(error, FieldError):  # a FieldError names its field
                 text = f"{where}: {text}"
             self._report(setting, text, written)
+            self._log.problems += more
 
     def _report(self, setting: Setting, problem: str, written: Written | None = None) -> None:
         if isinstance(written, Item) and written.where:
@@ -238,7 +239,7 @@ class _SweepReader:
         """Add an axis of the values of a list, a mapping of labels, a range or a pattern of files."""
         where = self._where(field_ids[0])
         if not pairs:
-            raise FieldError(f"{where}: there is no value in {setting.key}")
+            raise FieldError(f"{where}: {setting.key} has no values: give at least one")
         values: list[AxisValue] = []
         for index, (label, written) in enumerate(pairs, 1):
             name = f"{index} of {len(pairs)}" if label is None else repr(label)
@@ -285,7 +286,7 @@ class _SweepReader:
         texts = {field_id: self._searched(self._log.field(field_id), parts.get("in")) for field_id in field_ids}
         words = _by_label(cast("Labelled", parts["replace"]))
         if not words:
-            raise FieldError(f"{one.where}: replace names no word")
+            raise FieldError(f"{one.where}: replace contains no word: write replace: {{WORD: [WORD, OTHER]}}")
         for field_id, text in texts.items():
             found = find_words(text, words)
             for word in words:
@@ -344,7 +345,7 @@ class _SweepReader:
 
     def _add_presets(self, setting: Setting, presets: list[tuple[str, Labelled]]) -> None:
         if not presets:
-            raise FieldError(f"{setting.key}: there is no preset in it")
+            raise FieldError(f"{setting.key} contains no preset: write {{NAME: {{cfg: 4, steps: 20}}}}")
         reserved: dict[str, bool] = {}  # field id -> whether this axis is the first setting of the field
         values = []
         for label, fields in presets:

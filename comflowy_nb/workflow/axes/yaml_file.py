@@ -24,9 +24,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from comflowy_nb.errors import ImageError, WorkflowError
-from comflowy_nb.workflow.fields import nearest, split_id
-from comflowy_nb.workflow.files import MAX_YAML_BYTES, bounded_yaml, read_named_text, write_text, yaml_problem
+from comflowy_nb.errors import ImageError, WorkflowError, nearest_tip
+from comflowy_nb.workflow.fields import split_id
+from comflowy_nb.workflow.files import (
+    MAX_YAML_BYTES,
+    bounded_yaml,
+    no_such_file,
+    read_named_text,
+    write_text,
+    yaml_problem,
+)
 from comflowy_nb.workflow.images import InputImage, label_images, open_saved_image, save_image
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, as_json, shown
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, Setting
@@ -79,7 +86,7 @@ def read_sweep_file(path: str | Path) -> SweepFile:
     try:
         text = read_named_text(file, MAX_YAML_BYTES, file.name)
     except FileNotFoundError:
-        raise WorkflowError(f"there is no file {str(path)!r}") from None
+        raise WorkflowError(no_such_file(path)) from None
     try:
         return _FileReader(file, text).sweep(bounded_yaml().compose(text))
     except (YAMLError, ValueError, RecursionError) as error:
@@ -109,9 +116,9 @@ class _FileReader:
             if key in {"workflow", "fields"}:
                 continue
             if key not in _OPTIONS:
-                near = nearest(key, [*_OPTIONS, "workflow", "fields"])
-                tip = f"nearest: {', '.join(near)}" if near else f"use workflow, fields, {', '.join(_OPTIONS)}"
-                self._fail(key_node, f"unknown key {key!r} in a sweep file; {tip}")
+                keys = ["workflow", "fields", *_OPTIONS]
+                tip = nearest_tip(key, keys) or f": use {', '.join(keys)}"
+                self._fail(key_node, f"unknown key {key!r} in a sweep file{tip}")
             pattern, convert, accepted = _OPTIONS[key]
             text = self._scalar(node, key, key_node)
             if not re.fullmatch(pattern, text):

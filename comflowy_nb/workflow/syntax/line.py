@@ -13,8 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from comflowy_nb.errors import LineError
-from comflowy_nb.workflow.fields import nearest
+from comflowy_nb.errors import LineError, did_you_mean, nearest
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, rounded
 
 if TYPE_CHECKING:
@@ -295,5 +294,5 @@ def _look_up(name: str, namespace: Mapping[str, Any]) -> Any:
     if name in namespace:
         return namespace[name]
     near = nearest(name, [known for known in namespace if not known.startswith("_")], 1)
-    tip = f" (nearest: {near[0]})" if near else ""
-    raise LineError(f"{{{name}}}: there is no variable {name}{tip}; write {{{{{name}}}}} for the text {{{name}}}")
+    tip = did_you_mean(f"{{{one}}}" for one in near) or "."
+    raise LineError(f"{{{name}}}: there is no variable {name}{tip} Write {{{{{name}}}}} for the text {{{name}}}")

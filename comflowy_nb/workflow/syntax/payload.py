@@ -63,14 +63,15 @@ def read_payload(text: str) -> tuple[list[Setting], str | None]:
     if len(parts) < len(pairs):
         other = next((pair for pair in pairs if pair.key not in parts), None)
         if other is None:
-            raise LineError(f"line {pairs[-1].line}: a part of the payload is set twice")
+            twice = next(pair for number, pair in enumerate(pairs) if pair.key in {each.key for each in pairs[:number]})
+            raise LineError(f"line {twice.line}: {twice.key} is set twice in the payload. Keep one.")
         raise LineError(f"line {other.line}: {other.key!r} is not a part of a payload; use {', '.join(_PARTS)}")
     workflow_id = parts["workflow_id"].value if "workflow_id" in parts else None
     if "workflow_id" in parts and not isinstance(workflow_id, str):
-        raise LineError(f"line {parts['workflow_id'].line}: workflow_id must be a text")
+        raise LineError(f"line {parts['workflow_id'].line}: workflow_id must be a text in quotes, not {workflow_id!r}")
     params = parts["params"].value if "params" in parts else Pairs()
     if not isinstance(params, Pairs):
-        raise LineError(f"line {parts['params'].line}: params must be an object, {{...}}")
+        raise LineError(f"line {parts['params'].line}: params must be an object, as in params: {{'3::cfg': 7}}")
     return [_setting(pair) for pair in params], workflow_id
 
 

@@ -127,7 +127,7 @@ def test_a_body_with_labels_presets_and_further_axes(sandbox):
     assert {"soft", "crisp", "day", "night"} <= {word.strip() for word in words}
     seed = cell.value.cells[0].params["3::seed"]
     assert {one.params["3::seed"] for one in cell.value.cells} == {seed}
-    assert any(f"{seed} (drawn)" in word for word in words)
+    assert any(f"{seed} (generated)" in word for word in words)
     again = sandbox(
         f"%%comflowy sweep default --as night\n{BODY}"
         "look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8, sampler_name: heun}}\n"
@@ -167,7 +167,7 @@ def test_a_dry_run_submits_nothing_and_draws_the_states(sandbox):
         ("sweep default cfg=8..2", FieldError, "cfg"),
         ("sweep default cfgg=1,2", FieldError, "cfg"),
         ("sweep default cfg=4,,8", FieldError, "cfg"),
-        ("sweep default cfg=1,2 --x steps", RefError, "no axis"),
+        ("sweep default cfg=1,2 --x steps", RefError, "not an axis"),
         ("sweep default cfg=1,2 steps=3,4 --x cfg --y cfg", RefError, "both x and y"),
         ("sweep default cfg=1,2 --max-runs 1", SettingsError, "--max-runs permits 1"),
         ("sweep default cfg=1,2 --count 3", UsageError, "no option --count"),

@@ -40,10 +40,10 @@ def test_invalid_durations_are_errors(text):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("rnu default", "nearest: run"),
+        ("rnu default", "Did you mean run"),
         ("draw default", "unknown command 'draw'"),
-        ("compair r1 r2", "unknown command 'compair'; nearest: compare"),
-        ("run default --freh", "nearest: --fresh"),
+        ("compair r1 r2", "unknown command 'compair'. Did you mean compare"),
+        ("run default --freh", "Did you mean --fresh"),
         ("run default --back", "has no option --back"),
         ("run default --as", "--as needs a value: --as NAME"),
         ("run default --as --fresh", "--as needs a value"),

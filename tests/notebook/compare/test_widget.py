@@ -156,7 +156,7 @@ def test_unknown_keywords_modes_and_fields_are_rejected(pair):
         Comparison([], positoin=3)
     with pytest.raises(SettingsError, match=r"^mode is slider, blink, side or difference, not 'wipe'$"):
         compare(*pair, mode="wipe")
-    with pytest.raises(FieldError, match=r"^no image here has a field 'cgf'; nearest: "):
+    with pytest.raises(FieldError, match=r"^no image here has a field 'cgf'\. Did you mean "):
         compare(*pair, label=["cgf"])
 
 

@@ -62,7 +62,7 @@ def test_frequent_progress_causes_at_most_four_updates_a_second(shell, folder):
         flooding.start()
         began = time.monotonic()
         while len(bundles(captured, updates=True)) < 3:
-            with pytest.raises(RunTimeout, match="goes on"):
+            with pytest.raises(RunTimeout, match="and continues: %comflowy show"):
                 wait_drawing([view], 1.5)
         took = time.monotonic() - began
         stop.set()

@@ -428,7 +428,7 @@ def test_a_form_for_a_workflow_without_descriptions_has_the_given_fields():
     ]
     with pytest.raises(WorkflowError, match="%%comflowy fields wf-1"):
         form_fields(bare, {}, explicit=())
-    with pytest.raises(FieldError, match="must be a field id"):
+    with pytest.raises(FieldError, match="'cfg' is not a field id"):
         abbreviated_fields(bare, {"cfg": 3})
 
 
@@ -596,7 +596,7 @@ def test_a_default_that_is_not_an_option_is_reported_before_anything_is_submitte
     workflow = Workflow("default", "default", fields=fields)
     other = Form(one.client, workflow, form_fields(workflow, {}, explicit=()), updater=one._history._updater)
     assert "'v1-5-x.safetensors' is not one of" in other.problems["4::ckpt_name"]
-    assert "nearest: v1-5.safetensors" in control(other, "4::ckpt_name")._problem_html.value
+    assert "Did you mean v1-5.safetensors" in control(other, "4::ckpt_name")._problem_html.value
     press(other)
     assert other.runs == ()
     box(other, "4::ckpt_name").value = "v1-5.safetensors"

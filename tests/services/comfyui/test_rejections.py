@@ -25,7 +25,7 @@ def error(kind, details="", message="No", **extra):
     [
         (
             error("value_not_in_list", input_name="a", input_config=[["one", "two"], {}], received_value="on"),
-            "a: 'on' is not one of one, two; nearest: one",
+            "a: 'on' is not one of one, two. Did you mean one",
         ),
         (
             error(
@@ -34,11 +34,11 @@ def error(kind, details="", message="No", **extra):
                 input_config=["COMBO", {"options": ["one", "two"]}],
                 received_value="tow",
             ),
-            "a: 'tow' is not one of one, two; nearest: two",
+            "a: 'tow' is not one of one, two. Did you mean two",
         ),
         (
             error("value_not_in_list", "a: 'x' not in ['ink', 'oil']", input_name="a", received_value="oli"),
-            "a: 'oli' is not one of ink, oil; nearest: oil",
+            "a: 'oli' is not one of ink, oil. Did you mean oil",
         ),
         (
             error("value_not_in_list", "a: 'x' not in []", input_name="a", input_config=[[], {}], received_value="x"),
@@ -73,7 +73,7 @@ def test_an_omitted_list_is_requested():
         received_value="sampler_7x",
     )
     text = refused(given, options=options)
-    assert "sampler_0, sampler_1, sampler_2, sampler_3, sampler_4, ...; nearest: sampler_7" in text
+    assert "sampler_0, sampler_1, sampler_2, sampler_3, sampler_4 and 35 more. Did you mean sampler_7" in text
 
 
 def test_a_long_value_is_cut_and_no_line_is_broken():

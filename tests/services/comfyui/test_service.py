@@ -279,10 +279,10 @@ def test_socket_images_without_a_listener_cause_a_warning(comfy, service):
         ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is not of type INT"),
         (
             {"n4__ckpt_name": "v1-5-pruned.safetensors"},
-            "is not one of v1-5-pruned-emaonly-fp16.safetensors; nearest: v1-5-pruned-emaonly-fp16.safetensors",
+            "is not one of v1-5-pruned-emaonly-fp16.safetensors. Did you mean v1-5-pruned-emaonly-fp16.safetensors",
         ),
         ({"n3__sampler_name": "eular"}, "'eular' is not one of euler, euler_cfg_pp"),
-        ({"n3__sampler_name": "eular"}, "nearest: euler"),
+        ({"n3__sampler_name": "eular"}, "Did you mean euler"),
         ({"n9__images": ["4", 0]}, "it takes IMAGE, and the linked node returns MODEL"),
         ({"n9__images": ["77", 0]}, "it is linked to node '77', which does not exist"),
     ],
@@ -341,7 +341,10 @@ def test_outputs_that_will_not_run_cause_a_warning(comfy, service):
     sent = submission(graph)
     outcome = service.submit(sent)
     assert isinstance(outcome, Accepted)
-    assert outcome.warning == ("some outputs will not run: node 3 (LoadImage), image: Invalid image file: missing.png")
+    assert outcome.warning == (
+        "some outputs will not run: node 3 (LoadImage), image: missing.png is not on the server. "
+        "To upload your file: image=file:missing.png"
+    )
     assert settle(service, sent.token).status is Status.SUCCESS
 
 

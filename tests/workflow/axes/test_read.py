@@ -437,7 +437,7 @@ def test_presets_that_are_wrong(workflow, text, parts):
 
 
 def test_presets_need_a_described_workflow(undescribed):
-    assert "field id like 3::cfg" in problems(body, undescribed, LOOKS)[0]
+    assert "ids such as 3::cfg" in " ".join(problems(body, undescribed, LOOKS))
 
 
 # -- search and replace --------------------------------------------------------------------------------------------

@@ -257,7 +257,7 @@ def test_an_undefined_name_is_an_error_that_names_it_and_the_literal():
         expand("a {subjekt} b", NAMES)
     assert "subjekt" in str(caught.value)
     assert "{{subjekt}}" in str(caught.value)
-    assert "nearest: subject" in str(caught.value)
+    assert "Did you mean {subject}?" in str(caught.value)
     with pytest.raises(LineError, match="night"):
         expand("{night}", {})
 
