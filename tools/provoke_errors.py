@@ -378,11 +378,11 @@ EXCUSED: dict[str, str] = {
     "tracking/run:Run.cancel": _INTERNAL,
     "tracking/run:Run.save": _INTERNAL,
     "tracking/submit:kept_input": _CHANGED_MEANWHILE,
-    "workflow/axes/images:open_images": "the second raise needs 10,001 files; a cell provokes the first",
+    "workflow/images:open_images": "the second raise needs 10,001 files; a cell provokes the first",
     "workflow/axes/types:Axes._kept_of": "needs --from a sweep whose labels collide with new values",
     "workflow/axes/types:_load": _CHANGED_MEANWHILE,
-    "workflow/axes/values:AxisValueReader._selection": "needs a field of several options, which the sandbox lacks",
-    "workflow/axes/values:AxisValueReader._untyped_list": "needs a described field of unknown type",
+    "workflow/value_reader:ValueReader._selection": "needs a field of several options, which the sandbox lacks",
+    "workflow/value_reader:ValueReader._untyped_list": "needs a described field of unknown type",
     "workflow/axes/yaml_file:write_sweep_file": "the first raise is internal; a cell provokes the second",
     "workflow/catalogue:Catalogue._known": "the command names an unknown workflow first",
     "workflow/catalogue:Catalogue._write_graph": _UNWRITABLE,
@@ -400,7 +400,7 @@ EXCUSED: dict[str, str] = {
     "workflow/syntax/body:read_block": "one raise needs more than 64 indents; a cell provokes the other",
     "workflow/syntax/lists:selections": "needs a field of several options, which the sandbox lacks",
     "workflow/syntax/lists:_read_mapping": "one raise needs a list within a list; a cell provokes the other",
-    "workflow/values:_no_runs": _INTERNAL,
+    "workflow/value_reader:_no_runs": _INTERNAL,
 }
 
 if __name__ == "__main__":
