@@ -279,7 +279,7 @@ class Library:
         pathlib.Path
             The path in the folder of images.
         """
-        from comflowy_nb.images.store import image_path  # noqa: PLC0415 - loads Pillow
+        from comflowy_nb.images.receive import image_path  # noqa: PLC0415 - loads Pillow
 
         return image_path(self.folder, image)
 

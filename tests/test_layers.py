@@ -16,7 +16,7 @@ LAYERS = [
     ("workflow",),
     ("services", "scheduler"),
     ("database", "images", "layout"),
-    ("painter",),
+    ("painting",),
     ("tracking",),
     ("library", "history", "recipe", "comparison", "sweeps"),
     ("client", "connection"),
@@ -112,10 +112,10 @@ def test_only_the_notebook_folder_imports_notebook_libraries():
             assert not roots(path) & (ONLY_NOTEBOOK - allowed), name_of(path)
 
 
-def test_only_the_painter_imports_matplotlib():
+def test_only_the_painting_folder_imports_matplotlib():
     """pyplot is imported nowhere: it keeps every figure, picks a backend and is not thread-safe."""
     importing = {name_of(path) for path in MODULES if "matplotlib" in roots(path)}
-    assert importing == {"comflowy_nb.painter"}
+    assert importing == {"comflowy_nb.painting.pages", "comflowy_nb.painting.text"}
     for path in MODULES:
         assert not [name for name in imports(path) if name.startswith("matplotlib.pyplot")], name_of(path)
 

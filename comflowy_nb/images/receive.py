@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.services.base import ImageStream
 
-__all__ = ["assert_inside", "exclusive_lock", "file_stem", "readable_disk_errors", "receive"]
+__all__ = ["assert_inside", "exclusive_lock", "file_stem", "image_path", "readable_disk_errors", "receive"]
 
 _TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 
@@ -66,6 +67,21 @@ def file_stem(token: str, index: int | None = None) -> str:
     if not _TOKEN.fullmatch(token) or (index or 0) < 0:
         raise ImageError("the run's token can't be a file name")
     return token if index is None else f"{token}_{index}"
+
+
+def image_path(folder: Path, image: ImageRecord) -> Path:
+    """Return the path of a stored output, whether or not the file still exists.
+
+    Raises
+    ------
+    ImageError
+        If the record has no file, or one outside the images' folder.
+    """
+    if not image.file:
+        raise ImageError(f"image [{image.index}] is not on disk" + (f": {image.error}" if image.error else ""))
+    path = folder / image.file
+    assert_inside(path, folder)
+    return path
 
 
 def assert_inside(path: Path, folder: Path) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.records import made_by
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.save_target import kind_of_target, move_new, os_reason, write_zip
-from comflowy_nb.images.store import image_path
 from comflowy_nb.workflow.files import locked_file
 
 if TYPE_CHECKING:

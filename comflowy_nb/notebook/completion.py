@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from IPython.core.completer import CompletionContext
 
-    from comflowy_nb.notebook.commands.table import Command, Option
+    from comflowy_nb.notebook.commands.options import Command, Option
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -36,7 +36,7 @@ _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
 
 def _commands() -> Mapping[str, Command]:
-    from comflowy_nb.notebook.commands.table import COMMANDS  # noqa: PLC0415 - not needed before the first Tab
+    from comflowy_nb.notebook.commands.options import COMMANDS  # noqa: PLC0415 - not needed before the first Tab
 
     return COMMANDS
 

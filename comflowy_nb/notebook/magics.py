@@ -73,7 +73,7 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         %%comflowy run default             the same, with the fields in the lines below
         %comflowy help [COMMAND]           all commands
         """
-        from comflowy_nb.notebook.commands.table import execute, read_line  # noqa: PLC0415 - not needed to load the extension
+        from comflowy_nb.notebook.commands.options import execute, read_line  # noqa: PLC0415 - not needed to load the extension
         from comflowy_nb.workflow.syntax.line import split_silencer  # noqa: PLC0415 - as above
 
         text, is_silent = split_silencer(line)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import made_by
 from comflowy_nb.errors import ImageError
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
-from comflowy_nb.images.store import image_path, utc
+from comflowy_nb.images.store import utc
 from comflowy_nb.layout.captions import stand_out
-from comflowy_nb.painter import encode
-from comflowy_nb.sweeps.painting import draw_contact_sheets
+from comflowy_nb.painting.pages import encode
+from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.files import write_file
 from comflowy_nb.workflow.images import InputImage
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
-from comflowy_nb.images.store import format_of, image_path, keep_output, write_sidecar
+from comflowy_nb.images.receive import image_path
+from comflowy_nb.images.store import format_of, keep_output, write_sidecar
 from comflowy_nb.scheduler import Scheduler
 
 if TYPE_CHECKING:

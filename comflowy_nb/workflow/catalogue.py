@@ -27,7 +27,6 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from comflowy_nb.errors import FieldError, WorkflowError, nearest_tip
-from comflowy_nb.workflow.field_spec import read_described, write_described
 from comflowy_nb.workflow.files import (
     MAX_JSON_BYTES,
     MAX_YAML_BYTES,
@@ -39,6 +38,7 @@ from comflowy_nb.workflow.files import (
 )
 from comflowy_nb.workflow.graph import Graph, parse_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
+from comflowy_nb.workflow.object_info import read_described, write_described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images import save
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.save import readable_name
-from comflowy_nb.images.store import image_path, keep_output
+from comflowy_nb.images.store import keep_output
 from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
 

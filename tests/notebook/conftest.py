@@ -16,11 +16,11 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 from waiting import wait_until
 
-from comflowy_nb.images.store import make_thumbnails
+from comflowy_nb.images.thumbnails import make_thumbnails
 from comflowy_nb.notebook.commands import interrupts
 from comflowy_nb.notebook.commands import runs as runs_commands
 from comflowy_nb.notebook.display import live, views
-from comflowy_nb.notebook.display.status import StatusLine
+from comflowy_nb.notebook.display.status_line import StatusLine
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import ImageRecord, Run, RunRecord
 

@@ -24,7 +24,7 @@ from comflowy_nb import params_from
 from comflowy_nb.database.connection import Store
 from comflowy_nb.errors import FieldError, ImageError, RunFailed, RunRejected, SettingsError, WorkflowError
 from comflowy_nb.notebook.display.html import MAX_PREVIEW_BYTES, inline_image
-from comflowy_nb.notebook.display.status import status_line
+from comflowy_nb.notebook.display.status_line import status_line
 from comflowy_nb.notebook.display.views import RunView
 from comflowy_nb.notebook.form.controls import SelectionControl
 from comflowy_nb.notebook.session import Session
@@ -32,7 +32,7 @@ from comflowy_nb.services.types import Progress
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.submit import Submitter
-from comflowy_nb.workflow.field_spec import read_field
+from comflowy_nb.workflow.object_info import read_field
 
 SMALL = "5::width=64 5::height=64 3::steps=2"
 

@@ -11,13 +11,14 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from comflowy_nb.errors import ImageError, SettingsError
-from comflowy_nb.images.store import image_path
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.layout.text import LINE_PX
-from comflowy_nb.painter import draw_panel, measure
+from comflowy_nb.painting.cell_panels import draw_panel
+from comflowy_nb.painting.text import measure
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps import save as save_sweep
 from comflowy_nb.sweeps.captions import cell_state_of
-from comflowy_nb.sweeps.painting import draw_contact_sheets
+from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.axes.types import Axis, AxisValue
 from comflowy_nb.workflow.image_metadata import made_of_image
 
@@ -347,7 +348,7 @@ def above(sheet, number):
 )
 def test_letters_of_other_languages_are_drawn(swept, axis, library, tmp_path, letters):
     """Prompts in Chinese were boxes on the contact sheet: it used only one font, which lacks these letters."""
-    from comflowy_nb.painter import writable
+    from comflowy_nb.painting.text import writable
 
     if writable(letters) != letters:
         pytest.skip(f"no font on this machine has {letters}")

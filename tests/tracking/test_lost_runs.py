@@ -15,8 +15,8 @@ from waiting import wait_until
 from comflowy_nb import connect
 from comflowy_nb.cli import main as cli
 from comflowy_nb.errors import RunCancelled, RunFailed, RunHeld, ServiceError, UnreachableError
-from comflowy_nb.notebook.display.status import plain_line
-from comflowy_nb.notebook.display.sweep_status import plain_sweep_line
+from comflowy_nb.notebook.display.status_line import plain_line
+from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
 from comflowy_nb.settings import settings
 
 pytestmark = pytest.mark.usefixtures("quick")

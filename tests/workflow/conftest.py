@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.workflow.field_spec import read_field
+from comflowy_nb.workflow.object_info import read_field
 from comflowy_nb.workflow.workflow import Workflow
 
 SAMPLERS = ["euler", "euler_ancestral", "heun", "dpm_2", "lms", "dpmpp_2m", "ddim", "uni_pc", "lcm", "ipndm"]

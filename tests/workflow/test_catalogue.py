@@ -8,8 +8,8 @@ import pytest
 
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.workflow.catalogue import Catalogue
-from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.object_info import read_field
 
 GRAPH = Graph({"1": {"class_type": "X", "inputs": {"text": "naïve 🦊"}}})
 

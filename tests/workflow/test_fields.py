@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.field_spec import read_field, write_field
 from comflowy_nb.workflow.fields import Field, FieldType, split_id
+from comflowy_nb.workflow.object_info import read_field, write_field
 from comflowy_nb.workflow.syntax.json_values import read_untyped
 
 

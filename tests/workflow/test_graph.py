@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import FieldError, WorkflowError
-from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.graph import Graph, parse_graph, read_graph
+from comflowy_nb.workflow.object_info import read_field
 
 TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_text("utf-8")
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comflowy_nb.errors import FieldError, RefError
-from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.object_info import read_field
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
 from comflowy_nb.workflow.syntax.lists import Setting
@@ -202,7 +202,7 @@ def test_a_list_in_a_payload_names_sweep_if_the_type_is_known(workflow):
 
 
 def test_an_option_with_a_comma_is_one_value():
-    from comflowy_nb.workflow.field_spec import read_field
+    from comflowy_nb.workflow.object_info import read_field
     from comflowy_nb.workflow.workflow import Workflow
 
     one = Workflow("w", fields={"1::x": read_field("1::x", [["a", "b", "a,b"]])})
@@ -302,7 +302,7 @@ def test_every_execution_generates_a_new_seed(workflow):
 
 
 def test_all_seeds_share_one_generated_seed(undescribed):
-    from comflowy_nb.workflow.field_spec import read_field
+    from comflowy_nb.workflow.object_info import read_field
     from comflowy_nb.workflow.workflow import Workflow
 
     specs = {"1::seed": ["INT", {"max": 2**64 - 1}], "2::seed": ["INT", {"max": 9}], "3::seed": ["INT", {}]}

@@ -35,7 +35,7 @@ def test_a_name_of_several_fields_lists_them_with_their_values():
     )
 
 
-def test_fields_of_one_name_and_value_are_told_apart_by_their_titles():
+def test_fields_of_one_name_and_value_are_listed_with_their_titles():
     nodes = ("3", "Base"), ("4", "Refiner"), ("5", "Last")
     fields = {f"{node}::seed": Field(f"{node}::seed", node_title=title, default=0) for node, title in nodes}
     with pytest.raises(FieldError) as caught:

@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
 from comflowy_nb.notebook.commands.runs import as_table
 from comflowy_nb.notebook.display.html import join, paragraph, table
-from comflowy_nb.notebook.display.status import day, plain_line
+from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
 from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.settings import cloud_url, default_target
@@ -19,7 +19,7 @@ from comflowy_nb.workflow.syntax.line import expand_text
 
 if TYPE_CHECKING:
     from comflowy_nb.client import Client
-    from comflowy_nb.notebook.commands.table import Request
+    from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
 
 __all__ = ["connect", "login", "logout", "overview"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from comflowy_nb.notebook.commands.table import COMMANDS, find_command
+from comflowy_nb.notebook.commands.options import COMMANDS, find_command
 from comflowy_nb.notebook.display.html import preformatted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.notebook.commands.table import Command, Request
+    from comflowy_nb.notebook.commands.options import Command, Request
     from comflowy_nb.notebook.session import Session
 
 __all__ = ["show_help"]

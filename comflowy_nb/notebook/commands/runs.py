@@ -15,8 +15,8 @@ from comflowy_nb.notebook.commands.sweep import save_sweep
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
 from comflowy_nb.notebook.display.live import UPDATE_S, show_bundle, wait_drawing
 from comflowy_nb.notebook.display.show import RunList, show_comparison
-from comflowy_nb.notebook.display.status import day, plain_line, time_text
-from comflowy_nb.notebook.display.sweep_status import cells_table, plain_sweep_line, sweeps_table
+from comflowy_nb.notebook.display.status_line import day, plain_line, time_text
+from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line, sweeps_table
 from comflowy_nb.workflow.syntax.json_values import read_untyped
 from comflowy_nb.workflow.syntax.line import expand
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.client import Client
     from comflowy_nb.library import Found
-    from comflowy_nb.notebook.commands.table import Request
+    from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.views import View
     from comflowy_nb.notebook.session import Session

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.client import Client
     from comflowy_nb.database.records import RunRecord, SweepRecord
-    from comflowy_nb.notebook.commands.table import Request
+    from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.workflow import Workflow

@@ -22,8 +22,8 @@ from comflowy_nb.sweeps.plan import needs_permit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.commands.start_from import Start
-    from comflowy_nb.notebook.commands.table import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.axes.types import Axes

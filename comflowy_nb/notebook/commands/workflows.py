@@ -23,7 +23,7 @@ from comflowy_nb.workflow.syntax.payload import read_console
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.notebook.commands.table import Request
+    from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph

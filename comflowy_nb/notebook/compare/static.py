@@ -23,7 +23,8 @@ from comflowy_nb.layout.text import Paragraph, Part
 from comflowy_nb.notebook.compare.text import describe_difference
 from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
 from comflowy_nb.notebook.display.html import plain
-from comflowy_nb.painter import DRAWING, draw_page, encode, make_figure, measure
+from comflowy_nb.painting.pages import draw_page, encode, make_figure
+from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import write_file
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from comflowy_nb.comparison.pixels import Difference
     from comflowy_nb.layout.text import Tone
     from comflowy_nb.notebook.compare.widget import Comparison
-    from comflowy_nb.painter import Figure
+    from comflowy_nb.painting.pages import Figure
 
 __all__ = ["StillComparison", "draw_still", "save_page"]
 

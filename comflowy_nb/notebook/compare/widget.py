@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.comparison.inputs import Compared
     from comflowy_nb.notebook.compare.static import StillComparison
-    from comflowy_nb.painter import Figure
+    from comflowy_nb.painting.pages import Figure
 
 __all__ = ["MODES", "Comparison", "compare"]
 

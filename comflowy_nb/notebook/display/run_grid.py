@@ -9,7 +9,8 @@ from comflowy_nb.errors import ComflowyError
 from comflowy_nb.layout.captions import seeds_of
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
-from comflowy_nb.painter import DRAWING, MAX_DOUBLED_BYTES, draw_page, encode, make_figure, measure, read_image
+from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, make_figure, read_image
+from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.image_metadata import graph_of_image
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.layout.page import Page, Tile
     from comflowy_nb.layout.run_grid import Sheet
-    from comflowy_nb.painter import Figure
+    from comflowy_nb.painting.pages import Figure
     from comflowy_nb.tracking.run import Run
 
 __all__ = ["Drawn", "Grid"]

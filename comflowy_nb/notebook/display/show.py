@@ -128,7 +128,7 @@ def grid(
 
 
 def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.display.status import status_line  # noqa: PLC0415 - not needed to load the extension
+    from comflowy_nb.notebook.display.status_line import status_line  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
     for run in runs:
@@ -143,7 +143,7 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
 
 
 def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
-    from comflowy_nb.notebook.display.sweep_status import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
+    from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
 
     text = plain_sweep_line(sweep)
     if in_kernel:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.notebook.display.run_grid import Drawn, Grid
 from comflowy_nb.sweeps.captions import choose_axes, chosen_images
-from comflowy_nb.sweeps.painting import SweepPainting, may_be_doubled
+from comflowy_nb.sweeps.sweep_painting import SweepPainting, may_be_doubled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

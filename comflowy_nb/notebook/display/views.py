@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import RunTimeout
 from comflowy_nb.notebook.display.html import files_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot
-from comflowy_nb.notebook.display.status import status_line
-from comflowy_nb.notebook.display.sweep_status import sweep_line
+from comflowy_nb.notebook.display.status_line import status_line
+from comflowy_nb.notebook.display.sweep_status_line import sweep_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comflowy_nb.notebook.display.status import StatusLine
+    from comflowy_nb.notebook.display.status_line import StatusLine
     from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import Run

@@ -28,8 +28,8 @@ from comflowy_nb.services.http.responses import (
 from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.services.types import Problem, Rejected, Snapshot
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.fields import Field
+from comflowy_nb.workflow.object_info import read_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, ServiceError
-from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.object_info import read_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

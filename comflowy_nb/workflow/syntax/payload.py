@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from comflowy_nb.errors import FieldError, LineError
-from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.files import without_bom
+from comflowy_nb.workflow.object_info import read_field
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP, read_json_number, shown
 from comflowy_nb.workflow.syntax.lists import Setting
 

@@ -18,8 +18,8 @@ from comflowy_nb.notebook.display.sweep_grid import SweepGrid
 from comflowy_nb.notebook.display.views import SweepView
 from comflowy_nb.services.types import Problem, Progress
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.painting import SweepPainting
 from comflowy_nb.sweeps.sweep import Sweep
+from comflowy_nb.sweeps.sweep_painting import SweepPainting
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue

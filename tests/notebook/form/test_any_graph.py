@@ -234,7 +234,7 @@ def test_a_form_selects_a_whole_number_among_options(form):
 
 @given(st.lists(st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=4) | st.booleans(), min_size=1))
 def test_the_displayed_text_of_an_option_is_accepted(options):
-    field = comflowy_nb.workflow.field_spec.read_field("1::x", [options, {}])
+    field = comflowy_nb.workflow.object_info.read_field("1::x", [options, {}])
     for option in field.options:
         chosen = field.read(text_of(option))
         assert text_of(chosen) == text_of(option) or chosen == option

@@ -13,8 +13,8 @@ from comflowy_nb.errors import ImageError
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import axes_from_json, axes_to_json
-from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.object_info import read_field
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import settings_from_mapping
 from comflowy_nb.workflow.workflow import Workflow, canonical_json

@@ -8,8 +8,8 @@ from PIL import Image
 from comflowy_nb.errors import FieldError, LineError, RefError
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import SeedWord
-from comflowy_nb.workflow.field_spec import read_field
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.object_info import read_field
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.line import split_line
 from comflowy_nb.workflow.syntax.lists import Setting

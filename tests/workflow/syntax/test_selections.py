@@ -7,7 +7,7 @@ import pytest
 from comflowy_nb.errors import FieldError
 from comflowy_nb.recipe import write_cell
 from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.field_spec import read_field, write_field
+from comflowy_nb.workflow.object_info import read_field, write_field
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.values import resolve, settings_from_mapping

@@ -8,7 +8,9 @@ from PIL import Image
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.layout.page import Box, CellState, Page, TextRun, Tile
-from comflowy_nb.painter import DRAWING, draw_page, draw_panel, encode, make_figure, measure, read_image, writable
+from comflowy_nb.painting.cell_panels import draw_panel
+from comflowy_nb.painting.pages import draw_page, encode, make_figure, read_image
+from comflowy_nb.painting.text import DRAWING, measure, writable
 
 
 def teal(tile, size):

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.display.html import Table
-from comflowy_nb.notebook.display.status import StatusLine, day, time_text
+from comflowy_nb.notebook.display.status_line import StatusLine, day, time_text
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.failures import held_text
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.records import SweepRecord
-    from comflowy_nb.notebook.display.status import Tone
+    from comflowy_nb.notebook.display.status_line import Tone
     from comflowy_nb.sweeps.sweep import Sweep
 
 __all__ = ["cells_table", "plain_sweep_line", "seconds_left", "sweep_line", "sweeps_table"]

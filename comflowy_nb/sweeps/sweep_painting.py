@@ -12,17 +12,9 @@ from comflowy_nb.images.decode import flatten
 from comflowy_nb.layout.page import CellState, Tile, mosaic
 from comflowy_nb.layout.sweep_pages import arrange_sweep
 from comflowy_nb.layout.sweep_sizes import MOSAIC_GAP_PX, PageLimits
-from comflowy_nb.painter import (
-    DRAWING,
-    MAX_DOUBLED_BYTES,
-    draw_page,
-    draw_panel,
-    encode,
-    make_figure,
-    measure,
-    paint_box,
-    read_image,
-)
+from comflowy_nb.painting.cell_panels import draw_panel
+from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, make_figure, paint_box, read_image
+from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import cell_state_of, chosen_images, sheet_of_sweep
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
@@ -33,7 +25,7 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.page import Box, Page
     from comflowy_nb.layout.sweep_sheet import SweepSheet
     from comflowy_nb.layout.sweep_sizes import ImageSizes
-    from comflowy_nb.painter import Figure
+    from comflowy_nb.painting.pages import Figure
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import RunImage
     from comflowy_nb.workflow.images import InputImage

@@ -1,0 +1,150 @@
+"""Measure and draw text with matplotlib, which falls back to other fonts for letters that one font lacks.
+
+Importing matplotlib takes half a second: import this folder where the first page is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.font_manager import FontProperties
+from PIL import Image
+
+from comflowy_nb.layout.text import LINE_PX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+
+    from comflowy_nb.layout.page import TextRun
+    from comflowy_nb.layout.text import Tone
+
+__all__ = ["DPI", "DRAWING", "FINE", "add_texts", "measure", "writable", "write_texts"]
+
+DRAWING = threading.RLock()  # matplotlib is not thread-safe, and the view thread draws beside the cells
+DPI = 100  # one pixel for each CSS pixel
+FINE = 2  # small text is drawn and measured in this multiple of its size
+
+_BASELINE_PX = LINE_PX * 0.76
+_BASE_FONT = "DejaVu Sans"  # part of matplotlib
+# Fonts for letters that DejaVu Sans lacks, in the order in which they are tried.
+_OTHER_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Hiragino Sans GB", "Heiti SC",
+    "Microsoft YaHei", "SimHei", "Yu Gothic", "Meiryo", "MS Gothic", "Malgun Gothic", "Apple SD Gothic Neo",
+    "Noto Serif CJK SC", "Noto Serif CJK JP", "Droid Sans Fallback", "IPAGothic", "IPAexGothic", "NanumGothic",
+    "Arial Unicode MS", "Noto Sans", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Apple Symbols", "Symbola",
+)  # fmt: skip
+_NO_GLYPH = "\N{WHITE SQUARE}"
+_INK: Mapping[Tone, tuple[str, str, float]] = {  # tone -> colour, weight, size in CSS pixels
+    "text": ("#4a4f57", "normal", 12),
+    "muted": ("#8d939c", "normal", 12),
+    "strong": ("#1f2329", "bold", 12),
+    "title": ("#1f2329", "bold", 12.5),
+    "small": ("#8d939c", "normal", 10),
+    "waiting": ("#8d939c", "normal", 12),
+    "live": ("#1b6fb8", "normal", 12),
+    "bad": ("#b3261e", "bold", 12),
+    "odd": ("#8a5a00", "bold", 12),
+    "done": ("#2e7d32", "bold", 12),
+}
+
+
+@lru_cache(maxsize=100_000)  # the layout tries several sizes
+def measure(text: str, tone: Tone) -> float:
+    """Return the width of a text in CSS pixels, including spaces at its ends. The caller holds `DRAWING`."""
+    # matplotlib measures the ink, without spaces at the ends: measure between bars, which have no kerning.
+    font = _font(tone, text.isascii())
+    return (_width(f"|{writable(text)}|", font) - _width("||", font)) / FINE
+
+
+def write_texts(paper: Image.Image, texts: Sequence[TextRun], scale: float) -> None:
+    """Write texts on an image with `scale` pixels for each CSS pixel. The caller holds `DRAWING`."""
+    if not texts:
+        return
+    # Hinting makes small letters wider than they were measured: draw them with at least twice the pixels, and reduce.
+    fine = 1 if scale > 1 else FINE
+    left, top = int(scale * min(text.x for text in texts)), int(scale * min(text.y for text in texts))
+    width = math.ceil(scale * max(text.x + measure(text.text, text.tone) for text in texts)) + 2 - left
+    height = math.ceil(scale * max(text.y + LINE_PX for text in texts)) - top
+    renderer = RendererAgg(width * fine, height * fine, DPI * scale * fine)  # type: ignore[no-untyped-call]  # matplotlib types its public names only
+    context = renderer.new_gc()
+    for text in texts:
+        context.set_foreground(_INK[text.tone][0])
+        x, y = (text.x * scale - left) * fine, ((text.y + _BASELINE_PX) * scale - top) * fine
+        renderer.draw_text(context, x, y, writable(text.text), _font(text.tone, text.text.isascii()), 0)  # type: ignore[no-untyped-call]
+    ink = Image.fromarray(np.asarray(renderer.buffer_rgba()))  # type: ignore[no-untyped-call]
+    if fine > 1:
+        ink = ink.reduce(fine)
+    paper.paste(ink, (left, top), ink)
+
+
+@cache
+def _renderer() -> RendererAgg:
+    return RendererAgg(8, 8, DPI * FINE)  # type: ignore[no-untyped-call]
+
+
+def _width(text: str, font: FontProperties) -> float:
+    width, _, _ = _renderer().get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
+    return float(width)
+
+
+@cache
+def _font(tone: Tone, is_ascii: bool) -> FontProperties:  # noqa: FBT001 - a key of the cache
+    """Return the font of a tone; for other text with the installed fonts that matplotlib falls back to."""
+    _, weight, size_px = _INK[tone]
+    families = [_BASE_FONT] if is_ascii else list(_charmaps())
+    return FontProperties(family=families, weight=weight, size=size_px * 72 / DPI)
+
+
+def writable(text: str) -> str:
+    """Replace each letter that no font can draw by a square; matplotlib would warn about it."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        " " if letter.isspace() else letter if _is_drawable(letter) else _NO_GLYPH
+        for letter in text
+        if letter.isspace() or letter.isprintable()
+    )
+
+
+@cache
+def _is_drawable(letter: str) -> bool:
+    return any(ord(letter) in letters for letters in _charmaps().values())
+
+
+@cache
+def _charmaps() -> dict[str, frozenset[int]]:
+    """Return the characters that each font can draw: the base font, then the installed ones of the list."""
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    charmaps = {}
+    for name in (_BASE_FONT, *(name for name in _OTHER_FONTS if name in installed)):
+        try:
+            path = font_manager.findfont(FontProperties(family=[name]), fallback_to_default=False)
+            charmaps[name] = frozenset(font_manager.get_font(path).get_charmap())
+        except (OSError, RuntimeError, ValueError):
+            continue  # a font that FreeType can't scale, such as one of colour bitmaps
+    return charmaps
+
+
+def add_texts(axes: Axes, texts: Iterable[TextRun]) -> None:
+    """Add texts to a figure as text. The caller holds `DRAWING`."""
+    for text in texts:
+        axes.text(
+            text.x,
+            text.y + _BASELINE_PX,
+            writable(text.text),
+            color=_INK[text.tone][0],
+            fontproperties=_font(text.tone, text.text.isascii()),
+            va="baseline",
+            ha="left",
+            parse_math=False,  # `$5` is text
+            usetex=False,
+        )
