@@ -189,8 +189,9 @@ def test_two_kernels_that_generate_seeds_share_them(api):
     axes = {"3::cfg": list(range(1, 11)), "3::seed": "random#3"}
     processes = [start(api, axes) for _ in range(2)]
     for process in processes:
-        said, _ = process.communicate(timeout=90)
-        assert json.loads(said) == {"success": 30}
+        output, _ = process.communicate(timeout=90)
+        assert process.returncode == 0
+        assert json.loads(output) == {"success": 30}
     check_each_once(api, 30)
 
 

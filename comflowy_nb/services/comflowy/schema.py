@@ -99,22 +99,33 @@ class _Uploaded(msgspec.Struct):
     subfolder: str = ""
 
 
-def _decode(body: bytes, shape: type[T]) -> T:
+# Created at import, on one thread: msgspec describes a type at its first use, and a second thread that decodes the type
+# meanwhile crashes the process.
+_SUCCESS = msgspec.json.Decoder(_Success)
+_TOKEN = msgspec.json.Decoder(_Token)
+_CHECK = msgspec.json.Decoder(_Data[CheckData])
+_CONFIRMED = msgspec.json.Decoder(_Confirmed)
+_WORKFLOWS = msgspec.json.Decoder(_Data[list[_Workflow]])
+_FIELDS = msgspec.json.Decoder(_Data[_Fields])
+_UPLOADED = msgspec.json.Decoder(_Uploaded)
+
+
+def _decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     if not body.strip():
         raise SchemaError("it is empty")
     try:
-        return msgspec.json.decode(body, type=shape)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise SchemaError(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SchemaError("it is a web page" if body.lstrip()[:1] == b"<" else "it is not JSON") from None
 
 
-def _decode_success(body: bytes, shape: type[T]) -> T:
+def _decode_success(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Decode a response of the form `{success: true, data}`."""
-    if not _decode(body, _Success).success:
+    if not _decode(body, _SUCCESS).success:
         raise SchemaError(read_message(body) or "it contains success: false without a reason", is_rejection=True)
-    return _decode(body, shape)
+    return _decode(body, decoder)
 
 
 def read_token(body: bytes) -> Secret:
@@ -125,14 +136,14 @@ def read_token(body: bytes) -> Secret:
     response = json_object(body) or {}
     texts = (part.get("access_token") for part in (response, response.get("data")) if isinstance(part, dict))
     text = next((text for text in texts if isinstance(text, str)), None)
-    token = Secret((_decode(body, _Token).access_token if text is None else text).strip())
+    token = Secret((_decode(body, _TOKEN).access_token if text is None else text).strip())
     if not token.is_token():
         raise SchemaError("the access_token is not one word of ASCII - at `$.access_token`")
     return token
 
 
 def read_check(body: bytes) -> CheckData:
-    return _decode_success(body, _Data[CheckData]).data
+    return _decode_success(body, _CHECK).data
 
 
 def read_run_id(body: bytes) -> str | None:
@@ -164,7 +175,7 @@ def _rejection(body: bytes) -> str | None:
 def read_confirmed(body: bytes) -> bool:
     """Return whether a response to `cancel` confirms it."""
     try:
-        data = _decode_success(body, _Confirmed).data
+        data = _decode_success(body, _CONFIRMED).data
     except SchemaError as error:
         if error.is_rejection:
             return False
@@ -173,13 +184,13 @@ def read_confirmed(body: bytes) -> bool:
 
 
 def read_published(body: bytes) -> list[Published]:
-    workflows = _decode_success(body, _Data[list[_Workflow]]).data
+    workflows = _decode_success(body, _WORKFLOWS).data
     return [Published(workflow.id, workflow.name or workflow.id) for workflow in workflows]
 
 
 def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]]:
     """Return field id, description, title of its node and class of its node for each field."""
-    data = _decode_success(body, _Data[_Fields]).data
+    data = _decode_success(body, _FIELDS).data
     nodes = data.nodes or {}
     described = []
     for field_id, spec in data.fields.items():
@@ -190,7 +201,7 @@ def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]]
 
 def read_name(body: bytes) -> str:
     """Return the value that selects an uploaded image."""
-    uploaded = _decode(body, _Uploaded)
+    uploaded = _decode(body, _UPLOADED)
     if not uploaded.name:
         raise SchemaError("the name is empty - at `$.name`")
     return f"{uploaded.subfolder}/{uploaded.name}" if uploaded.subfolder else uploaded.name

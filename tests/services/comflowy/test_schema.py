@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from comflowy_nb.services.comflowy.schema import read_outputs
@@ -79,3 +82,30 @@ def test_invalid_entries_cause_a_warning(images, full, found, words):
 def test_no_address_in_a_warning_or_a_repr():
     outputs, warning = read_outputs([{"no": A}, B], {"9": {"images": [A, 5]}})
     assert "example" not in f"{warning} {outputs!r}"
+
+
+DECODE_ON_THREADS = """
+import sys, threading
+from comflowy_nb.services.comflowy.schema import read_check, read_published
+
+sys.setswitchinterval(1e-6)
+checked = b'{"success": true, "data": {"status": "running"}}'
+published = b'{"success": true, "data": [{"id": "w"}]}'
+start = threading.Barrier(8)
+
+def decode():
+    start.wait()
+    read_check(checked), read_published(published)
+
+threads = [threading.Thread(target=decode) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_the_first_responses_can_be_decoded_on_several_threads():
+    """The kernel died of a segmentation fault: msgspec describes a type at its first use, and is not thread-safe then."""
+    for _ in range(5):
+        assert subprocess.run([sys.executable, "-c", DECODE_ON_THREADS], check=False).returncode == 0
