@@ -106,6 +106,6 @@ for thread in threads:
 
 
 def test_the_first_responses_can_be_decoded_on_several_threads():
-    """The kernel died of a segmentation fault: msgspec describes a type at its first use, and is not thread-safe then."""
+    """The kernel died of a segmentation fault: msgspec is not thread-safe when it uses a type for the first time."""
     for _ in range(5):
         assert subprocess.run([sys.executable, "-c", DECODE_ON_THREADS], check=False).returncode == 0
