@@ -16,6 +16,8 @@ from waiting import wait_until
 
 import comflowy_nb
 from comflowy_nb.errors import FieldError
+from comflowy_nb.notebook.form.form import Form
+from comflowy_nb.workflow.object_info import read_field
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.json_values import text_of
 
@@ -211,7 +213,7 @@ def test_a_form_that_fails_to_open_raises_one_error(comfy_client, graph, monkeyp
     seen = []
     monkeypatch.setattr(sys, "unraisablehook", lambda found: seen.append(repr(found.exc_value)))
     with pytest.raises(TypeError):
-        comflowy_nb.notebook.form.form.Form(comfy_client, workflow, None, updater=None)
+        Form(comfy_client, workflow, None, updater=None)
     gc.collect()
     assert [text for text in seen if "Form" in text] == []
 
@@ -234,7 +236,7 @@ def test_a_form_selects_a_whole_number_among_options(form):
 
 @given(st.lists(st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=4) | st.booleans(), min_size=1))
 def test_the_displayed_text_of_an_option_is_accepted(options):
-    field = comflowy_nb.workflow.object_info.read_field("1::x", [options, {}])
+    field = read_field("1::x", [options, {}])
     for option in field.options:
         chosen = field.read(text_of(option))
         assert text_of(chosen) == text_of(option) or chosen == option
