@@ -14,10 +14,8 @@ from urllib.parse import urlsplit
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from comflowy_nb.sandbox.server.auth import ApiKeyCheck, new_key
-from comflowy_nb.sandbox.server.lifetime import AlreadyRunning, Usage, hold_lock
-from comflowy_nb.sandbox.server.paths import Address, Paths, home_folder
-from comflowy_nb.sandbox.server.routes import BODY_MAX_BYTES, Context, make_application
+from comflowy_nb.sandbox.server.home import Address, AlreadyRunning, Paths, Usage, hold_lock, home_folder
+from comflowy_nb.sandbox.server.routes import BODY_MAX_BYTES, ApiKeyCheck, Context, make_application, new_key
 from comflowy_nb.sandbox.server.run_queue import RunQueue
 from comflowy_nb.sandbox.server.run_store import Store, StoreError
 from comflowy_nb.sandbox.server.webhook_sender import WebhookClient
