@@ -71,9 +71,9 @@ def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[G
     changed: Graph = copy.deepcopy(dict(graph))
     found: dict[str, list[Body]] = {}
     for field_id, value in params.items():
-        node_id, separator, name = field_id.partition("::")
+        node_id, _, name = field_id.partition("::")
         node = changed.get(node_id)
-        if not separator or not name:
+        if not name:
             return changed, _body("invalid_prompt", f"{_short(field_id)} is not a field: use NodeId::name")
         if node is None:
             message = f"Cannot set {_short(field_id)} because node {_short(node_id)} does not exist."
