@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
-    from comflowy_nb.database.deduplication import Decision, Retry
+    from comflowy_nb.database.deduplication import Decision
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret
+    from comflowy_nb.status import Retry
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.types import Axes

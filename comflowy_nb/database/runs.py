@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from comflowy_nb.database.deduplication import Kind
     from comflowy_nb.database.records import ImageRecord, RunChanges, RunRequest
+    from comflowy_nb.status import DecisionKind
 
 __all__ = ["History"]
 
@@ -108,7 +108,7 @@ class History(Table[RunRecord]):
             with self._store.write(full=costs_money) as connection:
                 _hold_unanswered(connection, dead)
                 found = look_up(connection, [request.key], sweep=sweep, **options)[request.key]
-                kind: Kind = "new" if found is None else found.kind
+                kind: DecisionKind = "new" if found is None else found.kind
                 token = request.token if found is None or kind == "new" else found.record.token
                 if kind == "new":
                     insert_run(connection, request)

@@ -25,10 +25,11 @@ from comflowy_nb.workflow.workflow import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.database.deduplication import Decision, Kind, Retry
+    from comflowy_nb.database.deduplication import Decision
     from comflowy_nb.database.records import CellRecord, RunRecord
     from comflowy_nb.library import Library
     from comflowy_nb.settings import Settings
+    from comflowy_nb.status import DecisionKind, Retry
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
@@ -166,7 +167,7 @@ class SweepPlanner:
         decisions = history.sweeps.peek(
             keys, fresh=fresh, retry=retry, sweep=continued, resubmit_lost=service.resubmits_lost
         )
-        planned: list[tuple[Kind, RunRecord | None]] = []
+        planned: list[tuple[DecisionKind, RunRecord | None]] = []
         for cell in sweep.cells:
             decision = decisions[cell.key]
             planned.append(("new", None) if decision is None else (decision.kind, decision.record))

@@ -15,9 +15,9 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comflowy_nb.database.deduplication import Retry
     from comflowy_nb.database.runs import History
     from comflowy_nb.scheduler import Scheduler
+    from comflowy_nb.status import Retry
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.run import Run

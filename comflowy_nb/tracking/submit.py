@@ -8,7 +8,7 @@ import threading
 import uuid
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import RunRequest, made_by
@@ -27,16 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from comflowy_nb.database.deduplication import Decision, Retry
+    from comflowy_nb.database.deduplication import Decision
     from comflowy_nb.database.records import RunRecord
+    from comflowy_nb.status import DecisionKind, Retry
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Submitted", "Submitter", "kept_input"]
-
-How = Literal["new", "same", "joined", "held", "ended"]
 
 _IMAGE_TYPES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -66,7 +65,7 @@ class Submitted:
     """
 
     run: Run
-    how: How
+    how: DecisionKind
     drawn: Mapping[str, int]
 
 
