@@ -8,11 +8,11 @@ from comflowy_nb.database.rows import json_list
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from comflowy_nb.database.connection import Store
 
-__all__ = ["Durations", "Inputs", "Seeds", "Senders", "put_seeds"]
+__all__ = ["MAX_SAMPLES", "Durations", "Inputs", "Seeds", "Senders", "put_seeds"]
 
 MAX_SAMPLES = 24  # per workflow; the estimate of a duration uses no more
 
@@ -129,17 +129,15 @@ class Durations:
             rows = connection.execute(sql, (identity, workflow_key, MAX_SAMPLES)).fetchall()
         return [row["seconds"] for row in reversed(rows)]
 
-    def add(self, identity: str, samples: Sequence[tuple[str, float]]) -> None:
-        """Store pairs of workflow key and seconds, newest last; drop all but the last 24 of a workflow."""
-        if not samples:
-            return
+    def add(self, identity: str, workflow_key: str, seconds: float) -> None:
+        """Store a duration; drop all but the last 24 of the workflow."""
+        values = {"identity": identity, "key": workflow_key, "seconds": seconds, "kept": MAX_SAMPLES}
         with self._store.write() as connection:
-            connection.executemany(
-                "INSERT INTO samples (identity, workflow_key, seconds) VALUES (?, ?, ?)",
-                [(identity, workflow_key, seconds) for workflow_key, seconds in samples],
+            connection.execute(
+                "INSERT INTO samples (identity, workflow_key, seconds) VALUES (:identity, :key, :seconds)", values
             )
-            connection.executemany(
+            connection.execute(
                 "DELETE FROM samples WHERE identity = :identity AND workflow_key = :key AND id NOT IN (SELECT id "
                 "FROM samples WHERE identity = :identity AND workflow_key = :key ORDER BY id DESC LIMIT :kept)",
-                [{"identity": identity, "key": key, "kept": MAX_SAMPLES} for key in {key for key, _ in samples}],
+                values,
             )

@@ -57,7 +57,7 @@ class Tracker:
         self.receiver: Receiver | None = None  # of webhooks; None where they are off
         self.scheduler = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
         self.durations = DurationCache(history, service.identity)
-        self.downloads = Downloads(service, history, images, settings, service.check)
+        self.downloads = Downloads(service, history, images, settings)
         self.submit_queue = SubmitQueue(self.scheduler, self._limit_sizes)
         self.closed = False
         self._lock = threading.Lock()  # of the two below, and of `closed`

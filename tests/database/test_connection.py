@@ -189,7 +189,7 @@ def test_the_write_ahead_log_of_a_damaged_file_is_renamed_too(home):
     """SQLite removes the log with the last connection, and the last runs of a killed kernel may be only there."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
-        f"History.open(Path({str(home)!r})).durations.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     damage_header(home / "history.sqlite")
@@ -205,7 +205,7 @@ def test_the_write_ahead_log_of_a_damaged_file_is_renamed_too(home):
 def test_log_of_a_killed_kernel_is_read(home):
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
-        f"History.open(Path({str(home)!r})).durations.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     opened = History.open(home)
@@ -218,7 +218,7 @@ def test_log_of_a_lost_file_is_set_aside(home, damage):
     """SQLite removes the log of an empty file, and writes the pages of an old log into a new file."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
-        f"History.open(Path({str(home)!r})).durations.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     log = (home / "history.sqlite-wal").read_bytes()

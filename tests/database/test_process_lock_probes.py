@@ -41,7 +41,7 @@ def test_stopped_kernel_that_probes_locks_blocks_no_writer(home, history, intent
         acting = threading.Thread(target=lambda: act(history, intent, sweep))
         acting.start()
         while acting.is_alive():
-            other.durations.add("sandbox", [("w", 1.0)])
+            other.durations.add("sandbox", "w", 1.0)
             gaps_s.append(time.monotonic() - written_s)
             written_s = time.monotonic()
         took_s = time.monotonic() - began_s

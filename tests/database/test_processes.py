@@ -49,7 +49,7 @@ for n in range(100):
     assert history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)
     assert history.apply(token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)])
     history.set_images(token, ImageRecord(0, "9", 0, "missing"))
-    history.durations.add("sandbox", [("w", 1.0)])
+    history.durations.add("sandbox", "w", 1.0)
 say("done")
 """
     processes = [start(code) for _ in range(2)]

@@ -50,8 +50,8 @@ def test_a_requested_cancel_is_visible_to_other_processes(history, intent):
 
 def test_last_24_durations_are_kept_by_workflow_and_service(history):
     for n in range(30):
-        history.durations.add("sandbox", [("w", float(n))])
-    history.durations.add("cloud", [("w", 99.0)])
+        history.durations.add("sandbox", "w", float(n))
+    history.durations.add("cloud", "w", 99.0)
     assert history.durations.of("sandbox", "w") == [float(n) for n in range(6, 30)]
     assert history.durations.of("cloud", "w") == [99.0]
     assert history.durations.of("sandbox", "other") == []
