@@ -264,7 +264,7 @@ def swept(library, intent, sweep_request, stream):
     def run_of(cell, record, set_params, end, images):
         history = library.history
         given = {"params": dict(cell.params), "set_params": set_params, "cell": (record.token, cell.number)}
-        run = history.claim(intent(cell.key, **given)).record
+        run = history.record_or_reuse(intent(cell.key, **given)).record
         if end is Status.SUBMITTING:
             return run
         if end is not Status.SUCCESS:
@@ -303,7 +303,7 @@ def colour_of(number):
 def runs(library, intent, stream, output, image):
     """Create r1 `best` (id abc-1; two images of node 9, one of 12:3), r2 (abd-2, failed) and r3 (submitting)."""
     history = library.history
-    one = history.claim(intent("a", name="best")).record
+    one = history.record_or_reuse(intent("a", name="best")).record
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]
     history.apply(one.token, StatusEvent.SEEN_SUCCESS, service_run_id="abc-1", images=owed)
     for index in range(3):
@@ -311,8 +311,8 @@ def runs(library, intent, stream, output, image):
             stream(image(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
         )
         one = history.set_images(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
-    two = history.claim(intent("b")).record
+    two = history.record_or_reuse(intent("b")).record
     history.apply(two.token, StatusEvent.ACCEPTED, service_run_id="abd-2")
     two = history.apply(two.token, StatusEvent.SEEN_FAILED)
-    three = history.claim(intent("c")).record
+    three = history.record_or_reuse(intent("c")).record
     return one, two, three

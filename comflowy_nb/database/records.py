@@ -125,6 +125,11 @@ class RunRecord(_Request):
         return f"r{self.number}"
 
     @property
+    def workflow_key(self) -> str:
+        """The key under which the durations of the workflow are recorded."""
+        return self.workflow_id or self.workflow
+
+    @property
     def is_settled(self) -> bool:
         """True if the status is final or held, and every image is downloaded or given up."""
         return not self.status.is_live and not any(output.state == "expected" for output in self.outputs)

@@ -82,10 +82,12 @@ class History(Table[RunRecord]):
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def claim(self, request: RunRequest, *, costs_money: bool = True, **options: Unpack[RetryOptions]) -> Decision:
+    def record_or_reuse(
+        self, request: RunRequest, *, costs_money: bool = True, **options: Unpack[RetryOptions]
+    ) -> Decision:
         """Record a request, or find the earlier run that is used for it, in one transaction.
 
-        If several processes claim one key at once, one of them gets `new`.
+        If several processes request one key at once, one of them gets `new`.
 
         Parameters
         ----------

@@ -136,7 +136,7 @@ class Sweeps(Table[SweepRecord]):
     def peek(
         self, keys: Sequence[str], *, sweep: str | None = None, **options: Unpack[RetryOptions]
     ) -> dict[str, Decision | None]:
-        """Return what `History.claim` would decide about each key now, without writing anything.
+        """Return what `History.record_or_reuse` would decide about each key now, without writing anything.
 
         Parameters
         ----------

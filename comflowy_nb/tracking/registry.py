@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Follower, RunRecord
     from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = ["RunRegistry", "workflow_key"]
+__all__ = ["RunRegistry"]
 
 MAX_UNKNOWN_AGE_S = 86400.0  # of the `unknown` runs that are checked again at connect
 WATCH_S = 0.3  # between reads of a run of another process
@@ -171,7 +171,7 @@ class RunRegistry:
         return adopted is not None
 
     def _track(self, run: Run) -> Run:
-        self._tracker.track(run, workflow_key(run.record))
+        self._tracker.track(run)
         return run
 
     def _can_be_checked(self, record: RunRecord) -> bool:
@@ -228,8 +228,3 @@ class RunRegistry:
             record = self._history.get(run.token)
             if record is not None:
                 run.update(record)
-
-
-def workflow_key(record: RunRecord) -> str:
-    """Return the key under which the durations of a workflow are recorded."""
-    return record.workflow_id or record.workflow

@@ -16,7 +16,6 @@ from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, Wo
 from comflowy_nb.services.http.client import retried
 from comflowy_nb.services.types import Submission
 from comflowy_nb.status import Status, StatusEvent
-from comflowy_nb.tracking.registry import workflow_key
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.files import write_file
 from comflowy_nb.workflow.graph import Graph
@@ -198,12 +197,14 @@ class Submitter:
         """
         self._tracker.check_open()
         service = self._tracker.service
-        claim = partial(self._tracker.history.claim, request, fresh=fresh, retry=retry, costs_money=service.costs_money)
-        decision = claim()
+        record = partial(
+            self._tracker.history.record_or_reuse, request, fresh=fresh, retry=retry, costs_money=service.costs_money
+        )
+        decision = record()
         is_lost = decision.kind == "held" and decision.record.status is Status.LOST
         if is_lost and service.resubmits_lost and retry != "none":
             self._find_again(decision.record)
-            decision = claim(resubmit_lost=True)
+            decision = record(resubmit_lost=True)
         run = self._registry.run(decision.record)
         if decision.kind == "new":
             try:
@@ -225,7 +226,7 @@ class Submitter:
             graph=None if request.graph is None else Graph(request.graph).apply(request.params),
             made_by=made_by(run.record),
         )
-        self._tracker.submit(run, submission, workflow_key(run.record))
+        self._tracker.submit(run, submission)
 
     def _find_again(self, record: RunRecord) -> None:
         """Track a lost run if the service has it after all, as when the tunnel to the service was closed for a while.
@@ -252,8 +253,7 @@ class Submitter:
         if retried(has_it, threading.Event()):
             found = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if found is not None:
-                run = self._registry.run(found)
-                self._tracker.track(run, workflow_key(found))
+                self._tracker.track(self._registry.run(found))
 
 
 def kept_input(folder: Path, content_sha256: str) -> bytes | None:

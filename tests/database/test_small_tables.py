@@ -41,7 +41,7 @@ def test_a_request_to_stop_lasts_until_the_sender_starts_again(history, owner, s
 
 
 def test_a_requested_cancel_is_visible_to_other_processes(history, intent):
-    token = history.claim(intent()).record.token
+    token = history.record_or_reuse(intent()).record.token
     assert not history.is_cancel_asked(token)
     history.ask_cancel(token)
     assert history.is_cancel_asked(token)

@@ -488,7 +488,9 @@ def test_a_thumbnail_without_an_image_is_an_error(folder, keep, image):
 
 
 def test_the_sidecar_describes_the_run_and_its_images(folder, keep, image, history, intent):
-    run = history.claim(intent(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")).record
+    run = history.record_or_reuse(
+        intent(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")
+    ).record
     assert write_sidecar(folder, run) is None
     history.apply(TOKEN, StatusEvent.ACCEPTED, service_run_id="77")
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.run_errors import way_on
+from comflowy_nb.tracking.run_errors import resubmit_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,7 +209,7 @@ def _add_problem(line: StatusLine, run: Run) -> None:
     if why:
         line.add((why, "plain"))
     if status.is_held:
-        line.add((way_on(run), "muted"))
+        line.add((resubmit_hint(run), "muted"))
     if any(output.state == "kept" for output in record.outputs):
         line.add(("the outputs it finished are kept", "muted"))
     _add_images(line, record)
