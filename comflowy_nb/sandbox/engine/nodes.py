@@ -238,7 +238,6 @@ def _load_image(context: Context, *, image: str) -> tuple[Any, ...]:
     ["IMAGE"],
 )
 def _empty_image(_: Context, *, width: int, height: int, batch_size: int, color: int) -> tuple[Any, ...]:
-    _require_area(width, height, batch_size)
     colour = np.array([color >> 16 & 255, color >> 8 & 255, color & 255], dtype=np.float32) / np.float32(255)
     return (np.broadcast_to(colour, (batch_size, height, width, 3)).copy(),)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import secrets
 import socket
 import stat
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
 from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
@@ -90,15 +90,13 @@ class Paths:
     def read_address(self) -> Address | None:
         """Return the address of the last sandbox, running or not; None without a readable file."""
         try:
-            stored = json.loads(self.address.read_bytes())
-            address = Address(url=stored["url"], key=stored["key"], pid=stored["pid"])
-        except (OSError, ValueError, TypeError, KeyError):
+            address = msgspec.json.decode(self.address.read_bytes(), type=Address)
+        except (OSError, ValueError):  # msgspec's errors are ValueErrors
             return None
-        is_valid = isinstance(address.url, str) and isinstance(address.key, str) and isinstance(address.pid, int)
-        return address if is_valid and len(address.key) >= 32 else None
+        return address if len(address.key) >= 32 else None
 
     def write_address(self, address: Address) -> None:
-        write_file(self.address, json.dumps(asdict(address)).encode())
+        write_file(self.address, msgspec.json.encode(address))
 
     def keep_input(self, content: bytes) -> str:
         """Write an uploaded image into the folder of inputs and return its name there.

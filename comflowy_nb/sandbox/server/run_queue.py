@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["CANCELLED", "Cancelling", "RunQueue"]
 
 CANCELLED = "cancelled"
+_NO_PROGRESS = {"node": None, "title": None, "value": None, "max": None, "nodes_done": 0, "nodes_total": None}
 _STARTS_MAX = 3  # a run during which this many sandboxes died is probably the cause
 _STOP_S = 10.0  # a worker that does not stop within this time is killed
 
@@ -98,7 +99,7 @@ class RunQueue:
         saved = SavedRun(str(uuid.uuid4()), workflow_id, params, callbacks)
         self._store.accept(saved)
         run = self._activate(saved)
-        run.webhook.send_progress("waiting", _no_progress())
+        run.webhook.send_progress("waiting", _NO_PROGRESS)
         self._queue.append(run)
         self._dispatch()
         return saved.run_id
@@ -153,7 +154,7 @@ class RunQueue:
                 continue
             run.worker = worker
             run.state = State.PENDING
-            run.webhook.send_progress("pending", _no_progress())
+            run.webhook.send_progress("pending", _NO_PROGRESS)
             worker.run_id = saved.run_id
             worker.order("run", run_id=saved.run_id, graph=graph, params=saved.params)
 
@@ -167,7 +168,7 @@ class RunQueue:
                 with contextlib.suppress(sqlite3.Error):  # a full disk must not stop the run
                     self._store.count_start(run_id)
                 run.state = State.RUNNING
-                run.webhook.send_progress("running", _no_progress())
+                run.webhook.send_progress("running", _NO_PROGRESS)
             case "progress":
                 run.webhook.send_progress("running", message["payload"])
             case "done" if not run.cancel_asked:
@@ -217,7 +218,3 @@ class RunQueue:
         kept = [url for image, url in zip(images, urls, strict=True) if image.kind == "output"]
         result: dict[str, Any] = {"output_images": kept or urls, "full_outputs": outputs}
         return result if saved.error is None else {**result, "error": saved.error}
-
-
-def _no_progress() -> dict[str, Any]:
-    return {"node": None, "title": None, "value": None, "max": None, "nodes_done": 0, "nodes_total": None}

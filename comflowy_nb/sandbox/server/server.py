@@ -117,9 +117,11 @@ async def _serve(paths: Paths, store: Store, sockets: Sequence[socket.socket], k
     paths.write_address(address)
     try:
         resumed = runs.resume()
-        _print(f"sandbox at {address.url}; connect with: %comflowy connect sandbox", _describe(resumed))
+        _print(f"sandbox at {address.url}; connect with: %comflowy connect sandbox")
+        if resumed:
+            _print(f"resuming {resumed} {'run' if resumed == 1 else 'runs'} accepted by an earlier sandbox")
         if not until_unused:
-            _print(f"the key for other tools is in {paths.address}", "Ctrl-C stops it")
+            _print(f"the key for other tools is in {paths.address}\nCtrl-C stops it")
         workers.warm()
         if until_unused:
             await _await_unused(usage, ending)
@@ -149,14 +151,8 @@ def _handle_signals(ending: asyncio.Event) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(ending.set))
 
 
-def _describe(resumed: int) -> str:
-    if not resumed:
-        return ""
-    return f"resuming {resumed} {'run' if resumed == 1 else 'runs'} accepted by an earlier sandbox"
-
-
-def _print(*lines: str) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines if line))
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
