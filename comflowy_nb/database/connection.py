@@ -97,6 +97,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
+        self.locks = folder / "locks"  # of the clients; see process_locks.py
         self.warnings: tuple[str, ...] = ()
         self._idle: list[sqlite3.Connection] = []
         self._in_use = 0  # number of connections that threads use now

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from comflowy_nb.database.process_locks import dead_owners
 from comflowy_nb.database.records import RunRecord, apply
-from comflowy_nb.database.rows import find_runs, json_list
-from comflowy_nb.status import DecisionKind, Retry, StatusEvent, decide_submit
+from comflowy_nb.database.rows import find_owners, find_runs, json_list
+from comflowy_nb.status import DecisionKind, Retry, Status, StatusEvent, decide_submit
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Sequence
 
-__all__ = ["RESPONSE_LOST", "Decision", "RetryOptions", "look_up"]
+    from comflowy_nb.database.connection import Store
+
+__all__ = ["RESPONSE_LOST", "Decision", "RetryOptions", "dead_submitters", "look_up"]
 
 RESPONSE_LOST = "the kernel that submitted it ended before the response arrived"
 
@@ -32,6 +35,11 @@ class Decision:
 
     kind: DecisionKind
     record: RunRecord
+
+
+def dead_submitters(store: Store) -> set[str]:
+    """Return the owners that died during a submit."""
+    return dead_owners(store.locks, find_owners(store, f"status = '{Status.SUBMITTING}'"))
 
 
 def look_up(

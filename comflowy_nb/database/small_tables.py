@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from comflowy_nb.database.process_locks import dead_owners
 from comflowy_nb.database.rows import json_list
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from comflowy_nb.database.connection import Store
 
@@ -70,23 +71,16 @@ class Inputs:
 
 
 class Senders:
-    """The processes that submit each sweep: `History.senders`. Every process can read them and ask them to stop.
+    """The processes that submit each sweep: `History.senders`. Every process can read them and ask them to stop."""
 
-    Parameters
-    ----------
-    dead
-        Returns the owners among these that have died.
-    """
-
-    def __init__(self, store: Store, dead: Callable[[Iterable[str]], set[str]]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._dead = dead
 
     def begin(self, sweep: str, owner: str) -> None:
         """Record that an owner is submitting the cells of a sweep; forget dead owners."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT DISTINCT owner FROM senders WHERE owner <> ?", (owner,)).fetchall()
-        dead = self._dead(row["owner"] for row in rows)
+        dead = dead_owners(self._store.locks, (row["owner"] for row in rows))
         with self._store.write() as connection:
             connection.executemany("DELETE FROM senders WHERE owner = ?", [(name,) for name in dead])
             sql = "INSERT OR REPLACE INTO senders (sweep, owner, stop_asked) VALUES (?, ?, 0)"
@@ -102,7 +96,7 @@ class Senders:
         with self._store.read() as connection:
             rows = connection.execute("SELECT owner FROM senders WHERE sweep = ?", (sweep,)).fetchall()
         owners = {row["owner"] for row in rows} - {but}
-        return owners - self._dead(owners)
+        return owners - dead_owners(self._store.locks, owners)
 
     def ask_stop(self, sweep: str) -> None:
         """Ask all processes that submit a sweep to stop."""

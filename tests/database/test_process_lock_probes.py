@@ -14,7 +14,7 @@ from comflowy_nb.database.runs import History
 
 ACTS = {
     "record_or_reuse": lambda history, intent, sweep: history.record_or_reuse(intent("new")),
-    "claim of a dead one's key": lambda history, intent, sweep: history.record_or_reuse(intent("0")),
+    "request of a dead one's key": lambda history, intent, sweep: history.record_or_reuse(intent("0")),
     "orphans": lambda history, intent, sweep: history.orphans(),
     "take over": lambda history, intent, sweep: history.adopt(newest(history).token, intent().owner),
     "begin to send": lambda history, intent, sweep: history.senders.begin(sweep, intent().owner),
