@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -87,14 +88,8 @@ def wrap(parts: Sequence[Part], width: float, measure: Measure, *, max_lines: in
 
 def longest_fitting(text: str, tone: Tone, width: float, measure: Measure) -> str:
     """Return the longest beginning of a text that fits."""
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if measure(text[:middle], tone) <= width:
-            low = middle
-        else:
-            high = middle - 1
-    return text[:low]
+    lengths = range(1, len(text) + 1)
+    return text[: bisect_right(lengths, width, key=lambda length: measure(text[:length], tone))]
 
 
 def _split_words(parts: Sequence[Part]) -> list[tuple[str, Tone]]:

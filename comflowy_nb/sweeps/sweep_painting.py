@@ -10,8 +10,7 @@ from PIL import Image
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.decode import flatten
 from comflowy_nb.layout.page import CellState, Tile, mosaic
-from comflowy_nb.layout.sweep_pages import arrange_sweep
-from comflowy_nb.layout.sweep_sizes import MOSAIC_GAP_PX, PageLimits
+from comflowy_nb.layout.sweep_grid import MOSAIC_GAP_PX, PageLimits, arrange_sweep
 from comflowy_nb.painting.cell_panels import draw_panel
 from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, make_figure, paint_box, read_image
 from comflowy_nb.painting.text import DRAWING, measure
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from comflowy_nb.layout.page import Box, Page
+    from comflowy_nb.layout.sweep_grid import ImageSizes
     from comflowy_nb.layout.sweep_sheet import SweepSheet
-    from comflowy_nb.layout.sweep_sizes import ImageSizes
     from comflowy_nb.painting.pages import Figure
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import RunImage
