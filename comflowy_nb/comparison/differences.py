@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-from comflowy_nb.layout.captions import LONG_TEXT, name_fields, seeds_of, write_value
+from comflowy_nb.layout.value_text import LONG_TEXT, name_fields, seeds_of, write_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from PIL import Image
 from comflowy_nb.errors import ComflowyError, ImageError
 from comflowy_nb.images.decode import flatten
 from comflowy_nb.layout.page import CellState
-from comflowy_nb.painting.cell_panels import draw_panel
+from comflowy_nb.painting.cell_states import draw_panel
 from comflowy_nb.painting.text import DPI, DRAWING, FINE, add_texts, write_texts
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import assert_decodable, open_image_file

@@ -8,7 +8,7 @@ from PIL import Image
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.layout.page import Box, CellState, Page, TextRun, Tile
-from comflowy_nb.painting.cell_panels import draw_panel
+from comflowy_nb.painting.cell_states import draw_panel
 from comflowy_nb.painting.pages import draw_page, encode, make_figure, read_image
 from comflowy_nb.painting.text import DRAWING, measure, writable
 

@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
-from comflowy_nb.layout.captions import name_fields, write_value
+from comflowy_nb.layout.value_text import name_fields, write_value
 from comflowy_nb.notebook.commands.run import save_run
 from comflowy_nb.notebook.commands.sweep import save_sweep
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table

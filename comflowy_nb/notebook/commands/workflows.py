@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError, WorkflowError, nearest_tip
-from comflowy_nb.layout.captions import write_value
+from comflowy_nb.layout.value_text import write_value
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.workflow.fields import FieldType

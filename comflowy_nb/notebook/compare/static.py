@@ -16,10 +16,10 @@ from PIL import Image
 from comflowy_nb import __version__
 from comflowy_nb.comparison.pixels import PREVIEW_PX, find_difference, fit_on_canvas, jpeg_of, without_metadata
 from comflowy_nb.errors import ComflowyError, ImageError
-from comflowy_nb.layout.captions import add_part, letter_of
 from comflowy_nb.layout.page import Tile
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet, arrange
 from comflowy_nb.layout.text import Paragraph, Part
+from comflowy_nb.layout.value_text import add_part, letter_of
 from comflowy_nb.notebook.compare.text import describe_difference
 from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
 from comflowy_nb.notebook.display.html import plain

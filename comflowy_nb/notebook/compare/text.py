@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.comparison.differences import find_differences
-from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.value_text import name_fields, write_value
 from comflowy_nb.notebook.display import html
 from comflowy_nb.notebook.display.html import FONT, Table, plain
 

@@ -6,9 +6,9 @@ import base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.layout.captions import seeds_of
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
+from comflowy_nb.layout.value_text import seeds_of
 from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, make_figure, read_image
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings

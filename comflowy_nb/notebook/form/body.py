@@ -11,8 +11,8 @@ import ipywidgets as widgets
 import traitlets
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.value_text import name_fields, write_value
 from comflowy_nb.notebook.display.html import Table, join, paragraph, plain, table
 from comflowy_nb.notebook.form.controls import (
     MAX_EXACT_INT,

@@ -14,8 +14,8 @@ import ipywidgets as widgets
 import traitlets
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.layout.captions import LONG_TEXT
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.value_text import LONG_TEXT
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType

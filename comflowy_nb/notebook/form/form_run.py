@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.comparison.differences import mark_words
 from comflowy_nb.errors import ComflowyError, RunTimeout
-from comflowy_nb.layout.captions import write_value
+from comflowy_nb.layout.value_text import write_value
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.status_line import StatusLine, status_line, time_text
 from comflowy_nb.notebook.form.image_control import small_jpeg

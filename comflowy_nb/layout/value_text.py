@@ -1,4 +1,4 @@
-"""Text of captions and legends: names of fields, values as typed, letters, and what differs. Pure."""
+"""The text of params in captions and legends: names of fields, values as typed, letters, and what differs. Pure."""
 
 from __future__ import annotations
 

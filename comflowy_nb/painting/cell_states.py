@@ -1,4 +1,7 @@
-"""Draw the panel of a cell without an image: waiting, running with a progress bar, failed, cancelled."""
+"""Draw the state of a cell without an image: waiting, running with a progress bar, failed, cancelled.
+
+The colours of its text are in `text.py`, the text itself in `layout/run_captions.py` and `sweeps/captions.py`.
+"""
 
 from __future__ import annotations
 
