@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-from comflowy_nb.layout.value_text import LONG_TEXT, name_fields, seeds_of, write_value
+from comflowy_nb.layout.value_text import LONG_TEXT, identity_of, name_fields, seeds_of, write_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,7 +114,7 @@ def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]
     rows = [_fact_row(name, texts) for name, texts in facts.items() if len({*texts} - {None}) > 1]
     keys = _keys(makers)
     values = {key: [_look_up(key, maker, makers) for maker in makers] for key in keys}
-    different = [key for key in keys if len({_identity(value) for value in values[key] if value is not _UNKNOWN}) > 1]
+    different = [key for key in keys if len(_identities(values[key])) > 1]
     was_set = {key for maker in makers for key in maker.set_params}
     seeds = {key for maker in makers for key in seeds_of(maker.everything)}
     is_comparable = sum(maker.is_known for maker in makers) > 1
@@ -148,21 +148,16 @@ def _look_up(key: str, maker: Maker, makers: Sequence[Maker]) -> Any:
     return _UNSET if is_submitted_by_any or maker.others is not None else _UNKNOWN
 
 
-def _identity(value: Any) -> object:
-    """Return a key that is equal for values equal to a service: 7 and 7.0, but not 7.1234567 and 7.1234568."""
-    if isinstance(value, Piece):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, sort_keys=True, default=str)
+def _identities(values: Sequence[Any]) -> set[object]:
+    return {value if value is _UNSET else identity_of(value) for value in values if value is not _UNKNOWN}
 
 
 def _field_row(name: str, values: Sequence[Any]) -> FieldRow:
     known = [value for value in values if not isinstance(value, Piece)]
-    texts = {_identity(value): write_value(value) for value in known}
+    texts = {identity_of(value): write_value(value) for value in known}
     if len(set(texts.values())) < len(texts):  # they differ in a late digit or in white space
-        texts = {_identity(value): json.dumps(value, ensure_ascii=False, default=str) for value in known}
-    written = [texts[_identity(value)] for value in known]
+        texts = {identity_of(value): json.dumps(value, ensure_ascii=False, default=str) for value in known}
+    written = [texts[identity_of(value)] for value in known]
     is_prose = all(isinstance(value, str) for value in known) and any(" " in text for text in written)
     marked = mark_words(written) if is_prose and len(known) > 1 else [(Piece(text or '""'),) for text in written]
     pieces = iter(marked)
