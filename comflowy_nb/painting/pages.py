@@ -1,4 +1,4 @@
-"""Draw the pages of grids and contact sheets as images, JPEG files and figures.
+"""Draw the pages of grids and contact sheets as pixels, JPEG files and figures.
 
 pyplot is not used: it keeps figures globally and may show a figure twice.
 """
@@ -6,6 +6,7 @@ pyplot is not used: it keeps figures globally and may show a figure twice.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,16 +23,71 @@ from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from comflowy_nb.layout.page import Box, Page, Tile
 
-__all__ = ["MAX_DOUBLED_BYTES", "Figure", "draw_page", "encode", "make_figure", "paint_box", "read_image"]
+__all__ = [
+    "MAX_DOUBLED_BYTES",
+    "DrawnPage",
+    "Figure",
+    "draw_encoded",
+    "draw_page",
+    "encode",
+    "make_figure",
+    "paint_box",
+    "read_image",
+]
 
 MAX_DOUBLED_BYTES = 740_000  # of a JPEG with two pixels for each CSS pixel; as base64 it is just under 1 MB
 
 _LESS_THAN_A_PIXEL = 1e-6  # matplotlib cuts 827.9999 pixels to 827
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPage:
+    """A page, its pixels with `scale` pixels for each CSS pixel, and the JPEG for the notebook."""
+
+    page: Page
+    pixels: Image.Image
+    scale: int
+    jpeg: bytes
+
+    @property
+    def figure(self) -> Figure:
+        return make_figure(self.page, self.pixels, self.scale)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height in a notebook, in CSS pixels."""
+        return self.page.width, self.page.height
+
+
+def draw_encoded(
+    page: Page,
+    load: Callable[[Tile, tuple[int, int]], Image.Image],
+    *,
+    max_bytes: int = MAX_DOUBLED_BYTES,
+    qualities: Sequence[int | None] = (None,),
+) -> DrawnPage:
+    """Draw a page with two pixels for each CSS pixel, or with one if the JPEG would be larger than `max_bytes`.
+
+    Parameters
+    ----------
+    qualities
+        JPEG qualities with one pixel, tried in order; None is that of the settings.
+    """
+    pixels = draw_page(page, 2, load)
+    jpeg = encode(pixels)
+    if len(jpeg) <= max_bytes:
+        return DrawnPage(page, pixels, 2, jpeg)
+    pixels = draw_page(page, 1, load)
+    for quality in qualities:
+        jpeg = encode(pixels, quality=quality)
+        if len(jpeg) <= max_bytes:
+            break
+    return DrawnPage(page, pixels, 1, jpeg)
 
 
 def draw_page(page: Page, scale: int, load: Callable[[Tile, tuple[int, int]], Image.Image]) -> Image.Image:

@@ -98,7 +98,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     ]
     _wait(session, views)
     if in_one_grid and any(run.record.images for run in runs):
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
+        from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         show_bundle(*Grid(runs).bundle())
     return runs[0] if len(runs) == 1 else _shown(session, runs)

@@ -131,7 +131,7 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
     session.say(paragraph(planned.plan.text, *notices, dry))
     session.drawn.add(display_token(planned))
     if session.in_kernel:
-        from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib
+        from comflowy_nb.notebook.display.grids import SweepGrid  # noqa: PLC0415 - loads matplotlib
 
         session.say(*SweepGrid(planned, **_grid_options(begin, request)).bundle())
     return planned

@@ -9,7 +9,7 @@ import math
 import re
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -23,7 +23,7 @@ from comflowy_nb.layout.value_text import add_part, letter_of
 from comflowy_nb.notebook.compare.text import describe_difference
 from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
 from comflowy_nb.notebook.display.html import plain
-from comflowy_nb.painting.pages import draw_page, encode, make_figure
+from comflowy_nb.painting.pages import draw_encoded
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import write_file
@@ -36,12 +36,11 @@ if TYPE_CHECKING:
     from comflowy_nb.comparison.pixels import Difference
     from comflowy_nb.layout.text import Tone
     from comflowy_nb.notebook.compare.widget import Comparison
-    from comflowy_nb.painting.pages import Figure
+    from comflowy_nb.painting.pages import DrawnPage
 
-__all__ = ["StillComparison", "draw_still", "save_page"]
+__all__ = ["draw_still", "save_page"]
 
 _MAX_STILL_BYTES = 130_000  # a saved notebook contains it twice: as an image, and in the HTML beside the table
-_ENCODINGS = ((2, [None]), (1, [None, 70, 55]))  # scale and JPEG qualities, tried in order
 _MAT = (240, 241, 243)  # behind an image that does not fill the common canvas
 
 MAX_PAGE_BYTES = 60_000_000  # of all images of a page; larger ones are saved as JPEG in full size
@@ -49,23 +48,15 @@ _PAGE_JPEG_QUALITY = 90
 _PAGE_STATE = ("mode", "position", "left", "right", "pace_s", "_content")
 
 
-class StillComparison(NamedTuple):
-    """A comparison as a figure and as a JPEG, and its size in CSS pixels."""
-
-    figure: Figure
-    jpeg: bytes
-    size_px: tuple[int, int]
-
-
 def draw_still(
     images: Sequence[Compared],
     differences: Differences,
     canvas: tuple[int, int],
-    captions: Sequence[str] | None = None,
-) -> StillComparison:
+    captions: Sequence[str] | None,
+) -> DrawnPage:
     """Draw the images side by side, with captions; of two images also the difference.
 
-    The captions default to the fields that differ.
+    By default the captions are the fields that differ.
     """
     difference, difference_lines = _difference(images)
     with DRAWING:
@@ -78,16 +69,7 @@ def draw_still(
             assert difference is not None
             return difference.heat.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
-        for scale, qualities in _ENCODINGS:
-            drawn = draw_page(page, scale, load)
-            for quality in qualities:
-                jpeg = encode(drawn, quality=quality)
-                if len(jpeg) <= _MAX_STILL_BYTES:
-                    break
-            else:
-                continue
-            break
-        return StillComparison(make_figure(page, drawn, scale), jpeg, (page.width, page.height))
+        return draw_encoded(page, load, max_bytes=_MAX_STILL_BYTES, qualities=(None, 70, 55))
 
 
 def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str]]:

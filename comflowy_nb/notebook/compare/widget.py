@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.comparison.inputs import Compared
-    from comflowy_nb.notebook.compare.static import StillComparison
-    from comflowy_nb.painting.pages import Figure
+    from comflowy_nb.painting.pages import DrawnPage, Figure
 
 __all__ = ["MODES", "Comparison", "compare"]
 
@@ -131,7 +130,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         if mode is not None and mode not in MODES:
             raise SettingsError(f"mode is {', '.join(MODES[:-1])} or {MODES[-1]}, not {mode!r}")
         self._images = list(images)
-        self._still: StillComparison | None = None
+        self._still: DrawnPage | None = None
         self._is_closed = False
         sizes = [each.size for each in images]
         self._canvas = canvas_size(sizes)
@@ -276,7 +275,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         self._still = None
         self._images = []
 
-    def _draw(self) -> StillComparison:
+    def _draw(self) -> DrawnPage:
         from comflowy_nb.notebook.compare.static import draw_still  # noqa: PLC0415 - loads matplotlib
 
         if self._still is None:
@@ -286,10 +285,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        del include, exclude  # passed by IPython; the bundle is always the same
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]] | None:
         return self.bundle()
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:

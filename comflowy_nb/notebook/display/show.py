@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from comflowy_nb.notebook.compare.widget import Comparison
-    from comflowy_nb.notebook.display.run_grid import Grid
+    from comflowy_nb.notebook.display.grids import Grid
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
@@ -53,7 +53,7 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
     """
     from IPython import get_ipython  # noqa: PLC0415 - costs time at load
 
-    from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - as above
     from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
 
@@ -115,8 +115,7 @@ def grid(
     --------
     >>> comflowy_nb.grid(sweep, x="cfg").figure.savefig("grid.png")
     """
-    from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
-    from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
+    from comflowy_nb.notebook.display.grids import Grid, SweepGrid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
 

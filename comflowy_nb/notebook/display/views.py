@@ -16,9 +16,10 @@ from comflowy_nb.notebook.display.sweep_status_line import sweep_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from comflowy_nb.notebook.display.grids import SweepGrid
     from comflowy_nb.notebook.display.status_line import StatusLine
-    from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+    from comflowy_nb.sweeps.sweep_painting import SweepPainting
     from comflowy_nb.tracking.run import Run
 
 __all__ = ["RunView", "SweepView", "View", "print_paths"]
@@ -168,7 +169,7 @@ class RunView(View):
         if not self._in_kernel:
             print_paths(self.run, self._only)
             return
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
+        from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         self._images.update(*Grid([self.run], only=self._only, label=self._label).bundle(), is_final=True)
 
@@ -256,7 +257,7 @@ class SweepView(View):
         self._painting = None
 
     def _make_grid(self) -> SweepGrid:
-        from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first image
+        from comflowy_nb.notebook.display.grids import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first image
 
         return SweepGrid(self.sweep, **self._options)
 

@@ -300,6 +300,6 @@ class FormHistory:
     def _draw_images(self, one: FormRun) -> None:
         if not one.run.record.images:
             return
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
+        from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         self._images.show(Grid([one.run]))
