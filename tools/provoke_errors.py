@@ -360,7 +360,7 @@ EXCUSED: dict[str, str] = {
     "notebook/form/controls:SwitchControl._read": _FORM,
     "notebook/form/form:form": "needs a Python without IPython's extension",
     "notebook/form/image_control:ImageControl._read": _FORM,
-    "notebook/form/run_history:FormHistory.compare": _FORM,
+    "notebook/form/runs:FormHistory.compare": _FORM,
     "painting/pages:read_image": _CHANGED_MEANWHILE,
     "services/comflowy/sandbox_process:_start": _SANDBOX,
     "services/comflowy/sandbox_process:start_sandbox": _SANDBOX,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.notebook.display.live import LiveUpdater, capturing_outputs, message_id, show_bundle
+from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater, capturing_outputs, message_id, say
 from comflowy_nb.settings import Secret, home
 
 if TYPE_CHECKING:
@@ -175,19 +175,17 @@ class Session:
 
     def show_form(self, form: Form) -> None:
         """Show a form in the current cell, with its images in displays below it, which the saved notebook keeps."""
-        from comflowy_nb.notebook.form.run_history import BelowScreen  # noqa: PLC0415 - loads ipywidgets
-
         self.drawn.add(form.token)
+        if not self.in_kernel:
+            print(repr(form))  # noqa: T201 - a terminal has no widgets
+            return
         self.say(*form.bundle())
         if not capturing_outputs():  # in an Output nothing below the form could be updated
-            form.show_on(BelowScreen(), BelowScreen())
+            form.show_on(DisplaySlot(), DisplaySlot())
 
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; print its text in a terminal."""
-        if self.in_kernel:
-            show_bundle(data, metadata)
-        else:
-            print(data["text/plain"])  # noqa: T201 - a terminal has no handles
+        say(data, metadata, in_kernel=self.in_kernel)
 
     def begin_execution(self) -> None:
         """Forget the values that earlier cells have drawn."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ImageError
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FONT",
     "MAX_PREVIEW_BYTES",
-    "Table",
     "files_bundle",
     "html_table",
     "inline_image",
@@ -53,14 +51,6 @@ _PLAYERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows under headings. The first cell of each row is bold."""
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def plain(text: str) -> str:
     """Return the text without control characters and escape sequences of terminals."""
     return _CONTROL.sub("", text)
@@ -79,14 +69,13 @@ def preformatted(text: str) -> dict[str, str]:
     return {"text/plain": text, "text/html": f'<pre style="{style}">{html_text(text)}</pre>'}
 
 
-def table(content: Table) -> dict[str, str]:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
     """Return a bundle of a table, without the columns in which every cell is empty."""
-    rows = [[plain(" ".join(cell.split())) for cell in row] for row in content.rows]
-    kept = [index for index in range(len(content.headings)) if any(row[index] for row in rows)]
-    rows = [[row[index] for index in kept] for row in rows]
-    headings = [content.headings[index] for index in kept]
-    markup = html_table([html_text(cell) for cell in headings], [[html_text(cell) for cell in row] for row in rows])
-    return {"text/plain": _plain_table([headings, *rows]), "text/html": markup}
+    written = [[plain(" ".join(cell.split())) for cell in row] for row in rows]
+    kept = [index for index in range(len(headings)) if any(row[index] for row in written)]
+    shown = [[row[index] for index in kept] for row in (headings, *written)]
+    markup = [[html_text(cell) for cell in row] for row in shown]
+    return {"text/plain": _plain_table(shown), "text/html": html_table(markup[0], markup[1:])}
 
 
 def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "LiveView",
     "capturing_outputs",
     "message_id",
+    "say",
     "show_bundle",
     "wait_drawing",
 ]
@@ -182,6 +183,14 @@ def show_bundle(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = No
     from IPython.display import display  # noqa: PLC0415 - costs time at load
 
     display(dict(data), metadata=dict(metadata or {}), raw=True)
+
+
+def say(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, *, in_kernel: bool) -> None:
+    """Display a bundle; print its text in a terminal, which has no displays."""
+    if in_kernel:
+        show_bundle(data, metadata)
+    else:
+        print(data["text/plain"])  # noqa: T201 - as above
 
 
 def message_id() -> str | None:

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.notebook.display.html import paragraph
-from comflowy_nb.notebook.display.live import show_bundle
+from comflowy_nb.notebook.display.live import say, show_bundle
 from comflowy_nb.notebook.session import display_token
 
 if TYPE_CHECKING:
@@ -131,11 +131,8 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
     for run in runs:
-        line = status_line(run, how="shown")
-        if in_kernel:
-            show_bundle(line.bundle)
-        else:
-            print(line.text)  # noqa: T201 - a terminal has no handles
+        say(status_line(run, how="shown").bundle, in_kernel=in_kernel)
+        if not in_kernel:
             print_paths(run)
     if in_kernel and any(run.record.images for run in runs):
         show_bundle(*grid(runs).bundle())
@@ -144,12 +141,9 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
 def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
 
-    text = plain_sweep_line(sweep)
+    say(paragraph(plain_sweep_line(sweep)), in_kernel=in_kernel)
     if in_kernel:
-        show_bundle(paragraph(text))
         show_bundle(*grid(sweep).bundle())
-    else:
-        print(text)  # noqa: T201 - a terminal has no handles
 
 
 def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
@@ -164,13 +158,6 @@ def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
 # -- the formatters of IPython ----------------------------------------------------------------------------------------
 
 
-def _show_form(session: Session, form: Any) -> None:
-    if session.in_kernel:
-        session.show_form(form)
-    else:
-        print(repr(form))  # noqa: T201 - a terminal has no widgets
-
-
 # Type -> the function that shows its values. By name, so that the module is imported only if a value is shown.
 _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
     "comflowy_nb.tracking.run.Run": lambda session, run: _show_runs([run], in_kernel=session.in_kernel),
@@ -178,7 +165,7 @@ _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
     "comflowy_nb.notebook.compare.widget.Comparison": (
         lambda session, comparison: show_comparison(comparison, in_kernel=session.in_kernel)
     ),
-    "comflowy_nb.notebook.form.form.Form": _show_form,
+    "comflowy_nb.notebook.form.form.Form": lambda session, form: session.show_form(form),
 }
 
 

@@ -13,7 +13,7 @@ import traitlets
 from comflowy_nb.errors import FieldError
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.layout.value_text import name_fields, write_value
-from comflowy_nb.notebook.display.html import Table, join, paragraph, plain, table
+from comflowy_nb.notebook.display.html import join, paragraph, plain, table
 from comflowy_nb.notebook.form.controls import (
     MAX_EXACT_INT,
     ChoiceControl,
@@ -133,7 +133,7 @@ class FormBody:
             rows.append(("" if title == last_title else title, self.names[key], text))
             last_title = title
         head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to fill it in")
-        return join(head, table(Table(("node", "field", "value"), rows)))
+        return join(head, table(("node", "field", "value"), rows))
 
     # -- setting --------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ from comflowy_nb.notebook.display.live import LiveUpdater, wait_drawing
 from comflowy_nb.notebook.form.body import FormBody
 from comflowy_nb.notebook.form.controls import TOOLTIP
 from comflowy_nb.notebook.form.fields import abbreviated_fields, form_fields
-from comflowy_nb.notebook.form.form_run import FormRequest
-from comflowy_nb.notebook.form.run_history import Filmstrip, FormHistory
+from comflowy_nb.notebook.form.filmstrip import Filmstrip
+from comflowy_nb.notebook.form.runs import FormHistory, FormRequest
 from comflowy_nb.notebook.magics import current_session
 from comflowy_nb.recipe import write_cell
 from comflowy_nb.scheduler import Scheduler
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.client import Client
+    from comflowy_nb.notebook.display.live import DisplaySlot
     from comflowy_nb.notebook.form.fields import FormField
-    from comflowy_nb.notebook.form.form_run import FormRun
-    from comflowy_nb.notebook.form.run_history import BelowScreen
+    from comflowy_nb.notebook.form.runs import FormRun
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Form", "form"]
@@ -372,7 +372,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         """The key by which an execution knows that it has drawn this form."""
         return f"form {id(self)}"
 
-    def show_on(self, images: BelowScreen, compared: BelowScreen) -> None:
+    def show_on(self, images: DisplaySlot, compared: DisplaySlot) -> None:
         """Show images and comparisons there instead of inside the form."""
         self._history.show_on(images, compared)
 
