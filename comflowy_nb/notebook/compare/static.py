@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from comflowy_nb.comparison.differences import Differences
     from comflowy_nb.comparison.inputs import Compared
     from comflowy_nb.comparison.pixels import Difference
-    from comflowy_nb.layout.text import Tone
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.painting.pages import DrawnPage
 
@@ -92,7 +91,7 @@ def _sheet(
     difference_lines: Sequence[str],
 ) -> Sheet:
     cells = []
-    letters = _letters(differences) if captions is None else {}
+    letters, legend = _write_legend(differences) if captions is None else ({}, ())
     for position, image in enumerate(images):
         head: list[Part] = [Part(image.name, "strong")]
         if image.also:
@@ -112,31 +111,22 @@ def _sheet(
     for name, value in differences.shared:
         add_part(shared, name, value, tone="muted")
     foot = (Paragraph((Part("same in all: ", "muted"), *shared), 3),) if shared else ()
-    return Sheet((Section(tuple(cells)),), foot=foot, legend=_legend(differences, letters))
+    return Sheet((Section(tuple(cells)),), foot=foot, legend=legend)
 
 
-def _letters(differences: Differences) -> dict[tuple[str, str], str]:
-    """Return a letter for each long text of a field: (field, text) -> the letter that captions show."""
+def _write_legend(differences: Differences) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
+    """Return a letter for each long text of a field, by (field, text), and the legend with these texts."""
     letters: dict[tuple[str, str], str] = {}
-    for row in differences.rows:
-        if row.is_long:
-            known = [text for text, is_known in zip(row.texts, row.is_known, strict=True) if is_known]
-            for text in dict.fromkeys(known):
-                letters[row.name, text] = letter_of(len(letters))
-    return letters
-
-
-def _legend(differences: Differences, letters: dict[tuple[str, str], str]) -> tuple[Paragraph, ...]:
     legend = []
     for row in differences.rows:
-        for text, pieces in dict(zip(row.texts, row.values, strict=True)).items():
-            if (row.name, text) not in letters:
+        for text, pieces, is_known in zip(row.texts, row.values, row.is_known, strict=True):
+            if not row.is_long or not is_known or (row.name, text) in letters:
                 continue
-            tones: list[Tone] = ["strong" if piece.mark == "only" else "text" for piece in pieces]
-            parts = [Part(piece.text, tone) for piece, tone in zip(pieces, tones, strict=True)]
-            start = (Part(f"{letters[row.name, text]}  ", "strong"), Part(f"{row.name} ", "muted"))
+            letter = letters[row.name, text] = letter_of(len(letters))
+            parts = [Part(piece.text, "strong" if piece.mark == "only" else "text") for piece in pieces]
+            start = (Part(f"{letter}  ", "strong"), Part(f"{row.name} ", "muted"))
             legend.append(Paragraph((*start, *parts), 6))
-    return tuple(legend)
+    return letters, tuple(legend)
 
 
 def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FONT",
     "MAX_PREVIEW_BYTES",
+    "data_url",
     "files_bundle",
     "html_table",
     "inline_image",
@@ -123,7 +124,7 @@ def inline_image(content: bytes | None) -> str:
     if not kind:
         return ""
     style = "max-width:256px;max-height:256px;display:block;margin:4px 0;border-radius:3px"
-    return f'<img alt="preview" style="{style}" src="{_data_url(content, f"image/{kind}")}">'
+    return f'<img alt="preview" style="{style}" src="{data_url(content, f"image/{kind}")}">'
 
 
 def files_bundle(run: Run) -> dict[str, str]:
@@ -172,7 +173,7 @@ def _player(file: RunImage) -> str:
     content = _read_kept(file) if media_type and (record.size_bytes or 0) <= _MAX_EMBEDDED_BYTES else None
     if not media_type or content is None:
         return ""
-    return _PLAYERS[media_type.split("/")[0]].format(_data_url(content, media_type))
+    return _PLAYERS[media_type.split("/")[0]].format(data_url(content, media_type))
 
 
 def _read_kept(file: RunImage) -> bytes | None:
@@ -182,5 +183,6 @@ def _read_kept(file: RunImage) -> bytes | None:
         return None
 
 
-def _data_url(content: bytes, media_type: str) -> str:
+def data_url(content: bytes, media_type: str) -> str:
+    """Return a URL that contains this content."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

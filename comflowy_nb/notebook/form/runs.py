@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import threading
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from comflowy_nb.comparison.differences import mark_words
 from comflowy_nb.errors import ComflowyError, RunHeld, RunTimeout, SettingsError
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.layout.value_text import write_value
-from comflowy_nb.notebook.display.html import plain
+from comflowy_nb.notebook.display.html import data_url, plain
 from comflowy_nb.notebook.display.status_line import StatusLine, status_line, time_text
 from comflowy_nb.notebook.form.filmstrip import InsideScreen
 from comflowy_nb.notebook.form.image_control import small_jpeg
@@ -141,13 +140,13 @@ class FormRun:
         if preview is None or preview is self._last_preview:
             return None
         self._last_preview = preview
-        return _data_url(io.BytesIO(preview))
+        return _small_url(io.BytesIO(preview))
 
     def make_thumbnail(self) -> None:
         """Make the first image a small data URL, if there is one that can be read."""
         kept = [image for image in self.run.images if image.record.state == "kept"]
         try:
-            self.thumbnail = _data_url(kept[0].thumbnail(256)) if kept else None
+            self.thumbnail = _small_url(kept[0].thumbnail(256)) if kept else None
         except ComflowyError:
             self.thumbnail = None
 
@@ -340,10 +339,10 @@ def _show_on(screen: InsideScreen | DisplaySlot, shown: Grid | Comparison) -> No
         screen.update(*shown.bundle())
 
 
-def _data_url(source: Path | io.BytesIO) -> str | None:
+def _small_url(source: Path | io.BytesIO) -> str | None:
     """Return an image as a data URL of a few kilobytes; None if it can't be decoded."""
     jpeg = small_jpeg(source, _THUMBNAIL_PX)
-    return None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
+    return None if jpeg is None else data_url(jpeg, "image/jpeg")
 
 
 def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any], names: Mapping[str, str]) -> str:
