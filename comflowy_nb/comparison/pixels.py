@@ -13,6 +13,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import PNG_MAGIC, flatten, png_chunks
+from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
@@ -36,7 +37,7 @@ __all__ = [
 
 _Read = TypeVar("_Read")
 
-PREVIEW_PX = 512
+PREVIEW_PX = max(THUMBNAIL_SIZES_PX)
 
 _BROWSER_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 _BROWSER_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # browsers display CMYK differently, for example
@@ -157,10 +158,10 @@ def jpeg_of(image: Image.Image, *, quality: int, subsampling: str = "4:4:4") -> 
     return stream.getvalue()
 
 
-def preview_of(image: Image.Image) -> bytes:
-    """Return a JPEG within 512 px. An image is never enlarged."""
+def preview_of(image: Image.Image, side_px: int = PREVIEW_PX) -> bytes:
+    """Return a JPEG whose longest side has at most `side_px` pixels. An image is never enlarged."""
     small = image.copy()
-    small.thumbnail((PREVIEW_PX, PREVIEW_PX), Image.Resampling.LANCZOS)
+    small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     return jpeg_of(small, quality=settings.jpeg_quality, subsampling="4:2:0")
 
 

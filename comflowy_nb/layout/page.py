@@ -126,7 +126,7 @@ class Page:
 
 
 def longest_side_px(count: int) -> int:
-    """Return the longest side of an image if this many are shown together."""
+    """Return the longest side of an image if this many are shown together: from 5 on a size of thumbnails."""
     if count <= 4:
         return 768
     return 512 if count <= 9 else 256

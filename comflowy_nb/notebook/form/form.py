@@ -12,10 +12,10 @@ from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.live import LiveUpdater, wait_drawing
-from comflowy_nb.notebook.form.body import FormBody
 from comflowy_nb.notebook.form.controls import TOOLTIP
 from comflowy_nb.notebook.form.fields import abbreviated_fields, form_fields
 from comflowy_nb.notebook.form.filmstrip import Filmstrip
+from comflowy_nb.notebook.form.layout import FormBody
 from comflowy_nb.notebook.form.runs import FormHistory, FormRequest
 from comflowy_nb.notebook.magics import current_session
 from comflowy_nb.recipe import write_cell

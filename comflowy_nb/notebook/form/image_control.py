@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -11,11 +10,9 @@ from comflowy_nb.errors import FieldError, ImageError, RefError
 from comflowy_nb.notebook.form.controls import TOOLTIP, Control, note_of
 from comflowy_nb.workflow.images import (
     InputImage,
-    assert_decodable,
     input_of,
     input_of_bytes,
     is_image,
-    open_image_file,
     open_input,
 )
 from comflowy_nb.workflow.syntax.json_values import text_of
@@ -143,17 +140,11 @@ def _take_upload(chooser: widgets.FileUpload) -> tuple[str, bytes] | None:
     return (str(files[0][0]), bytes(files[0][1])) if files else None
 
 
-def small_jpeg(source: Path | bytes | io.BytesIO, side_px: int) -> bytes | None:
+def small_jpeg(source: Path | bytes, side_px: int) -> bytes | None:
     """Return an image as a JPEG of a few kilobytes; None if it can't be decoded here."""
-    from comflowy_nb.images.decode import flatten  # noqa: PLC0415 - loads Pillow
+    from comflowy_nb.comparison.pixels import open_rgb, preview_of  # noqa: PLC0415 - loads Pillow
 
     try:
-        with open_image_file(source) as opened:
-            assert_decodable(opened, "the image")
-            small = flatten(opened)
+        return preview_of(open_rgb(source, "the image"), side_px)
     except Exception:  # noqa: BLE001 - Pillow raises many types for invalid images
         return None
-    small.thumbnail((side_px, side_px))
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=80)
-    return stream.getvalue()

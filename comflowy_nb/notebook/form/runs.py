@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -140,7 +139,7 @@ class FormRun:
         if preview is None or preview is self._last_preview:
             return None
         self._last_preview = preview
-        return _small_url(io.BytesIO(preview))
+        return _small_url(preview)
 
     def make_thumbnail(self) -> None:
         """Make the first image a small data URL, if there is one that can be read."""
@@ -339,7 +338,7 @@ def _show_on(screen: InsideScreen | DisplaySlot, shown: Grid | Comparison) -> No
         screen.update(*shown.bundle())
 
 
-def _small_url(source: Path | io.BytesIO) -> str | None:
+def _small_url(source: Path | bytes) -> str | None:
     """Return an image as a data URL of a few kilobytes; None if it can't be decoded."""
     jpeg = small_jpeg(source, _THUMBNAIL_PX)
     return None if jpeg is None else data_url(jpeg, "image/jpeg")

@@ -583,7 +583,7 @@ def test_texts_of_a_service_are_escaped(form):
     one._show_problem("<b>bold</b>")
     assert "<b>" not in one._problem.value
     bad = FormField(Field("1::<i>x</i>", FieldType.STRING, default="x", node_title="<script>"), "x")
-    from comflowy_nb.notebook.form.body import FormBody
+    from comflowy_nb.notebook.form.layout import FormBody
 
     body = FormBody(one.client, one.workflow, [bad], changed=lambda: None)
     assert "<script>" not in body._groups[0][0].children[0].value

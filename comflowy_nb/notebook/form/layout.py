@@ -1,4 +1,4 @@
-"""The fields of a form as widgets, in groups by node, with a search box if there are many."""
+"""The layout of a form: the controls of its fields in groups by node, with a search box if there are many."""
 
 from __future__ import annotations
 
