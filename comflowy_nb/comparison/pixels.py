@@ -117,13 +117,14 @@ def for_browser(source: Path | bytes, name: str) -> tuple[bytes, str]:
         content = source.read_bytes() if isinstance(source, Path) else source
     except OSError as error:
         raise ImageError(f"the file of {name} can't be read: {error.strerror}") from None
-    try:
-        with open_image_file(content) as image:
-            is_shown_alike = image.mode in _BROWSER_MODES and getattr(image, "n_frames", 1) == 1
-            media_type = _BROWSER_TYPES.get(image.format or "")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"{name} is not an image that can be read") from error
-    return (content, media_type) if is_shown_alike and media_type else _encode(open_rgb(content, name))
+    media_type = _read(content, name, _browser_type)
+    return (content, media_type) if media_type else _encode(open_rgb(content, name))
+
+
+def _browser_type(image: Image.Image) -> str | None:
+    """Return the media type of an image that browsers display as Pillow decodes it; None for any other."""
+    is_shown_alike = image.mode in _BROWSER_MODES and getattr(image, "n_frames", 1) == 1
+    return _BROWSER_TYPES.get(image.format or "") if is_shown_alike else None
 
 
 def without_metadata(content: bytes, media_type: str, name: str) -> tuple[bytes, str]:

@@ -33,6 +33,7 @@ MARGIN_PX = 20
 GAP_PX = 18
 MIN_PAGE_PX = 420  # width
 
+# bad: failed, rejected or missing; odd: cancelled, unknown or lost; done: in a plan, an earlier success
 CellStateKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
 
 

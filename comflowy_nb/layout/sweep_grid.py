@@ -101,7 +101,7 @@ def arrange_sweep(
     if not 1 <= page <= len(pages):
         count = len(pages)
         raise SettingsError(f"there is no page {page}: the grid has {count} page{'s' * (count != 1)}")
-    return _Arranger(bands, limits).arrange(pages[page - 1], page, len(pages))
+    return _arrange_page(bands, limits, pages[page - 1], page, len(pages))
 
 
 def _paginate(bands: Bands, limits: PageLimits) -> list[list[Band]]:
@@ -238,103 +238,102 @@ def _even(count: int, most: int) -> int:
 # -- positions on a page ----------------------------------------------------------------------------------------------
 
 
-class _Arranger:
-    def __init__(self, bands: Bands, limits: PageLimits) -> None:
-        self._sheet = bands.sheet
-        self._bands = bands
-        self._measure = bands.measure
-        self._limits = limits
+def _arrange_page(bands: Bands, limits: PageLimits, shown: Sequence[Band], number: int, of: int) -> Page:
+    sheet, measure = bands.sheet, bands.measure
+    across = max(map(len, shown))
+    columns = max(len(block.columns) for band in shown for block in band)
+    wanted = 2 * MARGIN_PX + bands.label + (across - 1) * bands.stride_px + columns * bands.column_px - CELL_GAP_PX
+    page = Page(min(limits.width_px, max(MIN_PAGE_PX, wanted)), number=number, of=of)
+    text_px = page.width - 2 * MARGIN_PX
+    head = [*sheet.head, _page_note(bands, limits, shown, number, of)] if of > 1 else sheet.head
+    y = page.add_paragraphs(head, (MARGIN_PX, MARGIN_PX), text_px, measure) + 14
+    for before, band in zip((None, *shown), shown, strict=False):
+        y += bands.gap(before, band) if before is not None else 0
+        top = y + bands.title_height(band)
+        cells_top = top + bands.header_height(band)
+        for position, block in enumerate(band):
+            x = MARGIN_PX + position * bands.stride_px
+            page.add_lines(bands.title_lines(block), x + bands.label, y)
+            if sheet.x is not None:
+                _add_headers(page, bands, sheet.x, block, (x + bands.label, top, cells_top - 4))
+            _add_cells(page, bands, block, x + bands.label, cells_top)
+            if sheet.y is not None and (position == 0 or bands.shape.splits_rows):
+                _add_labels(page, bands, sheet.y, block, (x, cells_top))
+        y += bands.band_height(band)
+    values = _values_on(sheet, shown)
+    legend = [paragraph for axis, index, paragraph in sheet.legend if (axis, index) in values]
+    if legend:
+        y = page.add_paragraphs(legend, (MARGIN_PX, y + 14), text_px, measure)
+    page.height = math.ceil(y + MARGIN_PX - 4)
+    return page
 
-    def arrange(self, shown: Sequence[Band], number: int, of: int) -> Page:
-        bands, sheet = self._bands, self._sheet
-        across = max(map(len, shown))
-        columns = max(len(block.columns) for band in shown for block in band)
-        wanted = 2 * MARGIN_PX + bands.label + (across - 1) * bands.stride_px + columns * bands.column_px - CELL_GAP_PX
-        page = Page(min(self._limits.width_px, max(MIN_PAGE_PX, wanted)), number=number, of=of)
-        text_px = page.width - 2 * MARGIN_PX
-        head = [*sheet.head, self._page_note(shown, number, of)] if of > 1 else sheet.head
-        y = page.add_paragraphs(head, (MARGIN_PX, MARGIN_PX), text_px, self._measure) + 14
-        for before, band in zip((None, *shown), shown, strict=False):
-            y += bands.gap(before, band) if before is not None else 0
-            top = y + bands.title_height(band)
-            cells_top = top + bands.header_height(band)
-            for position, block in enumerate(band):
-                x = MARGIN_PX + position * bands.stride_px
-                page.add_lines(bands.title_lines(block), x + bands.label, y)
-                if sheet.x is not None:
-                    self._add_headers(page, sheet.x, block, (x + bands.label, top), cells_top - 4)
-                self._add_cells(page, block, x + bands.label, cells_top)
-                if sheet.y is not None and (position == 0 or bands.shape.splits_rows):
-                    self._add_labels(page, sheet.y, block, x, cells_top)
-            y += bands.band_height(band)
-        values = self._values_on(shown)
-        legend = [paragraph for axis, index, paragraph in sheet.legend if (axis, index) in values]
-        if legend:
-            y = page.add_paragraphs(legend, (MARGIN_PX, y + 14), text_px, self._measure)
-        page.height = math.ceil(y + MARGIN_PX - 4)
-        return page
 
-    def _page_note(self, shown: Sequence[Band], number: int, of: int) -> Paragraph:
-        cells = sum(len(block.rows) * len(block.columns) for band in shown for block in band)
-        ref, command = self._sheet.ref, self._limits.next_page
-        tip = f"; {command.format(ref=ref, page=number % of + 1)} for another" if ref and command else ""
-        return Paragraph((Part(f"page {number} of {of}: {cells} of {self._sheet.count} cells{tip}", "muted"),), 2)
+def _page_note(bands: Bands, limits: PageLimits, shown: Sequence[Band], number: int, of: int) -> Paragraph:
+    cells = sum(len(block.rows) * len(block.columns) for band in shown for block in band)
+    ref, command = bands.sheet.ref, limits.next_page
+    tip = f"; {command.format(ref=ref, page=number % of + 1)} for another" if ref and command else ""
+    return Paragraph((Part(f"page {number} of {of}: {cells} of {bands.sheet.count} cells{tip}", "muted"),), 2)
 
-    def _add_cells(self, page: Page, block: Block, left: int, top: float) -> None:
-        width, height = self._bands.box
-        for down, row in enumerate(block.rows):
-            y = round(top + down * self._bands.row_px)
-            for across, column in enumerate(block.columns):
-                number = block.panel.cells[row][column]
-                x = left + across * self._bands.column_px
-                page.boxes.append(Box(Tile(number), x, y, width, height))
-                name = self._sheet.name_cell(number)
-                if self._measure(name, "small") > width:
-                    name = str(number)
-                page.texts.append(TextRun(name, "small", x, y + height - 2))
 
-    def _add_headers(self, page: Page, axis: Headings, block: Block, corner: tuple[int, float], bottom: float) -> None:
-        """Add the headings of the columns, which end at `bottom`, and above them the name of their axis."""
-        left, top = corner
-        if self._bands.shows_axis(block):
-            page.add_lines(self._name_lines(axis, self._bands.block_px), left, top)
-        for position, index in enumerate(block.columns):
-            lines = self._bands.header_lines(axis, index)
-            x, y = left + position * self._bands.column_px, bottom - len(lines) * LINE_PX
-            page.add_lines(lines, x, y)
-            image = axis.images[index] if axis.images else None
-            if image is not None:
-                side = self._bands.input_px
-                page.boxes.append(Box(Tile(0, input_image=image), x, round(y - INPUT_GAP_PX - side), side, side))
+def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) -> None:
+    width, height = bands.box
+    for down, row in enumerate(block.rows):
+        y = round(top + down * bands.row_px)
+        for across, column in enumerate(block.columns):
+            number = block.panel.cells[row][column]
+            x = left + across * bands.column_px
+            page.boxes.append(Box(Tile(number), x, y, width, height))
+            name = bands.sheet.name_cell(number)
+            if bands.measure(name, "small") > width:
+                name = str(number)
+            page.texts.append(TextRun(name, "small", x, y + height - 2))
 
-    def _name_lines(self, axis: Headings, width: float) -> list[Line]:
-        return wrap([Part(axis.name, "muted")], width, self._measure, max_lines=1)
 
-    def _add_labels(self, page: Page, axis: Headings, block: Block, x: int, top: float) -> None:
-        """Add the labels of the rows, and above them the name of their axis."""
-        bands = self._bands
-        width, height = bands.label - LABEL_GAP_PX, bands.box[1]
-        page.add_lines(self._name_lines(axis, width), x, top - 4 - LINE_PX)
-        most = max(1, height // LINE_PX)
-        for down, row in enumerate(block.rows):
-            heading, image = axis.values[row], axis.images[row] if axis.images else None
-            lines = bands.heading_lines(heading.text, width, most)
-            note = wrap_heading(heading.note, width, self._measure, max_lines=1, tone="small")
-            if note and len(lines) < most:
-                lines.append([(0.0, note[0], "small")])
-            side = min(INPUT_PX, width, height - len(lines) * LINE_PX - INPUT_GAP_PX) if image is not None else 0
-            above = side + INPUT_GAP_PX if side >= LINE_PX else 0  # a smaller image shows nothing
-            y = top + down * bands.row_px + max(0.0, (height - len(lines) * LINE_PX - above) / 2)
-            if above:
-                page.boxes.append(Box(Tile(0, input_image=image), x, round(y), side, side))
-            page.add_lines(lines, x, y + above)
+def _add_headers(page: Page, bands: Bands, axis: Headings, block: Block, position: tuple[int, float, float]) -> None:
+    """Add the headings of the columns, and above them the name of their axis; `position` is left, top and bottom."""
+    left, top, bottom = position
+    if bands.shows_axis(block):
+        page.add_lines(_name_lines(bands, axis, bands.block_px), left, top)
+    for across, index in enumerate(block.columns):
+        lines = bands.header_lines(axis, index)
+        x, y = left + across * bands.column_px, bottom - len(lines) * LINE_PX
+        page.add_lines(lines, x, y)
+        image = axis.images[index] if axis.images else None
+        if image is not None:
+            side = bands.input_px
+            page.boxes.append(Box(Tile(0, input_image=image), x, round(y - INPUT_GAP_PX - side), side, side))
 
-    def _values_on(self, shown: Sequence[Band]) -> set[tuple[str, int]]:
-        """Return (axis, index) of each value on this page."""
-        values: set[tuple[str, int]] = set()
-        for block in (block for band in shown for block in band):
-            values.update(block.panel.values)
-            for axis, indices in ((self._sheet.x, block.columns), (self._sheet.y, block.rows)):
-                if axis is not None:
-                    values.update((axis.key, index) for index in indices)
-        return values
+
+def _name_lines(bands: Bands, axis: Headings, width: float) -> list[Line]:
+    return wrap([Part(axis.name, "muted")], width, bands.measure, max_lines=1)
+
+
+def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: tuple[int, float]) -> None:
+    """Add the labels of the rows, and above them the name of their axis."""
+    x, top = corner
+    width, height = bands.label - LABEL_GAP_PX, bands.box[1]
+    page.add_lines(_name_lines(bands, axis, width), x, top - 4 - LINE_PX)
+    most = max(1, height // LINE_PX)
+    for down, row in enumerate(block.rows):
+        heading, image = axis.values[row], axis.images[row] if axis.images else None
+        lines = bands.heading_lines(heading.text, width, most)
+        note = wrap_heading(heading.note, width, bands.measure, max_lines=1, tone="small")
+        if note and len(lines) < most:
+            lines.append([(0.0, note[0], "small")])
+        side = min(INPUT_PX, width, height - len(lines) * LINE_PX - INPUT_GAP_PX) if image is not None else 0
+        above = side + INPUT_GAP_PX if side >= LINE_PX else 0  # a smaller image shows nothing
+        y = top + down * bands.row_px + max(0.0, (height - len(lines) * LINE_PX - above) / 2)
+        if above:
+            page.boxes.append(Box(Tile(0, input_image=image), x, round(y), side, side))
+        page.add_lines(lines, x, y + above)
+
+
+def _values_on(sheet: SweepSheet, shown: Sequence[Band]) -> set[tuple[str, int]]:
+    """Return (axis, index) of each value on this page."""
+    values: set[tuple[str, int]] = set()
+    for block in (block for band in shown for block in band):
+        values.update(block.panel.values)
+        for axis, indices in ((sheet.x, block.columns), (sheet.y, block.rows)):
+            if axis is not None:
+                values.update((axis.key, index) for index in indices)
+    return values

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_panel"]
 
-_PLATES: Mapping[CellStateKind, tuple[str, str]] = {  # fill, edge
+_PLATES: Mapping[CellStateKind, tuple[str, str]] = {  # kind of state -> colour of the plate, colour of its edge
     "waiting": ("#f7f8fa", "#e6e9ed"),
     "live": ("#f2f8fd", "#cfe3f5"),
     "bad": ("#fdf3f2", "#f0cfcc"),

@@ -28,17 +28,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.layout.page import Box, Page, Tile
 
-__all__ = [
-    "MAX_DOUBLED_BYTES",
-    "DrawnPage",
-    "Figure",
-    "draw_encoded",
-    "draw_page",
-    "encode",
-    "make_figure",
-    "paint_box",
-    "read_image",
-]
+__all__ = ["MAX_DOUBLED_BYTES", "DrawnPage", "Figure", "draw_encoded", "draw_page", "encode", "paint_box", "read_image"]
 
 MAX_DOUBLED_BYTES = 740_000  # of a JPEG with two pixels for each CSS pixel; as base64 it is just under 1 MB
 
@@ -56,7 +46,25 @@ class DrawnPage:
 
     @property
     def figure(self) -> Figure:
-        return make_figure(self.page, self.pixels, self.scale)
+        """The page as a matplotlib figure, with text as text."""
+        page, scale = self.page, self.scale
+        with DRAWING:
+            inches = [(side + _LESS_THAN_A_PIXEL) / DPI for side in (page.width, page.height)]
+            figure = Figure((inches[0], inches[1]), DPI * FINE, facecolor="white", edgecolor="white")
+            figure.set_layout_engine("none")  # overrides the user's rcParams
+            FigureCanvasAgg(figure)
+            axes = figure.add_axes((0, 0, 1, 1))
+            axes.set_axis_off()
+            axes.set_xlim(0, page.width)
+            axes.set_ylim(page.height, 0)
+            images = Image.new("RGB", self.pixels.size, "white")  # all images in one axes: an axes for each is slow
+            for box in page.boxes:
+                x, y, width, height = (round(side * scale) for side in (box.x, box.y, box.width, box.height))
+                images.paste(self.pixels.crop((x, y, x + width, y + height)), (x, y))
+            extent = (0, page.width, page.height, 0)
+            axes.imshow(np.asarray(images), extent=extent, interpolation="none", aspect="auto")
+            add_texts(axes, page.texts)
+            return figure
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -119,27 +127,6 @@ def paint_box(paper: Image.Image, box: Box, scale: int, load: Callable[[Tile, tu
     if state is not None:
         image = draw_panel(state, (size[0] // scale, size[1] // scale), scale)
     paper.paste(image, (round(box.x * scale), round(box.y * scale)))
-
-
-def make_figure(page: Page, drawn: Image.Image, scale: int) -> Figure:
-    """Return a page that was drawn in this scale as a matplotlib figure, with text as text."""
-    with DRAWING:
-        inches = [(side + _LESS_THAN_A_PIXEL) / DPI for side in (page.width, page.height)]
-        figure = Figure((inches[0], inches[1]), DPI * FINE, facecolor="white", edgecolor="white")
-        figure.set_layout_engine("none")  # overrides the user's rcParams
-        FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.set_xlim(0, page.width)
-        axes.set_ylim(page.height, 0)
-        images = Image.new("RGB", drawn.size, "white")  # all images in one axes: an axes for each is slow
-        for box in page.boxes:
-            x, y = round(box.x * scale), round(box.y * scale)
-            images.paste(drawn.crop((x, y, x + round(box.width * scale), y + round(box.height * scale))), (x, y))
-        extent = (0, page.width, page.height, 0)
-        axes.imshow(np.asarray(images), extent=extent, interpolation="none", aspect="auto")
-        add_texts(axes, page.texts)
-        return figure
 
 
 def encode(drawn: Image.Image, *, quality: int | None = None) -> bytes:
