@@ -13,6 +13,7 @@ from comflowy_nb.errors import ComflowyError, RunHeld, RunTimeout, SettingsError
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.layout.value_text import write_value
 from comflowy_nb.notebook.display.html import data_url, plain
+from comflowy_nb.notebook.display.live import LiveView
 from comflowy_nb.notebook.display.status_line import StatusLine, status_line, time_text
 from comflowy_nb.notebook.form.filmstrip import InsideScreen
 from comflowy_nb.notebook.form.image_control import small_jpeg
@@ -49,8 +50,8 @@ class FormRequest:
     explicit: frozenset[str]
 
 
-class FormRun:
-    """One run of a form, updated like other views (`live.LiveView`).
+class FormRun(LiveView):
+    """One run of a form, as its item in the filmstrip and, while it is shown, as status and images.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class FormRun:
     def __init__(
         self, history: FormHistory, submitted: Submitted, request: FormRequest, changed: str, usual_s: float | None
     ) -> None:
-        self.run = submitted.run
+        self.value = self.run = submitted.run
         self.token = submitted.run.token
         self.request = request
         self.changed = changed
@@ -79,15 +80,8 @@ class FormRun:
     # -- as a view ------------------------------------------------------------------------------------------------
 
     @property
-    def ref(self) -> str:
-        return self.run.ref
-
-    @property
     def is_settled(self) -> bool:
         return self.run.record.is_settled
-
-    def wait_change(self, timeout: float) -> bool:
-        return self.run.wait_change(timeout)
 
     def draw(self) -> None:
         self._history.draw(self)
