@@ -112,7 +112,7 @@ def compare(session: Session, request: Request) -> Comparison:
     options = request.options
     images = read_images([request.ref(word) for word in request.words], find=session.find)
     made = Comparison(images, mode=options.get("mode"), label=options.get("label"))
-    session.drawn.add(made.token)  # so that the value of the cell is not shown again
+    session.mark_drawn(made)  # so that the value of the cell is not shown again
     show_comparison(made, in_kernel=session.in_kernel)
     if "save" in options:
         session.say(paragraph(f"saved: {made.save(options['save']).name}"))
@@ -264,5 +264,5 @@ def _wait(session: Session, views: Sequence[View]) -> None:
 def _shown(session: Session, found: Sequence[Any]) -> RunList:
     """Return the runs as a list that this execution does not show again."""
     found = RunList(found)
-    session.drawn.add(found.token)
+    session.mark_drawn(found)
     return found

@@ -135,8 +135,8 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         sizes = [each.size for each in images]
         self._canvas = canvas_size(sizes)
         self._differences = find_differences([each.maker for each in images], sizes=sizes)
-        self._has_label = label is not None
         captions = captions_of(images, self._differences, None if label is None else _find_fields(label, images))
+        self._chosen_captions = None if label is None else captions
         content = {
             "images": [
                 {"name": plain(each.name), "also": plain(each.also), "caption": caption, "size": list(each.size)}
@@ -150,11 +150,6 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         }
         super().__init__(mode=mode or ("slider" if len(images) == 2 else "side"), _content=content)
         self.on_msg(self._send_reply)
-
-    @property
-    def token(self) -> str:
-        """The key by which an execution knows that it has drawn this comparison."""
-        return f"comparison {id(self)}"
 
     @property
     def names(self) -> list[str]:
@@ -279,8 +274,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         from comflowy_nb.notebook.compare.static import draw_still  # noqa: PLC0415 - loads matplotlib
 
         if self._still is None:
-            captions = [image["caption"] for image in self._content["images"]] if self._has_label else None
-            self._still = draw_still(self._images, self._differences, self._canvas, captions)
+            self._still = draw_still(self._images, self._differences, self._canvas, self._chosen_captions)
         return self._still
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it

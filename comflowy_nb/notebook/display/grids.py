@@ -215,13 +215,8 @@ def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:
         except (ComflowyError, OSError):
             continue
         if graph is not None:
-            params = {
-                f"{node}::{name}": value
-                for node, entry in graph.nodes.items()
-                for name, value in entry.get("inputs", {}).items()
-            }
-            titles = {node: graph.title(node) or "" for node in graph.nodes}
-            return seeds_of(params), titles
+            params = {field_id: one.default for field_id, one in graph.fields().items()}
+            return seeds_of(params), {node: graph.title(node) or "" for node in graph.nodes}
     return {}, {}
 
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import say, show_bundle
-from comflowy_nb.notebook.session import display_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -29,10 +28,6 @@ __all__ = ["RunList", "grid", "register_formatters", "show", "show_comparison", 
 
 class RunList(list[Any]):
     """Runs that a command returns. A cell that has shown them does not show them again."""
-
-    def __init__(self, runs: Iterable[Run] = ()) -> None:
-        super().__init__(runs)
-        self.token = f"list {id(self)}"
 
 
 def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
@@ -177,7 +172,7 @@ def register_formatters(session: Session) -> None:
         formatter.for_type(type_name, _format_once(session, type_name, draw))
 
     def format_list(runs: RunList) -> None:
-        if runs.token not in session.drawn and runs:
+        if session.mark_drawn(runs) and runs:
             _show_runs(runs, in_kernel=session.in_kernel)
         elif not session.in_kernel:
             print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - the prompt `Out[3]:` is there already
@@ -194,9 +189,7 @@ def _format_once(session: Session, type_name: str, draw: Callable[[Session, Any]
         module, name = type_name.rsplit(".", 1)
         formatter = session.shell.display_formatter.ipython_display_formatter
         formatter.for_type(getattr(sys.modules[module], name), format_value)
-        token = display_token(value)
-        if token not in session.drawn:
-            session.drawn.add(token)
+        if session.mark_drawn(value):
             draw(session, value)
         elif not session.in_kernel:
             print(repr(value))  # noqa: T201 - the prompt `Out[3]:` is there already

@@ -85,8 +85,7 @@ class InsideScreen:
     """A box inside the form, for one grid or comparison at a time."""
 
     def __init__(self) -> None:
-        self.widget = widgets.VBox()
-        self.widget.add_class("cfy-screen")
+        self.widget = widgets.VBox().add_class("cfy-screen")
 
     def show(self, shown: Any) -> None:
         if isinstance(shown, widgets.Widget):

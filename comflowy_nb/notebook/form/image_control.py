@@ -47,8 +47,7 @@ class ImageControl(Control):
         self._open_run = open_run
         self._image: InputImage | None = None
         self._image_text: str | None = None  # the text in the box while it means that image
-        self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none"))
-        self._preview.add_class("cfy-preview")
+        self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none")).add_class("cfy-preview")
         self._chooser = widgets.FileUpload(
             accept="image/*", description="Choose a file", **{TOOLTIP: f"an image for {label}"}
         )
@@ -61,8 +60,8 @@ class ImageControl(Control):
         return widgets.Combobox(**self._options(options=known, continuous_update=False, placeholder=hint))
 
     def _parts(self) -> list[Any]:
-        row = widgets.HBox([self.input, *([self._chooser] if self._can_upload else []), self._preview])
-        row.add_class("cfy-image")
+        chooser = [self._chooser] if self._can_upload else []
+        row = widgets.HBox([self.input, *chooser, self._preview]).add_class("cfy-image")
         return [row] if self._can_upload else [row, note_of(_NO_UPLOADS)]
 
     @property

@@ -67,13 +67,10 @@ class FormBody:
         self.explicit = {one.field.id for one in fields if one.is_explicit}
         self.names = {key: self._fields[key].alias or name for key, name in name_fields(self._fields).items()}
         self._groups = [self._make_group(members) for members in _group(fields)]  # box and searched text of each
-        groups = widgets.Box([box for box, _ in self._groups])
-        groups.add_class("cfy-groups")
-        self.parts: list[Any] = [groups]
+        self.parts: list[Any] = [widgets.Box([box for box, _ in self._groups]).add_class("cfy-groups")]
         if len(fields) > _MAX_FIELDS_WITHOUT_SEARCH:
             search = widgets.Text(placeholder=f"find one of {len(fields)} fields", description="find")
-            search.add_class("cfy-input")
-            search.observe(self._filter, names="value")
+            search.add_class("cfy-input").observe(self._filter, names="value")
             self.parts.insert(0, search)
         for control in self._controls.values():
             control.listen(changed)
@@ -189,10 +186,8 @@ class FormBody:
             f'<span class="cfy-group-title">{html_text(plain(title))} '
             f'<span class="cfy-quiet">{html_text(plain(members[0].field.node))}</span></span>'
         )
-        fields = widgets.Box([control.widget for control in controls])
-        fields.add_class("cfy-fields")
-        box = widgets.VBox([head, fields])
-        box.add_class("cfy-group")
+        fields = widgets.Box([control.widget for control in controls]).add_class("cfy-fields")
+        box = widgets.VBox([head, fields]).add_class("cfy-group")
         if len(controls) > _MAX_NARROW_FIELDS:
             box.add_class("cfy-large")
         words = " ".join(f"{one.field.id} {one.alias or ''}" for one in members)

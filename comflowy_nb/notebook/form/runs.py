@@ -178,8 +178,7 @@ class FormHistory:
         self._comparison: Any = None
         self._is_closed = False
         self.strip = strip
-        self.status = widgets.HTML()
-        self.status.add_class("cfy-status")
+        self.status = widgets.HTML().add_class("cfy-status")
         self._images: InsideScreen | DisplaySlot = (images := InsideScreen())
         self._compared: InsideScreen | DisplaySlot = (compared := InsideScreen())
         self.inside = widgets.VBox([images.widget, compared.widget])
