@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
+from comflowy_nb.layout.text import shorten
 from comflowy_nb.layout.value_text import LONG_TEXT, identity_of, name_fields, seeds_of, write_value
 
 if TYPE_CHECKING:
@@ -120,12 +121,11 @@ def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]
     is_comparable = sum(maker.is_known for maker in makers) > 1
     common = [key for key in keys if is_comparable and key not in different and key in was_set | seeds]
     names = name_fields([*different, *common])
-    found = [_field_row(names[key], values[key]) for key in different]
-    rows += [row for row in found if not row.is_long] + [row for row in found if row.is_long]
-    shared = [
-        (names[key], _shorten(write_value(next(value for value in values[key] if value is not _UNKNOWN))))
-        for key in common
-    ]
+    rows += sorted((_field_row(names[key], values[key]) for key in different), key=lambda row: row.is_long)
+    shared = []
+    for key in common:
+        text = write_value(next(value for value in values[key] if value is not _UNKNOWN))
+        shared.append((names[key], shorten(text, _MAX_SHARED_CHARS) or '""'))
     return Differences(tuple(rows), tuple(shared), bool(seeds & set(different)))
 
 
@@ -175,12 +175,6 @@ def _fact_row(name: str, texts: Sequence[str | None]) -> FieldRow:
         tuple((_UNKNOWN if text is None else Piece(text),) for text in texts),
         is_known=tuple(text is not None for text in texts),
     )
-
-
-def _shorten(text: str) -> str:
-    if len(text) <= _MAX_SHARED_CHARS:
-        return text or '""'
-    return text[: _MAX_SHARED_CHARS - 1].rstrip(" ,;") + "\N{HORIZONTAL ELLIPSIS}"
 
 
 # -- words ---------------------------------------------------------------------------------------------------------

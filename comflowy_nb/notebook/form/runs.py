@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from comflowy_nb.comparison.differences import mark_words
 from comflowy_nb.errors import ComflowyError, RunHeld, RunTimeout, SettingsError
-from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.text import html_text, shorten
 from comflowy_nb.layout.value_text import write_value
 from comflowy_nb.notebook.display.html import data_url, plain
 from comflowy_nb.notebook.display.live import LiveView
@@ -370,5 +370,4 @@ def _same(one: Any, other: Any) -> bool:
 
 def _short(value: Any) -> str:
     text = value.name if isinstance(value, InputImage) else "nothing" if value is None else write_value(value)
-    text = text or '""'
-    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+    return shorten(text, _MAX_VALUE_CHARS) or '""'
