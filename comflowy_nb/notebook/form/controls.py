@@ -85,9 +85,9 @@ class Control(ABC):
     def _parts(self) -> list[Any]:
         return [self.input]
 
+    @abstractmethod
     def _read(self) -> Any:
         """Return the value to submit."""
-        return self.field.check(self.input.value)
 
     def _show(self, value: Any) -> None:
         self.input.value = value

@@ -14,7 +14,7 @@ from comflowy_nb.comparison.inputs import MAX_IMAGES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Filmstrip", "InsideScreen"]
+__all__ = ["Filmstrip", "InnerDisplay"]
 
 _FOLDER = Path(__file__).parent
 
@@ -81,7 +81,7 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
                 self._fill_in(values)
 
 
-class InsideScreen:
+class InnerDisplay:
     """A box inside the form, for one grid or comparison at a time."""
 
     def __init__(self) -> None:

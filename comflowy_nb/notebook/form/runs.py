@@ -15,7 +15,7 @@ from comflowy_nb.layout.value_text import write_value
 from comflowy_nb.notebook.display.html import data_url, plain
 from comflowy_nb.notebook.display.live import LiveView
 from comflowy_nb.notebook.display.status_line import StatusLine, status_line, time_text
-from comflowy_nb.notebook.form.filmstrip import InsideScreen
+from comflowy_nb.notebook.form.filmstrip import InnerDisplay
 from comflowy_nb.notebook.form.image_control import small_jpeg
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.submit import Submitted
@@ -179,8 +179,8 @@ class FormHistory:
         self._is_closed = False
         self.strip = strip
         self.status = widgets.HTML().add_class("cfy-status")
-        self._images: InsideScreen | DisplaySlot = (images := InsideScreen())
-        self._compared: InsideScreen | DisplaySlot = (compared := InsideScreen())
+        self._images: InnerDisplay | DisplaySlot = (images := InnerDisplay())
+        self._compared: InnerDisplay | DisplaySlot = (compared := InnerDisplay())
         self.inside = widgets.VBox([images.widget, compared.widget])
         self.stop_button = widgets.Button(description="Stop", disabled=True, tooltip="cancel the runs of this form")
 
@@ -276,7 +276,7 @@ class FormHistory:
         new = compare(found)
         with self._lock:
             old, self._comparison = self._comparison, new
-            _show_on(self._compared, new)
+            _show_in(self._compared, new)
         if old is not None:
             old.close()
 
@@ -321,14 +321,14 @@ class FormHistory:
             return
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
-        _show_on(self._images, Grid([one.run]))
+        _show_in(self._images, Grid([one.run]))
 
 
-def _show_on(screen: InsideScreen | DisplaySlot, shown: Grid | Comparison) -> None:
-    if isinstance(screen, InsideScreen):
-        screen.show(shown)
+def _show_in(where: InnerDisplay | DisplaySlot, shown: Grid | Comparison) -> None:
+    if isinstance(where, InnerDisplay):
+        where.show(shown)
     else:
-        screen.update(*shown.bundle())
+        where.update(*shown.bundle())
 
 
 def _small_url(source: Path | bytes) -> str | None:
