@@ -11,10 +11,13 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from traitlets import Bool, TraitError, TraitType
 
 from comflowy_nb.errors import ComflowyError, SettingsError
+from comflowy_nb.notebook.commands.options import execute, read_line
 from comflowy_nb.notebook.completion import Completions
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.show import register_formatters, unregister_formatters
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.settings import OPTIONS, settings
+from comflowy_nb.workflow.syntax.line import split_silencer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,9 +76,6 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         %%comflowy run default             the same, with the fields in the lines below
         %comflowy help [COMMAND]           all commands
         """
-        from comflowy_nb.notebook.commands.options import execute, read_line  # noqa: PLC0415 - not needed to load the extension
-        from comflowy_nb.workflow.syntax.line import split_silencer  # noqa: PLC0415 - as above
-
         text, is_silent = split_silencer(line)
         namespace = ChainMap(dict(local_ns or {}), self.shell.user_ns)
         try:
@@ -130,8 +130,6 @@ def _shorten_traceback(error: BaseException) -> None:
 
     They are set on the instance, so that other errors keep their tracebacks, and the exception can be caught.
     """
-    from comflowy_nb.notebook.display.html import plain  # noqa: PLC0415 - not needed to load the extension
-
     text = plain(str(error))
     lines = f"{type(error).__name__}: {text}".splitlines() if text else [type(error).__name__]
     error._render_traceback_ = lambda *_, **__: lines  # type: ignore[attr-defined]

@@ -7,7 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError, nearest_tip
-from comflowy_nb.layout.captions import (
+from comflowy_nb.layout.page import CellState
+from comflowy_nb.layout.run_captions import state_of_run
+from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
+from comflowy_nb.layout.text import Paragraph, Part
+from comflowy_nb.layout.value_text import (
     LONG_TEXT,
     add_part,
     bare_name,
@@ -19,9 +23,6 @@ from comflowy_nb.layout.captions import (
     write_apart,
     write_value,
 )
-from comflowy_nb.layout.page import CellState, state_of_run
-from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
-from comflowy_nb.layout.text import Paragraph, Part
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.images import InputImage
 

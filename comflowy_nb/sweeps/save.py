@@ -11,7 +11,7 @@ from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
 from comflowy_nb.images.store import utc
-from comflowy_nb.layout.captions import stand_out
+from comflowy_nb.layout.value_text import stand_out
 from comflowy_nb.painting.pages import encode
 from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.files import write_file

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.search import is_equal
 from comflowy_nb.errors import ImageError, SettingsError
-from comflowy_nb.layout.captions import name_fields
+from comflowy_nb.layout.value_text import name_fields
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageStat
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.receive import image_path
 from comflowy_nb.layout.text import LINE_PX
-from comflowy_nb.painting.cell_panels import draw_panel
+from comflowy_nb.painting.cell_states import draw_panel
 from comflowy_nb.painting.text import measure
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps import save as save_sweep

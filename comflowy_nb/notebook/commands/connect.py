@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
-from comflowy_nb.notebook.commands.runs import as_table
-from comflowy_nb.notebook.display.html import join, paragraph, table
+from comflowy_nb.notebook.commands.runs import runs_table
+from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
 from comflowy_nb.services.targets import is_loopback, origin_of
@@ -95,7 +95,7 @@ def overview(session: Session, request: Request) -> None:
         parts.append(paragraph("nothing is connected", *_WAYS))
     recent = session.library.runs(limit=_LISTED)
     if recent:
-        parts.append(table(as_table(recent)))
+        parts.append(runs_table(recent))
     if client is None and target is None:
         following = "next: %comflowy connect sandbox"
     else:

@@ -12,7 +12,6 @@ from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
-from comflowy_nb.notebook.session import display_token
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
@@ -129,9 +128,9 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
     if needs_permit(planned.plan, costs_money=begin.client.service.costs_money):
         dry += f"; the sweep needs --max-runs {planned.plan.to_send}"
     session.say(paragraph(planned.plan.text, *notices, dry))
-    session.drawn.add(display_token(planned))
+    session.mark_drawn(planned)
     if session.in_kernel:
-        from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib
+        from comflowy_nb.notebook.display.grids import SweepGrid  # noqa: PLC0415 - loads matplotlib
 
         session.say(*SweepGrid(planned, **_grid_options(begin, request)).bundle())
     return planned

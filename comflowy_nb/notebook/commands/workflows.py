@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError, WorkflowError, nearest_tip
-from comflowy_nb.layout.captions import write_value
-from comflowy_nb.notebook.display.html import Table, join, paragraph, table
+from comflowy_nb.layout.value_text import write_value
+from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.finder import SERVER_LAST, id_in_url
@@ -39,8 +39,8 @@ def workflows(session: Session, request: Request) -> None:
     del request
     client = session.client
     if client is None:
-        names = Table(("workflow", "from"), [(name, "catalogue") for name in session.catalogue.names()])
-        session.say(join(table(names), paragraph("nothing is connected: a service may have more")))
+        names = table(("workflow", "from"), [(name, "catalogue") for name in session.catalogue.names()])
+        session.say(join(names, paragraph("nothing is connected: a service may have more")))
         return
     rows = []
     for known in client.connection.finder.known():
@@ -49,7 +49,7 @@ def workflows(session: Session, request: Request) -> None:
     if not rows:
         session.say(paragraph("no workflow has a name yet: %comflowy workflow add NAME ID"))
         return
-    session.say(table(Table(("workflow", "from", f"runs on {client.label}", "aliases"), rows)))
+    session.say(table(("workflow", "from", f"runs on {client.label}", "aliases"), rows))
 
 
 def workflow(session: Session, request: Request) -> None:
@@ -92,7 +92,7 @@ def fields(session: Session, request: Request) -> None:
         for field_id, one in found.fields.items()
     ]
     stored = [paragraph(f"kept: {', '.join(described)}")] if described else []
-    session.say(join(*stored, table(Table(("field", "alias", "type", "default", "allowed", "node"), rows))))
+    session.say(join(*stored, table(("field", "alias", "type", "default", "allowed", "node"), rows)))
 
 
 def _add(session: Session, request: Request) -> None:

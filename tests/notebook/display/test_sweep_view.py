@@ -12,9 +12,9 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 
 from comflowy_nb.database.records import SweepRecord
+from comflowy_nb.notebook.display.grids import SweepGrid
 from comflowy_nb.notebook.display.live import UPDATE_S
 from comflowy_nb.notebook.display.show import grid
-from comflowy_nb.notebook.display.sweep_grid import SweepGrid
 from comflowy_nb.notebook.display.views import SweepView
 from comflowy_nb.services.types import Problem, Progress
 from comflowy_nb.status import Status
