@@ -18,7 +18,6 @@ __all__ = [
     "Output",
     "Problem",
     "Progress",
-    "Published",
     "Rejected",
     "Server",
     "Snapshot",
@@ -172,11 +171,3 @@ class Unknown:
 
 
 Outcome = Accepted | Rejected | Unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A workflow that the service lists."""
-
-    id: str
-    name: str

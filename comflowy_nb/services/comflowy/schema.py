@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from comflowy_nb.errors import ServiceError
+from comflowy_nb.errors import FieldError, ServiceError
 from comflowy_nb.services.http.error_text import json_object, read_message
 from comflowy_nb.services.http.responses import (
     Failure,
@@ -24,8 +24,10 @@ from comflowy_nb.services.http.responses import (
     masked,
     rejection_of,
 )
-from comflowy_nb.services.types import Accepted, Output, Published, Rejected, Unknown
+from comflowy_nb.services.types import Accepted, Output, Rejected, Unknown
 from comflowy_nb.settings import Secret
+from comflowy_nb.workflow.fields import Field
+from comflowy_nb.workflow.object_info import read_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -183,20 +185,22 @@ def read_confirmed(body: bytes) -> bool:
     return not (isinstance(data, dict) and data.get("cancelled") is False)
 
 
-def read_published(body: bytes) -> list[Published]:
-    workflows = _decode_success(body, _WORKFLOWS).data
-    return [Published(workflow.id, workflow.name or workflow.id) for workflow in workflows]
+def read_published(body: bytes) -> dict[str, str]:
+    """Return workflow id -> name."""
+    return {workflow.id: workflow.name or workflow.id for workflow in _decode_success(body, _WORKFLOWS).data}
 
 
-def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]]:
-    """Return field id, description, title of its node and class of its node for each field."""
+def read_described(body: bytes) -> dict[str, Field]:
+    """Return the fields of a workflow by id; one with an invalid description accepts any value."""
     data = _decode_success(body, _FIELDS).data
-    nodes = data.nodes or {}
-    described = []
+    fields = {}
     for field_id, spec in data.fields.items():
-        node = nodes.get(field_id.split("::", 1)[0], _Node())
-        described.append((field_id, spec, node.title, node.class_type))
-    return described
+        node = (data.nodes or {}).get(field_id.split("::", 1)[0], _Node())
+        try:
+            fields[field_id] = read_field(field_id, spec, node_title=node.title, class_type=node.class_type)
+        except FieldError:
+            fields[field_id] = Field(field_id, node_title=node.title, class_type=node.class_type)
+    return fields
 
 
 def read_name(body: bytes) -> str:

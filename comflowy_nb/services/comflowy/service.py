@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from comflowy_nb.errors import AnswerError, AuthError, FieldError, NotFoundError, ServiceError
+from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServiceError
+from comflowy_nb.services.base import Service
 from comflowy_nb.services.comflowy import schema
 from comflowy_nb.services.credentials import Tokens
 from comflowy_nb.services.http.client import Http, retried
@@ -28,16 +29,15 @@ from comflowy_nb.services.http.responses import (
 from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.services.types import Problem, Rejected, Snapshot
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.fields import Field
-from comflowy_nb.workflow.object_info import read_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from comflowy_nb.services.base import ImageStream
-    from comflowy_nb.services.types import Event, Outcome, Output, Published, Submission
+    from comflowy_nb.services.types import Event, Outcome, Output, Submission
     from comflowy_nb.settings import Secret
+    from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
 __all__ = ["Comflowy"]
@@ -51,8 +51,8 @@ _STATUSES = {
 T = TypeVar("T")
 
 
-class Comflowy:
-    """A service with the Comflowy API: the hosted one, another, or the sandbox. Implements `base.Service`.
+class Comflowy(Service):
+    """A service with the Comflowy API: the hosted one, another, or the sandbox.
 
     Parameters
     ----------
@@ -93,9 +93,6 @@ class Comflowy:
 
     def listen(self, on_event: Callable[[Event], None]) -> None:
         """Do nothing: notifications go to `callback_urls`."""
-
-    def run_id_of(self, token: str) -> None:
-        """Return None: the service assigns run ids."""
 
     def close(self) -> None:
         self._closing.set()
@@ -252,27 +249,15 @@ class Comflowy:
 
         return retried(upload, self._closing)
 
-    def workflows(self) -> Sequence[Published] | None:
+    def workflows(self) -> Mapping[str, str] | None:
         return self._published("workflows", schema.read_published)
 
     def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
-        described = self._published(f"workflows/{quote(workflow_id, safe='')}", schema.read_described)
-        if described is None:
-            return None
-        fields = {}
-        for field_id, spec, title, class_type in described:
-            try:
-                fields[field_id] = read_field(field_id, spec, node_title=title, class_type=class_type)
-            except FieldError:  # an invalid description: the field accepts any value
-                fields[field_id] = Field(field_id, node_title=title, class_type=class_type)
-        return fields
+        return self._published(f"workflows/{quote(workflow_id, safe='')}", schema.read_described)
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         """Return the fields of the graph itself: the service does not describe nodes."""
         return graph.fields()
-
-    def last_graph(self) -> None:
-        """Return None: the service does not list what it ran."""
 
     def _published(self, path: str, decode: Callable[[bytes], T]) -> T | None:
         """Read a list or description of workflows, or return None if the service has none.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
+from comflowy_nb.services.base import Service
 from comflowy_nb.services.comflowy.schema import read_name
 from comflowy_nb.services.comfyui.events import EventReader, WatchedRun
 from comflowy_nb.services.comfyui.node_types import NodeTypes
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from comflowy_nb.services.base import ImageStream
-    from comflowy_nb.services.types import Event, Outcome, Output, Published, Submission
+    from comflowy_nb.services.types import Event, Outcome, Output, Submission
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
 
@@ -70,8 +71,8 @@ SOCKET_TIMEOUT_S = 10.0
 T = TypeVar("T")
 
 
-class ComfyUI:
-    """One ComfyUI server. Implements `base.Service`.
+class ComfyUI(Service):
+    """One ComfyUI server.
 
     Parameters
     ----------
@@ -370,13 +371,6 @@ class ComfyUI:
             return self._decoded(response, read_name, "upload")
 
         return retried(upload, self._closing)
-
-    def workflows(self) -> list[Published] | None:
-        """Return None: the server lists no workflows."""
-        return None
-
-    def fields(self, workflow_id: str) -> None:
-        """Return None: there are no workflow ids."""
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         """Return the graph's fields with the types, ranges and files of the server's node types."""
