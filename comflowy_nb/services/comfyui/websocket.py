@@ -18,7 +18,7 @@ import certifi
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from comflowy_nb.services.http.transport import ca_bundle
+from comflowy_nb.services.http.transport import ca_bundle, revealed
 from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.settings import Secret, settings
 
@@ -125,7 +125,7 @@ class Socket:
             options["ssl"] = _ssl_context()
         with connect(
             f"{self._address}/ws?clientId={self.client_id}",
-            additional_headers={name: value.reveal() for name, value in self._headers.items()},
+            additional_headers=revealed(self._headers),
             compression=None,
             open_timeout=settings.connect_timeout_s,
             ping_interval=PING_S,

@@ -31,7 +31,7 @@ from comflowy_nb.services.http.responses import (
     rate_limit_error,
     read_retry_after,
 )
-from comflowy_nb.services.http.transport import Deadline, Session, is_public, read_body
+from comflowy_nb.services.http.transport import Deadline, Session, is_public, read_body, revealed
 from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.settings import Secret, settings
 
@@ -128,7 +128,7 @@ class Images:
                 "GET",
                 url.reveal(),
                 deadline,
-                headers=_HEADERS | {name: value.reveal() for name, value in own_headers.items()},
+                headers=_HEADERS | revealed(own_headers),
             )
         except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
             return classify(error, deadline)
