@@ -26,6 +26,7 @@ from comflowy_nb.services.http.responses import (
 )
 from comflowy_nb.services.types import Accepted, Output, Rejected, Unknown
 from comflowy_nb.settings import Secret
+from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import Field
 from comflowy_nb.workflow.object_info import read_field
 
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     from comflowy_nb.services.types import Outcome
 
 __all__ = [
+    "STATUSES",
     "CheckData",
+    "as_run_id",
     "limited",
     "node_order",
     "read_check",
@@ -51,6 +54,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+STATUSES = {
+    str(status): status for status in (Status.WAITING, Status.PENDING, Status.RUNNING, Status.SUCCESS, Status.FAILED)
+}
 
 
 class CheckData(msgspec.Struct):
@@ -75,10 +82,6 @@ class _Data(msgspec.Struct, Generic[T]):
 
 class _Token(msgspec.Struct):
     access_token: str
-
-
-class _Confirmed(msgspec.Struct):
-    data: Any = None
 
 
 class _Workflow(msgspec.Struct):
@@ -106,7 +109,6 @@ class _Uploaded(msgspec.Struct):
 _SUCCESS = msgspec.json.Decoder(_Success)
 _TOKEN = msgspec.json.Decoder(_Token)
 _CHECK = msgspec.json.Decoder(_Data[CheckData])
-_CONFIRMED = msgspec.json.Decoder(_Confirmed)
 _WORKFLOWS = msgspec.json.Decoder(_Data[list[_Workflow]])
 _FIELDS = msgspec.json.Decoder(_Data[_Fields])
 _UPLOADED = msgspec.json.Decoder(_Uploaded)
@@ -153,12 +155,13 @@ def read_run_id(body: bytes) -> str | None:
     response = json_object(body) or {}
     data = response.get("data")
     for part in (data, response, data[0] if isinstance(data, list) and data else None):
-        if isinstance(part, dict) and (run_id := _run_id(part.get("run_id"))):
+        if isinstance(part, dict) and (run_id := as_run_id(part.get("run_id"))):
             return run_id
     return None
 
 
-def _run_id(value: object) -> str | None:
+def as_run_id(value: object) -> str | None:
+    """Return a run id as text; None for a value that can't be one."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, float):
@@ -177,11 +180,12 @@ def _rejection(body: bytes) -> str | None:
 def read_confirmed(body: bytes) -> bool:
     """Return whether a response to `cancel` confirms it."""
     try:
-        data = _decode_success(body, _CONFIRMED).data
+        _decode_success(body, _SUCCESS)
     except SchemaError as error:
         if error.is_rejection:
             return False
         raise
+    data = (json_object(body) or {}).get("data")
     return not (isinstance(data, dict) and data.get("cancelled") is False)
 
 

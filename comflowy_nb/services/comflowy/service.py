@@ -27,7 +27,7 @@ from comflowy_nb.services.http.responses import (
     rejection_of,
 )
 from comflowy_nb.services.targets import is_loopback
-from comflowy_nb.services.types import Problem, Rejected, Snapshot
+from comflowy_nb.services.types import Rejected, Snapshot
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -44,9 +44,6 @@ __all__ = ["Comflowy"]
 
 _API = "/api/open/v0"
 _MAX_CHECK_BYTES = 32 * 1024 * 1024  # a result lists the URL of every output, most of them signed
-_STATUSES = {
-    str(status): status for status in (Status.WAITING, Status.PENDING, Status.RUNNING, Status.SUCCESS, Status.FAILED)
-}
 
 T = TypeVar("T")
 
@@ -194,22 +191,22 @@ class Comflowy(Service):
         response = self._request("POST", f"{_API}/check", query={"id": run_id}, max_bytes=_MAX_CHECK_BYTES)
         data = self._decoded(response, schema.read_check, "run")
         service_status = (masked(data.status, self._secrets) or "")[:100]
-        status = _STATUSES.get(service_status, Status.RUNNING)
+        status = schema.STATUSES.get(service_status, Status.RUNNING)
         if status is Status.FAILED:
             if run_id in self._cancelled and isinstance(data.error, str) and data.error.strip() == "cancelled":
                 return Snapshot(Status.CANCELLED, service_status)
-            return Snapshot(status, service_status, problem=self._problem(data.error))
+            problem = read_problem(data.error)
+            problem = replace(problem, message=masked(problem.message, self._secrets) or "")
+            return Snapshot(status, service_status, problem=problem)
         if status is Status.SUCCESS:
             outputs, warning = schema.read_outputs(data.output_images, data.full_outputs)
             if not outputs:
                 warning = "; ".join(filter(None, (f"{self.label} listed no image", warning)))
             return Snapshot(status, service_status, outputs=outputs, warning=warning)
-        unknown = None if service_status in _STATUSES else f"{self.label} reports the status {service_status[:40]!r}"
+        unknown = (
+            None if service_status in schema.STATUSES else f"{self.label} reports the status {service_status[:40]!r}"
+        )
         return Snapshot(status, service_status, warning=unknown)
-
-    def _problem(self, error: object) -> Problem:
-        problem = read_problem(error)
-        return replace(problem, message=masked(problem.message, self._secrets) or "")
 
     def cancel(self, run_id: str) -> bool:
         """Cancel a run; return True if the service confirmed it.

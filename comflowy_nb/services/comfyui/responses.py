@@ -22,6 +22,8 @@ from comflowy_nb.services.http.error_text import (
 from comflowy_nb.services.http.responses import SchemaError
 from comflowy_nb.services.types import Output, Problem, Snapshot
 from comflowy_nb.status import Status
+from comflowy_nb.workflow.graph import link_target
+from comflowy_nb.workflow.syntax.json_values import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -236,10 +238,10 @@ def read_rejection(body: bytes, titles: Mapping[str, str], options_of: Callable[
 def dangling_links(graph: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
     """Return a message for each link of a graph to a node that it does not have."""
     return [
-        f"node {node} ({titles.get(node, node)}), {name}: it is linked to node {str(value[0])!r}, which does not exist"
+        f"node {node} ({titles.get(node, node)}), {name}: it is linked to node {target!r}, which does not exist"
         for node, entry in graph.items()
         for name, value in entry.get("inputs", {}).items()
-        if isinstance(value, list) and len(value) == 2 and isinstance(value[1], int) and str(value[0]) not in graph
+        if (target := link_target(value)) is not None and target not in graph
     ]
 
 
@@ -317,9 +319,8 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
 def _not_listed(value: object, options: Sequence[str]) -> str:
     if not options:
         return f"{_shortened(value)} can't be chosen: the server offers no choices here"
-    more = len(options) - MAX_LISTED_CHOICES
-    listed = ", ".join(options[:MAX_LISTED_CHOICES]) + (f" and {more} more" if more > 0 else "")
-    return f"{_shortened(value)} is not one of {listed}{nearest_tip(str(value), options)}"
+    tip = nearest_tip(str(value), options)
+    return f"{_shortened(value)} is not one of {listed(options, MAX_LISTED_CHOICES)}{tip}"
 
 
 def _quoted_choices(details: str) -> list[str]:

@@ -16,7 +16,6 @@ from urllib.parse import quote
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
 from comflowy_nb.services.base import Service
 from comflowy_nb.services.comflowy.schema import read_name
-from comflowy_nb.services.comfyui.events import EventReader, WatchedRun
 from comflowy_nb.services.comfyui.node_types import NodeTypes
 from comflowy_nb.services.comfyui.responses import (
     SOCKET_ONLY,
@@ -29,7 +28,7 @@ from comflowy_nb.services.comfyui.responses import (
     read_rejection,
     snapshot_of,
 )
-from comflowy_nb.services.comfyui.websocket import Socket
+from comflowy_nb.services.comfyui.websocket import EventReader, Socket, WatchedRun
 from comflowy_nb.services.http.client import Http, retried
 from comflowy_nb.services.http.downloads import Images, MemoryStream
 from comflowy_nb.services.http.error_text import json_object
