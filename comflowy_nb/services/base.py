@@ -9,31 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.types import Event, Outcome, Output, Snapshot, Submission
+    from comflowy_nb.services.types import Event, ImageStream, Outcome, Output, Snapshot, Submission
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["ImageStream", "Service"]
-
-
-class ImageStream(Protocol):
-    """The bytes of one image, as they are received."""
-
-    @property
-    def length(self) -> int | None:
-        """The size in bytes, or None if the service gives none that can be trusted."""
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes in chunks of at most 64 KiB.
-
-        Raises
-        ------
-        ServiceError
-            If the connection breaks, the deadline passes or the throughput is too low.
-        """
+__all__ = ["Service"]
 
 
 class Service(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from comflowy_nb.errors import ServiceError
     from comflowy_nb.status import Status
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Accepted",
     "Event",
+    "ImageStream",
     "Outcome",
     "Output",
     "Problem",
@@ -57,6 +58,19 @@ class Output:
     ending: str | None = None  # of a file that is not a still image: webp (animated), mp4, flac, txt ...
     text: str | None = field(default=None, repr=False)  # of a text output
     content: bytes | None = field(default=None, repr=False)  # of an image received through the socket, which has no URL
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStream:
+    """The bytes of one image or other output, as they are received.
+
+    `length` is the size in bytes, or None if the service gives none that can be trusted. `chunks()` yields the bytes in
+    chunks of at most 64 KiB, and raises ServiceError if the connection breaks, the deadline passes or the throughput is
+    too low.
+    """
+
+    length: int | None
+    chunks: Callable[[], Iterator[bytes]] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

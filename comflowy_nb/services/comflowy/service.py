@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import ImageStream
-    from comflowy_nb.services.types import Event, Outcome, Output, Submission
+    from comflowy_nb.services.types import Event, ImageStream, Outcome, Output, Submission
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph

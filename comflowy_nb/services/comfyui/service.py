@@ -30,7 +30,7 @@ from comflowy_nb.services.comfyui.responses import (
 )
 from comflowy_nb.services.comfyui.websocket import EventReader, Socket, WatchedRun
 from comflowy_nb.services.http.client import Http, retried
-from comflowy_nb.services.http.downloads import Images, MemoryStream
+from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import json_object
 from comflowy_nb.services.http.responses import (
     Failure,
@@ -44,7 +44,7 @@ from comflowy_nb.services.http.responses import (
     rejection_of,
 )
 from comflowy_nb.services.targets import is_loopback, origin_of
-from comflowy_nb.services.types import Accepted, Rejected, Snapshot, Unknown
+from comflowy_nb.services.types import Accepted, ImageStream, Rejected, Snapshot, Unknown
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import Graph, parse_graph
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import ImageStream
     from comflowy_nb.services.types import Event, Outcome, Output, Submission
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
@@ -358,7 +357,9 @@ class ComfyUI(Service):
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
         """Open one output as a context manager: an image, another file, or a text."""
         content = output.text.encode("utf-8", "replace") if output.text is not None else output.content
-        return self._images.open(output.url) if content is None else nullcontext(MemoryStream(content))
+        if content is None:
+            return self._images.open(output.url)
+        return nullcontext(ImageStream(len(content), lambda: iter([content])))
 
     def upload(self, name: str, content: bytes) -> str:
         """Upload an input image; return the name for LoadImage, which the server chooses."""
