@@ -129,9 +129,7 @@ class Finder:
         for name in names:
             entry = catalogue.get(name)
             assert entry is not None
-            runs_here = self._id_of(entry, published) is not None or (
-                self._service.runs_graphs and entry.graph is not None
-            )
+            runs_here = self._id_of(entry) is not None or (self._service.runs_graphs and entry.graph is not None)
             rows.append(KnownWorkflow(name, "catalogue", runs_here, entry.aliases))
         rows += [KnownWorkflow(name, self._label, runs_here=True) for name in published.values() if name not in names]
         return rows
@@ -182,7 +180,7 @@ class Finder:
             return self.of_graph("server-last", self.server_last())
         if "://" in ref:
             workflow_id = id_in_url(ref)
-            return self._of_id(workflow_id, name=workflow_id)
+            return self._of_id(workflow_id, Entry(workflow_id))
         catalogue = self.catalogue()
         entry = catalogue.get(ref)
         if entry is not None:
@@ -200,29 +198,30 @@ class Finder:
         return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:
-        workflow_id = self._id_of(entry, self._listed() if self._service.identity not in entry.ids else {})
+        workflow_id = self._id_of(entry)
         if workflow_id is not None:
-            return self._of_id(workflow_id, name=entry.name, entry=entry)
-        if entry.graph is not None:
-            return replace(self.of_graph(entry.name, entry.graph), aliases=entry.aliases)
+            return self._of_id(workflow_id, entry)
+        graph = entry.graph
+        if graph is not None:
+            return replace(self.of_graph(entry.name, graph), aliases=entry.aliases)
         services = ", ".join(entry.ids) or "no service"
         raise WorkflowError(
             f"{entry.name} has no id on {self._label} (it has one on {services}): "
             f"%comflowy workflow add {entry.name} <its id or the URL of the editor>"
         )
 
-    def _id_of(self, entry: Entry, published: Mapping[str, str]) -> str | None:
+    def _id_of(self, entry: Entry) -> str | None:
         known = entry.ids.get(self._service.identity)
         if known is not None:
             return known
         # A service's own workflow of the same name, such as `default` of the sandbox.
-        return next((own for own, name in published.items() if entry.name in {own, name}), None)
+        return next((own for own, name in self._listed().items() if entry.name in {own, name}), None)
 
     def _of_service(self, ref: str) -> Workflow:
         published = self._listed()
         for own, name in published.items():
             if ref in {own, name}:
-                return self._of_id(own, name=name)
+                return self._of_id(own, Entry(name))
         tip = nearest_tip(ref, self.names())
         if published or tip:
             raise WorkflowError(f"there is no workflow {ref!r} here{tip or '.'} %comflowy workflows lists them")
@@ -234,16 +233,15 @@ class Finder:
         if "/" in ref or " " in ref or not ref:
             raise WorkflowError(f"{ref!r} is not a workflow: use a name, an id, a .json file or the URL of the editor")
         # A service that lists no workflows may know this id; otherwise it rejects the submit.
-        return self._of_id(ref, name=ref)
+        return self._of_id(ref, Entry(ref))
 
-    def _of_id(self, workflow_id: str, *, name: str, entry: Entry | None = None) -> Workflow:
-        entry = entry or Entry(name)
+    def _of_id(self, workflow_id: str, entry: Entry) -> Workflow:
         if workflow_id not in self._described:
             described = self._scheduler.run(lambda: self._service.fields(workflow_id))
             if described is None:
-                return Workflow(name, workflow_id, fields=entry.fields, aliases=entry.aliases, is_partial=True)
+                return Workflow(entry.name, workflow_id, fields=entry.fields, aliases=entry.aliases, is_partial=True)
             self._described[workflow_id] = described
-        return Workflow(name, workflow_id, fields=self._described[workflow_id], aliases=entry.aliases)
+        return Workflow(entry.name, workflow_id, fields=self._described[workflow_id], aliases=entry.aliases)
 
     def _listed(self) -> Mapping[str, str]:
         if self._published is None:

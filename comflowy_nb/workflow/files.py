@@ -267,9 +267,7 @@ def write_text(path: Path, text: str) -> None:
 def remove_leftovers(folder: Path, pattern: str = "*.part") -> None:
     """Remove the files matching `pattern` that no live process is writing."""
     for part in folder.glob(pattern):
-        if not part.is_file():
-            continue
-        with contextlib.suppress(OSError):  # removed or locked by another process
+        with contextlib.suppress(OSError):  # a folder, or removed or locked by another process
             _remove_if_unlocked(part)
 
 

@@ -130,9 +130,7 @@ class Workflow:
         """Return an error with the title and the current value of each field, as far as they tell the fields apart."""
         fields = [self.fields[field_id] for field_id in field_ids]
         titles = [one.node_title or one.class_type or "" for one in fields]
-        nodes = self.graph.nodes if self.graph is not None else {}
-        current = [nodes.get(one.node, {}).get("inputs", {}).get(one.name, one.default) for one in fields]
-        values = ["" if value is None or isinstance(value, list) else _short(value) for value in current]
+        values = ["" if one.default is None or isinstance(one.default, list) else _short(one.default) for one in fields]
         if len(set(titles)) == 1 < len(set(values)):
             titles = [""] * len(fields)
         listed = [

@@ -6,7 +6,6 @@ A decoder raises SchemaError. Its text never quotes values of the response: they
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -17,11 +16,10 @@ from comflowy_nb.errors import FieldError, ServiceError
 from comflowy_nb.services.http.error_text import json_object, read_message
 from comflowy_nb.services.http.responses import (
     Failure,
-    FailureKind,
     SchemaError,
-    error_of,
     error_of_status,
     masked,
+    outcome_of_failure,
     rejection_of,
 )
 from comflowy_nb.services.types import Accepted, Output, Rejected, Unknown
@@ -164,11 +162,7 @@ def as_run_id(value: object) -> str | None:
     """Return a run id as text; None for a value that can't be one."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        value = int(value) if value.is_integer() else value
-    text = str(value)
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
     return text if text.strip() else None
 
 
@@ -237,9 +231,7 @@ def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret
         Secrets to mask in the service's message.
     """
     if isinstance(response, Failure):
-        if response.kind is FailureKind.LOST:
-            return Unknown(f"{label} did not respond: {response.text}")
-        return Rejected(error_of(response, label), again=response.kind is FailureKind.NOT_SENT)
+        return outcome_of_failure(response, label)
     if response.is_ok:
         return _success_outcome(response, label, hide)
     if response.status not in _REJECTED:

@@ -178,15 +178,6 @@ class Comflowy(Service):
         )
 
     def check(self, run_id: str) -> Snapshot:
-        """Request the status of a run, once.
-
-        Raises
-        ------
-        NotFoundError
-            If the service does not know the run.
-        ServiceError
-            If there was no usable response; the run keeps its status.
-        """
         response = self._request("POST", f"{_API}/check", query={"id": run_id}, max_bytes=_MAX_CHECK_BYTES)
         data = self._decoded(response, schema.read_check, "run")
         service_status = (masked(data.status, self._secrets) or "")[:100]
@@ -208,13 +199,6 @@ class Comflowy(Service):
         return Snapshot(status, service_status, warning=unknown)
 
     def cancel(self, run_id: str) -> bool:
-        """Cancel a run; return True if the service confirmed it.
-
-        Raises
-        ------
-        ServiceError
-            If there was no usable response.
-        """
         if not self.can_cancel:
             return False
         response = self._request("POST", f"{_API}/cancel", query={"id": run_id})
@@ -229,7 +213,6 @@ class Comflowy(Service):
         self._cancelled.discard(run_id)
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
-        """Open one output image as a context manager."""
         return self._images.open(output.url)
 
     # -- routes of the sandbox ----------------------------------------------------------------------------------

@@ -157,15 +157,7 @@ class ComfyUICluster(Service):
         return token
 
     def check(self, run_id: str) -> Snapshot:
-        """Check a run at its server, or at all servers if that is unknown.
-
-        Raises
-        ------
-        NotFoundError
-            If no server has the run.
-        ServiceError
-            If there was no usable response.
-        """
+        """Check a run at its server, or at all servers if that is unknown."""
         member = self._at.get(run_id)
         if member is None:
             return self._check_all(run_id)

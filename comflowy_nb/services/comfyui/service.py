@@ -34,13 +34,12 @@ from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import json_object
 from comflowy_nb.services.http.responses import (
     Failure,
-    FailureKind,
     Response,
     decoded,
-    error_of,
     error_of_proxy,
     error_of_status,
     masked,
+    outcome_of_failure,
     rejection_of,
 )
 from comflowy_nb.services.targets import is_loopback, origin_of
@@ -191,6 +190,8 @@ class ComfyUI(Service):
         self._events.watch(submission.token, titles, frozenset(graph), senders)
         response = self._http.exchange("POST", "/prompt", body=body)
         outcome = self._outcome(response, submission.token, graph, titles)
+        if isinstance(outcome, Unknown):
+            outcome = self._find_run(submission.token) or outcome
         if isinstance(outcome, Rejected):  # of an unknown one, events may still be received
             self._events.forget(submission.token)
         return outcome
@@ -202,11 +203,9 @@ class ComfyUI(Service):
         self, response: Response | Failure, token: str, graph: Mapping[str, Any], titles: Mapping[str, str]
     ) -> Outcome:
         if isinstance(response, Failure):
-            if response.kind is FailureKind.LOST:
-                return self._find_run(token) or Unknown(f"{self.label} did not respond: {response.text}")
-            return Rejected(error_of(response, self.label), again=response.kind is FailureKind.NOT_SENT)
+            return outcome_of_failure(response, self.label)
         if response.is_ok:
-            return self._success_outcome(response, token, titles)
+            return self._success_outcome(response, titles)
         if response.status == 400:
             # dangling links count only now: a server does not validate nodes that no output needs
             reason = "; ".join(dangling_links(graph, titles)) or read_rejection(
@@ -225,13 +224,13 @@ class ComfyUI(Service):
                 "%comflowy run server:last runs the newest again, and Workflow > Export (API) writes one"
             )
             return self._find_run(token) or Rejected(ServerError(text))
-        return self._find_run(token) or Unknown(f"{self.label} answered with status {response.status}")
+        return Unknown(f"{self.label} answered with status {response.status}")
 
-    def _success_outcome(self, response: Response, token: str, titles: Mapping[str, str]) -> Outcome:
+    def _success_outcome(self, response: Response, titles: Mapping[str, str]) -> Outcome:
         found = json_object(response.body) or {}
         prompt_id = found.get("prompt_id")
         if not isinstance(prompt_id, str):
-            return self._find_run(token) or Unknown(f"{self.label}'s response has no prompt id")
+            return Unknown(f"{self.label}'s response has no prompt id")
         wrong = node_errors_text(found.get("node_errors"), titles, self._types.options)
         return Accepted(prompt_id, f"some outputs will not run: {masked(wrong, self._secrets)}" if wrong else None)
 
@@ -256,12 +255,7 @@ class ComfyUI(Service):
     def check(self, run_id: str) -> Snapshot:
         """Return the status of a run: first from the queue, since a run moves from there to the history in one step.
 
-        Raises
-        ------
-        NotFoundError
-            If it is twice in neither the queue nor the history.
-        ServiceError
-            If there was no usable response.
+        It is not found if it is twice in neither the queue nor the history.
         """
         if self._has_reported_end(run_id):
             entry = self._entry(run_id)
@@ -325,11 +319,6 @@ class ComfyUI(Service):
         """Remove a run from the queue, or interrupt it if it is running; return whether it is cancelled.
 
         A node is interrupted only after a step, and an interrupt between two runs is lost: after False, call it again.
-
-        Raises
-        ------
-        ServiceError
-            If there was no usable response.
         """
         self._post("/queue", {"delete": [run_id]})
         deadline_s = time.monotonic() + SETTLE_S

@@ -121,14 +121,9 @@ class Images:
         raise ServiceError(f"the image at {host} was redirected more than {MAX_REDIRECTS} times; it was not fetched")
 
     def _get(self, url: Secret, deadline: Deadline, *, is_own: bool) -> requests.Response | Failure:
-        own_headers = self._headers if is_own else {}
+        session, headers = (self._own, self._headers) if is_own else (self._public, {})
         try:
-            return (self._own if is_own else self._public).fetch(
-                "GET",
-                url.reveal(),
-                deadline,
-                headers=_HEADERS | revealed(own_headers),
-            )
+            return session.fetch("GET", url.reveal(), deadline, headers=_HEADERS | revealed(headers))
         except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
             return classify(error, deadline)
 

@@ -311,11 +311,7 @@ class _SweepReader:
             raise FieldError(f"{one.where}: words can be replaced in a text, and this is of type {one.type}")
         if explicit is not None:
             return self._values.text(one, explicit)
-        text: object = one.default
-        graph = self._workflow.graph
-        if graph is not None and one.node in graph.nodes:
-            text = graph.nodes[one.node].get("inputs", {}).get(one.name, text)
-        text = self._base.get(one.id, text)
+        text = self._base.get(one.id, one.default)
         if not isinstance(text, str) or not text:
             raise FieldError(f"{one.where}: the workflow's own text is not known: write {{in: TEXT, replace: ...}}")
         return text
