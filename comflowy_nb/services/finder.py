@@ -173,7 +173,7 @@ class Finder:
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
-            return self.of_graph(Path(ref).stem, read_graph(Path(ref).expanduser()))
+            return self.of_graph(Path(ref).stem, read_graph(ref))
         if Path(ref).suffix.lower() in IMAGE_SUFFIXES:
             return self._of_image(Path(ref).expanduser())
         if ref == SERVER_LAST:

@@ -43,6 +43,7 @@ __all__ = [
     "no_such_file",
     "read_named_text",
     "read_text",
+    "read_typed_file",
     "remove_leftovers",
     "without_bom",
     "write_file",
@@ -121,6 +122,21 @@ def read_named_text(path: Path, max_bytes: int, name: str) -> str:
         raise WorkflowError(f"{name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
     except OSError as error:
         raise WorkflowError(f"{name} can't be read: {error.strerror}") from error
+
+
+def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path, str]:
+    """Return the path and the text of a file that the user named, such as a graph or a sweep file.
+
+    Raises
+    ------
+    WorkflowError
+        If it does not exist, can't be read, or is in another encoding.
+    """
+    file = Path(typed).expanduser()
+    try:
+        return file, read_named_text(file, max_bytes, file.name)
+    except FileNotFoundError:
+        raise WorkflowError(no_such_file(typed)) from None
 
 
 def no_such_file(typed: str | os.PathLike[str], what: str = "file") -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, WorkflowError, nearest_tip
 from comflowy_nb.workflow.fields import Field, FieldType, split_id
-from comflowy_nb.workflow.files import MAX_JSON_BYTES, no_such_file, read_named_text
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_typed_file
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
 __all__ = ["HOW_TO_EXPORT", "Graph", "is_editor_format", "link_target", "parse_graph", "read_graph"]
 
@@ -132,11 +132,8 @@ def read_graph(path: str | Path) -> Graph:
         If the file does not exist or contains no graph in API format. The text names its content, and
         how to export the API format.
     """
-    file = Path(path).expanduser()
-    try:
-        return parse_graph(read_named_text(file, MAX_JSON_BYTES, file.name), file.name)
-    except FileNotFoundError:
-        raise WorkflowError(no_such_file(path)) from None
+    file, text = read_typed_file(path, MAX_JSON_BYTES)
+    return parse_graph(text, file.name)
 
 
 def parse_graph(text: str, name: str) -> Graph:

@@ -6,6 +6,7 @@ A decoder raises SchemaError. Its text never quotes values of the response: they
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -162,7 +163,11 @@ def as_run_id(value: object) -> str | None:
     """Return a run id as text; None for a value that can't be one."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    text = str(value)
     return text if text.strip() else None
 
 
