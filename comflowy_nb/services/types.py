@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from comflowy_nb.errors import ServiceError
     from comflowy_nb.status import Status
@@ -24,6 +24,8 @@ __all__ = [
     "Snapshot",
     "Submission",
     "Unknown",
+    "limit_outputs",
+    "node_order",
 ]
 
 
@@ -185,3 +187,22 @@ class Unknown:
 
 
 Outcome = Accepted | Rejected | Unknown
+
+
+# -- outputs of a run -------------------------------------------------------------------------------------------
+
+MAX_OUTPUTS = 1000  # of one run: each is a download and a row of the history
+
+
+def limit_outputs(outputs: Sequence[Output]) -> tuple[tuple[Output, ...], str | None]:
+    """Return the first `MAX_OUTPUTS` outputs of a run, and a warning if there are more."""
+    if len(outputs) <= MAX_OUTPUTS:
+        return tuple(outputs), None
+    warning = f"the service lists {len(outputs)} outputs, and only the first {MAX_OUTPUTS} of a run are downloaded"
+    return tuple(outputs[:MAX_OUTPUTS]), warning
+
+
+def node_order(node: str) -> tuple[tuple[int, int, str], ...]:
+    """Return the sort key of a node id: 3 before 10, 5:1 before 5:12, texts last."""
+    parts = node.split(":")
+    return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts)

@@ -23,14 +23,14 @@ from comflowy_nb.services.http.responses import (
     outcome_of_failure,
     rejection_of,
 )
-from comflowy_nb.services.types import Accepted, Output, Rejected, Unknown
+from comflowy_nb.services.types import Accepted, Output, Rejected, Unknown, limit_outputs, node_order
 from comflowy_nb.settings import Secret
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import Field
 from comflowy_nb.workflow.object_info import read_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from comflowy_nb.services.http.responses import Response
     from comflowy_nb.services.types import Outcome
@@ -39,8 +39,6 @@ __all__ = [
     "STATUSES",
     "CheckData",
     "as_run_id",
-    "limited",
-    "node_order",
     "read_check",
     "read_confirmed",
     "read_described",
@@ -262,8 +260,6 @@ def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -
 
 # -- outputs of a run -------------------------------------------------------------------------------------------
 
-MAX_OUTPUTS = 1000  # of one run: each is a download and a row of the history
-
 # query parameters with which storage services sign URLs; they differ each time the same image is named
 _SIGNING = re.compile(
     r"(?i)x-(amz|goog|oss|cos|obs)-.+|signature|sig|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
@@ -291,22 +287,8 @@ def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, .
             outputs.append(Output(index, node, position, url))
         else:
             outputs.append(Output(index, None, next(without_node), url))
-    kept, warning = limited(outputs)
+    kept, warning = limit_outputs(outputs)
     return kept, "; ".join(dict.fromkeys((*filter(None, [warning]), *problems))) or None
-
-
-def limited(outputs: Sequence[Output]) -> tuple[tuple[Output, ...], str | None]:
-    """Return the first `MAX_OUTPUTS` outputs of a run, and a warning if there are more."""
-    if len(outputs) <= MAX_OUTPUTS:
-        return tuple(outputs), None
-    warning = f"the service lists {len(outputs)} outputs, and only the first {MAX_OUTPUTS} of a run are downloaded"
-    return tuple(outputs[:MAX_OUTPUTS]), warning
-
-
-def node_order(node: str) -> tuple[tuple[int, int, str], ...]:
-    """Return the sort key of a node id: 3 before 10, 5:1 before 5:12, texts last."""
-    parts = node.split(":")
-    return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts)
 
 
 def _by_node(full_outputs: Any, problems: list[str]) -> Iterator[tuple[str, int, str]]:

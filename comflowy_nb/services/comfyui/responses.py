@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from comflowy_nb.errors import nearest_tip
-from comflowy_nb.services.comflowy.schema import limited, node_order
 from comflowy_nb.services.http.error_text import (
     extra_info,
     json_object,
@@ -20,7 +19,7 @@ from comflowy_nb.services.http.error_text import (
     validation_errors,
 )
 from comflowy_nb.services.http.responses import SchemaError
-from comflowy_nb.services.types import Output, Problem, Snapshot
+from comflowy_nb.services.types import Output, Problem, Snapshot, limit_outputs, node_order
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import link_target
 from comflowy_nb.workflow.syntax.json_values import listed
@@ -129,7 +128,7 @@ def snapshot_of(
     name, last = _last_message(status.get("messages"))
     status_str = status.get("status_str") if isinstance(status.get("status_str"), str) else "ended"
     # a failed run may have outputs too
-    outputs, warning = limited(list(read_outputs(entry.get("outputs"), address, socket_images)))
+    outputs, warning = limit_outputs(list(read_outputs(entry.get("outputs"), address, socket_images)))
     if name == "execution_interrupted":
         return Snapshot(Status.CANCELLED, "interrupted", outputs=outputs, warning=warning)
     if name == "execution_error" or status_str == "error":
