@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
+    import requests
+
 __all__ = ["Http", "retried"]
 
 MAX_RESPONSE_BYTES = 1024 * 1024
@@ -89,17 +91,9 @@ class Http:
                 headers["Content-Type"] = "application/json"
             options = {"params": revealed(query or {}), "headers": headers, "data": data, "files": files}
             with deadline, session.fetch(method, self._origin + path, deadline, **options) as response:
-                content, body_error = bytearray(), None
-                try:
-                    for chunk in read_body(response, deadline):
-                        content += chunk
-                        if len(content) > max_bytes:
-                            body_error = f"the response is larger than {max_bytes // 1024**2} MiB"
-                            break
-                except Exception as error:  # noqa: BLE001 - the status is known, so the response counts, without its body
-                    body_error = classify(error, deadline).text
+                content, body_error = _read_all(response, deadline, max_bytes)
                 names = {name.lower(): value for name, value in response.headers.items()}
-                return Response(response.status_code, names, b"" if body_error else bytes(content), body_error)
+                return Response(response.status_code, names, content, body_error)
 
         try:
             return receive()
@@ -115,6 +109,19 @@ class Http:
 
     def close(self) -> None:
         self._session.close()
+
+
+def _read_all(response: requests.Response, deadline: Deadline, max_bytes: int) -> tuple[bytes, str | None]:
+    """Return the body, or why it is incomplete: the status is known, so the response counts without its body too."""
+    body = bytearray()
+    try:
+        for chunk in read_body(response, deadline):
+            body += chunk
+            if len(body) > max_bytes:
+                return b"", f"the response is larger than {max_bytes // 1024**2} MiB"
+    except Exception as error:  # noqa: BLE001 - the frames of any exception hold the key
+        return b"", classify(error, deadline).text
+    return bytes(body), None
 
 
 # -- retries ----------------------------------------------------------------------------------------------------
