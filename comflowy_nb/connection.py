@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.services.comflowy.webhooks import Receiver
+from comflowy_nb.services.finder import Finder
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.registry import RunRegistry
@@ -15,7 +16,6 @@ from comflowy_nb.tracking.submit import Submitter
 from comflowy_nb.tracking.tracker import Tracker
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.types import Axes
-from comflowy_nb.workflow.finder import Finder
 from comflowy_nb.workflow.images import input_of_run
 from comflowy_nb.workflow.values import resolve, settings_from_mapping
 
@@ -76,18 +76,7 @@ class Connection:
         self.planner = SweepPlanner(
             library, self.tracker, self.registry, self.submitter, owner=owner.name, settings=settings
         )
-        ask = self.tracker.scheduler.run
-        self.finder = Finder(
-            home=library.home,
-            identity=service.identity,
-            label=service.label,
-            runs_graphs=service.runs_graphs,
-            published=self._published,
-            described=lambda workflow_id: ask(lambda: service.fields(workflow_id)),
-            graph_fields=lambda graph: ask(lambda: service.graph_fields(graph)),
-            maker_of=library.maker_of,
-            last_graph=lambda: ask(service.last_graph),
-        )
+        self.finder = Finder(library.home, service, self.tracker.scheduler, library.maker_of)
         self._adopted: list[Run] = []
 
     # -- reading requests -----------------------------------------------------------------------------------------
@@ -207,7 +196,3 @@ class Connection:
 
     def image_path(self, image: ImageRecord) -> Path:
         return self._library.image_path(image)
-
-    def _published(self) -> Mapping[str, str] | None:
-        listed = self.tracker.scheduler.run(self.service.workflows)
-        return None if listed is None else {workflow.id: workflow.name for workflow in listed}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.database.records import ImageRecord
-    from comflowy_nb.services.base import ImageStream
+    from comflowy_nb.services.types import ImageStream
 
 __all__ = ["assert_inside", "exclusive_lock", "file_stem", "image_path", "readable_disk_errors", "receive"]
 

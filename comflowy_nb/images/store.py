@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.images.decode import CheckedImage
-    from comflowy_nb.services.base import ImageStream
-    from comflowy_nb.services.types import Output
+    from comflowy_nb.services.types import ImageStream, Output
 
 __all__ = [
     "format_of",

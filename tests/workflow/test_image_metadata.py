@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb.errors import ImageError
-from comflowy_nb.workflow.graph import read_graph
+from comflowy_nb.workflow.graph import parse_graph
 from comflowy_nb.workflow.image_metadata import graph_of_image, made_of_image
 
 TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_text("utf-8")
@@ -16,7 +16,7 @@ TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_tex
 
 @pytest.fixture
 def graph():
-    return read_graph(TEXT)
+    return parse_graph(TEXT, "this text")
 
 
 def image(path, **chunks):
@@ -75,7 +75,7 @@ def test_the_metadata_of_a_copy_is_read_back(tmp_path):
     made = {"workflow": "default", "workflow_id": None, "params": {"6::text": "é 🦊"}, "set_params": ["6::text"]}
     copy = copy_with_params(source, tmp_path / "copy.png", made)
     assert made_of_image(copy).params == {"6::text": "é 🦊"}
-    assert graph_of_image(copy) == read_graph(TEXT)
+    assert graph_of_image(copy) == parse_graph(TEXT, "this text")
 
 
 @pytest.mark.parametrize("text", ["5", "[]", "{", '{"params": 5}', '{"workflow": "x"}'])

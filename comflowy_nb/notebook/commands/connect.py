@@ -12,9 +12,9 @@ from comflowy_nb.notebook.commands.runs import runs_table
 from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
+from comflowy_nb.services.finder import SERVER_LAST
 from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.settings import cloud_url, default_target
-from comflowy_nb.workflow.finder import SERVER_LAST
 from comflowy_nb.workflow.syntax.line import expand_text
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from comflowy_nb.errors import SettingsError, WorkflowError, nearest_tip
 from comflowy_nb.layout.value_text import write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
+from comflowy_nb.services.finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.graph import read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES

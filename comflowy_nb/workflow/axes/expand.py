@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.workflow.axes.types import Cell
-from comflowy_nb.workflow.workflow import canonical_json
+from comflowy_nb.workflow.workflow import sha256_of, without_titles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -117,14 +116,14 @@ class _SeedSource:
     def __init__(
         self, axes: Axes, content: object, identity: str, seed_of: Callable[[str, tuple[str, ...]], int]
     ) -> None:
-        if isinstance(content, Mapping):  # titles do not change the run
-            content = {node: {key: one[key] for key in one if key != "_meta"} for node, one in content.items()}
+        if isinstance(content, Mapping):
+            content = without_titles(content)
         names = sorted(map(_canonical_name, axes.axes))
-        self._base = _sha256([identity, content, dict(axes.fixed), dict(axes.texts), names])
+        self._base = sha256_of([identity, content, dict(axes.fixed), dict(axes.texts), names])
         self._seed_of = seed_of
 
     def seed(self, fields: tuple[str, ...], coordinates: Mapping[str, Any], attempt: int = 0) -> int:
-        key = _sha256([self._base, sorted(fields), dict(coordinates), *([attempt] if attempt else [])])
+        key = sha256_of([self._base, sorted(fields), dict(coordinates), *([attempt] if attempt else [])])
         return self._seed_of(key, fields)
 
     def axis_seeds(self, axis: Axis) -> list[dict[str, int]]:
@@ -155,7 +154,3 @@ def _canonical_name(axis: Axis) -> str:
             return f"replace {fields} {axis.name}"
         case _:
             return f"{axis.kind} {fields}"
-
-
-def _sha256(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()

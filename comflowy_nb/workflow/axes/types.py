@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -222,21 +223,15 @@ class Cell:
 
 def axes_to_json(axes: Axes) -> dict[str, Any]:
     """Return the axes as JSON values; an image is its name and the sha256 of its content."""
-    return {
-        "fixed": _params_to_json(axes.fixed),
-        "axes": [
-            {
-                "name": axis.name,
-                "kind": axis.kind,
-                "fields": list(axis.fields),
-                "values": [_value_to_json(value) for value in axis.values],
-            }
-            for axis in axes.axes
-        ],
-        "seeds": [{"fields": list(word.fields), "word": word.word} for word in axes.seeds],
-        "set_params": list(axes.set_params),
-        "texts": dict(axes.texts),
-    }
+    return json.loads(json.dumps(axes, default=_encode))  # type: ignore[no-any-return]  # a mapping
+
+
+def _encode(value: Any) -> dict[str, Any]:
+    """Return a dataclass as a mapping, without the optional properties of an AxisValue that are not set."""
+    if isinstance(value, InputImage):
+        return {"image": {"name": value.name, "sha256": value.content_sha256}}
+    found = {one.name: getattr(value, one.name) for one in fields(value)}
+    return {name: one for name, one in found.items() if one is not None and one is not False}
 
 
 def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] | None = None) -> Axes:
@@ -252,11 +247,8 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
         return {name: _value_from_json(value, kept) for name, value in values.items()}
 
     def axis(one: Mapping[str, Any]) -> Axis:
-        values = [
-            AxisValue(params(value["params"]), value["label"], value.get("is_named", False), value.get("word"))
-            for value in one["values"]
-        ]
-        return Axis(one["name"], one["kind"], tuple(one["fields"]), tuple(values))
+        values = tuple(AxisValue(**{**value, "params": params(value["params"])}) for value in one["values"])
+        return Axis(one["name"], one["kind"], tuple(one["fields"]), values)
 
     return Axes(
         params(data["fixed"]),
@@ -265,24 +257,6 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
         tuple(data["set_params"]),
         dict(data["texts"]),
     )
-
-
-def _params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: {"image": {"name": value.name, "sha256": value.content_sha256}}
-        if isinstance(value, InputImage)
-        else value
-        for name, value in params.items()
-    }
-
-
-def _value_to_json(value: AxisValue) -> dict[str, Any]:
-    found: dict[str, Any] = {"params": _params_to_json(value.params), "label": value.label}
-    if value.is_named:
-        found["is_named"] = True
-    if value.word is not None:
-        found["word"] = value.word
-    return found
 
 
 def _value_from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:

@@ -29,8 +29,7 @@ from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.files import (
     MAX_YAML_BYTES,
     bounded_yaml,
-    no_such_file,
-    read_named_text,
+    read_typed_file,
     write_text,
     yaml_problem,
 )
@@ -82,11 +81,7 @@ def read_sweep_file(path: str | Path) -> SweepFile:
     WorkflowError
         If the file does not exist or is not a valid sweep file; the text names the file and the line.
     """
-    file = Path(path).expanduser()
-    try:
-        text = read_named_text(file, MAX_YAML_BYTES, file.name)
-    except FileNotFoundError:
-        raise WorkflowError(no_such_file(path)) from None
+    file, text = read_typed_file(path, MAX_YAML_BYTES)
     try:
         return _FileReader(file, text).sweep(bounded_yaml().compose(text))
     except (YAMLError, ValueError, RecursionError) as error:
