@@ -218,8 +218,7 @@ class SweepPlanner:
                 f"another kernel began this fresh sweep just now ({sweep.record.ref}); run the cell again to share it"
             )
         history.sweeps.set_cells(sweep.record.token, {cell.number: record.token for cell, record in reused.items()})
-        shape = sweep.axes.shape
-        order = [sweep.cells[index] for index in even_order(shape)] if shape else sweep.cells
+        order = [sweep.cells[index] for index in even_order([cell.at for cell in sweep.cells])]
         sender = SweepSender(
             sweep,
             workflow,

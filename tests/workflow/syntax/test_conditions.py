@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import ComflowyError, FieldError, LineError
-from comflowy_nb.workflow.syntax.where import parse_condition
+from comflowy_nb.workflow.syntax.conditions import parse_condition
 
 VALUES = {
     "cfg": 7.5,
