@@ -19,7 +19,7 @@ from comflowy_nb.tracking.submit import Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Self
+    from typing import Self, Unpack
 
     from comflowy_nb.database.deduplication import Decision, Retry
     from comflowy_nb.library import Library
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from comflowy_nb.settings import Secret
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.axes.types import Axes
     from comflowy_nb.workflow.image_metadata import Made
     from comflowy_nb.workflow.syntax.lists import Setting
@@ -336,6 +337,7 @@ class Client:
         namespace: Mapping[str, Any] | None = None,
         base: Made | None = None,
         on_plan: Callable[[Sweep], None] | None = None,
+        **cells: Unpack[CellOptions],
     ) -> Sweep:
         """Run a workflow for every combination of values. Earlier successes are not submitted again.
 
@@ -343,9 +345,9 @@ class Client:
         ----------
         ref : str or Workflow
             The workflow; see `workflow`.
-        axes : mapping of str to object, Axes, or sequence of Setting
+        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting
             Values by field: a list, a range, an array, `{label: value}`, a preset or a seed word is an axis; any other
-            value applies to all cells.
+            value applies to all cells. A DataFrame or a list of mappings is a table; see `table`.
         wait : bool, default True
             Whether to return only when the sweep is settled.
         fresh, retry, name : optional
@@ -369,6 +371,9 @@ class Client:
             As for `submit`.
         on_plan : callable, optional
             Called with the planned sweep before anything is submitted. If it raises, nothing is submitted.
+        **cells : optional
+            `table`, `info`, `empty`, `lines`, `zipped`, `where`, `sample` and `sample_seed`; see
+            `comflowy_nb.workflow.axes.selection.CellOptions`.
 
         Returns
         -------
@@ -403,6 +408,7 @@ class Client:
             retry=retry,
             name=name,
             remember=True,
+            cells=cells,
         )
         if on_plan is not None:
             on_plan(draft.sweep)
@@ -440,6 +446,7 @@ class Client:
         z: str | None = None,
         namespace: Mapping[str, Any] | None = None,
         base: Made | None = None,
+        **cells: Unpack[CellOptions],
     ) -> Sweep:
         """Return the sweep that `sweep` would submit. Nothing is recorded or submitted.
 
@@ -447,9 +454,9 @@ class Client:
         ----------
         ref : str or Workflow
             The workflow; see `workflow`.
-        axes : mapping of str to object, Axes, or sequence of Setting
+        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting
             As for `sweep`.
-        fresh, retry, x, y, z, namespace, base : optional
+        fresh, retry, x, y, z, namespace, base, **cells : optional
             As for `sweep`.
 
         Returns
@@ -470,7 +477,7 @@ class Client:
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
         return self.connection.draft(
-            workflow, axes, namespace=namespace, base=base, layout=layout, fresh=fresh, retry=retry
+            workflow, axes, namespace=namespace, base=base, cells=cells, layout=layout, fresh=fresh, retry=retry
         ).sweep
 
     # -- earlier runs and sweeps ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from comflowy_nb.tracking.registry import RunRegistry
 from comflowy_nb.tracking.submit import Submitter
 from comflowy_nb.tracking.tracker import Tracker
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
+from comflowy_nb.workflow.axes.table_file import is_table
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.finder import Finder
 from comflowy_nb.workflow.images import input_of_run
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.image_metadata import Made
     from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.syntax.lists import Setting
@@ -111,12 +113,13 @@ class Connection:
         count: int | None = None,
         namespace: Mapping[str, Any] | None = None,
         base: Mapping[str, Any] | None = None,
+        options: CellOptions | None = None,
     ) -> Axes:
         """Return the axes of a sweep; with `count` those of `run --count`. See `read_axes` and `count_axes`."""
         open_run = self.input_of_run
         if count is not None:
             return count_axes(workflow, values, count, namespace=namespace, open_run=open_run)
-        return read_axes(workflow, values, namespace=namespace, open_run=open_run, base=base)
+        return read_axes(workflow, values, namespace=namespace, open_run=open_run, base=base, options=options)
 
     def draft(
         self,
@@ -125,12 +128,16 @@ class Connection:
         *,
         namespace: Mapping[str, Any] | None,
         base: Made | None,
+        cells: CellOptions | None = None,
         **options: Any,
     ) -> Draft:
         """Read the axes over the params of `base`, and plan the sweep; `options` are those of `SweepPlanner.draft`."""
         if not isinstance(axes, Axes):
+            if is_table(axes):
+                axes, cells = {}, {**(cells or {}), "table": axes}
             values = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
-            axes = self.axes(workflow, values, namespace=namespace, base=base.params if base is not None else None)
+            params = base.params if base is not None else None
+            axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:
             axes = axes.on(self.submitter.recall(workflow, base.params), base.set_params)
         return self.planner.draft(workflow, axes, **options)

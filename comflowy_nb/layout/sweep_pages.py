@@ -132,6 +132,8 @@ class _Arranger:
             y = round(top + down * self._bands.row_px)
             for across, column in enumerate(block.columns):
                 number = block.panel.cells[row][column]
+                if not number:
+                    continue
                 x = left + across * self._bands.column_px
                 page.boxes.append(Box(Tile(number), x, y, width, height))
                 name = self._sheet.name_cell(number)

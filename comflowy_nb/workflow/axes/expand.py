@@ -55,8 +55,7 @@ def expand(
     order = {name: index for index, name in enumerate(axes.set_params)}
     cells: list[tuple[Cell, dict[str, Any]]] = []
     for at in itertools.product(*map(range, axes.shape)):
-        pairs = list(zip(axes.axes, at, strict=True))
-        chosen = [(axis, index) for one, index in pairs for axis in one.simple]
+        chosen = [(axis, index) for one, index in zip(axes.axes, at, strict=True) for axis in one.simple]
         coordinates = _coordinates(chosen)
         params = dict(axes.fixed) | shared
         for fields in each:
@@ -65,9 +64,7 @@ def expand(
             params |= seed_columns[axis.name][index] if axis.kind == "seeds" else axis.values[index].params
         params |= _replaced_texts(axes.texts, [(axis, axis.values[index]) for axis, index in chosen])
         ordered = dict(sorted(params.items(), key=lambda item: order.get(item[0], len(order))))
-        labels = {axis.name: axis.values[index].label for axis, index in (*pairs, *chosen)}
-        info = {name: text for axis, index in chosen for name, text in axis.values[index].info.items()}
-        cell = Cell(0, at, ordered, labels, info)
+        cell = Cell(0, at, ordered, axes.labels(at), axes.info(at))
         if keeps is None or keeps(cell):
             cells.append((cell, coordinates))
     if axes.sample is not None and axes.sample < len(cells):

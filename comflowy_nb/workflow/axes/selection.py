@@ -2,59 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from comflowy_nb.errors import FieldError, nearest_tip
 from comflowy_nb.workflow.axes.table import lines_axis, rows_axis
+from comflowy_nb.workflow.axes.table_file import is_table, read_rows, read_table_file
 from comflowy_nb.workflow.axes.types import zip_axes
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.conditions import parse_condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from comflowy_nb.workflow.axes.table_file import Table
     from comflowy_nb.workflow.axes.types import Axes, Axis, Cell
     from comflowy_nb.workflow.value_reader import ValueReader
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["AxisOptions", "add_options", "cell_filter"]
+__all__ = ["CellOptions", "add_options", "cell_filter"]
 
 
-@dataclass(frozen=True, slots=True)
-class AxisOptions:
+class CellOptions(TypedDict, total=False):
     """The options of a sweep that make and choose its cells.
 
     Attributes
     ----------
-    table
-        Rows, of which each is a value of the axis `row`.
-    info
+    table : str, pathlib.Path, pandas.DataFrame or list of mappings
+        Rows, of which each is a value of the axis `row`: a `.csv`, `.tsv`, `.jsonl` or `.parquet` file, or an object.
+    empty : {"missing", "text"}
+        What an empty value of CSV and TSV is: missing (the default), or the empty text.
+    info : sequence of str
         Columns of the table that are not fields.
-    lines
+    lines : mapping of str to str or pathlib.Path
         Field -> text file, of which each line is a value.
-    zips
+    zipped : sequence of sequences of str
         Groups of axes that vary together.
-    where
+    where : str
         A condition; combinations that do not fulfil it are left out.
-    sample
-        The number of cells to choose.
-    sample_seed
-        Another number chooses other cells.
+    sample : int
+        The number of cells to choose, from 1.
+    sample_seed : int
+        Another number chooses other cells; 0 by default.
     """
 
-    table: Table | None = None
-    info: Sequence[str] = ()
-    lines: Mapping[str, str | Path] = field(default_factory=dict)
-    zips: Sequence[Sequence[str]] = ()
-    where: str | None = None
-    sample: int | None = None
-    sample_seed: int = 0
+    table: Any
+    empty: Literal["missing", "text"]
+    info: Sequence[str]
+    lines: Mapping[str, str | Path]
+    zipped: Sequence[Sequence[str]]
+    where: str
+    sample: int
+    sample_seed: int
 
 
-def add_options(axes: Axes, options: AxisOptions, workflow: Workflow, reader: ValueReader) -> Axes:
+def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: ValueReader) -> Axes:
     """Return axes with those of tables and files, zipped axes, and the choice of cells.
 
     Raises
@@ -62,23 +65,40 @@ def add_options(axes: Axes, options: AxisOptions, workflow: Workflow, reader: Va
     FieldError, WorkflowError
         If an option is invalid; the texts name it.
     """
-    notes = list(axes.notes)
-    if options.table is not None:
-        axes = _add(axes, rows_axis(options.table, workflow, reader, options.info))
-        notes += _missing_notes(axes, options.table, workflow)
-    elif options.info:
-        raise FieldError("--info names columns of a table: add --table FILE")
-    for key, path in options.lines.items():
+    notes: list[str] = []
+    if "table" in options:
+        table = _read_table(options["table"], keep_empty=options.get("empty") == "text")
+        axes = _add(axes, rows_axis(table, workflow, reader, options.get("info", ())))
+        notes += _missing_notes(axes, table, workflow)
+    elif options.keys() & {"info", "empty"}:
+        raise FieldError("--info and --empty are for the columns of a table: add --table FILE")
+    for key, path in options.get("lines", {}).items():
         axis, note = lines_axis(key, path, workflow)
         axes = _add(axes, axis)
         notes += [note] if note else []
-    for names in options.zips:
+    for names in options.get("zipped", ()):
         axes = _zip(axes, names)
+    sample = options.get("sample")
+    if sample is not None and sample < 1:
+        raise FieldError(f"--sample {sample}: use a whole number, 1 or greater")
     axes = replace(
-        axes, where=options.where, sample=options.sample, sample_seed=options.sample_seed, notes=tuple(notes)
+        axes,
+        where=options.get("where"),
+        sample=sample,
+        sample_seed=options.get("sample_seed", 0),
+        notes=tuple(notes),
     )
     cell_filter(axes, workflow)  # reports unknown names
     return axes
+
+
+def _read_table(source: Any, *, keep_empty: bool) -> Table:
+    if isinstance(source, (str, Path)):
+        return read_table_file(source, keep_empty=keep_empty)
+    if not is_table(source):
+        kind = type(source).__name__
+        raise FieldError(f"a table is a file, a DataFrame or a list of mappings such as [{{'cfg': 7}}], not a {kind}")
+    return read_rows(source)
 
 
 def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None:
@@ -115,9 +135,7 @@ def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any
     try:
         ids = workflow.find(name)
     except FieldError as error:
-        names = [axis.name for axis in simple]
-        problem = f"{error.problems[0]}{nearest_tip(name, names)}"
-        raise FieldError(f"--where {axes.where!r}: {problem}") from None
+        raise FieldError(f"--where {axes.where!r}: {error.problems[0]}") from None
     if len(ids) > 1:
         raise FieldError(f"--where {axes.where!r}: {name} names {len(ids)} fields; use one of {', '.join(ids)}")
     default = _default(ids[0], workflow)
@@ -144,7 +162,7 @@ def _add(axes: Axes, axis: Axis) -> Axes:
     for name in axis.fields:
         is_set = name in axes.fixed or any(name in word.fields for word in axes.seeds)
         if is_set and all(name in value.params for value in axis.values):
-            problems.append(f"{name} is set twice: as one value, and in every row of {axis.name}. Keep one.")
+            problems.append(f"{name} is set twice: as one value, and in every row of the table. Keep one.")
     if any(one.name == axis.name for one in axes.axes):
         problems.append(f"two axes are called {axis.name!r}")
     if problems:
@@ -160,7 +178,8 @@ def _missing_notes(axes: Axes, table: Table, workflow: Workflow) -> list[str]:
         count = table.missing(column)
         ids = [one for one in axes.axes[0].fields if one in _ids(workflow, column)]
         if count and ids:
-            own = "the value set for all" if ids[0] in axes.fixed else "the workflow's value"
+            is_set = ids[0] in axes.fixed or any(ids[0] in word.fields for word in axes.seeds)
+            own = "the value set for all" if is_set else "the workflow's value"
             notes.append(f"{column}: {count} of {len(table.rows)} rows have none and take {own}")
     return notes
 

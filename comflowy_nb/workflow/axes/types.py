@@ -156,6 +156,16 @@ class Axes:
     def count(self) -> int:
         return math.prod(self.shape)
 
+    def labels(self, at: Sequence[int]) -> dict[str, str]:
+        """Return the labels of a cell by the names of the axes, and of the parts of a `zip`."""
+        chosen = [(axis, index) for one, index in zip(self.axes, at, strict=True) for axis in (one, *one.parts)]
+        return {axis.name: axis.values[index].label for axis, index in chosen}
+
+    def info(self, at: Sequence[int]) -> dict[str, str]:
+        """Return the info of a cell by the columns of its table."""
+        values = [axis.values[index] for axis, index in zip(self.axes, at, strict=True)]
+        return {name: text for value in values for name, text in value.info.items()}
+
     def images(self) -> Iterator[InputImage]:
         """Return the images among the values."""
         values = (value.params for axis in self.axes for value in axis.values)
