@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from comflowy_nb.errors import RefError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.start_from import Start
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.axes.types import Axes
 
 __all__ = ["run_count", "save_sweep", "sweep"]
@@ -43,10 +44,12 @@ def sweep(session: Session, request: Request) -> Sweep | None:
         **(begin.base.params if begin.base is not None else {}),
         **(before.axes.texts if before is not None else {}),
     }
-    axes = begin.client.connection.axes(begin.workflow, begin.settings, namespace=request.namespace, base=texts)
-    notices: list[str] = []
+    axes = begin.client.connection.axes(
+        begin.workflow, begin.settings, namespace=request.namespace, base=texts, options=_cell_options(request)
+    )
+    notices = list(axes.notes)
     if before is not None:
-        notices = [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]
+        notices += [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]
         axes, begin = axes.over(before.axes), replace(begin, base=None)
         request = replace(request, options=_with_layout(request.options, before, axes))
     if "export" in request.options:
@@ -87,6 +90,16 @@ def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[
                 choose_axes(axes, layout)
                 found[side] = name
     return found
+
+
+def _cell_options(request: Request) -> CellOptions:
+    """Return the options that make and choose the cells of the sweep."""
+    found: dict[str, Any] = request.arguments("table", "info", "empty", "where", "sample", "sample-seed")
+    if "zip" in request.options:
+        found["zipped"] = request.options["zip"]
+    if "lines" in request.options:
+        found["lines"] = dict(request.options["lines"])
+    return cast("CellOptions", found)
 
 
 def _submit(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str] = ()) -> Sweep:
