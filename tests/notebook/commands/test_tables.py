@@ -9,6 +9,7 @@ import pytest
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import FieldError, LineError, WorkflowError
+from comflowy_nb.sweeps.captions import sheet_of_sweep
 
 TINY = "width=64 height=64 steps=1 seed=3"
 
@@ -229,3 +230,16 @@ def test_the_path_of_a_text_file_as_a_text_is_pointed_out(sandbox, here):
         "6::text: the words 'file:prompts.txt' are submitted. --lines 6::text=prompts.txt takes the file's lines",
         "6::text: the words 'prompts.txt' are submitted. --lines 6::text=prompts.txt takes the file's lines",
     ]
+
+
+def test_a_sparse_sample_is_listed_instead_of_drawn_in_an_empty_grid(sandbox):
+    made = sandbox("%comflowy sweep default cfg=2..9 steps=2..9 sampler_name=euler,heun --dry-run --sample 5").value
+    listed = sheet_of_sweep(made, made.layout)
+    assert listed.y is None
+    assert [panel.cells for panel in listed.panels] == [((1, 2, 3, 4, 5),)]
+    assert [heading.text for heading in listed.x.values] == [
+        f"cfg {cell.labels['cfg']}, steps {cell.labels['steps']}, {cell.labels['sampler_name']}" for cell in made.cells
+    ]
+    chosen = sheet_of_sweep(made, {"x": "steps", "y": "cfg", "z": None})
+    assert sum(number > 0 for panel in chosen.panels for row in panel.cells for number in row) == 5
+    assert all(any(number for row in panel.cells for number in row) for panel in chosen.panels)
