@@ -237,7 +237,7 @@ def test_a_sparse_sample_is_listed_instead_of_drawn_in_an_empty_grid(sandbox):
     listed = sheet_of_sweep(made, made.layout)
     assert listed.y is None
     assert [panel.cells for panel in listed.panels] == [((1, 2, 3, 4, 5),)]
-    assert [heading.text for heading in listed.x.values] == [
+    assert [heading.text for heading in listed.x.values] == [  # noqa: PD011
         f"cfg {cell.labels['cfg']}, steps {cell.labels['steps']}, {cell.labels['sampler_name']}" for cell in made.cells
     ]
     chosen = sheet_of_sweep(made, {"x": "steps", "y": "cfg", "z": None})
