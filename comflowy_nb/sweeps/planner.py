@@ -143,8 +143,7 @@ class SweepPlanner:
             )
 
         cells = make_cells()
-        if not cells:
-            raise FieldError(f"--where {axes.where!r} keeps none of {axes.count:,} combinations; nothing submitted")
+        _check_cells(cells, axes)
         if remember and not fresh and generated and history.seeds.settle(generated) != generated:
             cells = make_cells()
         if continued is not None:
@@ -293,6 +292,15 @@ class SweepPlanner:
                 self._scheduler.execute(lambda: record(each_s))
 
         sweep.once(lambda: sweep.is_settled, note_end)
+
+
+def _check_cells(cells: Sequence[Cell], axes: Axes) -> None:
+    """Raise a FieldError if no cell is left, or there is not one pinned seed for each."""
+    if not cells:
+        raise FieldError(f"--where {axes.where!r} keeps none of {axes.count:,} combinations; nothing submitted")
+    for name, seeds in axes.pinned.items():
+        if len(seeds) != len(cells):
+            raise FieldError(f"pinned has {len(seeds)} seeds for {name}, and the sweep has {len(cells)} cells")
 
 
 def _with_seeds(cells: Sequence[Cell], rows: Sequence[CellRecord], axes: Axes) -> list[Cell]:

@@ -199,7 +199,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "sweep",
-            "sweep WORKFLOW [FIELD=VALUES ...]",
+            "sweep WORKFLOW|FILE.yaml [FIELD=VALUES ...]",
             "run a workflow for all combinations of values, in a labelled grid",
             "sweep:sweep",
             (
@@ -223,6 +223,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--node", "ID", "show the images of this node"),
                 Option("--image", "K", "show only the image with this index, from 0", _whole_from(0)),
                 Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing"),
+                Option("--pin", None, "with --export: also write the generated seeds"),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.workflow.axes.yaml_file import SweepFile
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Start", "show_left_out", "start"]
@@ -62,8 +63,15 @@ class Start:
         return [field_id for name in request.options.get("label", ()) for field_id in self.workflow.find(name)] or None
 
 
-def start(session: Session, request: Request, *, is_sweep: bool = False) -> Start:
+def start(session: Session, request: Request, *, is_sweep: bool = False, file: SweepFile | None = None) -> Start:
     """Read the body, connect, and find the workflow and the values to start from.
+
+    Parameters
+    ----------
+    is_sweep
+        Whether a field may have several values.
+    file
+        The sweep file that the line names instead of a workflow.
 
     Raises
     ------
@@ -74,12 +82,12 @@ def start(session: Session, request: Request, *, is_sweep: bool = False) -> Star
     """
     body = read_body(request.body, sweep=is_sweep) if request.body is not None else None
     client = session.connected()
-    named, base, swept = _find_start(session, client, request)
+    named, base, swept = (file.workflow, None, None) if file else _find_start(session, client, request)
     workflow = client.workflow(named) if isinstance(named, str) else named
     if body is not None:
         body.check_workflow(workflow)
     line = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
-    settings = (*line, *(body.settings if body is not None else ()))
+    settings = (*line, *(body.settings if body is not None else ()), *(file.settings if file is not None else ()))
     _warn_about_files(session, workflow, settings, is_sweep=is_sweep)
     return Start(client, named if isinstance(named, str) else workflow.name, workflow, settings, base, swept)
 

@@ -71,7 +71,13 @@ def expand(
         ranked = sorted(cells, key=lambda one: _sha256([axes.sample_seed, one[1]]))
         chosen_cells = {one[0].at for one in ranked[: axes.sample]}
         cells = [one for one in cells if one[0].at in chosen_cells]
-    return [replace(cell, number=number) for number, (cell, _) in enumerate(cells, 1)]
+    return [_numbered(cell, number, axes.pinned) for number, (cell, _) in enumerate(cells, 1)]
+
+
+def _numbered(cell: Cell, number: int, pinned: Mapping[str, Sequence[int]]) -> Cell:
+    """Return a cell with its number and its pinned seeds."""
+    seeds = {name: values[number - 1] for name, values in pinned.items() if number <= len(values)}
+    return replace(cell, number=number, params={**cell.params, **seeds})
 
 
 def find_words(text: str, words: Iterable[str]) -> set[str]:

@@ -134,6 +134,8 @@ class Axes:
         A condition on the cells; combinations that do not fulfil it are left out.
     sample : int or None
         The number of cells, chosen by a hash of their values and of `sample_seed`.
+    pinned : mapping
+        Field id -> the seed of each cell, in their order, instead of generated ones.
     notes : tuple of str
         Information about files for the plan, such as skipped lines. Not stored.
     """
@@ -146,6 +148,7 @@ class Axes:
     where: str | None = None
     sample: int | None = None
     sample_seed: int = 0
+    pinned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -209,7 +212,7 @@ class Axes:
             before.where if self.where is None else self.where,
             before.sample if self.sample is None else self.sample,
             before.sample_seed if self.sample is None else self.sample_seed,
-            self.notes,
+            notes=self.notes,
         )
 
     def changes(self, before: Axes) -> list[str]:
@@ -300,6 +303,8 @@ def axes_to_json(axes: Axes) -> dict[str, Any]:
         selection["where"] = axes.where
     if axes.sample is not None:
         selection |= {"sample": axes.sample, "sample_seed": axes.sample_seed}
+    if axes.pinned:
+        selection["pinned"] = {name: list(seeds) for name, seeds in axes.pinned.items()}
     return {
         "fixed": _params_to_json(axes.fixed),
         "axes": [_axis_to_json(axis) for axis in axes.axes],
@@ -353,6 +358,7 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
         data.get("where"),
         data.get("sample"),
         data.get("sample_seed", 0),
+        {name: tuple(seeds) for name, seeds in data.get("pinned", {}).items()},
     )
 
 
