@@ -146,7 +146,7 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
             ids = workflow.find(column)
         except FieldError as error:
             why = error.problems[0]
-            problems.append(f"{table.name}, column {column!r}: {why}. --info {column} keeps a column that is no field")
+            problems.append(f"{table.name}, column {column!r}: {why}. --info {column} keeps the column as information")
             continue
         for field_id in ids:
             if field_id in column_of:

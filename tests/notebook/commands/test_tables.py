@@ -51,7 +51,7 @@ def test_a_table_times_an_axis_with_columns_that_are_not_fields(sandbox, here):
     (here / "prompts.tsv").write_text("text_a\tcategory\nred\tx\n", encoding="utf-8")
     made = sandbox("%comflowy sweep default --table prompts.tsv --dry-run")
     assert isinstance(made.error, FieldError)
-    assert "--info text_a keeps a column that is no field" in str(made.error)
+    assert "--info text_a keeps the column as information" in str(made.error)
     (here / "prompts.tsv").write_text("6::text\tcategory\nred boat\twarm\nblue boat\tcold\n", encoding="utf-8")
     made = sandbox(f"%comflowy sweep default --table prompts.tsv --info category cfg=5,6 {TINY}")
     assert made.error is None, made.error
@@ -210,7 +210,7 @@ def test_a_sample_only_grows(sandbox):
 def test_a_killed_table_sweep_is_shown_again_with_its_labels(sandbox, here):
     (here / "p.csv").write_text("label,6::text,kind\nday,sun,a\nnight,moon,b\n", encoding="utf-8")
     made = sandbox(f"%comflowy sweep default --table p.csv --info kind cfg=5,6 --where 'cfg < 6 or label = x' {TINY}")
-    assert isinstance(made.error, FieldError), "label is no name of a field"
+    assert isinstance(made.error, FieldError), "label is not a field"
     made = sandbox(f"%comflowy sweep default --table p.csv --info kind cfg=5,6 --where 'cfg < 6 or kind = b' {TINY}")
     assert made.error is None, made.error
     again = sandbox(f"%comflowy show {made.value.ref}").value
