@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Self, Unpack
 
+    from comflowy_nb.connection import SweepValues
     from comflowy_nb.database.deduplication import Decision, Retry
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.selection import CellOptions
-    from comflowy_nb.workflow.axes.types import Axes
     from comflowy_nb.workflow.image_metadata import Made
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.workflow import Workflow
@@ -319,7 +319,7 @@ class Client:
     def sweep(
         self,
         ref: str | Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        axes: SweepValues | None = None,
         *,
         wait: bool = True,
         fresh: bool = False,
@@ -345,9 +345,9 @@ class Client:
         ----------
         ref : str or Workflow
             The workflow; see `workflow`.
-        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting
+        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting, optional
             Values by field: a list, a range, an array, `{label: value}`, a preset or a seed word is an axis; any other
-            value applies to all cells. A DataFrame or a list of mappings is a table; see `table`.
+            value applies to all cells. A DataFrame or a list of mappings is a table; see `table` of `CellOptions`.
         wait : bool, default True
             Whether to return only when the sweep is settled.
         fresh, retry, name : optional
@@ -437,7 +437,7 @@ class Client:
     def plan_sweep(
         self,
         ref: str | Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        axes: SweepValues | None = None,
         *,
         fresh: bool = False,
         retry: Retry = "failed",
@@ -454,7 +454,7 @@ class Client:
         ----------
         ref : str or Workflow
             The workflow; see `workflow`.
-        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting
+        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting, optional
             As for `sweep`.
         fresh, retry, x, y, z, namespace, base, **cells : optional
             As for `sweep`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.services.comflowy.webhooks import Receiver
@@ -23,6 +23,9 @@ from comflowy_nb.workflow.values import resolve, settings_from_mapping
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import TypeAlias
+
+    import pandas as pd
 
     from comflowy_nb.database.process_locks import ProcessLock
     from comflowy_nb.database.records import ImageRecord, SweepRecord
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Connection"]
+    SweepValues: TypeAlias = Axes | Mapping[str, Any] | Sequence[Setting] | Sequence[Mapping[str, Any]] | pd.DataFrame
+
+__all__ = ["Connection", "SweepValues"]
 
 IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are settled
 
@@ -124,7 +129,7 @@ class Connection:
     def draft(
         self,
         workflow: Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        axes: SweepValues | None,
         *,
         namespace: Mapping[str, Any] | None,
         base: Made | None,
@@ -134,8 +139,11 @@ class Connection:
         """Read the axes over the params of `base`, and plan the sweep; `options` are those of `SweepPlanner.draft`."""
         if not isinstance(axes, Axes):
             if is_table(axes):
-                axes, cells = {}, {**(cells or {}), "table": axes}
-            values = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
+                axes, cells = None, {**(cells or {}), "table": axes}
+            if axes is None or isinstance(axes, Mapping):
+                values = settings_from_mapping(axes or {})
+            else:
+                values = list(cast("Sequence[Setting]", axes))
             params = base.params if base is not None else None
             axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:

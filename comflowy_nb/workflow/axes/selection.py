@@ -220,7 +220,8 @@ def _zip(axes: Axes, names: Sequence[str]) -> Axes:
         axis = next((one for one in axes.axes if name == one.name or name in one.fields), None)
         if axis is None:
             known = [one.name for one in axes.axes]
-            raise FieldError(f"{option}: {name!r} is not an axis{nearest_tip(name, known)}; axes: {', '.join(known)}")
+            listed = f"the axes are {', '.join(known)}" if known else "the sweep has no axes"
+            raise FieldError(f"{option}: {name!r} is not an axis; {listed}{nearest_tip(name, known)}")
         if axis in found or axis.parts:
             raise FieldError(f"{option}: {name} is zipped twice")
         found.append(axis)
