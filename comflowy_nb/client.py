@@ -19,8 +19,9 @@ from comflowy_nb.tracking.submit import Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Self
+    from typing import Self, Unpack
 
+    from comflowy_nb.connection import SweepValues
     from comflowy_nb.database.deduplication import Decision
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from comflowy_nb.status import Retry
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
-    from comflowy_nb.workflow.axes.types import Axes
+    from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.image_metadata import Made
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.workflow import Workflow
@@ -319,7 +320,7 @@ class Client:
     def sweep(
         self,
         ref: str | Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        axes: SweepValues | None = None,
         *,
         wait: bool = True,
         fresh: bool = False,
@@ -337,6 +338,7 @@ class Client:
         namespace: Mapping[str, Any] | None = None,
         base: Made | None = None,
         on_plan: Callable[[Sweep], None] | None = None,
+        **cells: Unpack[CellOptions],
     ) -> Sweep:
         """Run a workflow for every combination of values. Earlier successes are not submitted again.
 
@@ -344,9 +346,9 @@ class Client:
         ----------
         ref : str or Workflow
             The workflow; see `workflow`.
-        axes : mapping of str to object, Axes, or sequence of Setting
+        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting, optional
             Values by field: a list, a range, an array, `{label: value}`, a preset or a seed word is an axis; any other
-            value applies to all cells.
+            value applies to all cells. A DataFrame or a list of mappings is a table; see `table` of `CellOptions`.
         wait : bool, default True
             Whether to return only when the sweep is settled.
         fresh, retry, name : optional
@@ -370,6 +372,9 @@ class Client:
             As for `submit`.
         on_plan : callable, optional
             Called with the planned sweep before anything is submitted. If it raises, nothing is submitted.
+        **cells : optional
+            `table`, `info`, `empty`, `lines`, `zipped`, `where`, `sample` and `sample_seed`; see
+            `comflowy_nb.workflow.axes.selection.CellOptions`.
 
         Returns
         -------
@@ -404,6 +409,7 @@ class Client:
             retry=retry,
             name=name,
             remember=True,
+            cells=cells,
         )
         if on_plan is not None:
             on_plan(draft.sweep)
@@ -432,7 +438,7 @@ class Client:
     def plan_sweep(
         self,
         ref: str | Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        axes: SweepValues | None = None,
         *,
         fresh: bool = False,
         retry: Retry = "failed",
@@ -441,6 +447,7 @@ class Client:
         z: str | None = None,
         namespace: Mapping[str, Any] | None = None,
         base: Made | None = None,
+        **cells: Unpack[CellOptions],
     ) -> Sweep:
         """Return the sweep that `sweep` would submit. Nothing is recorded or submitted.
 
@@ -448,9 +455,9 @@ class Client:
         ----------
         ref : str or Workflow
             The workflow; see `workflow`.
-        axes : mapping of str to object, Axes, or sequence of Setting
+        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting, optional
             As for `sweep`.
-        fresh, retry, x, y, z, namespace, base : optional
+        fresh, retry, x, y, z, namespace, base, **cells : optional
             As for `sweep`.
 
         Returns
@@ -471,7 +478,7 @@ class Client:
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
         return self.connection.draft(
-            workflow, axes, namespace=namespace, base=base, layout=layout, fresh=fresh, retry=retry
+            workflow, axes, namespace=namespace, base=base, cells=cells, layout=layout, fresh=fresh, retry=retry
         ).sweep
 
     # -- earlier runs and sweeps ----------------------------------------------------------------------------------

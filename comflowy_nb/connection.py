@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.services.comflowy.webhooks import Receiver
@@ -15,6 +15,7 @@ from comflowy_nb.tracking.registry import RunRegistry
 from comflowy_nb.tracking.submit import Submitter
 from comflowy_nb.tracking.tracker import Tracker
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
+from comflowy_nb.workflow.axes.table_file import is_table
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.images import input_of_run
 from comflowy_nb.workflow.values import resolve, settings_from_mapping
@@ -22,6 +23,9 @@ from comflowy_nb.workflow.values import resolve, settings_from_mapping
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import TypeAlias
+
+    import pandas as pd
 
     from comflowy_nb.database.process_locks import ProcessLock
     from comflowy_nb.database.records import ImageRecord, SweepRecord
@@ -31,13 +35,16 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.image_metadata import Made
     from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Connection"]
+    SweepValues: TypeAlias = Axes | Mapping[str, Any] | Sequence[Setting] | Sequence[Mapping[str, Any]] | pd.DataFrame
+
+__all__ = ["Connection", "SweepValues"]
 
 IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are settled
 
@@ -100,26 +107,34 @@ class Connection:
         count: int | None = None,
         namespace: Mapping[str, Any] | None = None,
         base: Mapping[str, Any] | None = None,
+        options: CellOptions | None = None,
     ) -> Axes:
         """Return the axes of a sweep; with `count` those of `run --count`. See `read_axes` and `count_axes`."""
         open_run = self.input_of_run
         if count is not None:
             return count_axes(workflow, values, count, namespace=namespace, open_run=open_run)
-        return read_axes(workflow, values, namespace=namespace, open_run=open_run, base=base)
+        return read_axes(workflow, values, namespace=namespace, open_run=open_run, base=base, options=options)
 
     def draft(
         self,
         workflow: Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        axes: SweepValues | None,
         *,
         namespace: Mapping[str, Any] | None,
         base: Made | None,
+        cells: CellOptions | None = None,
         **options: Any,
     ) -> Draft:
         """Read the axes over the params of `base`, and plan the sweep; `options` are those of `SweepPlanner.draft`."""
         if not isinstance(axes, Axes):
-            values = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
-            axes = self.axes(workflow, values, namespace=namespace, base=base.params if base is not None else None)
+            if is_table(axes):
+                axes, cells = None, {**(cells or {}), "table": axes}
+            if axes is None or isinstance(axes, Mapping):
+                values = settings_from_mapping(axes or {})
+            else:
+                values = list(cast("Sequence[Setting]", axes))
+            params = base.params if base is not None else None
+            axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:
             axes = axes.on(self.submitter.recall(workflow, base.params), base.set_params)
         return self.planner.draft(workflow, axes, **options)

@@ -88,12 +88,12 @@ def _run(client: Client, file: SweepFile) -> tuple[Sweep, bool]:
     def print_plan(sweep: Sweep) -> None:
         choose_axes(sweep.axes, sweep.layout)  # reports an unknown axis before anything is submitted
         assert sweep.plan is not None
-        print(sweep.plan.text, flush=True)
+        print(*(*file.warnings, sweep.plan.text, *sweep.axes.notes), sep="\n", flush=True)
         planned.append(sweep)
 
     progress, is_interrupted, started_at = None, False, time.time()
     try:
-        sweep = client.sweep(file.workflow, file.settings, wait=False, on_plan=print_plan, **file.options)
+        sweep = client.sweep(file.workflow, file.settings, wait=False, on_plan=print_plan, **file.options, **file.cells)
         progress = _Progress(sweep, started_at)
         while not sweep.wait_change(UPDATE_S):
             progress.update()

@@ -281,6 +281,8 @@ def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) ->
         y = round(top + down * bands.row_px)
         for across, column in enumerate(block.columns):
             number = block.panel.cells[row][column]
+            if not number:
+                continue
             x = left + across * bands.column_px
             page.boxes.append(Box(Tile(number), x, y, width, height))
             name = bands.sheet.name_cell(number)

@@ -30,6 +30,8 @@ class SweepCell:
         Index of the value on each axis, from 0.
     labels
         Label of the value by the name of the axis.
+    info
+        Text by the column of a table that is not a field (`--info`).
     params
         Values of all fields that are set, by field id.
     run
@@ -38,13 +40,14 @@ class SweepCell:
         What the plan does with the cell, such as `done` or `new`; None without a plan.
     """
 
-    __slots__ = ("at", "key", "labels", "number", "params", "planned", "run", "sweep")
+    __slots__ = ("at", "info", "key", "labels", "number", "params", "planned", "run", "sweep")
 
     def __init__(self, sweep: Sweep, cell: Cell, key: str, run: Run | None = None) -> None:
         self.sweep = sweep
         self.number = cell.number
         self.at = cell.at
         self.labels: Mapping[str, str] = cell.labels
+        self.info: Mapping[str, str] = cell.info
         self.params: Mapping[str, Any] = cell.params
         self.key = key
         self.planned: str | None = None
@@ -77,11 +80,13 @@ class SweepCell:
 
     def has(self, name: str) -> bool:
         """Return whether `name` is an axis or a field of the cell."""
-        return name in self.labels or any(_is_named(key, name) for key in self.params)
+        return name in self.labels or name in self.info or any(_is_named(key, name) for key in self.params)
 
     def matches(self, name: str, value: Any) -> bool:
         """Return whether the axis `name` has this label here, or the field `name` this value."""
         if any(label == str(value) for axis, label in self.labels.items() if _is_named(axis, name)):
+            return True
+        if name in self.info and self.info[name] == str(value):
             return True
         if is_image(value):
             value = input_of(value).content_sha256

@@ -12,12 +12,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.records import SweepRequest
-from comflowy_nb.errors import HistoryError
+from comflowy_nb.errors import FieldError, HistoryError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_word
 from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import even_order, expand
+from comflowy_nb.workflow.axes.selection import cell_filter
 from comflowy_nb.workflow.axes.types import axes_to_json
 from comflowy_nb.workflow.values import generate_seed, narrowest_field
 from comflowy_nb.workflow.workflow import canonical_json
@@ -135,10 +136,15 @@ class SweepPlanner:
                 generated[seed_key] = generate_seed(narrowest_field(workflow, fields))
             return generated[seed_key]
 
+        keeps = cell_filter(axes, workflow)
+
         def make_cells() -> list[Cell]:
-            return expand(axes, workflow_content=workflow.content, identity=service.identity, seed_of=seed_of)
+            return expand(
+                axes, workflow_content=workflow.content, identity=service.identity, seed_of=seed_of, keeps=keeps
+            )
 
         cells = make_cells()
+        _check_cells(cells, axes)
         if remember and not fresh and generated and history.seeds.settle(generated) != generated:
             cells = make_cells()
         if continued is not None:
@@ -167,18 +173,31 @@ class SweepPlanner:
         decisions = history.sweeps.peek(
             keys, fresh=fresh, retry=retry, sweep=continued, resubmit_lost=service.resubmits_lost
         )
+        self._plan(sweep, decisions, workflow)
+        return Draft(sweep, request, generated, decisions, continues=continued is not None)
+
+    def _plan(self, sweep: Sweep, decisions: Mapping[str, Decision | None], workflow: Workflow) -> None:
+        """Set the plan of a sweep and of each of its cells. Cells to submit with the same request share one run."""
         planned: list[tuple[DecisionKind, RunRecord | None]] = []
+        new: set[str] = set()
         for cell in sweep.cells:
             decision = decisions[cell.key]
-            planned.append(("new", None) if decision is None else (decision.kind, decision.record))
-            cell.planned = planned_word(*planned[-1])
+            kind: DecisionKind = "new" if decision is None else decision.kind
+            record = None if decision is None else decision.record
+            if cell.key in new:
+                cell.planned = "equal to another cell"
+                continue
+            planned.append((kind, record))
+            cell.planned = planned_word(kind, record)
+            if kind == "new":
+                new.add(cell.key)
         sweep.plan = make_plan(
             planned,
+            total=len(sweep.cells),
             now=datetime.now().astimezone(),
             seconds_each=self._seconds_each(workflow),
             cost_per_run=self._settings.cost_per_run,
         )
-        return Draft(sweep, request, generated, decisions, continues=continued is not None)
 
     def enter(
         self,
@@ -219,8 +238,7 @@ class SweepPlanner:
                 f"another kernel began this fresh sweep just now ({sweep.record.ref}); run the cell again to share it"
             )
         history.sweeps.set_cells(sweep.record.token, {cell.number: record.token for cell, record in reused.items()})
-        shape = sweep.axes.shape
-        order = [sweep.cells[index] for index in even_order(shape)] if shape else sweep.cells
+        order = [sweep.cells[index] for index in even_order([cell.at for cell in sweep.cells])]
         sender = SweepSender(
             sweep,
             workflow,
@@ -275,6 +293,15 @@ class SweepPlanner:
                 self._scheduler.execute(lambda: record(each_s))
 
         sweep.once(lambda: sweep.is_settled, note_end)
+
+
+def _check_cells(cells: Sequence[Cell], axes: Axes) -> None:
+    """Raise a FieldError if no cell is left, or there is not one pinned seed for each."""
+    if not cells:
+        raise FieldError(f"--where {axes.where!r} keeps none of {axes.count:,} combinations; nothing submitted")
+    for name, seeds in axes.pinned.items():
+        if len(seeds) != len(cells):
+            raise FieldError(f"pinned has {len(seeds)} seeds for {name}, and the sweep has {len(cells)} cells")
 
 
 def _with_seeds(cells: Sequence[Cell], rows: Sequence[CellRecord], axes: Axes) -> list[Cell]:

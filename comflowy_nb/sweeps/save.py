@@ -181,6 +181,7 @@ def _cell_json(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
         "ref": cell.ref,
         "at": list(cell.at),
         "labels": dict(cell.labels),
+        "info": dict(cell.info),
         "params": {key: _plain(value) for key, value in cell.params.items()},
         "status": cell.status_text,
         "error": cell.error,

@@ -77,7 +77,10 @@ class SweepSender:
         self._sweep = sweep
         self._token = sweep.token
         self._workflow = workflow
-        self._waiting = list(reversed(order))
+        self._cells_of: dict[str, list[SweepCell]] = {}  # cells with the same request, by its key: they share a run
+        for cell in order:
+            self._cells_of.setdefault(cell.key, []).append(cell)
+        self._waiting = [cells[0] for cells in reversed(self._cells_of.values())]
         self._submitter = submitter
         self._history = history
         self._tracker = tracker
@@ -179,9 +182,18 @@ class SweepSender:
         )
         decision, run = self._submitter.submit(request, fresh=self._fresh, retry=self._retry)
         self.attach(cell, run, is_ours=decision.kind == "new")
+        self._share(cell, run)
         if self._cancelled:
             self._cancel_own(run)  # it was being submitted when the others were cancelled
         return decision.kind == "new"
+
+    def _share(self, cell: SweepCell, run: Run) -> None:
+        """Give the cells with the same request the same run."""
+        others = [other for other in self._cells_of[cell.key] if other is not cell]
+        if others:
+            self._history.sweeps.set_cells(self._token, {other.number: run.token for other in others})
+        for other in others:
+            self._sweep.state.attach(other, run)
 
     def _cancel_own(self, run: Run | None) -> None:
         if run is not None and run.status.is_live and run.record.owner == self._owner:

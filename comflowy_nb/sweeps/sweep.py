@@ -400,11 +400,10 @@ def sweep_of(
     """Return a sweep of the history; `run_of` returns the run of a record."""
     axes = axes_from_json(record.spec, library.kept_input)
     images = {one.content_sha256: one for one in axes.images()}
-
-    def labels(at: Sequence[int]) -> dict[str, str]:
-        return {axis.name: axis.values[index].label for axis, index in zip(axes.axes, at, strict=True)}  # noqa: PD011
-
-    cells = [Cell(row.number, row.at, read_params(row.params, images), labels(row.at)) for row in rows]
+    cells = [
+        Cell(row.number, row.at, read_params(row.params, images), axes.labels(row.at), axes.info(row.at))
+        for row in rows
+    ]
     sweep = Sweep(
         axes,
         [(cell, row.key) for cell, row in zip(cells, rows, strict=True)],

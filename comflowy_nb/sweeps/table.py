@@ -27,19 +27,21 @@ def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
 
     Returns
     -------
-    In their order: `cell` (`s1.7`); the labels of axes that differ from the values; the params, those that vary first,
-    under short names where these are unique; `status`, `seconds` from submit to end, `run` (`r41`), `error`, and
-    `image`, the path of the first image on disk. None where there is no value.
+    In their order: `cell` (`s1.7`); the labels of axes that differ from the values; the columns of `--info`; the
+    params, those that vary first, under short names where these are unique; `status`, `seconds` from submit to end,
+    `run` (`r41`), `error`, and `image`, the path of the first image on disk. None where there is no value.
     """
     cells = list(cells)
     ids = _order_params(cells)
     labels = _label_columns(cells, ids)
-    reserved = {*_OWN_COLUMNS, *labels.values()}
+    infos = list(dict.fromkeys(name for cell in cells for name in cell.info))
+    reserved = {*_OWN_COLUMNS, *labels.values(), *infos}
     columns = {key: key if name in reserved else name for key, name in name_fields(ids).items()}
     return [
         {
             "cell": cell.ref,
             **{column: cell.labels.get(axis) for axis, column in labels.items()},
+            **{name if name not in _OWN_COLUMNS else f"{name} info": cell.info.get(name) for name in infos},
             **{columns[key]: _plain(cell.params.get(key)) for key in ids},
             "status": cell.status_text,
             "seconds": None if cell.run is None else cell.run.record.seconds,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.errors import WorkflowError
+from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.image_metadata import Made
@@ -18,7 +20,7 @@ from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from typing import Any
 
     from comflowy_nb.client import Client
@@ -26,9 +28,13 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.workflow.axes.yaml_file import SweepFile
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Start", "show_left_out", "start"]
+
+_TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".md")
+_TEXT_TYPES = frozenset({FieldType.STRING, FieldType.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,15 @@ class Start:
         return [field_id for name in request.options.get("label", ()) for field_id in self.workflow.find(name)] or None
 
 
-def start(session: Session, request: Request, *, is_sweep: bool = False) -> Start:
+def start(session: Session, request: Request, *, is_sweep: bool = False, file: SweepFile | None = None) -> Start:
     """Read the body, connect, and find the workflow and the values to start from.
+
+    Parameters
+    ----------
+    is_sweep
+        Whether a field may have several values.
+    file
+        The sweep file that the line names instead of a workflow.
 
     Raises
     ------
@@ -69,13 +82,35 @@ def start(session: Session, request: Request, *, is_sweep: bool = False) -> Star
     """
     body = read_body(request.body, sweep=is_sweep) if request.body is not None else None
     client = session.connected()
-    named, base, swept = _find_start(session, client, request)
+    named, base, swept = (file.workflow, None, None) if file else _find_start(session, client, request)
     workflow = client.workflow(named) if isinstance(named, str) else named
     if body is not None:
         body.check_workflow(workflow)
     line = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
-    settings = (*line, *(body.settings if body is not None else ()))
+    settings = (*line, *(body.settings if body is not None else ()), *(file.settings if file is not None else ()))
+    _warn_about_files(session, workflow, settings, is_sweep=is_sweep)
     return Start(client, named if isinstance(named, str) else workflow.name, workflow, settings, base, swept)
+
+
+def _warn_about_files(session: Session, workflow: Workflow, settings: Iterable[Setting], *, is_sweep: bool) -> None:
+    """Name the texts that are paths of text files: the path itself is submitted, not what the file contains."""
+    notes = []
+    for setting in settings:
+        if not isinstance(setting.value, str) or not _is_text_field(workflow, setting.key):
+            continue
+        for text in setting.value.split("||"):
+            path = text.strip().removeprefix("file:")
+            if path.lower().endswith(_TEXT_SUFFIXES) and "\n" not in path and Path(path).expanduser().is_file():
+                lines = f"--lines {setting.key}={path}" + ("" if is_sweep else " in a sweep")
+                notes.append(f"{setting.key}: the words {text.strip()!r} are submitted. {lines} takes the file's lines")
+    if notes:
+        session.say(paragraph(*notes))
+
+
+def _is_text_field(workflow: Workflow, key: str) -> bool:
+    with suppress(FieldError):
+        return any((workflow.fields.get(name) or Field(name)).type in _TEXT_TYPES for name in workflow.find(key))
+    return False
 
 
 def show_left_out(session: Session, swept: Sweep, explicit: Collection[str]) -> None:

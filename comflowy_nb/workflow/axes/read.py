@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.axes.expand import find_words, replace_words
+from comflowy_nb.workflow.axes.selection import add_options
 from comflowy_nb.workflow.axes.split import read_mapping, split_values
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 from comflowy_nb.workflow.fields import FieldType
@@ -22,6 +23,7 @@ from comflowy_nb.workflow.workflow import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.syntax.lists import Setting, Written
     from comflowy_nb.workflow.workflow import Workflow
@@ -38,6 +40,7 @@ def read_axes(
     namespace: Mapping[str, Any] | None = None,
     open_run: Callable[[str], InputImage] | None = None,
     base: Mapping[str, Any] | None = None,
+    options: CellOptions | None = None,
 ) -> Axes:
     """Return the axes of a sweep.
 
@@ -53,6 +56,8 @@ def read_axes(
         Return the image of a reference (`r41[0]`) or raise RefError; None where references are not available.
     base
         Params of the run or sweep that `--from` names, by field id: words are replaced in its texts.
+    options
+        Tables, files of lines, zipped axes, and the choice of cells.
 
     Raises
     ------
@@ -62,7 +67,13 @@ def read_axes(
     reader = _SweepReader(workflow, ValueReader(namespace, open_run, is_sweep=True), base or {})
     for setting in settings:
         reader.read(setting)
-    return reader.axes()
+    axes = reader.axes()
+    if options is not None:
+        axes = add_options(axes, options, workflow, ValueReader(None, open_run, is_sweep=True))
+    if axes.count > _LARGEST_SWEEP:
+        shape = " x ".join(f"{len(axis.values):,} {axis.name}" for axis in axes.axes)
+        raise FieldError(f"{shape} are {axes.count:,} cells; a sweep has at most {_LARGEST_SWEEP:,}")
+    return axes
 
 
 def count_axes(
@@ -135,13 +146,9 @@ class _SweepReader:
         names = [axis.name for axis in self._axes]
         for name in dict.fromkeys(one for one in names if names.count(one) > 1):
             problems.append(f"two axes are called {name!r}: their headers could not be distinguished")
-        axes = Axes(self._fixed, tuple(self._axes), tuple(self._seeds), tuple(self._set_params), self._texts)
-        if axes.count > _LARGEST_SWEEP:
-            shape = " x ".join(f"{len(axis.values):,} {axis.name}" for axis in self._axes)
-            problems.append(f"{shape} are {axes.count:,} cells; a sweep has at most {_LARGEST_SWEEP:,}")
         if problems:
             raise FieldError(*dict.fromkeys(problems))
-        return axes
+        return Axes(self._fixed, tuple(self._axes), tuple(self._seeds), tuple(self._set_params), self._texts)
 
     def read(self, setting: Setting) -> None:
         try:

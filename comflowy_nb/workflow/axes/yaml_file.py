@@ -25,6 +25,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from comflowy_nb.errors import ImageError, WorkflowError, nearest_tip
+from comflowy_nb.workflow.axes.selection import CellOptions
+from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, write_cells
 from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.files import (
     MAX_YAML_BYTES,
@@ -66,11 +68,13 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, conve
 
 @dataclass(frozen=True, slots=True)
 class SweepFile:
-    """The content of a sweep file: the workflow's name, the settings for `read_axes`, and the options."""
+    """The content of a sweep file: the workflow's name, the settings and options for `read_axes`, other options."""
 
     workflow: str
     settings: list[Setting]
     options: dict[str, Any] = field(default_factory=dict)
+    cells: CellOptions = field(default_factory=CellOptions)
+    warnings: tuple[str, ...] = ()
 
 
 def read_sweep_file(path: str | Path) -> SweepFile:
@@ -108,10 +112,10 @@ class _FileReader:
         parts = self._pairs(root)
         options: dict[str, Any] = {}
         for key, (key_node, node) in parts.items():
-            if key in {"workflow", "fields"}:
+            if key in {"workflow", "fields", *CELL_KEYS}:
                 continue
             if key not in _OPTIONS:
-                keys = ["workflow", "fields", *_OPTIONS]
+                keys = ["workflow", "fields", *_OPTIONS, *CELL_KEYS]
                 tip = nearest_tip(key, keys) or f": use {', '.join(keys)}"
                 self._fail(key_node, f"unknown key {key!r} in a sweep file{tip}")
             pattern, convert, accepted = _OPTIONS[key]
@@ -125,7 +129,17 @@ class _FileReader:
         workflow = self._scalar(node, "workflow", key_node)
         if not workflow:
             self._fail(key_node, "workflow is empty")
-        return SweepFile(workflow, self._settings(parts["fields"][1]) if "fields" in parts else [], options)
+        settings = self._settings(parts["fields"][1]) if "fields" in parts else []
+        reader = CellReader(self._file.parent, self._exact, self._fail)
+        cells = reader.read({key: value for key, (_, value) in parts.items() if key in CELL_KEYS})
+        return SweepFile(workflow, settings, options, cells, tuple(reader.warnings))
+
+    def _exact(self, node: Any) -> Any:
+        """Return the value of a node with a tag."""
+        written = self._written(node)
+        if not isinstance(written, Item):
+            self._fail(node, "one value is expected here")
+        return written.value
 
     def _settings(self, node: Any) -> list[Setting]:
         if isinstance(node, ScalarNode) and not node.value:
@@ -192,7 +206,15 @@ class _FileReader:
         raise WorkflowError(f"{where}: {problem}")
 
 
-def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Mapping[str, Any] | None = None) -> None:
+def write_sweep_file(
+    path: str | Path,
+    *,
+    workflow: str,
+    axes: Axes,
+    options: Mapping[str, Any] | None = None,
+    cells: CellOptions | None = None,
+    pinned: Mapping[str, Sequence[int]] | None = None,
+) -> None:
     """Write a file from which `read_sweep_file` and `read_axes` make the same axes.
 
     Parameters
@@ -203,6 +225,10 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
         The name of the workflow.
     options
         Options of a sweep file; None for an option that is not set.
+    cells
+        The options with which the axes were made: their files are named, not copied.
+    pinned
+        Field id -> the generated seed of each cell (`--pin`).
 
     Raises
     ------
@@ -217,7 +243,9 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
     try:
         lines = [f"workflow: {_text(workflow)}"]
         lines += [f"{name}: {_scalar(value)}" for name, value in explicit.items()]
-        fields = [f"  {line}" for line in _Writer(file, axes).lines()]
+        writer = _Writer(file, axes)
+        lines += write_cells(file, axes, cells or {}, writer.value, pinned or {})
+        fields = [f"  {line}" for line in writer.lines()]
         lines += ["fields:", *fields] if fields else []
         write_text(file, "\n".join(lines) + "\n")
     except OSError as error:
@@ -238,7 +266,8 @@ class _Writer:
         for name in [*before, *self._axes.set_params]:
             if name in done:
                 continue
-            found = [axis for axis in self._axes.axes if name in axis.fields]
+            simple = [axis for one in self._axes.axes for axis in one.simple]
+            found = [axis for axis in simple if name in axis.fields and axis.kind not in {"rows", "lines"}]
             word = next((word for word in self._axes.seeds if name in word.fields), None)
             if word is not None:
                 done.update(word.fields)
@@ -246,9 +275,9 @@ class _Writer:
             elif found:
                 done.update(*(axis.fields for axis in found))
                 yield from self._replace(found) if found[0].kind == "replace" else self._axis(found[0])
-            else:
+            elif name in self._axes.fixed:
                 done.add(name)
-                yield f"{_key(name)}: {self._value(self._axes.fixed[name])}"
+                yield f"{_key(name)}: {self.value(self._axes.fixed[name])}"
 
     def _axis(self, axis: Axis) -> Iterator[str]:
         if axis.kind == "seeds":
@@ -256,11 +285,11 @@ class _Writer:
         elif axis.kind == "preset":
             yield f"{_key(axis.name)}:"
             for value in axis.values:
-                fields = ", ".join(f"{_key(name)}: {self._value(one)}" for name, one in value.params.items())
+                fields = ", ".join(f"{_key(name)}: {self.value(one)}" for name, one in value.params.items())
                 yield f"  {_key(value.label)}: {{{fields}}}"
         else:
             yield from self._values(
-                axis.name, axis.values, [self._value(value.params[axis.fields[0]]) for value in axis.values]
+                axis.name, axis.values, [self.value(value.params[axis.fields[0]]) for value in axis.values]
             )
 
     def _replace(self, axes: Sequence[Axis]) -> Iterator[str]:
@@ -284,7 +313,7 @@ class _Writer:
             yield f"{_key(key)}:"
             yield from (f"  - {text}" for text in texts)
 
-    def _value(self, value: Any) -> str:
+    def value(self, value: Any) -> str:
         if not isinstance(value, InputImage):
             return _scalar(value)
         parts = save_image(self._file, value)
