@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.types import Axes
-    from comflowy_nb.workflow.image_metadata import Made
+    from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -251,7 +251,7 @@ class Client:
         fresh: bool = False,
         retry: Retry = "failed",
         name: str | None = None,
-        base: Made | None = None,
+        base: RunMetadata | None = None,
     ) -> Submitted:
         """Record a request and submit it, unless an earlier run answers it. Return at once.
 
@@ -265,7 +265,7 @@ class Client:
             Python variables for the `{name}` of settings.
         fresh, retry, name : optional
             As for `run`.
-        base : Made, optional
+        base : RunMetadata, optional
             The metadata of an earlier run or an image: its params apply where `params` has none.
 
         Returns
@@ -334,7 +334,7 @@ class Client:
         timeout: float | None = None,
         save: str | Path | None = None,
         namespace: Mapping[str, Any] | None = None,
-        base: Made | None = None,
+        base: RunMetadata | None = None,
         on_plan: Callable[[Sweep], None] | None = None,
     ) -> Sweep:
         """Run a workflow for every combination of values. Earlier successes are not submitted again.
@@ -439,7 +439,7 @@ class Client:
         y: str | None = None,
         z: str | None = None,
         namespace: Mapping[str, Any] | None = None,
-        base: Made | None = None,
+        base: RunMetadata | None = None,
     ) -> Sweep:
         """Return the sweep that `sweep` would submit. Nothing is recorded or submitted.
 

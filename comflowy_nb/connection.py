@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
-    from comflowy_nb.workflow.image_metadata import Made
+    from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.values import Resolved
@@ -85,7 +85,7 @@ class Connection:
             published=self._published,
             described=lambda workflow_id: ask(lambda: service.fields(workflow_id)),
             graph_fields=lambda graph: ask(lambda: service.graph_fields(graph)),
-            maker_of=library.maker_of,
+            find_metadata=library.find_metadata,
             last_graph=lambda: ask(service.last_graph),
         )
         self._adopted: list[Run] = []
@@ -124,7 +124,7 @@ class Connection:
         axes: Axes | Sequence[Setting] | Mapping[str, Any],
         *,
         namespace: Mapping[str, Any] | None,
-        base: Made | None,
+        base: RunMetadata | None,
         **options: Any,
     ) -> Draft:
         """Read the axes over the params of `base`, and plan the sweep; `options` are those of `SweepPlanner.draft`."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import RunImage
     from comflowy_nb.workflow.graph import Graph
-    from comflowy_nb.workflow.image_metadata import Made
+    from comflowy_nb.workflow.image_metadata import RunMetadata
 
 __all__ = ["Found", "Library", "open_library"]
 
@@ -181,8 +181,8 @@ class Library:
         run = self.run(record)
         return Found(run, _image_of(run, parsed))
 
-    def maker_of(self, path: Path) -> tuple[Made | None, Graph | None]:
-        """Return the metadata and the graph of an image file; see `recipe.maker_of`.
+    def find_metadata(self, path: Path) -> tuple[RunMetadata | None, Graph | None]:
+        """Return the metadata and the graph of an image file; see `recipe.find_metadata`.
 
         Parameters
         ----------
@@ -191,12 +191,12 @@ class Library:
 
         Returns
         -------
-        tuple of (Made or None, Graph or None)
+        tuple of (RunMetadata or None, Graph or None)
             Each None if unknown.
         """
-        from comflowy_nb.recipe import maker_of  # noqa: PLC0415 - imports this module
+        from comflowy_nb.recipe import find_metadata  # noqa: PLC0415 - imports this module
 
-        return maker_of(path, self)
+        return find_metadata(path, self)
 
     def sweep(self, record: SweepRecord, run_of: Callable[[RunRecord], Run] | None = None) -> Sweep:
         """Return a sweep of the history.

@@ -8,10 +8,10 @@ import threading
 import uuid
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.connection import make_folder
-from comflowy_nb.database.records import RunRequest, made_by
+from comflowy_nb.database.records import RunRequest, run_metadata
 from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, WorkflowError
 from comflowy_nb.services.http.client import retried
 from comflowy_nb.services.types import Submission
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from comflowy_nb.database.deduplication import Decision, Retry
+    from comflowy_nb.database.deduplication import Decision, Kind, Retry
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.run import Run
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Submitted", "Submitter", "kept_input"]
-
-How = Literal["new", "same", "joined", "held", "ended"]
 
 _IMAGE_TYPES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -50,24 +48,24 @@ class Submitted:
     ----------
     run : Run
         The run that answers the request.
-    how : {"new", "same", "joined", "ended"}
+    outcome : {"new", "same", "joined", "ended"}
         `new` (submitted now), `same` (an earlier success), `joined` (live already) or `ended` (it failed before, and
         `retry` did not permit another submit). A held run raises RunHeld instead.
-    drawn : mapping of str to int
+    generated_seeds : mapping of str to int
         The seeds that were generated, by field id.
 
     Examples
     --------
     >>> submitted = client.submit("default", {"cfg": 7, "width": 64, "height": 64, "seed": 50})
-    >>> submitted.how
+    >>> submitted.outcome
     'new'
     >>> client.submit("default", {"cfg": 7, "width": 64, "height": 64, "seed": 50}).run is submitted.run
     True
     """
 
     run: Run
-    how: How
-    drawn: Mapping[str, int]
+    outcome: Kind
+    generated_seeds: Mapping[str, int]
 
 
 class Submitter:
@@ -224,7 +222,7 @@ class Submitter:
             workflow_id=request.workflow_id,
             params=request.params,
             graph=None if request.graph is None else Graph(request.graph).apply(request.params),
-            made_by=made_by(run.record),
+            metadata=run_metadata(run.record),
         )
         self._tracker.submit(run, submission, workflow_key(run.record))
 

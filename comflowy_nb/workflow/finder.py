@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
-    from comflowy_nb.workflow.image_metadata import Made
+    from comflowy_nb.workflow.image_metadata import RunMetadata
 
 __all__ = ["SERVER_LAST", "Finder", "KnownWorkflow", "id_in_url"]
 
@@ -70,7 +70,7 @@ class Finder:
         Return the fields of a graph, described by the service if it can.
     last_graph
         Request the graph that the service ran last; None if it ran none.
-    maker_of
+    find_metadata
         Return the params and the graph that made an image file, each None if unknown.
     """
 
@@ -85,7 +85,7 @@ class Finder:
         described: Callable[[str], Mapping[str, Field] | None],
         graph_fields: Callable[[Graph], Mapping[str, Field]],
         last_graph: Callable[[], Graph | None],
-        maker_of: Callable[[Path], tuple[Made | None, Graph | None]],
+        find_metadata: Callable[[Path], tuple[RunMetadata | None, Graph | None]],
     ) -> None:
         self._home = home
         self._identity = identity
@@ -95,7 +95,7 @@ class Finder:
         self._request_described = described
         self._graph_fields = graph_fields
         self._request_last_graph = last_graph
-        self._maker_of = maker_of
+        self._find_metadata = find_metadata
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
         self._found: dict[str, Workflow] = {}
@@ -210,10 +210,10 @@ class Finder:
         return self._of_service(ref)
 
     def _of_image(self, path: Path) -> Workflow:
-        made, graph = self._maker_of(path)
+        metadata, graph = self._find_metadata(path)
         if graph is None:
             graph = read_image_graph(path)
-        return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
+        return self.of_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:
         workflow_id = self._id_of(entry, self._listed() if self._identity not in entry.ids else {})

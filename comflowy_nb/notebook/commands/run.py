@@ -40,7 +40,9 @@ def run(session: Session, request: Request) -> Run | Sweep:
     label, usual_s = begin.label(request), client.connection.usual_seconds(workflow)
 
     def show(one: Submitted) -> RunView:
-        return session.view(one.run, how=one.how, drawn=one.drawn, usual_s=usual_s, label=label)
+        return session.view(
+            one.run, outcome=one.outcome, generated_seeds=one.generated_seeds, usual_s=usual_s, label=label
+        )
 
     try:
         submitted = client.submit(
@@ -52,7 +54,7 @@ def run(session: Session, request: Request) -> Run | Sweep:
             **request.arguments("fresh", "retry"),
         )
     except RunHeld as held:
-        session.view(held.run, how="shown").finish()
+        session.view(held.run, outcome="shown").finish()
         raise
     except DeferredInterrupt as interrupt:
         raise cancel_view(session, client, show(interrupt.result)) from None

@@ -146,7 +146,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     if path.suffix.lower() == ".json":
         return None, read_graph(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        _, graph = session.library.maker_of(path)
+        _, graph = session.library.find_metadata(path)
         return None, graph if graph is not None else read_image_graph(path)
     return text, None
 

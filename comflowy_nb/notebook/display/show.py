@@ -132,7 +132,7 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
     for run in runs:
-        line = status_line(run, how="shown")
+        line = status_line(run, outcome="shown")
         if in_kernel:
             show_bundle(line.bundle)
         else:

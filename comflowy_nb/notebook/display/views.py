@@ -121,7 +121,7 @@ class RunView(View):
     with_images
         False if the images are drawn elsewhere, together with those of other runs.
     options
-        Of `status_line`: `how`, `drawn`, `usual_s`.
+        Of `status_line`: `outcome`, `generated_seeds`, `usual_s`.
     """
 
     def __init__(

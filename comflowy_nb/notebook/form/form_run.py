@@ -110,8 +110,13 @@ class FormRun:
 
     def line(self) -> StatusLine:
         """Return the status line below the buttons, without the preview, which the filmstrip shows."""
-        how, drawn = self._submitted.how, self._submitted.drawn
-        line = status_line(self.run, how=how, drawn=drawn, usual_s=self._usual_s, note=self.status_note)
+        line = status_line(
+            self.run,
+            outcome=self._submitted.outcome,
+            generated_seeds=self._submitted.generated_seeds,
+            usual_s=self._usual_s,
+            note=self.status_note,
+        )
         return replace(line, preview=None)
 
     def item(self) -> dict[str, Any]:
@@ -120,7 +125,7 @@ class FormRun:
         text = str(run.status)
         if run.status is Status.SUCCESS:
             seconds = run.record.seconds
-            text = "" if seconds is None else "same" if self._submitted.how == "same" else time_text(seconds)
+            text = "" if seconds is None else "same" if self._submitted.outcome == "same" else time_text(seconds)
         elif run.status is Status.RUNNING and progress is not None and progress.max and progress.max > 1:
             text = f"{progress.value or 0:g}/{progress.max:g}"
         return {
