@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret
+    from comflowy_nb.status import Status
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.types import Axes
@@ -475,15 +476,24 @@ class Client:
 
     # -- earlier runs and sweeps ----------------------------------------------------------------------------------
 
-    def runs(self, text: str | None = None, **filters: Any) -> list[Run]:
+    def runs(
+        self,
+        text: str | None = None,
+        *,
+        since: float | None = None,
+        status: Status | str | None = None,
+        workflow: str | None = None,
+        limit: int | None = 20,
+        **params: Any,
+    ) -> list[Run]:
         """Return earlier runs, newest first.
 
         Parameters
         ----------
-        text : str, optional
-            Words that the params, the name or the workflow must contain.
-        **filters : Any
-            The filters of `history.runs`: `since`, `status`, `workflow`, `limit`, and params by field.
+        text, since, status, workflow, limit : optional
+            As for `history.runs`.
+        **params : Any
+            As for `history.runs`.
 
         Returns
         -------
@@ -500,7 +510,8 @@ class Client:
         >>> [run.params["3::cfg"] for run in client.runs(status="success", cfg=7, limit=1)]
         [7.0]
         """
-        return [self.connection.registry.run(run.record) for run in self.library.runs(text, **filters)]
+        found = self.library.runs(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
+        return [self.connection.registry.run(run.record) for run in found]
 
     def find(self, ref: str) -> Found:
         """Return the run, the image or the sweep that a reference names.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
+from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.comflowy.webhooks import Receiver
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
@@ -85,7 +87,7 @@ class Connection:
             published=self._published,
             described=lambda workflow_id: ask(lambda: service.fields(workflow_id)),
             graph_fields=lambda graph: ask(lambda: service.graph_fields(graph)),
-            find_metadata=library.find_metadata,
+            find_metadata=partial(find_metadata, library=library),
             last_graph=lambda: ask(service.last_graph),
         )
         self._adopted: list[Run] = []

@@ -116,7 +116,7 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
         return _recipe(_metadata_of(image.record), None, None)
     path = Path(image).expanduser()
     try:
-        metadata, graph = open_library().find_metadata(path)
+        metadata, graph = find_metadata(path, open_library())
         if metadata is not None:
             return _recipe(metadata, graph, path)
         graph = graph if graph is not None else read_image_graph(path)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 ALSO_PUBLIC = (
     "comflowy_nb.errors",
     "comflowy_nb.library.Found",
-    "comflowy_nb.library.Library",
     "comflowy_nb.services.base.Service",
     "comflowy_nb.settings.Secret",
     "comflowy_nb.settings.Settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from comflowy_nb.errors import RefError, RunTimeout
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell, cell_count
 from comflowy_nb.sweeps.state import SweepState
+from comflowy_nb.tracking.submit import kept_input
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 
 if TYPE_CHECKING:
@@ -321,7 +323,9 @@ class Sweep:
         >>> [path.name for path in sweep.save("out")]
         ['s...1_cfg-4_....png', 's...2_cfg-7_....png', 'contact_sheet.jpg', 'sweep.json']
         """
-        return self._library.save_sweep(self, Path(folder).expanduser())
+        from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
+
+        return save_sweep(self, self._library.folder, Path(folder))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a row for each cell, with a thumbnail that a notebook shows.
@@ -398,7 +402,7 @@ def sweep_of(
     record: SweepRecord, rows: Sequence[CellRecord], *, library: Library, run_of: Callable[[RunRecord], Run]
 ) -> Sweep:
     """Return a sweep of the history; `run_of` returns the run of a record."""
-    axes = axes_from_json(record.spec, library.kept_input)
+    axes = axes_from_json(record.spec, partial(kept_input, library.inputs))
     images = {one.content_sha256: one for one in axes.images()}
 
     def labels(at: Sequence[int]) -> dict[str, str]:

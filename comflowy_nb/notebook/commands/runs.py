@@ -51,7 +51,7 @@ def runs(session: Session, request: Request) -> RunList:
     for word in request.fields:
         value = expand(word.value or "", request.namespace)
         params[word.key or ""] = read_untyped(value) if isinstance(value, str) and not word.quoted else value
-    found = session.library.search(
+    found = session.library.runs(
         " ".join(request.text(word) for word in request.words) or None,
         params=params,
         since=time.time() - options["since"] if "since" in options else None,

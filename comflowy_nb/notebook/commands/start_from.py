@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.recipe import find_metadata
 from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.image_metadata import RunMetadata
@@ -128,7 +129,7 @@ def _file_of(source: object) -> Path | None:
 def _start_from_file(client: Client, path: Path) -> tuple[str, RunMetadata | None]:
     if path.suffix.lower() == ".json":
         return str(path), None  # a graph contains its values
-    metadata, graph = client.library.find_metadata(path)
+    metadata, graph = find_metadata(path, client.library)
     if metadata is None or (client.service.runs_graphs and graph is not None):
         return str(path), metadata  # its graph is the workflow with its values
     named = metadata.workflow or metadata.workflow_id
