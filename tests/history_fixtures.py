@@ -258,7 +258,7 @@ def swept(library, intent, sweep_request, stream):
         for cell in sweep.cells:
             end = (ends or {}).get(cell.number, Status.SUCCESS)
             if end is not None:
-                sweep.state.attach(cell, library.run(run_of(cell, record, set_params, end, images or colour)))
+                sweep.attach(cell, library.run(run_of(cell, record, set_params, end, images or colour)))
         return sweep
 
     def run_of(cell, record, set_params, end, images):

@@ -29,6 +29,7 @@ ALSO_PUBLIC = (
     "comflowy_nb.status.Status",
     "comflowy_nb.tracking.run.RunImage",
     "comflowy_nb.tracking.submit.Submitted",
+    "comflowy_nb.tracking.waitable.Waitable",
     "comflowy_nb.workflow.fields.Field",
     "comflowy_nb.workflow.workflow.Workflow",
 )
@@ -49,9 +50,10 @@ IGNORED = {
 NO_EXAMPLE = "EX01"
 NO_PARAMETERS = "PR01"
 
-# What the tracker calls on a run: documented, without an example for users.
+# What the tracker calls on a run and the sender on a sweep: documented, without an example for users.
 INTERNAL = {
     "Run": {"report", "update", "with_unwritten"},
+    "Sweep": {"attach", "confirm_ends", "expect_end", "notify"},
 }
 
 

@@ -107,7 +107,7 @@ class SweepSender:
         if self._waiting:
             self._history.senders.begin(self._token, self._owner)
             self._registered = True
-        self._sweep.state.sender = self
+        self._sweep.sender = self
         if self._waiting:
             self._tracker.submit_queue.add(self)
             self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
@@ -132,7 +132,7 @@ class SweepSender:
                 with self._lock:
                     self._busy -= 1
                 self._unregister_if_done()
-                self._sweep.state.notify()
+                self._sweep.notify()
         return False
 
     def cancel(self) -> None:
@@ -143,12 +143,12 @@ class SweepSender:
         self._unregister_if_done()
         for cell in self._sweep.cells:
             self._cancel_own(cell.run)
-        self._sweep.state.notify()
+        self._sweep.notify()
 
     def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
         """Give a cell its run. Runs that this sweep submitted decide by their ends whether it stops."""
-        self._sweep.state.expect_end(cell)
-        self._sweep.state.attach(cell, run)
+        self._sweep.expect_end(cell)
+        self._sweep.attach(cell, run)
 
         def note_end() -> None:
             self._ends.append((cell, run, is_ours))
@@ -227,9 +227,9 @@ class SweepSender:
         if not counted:
             return
         self._end_if_done()  # before the sweep is settled
-        self._sweep.state.confirm_ends(counted)
+        self._sweep.confirm_ends(counted)
         self._unregister_if_done()
-        self._sweep.state.notify()
+        self._sweep.notify()
 
     def _count_end(self, run: Run) -> str | None:
         """Count the end of a run that this sweep submitted. Return the reason to stop, or None. The lock is held."""
@@ -261,7 +261,7 @@ class SweepSender:
         with self._lock:
             self._give_up(reason)
         self._unregister_if_done()
-        self._sweep.state.notify()
+        self._sweep.notify()
 
     def _submit_elsewhere(self, cell: SweepCell, run: Run) -> bool:
         """Queue a lost cell for another server of the service, at most once for each; return whether it is queued."""
@@ -322,7 +322,7 @@ class SweepWatcher:
         if sweep is None:
             return
         if self._is_sent_elsewhere():
-            sweep.state.sender = self
+            sweep.sender = self
             self._scheduler.every(HISTORY_CHECK_S, self._check)
         elif sweep.is_sent_elsewhere:  # the last cells were submitted since it was read
             self._read_cells(sweep)
@@ -349,7 +349,7 @@ class SweepWatcher:
         self._read_cells(sweep)
         if not continues:
             self.is_sending = sweep.is_sent_elsewhere = False
-            sweep.state.notify()
+            sweep.notify()
         return continues
 
     def _read_cells(self, sweep: Sweep) -> None:
@@ -364,7 +364,7 @@ class SweepWatcher:
             if record is None or record.key != cell.key:
                 continue
             run = self._registry.run(record)
-            sweep.state.attach(cell, run)
+            sweep.attach(cell, run)
             if self._registry.is_here(run.record):
                 self._registry.refresh(run)
                 if self._is_stopping and run.status.is_live:

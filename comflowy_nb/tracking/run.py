@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
-from comflowy_nb.errors import RefError, RunTimeout
+from comflowy_nb.errors import RefError
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.run_images import Images, RunImage
+from comflowy_nb.tracking.waitable import Waitable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from comflowy_nb.services.types import Progress
@@ -35,7 +32,7 @@ class Follower(Protocol):
     def image_path(self, image: ImageRecord) -> Path: ...
 
 
-class Run:
+class Run(Waitable["Run"]):
     """One submission of a workflow.
 
     Get one from `Client.run`, `Client.submit`, `Client.runs` or `history.runs`. A run from a client is updated while
@@ -60,6 +57,7 @@ class Run:
     """
 
     def __init__(self, record: RunRecord, follower: Follower | None = None) -> None:
+        super().__init__()
         self.record = record
         self.started_clock_s = time.monotonic()  # for the elapsed time while live
         self.refuses_all = False  # the service would reject every other run too: a rejected key, no credit
@@ -71,9 +69,6 @@ class Run:
         self._follower = follower
         self._progress: Progress | None = None
         self._warning: str | None = None
-        self._changed = threading.Condition()
-        self._listeners: Listeners[Run] = Listeners()
-        self._process = os.getpid()
 
     # -- the record -----------------------------------------------------------------------------------------------
 
@@ -106,6 +101,11 @@ class Run:
     def status(self) -> Status:
         """Status of the run; see `Status`."""
         return self.record.status
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the status is final or held, and every image is downloaded or given up."""
+        return self.record.is_settled
 
     @property
     def service_status(self) -> str | None:
@@ -152,68 +152,6 @@ class Run:
         return RunImage(self, output, path)
 
     # -- actions --------------------------------------------------------------------------------------------------
-
-    def wait(self, timeout: float | None = None) -> Run:
-        """Block until the run is settled.
-
-        A run is settled when its status is final or held and every image is downloaded or given up. An interrupt stops
-        the wait; it does not cancel the run.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Maximum time to wait, in seconds. None (default) waits without a limit.
-
-        Returns
-        -------
-        Run
-            This run.
-
-        Raises
-        ------
-        RunTimeout
-            If the run is not settled after `timeout` seconds. The run continues.
-        ComflowyError
-            In a process that was forked from the one that tracks the run.
-
-        Examples
-        --------
-        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 9}).run
-        >>> run.wait(timeout=60).status
-        <Status.SUCCESS: 'success'>
-        """
-        check_not_forked(self._process, self.ref)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self.wait_change(1.0 if deadline is None else min(1.0, deadline - time.monotonic())):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise RunTimeout(
-                    f"{self.ref} is {self.status} after {timeout:g} s and continues: %comflowy show {self.ref}",
-                    self,
-                )
-        return self
-
-    def wait_change(self, timeout: float) -> bool:
-        """Wait for a change of the run.
-
-        Parameters
-        ----------
-        timeout : float
-            Maximum time to wait, in seconds.
-
-        Returns
-        -------
-        bool
-            True if the run is settled.
-
-        Examples
-        --------
-        >>> run.wait_change(0.5)
-        True
-        """
-        with self._changed:
-            if not self.record.is_settled and timeout > 0:
-                self._changed.wait(timeout)
-            return self.record.is_settled
 
     def cancel(self) -> None:
         """Ask the service to cancel the run.
@@ -268,47 +206,8 @@ class Run:
             raise RefError(f"{self.ref} has no image folder")
         return self._follower.save(self, PathType(folder))
 
-    def listen(self, listener: Callable[[Run], None]) -> Callable[[], None]:
-        """Call a function at every change of the run.
-
-        Parameters
-        ----------
-        listener : callable
-            Called with this run, on the thread that made the change. It may only set a flag or put an event into a
-            queue.
-
-        Returns
-        -------
-        callable
-            Removes the listener.
-
-        Examples
-        --------
-        >>> statuses = []
-        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 10}).run
-        >>> stop = run.listen(lambda run: statuses.append(run.status))
-        >>> run.wait().status is statuses[-1]
-        True
-        >>> stop()
-        """
-        return self._listeners.add(listener)
-
-    def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
-        """Call `action` exactly once: now if `condition` holds, else at the first change after which it holds.
-
-        Parameters
-        ----------
-        condition : callable
-            Called without arguments; returns a bool.
-        action : callable
-            Called without arguments, as a listener.
-
-        Examples
-        --------
-        >>> run.once(lambda: run.status.is_final, lambda: print("done"))
-        done
-        """
-        self._listeners.once(condition, action)
+    def _timeout_text(self, timeout: float) -> str:
+        return f"{self.ref} is {self.status} after {timeout:g} s and continues"
 
     # -- for the tracker ------------------------------------------------------------------------------------------
 
@@ -330,7 +229,7 @@ class Run:
             if self._progress is not None:
                 self._show(self._progress)
             self._changed.notify_all()
-        self._listeners.call(self)
+        self._call_listeners(self)
 
     def with_unwritten(self, read: RunRecord) -> RunRecord:
         """Return the newer of two records, with the changes that the history lacks.
@@ -368,7 +267,7 @@ class Run:
                 self._show(progress)
             self._warning = warning
             self._changed.notify_all()
-        self._listeners.call(self)
+        self._call_listeners(self)
 
     def _show(self, progress: Progress) -> None:
         is_over = progress.preview is not None and not self.status.is_live

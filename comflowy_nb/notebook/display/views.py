@@ -7,7 +7,6 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import RunTimeout
 from comflowy_nb.notebook.display.html import files_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot
 from comflowy_nb.notebook.display.status_line import status_line
@@ -16,6 +15,7 @@ from comflowy_nb.notebook.display.sweep_status_line import sweep_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from comflowy_nb.errors import RunTimeout
     from comflowy_nb.notebook.display.status_line import StatusLine
     from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
@@ -54,17 +54,16 @@ class View(ABC):
         return self.value.ref
 
     @property
-    @abstractmethod
     def is_settled(self) -> bool:
-        """Whether the run or sweep will not change any more by itself."""
+        return self.value.is_settled
 
     def wait_change(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds for a change; return whether it is settled."""
         return self.value.wait_change(timeout)
 
-    @abstractmethod
     def timeout(self, timeout_s: float) -> RunTimeout:
         """Return the error for a wait that took longer than `timeout_s`."""
+        return self.value.timeout_error(timeout_s)
 
     def note(self, text: str) -> None:
         """Show a text at the end of the status line."""
@@ -140,16 +139,6 @@ class RunView(View):
         self._options = options
         super().__init__(run, in_kernel=in_kernel, with_images=with_images)
 
-    @property
-    def is_settled(self) -> bool:
-        return self.run.record.is_settled
-
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        run = self.run
-        return RunTimeout(
-            f"{run.ref} is {run.status} after {timeout_s:g} s and continues: %comflowy show {run.ref}", run
-        )
-
     def _line(self) -> StatusLine:
         return status_line(self.run, note=self._note, **self._options)
 
@@ -198,18 +187,6 @@ class SweepView(View):
         self._was_sending = sweep.is_sending
         self._stop_listening = sweep.listen(self._record_change)
         super().__init__(sweep, in_kernel=in_kernel)
-
-    @property
-    def is_settled(self) -> bool:
-        return self.sweep.is_settled
-
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        ref, left = self.ref, sum(cell.status is None or cell.status.is_live for cell in self.sweep.cells)
-        return RunTimeout(
-            f"{left} of {len(self.sweep.cells)} cells of {ref} are not done after {timeout_s:g} s; it continues: "
-            f"%comflowy show {ref}",
-            self.sweep,
-        )
 
     def _line(self) -> StatusLine:
         return sweep_line(self.sweep, began_s=self._began_s, sent=self._sent, note=self._note)
