@@ -12,7 +12,6 @@ from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.connect import open_service
-from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.failures import raise_for_failures
 from comflowy_nb.tracking.run_errors import error_for_status
 from comflowy_nb.tracking.submit import Submitted
@@ -122,7 +121,7 @@ class Client:
         self.service = service
         self.library = library
         self.is_moved = is_moved
-        self._connection = Connection(service, library, owner, settings=settings)
+        self._connection = Connection(service, library, owner)
         weakref.finalize(self, self._connection.close_when_idle).atexit = False
         self._connection.adopt_orphans()
 
@@ -409,9 +408,7 @@ class Client:
             on_plan(draft.sweep)
 
         def enter() -> Sweep:
-            sweep = self.connection.planner.enter(
-                draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after, window=window
-            )
+            sweep = self.connection.planner.enter(draft, max_runs=max_runs, stop_after=stop_after, window=window)
             assert sweep.record is not None
             self.library.touch(sweep.record)
             return sweep

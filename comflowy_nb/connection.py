@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.comflowy.webhooks import Receiver
+from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.registry import RunRegistry
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord, SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
-    from comflowy_nb.settings import Settings
     from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
@@ -55,7 +55,7 @@ class Connection:
         The client's lock, which `close` releases.
     """
 
-    def __init__(self, service: Service, library: Library, owner: ProcessLock, *, settings: Settings) -> None:
+    def __init__(self, service: Service, library: Library, owner: ProcessLock) -> None:
         self.service = service
         self._library = library
         self._owner = owner
@@ -75,9 +75,7 @@ class Connection:
             follower=self,
         )
         self.submitter = Submitter(self.tracker, self.registry, owner=owner.name, inputs=library.inputs)
-        self.planner = SweepPlanner(
-            library, self.tracker, self.registry, self.submitter, owner=owner.name, settings=settings
-        )
+        self.planner = SweepPlanner(library, self.tracker, self.registry, self.submitter, owner=owner.name)
         ask = self.tracker.scheduler.run
         self.finder = Finder(
             home=library.home,

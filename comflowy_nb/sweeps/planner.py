@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.database.records import SweepRequest
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.scheduler import Scheduler
+from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_word
 from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.deduplication import Decision, Kind, Retry
     from comflowy_nb.database.records import CellRecord, RunRecord
     from comflowy_nb.library import Library
-    from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
@@ -56,7 +56,9 @@ class Draft:
     """
 
     sweep: Sweep
+    workflow: Workflow
     request: SweepRequest
+    retry: Retry
     generated: Mapping[str, int]
     decisions: Mapping[str, Decision | None]
     continues: bool = False
@@ -73,14 +75,12 @@ class SweepPlanner:
         submitter: Submitter,
         *,
         owner: str,
-        settings: Settings,
     ) -> None:
         self._library = library
         self._tracker = tracker
         self._registry = registry
         self._submitter = submitter
         self._owner = owner
-        self._settings = settings
         self._lock = threading.Lock()
         self._sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()  # submitted or watched
         self._scheduler = Scheduler("comflowy-sweeps", workers=1)  # a pause of the service does not pause it
@@ -175,20 +175,11 @@ class SweepPlanner:
             planned,
             now=datetime.now().astimezone(),
             seconds_each=self._seconds_each(workflow),
-            cost_per_run=self._settings.cost_per_run,
+            cost_per_run=settings.cost_per_run,
         )
-        return Draft(sweep, request, generated, decisions, continues=continued is not None)
+        return Draft(sweep, workflow, request, retry, generated, decisions, continues=continued is not None)
 
-    def enter(
-        self,
-        draft: Draft,
-        workflow: Workflow,
-        *,
-        retry: Retry,
-        max_runs: int | None,
-        stop_after: int,
-        window: int | None = None,
-    ) -> Sweep:
+    def enter(self, draft: Draft, *, max_runs: int | None, stop_after: int, window: int | None) -> Sweep:
         """Record the sweep, and submit its new cells while the concurrency limit permits.
 
         Raises
@@ -221,16 +212,12 @@ class SweepPlanner:
         shape = sweep.axes.shape
         order = [sweep.cells[index] for index in even_order(shape)] if shape else sweep.cells
         sender = SweepSender(
-            sweep,
-            workflow,
+            draft,
             [cell for cell in order if cell not in reused],
-            submitter=self._submitter,
-            history=history,
             tracker=self._tracker,
+            submitter=self._submitter,
             scheduler=self._scheduler,
             owner=self._owner,
-            fresh=request.fresh,
-            retry=retry,
             stop_after=stop_after,
             window=window,
         )
@@ -241,15 +228,14 @@ class SweepPlanner:
         with self._lock:
             self._sweeps.add(sweep)
         sender.begin()
-        self._time(sweep, workflow)
+        self._time(sweep, draft.workflow)
         return sweep
 
     def watch(self, sweep: Sweep) -> None:
         """Follow a sweep of the history while another process submits it."""
         with self._lock:
             self._sweeps.add(sweep)
-        scheduler, history = self._tracker.scheduler, self._library.history
-        SweepWatcher(sweep, history=history, registry=self._registry, scheduler=scheduler, owner=self._owner).begin()
+        SweepWatcher(sweep, tracker=self._tracker, registry=self._registry, owner=self._owner).begin()
 
     def _seconds_each(self, workflow: Workflow) -> float | None:
         """Return the seconds that a run adds to a sweep: the median of earlier sweeps, else the usual time of a run."""

@@ -15,15 +15,13 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comflowy_nb.database.deduplication import Retry
-    from comflowy_nb.database.runs import History
     from comflowy_nb.scheduler import Scheduler
+    from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
-    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["SweepSender", "SweepWatcher"]
 
@@ -46,8 +44,6 @@ class SweepSender:
         do that.
     owner
         Name of this client's lock file.
-    fresh, retry
-        As for a run.
     stop_after
         Failures in a row, before any success, after which the sweep stops; 0 never stops.
     window
@@ -58,33 +54,29 @@ class SweepSender:
 
     def __init__(
         self,
-        sweep: Sweep,
-        workflow: Workflow,
+        draft: Draft,
         order: Sequence[SweepCell],
         *,
-        submitter: Submitter,
-        history: History,
         tracker: Tracker,
+        submitter: Submitter,
         scheduler: Scheduler,
         owner: str,
-        fresh: bool,
-        retry: Retry,
         stop_after: int,
         window: int | None,
     ) -> None:
-        assert sweep.token is not None
+        assert draft.sweep.token is not None
         self.window = window
-        self._sweep = sweep
-        self._token = sweep.token
-        self._workflow = workflow
+        self._sweep = draft.sweep
+        self._token = draft.sweep.token
+        self._workflow = draft.workflow
+        self._fresh = draft.request.fresh
+        self._retry = draft.retry
         self._waiting = list(reversed(order))
-        self._submitter = submitter
-        self._history = history
         self._tracker = tracker
+        self._history = tracker.history
+        self._submitter = submitter
         self._scheduler = scheduler
         self._owner = owner
-        self._fresh = fresh
-        self._retry: Retry = retry
         self._stop_after = stop_after
         self._lock = threading.Lock()
         self._busy = 0  # threads that have taken a cell and not yet notified the listeners of its run
@@ -303,15 +295,13 @@ class SweepWatcher:
 
     is_here = False
 
-    def __init__(
-        self, sweep: Sweep, *, history: History, registry: RunRegistry, scheduler: Scheduler, owner: str
-    ) -> None:
+    def __init__(self, sweep: Sweep, *, tracker: Tracker, registry: RunRegistry, owner: str) -> None:
         assert sweep.token is not None
         self._token = sweep.token
         self._sweep = weakref.ref(sweep)  # an unreferenced sweep needs no watcher
-        self._history = history
+        self._history = tracker.history
+        self._scheduler = tracker.scheduler
         self._registry = registry
-        self._scheduler = scheduler
         self._owner = owner
         self._is_stopping = False
         self.is_sending = True
