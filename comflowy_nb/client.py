@@ -12,7 +12,7 @@ from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.connect import open_service
-from comflowy_nb.sweeps.failures import raise_for_failures
+from comflowy_nb.sweeps.cell import raise_for_failures
 from comflowy_nb.tracking.run_errors import error_for_status
 from comflowy_nb.tracking.submit import Submitted
 

@@ -347,7 +347,7 @@ EXCUSED: dict[str, str] = {
     "images/receive:readable_disk_errors": _UNWRITABLE,
     "images/receive:receive": _IMAGE,
     "images/receive:image_path": "the text is part of the error about the image",
-    "images/thumbnails:thumbnail_path": "the text is the reason of a missing thumbnail",
+    "images/store:thumbnail_path": "the text is the reason of a missing thumbnail",
     "notebook/commands/start_from:_start_from_file": "needs an image whose metadata were edited",
     "notebook/commands/workflows:_describe": "needs a server that runs graphs, and a workflow without a name",
     "notebook/compare/widget:Comparison.reply_to": "needs a page of another version",

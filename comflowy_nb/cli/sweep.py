@@ -18,8 +18,7 @@ from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.settings import Secret, default_target
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
-from comflowy_nb.sweeps.cell import NOT_SENT
-from comflowy_nb.sweeps.failures import held_text
+from comflowy_nb.sweeps.cell import NOT_SENT, held_text
 from comflowy_nb.sweeps.table import image_of_cell
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import flatten
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.store import THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.text import without_mathematics
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
