@@ -374,7 +374,7 @@ EXCUSED: dict[str, str] = {
     "services/http/responses:decoded": "the text is the warning beside the status of a run",
     "sweeps/planner:SweepPlanner.enter": _TWO_PROCESSES,
     "sweeps/sweep:Sweep.cancel": "needs a sweep that no connection of this process submitted",
-    "sweeps/table:to_dataframe": "needs an installation without pandas",
+    "sweeps/sweep:Sweep.to_dataframe": "needs an installation without pandas",
     "tracking/run:Run.cancel": _INTERNAL,
     "tracking/run:Run.save": _INTERNAL,
     "tracking/submit:kept_input": _CHANGED_MEANWHILE,

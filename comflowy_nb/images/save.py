@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
-from comflowy_nb.images.receive import image_path
+from comflowy_nb.images.receive import stored_file
 from comflowy_nb.images.save_target import kind_of_target, move_new, os_reason, write_zip
 from comflowy_nb.workflow.files import locked_file
 
@@ -73,8 +73,8 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for image in outputs:
-            source = image_path(images_folder, image) if image.file else None
-            if source is None or not source.is_file():
+            source = stored_file(images_folder, image)
+            if source is None:
                 why = f" ({image.error})" if image.error and image.state == "missing" else ""
                 missing.append(f"{record.ref}[{image.index}]{why}")
                 continue

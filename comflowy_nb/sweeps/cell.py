@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import RunFailed
+from comflowy_nb.errors import ImageError, RunFailed
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_errors import RETRY
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Images, Run
@@ -76,6 +77,17 @@ class SweepCell:
     def images(self) -> Images | Sequence[Any]:
         """Images of the run; empty before the cell is submitted."""
         return () if self.run is None else self.run.images
+
+    @property
+    def first_image(self) -> Path | None:
+        """Path of the first image on disk; None if there is none."""
+        for image in self.images:
+            try:
+                path: Path = image.path
+            except ImageError:
+                continue
+            return path
+        return None
 
     def has(self, name: str) -> bool:
         """Return whether `name` is an axis or a field of the cell."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError
-from comflowy_nb.images.receive import image_path
+from comflowy_nb.images.receive import stored_file
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
 from comflowy_nb.images.store import utc
@@ -89,8 +89,8 @@ def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int
         record = cell.run.record
         metadata = {**run_metadata(record), "sweep": sweep.ref, "cell": cell.ref, "labels": dict(cell.labels)}
         for image in record.images:
-            source = image_path(images_folder, image) if image.file else None
-            if source is None or not source.is_file():
+            source = stored_file(images_folder, image)
+            if source is None:
                 missing.append(f"{cell.ref}[{image.index}]")
                 continue
             tail = f"_{image.index}" if len(record.images) > 1 else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.rows import read_params
-from comflowy_nb.errors import RefError
+from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell, cell_count
 from comflowy_nb.tracking.submit import kept_input
@@ -296,8 +296,12 @@ class Sweep(Waitable[SweepCell | None]):
         >>> sweep.to_dataframe().groupby("cfg").status.first().to_dict()
         {4.0: 'success', 7.0: 'success'}
         """
-        from comflowy_nb.sweeps.table import to_dataframe  # noqa: PLC0415 - loads pandas
-
+        try:
+            from comflowy_nb.sweeps.dataframe import to_dataframe  # noqa: PLC0415 - loads pandas
+        except ModuleNotFoundError as error:
+            if error.name != "pandas":
+                raise
+            raise SettingsError("a table needs pandas: pip install 'comflowy_nb[dataframe]'") from error
         return to_dataframe(self.cells)
 
     # -- for the sender -------------------------------------------------------------------------------------------
