@@ -24,10 +24,9 @@ from comflowy_nb.workflow.values import resolve, settings_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from comflowy_nb.database.process_locks import ProcessLock
-    from comflowy_nb.database.records import ImageRecord, SweepRecord
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.sweeps.planner import Draft
@@ -45,7 +44,7 @@ IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are se
 
 
 class Connection:
-    """The finder, tracker, registry, submitter and planner of one client; the `Follower` of its runs.
+    """The finder, tracker, registry, submitter and planner of one client.
 
     Nothing here refers to the client: an unreferenced client is collected, and `close_when_idle` closes its connection.
 
@@ -72,7 +71,7 @@ class Connection:
             origins=service.origins,
             owner=owner.name,
             owners=library.locks,
-            follower=self,
+            images_folder=library.folder,
         )
         self.submitter = Submitter(self.tracker, self.registry, owner=owner.name, inputs=library.inputs)
         self.planner = SweepPlanner(library, self.tracker, self.registry, self.submitter, owner=owner.name)
@@ -195,18 +194,6 @@ class Connection:
         if not self.tracker.closed and self.registry.is_idle and self.planner.is_idle:
             self.close()
         return not self.tracker.closed
-
-    # -- Follower ----------------------------------------------------------------------------------------------
-
-    def cancel(self, run: Run) -> None:
-        self.check_not_forked()
-        self.registry.cancel(run)
-
-    def save(self, run: Run, folder: Path) -> list[Path]:
-        return self._library.save(run, folder)
-
-    def image_path(self, image: ImageRecord) -> Path:
-        return self._library.image_path(image)
 
     def _published(self) -> Mapping[str, str] | None:
         listed = self.tracker.scheduler.run(self.service.workflows)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from comflowy_nb.database.records import ImageRecord, RunRecord
+    from comflowy_nb.database.records import RunRecord
     from comflowy_nb.database.references import Ref
     from comflowy_nb.database.search import Filters
     from comflowy_nb.sweeps.sweep import Sweep
@@ -71,7 +71,7 @@ class Found:
 
 
 class Library:
-    """The runs and sweeps of a home folder, by reference or by search, with their images; the `Follower` of its runs.
+    """The runs and sweeps of a home folder, by reference or by search, with their images.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class Library:
 
     def run(self, record: RunRecord) -> Run:
         """Return a run of the history, which is not tracked."""
-        return Run(record, self)
+        return Run(record, self.folder)
 
     def find(self, ref: str) -> Found:
         """Return what a reference names; see `history.find`."""
@@ -159,23 +159,6 @@ class Library:
     def runs(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:
         """Return the runs that match, newest first; see `history.runs`."""
         return [self.run(record) for record in self.history.search(text, **filters)]
-
-    # -- Follower -----------------------------------------------------------------------------------------------
-
-    def image_path(self, image: ImageRecord) -> Path:
-        from comflowy_nb.images.receive import image_path  # noqa: PLC0415 - loads Pillow
-
-        return image_path(self.folder, image)
-
-    def save(self, run: Run, folder: Path, *, only: ImageRecord | None = None) -> list[Path]:
-        """Write copies of a run's images, or of the image `only`; see `Run.save`."""
-        from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
-
-        return save_run(run.record, self.folder, folder, only=only)
-
-    def cancel(self, run: Run) -> None:
-        """Raise a RefError: only a connection can cancel."""
-        raise RefError(f"no connection tracks {run.ref} here; connect first, then %comflowy cancel {run.ref}")
 
     # -- references ---------------------------------------------------------------------------------------------
 

@@ -253,7 +253,13 @@ def swept(library, intent, sweep_request, stream):
         history = library.history
         record = history.sweeps.enter(wanted, rows)
         sweep = Sweep(
-            whole, keyed, workflow="default", service="sandbox", layout=layout, library=library, record=record
+            whole,
+            keyed,
+            workflow="default",
+            service="sandbox",
+            layout=layout,
+            images_folder=library.folder,
+            record=record,
         )
         for cell in sweep.cells:
             end = (ends or {}).get(cell.number, Status.SUCCESS)

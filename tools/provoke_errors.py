@@ -375,7 +375,6 @@ EXCUSED: dict[str, str] = {
     "sweeps/planner:SweepPlanner.enter": _TWO_PROCESSES,
     "sweeps/sweep:Sweep.cancel": "needs a sweep that no connection of this process submitted",
     "sweeps/sweep:Sweep.to_dataframe": "needs an installation without pandas",
-    "tracking/run:Run.cancel": _INTERNAL,
     "tracking/run:Run.save": _INTERNAL,
     "tracking/submit:kept_input": _CHANGED_MEANWHILE,
     "workflow/images:open_images": "the second raise needs 10,001 files; a cell provokes the first",

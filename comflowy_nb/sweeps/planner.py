@@ -161,7 +161,7 @@ class SweepPlanner:
             workflow=workflow.name,
             service=service.label,
             layout=layout,
-            library=self._library,
+            images_folder=self._library.folder,
         )
         decisions = history.sweeps.peek(
             keys, fresh=fresh, retry=retry, sweep=continued, resubmit_lost=service.resubmits_lost

@@ -50,8 +50,8 @@ class Sweep(Waitable[SweepCell | None]):
         Names of the workflow and of the service.
     layout : mapping of str to str or None
         Names of the axes for columns (`x`), rows (`y`) and separate grids (`z`).
-    library : Library
-        Saves the images.
+    images_folder : pathlib.Path
+        The folder of the images, to save them.
     record : SweepRecord, optional
         The record in the history; None for a plan.
 
@@ -84,7 +84,7 @@ class Sweep(Waitable[SweepCell | None]):
         workflow: str,
         service: str,
         layout: Mapping[str, str | None],
-        library: Library,
+        images_folder: Path,
         record: SweepRecord | None = None,
     ) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Sweep(Waitable[SweepCell | None]):
         self.stopped: str | None = None
         self.is_sent_elsewhere = False  # by another process when the cells were read, and not followed since
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
-        self._library = library
+        self._images_folder = images_folder
         self.sender: SweepSender | SweepWatcher | None = None
         self._unsettled: set[int] = set()  # numbers of the cells whose runs are not settled
         self._uncounted: set[int] = set()  # numbers of the cells whose ends the sender has not counted yet
@@ -275,7 +275,7 @@ class Sweep(Waitable[SweepCell | None]):
         """
         from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
 
-        return save_sweep(self, self._library.folder, Path(folder))
+        return save_sweep(self, self._images_folder, Path(folder))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a row for each cell, with a thumbnail that a notebook shows.
@@ -389,7 +389,7 @@ def sweep_of(
         workflow=record.workflow,
         service=record.service,
         layout=record.spec.get("layout", {}),
-        library=library,
+        images_folder=library.folder,
         record=record,
     )
     for cell, row in zip(sweep.cells, rows, strict=True):

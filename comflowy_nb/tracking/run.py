@@ -5,31 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
 from comflowy_nb.errors import RefError
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_images import Images, RunImage
 from comflowy_nb.tracking.waitable import Waitable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from comflowy_nb.services.types import Progress
     from comflowy_nb.status import StatusEvent
 
-__all__ = ["Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
-
-
-class Follower(Protocol):
-    """What a run asks of the connection that tracks it, or of the library that it was read from."""
-
-    def cancel(self, run: Run) -> None: ...
-
-    def save(self, run: Run, folder: Path) -> list[Path]: ...
-
-    def image_path(self, image: ImageRecord) -> Path: ...
+__all__ = ["ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
 
 
 class Run(Waitable["Run"]):
@@ -42,8 +35,10 @@ class Run(Waitable["Run"]):
     ----------
     record : RunRecord
         The history's record of the run. The attribute `record` is replaced as a whole at every change.
-    follower : Follower, optional
-        Acts for the run; a run without one can only be read.
+    images_folder : pathlib.Path, optional
+        The folder of the images, to read and save them.
+    cancel : callable, optional
+        Called with this run to cancel it; without it the run is not tracked, as one from `history`.
 
     Examples
     --------
@@ -56,7 +51,9 @@ class Run(Waitable["Run"]):
     (64, 64)
     """
 
-    def __init__(self, record: RunRecord, follower: Follower | None = None) -> None:
+    def __init__(
+        self, record: RunRecord, images_folder: Path | None = None, *, cancel: Callable[[Run], None] | None = None
+    ) -> None:
         super().__init__()
         self.record = record
         self.started_clock_s = time.monotonic()  # for the elapsed time while live
@@ -66,7 +63,8 @@ class Run(Waitable["Run"]):
         # What the history could not take yet: events in their order, and images by index. Guarded by `guard`.
         self.unwritten: list[tuple[StatusEvent, RunChanges]] = []
         self.unwritten_images: dict[int, ImageRecord] = {}
-        self._follower = follower
+        self._images_folder = images_folder
+        self._cancel = cancel
         self._progress: Progress | None = None
         self._warning: str | None = None
 
@@ -148,7 +146,8 @@ class Run(Waitable["Run"]):
         return [self._output(output) for output in self.record.files]
 
     def _output(self, output: ImageRecord) -> RunImage:
-        path = self._follower.image_path(output) if self._follower is not None and output.file else None
+        folder = self._images_folder
+        path = image_path(folder, output) if folder is not None and output.file else None
         return RunImage(self, output, path)
 
     # -- actions --------------------------------------------------------------------------------------------------
@@ -163,6 +162,8 @@ class Run(Waitable["Run"]):
         ------
         RefError
             If the run was read from the history, or submitted to another service than the connected one.
+        ComflowyError
+            In a process that was forked from the one that tracks the run.
 
         Examples
         --------
@@ -171,9 +172,10 @@ class Run(Waitable["Run"]):
         >>> run.wait().status.is_final
         True
         """
-        if self._follower is None:
-            raise RefError(f"{self.ref} comes from the history alone; connect first, then %comflowy cancel {self.ref}")
-        self._follower.cancel(self)
+        if self._cancel is None:
+            raise RefError(f"no connection tracks {self.ref} here; connect first, then %comflowy cancel {self.ref}")
+        check_not_forked(self._process, self.ref)
+        self._cancel(self)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write copies of the images with readable names, and the params in the text chunks of PNG files.
@@ -200,11 +202,11 @@ class Run(Waitable["Run"]):
         >>> run.save("copies")
         [...Path('copies/r....png')]
         """
-        from pathlib import Path as PathType  # noqa: PLC0415
+        from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 
-        if self._follower is None:
+        if self._images_folder is None:
             raise RefError(f"{self.ref} has no image folder")
-        return self._follower.save(self, PathType(folder))
+        return save_run(self.record, self._images_folder, Path(folder))
 
     def _timeout_text(self, timeout: float) -> str:
         return f"{self.ref} is {self.status} after {timeout:g} s and continues"

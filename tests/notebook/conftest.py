@@ -154,9 +154,6 @@ class Folder:
         self.root = root
         self.count = 0
 
-    def image_path(self, image):
-        return self.root / image.file
-
     def run(self, *images, params=None, set_params=None, status=Status.SUCCESS, missing=None, **changes):
         """Return a run with images (node, width, height); `missing` maps an index to a reason."""
         self.count += 1
@@ -192,7 +189,7 @@ class Folder:
             images=tuple(records),
             **changes,
         )
-        return Run(record, self)
+        return Run(record, self.root)
 
 
 @pytest.fixture

@@ -95,8 +95,10 @@ def form(session: Session, request: Request) -> Form | None:
 
 def save_run(session: Session, run: Run, target: str, image: RunImage | None = None) -> None:
     """Save copies of a run's images, or of one, and show only their names: a path may contain a user's name."""
+    from comflowy_nb.images import save as images_save  # noqa: PLC0415 - loads Pillow
+
     path = Path(target).expanduser()
-    paths = session.library.save(run, path, only=image.record if image is not None else None)
+    paths = images_save.save_run(run.record, session.library.folder, path, only=image.record if image else None)
     names = ", ".join(path.name for path in paths)
     is_folder = paths[0].parent == path
     session.say(paragraph(f"saved in {path.name or target}: {names}" if is_folder else f"saved: {names}"))

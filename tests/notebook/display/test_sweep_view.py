@@ -46,7 +46,7 @@ def swept(folder):
             workflow="default",
             service="sandbox",
             layout=NOWHERE,
-            library=folder,
+            images_folder=folder.root,
             record=record,
         )
         if sending:
@@ -273,7 +273,7 @@ def test_a_thousand_cells_are_paged_below_a_megabyte(folder, swept, thumbnails, 
 
     for cell in sweep.cells:
         record = replace(pattern.record, token=f"token{cell.number}", number=cell.number, images=(image,))
-        sweep.attach(cell, Run(record, folder))
+        sweep.attach(cell, Run(record, folder.root))
     drawn = grid(sweep)
     data, metadata = drawn.bundle()
     assert len(str(data)) < 1_000_000
