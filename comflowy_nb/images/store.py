@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from comflowy_nb.database.connection import make_folder
-from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.database.records import ImageRecord, run_metadata
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import check_image, flatten
 from comflowy_nb.images.receive import (
@@ -53,8 +53,6 @@ THUMBNAIL_SIZES_PX = (512, 256)  # largest first: each is made from the one befo
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
 _IMAGE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 _SAFE_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
-
-_encode = json.JSONEncoder().encode
 
 
 # -- outputs -------------------------------------------------------------------------------------------------------
@@ -219,7 +217,7 @@ def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
     if first is None:
         return None
     path = image_path(folder, first).with_name(f"{file_stem(record.token)}.json")
-    lines = ",\n".join(f"  {_encode(name)}: {_encode(value)}" for name, value in _sidecar(record).items())
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in _sidecar(record).items())
     with readable_disk_errors():
         write_file(path, f"{{\n{lines}\n}}\n".encode())
     return path
@@ -228,16 +226,9 @@ def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
 def _sidecar(record: RunRecord) -> dict[str, Any]:
     columns = ("index", "node", "node_index", "state", "file", "sha256", "width_px", "height_px", "error")
     return {
-        "comflowy_nb": 1,
-        "run": record.token,
-        "ref": record.ref,
+        **run_metadata(record),
         "name": record.name,
-        "service": record.service,
         "service_run_id": record.service_run_id,
-        "workflow": record.workflow,
-        "workflow_id": record.workflow_id,
-        "params": dict(record.params),
-        "set_params": list(record.set_params),
         "key": record.key,
         "status": str(record.status),
         "created_at": utc(record.created_at),
