@@ -407,14 +407,14 @@ class Client:
         if on_plan is not None:
             on_plan(draft.sweep)
 
-        def enter() -> Sweep:
-            sweep = self.connection.planner.enter(draft, max_runs=max_runs, stop_after=stop_after, window=window)
+        def start() -> Sweep:
+            sweep = self.connection.planner.start(draft, max_runs=max_runs, stop_after=stop_after, window=window)
             assert sweep.record is not None
             self.library.touch(sweep.record)
             return sweep
 
         try:
-            sweep = run_uninterrupted(enter)
+            sweep = run_uninterrupted(start)
         except DeferredInterrupt as interrupt:
             interrupt.result.cancel()
             raise

@@ -372,7 +372,7 @@ EXCUSED: dict[str, str] = {
     "services/http/downloads:Images._follow": _IMAGE,
     "services/http/downloads:_Stream.chunks": _IMAGE,
     "services/http/responses:decoded": "the text is the warning beside the status of a run",
-    "sweeps/planner:SweepPlanner.enter": _TWO_PROCESSES,
+    "sweeps/planner:SweepPlanner.start": _TWO_PROCESSES,
     "sweeps/sweep:Sweep.cancel": "needs a sweep that no connection of this process submitted",
     "sweeps/sweep:Sweep.to_dataframe": "needs an installation without pandas",
     "tracking/run:Run.save": _INTERNAL,

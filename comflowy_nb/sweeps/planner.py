@@ -15,7 +15,7 @@ from comflowy_nb.database.records import SweepRequest
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.plan import check_count, make_plan, planned_word
+from comflowy_nb.sweeps.plan import check_count, make_plan, planned_text
 from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import even_order, expand
@@ -170,7 +170,7 @@ class SweepPlanner:
         for cell in sweep.cells:
             decision = decisions[cell.key]
             planned.append(("new", None) if decision is None else (decision.kind, decision.record))
-            cell.planned = planned_word(*planned[-1])
+            cell.planned = planned_text(*planned[-1])
         sweep.plan = make_plan(
             planned,
             now=datetime.now().astimezone(),
@@ -179,7 +179,7 @@ class SweepPlanner:
         )
         return Draft(sweep, workflow, request, retry, generated, decisions, continues=continued is not None)
 
-    def enter(self, draft: Draft, *, max_runs: int | None, stop_after: int, window: int | None) -> Sweep:
+    def start(self, draft: Draft, *, max_runs: int | None, stop_after: int, window: int | None) -> Sweep:
         """Record the sweep, and submit its new cells while the concurrency limit permits.
 
         Raises
@@ -251,13 +251,10 @@ class SweepPlanner:
             return
         key = (workflow.id or workflow.name) + _TIME_KEY_SUFFIX
 
-        def record(each_s: float) -> None:
-            self._tracker.durations.keep(key, each_s)
-
         def note_end() -> None:
             if sweep.stopped is None:
                 each_s = (time.monotonic() - start_s) / count
-                self._scheduler.execute(lambda: record(each_s))
+                self._scheduler.execute(lambda: self._tracker.durations.keep(key, each_s))
 
         sweep.once(lambda: sweep.is_settled, note_end)
 
