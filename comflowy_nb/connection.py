@@ -64,15 +64,7 @@ class Connection:
         if not service.runs_graphs and (wants_webhooks or (settings.webhooks == "auto" and service.on_loopback)):
             self.tracker.receiver = Receiver(self.tracker.handle_event, public_url=settings.callback_url)
         service.listen(self.tracker.handle_event)
-        self.registry = RunRegistry(
-            self.tracker,
-            # the sandbox of a home folder is the same service at any port
-            origin="sandbox" if service.kind == "sandbox" else service.origin,
-            origins=service.origins,
-            owner=owner.name,
-            owners=library.locks,
-            images_folder=library.folder,
-        )
+        self.registry = RunRegistry(self.tracker, owner=owner.name, owners=library.locks, images_folder=library.folder)
         self.submitter = Submitter(self.tracker, self.registry, owner=owner.name, inputs=library.inputs)
         self.planner = SweepPlanner(library, self.tracker, self.registry, self.submitter, owner=owner.name)
         ask = self.tracker.scheduler.run

@@ -30,28 +30,22 @@ class RunRegistry:
 
     Parameters
     ----------
-    origin
-        Origin of the service, which new runs record: a run is checked only where it was submitted.
     owner
         Name of the client's lock file in the folder `owners`: only the owner of a run tracks it.
     images_folder
         Folder of the images of the runs.
-    origins
-        Origins of all servers, where the service consists of several.
+
+    Attributes
+    ----------
+    origin
+        Origin of the service, which new runs record: a run is checked only where it was submitted.
     """
 
-    def __init__(
-        self,
-        tracker: Tracker,
-        *,
-        origin: str,
-        owner: str,
-        owners: Path,
-        images_folder: Path,
-        origins: frozenset[str] = frozenset(),
-    ) -> None:
-        self.origin = origin
-        self._origins = origins | {origin}
+    def __init__(self, tracker: Tracker, *, owner: str, owners: Path, images_folder: Path) -> None:
+        service = tracker.service
+        # the sandbox of a home folder is the same service at any port
+        self.origin = "sandbox" if service.kind == "sandbox" else service.origin
+        self._origins = service.origins | {self.origin}
         self._tracker = tracker
         self._history = tracker.history
         self._owner = owner
