@@ -29,7 +29,6 @@ ALSO_PUBLIC = (
     "comflowy_nb.status.Status",
     "comflowy_nb.tracking.run.RunImage",
     "comflowy_nb.tracking.submit.Submitted",
-    "comflowy_nb.tracking.waitable.Waitable",
     "comflowy_nb.workflow.fields.Field",
     "comflowy_nb.workflow.workflow.Workflow",
 )
@@ -50,10 +49,10 @@ IGNORED = {
 NO_EXAMPLE = "EX01"
 NO_PARAMETERS = "PR01"
 
-# What the tracker calls on a run and the sender on a sweep: documented, without an example for users.
+# What the tracker, the sender and the views call: documented, without an example for users.
 INTERNAL = {
-    "Run": {"report", "update", "with_unwritten"},
-    "Sweep": {"attach", "confirm_ends", "expect_end", "notify"},
+    "Run": {"report", "timeout_error", "update", "with_unwritten"},
+    "Sweep": {"attach", "confirm_ends", "expect_end", "notify", "timeout_error"},
 }
 
 
@@ -74,11 +73,17 @@ def _names_of(value: object, name: str) -> Iterator[str]:
     yield name
     if not inspect.isclass(value):
         return
-    for member, attribute in vars(value).items():
+    for member, attribute in _members(value).items():
         if member.startswith("_"):
             continue
         if isinstance(attribute, property | staticmethod | classmethod) or inspect.isfunction(attribute):
             yield f"{name}.{member}"
+
+
+def _members(value: type) -> dict[str, object]:
+    """Return the attributes of a class, with those that it inherits from classes of this package."""
+    own = [base for base in reversed(value.__mro__) if base.__module__.startswith("comflowy_nb.")]
+    return {member: attribute for base in own for member, attribute in vars(base).items()}
 
 
 def needs_example(name: str) -> bool:
@@ -89,8 +94,8 @@ def needs_example(name: str) -> bool:
         if name == path or (inspect.ismodule(value) and name in {f"{path}.{one}" for one in value.__all__}):
             return True
         member = name.removeprefix(f"{path}.")
-        if inspect.isclass(value) and member in vars(value):
-            return not isinstance(vars(value)[member], property) and member not in INTERNAL.get(exported, ())
+        if inspect.isclass(value) and member in _members(value):
+            return not isinstance(_members(value)[member], property) and member not in INTERNAL.get(exported, ())
     return False
 
 
