@@ -291,11 +291,9 @@ class Client:
         if isinstance(workflow, str):
             workflow = self.workflow(workflow)
         connection = self.connection
-        resolved = connection.resolve(workflow, params, namespace=namespace)
-        values = {**(connection.submitter.recall(workflow, base.params) if base else {}), **resolved.params}
-        set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
+        resolved = connection.add_base(workflow, connection.resolve(workflow, params, namespace=namespace), base)
         submitter = connection.submitter
-        request = submitter.build_request(workflow, values, set_params=set_params, name=name)
+        request = submitter.build_request(workflow, resolved.params, set_params=resolved.set_params, name=name)
 
         def submit() -> tuple[Decision, Run]:
             decision, run = submitter.submit(request, fresh=fresh, retry=retry)

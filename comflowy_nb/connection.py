@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,15 @@ class Connection:
         """Return the values that a submit of `params` would submit; see `values.resolve`."""
         values = settings_from_mapping(params) if isinstance(params, Mapping) else params
         return resolve(workflow, values, namespace=namespace, open_run=self.input_of_run)
+
+    def add_base(self, workflow: Workflow, resolved: Resolved, base: RunMetadata | None) -> Resolved:
+        """Add the params of an earlier run or an image where `resolved` has none."""
+        if base is None:
+            return resolved
+        params = {**self.submitter.recall(workflow, base.params), **resolved.params}
+        return replace(
+            resolved, params=params, set_params=tuple(dict.fromkeys((*base.set_params, *resolved.set_params)))
+        )
 
     def axes(
         self,

@@ -71,7 +71,7 @@ def run(session: Session, request: Request) -> Run | Sweep:
 def form(session: Session, request: Request) -> Form | None:
     """Show a form in this cell, with images below it. In a terminal, say what to use instead."""
     begin = start(session, request)
-    client, workflow, base = begin.client, begin.workflow, begin.base
+    client, workflow = begin.client, begin.workflow
     resolved = client.connection.resolve(workflow, begin.settings, namespace=request.namespace)
     if not session.in_kernel:
         name = workflow.name
@@ -80,10 +80,8 @@ def form(session: Session, request: Request) -> Form | None:
     from comflowy_nb.notebook.form.fields import form_fields  # noqa: PLC0415 - as below
     from comflowy_nb.notebook.form.form import Form  # noqa: PLC0415 - loads ipywidgets
 
-    recalled = client.connection.submitter.recall(workflow, base.params) if base is not None else {}
-    values = {**recalled, **resolved.params}
-    explicit = [*(base.set_params if base is not None else ()), *resolved.set_params]
-    fields = form_fields(workflow, values, explicit=explicit, random=resolved.generated_seeds)
+    values = client.connection.add_base(workflow, resolved, begin.base)
+    fields = form_fields(workflow, values.params, explicit=values.set_params, random=resolved.generated_seeds)
     made = Form(client, workflow, fields, updater=session.updater)
     session.show_form(made)
     if begin.swept is not None:
