@@ -253,12 +253,18 @@ def swept(library, intent, sweep_request, stream):
         history = library.history
         record = history.sweeps.enter(wanted, rows)
         sweep = Sweep(
-            whole, keyed, workflow="default", service="sandbox", layout=layout, library=library, record=record
+            whole,
+            keyed,
+            workflow="default",
+            service="sandbox",
+            layout=layout,
+            images_folder=library.folder,
+            record=record,
         )
         for cell in sweep.cells:
             end = (ends or {}).get(cell.number, Status.SUCCESS)
             if end is not None:
-                sweep.state.attach(cell, library.run(run_of(cell, record, set_params, end, images or colour)))
+                sweep.attach(cell, library.run(run_of(cell, record, set_params, end, images or colour)))
         return sweep
 
     def run_of(cell, record, set_params, end, images):

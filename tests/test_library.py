@@ -71,10 +71,10 @@ def test_an_empty_history_has_no_last(library):
 def test_runs_are_searched_by_text_and_fields(library, runs):
     assert [run.number for run in library.runs("best")] == [1]
     assert [run.number for run in library.runs(status="failed")] == [2]
-    assert [run.number for run in library.runs("bottle", cfg=7.5, limit=2)] == [3, 2]
-    assert [run.number for run in library.runs(**{"3::cfg": "7.5"})] == [3, 2, 1]
-    assert library.runs(cfg=8) == []
-    assert [run.number for run in library.search(params={"text": "glass bottle"}, status="success")] == [1]
+    assert [run.number for run in library.runs("bottle", params={"cfg": 7.5}, limit=2)] == [3, 2]
+    assert [run.number for run in library.runs(params={"3::cfg": "7.5"})] == [3, 2, 1]
+    assert library.runs(params={"cfg": 8}) == []
+    assert [run.number for run in library.runs(params={"text": "glass bottle"}, status="success")] == [1]
 
 
 def test_earlier_run_can_be_read_but_not_cancelled(library, runs):

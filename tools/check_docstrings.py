@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 ALSO_PUBLIC = (
     "comflowy_nb.errors",
     "comflowy_nb.library.Found",
-    "comflowy_nb.library.Library",
     "comflowy_nb.services.base.Service",
     "comflowy_nb.settings.Secret",
     "comflowy_nb.settings.Settings",
@@ -50,9 +49,10 @@ IGNORED = {
 NO_EXAMPLE = "EX01"
 NO_PARAMETERS = "PR01"
 
-# What the tracker calls on a run: documented, without an example for users.
+# What the tracker, the sender and the views call: documented, without an example for users.
 INTERNAL = {
-    "Run": {"report", "update", "with_unwritten"},
+    "Run": {"report", "timeout_error", "update", "with_unwritten"},
+    "Sweep": {"attach", "confirm_ends", "expect_end", "notify", "timeout_error"},
 }
 
 
@@ -74,10 +74,16 @@ def _names_of(value: Any, name: str) -> Iterator[tuple[str, Any]]:
             yield from _names_of(getattr(value, exported), f"{name}.{exported}")
         return
     yield name, value
-    for member, attribute in vars(value).items() if inspect.isclass(value) else ():
+    for member, attribute in _members(value).items() if inspect.isclass(value) else ():
         is_documented = isinstance(attribute, property | staticmethod | classmethod) or inspect.isfunction(attribute)
         if is_documented and not member.startswith("_"):
             yield f"{name}.{member}", attribute
+
+
+def _members(value: type) -> dict[str, Any]:
+    """Return the attributes of a class, with those that it inherits from classes of this package."""
+    own = [base for base in reversed(value.__mro__) if base.__module__.startswith("comflowy_nb.")]
+    return {member: attribute for base in own for member, attribute in vars(base).items()}
 
 
 def has_own_parameters(name: str) -> bool:

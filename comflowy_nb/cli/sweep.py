@@ -18,9 +18,7 @@ from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.settings import Secret, default_target
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
-from comflowy_nb.sweeps.cell import NOT_SENT
-from comflowy_nb.sweeps.failures import held_text
-from comflowy_nb.sweeps.table import image_of_cell
+from comflowy_nb.sweeps.cell import NOT_SENT, held_text
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 
 if TYPE_CHECKING:
@@ -214,7 +212,7 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
     copies = iter(files)  # in the order of the cells and their images
     for cell in sweep.cells:
         own = [next(copies) for _ in cell.images] if files else []
-        path = own[0] if own else image_of_cell(cell)
+        path = own[0] if own else cell.first_image
         seconds = None if cell.run is None else cell.run.record.seconds
         rows.append(
             [

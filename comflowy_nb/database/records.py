@@ -23,8 +23,8 @@ __all__ = [
     "SweepRecord",
     "SweepRequest",
     "apply",
-    "made_by",
     "newest",
+    "run_metadata",
 ]
 
 _IMAGE_FORMATS = frozenset({None, "PNG", "JPEG", "WEBP"})  # None: not downloaded yet
@@ -222,7 +222,7 @@ def _merge(old: Iterable[ImageRecord], new: Iterable[ImageRecord]) -> list[Image
     return [outputs[index] for index in sorted(outputs)]
 
 
-def made_by(record: RunRecord) -> dict[str, Any]:
+def run_metadata(record: RunRecord) -> dict[str, Any]:
     """Return the metadata that is written into an image: enough to run it again."""
     return {
         "comflowy_nb": 1,

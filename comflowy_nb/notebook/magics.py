@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Comflowy", "current_session", "load", "unload"]
+__all__ = ["Comflowy", "current_session", "load_ipython_extension", "unload_ipython_extension"]
 
 _BROKEN_KERNELS = {"7.0.0", "7.0.1"}
 
@@ -87,8 +87,23 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         return None if is_silent else result
 
 
-def load(shell: InteractiveShell) -> None:
-    """Register the magics, the completion and the formatters. A second call does nothing."""
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Load the extension: `%load_ext comflowy_nb` calls it.
+
+    It registers the magics `%comflowy` and `%%comflowy`, their completion, and the display of runs, sweeps, comparisons
+    and forms. A second call does nothing.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The shell of IPython.
+
+    Examples
+    --------
+    In a notebook::
+
+        %load_ext comflowy_nb
+    """
     if _find(shell) is not None:
         return
     _warn_of_broken_kernel()
@@ -100,8 +115,23 @@ def load(shell: InteractiveShell) -> None:
     register_formatters(magics.session)
 
 
-def unload(shell: InteractiveShell) -> None:
-    """Remove everything that `load` registered, and stop its threads."""
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Unload the extension: `%unload_ext comflowy_nb` calls it.
+
+    It removes everything that `load_ipython_extension` registered, closes the connections and stops the threads. Runs
+    continue at their service.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The shell of IPython.
+
+    Examples
+    --------
+    In a notebook::
+
+        %unload_ext comflowy_nb
+    """
     magics = _find(shell)
     if magics is None:
         return

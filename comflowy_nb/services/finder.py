@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Service
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
-    from comflowy_nb.workflow.image_metadata import Made
+    from comflowy_nb.workflow.image_metadata import RunMetadata
 
 __all__ = ["SERVER_LAST", "Finder", "KnownWorkflow", "id_in_url"]
 
@@ -62,7 +62,7 @@ class Finder:
         Its identity is the key of its ids in the catalogue, and its label names it in errors.
     scheduler
         Runs the requests to the service.
-    maker_of
+    find_metadata
         Return the params and the graph that made an image file, each None if unknown.
     """
 
@@ -71,13 +71,13 @@ class Finder:
         home: Path,
         service: Service,
         scheduler: Scheduler,
-        maker_of: Callable[[Path], tuple[Made | None, Graph | None]],
+        find_metadata: Callable[[Path], tuple[RunMetadata | None, Graph | None]],
     ) -> None:
         self._home = home
         self._service = service
         self._label = service.label
         self._scheduler = scheduler
-        self._maker_of = maker_of
+        self._find_metadata = find_metadata
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
         self._found: dict[str, Workflow] = {}
@@ -192,10 +192,10 @@ class Finder:
         return self._of_service(ref)
 
     def _of_image(self, path: Path) -> Workflow:
-        made, graph = self._maker_of(path)
+        metadata, graph = self._find_metadata(path)
         if graph is None:
             graph = read_image_graph(path)
-        return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
+        return self.of_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:
         workflow_id = self._id_of(entry)

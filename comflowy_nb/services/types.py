@@ -146,7 +146,7 @@ class Submission:
     params: Mapping[str, Any]  # field id -> JSON value, as submitted
     callback_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
     graph: Mapping[str, Any] | None = None  # for services that run graphs, params applied
-    made_by: Mapping[str, Any] | None = None  # metadata for the image file
+    metadata: Mapping[str, Any] | None = None  # metadata for the image file
 
 
 @dataclass(frozen=True, slots=True)

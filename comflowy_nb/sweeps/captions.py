@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -273,16 +274,10 @@ def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
 
 def _highlight(text: str, words: Sequence[str]) -> list[Part]:
     """Return the text with the words that are replaced in strong letters."""
-    parts = [Part(text)]
-    for word in words:
-        split: list[Part] = []
-        for part in parts:
-            pieces = part.text.split(word) if part.tone == "text" else [part.text]
-            for index, piece in enumerate(pieces):
-                split += [Part(word, "strong")] if index else []
-                split += [Part(piece, part.tone)] if piece else []
-        parts = split
-    return parts
+    if not words:
+        return [Part(text)]
+    pieces = re.split(f"({'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})", text)
+    return [Part(piece, "strong" if index % 2 else "text") for index, piece in enumerate(pieces) if piece]
 
 
 def _flat(text: str) -> str:

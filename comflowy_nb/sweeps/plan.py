@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from comflowy_nb.status import DecisionKind
     from comflowy_nb.tracking.run import RunRecord
 
-__all__ = ["SweepPlan", "check_count", "make_plan", "needs_permit", "planned_word"]
+__all__ = ["SweepPlan", "check_count", "make_plan", "needs_permit", "planned_text"]
 
 MAX_PAID_RUNS = 64  # without --max-runs, on a service that costs money
 MAX_FREE_RUNS = 500  # without --max-runs, on any other service
@@ -141,7 +141,7 @@ def make_plan(
     )
 
 
-def planned_word(kind: DecisionKind, record: RunRecord | None) -> str:
+def planned_text(kind: DecisionKind, record: RunRecord | None) -> str:
     """Return what the plan does with one cell, as text."""
     if _is_again(kind, record):
         assert record is not None

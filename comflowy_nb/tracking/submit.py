@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.connection import make_folder
-from comflowy_nb.database.records import RunRequest, made_by
+from comflowy_nb.database.records import RunRequest, run_metadata
 from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, WorkflowError
 from comflowy_nb.services.http.client import retried
 from comflowy_nb.services.types import Submission
@@ -48,24 +48,24 @@ class Submitted:
     ----------
     run : Run
         The run that answers the request.
-    how : {"new", "same", "joined", "ended"}
+    outcome : {"new", "same", "joined", "ended"}
         `new` (submitted now), `same` (an earlier success), `joined` (live already) or `ended` (it failed before, and
         `retry` did not permit another submit). A held run raises RunHeld instead.
-    drawn : mapping of str to int
+    generated_seeds : mapping of str to int
         The seeds that were generated, by field id.
 
     Examples
     --------
     >>> submitted = client.submit("default", {"cfg": 7, "width": 64, "height": 64, "seed": 50})
-    >>> submitted.how
+    >>> submitted.outcome
     'new'
     >>> client.submit("default", {"cfg": 7, "width": 64, "height": 64, "seed": 50}).run is submitted.run
     True
     """
 
     run: Run
-    how: DecisionKind
-    drawn: Mapping[str, int]
+    outcome: DecisionKind
+    generated_seeds: Mapping[str, int]
 
 
 class Submitter:
@@ -224,7 +224,7 @@ class Submitter:
             workflow_id=request.workflow_id,
             params=request.params,
             graph=None if request.graph is None else Graph(request.graph).apply(request.params),
-            made_by=made_by(run.record),
+            metadata=run_metadata(run.record),
         )
         self._tracker.submit(run, submission)
 

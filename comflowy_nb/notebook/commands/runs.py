@@ -51,7 +51,7 @@ def runs(session: Session, request: Request) -> RunList:
     for word in request.fields:
         value = expand(word.value or "", request.namespace)
         params[word.key or ""] = read_untyped(value) if isinstance(value, str) and not word.quoted else value
-    found = session.library.search(
+    found = session.library.runs(
         " ".join(request.text(word) for word in request.words) or None,
         params=params,
         since=time.time() - options["since"] if "since" in options else None,
@@ -90,7 +90,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     views = [
         session.view(
             each.run,
-            how="shown",
+            outcome="shown",
             only=[each.image.record.index] if each.image is not None else None,
             with_images=not in_one_grid,
         )
@@ -239,7 +239,7 @@ def _sweep_named(session: Session, ref: Any) -> Sweep | None:
 def _show_all(session: Session, swept: list[Sweep], runs: list[Run], **options: Any) -> Run | Sweep | RunList:
     """Show sweeps, each with these options of its view, and then runs."""
     views: list[View] = [session.sweep_view(one, sent=False, **options) for one in swept]
-    _wait(session, [*views, *(session.view(run, how="shown") for run in runs)])
+    _wait(session, [*views, *(session.view(run, outcome="shown") for run in runs)])
     shown: list[Sweep | Run] = [*swept, *runs]
     return shown[0] if len(shown) == 1 else _shown(session, shown)
 

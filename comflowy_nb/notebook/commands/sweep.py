@@ -15,7 +15,7 @@ from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
-from comflowy_nb.sweeps.failures import raise_for_failures
+from comflowy_nb.sweeps.cell import raise_for_failures
 from comflowy_nb.sweeps.plan import needs_permit
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from comflowy_nb.errors import SettingsError, WorkflowError, nearest_tip
 from comflowy_nb.layout.value_text import write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
+from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import read_graph
@@ -146,7 +147,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     if path.suffix.lower() == ".json":
         return None, read_graph(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        _, graph = session.library.maker_of(path)
+        _, graph = find_metadata(path, session.library)
         return None, graph if graph is not None else read_image_graph(path)
     return text, None
 

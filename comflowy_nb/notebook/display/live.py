@@ -51,9 +51,9 @@ class LiveView(ABC):
         return self.value.ref
 
     @property
-    @abstractmethod
     def is_settled(self) -> bool:
         """Whether the run or sweep will not change any more by itself."""
+        return self.value.is_settled
 
     def wait_change(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds for a change; return whether it is settled."""
@@ -71,9 +71,9 @@ class LiveView(ABC):
     def note(self, text: str) -> None:
         """Show a text at the end of the status line."""
 
-    @abstractmethod
     def timeout(self, timeout_s: float) -> RunTimeout:
         """Return the error for a wait that took longer than `timeout_s`."""
+        return self.value.timeout_error(timeout_s)
 
 
 class LiveUpdater:

@@ -126,7 +126,7 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
     for run in runs:
-        say(status_line(run, how="shown").bundle, in_kernel=in_kernel)
+        say(status_line(run, outcome="shown").bundle, in_kernel=in_kernel)
         if not in_kernel:
             print_paths(run)
     if in_kernel and any(run.record.images for run in runs):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.notebook.display.html import table
 from comflowy_nb.notebook.display.status_line import StatusLine, day, time_text
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.failures import held_text
+from comflowy_nb.sweeps.cell import held_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

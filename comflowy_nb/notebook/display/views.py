@@ -7,7 +7,6 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import RunTimeout
 from comflowy_nb.notebook.display.html import files_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
 from comflowy_nb.notebook.display.status_line import status_line
@@ -103,7 +102,7 @@ class RunView(View):
     with_images
         False if the images are drawn elsewhere, together with those of other runs.
     options
-        Of `status_line`: `how`, `drawn`, `usual_s`.
+        Of `status_line`: `outcome`, `generated_seeds`, `usual_s`.
     """
 
     def __init__(
@@ -121,16 +120,6 @@ class RunView(View):
         self._with_images = with_images
         self._options = options
         super().__init__(run, in_kernel=in_kernel, with_images=with_images)
-
-    @property
-    def is_settled(self) -> bool:
-        return self.run.record.is_settled
-
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        run = self.run
-        return RunTimeout(
-            f"{run.ref} is {run.status} after {timeout_s:g} s and continues: %comflowy show {run.ref}", run
-        )
 
     def _line(self) -> StatusLine:
         return status_line(self.run, note=self._note, **self._options)
@@ -180,18 +169,6 @@ class SweepView(View):
         self._was_sending = sweep.is_sending
         self._stop_listening = sweep.listen(self._record_change)
         super().__init__(sweep, in_kernel=in_kernel)
-
-    @property
-    def is_settled(self) -> bool:
-        return self.sweep.is_settled
-
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        ref, left = self.ref, sum(cell.status is None or cell.status.is_live for cell in self.sweep.cells)
-        return RunTimeout(
-            f"{left} of {len(self.sweep.cells)} cells of {ref} are not done after {timeout_s:g} s; it continues: "
-            f"%comflowy show {ref}",
-            self.sweep,
-        )
 
     def _line(self) -> StatusLine:
         return sweep_line(self.sweep, began_s=self._began_s, sent=self._sent, note=self._note)

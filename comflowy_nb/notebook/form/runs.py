@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from comflowy_nb.comparison.differences import mark_words
-from comflowy_nb.errors import ComflowyError, RunHeld, RunTimeout, SettingsError
+from comflowy_nb.errors import ComflowyError, RunHeld, SettingsError
 from comflowy_nb.layout.text import html_text, shorten
 from comflowy_nb.layout.value_text import write_value
 from comflowy_nb.notebook.display.html import data_url, plain
@@ -79,10 +79,6 @@ class FormRun(LiveView):
 
     # -- as a view ------------------------------------------------------------------------------------------------
 
-    @property
-    def is_settled(self) -> bool:
-        return self.run.record.is_settled
-
     def draw(self) -> None:
         self._history.draw(self)
 
@@ -96,15 +92,17 @@ class FormRun(LiveView):
         self.status_note = text
         self.draw()
 
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        return RunTimeout(f"{self.ref} is not done after {timeout_s:g} s and continues", self.run)
-
     # -- for the form ---------------------------------------------------------------------------------------------
 
     def line(self) -> StatusLine:
         """Return the status line below the buttons, without the preview, which the filmstrip shows."""
-        how, drawn = self._submitted.how, self._submitted.drawn
-        line = status_line(self.run, how=how, drawn=drawn, usual_s=self._usual_s, note=self.status_note)
+        line = status_line(
+            self.run,
+            outcome=self._submitted.outcome,
+            generated_seeds=self._submitted.generated_seeds,
+            usual_s=self._usual_s,
+            note=self.status_note,
+        )
         return replace(line, preview=None)
 
     def item(self) -> dict[str, Any]:
@@ -113,7 +111,7 @@ class FormRun(LiveView):
         text = str(run.status)
         if run.status is Status.SUCCESS:
             seconds = run.record.seconds
-            text = "" if seconds is None else "same" if self._submitted.how == "same" else time_text(seconds)
+            text = "" if seconds is None else "same" if self._submitted.outcome == "same" else time_text(seconds)
         elif run.status is Status.RUNNING and progress is not None and progress.max and progress.max > 1:
             text = f"{progress.value or 0:g}/{progress.max:g}"
         return {

@@ -176,8 +176,8 @@ class ComfyUI(Service):
             return Rejected(ServiceError(f"{self.label} runs graphs, and this workflow has only an id elsewhere"))
         titles = {node: Graph(graph).title(node) or node for node in graph}
         body: dict[str, Any] = {"prompt": graph, "prompt_id": submission.token}
-        if submission.made_by is not None:
-            body["extra_data"] = {"extra_pnginfo": {"comflowy": dict(submission.made_by)}}
+        if submission.metadata is not None:
+            body["extra_data"] = {"extra_pnginfo": {"comflowy": dict(submission.metadata)}}
         try:
             json.dumps(body, allow_nan=False)
         except (TypeError, ValueError) as error:
