@@ -9,14 +9,14 @@ import uuid
 import weakref
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from comflowy_nb.database.records import SweepRequest
 from comflowy_nb.errors import FieldError, HistoryError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_text
-from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
+from comflowy_nb.sweeps.sender import SendLimits, SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.selection import cell_filter
@@ -199,7 +199,7 @@ class SweepPlanner:
             cost_per_run=settings.cost_per_run,
         )
 
-    def start(self, draft: Draft, *, max_runs: int | None, stop_after: int, window: int | None) -> Sweep:
+    def start(self, draft: Draft, *, max_runs: int | None, **limits: Unpack[SendLimits]) -> Sweep:
         """Record the sweep, and submit its new cells while the concurrency limit permits.
 
         Raises
@@ -237,8 +237,7 @@ class SweepPlanner:
             submitter=self._submitter,
             scheduler=self._scheduler,
             owner=self._owner,
-            stop_after=stop_after,
-            window=window,
+            **limits,
         )
         for cell, record in reused.items():
             run = self._registry.run(record)

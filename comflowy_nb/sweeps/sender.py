@@ -7,7 +7,7 @@ import logging
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.status import Status
@@ -32,6 +32,21 @@ HISTORY_CHECK_S = 0.4  # interval at which the cells that another process submit
 MAX_UNKNOWN_IN_A_ROW = 3  # lost responses after which nothing more is submitted
 
 
+class SendLimits(TypedDict):
+    """When a sweep submits no more cells, and how many runs it has at once.
+
+    Attributes
+    ----------
+    stop_after : int
+        Failures in a row, before any success, after which the sweep stops; 0 never stops.
+    window : int or None
+        Concurrency limit while the sweep is submitted; None leaves it to the tracker.
+    """
+
+    stop_after: int
+    window: int | None
+
+
 class SweepSender:
     """Submits the cells of one sweep while the concurrency limit permits; the tracker calls `send_next`.
 
@@ -44,10 +59,6 @@ class SweepSender:
         do that.
     owner
         Name of this client's lock file.
-    stop_after
-        Failures in a row, before any success, after which the sweep stops; 0 never stops.
-    window
-        Concurrency limit while this sweep is submitted; None leaves it to the tracker.
     """
 
     is_here = True
@@ -61,11 +72,10 @@ class SweepSender:
         submitter: Submitter,
         scheduler: Scheduler,
         owner: str,
-        stop_after: int,
-        window: int | None,
+        **limits: Unpack[SendLimits],
     ) -> None:
         assert draft.sweep.token is not None
-        self.window = window
+        self.window = limits["window"]
         self._sweep = draft.sweep
         self._token = draft.sweep.token
         self._workflow = draft.workflow
@@ -80,7 +90,7 @@ class SweepSender:
         self._submitter = submitter
         self._scheduler = scheduler
         self._owner = owner
-        self._stop_after = stop_after
+        self._stop_after = limits["stop_after"]
         self._lock = threading.Lock()
         self._busy = 0  # threads that have taken a cell and not yet notified the listeners of its run
         self._unattached = 0  # those of them whose cell has no run yet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import keyword
 import re
@@ -285,6 +286,10 @@ class Request:
     def ref(self, word: Word) -> Any:
         """Return the text of a reference, or the Python object if the word is exactly `{name}`."""
         return _ref(word.text, self.namespace)
+
+    def arguments_for(self, function: Callable[..., object]) -> dict[str, Any]:
+        """Return the typed options that have the name of a parameter of a function, as keyword arguments."""
+        return self.arguments(*(name.replace("_", "-") for name in inspect.signature(function).parameters))
 
     def arguments(self, *options: str) -> dict[str, Any]:
         """Return those of the options that were typed, as keyword arguments."""

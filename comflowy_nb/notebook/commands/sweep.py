@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from comflowy_nb.errors import RefError
-from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
+from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
@@ -17,6 +17,7 @@ from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
 from comflowy_nb.sweeps.cell import raise_for_failures
 from comflowy_nb.sweeps.plan import needs_permit
+from comflowy_nb.workflow.axes.selection import CellOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.start_from import Start
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
-    from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.axes.types import Axes
     from comflowy_nb.workflow.axes.yaml_file import SweepFile
 
@@ -33,8 +33,6 @@ __all__ = ["run_count", "save_sweep", "sweep"]
 
 _OPTION_OF = {"name": "as", "max_runs": "max-runs", "stop_after": "stop-after"}  # keys of a sweep file
 _MAX_NAMED_FILES = 4  # after a sweep is saved
-_PLAN_OPTIONS = ("fresh", "retry", "x", "y", "z")
-_SUBMIT_OPTIONS = ("max-runs", "stop-after", "window")
 
 
 def sweep(session: Session, request: Request) -> Sweep | None:
@@ -109,7 +107,7 @@ def _sweep_file(request: Request) -> SweepFile | None:
 
 def _cell_options(request: Request) -> CellOptions:
     """Return the options that make and choose the cells of the sweep."""
-    found: dict[str, Any] = request.arguments("table", "info", "empty", "where", "sample", "sample-seed")
+    found = request.arguments(*(name.replace("_", "-") for name in CellOptions.__annotations__))
     if "zip" in request.options:
         found["zipped"] = request.options["zip"]
     if "lines" in request.options:
@@ -123,8 +121,6 @@ def _submit(session: Session, request: Request, begin: Start, axes: Axes, notice
 
     def show_plan(planned: Sweep) -> None:
         choose_axes(planned.axes, planned.layout)  # reports an unknown axis before anything is submitted
-        if "save" in options:
-            check_sweep_target(Path(options["save"]).expanduser())
         assert planned.plan is not None
         session.say(paragraph(planned.plan.text, *notices))
 
@@ -136,7 +132,7 @@ def _submit(session: Session, request: Request, begin: Start, axes: Axes, notice
             name=options.get("as"),
             base=begin.base,
             on_plan=show_plan,
-            **request.arguments(*_PLAN_OPTIONS, *_SUBMIT_OPTIONS),
+            **request.arguments_for(client.sweep),
         )
     except DeferredInterrupt as interrupt:
         raise cancel_view(session, client, session.sweep_view(interrupt.result, **grid_options)) from None
@@ -169,11 +165,12 @@ def _export(
     session: Session, request: Request, begin: Start, axes: Axes, *, cells: CellOptions, notices: Sequence[str]
 ) -> None:
     """`--export FILE`: write the sweep to a file for `comflowy-nb sweep`, without submitting."""
-    from comflowy_nb.workflow.axes.yaml_file import write_sweep_file  # noqa: PLC0415 - loads YAML
+    from comflowy_nb.workflow.axes.yaml_file import FILE_OPTIONS, write_sweep_file  # noqa: PLC0415 - loads YAML
 
     planned = _plan(request, begin, axes)
     path = request.options["export"]
-    options = {"name": request.options.get("as"), **request.arguments(*_PLAN_OPTIONS, *_SUBMIT_OPTIONS)}
+    typed = request.arguments_for(begin.client.sweep)
+    options = {"name": request.options.get("as"), **{key: one for key, one in typed.items() if key in FILE_OPTIONS}}
     if "pin" in request.options:
         ids = {name for word in axes.seeds for name in word.fields}
         ids |= {name for one in axes.axes for axis in one.simple if axis.kind == "seeds" for name in axis.fields}
@@ -186,7 +183,9 @@ def _export(
 
 
 def _plan(request: Request, begin: Start, axes: Axes) -> Sweep:
-    planned = begin.client.plan_sweep(begin.workflow, axes, base=begin.base, **request.arguments(*_PLAN_OPTIONS))
+    planned = begin.client.plan_sweep(
+        begin.workflow, axes, base=begin.base, **request.arguments_for(begin.client.plan_sweep)
+    )
     choose_axes(planned.axes, planned.layout)
     return planned
 

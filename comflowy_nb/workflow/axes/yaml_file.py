@@ -46,14 +46,14 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
     from comflowy_nb.workflow.syntax.lists import Written
 
-__all__ = ["SweepFile", "read_sweep_file", "write_sweep_file"]
+__all__ = ["FILE_OPTIONS", "SweepFile", "read_sweep_file", "write_sweep_file"]
 
 _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")  # as Python writes them
 _PLAIN_KEY = re.compile(r"[A-Za-z_0-9]+(?:::[A-Za-z_0-9]+)?")
 
 _TEXT = (r"(?s).+", str, "a text")
 _COUNT = (r"[1-9][0-9]{0,8}", int, "a whole number from 1")
-_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, conversion, what is accepted
+FILE_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, conversion, what is accepted
     "name": _TEXT,
     "x": _TEXT,
     "y": _TEXT,
@@ -114,11 +114,11 @@ class _FileReader:
         for key, (key_node, node) in parts.items():
             if key in {"workflow", "fields", *CELL_KEYS}:
                 continue
-            if key not in _OPTIONS:
-                keys = ["workflow", "fields", *_OPTIONS, *CELL_KEYS]
+            if key not in FILE_OPTIONS:
+                keys = ["workflow", "fields", *FILE_OPTIONS, *CELL_KEYS]
                 tip = nearest_tip(key, keys) or f": use {', '.join(keys)}"
                 self._fail(key_node, f"unknown key {key!r} in a sweep file{tip}")
-            pattern, convert, accepted = _OPTIONS[key]
+            pattern, convert, accepted = FILE_OPTIONS[key]
             text = self._scalar(node, key, key_node)
             if not re.fullmatch(pattern, text):
                 self._fail(key_node, f"{key} is {accepted}, not {shown(text)}")
@@ -237,7 +237,7 @@ def write_sweep_file(
     """
     file = Path(path).expanduser()
     explicit = {name: value for name, value in (options or {}).items() if value is not None}
-    unknown = [name for name in explicit if name not in _OPTIONS]
+    unknown = [name for name in explicit if name not in FILE_OPTIONS]
     if unknown:
         raise WorkflowError(f"a sweep file has no option {unknown[0]}")
     try:
