@@ -9,6 +9,8 @@ from faulty_server import choose, reply
 from scripted_api import CHECK, png
 from waiting import wait_until
 
+from comflowy_nb.errors import ImageError
+
 MAX_OUTPUTS = 1000  # of one run
 
 
@@ -36,6 +38,8 @@ def test_one_check_brings_the_fresh_urls_of_all_images(client, api):
     assert run.status == "success"
     assert {image.state for image in run.record.images} == {"missing"}
     assert api.count(CHECK) < 10
+    with pytest.raises(ImageError, match=r"r1\[0\] is not on disk \(.*404.*\); %comflowy show r1 fetches it again"):
+        _ = run.images[0].path
 
 
 def test_an_image_with_an_expired_url_is_fetched_at_its_fresh_url(client, api):
