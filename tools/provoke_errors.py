@@ -240,6 +240,7 @@ def make_files(folder: Path) -> None:
         "nan.json": '{"3": {"class_type": "KSampler", "inputs": {"cfg": NaN}}}',
         "notes.txt": "notes",
         "empty.txt": "# nothing else\n\n",
+        "empty.csv": "cfg,steps\n",
         "semicolons.csv": "6::text;cfg\na cat;7\n",
         "short.csv": "6::text,cfg\na cat\na dog, brown,7\n",
         "quotes.csv": '6::text,cfg\n"a "red" cat",7\n',
