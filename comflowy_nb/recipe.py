@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +16,27 @@ from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.image_metadata import RunMetadata, metadata_of_image, parse_metadata, read_image_graph
+from comflowy_nb.workflow.graph import Graph, read_graph
+from comflowy_nb.workflow.image_metadata import (
+    RunMetadata,
+    generation_of_image,
+    metadata_of_image,
+    parse_metadata,
+    read_image_graph,
+)
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.other_tools.fill import DEFAULT, fill
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import resolve
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.library import Library
+    from comflowy_nb.workflow.other_tools.metadata import Generation
 
 __all__ = ["Recipe", "find_metadata", "params_from", "write_cell"]
 
@@ -46,6 +55,8 @@ class Recipe(dict[str, Any]):
         The WORKFLOW argument of the cell: a name, an id or the path of the image.
     graph : Graph, optional
         The graph in the image.
+    left_out : sequence of str
+        The settings of another tool that the workflow has no field for.
 
     Attributes
     ----------
@@ -53,12 +64,17 @@ class Recipe(dict[str, Any]):
         As above.
     graph : Graph or None
         As above.
+    left_out : tuple of str
+        As above.
     """
 
-    def __init__(self, params: Mapping[str, Any], *, workflow: str, graph: Graph | None = None) -> None:
+    def __init__(
+        self, params: Mapping[str, Any], *, workflow: str, graph: Graph | None = None, left_out: Sequence[str] = ()
+    ) -> None:
         super().__init__(params)
         self.workflow = workflow
         self.graph = graph
+        self.left_out = tuple(left_out)
 
     @property
     def cell(self) -> str:
@@ -82,14 +98,17 @@ class Recipe(dict[str, Any]):
         return self.cell
 
 
-def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
+def params_from(image: str | os.PathLike[str] | RunImage | Run, *, workflow: str = DEFAULT) -> Recipe:
     """Return the workflow and the params that made an image.
 
     Parameters
     ----------
     image : str, path, RunImage or Run
         An image file that ComfyUI or `save` wrote, an image of a run, or a run. The history also recognises a file by
-        its content if its metadata has been removed.
+        its content if its metadata has been removed. The settings in an image of AUTOMATIC1111, Forge, SwarmUI,
+        InvokeAI, NovelAI or Fooocus become params of `workflow`; a UserWarning names those that it has no field for.
+    workflow : str
+        For an image of another tool: a name in the catalogue with a graph, or the path of a graph.
 
     Returns
     -------
@@ -100,7 +119,9 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
     Raises
     ------
     ImageError
-        If the file is missing, not an image, or contains no workflow.
+        If the file is missing, not an image, or contains no workflow and no settings.
+    WorkflowError
+        If `workflow` is needed and has no graph here.
 
     Examples
     --------
@@ -119,9 +140,14 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
         metadata, graph = find_metadata(path, open_library())
         if metadata is not None:
             return _recipe(metadata, graph, path)
-        graph = graph if graph is not None else read_image_graph(path)
+        generation = generation_of_image(path) if graph is None else None
+        if graph is None and generation is None:
+            graph = read_image_graph(path)
     except WorkflowError as error:
         raise ImageError(str(error)) from None
+    if generation is not None:
+        return _recipe_of_other_tool(generation, path, workflow)
+    assert graph is not None
     values = {field_id: field.default for field_id, field in graph.fields().items()}
     return Recipe(values, workflow=str(image), graph=graph)
 
@@ -133,6 +159,24 @@ def _recipe(metadata: RunMetadata, graph: Graph | None, path: Path | None) -> Re
     if path is not None and graph is not None and workflow not in Catalogue.open(Path.cwd(), home()).names():
         workflow = str(path)
     return Recipe(params, workflow=workflow, graph=graph)
+
+
+def _recipe_of_other_tool(generation: Generation, path: Path, workflow: str) -> Recipe:
+    if workflow.lower().endswith(".json"):
+        graph: Graph | None = read_graph(workflow)
+        aliases: Mapping[str, str] = {}
+    else:
+        catalogue = Catalogue.open(Path.cwd(), home())
+        entry = catalogue.get(workflow)
+        graph, aliases = catalogue.graph_of(workflow), entry.aliases if entry is not None else {}
+    if graph is None:
+        raise WorkflowError(
+            f"the catalogue has no graph of {workflow!r}: connect, and %comflowy run {workflow} --from {path.name}"
+        )
+    filled = fill(generation, Workflow(workflow, graph=graph, fields=graph.fields(), aliases=aliases), path.name)
+    if filled.left_out:
+        warnings.warn_explicit(filled.summary, UserWarning, path.name, 0)  # `warn` shows a path
+    return Recipe(filled.params, workflow=workflow, left_out=filled.left_out)
 
 
 def find_metadata(path: Path, library: Library) -> tuple[RunMetadata | None, Graph | None]:

@@ -262,10 +262,15 @@ def make_files(folder: Path) -> None:
     (folder / "latin.json").write_bytes('{"1": "é"}'.encode("latin-1"))
     image = Image.new("RGB", (64, 48), "teal")
     image.save(folder / "plain.png")
-    texts = {"prompt": "a cat", "workflow": json.dumps(in_editor_format), "comflowy": '{"params": {"3::cfg": 7}}'}
-    for key, name in (("prompt", "other.png"), ("workflow", "editor.png"), ("comflowy", "params.png")):
+    texts = {
+        "other.png": ("prompt", "a cat"),
+        "editor.png": ("workflow", json.dumps(in_editor_format)),
+        "params.png": ("comflowy", '{"params": {"3::cfg": 7}}'),
+        "settings.png": ("parameters", "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64"),
+    }
+    for name, (key, text) in texts.items():
         chunks = PngInfo()
-        chunks.add_text(key, texts[key])
+        chunks.add_text(key, text)
         image.save(folder / name, pnginfo=chunks)
 
 

@@ -158,6 +158,14 @@ class Catalogue:
         is_own = self._project is not None and name in self._project.entries
         return is_own and (name == _DEFAULT or name in self._home.entries)
 
+    def graph_of(self, name: str) -> Graph | None:
+        """Return the graph of a name; None if there is no such name, or its graph can't be read."""
+        entry = self.get(name)
+        try:
+            return entry.graph if entry is not None else None
+        except WorkflowError:
+            return None
+
     def add(
         self,
         name: str,

@@ -11,11 +11,25 @@ from comflowy_nb.errors import ImageError, WorkflowError
 from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_text
 from comflowy_nb.workflow.graph import HOW_TO_EXPORT, is_editor_format, parse_graph
 from comflowy_nb.workflow.images import open_image_file
+from comflowy_nb.workflow.other_tools.metadata import find_generation
 
 if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph
+    from comflowy_nb.workflow.other_tools.metadata import Generation
 
-__all__ = ["RunMetadata", "graph_of_image", "metadata_of_image", "parse_metadata", "read_image_graph"]
+__all__ = [
+    "RunMetadata",
+    "generation_of_image",
+    "graph_of_image",
+    "metadata_of_image",
+    "parse_metadata",
+    "read_image_graph",
+]
+
+
+_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+_EXIF_TEXTS = {0x010D: "Title", 0x010E: "Description", 0x0131: "Software"}
+_MAX_COMMENT_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,12 @@ def read_image_graph(path: str | Path) -> Graph:
         raise WorkflowError(
             f"{path.name} contains no workflow, only the params of {named}: %comflowy run --from {path.name} uses them"
         )
+    generation = find_generation(texts)
+    if generation is not None:
+        raise WorkflowError(
+            f"{path.name} contains no workflow, only settings of {generation.tool}: %comflowy run --from {path.name} "
+            "uses them"
+        )
     if chunks:
         raise WorkflowError(
             f"{path.name} contains no workflow: its text {' and '.join(map(repr, chunks))} is not a graph"
@@ -105,6 +125,17 @@ def metadata_of_image(path: str | Path) -> RunMetadata | None:
         except (OSError, ValueError):  # no such file, or one of another program
             return None
     return parse_metadata(text)
+
+
+def generation_of_image(path: str | Path) -> Generation | None:
+    """Return the settings that another tool, such as AUTOMATIC1111, wrote into an image; None if there are none.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing or not an image that can be read.
+    """
+    return find_generation(_texts_in(Path(path)))
 
 
 def parse_metadata(text: str) -> RunMetadata | None:
@@ -133,19 +164,47 @@ def _decoded(text: str) -> Any:
 
 
 def _texts_in(path: Path) -> dict[str, str]:
-    """Return the texts in an image's header by name, without decoding the pixels."""
+    """Return the texts in an image's header by name, without decoding the pixels; an Exif comment as `parameters`."""
     from PIL import Image  # noqa: PLC0415 - heavy, and only needed if an image is read
 
     try:
         with open_image_file(path) as image:
             texts = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
-            # ComfyUI writes `prompt:{...}` and `workflow:{...}` into Exif tags. PNG's own getexif decodes the pixels.
-            for value in Image.Image.getexif(image).values():
+            exif = Image.Image.getexif(image)  # PNG's own getexif decodes the pixels
+            # ComfyUI writes `prompt:{...}` and `workflow:{...}` into Exif tags.
+            for value in exif.values():
                 name, _, text = value.partition(":") if isinstance(value, str) else ("", "", "")
                 if name.lower() in {"prompt", "workflow"}:
                     texts.setdefault(name.lower(), text)
+            for tag, name in _EXIF_TEXTS.items():
+                if isinstance(exif.get(tag), str):
+                    texts.setdefault(name, exif[tag])
+            # Fooocus writes the comment into the first directory, other tools into that of Exif.
+            for comment in (exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT), exif.get(_USER_COMMENT)):
+                text = comment if isinstance(comment, str) else _decode_comment(comment)
+                if text:
+                    texts.setdefault("parameters", text)
     except FileNotFoundError:
         raise ImageError(f"there is no image {path.name} here") from None
     except Exception as error:  # Pillow raises many types for invalid files
         raise ImageError(f"{path.name} is not an image that can be read") from error
     return texts
+
+
+def _decode_comment(comment: object) -> str:
+    """Decode an Exif UserComment, of which 8 bytes name the encoding; "" if it can't be decoded.
+
+    Tools write UTF-16 in both byte orders, without a BOM.
+    """
+    if not isinstance(comment, bytes) or len(comment) > _MAX_COMMENT_BYTES:
+        return ""
+    code, content = comment[:8], comment[8:]
+    encoding = "utf-8"
+    if code == b"UNICODE\0":  # settings are mostly ASCII, so that one byte of each pair is zero
+        encoding = "utf-16-le" if content[1::2].count(0) > content[::2].count(0) else "utf-16-be"
+    elif code not in {b"ASCII\0\0\0", b"\0" * 8}:
+        content = comment
+    try:
+        return content.decode(encoding).strip("\0\ufeff")
+    except UnicodeDecodeError:
+        return ""

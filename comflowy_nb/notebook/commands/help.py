@@ -74,6 +74,8 @@ console prints (right-click a field twice):
   %comflowy run default 6::text="a glass bottle, purple galaxy" --as bottle
   %comflowy run default cfg=7 --count 4      four times, each with another seed
   %comflowy run --from bottle cfg=4
+  %comflowy run portrait --from image.png    the settings of an image of A1111,
+                                  SwarmUI, InvokeAI, NovelAI or Fooocus
   r = %comflowy run default seed={my_seed}
 
   %%comflowy run default

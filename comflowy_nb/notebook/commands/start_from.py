@@ -15,8 +15,9 @@ from comflowy_nb.recipe import find_metadata
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.image_metadata import RunMetadata
+from comflowy_nb.workflow.image_metadata import RunMetadata, generation_of_image
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
+from comflowy_nb.workflow.other_tools.fill import DEFAULT, fill
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.axes.yaml_file import SweepFile
+    from comflowy_nb.workflow.other_tools.metadata import Generation
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Start", "show_left_out", "start"]
@@ -77,7 +79,7 @@ def start(session: Session, request: Request, *, is_sweep: bool = False, file: S
     Raises
     ------
     UsageError
-        If neither a workflow nor `--from` is given, or both are.
+        If neither a workflow nor `--from` is given, or both are; for an image of another tool both may be.
     ComflowyError
         If the body can't be read, or there is no such workflow, run or file.
     """
@@ -133,11 +135,13 @@ def _find_start(
             usage = f"{request.command.name} needs a WORKFLOW: %comflowy {request.command.usage}"
             raise UsageError(f"{usage}; %comflowy workflows lists them")
         return request.text(request.words[0]), None, None
-    if request.words:
-        raise UsageError(f"--from {source} already names the workflow: leave {request.words[0].text!r} out")
     path = _file_of(source)
+    if path is not None and path.suffix.lower() != ".json":
+        return *_start_from_image(session, client, path, request), None
+    if request.words:
+        raise _named_twice(request)
     if path is not None:
-        return *_start_from_file(client, path), None
+        return str(path), None, None  # a graph contains its values
     found = session.find(source)
     if found.sweep is not None:
         swept = session.sweep(found.sweep)
@@ -161,11 +165,24 @@ def _file_of(source: object) -> Path | None:
     return path if path.suffix.lower() in {*IMAGE_SUFFIXES, ".json"} and path.is_file() else None
 
 
-def _start_from_file(client: Client, path: Path) -> tuple[str, RunMetadata | None]:
-    if path.suffix.lower() == ".json":
-        return str(path), None  # a graph contains its values
+def _named_twice(request: Request) -> UsageError:
+    source, word = request.options["from"], request.words[0].text
+    return UsageError(f"--from {source} already names the workflow: leave {word!r} out")
+
+
+def _start_from_image(
+    session: Session, client: Client, path: Path, request: Request
+) -> tuple[str | Workflow, RunMetadata | None]:
+    """Return the workflow and the values of an image; the settings of another tool only without a graph to run."""
     metadata, graph = find_metadata(path, client.library)
-    if metadata is None or (client.service.runs_graphs and graph is not None):
+    runs_graph = client.service.runs_graphs and graph is not None
+    if metadata is None and (request.words or not runs_graph):
+        generation = generation_of_image(path)
+        if generation is not None:
+            return _start_from_other_tool(session, client, generation, path.name, request)
+    if request.words:
+        raise _named_twice(request)
+    if metadata is None or runs_graph:
         return str(path), metadata  # its graph is the workflow with its values
     named = metadata.workflow or metadata.workflow_id
     if not named:
@@ -173,6 +190,23 @@ def _start_from_file(client: Client, path: Path) -> tuple[str, RunMetadata | Non
             f"{path.name} does not contain the name of its workflow: type its values after %comflowy run WORKFLOW"
         )
     return named, metadata
+
+
+def _start_from_other_tool(
+    session: Session, client: Client, generation: Generation, image: str, request: Request
+) -> tuple[str, RunMetadata]:
+    """Return the workflow of the command, else `default`, and its values for the settings of another tool."""
+    named = request.text(request.words[0]) if request.words else DEFAULT
+    try:
+        workflow = client.workflow(named)
+    except WorkflowError as error:
+        if request.words:
+            raise
+        usage = f"%comflowy {request.command.name} WORKFLOW --from {request.options['from']}"
+        raise WorkflowError(f"{error}. Or name another workflow for the settings in {image}: {usage}") from None
+    filled = fill(generation, workflow, image, client.connection.finder.catalogue().graph_of(workflow.name))
+    session.say(paragraph(filled.summary))
+    return named, RunMetadata(workflow.name, workflow.id, filled.params, tuple(filled.params))
 
 
 def _start_from_sweep(client: Client, record: SweepRecord, swept: Sweep) -> tuple[str | Workflow, RunMetadata]:

@@ -1,0 +1,139 @@
+"""Map the settings of an image of another tool to the fields of a workflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import FieldError, WorkflowError, nearest
+from comflowy_nb.workflow.other_tools.metadata import ROLES
+from comflowy_nb.workflow.other_tools.places import find_places
+from comflowy_nb.workflow.other_tools.samplers import SAMPLERS, SCHEDULERS, comfyui_names, comparable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.workflow.fields import Field
+    from comflowy_nb.workflow.graph import Graph
+    from comflowy_nb.workflow.other_tools.metadata import Generation
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["DEFAULT", "Filled", "fill"]
+
+DEFAULT = "default"  # the workflow for the settings of an image, if none is named; it always exists
+
+_LABELS = {"negative": "negative prompt", "sampler": "sampler", "scheduler": "scheduler"}
+_MAX_LISTED = 12  # of the settings that are left out
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The params that a workflow takes from an image of another tool.
+
+    Attributes
+    ----------
+    params
+        Field id -> value.
+    left_out
+        The settings that have no field in the workflow, each with its value or the reason.
+    summary
+        One line: the tool, the workflow, and the settings that are left out.
+    """
+
+    params: dict[str, Any]
+    left_out: tuple[str, ...]
+    summary: str
+
+
+def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | None = None) -> Filled:
+    """Return the params of a workflow for the settings of another tool.
+
+    Parameters
+    ----------
+    workflow
+        The workflow that takes the settings.
+    name
+        The name of the image in the summary and in errors.
+    graph
+        As for `find_places`.
+
+    Raises
+    ------
+    WorkflowError
+        If the workflow has no field for any of the settings.
+    """
+    places = find_places(workflow, graph)
+    sampler, scheduler = comfyui_names(generation.values.get("sampler"), generation.values.get("scheduler"))
+    translated = {"sampler": sampler, "scheduler": scheduler}
+    params: dict[str, Any] = {}
+    left_out: list[str] = []
+    for role in (one for one in ROLES if one in generation.values):
+        value = generation.values[role]
+        field_ids = places.fields.get(role, ())
+        fields = [workflow.fields.get(one) for one in field_ids]
+        label = _label(role, value)
+        if not field_ids:
+            problem = places.problems.get(role)
+            if value != "":  # an empty prompt is not missed
+                left_out.append(f"{label} ({problem})" if problem else label)
+            continue
+        if role in translated:
+            value, problem = _choice(role, value, translated[role], fields[0], workflow.name)
+        else:
+            value, problem = _checked(fields, value)
+        if problem is None:
+            params |= dict.fromkeys(field_ids, value)
+        else:
+            left_out.append(f"{label} ({problem})")
+    left_out += generation.extras
+    if not params:
+        raise WorkflowError(
+            f"{workflow.name} has no field for the settings in {name}; name its fields, for example: "
+            f"%comflowy workflow alias {workflow.name} prompt=6::text"
+        )
+    listed = _listed(left_out)
+    summary = f"the settings in {name} ({generation.tool}) are used for {workflow.name}"
+    return Filled(params, tuple(left_out), f"{summary}, without: {listed}" if listed else summary)
+
+
+def _choice(
+    role: str, name: str, translated: str | None, field: Field | None, workflow: str
+) -> tuple[str | None, str | None]:
+    """Return the value of a sampler or scheduler, and the problem if there is none.
+
+    The options of the field decide. Without options, ComfyUI's own names are valid.
+    """
+    table = SAMPLERS if role == "sampler" else SCHEDULERS
+    options = [one for one in field.options if isinstance(one, str)] if field is not None else []
+    names = options or list(table)
+    for one in (name, translated):
+        if one is not None and one in names:
+            return one, None
+    own = translated or comparable(name)
+    near = nearest(own, names, 1) or [one for one in names if own.startswith(f"{one}_")]
+    tip = f", nearest: {near[0]}" if near else ""
+    if translated is None:
+        return None, f"not known in ComfyUI{tip}"
+    return None, f"{workflow} does not offer {translated}{tip}"
+
+
+def _checked(fields: Sequence[Field | None], value: Any) -> tuple[Any, str | None]:
+    """Return the value as the fields take it, and the problem if it is invalid for one of them."""
+    for field in fields:
+        if field is not None:
+            try:
+                value = field.check(value)
+            except FieldError as error:
+                return None, str(error).removeprefix(f"{field.where}: ")
+    return value, None
+
+
+def _label(role: str, value: Any) -> str:
+    label = _LABELS.get(role, role)
+    return label if role in {"prompt", "negative"} else f"{label} {value}"
+
+
+def _listed(left_out: Sequence[str]) -> str:
+    shown = list(left_out[:_MAX_LISTED])
+    more = len(left_out) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
