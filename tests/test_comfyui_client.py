@@ -37,7 +37,7 @@ SMALL = {"5::width": 64, "5::height": 64, "3::steps": 2}
 
 
 @pytest.fixture(autouse=True)
-def quick():
+def short_delays():
     settings.retry_base_s = 0.02
     settings.retry_max_s = 0.1
     settings.lost_gap_s = 0.02
@@ -170,7 +170,7 @@ def test_an_identical_request_with_other_titles_submits_nothing(client, comfy, t
     first.run.wait(60)
     again = client.submit(str(tmp_path / "b.json"), {"1::width": 32.0})
     assert (again.how, again.run.number) == ("same", first.run.number)
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
     assert client.submit(str(tmp_path / "b.json"), {"1::width": 33}).how == "new"
 
 
@@ -179,7 +179,7 @@ def test_fields_are_checked_before_any_submit(client, comfy):
         client.run("default", {"sampler_name": "eular", "cfg": 1000, "steps": 0})
     assert len(caught.value.problems) == 3
     assert "Did you mean euler" in str(caught.value)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
 def test_a_rejection_of_the_server_names_node_and_field(client, tmp_path):
@@ -232,7 +232,7 @@ def test_the_error_for_an_editor_graph_names_how_to_export(client, comfy, tmp_pa
         client.run(str(tmp_path / "ui.json"))
     assert "server:last" in str(caught.value)
     assert "Export (API)" in str(caught.value)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
 def test_the_error_for_an_image_with_only_the_editors_graph_names_how_to_export(client, tmp_path):
@@ -341,7 +341,7 @@ def test_a_file_that_is_not_an_image_is_missing_and_leaves_no_file(client, comfy
     assert client.connection.registry.refresh(run)
     run.wait(60)
     assert run.images[0].bytes == good
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 # -- images as inputs -----------------------------------------------------------------------------------------
@@ -373,8 +373,8 @@ def test_input_images_of_every_kind_are_uploaded_once_each(client, comfy, invert
     for image, colour in inputs:
         run = client.run(invert, {"1::image": image})
         assert run.images[0].array()[0, 0].tolist() == colour
-    assert comfy.asked("POST", "/upload/image") == 4  # one for each content
-    assert comfy.asked("POST", "/prompt") == 5  # the same image makes the same request
+    assert comfy.requests_to("POST", "/upload/image") == 4  # one for each content
+    assert comfy.requests_to("POST", "/prompt") == 5  # the same image makes the same request
 
 
 def test_another_image_of_the_same_name_is_another_request(client, comfy, invert, tmp_path):
@@ -391,9 +391,9 @@ def test_another_image_of_the_same_name_is_another_request(client, comfy, invert
 def test_twelve_runs_cost_twelve_submits_and_twelve_images(client, comfy, flat):
     sweep = client.sweep(flat, {"1::color": list(range(1, 13))})
     assert [cell.status for cell in sweep.cells] == ["success"] * 12
-    assert comfy.asked("POST", "/prompt") == 12
-    assert comfy.asked("GET", "/view") == 12
-    assert comfy.asked("GET", "/history") <= 24
+    assert comfy.requests_to("POST", "/prompt") == 12
+    assert comfy.requests_to("GET", "/view") == 12
+    assert comfy.requests_to("GET", "/history") <= 24
     assert all("number" not in body for path, body in comfy.bodies if path == "/prompt")
 
 
@@ -410,12 +410,12 @@ def test_all_cells_of_a_sweep_share_one_graph_in_the_history(client, comfy, flat
 def test_only_two_runs_are_in_flight_at_first(client, comfy, flat):
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
-    wait_until(lambda: comfy.asked("POST", "/prompt") == 2)
+    wait_until(lambda: comfy.requests_to("POST", "/prompt") == 2)
     time.sleep(0.1)  # time for a third submit to arrive; a slow machine cannot make this fail
-    assert comfy.asked("POST", "/prompt") == 2
+    assert comfy.requests_to("POST", "/prompt") == 2
     comfy.release()
     sweep.wait(60)
-    assert comfy.asked("POST", "/prompt") == 8
+    assert comfy.requests_to("POST", "/prompt") == 8
 
 
 def test_a_sweep_never_has_more_than_two_prompts_in_the_queue(client, comfy, flat):
@@ -432,23 +432,23 @@ def test_a_sweep_never_has_more_than_two_prompts_in_the_queue(client, comfy, fla
 def test_a_fixed_concurrency_limit_applies_on_comfyui_too(client, comfy, flat):
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": list(range(1, 11))}, window=6, wait=False)
-    wait_until(lambda: comfy.asked("POST", "/prompt") == 6)
+    wait_until(lambda: comfy.requests_to("POST", "/prompt") == 6)
     comfy.release()
     sweep.wait(60)
-    assert comfy.asked("POST", "/prompt") == 10
+    assert comfy.requests_to("POST", "/prompt") == 10
     assert comfy.queue.most_pending >= 6
 
 
 def test_previews_reach_the_run_and_are_dropped_at_its_end(client, comfy):
     comfy.previews = True
-    comfy.wait_at("3", 2)
+    comfy.pause_at("3", 2)
     run = client.submit("default", {**SMALL, "3::steps": 3}).run
     # the image of a step arrives before its number
     wait_until(lambda: run.status == "running" and run.progress is not None and run.progress.value == 2)
     assert run.progress.preview is not None
     assert (run.progress.title, run.progress.max) == ("KSampler", 3)
     assert run.progress.nodes_total == 7
-    comfy.go_on()
+    comfy.resume()
     run.wait(60)
     assert run.progress.preview is None
 
@@ -465,16 +465,16 @@ def test_a_run_that_does_not_start_has_a_warning(client, comfy, flat):
 
 
 def test_a_run_waits_behind_the_run_of_another_user(client, comfy, flat):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
         graph["5"]["inputs"] |= {"width": 64, "height": 64}
         other.submit(graph)
-        assert comfy.at_gate.wait(30)
+        assert comfy.paused.wait(30)
         run = client.submit(flat, {"1::color": 6}).run
         wait_until(lambda: run.progress is not None and run.progress.ahead == 1)
         assert run.status == "pending"
-        comfy.go_on()
+        comfy.resume()
         run.wait(60)
         assert run.status == "success"
 
@@ -488,7 +488,7 @@ def test_a_broken_socket_only_adds_latency(client, comfy, flat, message):
     comfy.drop_at(message)
     run = client.run(flat, {"1::color": 2})
     assert run.status == "success"
-    assert comfy.asked("POST", "/prompt") == 2
+    assert comfy.requests_to("POST", "/prompt") == 2
 
 
 def test_a_silent_socket_only_adds_latency(client, comfy, flat):
@@ -506,7 +506,7 @@ def test_a_run_with_a_lost_response_is_searched_and_tracked(client, comfy, flat)
     comfy.lose("/prompt")
     run = client.run(flat, {"1::color": 4})
     assert run.status == "success"
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 def test_an_unknown_run_is_held_and_never_submitted_again_automatically(client, comfy, flat, monkeypatch):
@@ -520,7 +520,7 @@ def test_an_unknown_run_is_held_and_never_submitted_again_automatically(client, 
     monkeypatch.setattr(comfy.queue, "put", put)
     with pytest.raises(RunHeld):
         client.run(flat, {"1::color": 4})
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
     assert client.run(flat, {"1::color": 4}, retry="unknown").status == "success"
 
 
@@ -536,7 +536,7 @@ def test_an_unknown_run_is_found_by_resume_once_the_server_responds(client, comf
     client.resume(run.ref)
     wait_until(lambda: run.record.is_settled and run.status != "unknown")
     assert (run.status, len(run.images)) == ("success", 1)
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 def test_an_unknown_run_is_tracked_after_an_event(client, comfy, flat, monkeypatch):
@@ -561,7 +561,7 @@ def test_runs_of_a_restarted_server_are_lost_and_not_submitted_again(client, com
     comfy.release()
     run.wait(60)
     assert run.status == "lost"
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
     assert client.run(flat, {"1::color": 5}).status == "success"
 
 
@@ -599,16 +599,16 @@ def test_the_run_of_a_killed_process_is_adopted(comfy, flat):
         wait_until(lambda: client.runs()[0].record.is_settled)
         (run,) = client.runs()
         assert (run.status, len(run.images)) == ("success", 1)
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 # -- cancelling -------------------------------------------------------------------------------------------------
 
 
 def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     running = client.submit("default", {**SMALL, "3::steps": 50}).run
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     waiting = client.submit("default", {**SMALL, "3::seed": 2}).run
     wait_until(lambda: waiting.status == "pending")
     for run in (waiting, running):
@@ -626,21 +626,21 @@ def raise_for(run):
 
 
 def test_a_cancelled_sweep_removes_our_prompts_and_no_others(client, comfy, flat):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
         _, foreign = other.submit(graph)
-        assert comfy.at_gate.wait(30)
+        assert comfy.paused.wait(30)
         sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
-        wait_until(lambda: comfy.asked("POST", "/prompt") == 3)
+        wait_until(lambda: comfy.requests_to("POST", "/prompt") == 3)
         sweep.cancel()
         sweep.wait(60)
         listed = comfy.queue.listed()
         assert [item[1] for item in listed["queue_running"]] == [foreign]
         assert listed["queue_pending"] == []
-        comfy.go_on()
+        comfy.resume()
         other.until_end(foreign)
-    assert comfy.asked("POST", "/interrupt") == 0
+    assert comfy.requests_to("POST", "/interrupt") == 0
 
 
 def test_an_interrupt_that_the_server_lost_is_repeated(client, comfy, monkeypatch):
@@ -649,9 +649,9 @@ def test_an_interrupt_that_the_server_lost_is_repeated(client, comfy, monkeypatc
     monkeypatch.setattr(
         comfy.queue, "interrupt", lambda run_id: None if next(lost, None) is not None else interrupt(run_id)
     )
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     run = client.submit("default", {**SMALL, "3::steps": 50}).run
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     client.cancel(run)
     run.wait(60)
     assert run.status == "cancelled"
@@ -674,12 +674,12 @@ def test_a_sweep_is_spread_over_the_servers_and_each_run_names_its_server(pair, 
     with connect(f"home={one.url},{two.url}") as client:
         assert isinstance(client.service, ComfyUICluster)
         sweep = client.sweep(flat, {"1::color": list(range(1, 25))}, wait=False)
-        wait_until(lambda: one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2)
+        wait_until(lambda: one.requests_to("POST", "/prompt") == two.requests_to("POST", "/prompt") == 2)
         one.release()
         two.release()
         sweep.wait(30)
         assert [cell.status for cell in sweep.cells] == ["success"] * 24
-        counts = [server.asked("POST", "/prompt") for server in pair]
+        counts = [server.requests_to("POST", "/prompt") for server in pair]
         assert sum(counts) == 24
         places = {cell.run.record.service for cell in sweep.cells}
         assert places == {"home/1", "home/2"}
@@ -693,7 +693,7 @@ def test_a_success_of_one_server_counts_for_all(pair, flat):
     with connect(f"home={two.url}") as client:
         again = client.submit(flat, {"1::color": 7})
         assert (again.how, again.run.number) == ("same", first.number)
-    assert one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 1
+    assert one.requests_to("POST", "/prompt") + two.requests_to("POST", "/prompt") == 1
 
 
 def test_each_server_has_its_own_concurrency_limit(pair, flat):
@@ -702,11 +702,11 @@ def test_each_server_has_its_own_concurrency_limit(pair, flat):
     one, two = pair
     with connect(f"home={one.url},{two.url}") as client:
         sweep = client.sweep(flat, {"1::color": list(range(1, 13))}, wait=False)
-        wait_until(lambda: one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 4)
-        assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2
+        wait_until(lambda: one.requests_to("POST", "/prompt") + two.requests_to("POST", "/prompt") == 4)
+        assert one.requests_to("POST", "/prompt") == two.requests_to("POST", "/prompt") == 2
         one.release()  # the other stays slow: it gets only as many as it executes
-        wait_until(lambda: one.asked("POST", "/prompt") >= 6)
-        assert two.asked("POST", "/prompt") <= 6
+        wait_until(lambda: one.requests_to("POST", "/prompt") >= 6)
+        assert two.requests_to("POST", "/prompt") <= 6
         assert not two.queue.history
         two.release()
         sweep.wait(30)
@@ -751,7 +751,7 @@ def test_a_run_on_any_of_several_servers_is_adopted(pair, flat):
     with connect(f"home={two.url},{one.url}") as client:
         wait_until(lambda: all(run.record.is_settled for run in client.runs()))
         assert [run.status for run in client.runs()] == ["success"] * 2
-    assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 1
+    assert one.requests_to("POST", "/prompt") == two.requests_to("POST", "/prompt") == 1
 
 
 def test_an_input_image_is_uploaded_to_every_server(pair, invert):
@@ -760,7 +760,7 @@ def test_an_input_image_is_uploaded_to_every_server(pair, invert):
         images = [np.full((8, 8, 3), shade, np.uint8) for shade in (1, 2, 3, 4)]
         runs = [client.submit(invert, {"1::image": image}).run for image in images]
         assert [run.wait(60).status for run in runs] == ["success"] * 4
-    assert one.asked("POST", "/upload/image") == two.asked("POST", "/upload/image") == 4
+    assert one.requests_to("POST", "/upload/image") == two.requests_to("POST", "/upload/image") == 4
 
 
 def test_cancel_finds_the_server(pair):

@@ -76,10 +76,10 @@ print(again.how, again.run.wait(60).status if how != "connects" else "", flush=T
 
 
 @pytest.fixture
-def start(api, home, quick):
+def start(api, home, short_delays):
     """Return `start(how)`, which forks a connected process and returns the end and the output of its child."""
     processes = []
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
 
     def begin(how):
         process = subprocess.Popen(
@@ -115,7 +115,7 @@ def test_a_forked_child_submits_nothing_and_raises_an_error(api, start, how):
         assert (other.library.locks / f"{run.record.owner}.lock").exists()
         assert other.live() == []
         assert other.submit("wf-1", {"3::seed": 1}).how == "joined"
-        api.words = []
+        api.live_statuses = []
         out, _ = process.communicate("go on\n", timeout=60)
     assert out.split() == ["new", "success"]
     assert api.count(RUN) == 2

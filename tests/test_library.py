@@ -48,8 +48,8 @@ def test_a_reference_without_a_match_is_an_error(library, runs, ref, text):
         library.find(ref)
 
 
-def test_name_precedes_an_id_that_begins_with_it(library, runs, intent):
-    library.history.record_or_reuse(intent("b", name="abc"), retry="none")
+def test_name_precedes_an_id_that_begins_with_it(library, runs, run_request):
+    library.history.record_or_reuse(run_request("b", name="abc"), retry="none")
     assert library.find("abc").run.number == 2
 
 
@@ -106,8 +106,8 @@ def test_one_library_per_home_folder_and_process(home, monkeypatch, tmp_path):
     assert open_library() is not library
 
 
-def test_history_is_searched_without_a_connection(intent):
-    open_library().history.record_or_reuse(intent())
+def test_history_is_searched_without_a_connection(run_request):
+    open_library().history.record_or_reuse(run_request())
     assert [run.number for run in comflowy_nb.history.runs("bottle", cfg=7.5)] == [1]
     assert comflowy_nb.history.find("last").run.number == 1
 

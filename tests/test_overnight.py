@@ -183,7 +183,7 @@ def test_a_sweep_continues_while_the_browser_is_closed(night):
 
 def test_memory_does_not_grow_with_full_size_images(night, api, monkeypatch):
     """300 images of a megapixel are nearly a gigabyte of pixels."""
-    api.words = []
+    api.live_statuses = []
     api.on("GET /images/*", reply(png(size=(1024, 1024)), headers={"Content-Type": "image/png"}))
     monkeypatch.setenv("COMFLOWY_URL", api.url)
     monkeypatch.setenv("COMFLOWY_API_KEY", "the-key")

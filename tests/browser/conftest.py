@@ -232,7 +232,7 @@ class Notebook:
     def enter_until(self, index, text, said):
         """Run a cell until its output has a text: ipywidgets delays a change until the previous one is handled."""
         self.enter(index, text)
-        wait_until(lambda: self.text(index) == said or self.run(index) == said, said=lambda: self.text(index))
+        wait_until(lambda: self.text(index) == said or self.run(index) == said, message=lambda: self.text(index))
 
     def text(self, index):
         """Return the text of the cell's output."""

@@ -54,7 +54,7 @@ def run_line(**values):
 
 def test_a_run_shows_its_nodes_steps_and_preview_and_ends_in_the_image(connected, comfy):
     notebook = connected(1)
-    comfy.wait_at("3", 12)
+    comfy.pause_at("3", 12)
     notebook.type(2, run_line())
     notebook.press_run(2)
     notebook.await_text(2, f"12/{STEPS}")
@@ -66,7 +66,7 @@ def test_a_run_shows_its_nodes_steps_and_preview_and_ends_in_the_image(connected
     notebook.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
     notebook.page.wait_for_selector('body[data-jp-theme-light="false"]', state="attached")
     notebook.screenshot("comfyui-preview-dark", cells=3)
-    comfy.go_on()
+    comfy.resume()
     notebook.await_idle(2)
     assert "success" in notebook.text(2)
     notebook.await_images(2, 1)

@@ -27,14 +27,14 @@ os.environ["COMFLOWY_API_KEY"] = "key"
 def failing_by_text(api):
     failing = set()
 
-    def run(seen):
+    def run(request):
         run_id = f"run-{api.count(RUN)}"
-        if "FAIL" in json.dumps(seen.json["params"]):
+        if "FAIL" in json.dumps(request.json["params"]):
             failing.add(run_id)
         return reply({"success": True, "data": {"run_id": run_id}})
 
-    def check(seen):
-        if seen.query["id"] in failing:
+    def check(request):
+        if request.query["id"] in failing:
             return reply({"success": True, "data": {"status": "failed", "error": ERROR}})
         images = {"output_images": [f"{api.url}/images/a.png"]}
         return reply({"success": True, "data": {"status": "success", **images}})

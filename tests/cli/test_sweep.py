@@ -33,7 +33,7 @@ fields:
 def api(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
     with ScriptedApi() as server:
-        server.words = []
+        server.live_statuses = []
         monkeypatch.setenv("COMFLOWY_URL", server.url)
         yield server
 
@@ -65,7 +65,7 @@ def test_sweep_of_a_file_prints_a_table(api, file, capsys):
     assert shown.out.splitlines()[-1] == "s1: 6 of 6 succeeded"
     assert len(shown.err.splitlines()) == 6, "without a terminal: one line for each cell that ended, no bar"
     assert KEY not in shown.out + shown.err
-    sent = {(seen.json["params"]["3::cfg"], seen.json["params"]["6::text"]) for seen in api.seen(RUN)}
+    sent = {(request.json["params"]["3::cfg"], request.json["params"]["6::text"]) for request in api.requests(RUN)}
     assert sent == {(cfg, text) for cfg in (2, 4, 6) for text in ("a bottle at {noon}", "stars, $HOME")}
     assert history.find("night").sweep.number == 1
 
@@ -96,8 +96,8 @@ def test_out_contains_copies_a_contact_sheet_and_a_json_file(api, file, tmp_path
 def test_failed_cell_is_printed_and_exits_with_1(api, file, capsys):
     text = {"run-2": "node 3: out of memory"}
 
-    def state(seen):
-        run_id = seen.query["id"]
+    def state(request):
+        run_id = request.query["id"]
         if run_id in text:
             return reply({"success": True, "data": {"status": "failed", "error": text[run_id]}})
         return reply({"success": True, "data": api.state(run_id)})
@@ -235,7 +235,7 @@ def start():
 
 
 def test_interrupted_sweep_is_continued_by_the_same_command(api, file, start):
-    api.words = ["running"] * 10_000
+    api.live_statuses = ["running"] * 10_000
     command = start(file, "--connect", "cloud")
     api.wait_for(RUN, 6, 30)
     command.interrupt()
@@ -245,7 +245,7 @@ def test_interrupted_sweep_is_continued_by_the_same_command(api, file, start):
     assert "run the same command again to continue" in shown
     assert "Traceback" not in shown + out
     assert "s1: 0 of 6 succeeded" in out
-    api.words = []
+    api.live_statuses = []
     code, out, _ = start(file, "--connect", "cloud").end()
     assert code == 0
     assert "new" not in out.splitlines()[0]

@@ -85,9 +85,9 @@ def test_an_error_matches_the_recording(comfy, client):
 
 def test_an_interrupt_matches_the_recording(comfy, client):
     comfy.previews = True
-    comfy.wait_at("3", 3)
+    comfy.pause_at("3", 3)
     _, prompt_id = client.submit(small(400))
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": str(uuid.uuid4())})  # of another client: no effect
     assert comfy.queue.listed()["queue_running"]
     client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": prompt_id})
@@ -101,11 +101,11 @@ def test_an_interrupt_matches_the_recording(comfy, client):
 
 
 def test_the_history_has_its_recorded_shape_and_is_empty_until_the_end(comfy, client):
-    comfy.wait_at("9")
+    comfy.pause_at("9")
     _, prompt_id = client.submit(small())
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     assert client.history(prompt_id) == {}
-    comfy.go_on()
+    comfy.resume()
     client.until_end(prompt_id)
     entry = next(iter(json.loads((RECORDED / "history.json").read_text()).values()))
     made = client.history(prompt_id)[prompt_id]
@@ -117,18 +117,18 @@ def test_the_history_has_its_recorded_shape_and_is_empty_until_the_end(comfy, cl
 
 
 def test_the_queue_has_its_recorded_shape(comfy, client):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     client.submit(small(3, seed=1))
     client.submit(small(3, seed=2))
     client.submit(empty_image(), front=True)
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     listed = client.session.get(f"{comfy.url}/api/queue").json()
     expected = json.loads((RECORDED / "queue_running_and_pending.json").read_text())
     assert {key: [len(item) for item in items] for key, items in listed.items()} == {
         key: [len(item) for item in items] for key, items in expected.items()
     }
     assert min(item[0] for item in listed["queue_pending"]) < 0
-    comfy.go_on()
+    comfy.resume()
 
 
 def test_an_invalid_prompt_has_its_recorded_shape(client):

@@ -25,9 +25,9 @@ def two_each(cell):
 
 
 @pytest.fixture
-def sweep(swept, axis):
+def sweep(make_sweep, axis):
     """A sweep of two cells with one image each: s1.1 is r1, s1.2 is r2."""
-    return swept(axis("3::cfg", 4, 8), images=plain)
+    return make_sweep(axis("3::cfg", 4, 8), images=plain)
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def test_runs_cells_references_and_images_of_runs(sweep, read):
     assert read("r1", "r2")[1].open().getpixel((0, 0)) == (2, 0, 0)
 
 
-def test_the_first_image_of_a_run_with_several_is_compared_with_a_warning(swept, axis, read):
-    swept(axis("3::cfg", 4, 8), images=two_each)
+def test_the_first_image_of_a_run_with_several_is_compared_with_a_warning(make_sweep, axis, read):
+    make_sweep(axis("3::cfg", 4, 8), images=two_each)
     first, second, third = read("r1", "r2[1]", "s1.2")
     assert first.name == "r1[0]"
     assert first.warning == "r1 has 2 images: its first, r1[0], is compared."
@@ -110,15 +110,15 @@ def test_too_few_or_too_many_images_and_invalid_references_are_errors(sweep, rea
     assert str(caught.value).startswith(said)
 
 
-def test_one_run_with_several_images_is_an_error_that_shows_how_to_compare_them(swept, axis, read):
-    swept(axis("3::cfg", 4, 8), images=two_each)
+def test_one_run_with_several_images_is_an_error_that_shows_how_to_compare_them(make_sweep, axis, read):
+    make_sweep(axis("3::cfg", 4, 8), images=two_each)
     with pytest.raises(RefError, match=r"^r1 alone has 2 images; .*: %comflowy compare r1\[0\] r1\[1\]$"):
         read("r1")
 
 
-def test_runs_that_are_live_or_have_no_images_are_errors(swept, axis, read):
+def test_runs_that_are_live_or_have_no_images_are_errors(make_sweep, axis, read):
     ends = {1: Status.FAILED, 2: Status.SUBMITTING, 3: None}
-    sweep = swept(axis("3::cfg", 4, 6, 8, 9), ends=ends, images=plain)
+    sweep = make_sweep(axis("3::cfg", 4, 6, 8, 9), ends=ends, images=plain)
     with pytest.raises(RefError, match=r"^r1 has no images to compare \(failed: no luck with 1\)$"):
         read("s1.4", "r1")
     with pytest.raises(RefError, match=r"^r2 is not done \(submitting\); %comflowy show r2 waits for its images$"):

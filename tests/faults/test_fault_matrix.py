@@ -13,17 +13,17 @@ from faulty_server import (
     FaultyServer,
     close_after_reading,
     closed_port,
-    deaf_port,
     html,
-    no_answer,
+    no_response,
     oversize,
     raw,
     redirect,
     reply,
     reset_after_reading,
-    short,
+    send_in_pieces,
     slow,
-    trickle,
+    truncated,
+    unresponsive_port,
 )
 from PIL import Image
 
@@ -59,20 +59,20 @@ SILENT = {"no answer", "trickle", "trickle of the head"}  # faults that only a t
 
 
 @pytest.fixture
-def limits(request, few_tries):
+def limits(request, one_retry):
     """Default limits except for silent faults: a busy machine must not turn another fault into a timeout."""
     fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
     if fault is not None and fault.name in SILENT:
-        request.getfixturevalue("hasty")
+        request.getfixturevalue("short_timeouts")
 
 
 def patient_after(answer):
     """Return the same response, with the limits of the next exchange reset."""
 
-    def relax(seen, wire):
+    def relax(request, wire):
         settings.read_timeout_s = settings.connect_timeout_s = 30.0
         settings.answer_deadline_s = settings.image_deadline_s = 60.0
-        return answer(seen, wire)
+        return answer(request, wire)
 
     return relax
 
@@ -151,24 +151,24 @@ def status(code, token, run, check, image, *, again=True):
 FAULTS = [
     Fault("close after reading", close_after_reading(), AnswerError, "unknown", AnswerError, AnswerError),
     Fault("reset after reading", reset_after_reading(), AnswerError, "unknown", AnswerError, AnswerError),
-    Fault("no answer", no_answer(), AnswerError, "unknown", AnswerError, AnswerError),
+    Fault("no answer", no_response(), AnswerError, "unknown", AnswerError, AnswerError),
     Fault(
         "short, length named",
-        short({"success": True, "padding": "x" * 2000}),
+        truncated({"success": True, "padding": "x" * 2000}),
         AnswerError,
         "unknown",
         AnswerError,
         AnswerError,
-        no_image=short(GOOD_IMAGE),
+        no_image=truncated(GOOD_IMAGE),
     ),
     Fault(
         "short, no length",
-        short({"success": True, "padding": "x" * 2000}, with_length=False),
+        truncated({"success": True, "padding": "x" * 2000}, with_length=False),
         AnswerError,
         "unknown",
         AnswerError,
         ImageError,
-        no_image=short(GOOD_IMAGE, with_length=False),
+        no_image=truncated(GOOD_IMAGE, with_length=False),
     ),
     Fault("html", html(), AnswerError, "unknown", AnswerError, ImageError),
     Fault("empty", reply(b""), AnswerError, "unknown", AnswerError, ImageError),
@@ -221,16 +221,18 @@ FAULTS = [
     Fault("500 html", html(500), ServerError, "unknown", ServerError, ServerError),
     Fault(
         "trickle",
-        trickle({"success": True, "data": {"run_id": "1", "status": "running"}, "access_token": "t"}, every_s=0.3),
+        send_in_pieces(
+            {"success": True, "data": {"run_id": "1", "status": "running"}, "access_token": "t"}, every_s=0.3
+        ),
         AnswerError,
         "unknown",
         AnswerError,
         AnswerError,
-        no_image=trickle(GOOD_IMAGE, every_s=0.1),
+        no_image=send_in_pieces(GOOD_IMAGE, every_s=0.1),
     ),
     Fault(
         "trickle of the head",
-        trickle({"success": True}, every_s=0.2, head_too=True),
+        send_in_pieces({"success": True}, every_s=0.2, head_too=True),
         AnswerError,
         "unknown",
         AnswerError,
@@ -308,7 +310,7 @@ def test_image(faulty, service, fault, tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "nothing is left of it"
     kept = fetch(service, tmp_path)
     assert (tmp_path / kept.file).read_bytes() == GOOD_IMAGE
-    assert all("authorization" not in seen.headers for seen in faulty.seen(IMAGE))
+    assert all("authorization" not in request.headers for request in faulty.requests(IMAGE))
 
 
 # -- no connection ----------------------------------------------------------------------------------------------
@@ -321,7 +323,7 @@ def unreachable(request, monkeypatch):
         yield f"http://127.0.0.1:{closed_port()}"
     elif request.param == "connect timeout":
         settings.connect_timeout_s = 0.3
-        with deaf_port() as port:
+        with unresponsive_port() as port:
             yield f"http://127.0.0.1:{port}"
     elif request.param == "dead proxy":
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
@@ -443,7 +445,7 @@ def test_token_rejected(faulty):
 def test_run_after_one_401_is_sent_once_more(faulty, service):
     faulty.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply({}, 401), reply(GOOD_RUN))
     assert submit(service) == Accepted(RUN_ID)
-    first, second = faulty.seen(RUN)
+    first, second = faulty.requests(RUN)
     assert first.headers["authorization"] == "Bearer old"
     assert second.headers["authorization"] == f"Bearer {GOOD_TOKEN['access_token']}"
     assert first.body == second.body
@@ -484,7 +486,7 @@ def test_check_after_401s(faulty, service):
 def test_a_rejected_image_is_not_retried_with_a_token(faulty, service, tmp_path):
     faulty.on(IMAGE, reply({}, 401))
     assert type(raised(lambda: fetch(service, tmp_path))) is AuthError
-    assert [seen.headers.get("authorization") for seen in faulty.seen()] == [None]
+    assert [request.headers.get("authorization") for request in faulty.requests()] == [None]
 
 
 # -- Retry-After ------------------------------------------------------------------------------------------------
@@ -546,7 +548,7 @@ def test_retry_after_of_an_image(faulty, service, text, expected_s, tmp_path):
 def test_retry_after_of_a_token_is_observed(faulty):
     faulty.on(TOKEN, reply({}, 429, {"Retry-After": "0.4"}), reply(GOOD_TOKEN))
     connect(faulty.url, token=None).greet()
-    first, second = faulty.seen(TOKEN)
+    first, second = faulty.requests(TOKEN)
     assert second.at_s - first.at_s >= 0.4
 
 
@@ -582,7 +584,7 @@ def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
 def test_deadline_ends_a_trickle_soon(faulty, service):
     """10 bytes over 3 s passed a timeout of 0.5 s: timeouts of requests limit each read."""
     settings.read_timeout_s, settings.answer_deadline_s = 30.0, 0.9
-    faulty.on(RUN, trickle(GOOD_RUN, every_s=0.05, head_too=True))  # 8 s in total, and correct
+    faulty.on(RUN, send_in_pieces(GOOD_RUN, every_s=0.05, head_too=True))  # 8 s in total, and correct
     outcome = submit(service)
     assert type(outcome) is Unknown
     assert "in time" in outcome.reason
@@ -590,7 +592,7 @@ def test_deadline_ends_a_trickle_soon(faulty, service):
 
 def test_minimum_throughput_ends_an_image_before_its_deadline(faulty, service, tmp_path):
     settings.read_timeout_s, settings.image_deadline_s = 3.0, 120.0
-    faulty.on(IMAGE, trickle(GOOD_IMAGE, every_s=0.1))  # minutes in total
+    faulty.on(IMAGE, send_in_pieces(GOOD_IMAGE, every_s=0.1))  # minutes in total
     started_s = time.monotonic()
     error = raised(lambda: fetch(service, tmp_path))
     assert "slow" in str(error)

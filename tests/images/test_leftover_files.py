@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from faulty_server import reply, trickle
+from faulty_server import reply, send_in_pieces
 from scripted_api import png
 from waiting import wait_until
 
@@ -53,10 +53,10 @@ def left(home):
 
 
 @pytest.fixture
-def stopped(api, quick, home):
+def stopped(api, short_delays, home):
     """`stopped(writer, n)`: a process that stopped itself just before it renames the n-th file."""
     processes = []
-    api.words = []
+    api.live_statuses = []
 
     def begin(writer, number):
         code = STOPPED + {"run": RUN, "catalogue": CATALOGUE}[writer]
@@ -102,10 +102,10 @@ def test_a_kill_during_the_creation_of_the_history_leaves_no_warning(home, stopp
 
 
 @pytest.mark.timeout(120)
-def test_a_killed_download_leaves_nothing(api, quick, home):
+def test_a_killed_download_leaves_nothing(api, short_delays, home):
     """The partial image and the lock file were never removed."""
-    api.words = []
-    api.on("GET /images/*", trickle(png(size=(400, 400)), every_s=0.05, piece=50))
+    api.live_statuses = []
+    api.on("GET /images/*", send_in_pieces(png(size=(400, 400)), every_s=0.05, piece=50))
     code = (
         "import sys; from comflowy_nb import connect; "
         "connect(f'test={sys.argv[1]}', key='the-key').submit('wf-1', {'3::cfg': 7}).run.wait()"

@@ -35,12 +35,12 @@ def noise():
 
 
 @pytest.fixture
-def done(library, intent, stream, output):
+def done(library, run_request, stream, output):
     """`done([bytes, ...], ...)`: a successful run with these images on disk; None is a missing image."""
 
     def make(contents, **changes):
         history = library.history
-        record = history.record_or_reuse(intent(**changes)).record
+        record = history.record_or_reuse(run_request(**changes)).record
         owed = [ImageRecord(index, "9", index) for index in range(len(contents))]
         record = history.apply(record.token, StatusEvent.SEEN_SUCCESS, service_run_id="7", images=owed)
         for index, content in enumerate(contents):
@@ -135,8 +135,8 @@ def test_a_deleted_image_is_missing(done, image, library, tmp_path):
         run.save(tmp_path)
 
 
-def test_saving_a_run_without_images_is_an_error(library, intent, tmp_path):
-    record = library.history.record_or_reuse(intent()).record
+def test_saving_a_run_without_images_is_an_error(library, run_request, tmp_path):
+    record = library.history.record_or_reuse(run_request()).record
     with pytest.raises(ImageError, match=r"r1 has no images to save \(submitting\)"):
         library.run(record).save(tmp_path)
 
@@ -190,19 +190,19 @@ def test_a_target_folder_that_is_a_file_is_reported(done, image, tmp_path):
         ({"6::text": "Ärger"}, "text-Ärger"),
     ],
 )
-def test_names_contain_the_set_params(history, intent, params, expected):
-    record = history.record_or_reuse(intent(params=params, set_params=tuple(params))).record
+def test_names_contain_the_set_params(history, run_request, params, expected):
+    record = history.record_or_reuse(run_request(params=params, set_params=tuple(params))).record
     assert readable_name(record, ImageRecord(0, "9", 0)) == f"r1_default_{expected}_0"
 
 
-def test_a_name_contains_the_name_of_the_run(history, intent):
-    record = history.record_or_reuse(intent(set_params=(), name="best")).record
+def test_a_name_contains_the_name_of_the_run(history, run_request):
+    record = history.record_or_reuse(run_request(set_params=(), name="best")).record
     assert readable_name(record, ImageRecord(2, "9", 0)) == "r1_best_2"
 
 
-def test_a_name_is_never_too_long(history, intent):
+def test_a_name_is_never_too_long(history, run_request):
     params = {f"{n}::field{n}": "紫色の銀河" * 20 for n in range(100)}
-    record = history.record_or_reuse(intent(params=params, set_params=tuple(params), workflow="絵" * 300)).record
+    record = history.record_or_reuse(run_request(params=params, set_params=tuple(params), workflow="絵" * 300)).record
     name = readable_name(record, ImageRecord(0, "9", 0))
     assert name.startswith("r1_絵")
     assert len(name.encode()) <= 120

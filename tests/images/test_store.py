@@ -487,9 +487,9 @@ def test_a_thumbnail_without_an_image_is_an_error(folder, keep, image):
 # -- the sidecar -----------------------------------------------------------------------------------------------------
 
 
-def test_the_sidecar_describes_the_run_and_its_images(folder, keep, image, history, intent):
+def test_the_sidecar_describes_the_run_and_its_images(folder, keep, image, history, run_request):
     run = history.record_or_reuse(
-        intent(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")
+        run_request(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")
     ).record
     assert write_sidecar(folder, run) is None
     history.apply(TOKEN, StatusEvent.ACCEPTED, service_run_id="77")

@@ -147,8 +147,8 @@ def test_a_failed_run_names_the_node_and_its_html_is_escaped(connected, api):
 def test_failed_checks_do_not_end_the_run(connected, api):
     from faulty_server import choose
 
-    api.words = []
-    good = choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))
+    api.live_statuses = []
+    good = choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])}))
     api.on(CHECK, html(), reply(b""), reply({"success": False}), reply("x", 500), close_after_reading(), good)
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
@@ -216,7 +216,7 @@ def test_a_full_disk_prevents_the_submit(connected, api, home):
 
 
 def test_an_unrecognised_status_is_shown_unchanged(connected, api):
-    api.words = ["queued_for_gpu"] * 3
+    api.live_statuses = ["queued_for_gpu"] * 3
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
     shown = " ".join(output["data"]["text/plain"] for output in cell.sent)

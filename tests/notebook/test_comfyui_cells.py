@@ -65,7 +65,7 @@ def going_on_when(comfy, condition):
         try:
             wait_until(condition)
         finally:
-            comfy.go_on()
+            comfy.resume()
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -91,13 +91,13 @@ def test_a_sweep_on_a_comfyui_server_fills_its_grid(home_server, comfy):
     assert cell.error is None
     assert any("image/jpeg" in data for data in cell.last)
     assert home_server("[str(one.status) for one in bottles.cells]").value == ["success"] * 4
-    assert comfy.asked("POST", "/prompt") == 4
+    assert comfy.requests_to("POST", "/prompt") == 4
 
 
 def test_an_invalid_choice_is_an_error_before_the_submit(home_server, comfy):
     cell = home_server("%comflowy run default sampler_name=eular")
     assert "Did you mean euler" in str(cell.error)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
 def test_choices_are_completed_without_a_request(home_server, shell, comfy):
@@ -171,7 +171,7 @@ def test_images_of_a_failed_run_are_shown_below_the_reason(home_server, comfy, t
 
 def test_a_preview_is_shown_during_the_run_and_removed_at_the_end(home_server, comfy, drawn, often):
     comfy.previews = True
-    comfy.wait_at("3", 4)
+    comfy.pause_at("3", 4)
     with going_on_when(comfy, lambda: any(line.preview for line in drawn)):
         cell = home_server("%comflowy run default 5::width=64 5::height=64 3::steps=5")
     status = next(iter(cell.handles.values()))
@@ -207,11 +207,11 @@ def test_previews_update_the_display_at_most_four_times_a_second(shell, folder):
 
 
 def test_a_waiting_run_shows_its_position_in_the_queue(home_server, comfy, drawn, often):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads(json.dumps(other_graph()))
         other.submit(graph)
-        assert comfy.at_gate.wait(30)
+        assert comfy.paused.wait(30)
         with going_on_when(comfy, lambda: any("1 run before it" in line.text for line in drawn)):
             cell = home_server(f"%comflowy run default {SMALL} seed=4")
     words = " ".join(shown["data"]["text/plain"] for shown in next(iter(cell.handles.values())))
@@ -258,8 +258,8 @@ def test_in_a_terminal_the_paths_and_texts_are_printed(shell, cell, comfy, tmp_p
 
 
 def test_an_interrupt_cancels_all_our_runs_on_the_server(home_server, comfy, interrupting):
-    comfy.wait_at("3", 1)
-    with interrupting(comfy.at_gate.is_set):
+    comfy.pause_at("3", 1)
+    with interrupting(comfy.paused.is_set):
         cell = home_server("%comflowy run default 3::steps=50 5::width=64 5::height=64")
     assert type(cell.error) is KeyboardInterrupt
     assert "cancelled" in texts(cell)[0]
@@ -269,7 +269,7 @@ def test_an_interrupt_cancels_all_our_runs_on_the_server(home_server, comfy, int
 @pytest.mark.parametrize(("view", "what"), [("view", "run default seed=7"), ("sweep_view", "sweep default seed=1..8")])
 def test_an_interrupt_between_submit_and_wait_cancels_the_run(home_server, comfy, monkeypatch, view, what):
     """An interrupt between the submit and the wait did not cancel the run, and the cell no longer showed it."""
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     real, first = getattr(Session, view), []
 
     def show(self, shown, **options):
@@ -291,7 +291,7 @@ def test_an_interrupt_between_submit_and_wait_cancels_the_run(home_server, comfy
     [((Submitter, "submit"), "run default seed=7"), ((SweepPlanner, "enter"), "sweep default seed=1..8")],
 )
 def test_an_interrupt_during_the_submit_cancels_the_run(home_server, comfy, monkeypatch, patched, line):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     real = getattr(*patched)
 
     def enter(*args, **options):
@@ -307,17 +307,17 @@ def test_an_interrupt_during_the_submit_cancels_the_run(home_server, comfy, monk
 
 
 def test_an_interrupt_of_a_sweep_cancels_our_runs_only(home_server, comfy, interrupting):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
         _, foreign = other.submit(other_graph())
-        assert comfy.at_gate.wait(30)
-        with interrupting(lambda: comfy.asked("POST", "/prompt") >= 3):
+        assert comfy.paused.wait(30)
+        with interrupting(lambda: comfy.requests_to("POST", "/prompt") >= 3):
             cell = home_server(f"%comflowy sweep default {SMALL} seed=1..8")
         assert type(cell.error) is KeyboardInterrupt
         listed = comfy.queue.listed()
         assert [item[1] for item in listed["queue_running"]] == [foreign]
         assert listed["queue_pending"] == []
-        comfy.go_on()
+        comfy.resume()
         other.until_end(foreign)
 
 
@@ -328,7 +328,7 @@ def test_run_from_our_own_image_is_not_submitted_again(home_server, comfy, tmp_p
     assert texts(again)[0] == "same as r1, nothing submitted; --fresh runs it again"
     changed = home_server("%comflowy run --from bottle.png cfg=4")
     assert changed.value.params == {**first.value.params, "3::cfg": 4}
-    assert comfy.asked("POST", "/prompt") == 2
+    assert comfy.requests_to("POST", "/prompt") == 2
 
 
 def test_a_name_that_is_changed_to_another_server_is_reported(home_server, tmp_path):
@@ -471,7 +471,7 @@ def test_a_folder_of_images_is_an_axis(home_server, comfy, tmp_path):
     assert any("photo30.png" in text for text in texts(cell))
     again = home_server(line)
     assert "3 done" in " ".join(texts(again))
-    assert comfy.asked("POST", "/prompt") == comfy.asked("POST", "/upload/image") == 3
+    assert comfy.requests_to("POST", "/prompt") == comfy.requests_to("POST", "/upload/image") == 3
 
 
 @pytest.mark.usefixtures("handles", "here")
@@ -518,7 +518,7 @@ def test_a_workflow_that_only_other_services_have_gets_advice_for_comfyui(home_s
         assert isinstance(error, WorkflowError)
         assert "there is no workflow 'img2img' on home" in str(error)
         assert "Workflow > Export (API)" in str(error)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
 # -- several options at once ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ STATS = "GET /system_stats"
 def test_a_comflowy_service_is_recognised_without_a_credential(faulty):
     faulty.on(TOKEN, reply({"success": False, "error": "key missing"}, 401))
     assert detect_kind(faulty.url) == "comflowy"
-    (seen,) = faulty.seen()
+    (seen,) = faulty.requests()
     assert seen.query == {}
     assert "authorization" not in seen.headers
 

@@ -14,14 +14,14 @@ from faulty_server import (
     choose,
     close_after_reading,
     html,
-    no_answer,
+    no_response,
     oversize,
     raw,
     redirect,
     reply,
     reset_after_reading,
-    short,
-    trickle,
+    send_in_pieces,
+    truncated,
 )
 
 from comflowy_nb.errors import ServiceError
@@ -39,15 +39,15 @@ SIGNATURE = "canary-signature-5"
 PATH = "canary-path-3"
 CANARIES = (KEY, "canary-key", TOKEN, SIGNATURE, PATH)
 
-pytestmark = pytest.mark.usefixtures("hasty")
+pytestmark = pytest.mark.usefixtures("short_timeouts")
 
 
 def echo(status):
     """Return a response that repeats the request, as debug pages do."""
 
-    def decide(seen):
-        page = f"<html><title>{seen.query} {seen.headers} {seen.body!r}</title>"
-        body = {"success": False, "error": f"bad {seen.query} {seen.headers.get('authorization')}", "page": page}
+    def decide(request):
+        page = f"<html><title>{request.query} {request.headers} {request.body!r}</title>"
+        body = {"success": False, "error": f"bad {request.query} {request.headers.get('authorization')}", "page": page}
         return reply(body, status)
 
     return choose(decide)
@@ -56,14 +56,14 @@ def echo(status):
 FAULTS = {
     "close": close_after_reading(),
     "reset": reset_after_reading(),
-    "silence": no_answer(),
-    "short": short({"success": True, "data": {"access_token": TOKEN}, "x": "y" * 500}),
+    "silence": no_response(),
+    "short": truncated({"success": True, "data": {"access_token": TOKEN}, "x": "y" * 500}),
     "html": html(),
     "empty": reply(b""),
     "wrong types": reply({"success": True, "access_token": [TOKEN], "data": {"status": [SIGNATURE], "run_id": []}}),
     "token twice": reply({"success": "x", "access_token": f"{TOKEN} {TOKEN}", "data": {"access_token": 5}}),
     "success false": reply({"success": False, "error": "no"}),
-    "trickle": trickle({"success": True}, every_s=0.2, head_too=True),
+    "trickle": send_in_pieces({"success": True}, every_s=0.2, head_too=True),
     "oversize": oversize(1_200_000, begin=TOKEN.encode()),
     "no http": raw(b"garbage\r\n\r\n"),
     "bad head": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n broken\x00head\r\n: x\r\n\r\n{}"),
@@ -252,7 +252,7 @@ def test_detection_of_the_kind_sends_no_key(faulty, monkeypatch):
     faulty.on("* /*", html())
     with pytest.raises(ServiceError):
         detect_kind(faulty.url)
-    assert_clean(repr(faulty.seen()), "a request")
+    assert_clean(repr(faulty.requests()), "a request")
 
 
 def test_no_path_of_the_receiver_in_its_log(log):

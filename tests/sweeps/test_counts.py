@@ -22,7 +22,7 @@ from comflowy_nb.errors import FieldError, SettingsError
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.syntax.lists import Setting
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_delays")]
 
 AXES = {"3::cfg": [2, 4, 6, 8], "3::sampler_name": ["euler", "heun", "dpmpp_2m"], "3::seed": 7}
 
@@ -30,13 +30,13 @@ AXES = {"3::cfg": [2, 4, 6, 8], "3::sampler_name": ["euler", "heun", "dpmpp_2m"]
 @pytest.fixture
 def api(api):
     """Let every run succeed at the first check."""
-    api.words = []
+    api.live_statuses = []
     return api
 
 
 def sent(api):
     """Return how often each request was submitted, by its params."""
-    return Counter(json.dumps(seen.json["params"], sort_keys=True) for seen in api.seen(RUN))
+    return Counter(json.dumps(request.json["params"], sort_keys=True) for request in api.requests(RUN))
 
 
 def check_each_once(api, count):
@@ -135,13 +135,13 @@ def taken_so_far(api):
 
 def test_a_sweep_killed_in_progress_is_continued_by_the_next_kernel(api):
     """Accepted runs are adopted and the others submitted: the counts at the server are exact."""
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     process = start(api, window=8)
     wait_until(lambda: len(taken_so_far(api)) == 8)  # no run ends, so no more are submitted
     process.send_signal(signal.SIGKILL)
     process.wait(60)
     check_each_once(api, 8)
-    api.words = []
+    api.live_statuses = []
     with connect(f"test={api.url}", key="the-key") as client:
         swept = client.sweep("wf-1", AXES, timeout=60)
         assert swept.status_counts() == {"success": 12}
@@ -151,7 +151,7 @@ def test_a_sweep_killed_in_progress_is_continued_by_the_next_kernel(api):
 
 def test_a_sweep_that_is_killed_repeatedly_submits_no_cell_twice(api):
     """After a kill at any time a submit in progress is held, and never repeated automatically."""
-    api.words = ["running"]
+    api.live_statuses = ["running"]
     axes = {"3::cfg": list(range(1, 41))}
     for delay_s in (0.0, 0.02, 0.05, 0.1):
         process = start(api, axes)
@@ -160,7 +160,7 @@ def test_a_sweep_that_is_killed_repeatedly_submits_no_cell_twice(api):
         time.sleep(delay_s)  # the counts must be right for a kill at any time
         process.send_signal(signal.SIGKILL)
         process.wait(60)
-    api.words = []
+    api.live_statuses = []
     with connect(f"test={api.url}", key="the-key") as client:
         swept = client.sweep("wf-1", axes, timeout=60)
         counts = swept.status_counts()
@@ -176,7 +176,7 @@ def test_a_sweep_that_is_killed_repeatedly_submits_no_cell_twice(api):
 
 
 def test_two_kernels_at_once_share_the_work(api):
-    api.words = ["running"] * 3
+    api.live_statuses = ["running"] * 3
     axes = {"3::cfg": list(range(1, 61))}
     processes = [start(api, axes) for _ in range(2)]
     for process in processes:
@@ -196,12 +196,12 @@ def test_two_kernels_that_generate_seeds_share_them(api):
 
 
 def test_if_one_of_two_kernels_dies_the_other_completes_the_sweep(api):
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     first, second = start(api), start(api)
     wait_until(lambda: len(taken_so_far(api)) == 12)
     first.send_signal(signal.SIGKILL)
     first.wait(60)
-    api.words = []
+    api.live_statuses = []
     said, _ = second.communicate(timeout=90)
     assert json.loads(said) == {"success": 12}
     check_each_once(api, 12)
@@ -211,15 +211,15 @@ def test_a_fresh_sweep_that_was_killed_is_continued(api):
     with connect(f"test={api.url}", key="the-key") as client:
         client.sweep("wf-1", AXES, timeout=30)
     assert api.count(RUN) == 12
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     process = start(api, fresh=True, window=8)
     wait_until(
         lambda: api.count(RUN) == 20 and len(taken_so_far(api)) == 20,
-        said=lambda: f"{api.count(RUN)} sent, {len(taken_so_far(api))} taken, {process.poll()}",
+        message=lambda: f"{api.count(RUN)} sent, {len(taken_so_far(api))} taken, {process.poll()}",
     )
     process.send_signal(signal.SIGKILL)
     process.wait(60)
-    api.words = []
+    api.live_statuses = []
     with connect(f"test={api.url}", key="the-key") as client:
         taken_up = client.sweep("wf-1", AXES, fresh=True, timeout=60)
         assert taken_up.status_counts() == {"success": 12}
@@ -234,13 +234,13 @@ def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
 
     The record of the plan put the run back to `running`, and no tracker followed it any more.
     """
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     client.submit("wf-1", AXES | {"3::cfg": 2, "3::sampler_name": "euler"})
     wait_until(lambda: history.runs()[0].status == "running")
 
     def let_it_end(planned):
         assert planned.plan.running == 1
-        api.words = []
+        api.live_statuses = []
         wait_until(lambda: history.runs()[0].status == "success" and not client.live())
 
     swept = client.sweep("wf-1", AXES, on_plan=let_it_end, timeout=30)
@@ -252,13 +252,13 @@ def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
 
 
 def test_an_interrupt_keeps_the_grid_and_the_same_sweep_continues(client, api):
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     swept = client.sweep("wf-1", AXES, wait=False, window=8)
     wait_until(lambda: len(taken_so_far(api)) == 8 and swept.status_counts()["not sent"] == 4)
     swept.cancel()
     assert swept.status_counts()["not sent"] == 4
     assert "4 cells not submitted" in swept.stopped
-    api.words = []
+    api.live_statuses = []
     swept.wait(30)  # this service can't cancel, so the runs continue
     check_each_once(api, 8)
     again = client.sweep("wf-1", AXES, timeout=30)
@@ -269,12 +269,12 @@ def test_an_interrupt_keeps_the_grid_and_the_same_sweep_continues(client, api):
 def test_failing_cells_do_not_stop_the_others_and_are_submitted_again(client, api):
     bad = {"2": "heun is not what it was"}
 
-    def take(seen):
+    def take(request):
         number = str(api.count(RUN))
-        return reply({"success": True, "data": {"run_id": f"{seen.json['params']['3::cfg']}-{number}"}})
+        return reply({"success": True, "data": {"run_id": f"{request.json['params']['3::cfg']}-{number}"}})
 
-    def state(seen):
-        run_id = seen.query["id"]
+    def state(request):
+        run_id = request.query["id"]
         problem = bad.get(run_id.split("-")[0])
         data = {"status": "failed", "error": problem} if problem else api.state(run_id)
         return reply({"success": True, "data": data})
@@ -307,7 +307,7 @@ def test_three_unknown_runs_in_a_row_stop_the_sweep_and_stay_held(client, api):
     swept = client.sweep("wf-1", AXES, timeout=30)
     assert swept.status_counts() == {"unknown": 3, "not sent": 9}
     assert api.count(RUN) == 3
-    api.on(RUN, choose(lambda seen: reply({"success": True, "data": {"run_id": f"x-{api.count(RUN)}"}})))
+    api.on(RUN, choose(lambda request: reply({"success": True, "data": {"run_id": f"x-{api.count(RUN)}"}})))
     again = client.sweep("wf-1", AXES, timeout=30)
     assert again.plan.held == 3
     assert again.status_counts() == {"success": 9, "unknown": 3}
@@ -361,17 +361,17 @@ def test_many_live_runs_are_checked_only_near_their_expected_end(client, api):
     settings.window = 16
     release = threading.Event()
 
-    def state(seen):
+    def state(request):
         done = release.is_set()
-        return reply({"success": True, "data": api.state(seen.query["id"]) if done else {"status": "running"}})
+        return reply({"success": True, "data": api.state(request.query["id"]) if done else {"status": "running"}})
 
     api.on(CHECK, choose(state))
     swept = client.sweep("wf-1", {"3::cfg": list(range(1, 17))}, wait=False)
     api.wait_for(RUN, 16)
     wait_until(lambda: len(taken_so_far(api)) == 16)
-    api.forget()
+    api.reset_counts()
     time.sleep(2.5)
-    asked = Counter(seen.query["id"] for seen in api.seen(CHECK))
+    asked = Counter(request.query["id"] for request in api.requests(CHECK))
     # The scouts of an unknown workflow, and once the newest run: whether it has begun.
     assert sum(count > 1 for count in asked.values()) <= 3, asked
     assert len(asked) <= 4, asked
@@ -391,16 +391,16 @@ def test_with_webhooks_each_run_is_checked_about_once(api):
 
     ends = {}
 
-    def take(seen):
+    def take(request):
         run_id = f"run-{api.count(RUN)}-{len(ends)}"
-        url = seen.json["callback_urls"]["on_result_url"]
+        url = request.json["callback_urls"]["on_result_url"]
         ends[run_id] = time.monotonic() + 0.3
         threading.Timer(0.3, call, (url,)).start()
         return reply({"success": True, "data": {"run_id": run_id}})
 
-    def state(seen):
-        done = time.monotonic() >= ends[seen.query["id"]]
-        return reply({"success": True, "data": api.state(seen.query["id"]) if done else {"status": "running"}})
+    def state(request):
+        done = time.monotonic() >= ends[request.query["id"]]
+        return reply({"success": True, "data": api.state(request.query["id"]) if done else {"status": "running"}})
 
     api.on(RUN, choose(take))
     api.on(CHECK, choose(state))

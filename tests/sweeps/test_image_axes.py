@@ -23,7 +23,7 @@ from comflowy_nb.workflow.image_metadata import Made
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 FIELD = "1::image"
 
@@ -54,7 +54,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def sent(api):
-    return Counter(json.dumps(seen.json["params"], sort_keys=True) for seen in api.seen(RUN))
+    return Counter(json.dumps(request.json["params"], sort_keys=True) for request in api.requests(RUN))
 
 
 def line(text, **more):
@@ -73,7 +73,7 @@ def test_images_crossed_with_numbers_are_uploaded_once_each(client, api, folder)
     assert swept.status_counts() == {"success": 12}
     assert api.count(UPLOAD) == 3
     assert api.count(RUN) == len(sent(api)) == 12
-    given = {seen.json["params"][FIELD] for seen in api.seen(RUN)}
+    given = {request.json["params"][FIELD] for request in api.requests(RUN)}
     assert given == {"input-1.png", "input-2.png", "input-3.png"}
     assert labels(swept) == ["a.png", "b.png", "c.png"]
 
@@ -245,7 +245,7 @@ def test_a_later_kernel_extends_the_sweep_and_submits_only_new_cells(client, api
         assert swept.plan.text.startswith("6 cells: 4 done (today, sandbox), 2 new")
         assert swept.status_counts() == {"success": 6}
     assert (api.count(RUN), api.count(UPLOAD)) == (6, 4)
-    handed = [seen.body for seen in api.seen(UPLOAD)]
+    handed = [request.body for request in api.requests(UPLOAD)]
     assert png("red") in handed[2] + handed[3]
     write_sweep_file(folder / "night.yaml", workflow="img2img", axes=grown)
     read = read_sweep_file(folder / "night.yaml")

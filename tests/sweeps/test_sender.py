@@ -16,7 +16,7 @@ from comflowy_nb import connect, history
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.captions import cell_state_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_delays")]
 
 SCRIPT = """
 import sys
@@ -50,8 +50,8 @@ def gate(api):
     """Keep runs in progress until the gate is opened."""
     state = {"open": False}
 
-    def check(seen):
-        done = api.state(seen.query["id"]) if state["open"] else {"status": "running"}
+    def check(request):
+        done = api.state(request.query["id"]) if state["open"] else {"status": "running"}
         return reply({"success": True, "data": done})
 
     api.on(CHECK, choose(check))

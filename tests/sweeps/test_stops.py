@@ -9,7 +9,7 @@ from faulty_server import choose, close_after_reading, reply
 from scripted_api import CHECK, RUN, png
 from waiting import wait_until
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 FAILED = {"status": "failed", "error": "no model"}
 
@@ -17,7 +17,7 @@ FAILED = {"status": "failed", "error": "no model"}
 @pytest.fixture
 def api(api):
     """Let every run succeed at the first check."""
-    api.words = []
+    api.live_statuses = []
     return api
 
 
@@ -39,8 +39,8 @@ def test_a_joined_run_that_succeeds_does_not_switch_stop_after_off(client, api):
     """A success of a run that another client submitted and this sweep joined counted as its own."""
     joined_may_end = threading.Event()
 
-    def state(seen):
-        if seen.query["id"] != "run-1":
+    def state(request):
+        if request.query["id"] != "run-1":
             wait_until(lambda: swept.cells[0].status == "success")
             return reply({"success": True, "data": FAILED})
         done = joined_may_end.is_set()
@@ -74,8 +74,8 @@ def test_images_that_arrive_between_lost_responses_do_not_reset_the_count(client
     api.outputs = {"9": [f"/images/{number}" for number in range(8)]}
     released = [threading.Event() for _ in range(8)]
 
-    def image(seen):
-        released[int(seen.path.rsplit("/", 1)[1])].wait(60)
+    def image(request):
+        released[int(request.path.rsplit("/", 1)[1])].wait(60)
         return reply(png(), headers={"Content-Type": "image/png"})
 
     def take(_):

@@ -15,7 +15,7 @@ from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, Sett
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.syntax.lists import Setting
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 AXES = {"3::cfg": [2, 4, 6], "3::sampler_name": ["euler", "heun"], "3::seed": 7}
 
@@ -23,12 +23,12 @@ AXES = {"3::cfg": [2, 4, 6], "3::sampler_name": ["euler", "heun"], "3::seed": 7}
 @pytest.fixture
 def api(api):
     """Let every run succeed at the first check."""
-    api.words = []
+    api.live_statuses = []
     return api
 
 
 def sent(api):
-    return [seen.json["params"] for seen in api.seen(RUN)]
+    return [request.json["params"] for request in api.requests(RUN)]
 
 
 def test_every_combination_is_submitted_once_and_linked_to_its_cell(client, api):
@@ -110,11 +110,11 @@ def test_all_errors_are_reported_before_a_submit(client, api):
 
 
 def test_a_failing_cell_does_not_stop_the_others(client, api):
-    def state(seen):
-        number = int(seen.query["id"].removeprefix("run-"))
+    def state(request):
+        number = int(request.query["id"].removeprefix("run-"))
         if number == 2:
             return reply({"success": True, "data": {"status": "failed", "error": "node 3: out of memory"}})
-        return reply({"success": True, "data": api.state(seen.query["id"])})
+        return reply({"success": True, "data": api.state(request.query["id"])})
 
     api.on(CHECK, choose(state))
     sweep = client.sweep("wf-1", AXES, timeout=60)
@@ -125,7 +125,7 @@ def test_a_failing_cell_does_not_stop_the_others(client, api):
     with pytest.raises(RunFailed, match="1 of 6 cells"):
         client.sweep("wf-1", AXES, retry="none", strict=True, timeout=60)
     assert api.count(RUN) == 6
-    api.on(CHECK, choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})))
+    api.on(CHECK, choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])})))
     again = client.sweep("wf-1", AXES, timeout=60)
     assert again.plan.text == "6 cells: 5 done (today, test), 1 failed (tried again), about 1 s"
     assert api.count(RUN) == 7
@@ -173,11 +173,11 @@ def test_a_rejected_key_stops_the_sweep_at_once(client, api):
 
 
 def test_cancel_stops_submits(client, api):
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 31)}, wait=False, window=2)
     api.wait_for(RUN, 2)
     sweep.cancel()
-    api.words = []
+    api.live_statuses = []
     sweep.wait(60)
     assert api.count(RUN) == 2
     assert "28 cells not submitted" in sweep.stopped
@@ -188,10 +188,10 @@ def test_cancel_stops_submits(client, api):
 
 
 def test_a_time_out_cancels_nothing(client, api):
-    api.words = ["running"] * 100
+    api.live_statuses = ["running"] * 100
     with pytest.raises(RunTimeout) as caught:
         client.sweep("wf-1", AXES, timeout=0.3)
-    api.words = []
+    api.live_statuses = []
     assert caught.value.run.wait(60).status_counts() == {"success": 6}
 
 
@@ -199,15 +199,15 @@ def count_live(api):
     """Return the number of runs in flight at each submit."""
     lock, live, most = threading.Lock(), set(), []
 
-    def submit(seen):
+    def submit(request):
         with lock:
-            live.add(str(seen.json["params"]))
+            live.add(str(request.json["params"]))
             most.append(len(live))
-        return reply({"success": True, "data": {"run_id": str(seen.json["params"])}})
+        return reply({"success": True, "data": {"run_id": str(request.json["params"])}})
 
-    def check(seen):
+    def check(request):
         with lock:
-            live.discard(seen.query["id"])
+            live.discard(request.query["id"])
         return reply({"success": True, "data": {"status": "success", "output_images": [], "full_outputs": {}}})
 
     api.on(RUN, choose(submit))
@@ -224,7 +224,7 @@ def test_a_fixed_window_is_never_exceeded(client, api):
 
 def test_a_window_fixed_at_the_initial_size_does_not_grow(client, api):
     """The fixed limit grew: once the newest run had begun, twice as many runs were in flight."""
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     assert settings.window == 8
     swept = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
     wait_until(lambda: swept.status_counts().get("running") == 8)
@@ -235,7 +235,7 @@ def test_a_window_fixed_at_the_initial_size_does_not_grow(client, api):
 
 
 def test_a_fixed_window_applies_only_to_its_sweep(client, api):
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     fixed = client.sweep("wf-1", {"3::cfg": range(1, 11)}, wait=False, window=2)
     wait_until(lambda: fixed.status_counts().get("running") == 2)
     other = client.sweep("wf-1", {"3::steps": range(1, 11)}, wait=False)
@@ -243,7 +243,7 @@ def test_a_fixed_window_applies_only_to_its_sweep(client, api):
     wait_until(lambda: api.count(CHECK) >= sent + 8)
     assert api.count(RUN) == 2, "while it sends, another sweep does not lift it"
     fixed.cancel()
-    wait_until(lambda: other.status_counts().get("running", 0) >= 6, said=lambda: f"{api.count(RUN)} sent")
+    wait_until(lambda: other.status_counts().get("running", 0) >= 6, message=lambda: f"{api.count(RUN)} sent")
     other.cancel()
 
 
@@ -287,11 +287,11 @@ def test_generated_seeds_are_kept_until_fresh(client, api):
 
 def test_an_unfinished_fresh_sweep_is_continued(client, api):
     client.sweep("wf-1", AXES, timeout=60)
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     sweep = client.sweep("wf-1", AXES, fresh=True, wait=False, window=2)
     api.wait_for(RUN, 8)
     sweep.cancel()
-    api.words = []
+    api.live_statuses = []
     sweep.wait(60)
     taken_up = client.sweep("wf-1", AXES, fresh=True, timeout=60)
     assert taken_up.ref == sweep.ref

@@ -37,15 +37,15 @@ def one_of(tmp_path, color, count=1):
 
 def half_done(client, comfy, two):
     """Return a run that has saved its first image and waits before it saves the second."""
-    comfy.wait_at("4")
+    comfy.pause_at("4")
     run = client.submit(two, {}).run
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     return run
 
 
 def test_each_image_is_downloaded_once(client, comfy, two):
     run = client.run(two, timeout=60)
-    assert comfy.asked("GET", "/view") == 2
+    assert comfy.requests_to("GET", "/view") == 2
     assert [image.pil().convert("RGB").getpixel((3, 3)) for image in run.images] == [(255, 0, 0), (0, 0, 255)]
     for image, made in zip(run.images, sorted((comfy.folder / "output").iterdir()), strict=True):
         assert image.bytes == made.read_bytes()
@@ -79,7 +79,7 @@ def test_the_image_of_a_cancelled_run_is_kept(client, comfy, two):
     assert run.status == "cancelled"
     assert [image.node for image in run.images] == ["2"]
     assert run.images[0].bytes == (comfy.folder / "output" / "of1_00001_.png").read_bytes()
-    assert comfy.asked("GET", "/view") == 1
+    assert comfy.requests_to("GET", "/view") == 1
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_image_of_a_failed_run_is_kept_and_available_after_a_restart(client,
         assert (str(later.status), later.images[0].record.state) == ("failed", "kept")
         with pytest.raises(RunFailed):  # it failed too: an identical request is submitted again
             again.run(broken, timeout=60)
-    assert comfy.asked("POST", "/prompt") == 2
+    assert comfy.requests_to("POST", "/prompt") == 2
 
 
 def test_an_image_that_the_server_deleted_is_missing(client, comfy, broken):
@@ -131,13 +131,13 @@ def test_a_download_that_fails_once_is_repeated(client, comfy, tmp_path, spoil):
     spoil(comfy)
     run = client.run(one_of(tmp_path, 5), timeout=60)
     assert run.images[0].record.state == "kept"
-    assert comfy.asked("GET", "/view") == 2
+    assert comfy.requests_to("GET", "/view") == 2
 
 
 def test_many_images_are_downloaded_in_order(client, comfy, tmp_path):
     run = client.run(one_of(tmp_path, 7, count=7), timeout=60)
     assert [image.record.node_index for image in run.images] == list(range(7))
-    assert comfy.asked("GET", "/view") == 7
+    assert comfy.requests_to("GET", "/view") == 7
     made = sorted((comfy.folder / "output").iterdir())
     assert [image.bytes for image in run.images] == [path.read_bytes() for path in made]
 
@@ -168,7 +168,7 @@ def test_a_history_that_cannot_be_written_at_the_end_is_written_later(client, co
         return real(token, event, **changes)
 
     monkeypatch.setattr(history, "apply", apply)
-    comfy.go_on()
+    comfy.resume()
     wait_until(lambda: len(refused) == 2 and history.get(run.token).status == "success")
     run.wait(60)
     assert len(refused[0]) == 2

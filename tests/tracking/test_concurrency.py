@@ -116,14 +116,14 @@ def test_runs_typed_one_by_one_do_not_measure_the_throughput():
 
 def test_a_sweep_fills_a_service_that_executes_all_runs_at_once(client, api):
     """Eight runs of a minute each were in flight until the first of them had ended."""
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
     wait_until(lambda: api.count(RUN) == 32)
     assert all(cell.run is None or cell.run.status.is_live for cell in sweep.cells)
 
 
 def test_a_sweep_whose_runs_wait_at_the_service_keeps_the_initial_limit(client, api):
-    api.words = ["pending"] * 100_000
+    api.live_statuses = ["pending"] * 100_000
     sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
     wait_until(lambda: sum(cell.run is not None and cell.run.status == "pending" for cell in sweep.cells) == 8)
     assert api.count(RUN) == 8

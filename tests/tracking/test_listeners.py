@@ -92,10 +92,10 @@ def test_images_of_an_older_record_are_kept():
     assert not run.record.is_settled
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("short_delays")
 def test_a_sweep_that_is_run_again_leaves_no_earlier_sweep_or_listener(client, api):
     """After 21 runs of a cell 21 sweeps were alive, and each change of a run called 42 listeners."""
-    api.words = []
+    api.live_statuses = []
     sweeps = [client.sweep("wf-1", AXES, timeout=60) for _ in range(11)]
     runs = [cell.run for cell in sweeps[0].cells]
     assert [cell.run for cell in sweeps[-1].cells] == runs
@@ -109,10 +109,10 @@ def test_a_sweep_that_is_run_again_leaves_no_earlier_sweep_or_listener(client, a
     wait_until(are_collected)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("short_delays")
 def test_a_sweep_is_notified_of_a_run_whose_image_is_fetched_again(client, api):
     """A sweep listens to its runs as long as it lives: a run that has ended can fetch images again."""
-    api.words = []
+    api.live_statuses = []
     sweep = client.sweep("wf-1", AXES, timeout=60)
     run = sweep.cells[0].run
     run.images[0].path.unlink()

@@ -19,7 +19,7 @@ from comflowy_nb.notebook.display.status_line import plain_line
 from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
 from comflowy_nb.settings import settings
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def tunnel(comfy):
 
 
 def submits(*servers):
-    return sum(server.asked("POST", "/prompt") for server in servers)
+    return sum(server.requests_to("POST", "/prompt") for server in servers)
 
 
 def pending(run):
@@ -115,12 +115,12 @@ def test_runs_of_a_killed_server_are_lost_and_its_successor_gets_them(tmp_path, 
 def test_errors_and_broken_answers_never_make_a_run_lost(comfy, client, flat, fault):
     comfy.hold()
     run = pending(client.submit(flat, {"1::color": 4}).run)
-    seen = comfy.asked("GET", "/queue")
+    seen = comfy.requests_to("GET", "/queue")
     if fault == "fail":
         comfy.fail("/queue", 503, times=12)
     else:
         comfy.lose("/queue", times=12)
-    wait_until(lambda: comfy.asked("GET", "/queue") > seen + 13)
+    wait_until(lambda: comfy.requests_to("GET", "/queue") > seen + 13)
     assert run.status == "pending"
     comfy.release()
     run.wait(60)
@@ -306,7 +306,7 @@ def test_lost_runs_of_comflowy_are_held_and_the_option_is_named(hosted, tmp_path
         with pytest.raises(RunHeld, match="--retry unknown"):
             client.run("wf-1", {"3::cfg": 7}, timeout=60)
         assert hosted.count(RUN) == 1
-        hosted.on(CHECK, choose(lambda seen: reply({"success": True, "data": hosted.state(seen.query["id"])})))
+        hosted.on(CHECK, choose(lambda request: reply({"success": True, "data": hosted.state(request.query["id"])})))
         sweep = client.sweep("wf-1", {"3::cfg": [7, 8]}, timeout=60)
         assert sweep.plan.text == "2 cells: 1 lost (skipped), 1 new"
         assert "--retry unknown" in plain_sweep_line(sweep)

@@ -46,7 +46,7 @@ def test_an_image_with_an_expired_url_is_fetched_at_its_fresh_url(client, api):
         return success([f"{api.url}/signed/{number}.png?sig={len(checks)}" for number in range(20)])
 
     api.on(CHECK, choose(check))
-    api.on("GET /signed/*", choose(lambda seen: reply({}, 403) if seen.query["sig"] == "1" else reply(png())))
+    api.on("GET /signed/*", choose(lambda request: reply({}, 403) if request.query["sig"] == "1" else reply(png())))
     run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
     assert [image.state for image in run.record.images] == ["kept"] * 20
     assert len(checks) < 10
@@ -63,7 +63,7 @@ def test_images_of_another_run_do_not_wait_behind_a_run_whose_images_hang(client
     api.on("GET /slow/*", choose(hang))
     slow = success([f"{api.url}/slow/{number}.png" for number in range(MAX_OUTPUTS)])
     quick = success([f"{api.url}/images/{number}.png" for number in range(8)])
-    api.on(CHECK, choose(lambda seen: slow if seen.query["id"] == "run-1" else quick))
+    api.on(CHECK, choose(lambda request: slow if request.query["id"] == "run-1" else quick))
     try:
         first = client.run("wf-1", {"3::cfg": 1}, wait=False)
         wait_until(lambda: api.count("GET /slow/*") >= 3)

@@ -19,7 +19,7 @@ from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.submit import Submitter
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def test_an_end_that_is_reported_during_a_check_leads_to_another_check(client, a
     settings.window = 12
     ended, reported = set(), []
 
-    def check(seen):
-        run_id = seen.query["id"]
+    def check(request):
+        run_id = request.query["id"]
         if run_id == "run-12" and not reported:  # with many runs of unknown duration, the last ones are not polled
             reported.append(time.monotonic())
             ended.add(run_id)
@@ -50,7 +50,7 @@ def test_an_end_that_is_reported_during_a_check_leads_to_another_check(client, a
         return reply({"success": True, "data": data})
 
     def callbacks():
-        return api.seen(RUN)[-1].json["callback_urls"]
+        return api.requests(RUN)[-1].json["callback_urls"]
 
     api.on(CHECK, choose(check))
     for number in range(11):
@@ -84,7 +84,7 @@ def test_a_position_in_the_queue_that_is_out_of_date_is_ignored(cancelling):
 
 def test_a_fresh_sweep_whose_last_run_ends_while_it_is_attached_has_ended(client, api, monkeypatch):
     """The sweep stayed unfinished, so the next `--fresh` sweep continued it and submitted nothing."""
-    api.words = []
+    api.live_statuses = []
     real = Submitter.submit
 
     def submit(self, *args, **options):

@@ -53,7 +53,7 @@ def test_a_closed_client_records_no_run(api, client):
 
 
 @pytest.mark.timeout(120)
-def test_events_are_read_while_the_history_is_slow(quick, home):
+def test_events_are_read_while_the_history_is_slow(short_delays, home):
     """Webhooks and submits waited up to ten seconds whenever the history was busy.
 
     The tracker read the usual duration of a workflow from the history while it held the lock that every event needs.
@@ -74,7 +74,7 @@ def test_events_are_read_while_the_history_is_slow(quick, home):
             )
             reading = threading.Thread(target=lambda: client.resume("r1"))
             reading.start()
-            callback = api.seen(RUN)[1].json["callback_urls"]["on_progress_event_url"]
+            callback = api.requests(RUN)[1].json["callback_urls"]["on_progress_event_url"]
             event = {"type": "running", "payload": {"value": 3, "max": 20, "node": "3"}}
             requests.post(callback, json=event, timeout=60)
             wait_until(lambda: run.progress is not None and run.progress.value == 3)
@@ -88,7 +88,7 @@ def test_a_run_that_was_not_submitted_before_a_close_is_cancelled(api):
     `close` left them `submitting`; the service may have accepted such a run of a dead client.
     """
     settings.window = 1
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     with connect(f"test={api.url}", key="the-key") as client:
         runs = [client.submit("wf-1", {"3::cfg": number}).run for number in range(3)]
         wait_until(lambda: runs[0].status == "running")

@@ -32,8 +32,8 @@ def axis(field, values):
 
 
 @pytest.fixture
-def swept(folder):
-    """`swept(axis, axis ...)`: a sweep whose cells have no runs; `give(cell, ...)` gives one a run from the folder."""
+def make_sweep(folder):
+    """`make_sweep(axis, axis ...)`: a sweep without runs; `give(cell, ...)` gives a cell a run from the folder."""
 
     def make(*axes, sending=True):
         laid_out = Axes({}, axes, (), tuple(one.name for one in axes))
@@ -88,8 +88,8 @@ def part(painting, number):
     return np.asarray(image).astype(int)
 
 
-def test_only_changed_cells_are_painted_again(folder, swept):
-    sweep = swept(axis("3::cfg", range(6)), axis("3::steps", range(5)))
+def test_only_changed_cells_are_painted_again(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(6)), axis("3::steps", range(5)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     give(folder, sweep, 1, ("9", 128, 128))
     assert painting.refresh()
@@ -108,8 +108,8 @@ def test_only_changed_cells_are_painted_again(folder, swept):
     assert changed[:, 1].max() < box.x + box.width
 
 
-def test_every_state_looks_different_and_progress_moves(folder, swept):
-    sweep = swept(axis("3::cfg", range(6)))
+def test_every_state_looks_different_and_progress_moves(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(6)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     give(folder, sweep, 2, status=Status.RUNNING)
     give(folder, sweep, 3, status=Status.FAILED, problem=Problem("<b>out</b> of memory"))
@@ -125,8 +125,8 @@ def test_every_state_looks_different_and_progress_moves(folder, swept):
     assert part(painting, 6).tobytes() != looks[5]
 
 
-def test_images_of_another_shape_move_the_cells_once(folder, swept):
-    sweep = swept(axis("3::cfg", range(4)), axis("3::steps", range(3)))
+def test_images_of_another_shape_move_the_cells_once(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(4)), axis("3::steps", range(3)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     painting.refresh()
     square = painting.page.boxes[0]
@@ -140,8 +140,8 @@ def test_images_of_another_shape_move_the_cells_once(folder, swept):
     assert painting.page is page
 
 
-def test_several_images_are_a_mosaic_and_node_and_image_choose(folder, swept):
-    sweep = swept(axis("3::cfg", range(2)), sending=False)
+def test_several_images_are_a_mosaic_and_node_and_image_choose(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(2)), sending=False)
     run = give(folder, sweep, 1, ("9", 100, 100), ("9", 100, 100), ("12", 100, 100))
     colours = [(255, 0, 0), (0, 160, 0), (0, 0, 255)]
     for image, colour in zip(run.images, colours, strict=True):
@@ -159,8 +159,8 @@ def test_several_images_are_a_mosaic_and_node_and_image_choose(folder, swept):
     assert seen(node="9", image=0) == [True, False, False]
 
 
-def test_a_larger_sweep_is_drawn_from_thumbnails_and_deleted_ones_are_made_again(folder, swept):
-    sweep = swept(axis("3::cfg", range(6)), sending=False)
+def test_a_larger_sweep_is_drawn_from_thumbnails_and_deleted_ones_are_made_again(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(6)), sending=False)
     for number in range(1, 7):
         give(folder, sweep, number, ("9", 600, 600))
     kept = grid(sweep).jpeg
@@ -175,8 +175,8 @@ def test_a_larger_sweep_is_drawn_from_thumbnails_and_deleted_ones_are_made_again
     assert grid(sweep).jpeg == kept
 
 
-def test_a_cell_shows_that_its_image_is_missing(folder, swept):
-    sweep = swept(axis("3::cfg", range(6)), sending=False)
+def test_a_cell_shows_that_its_image_is_missing(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(6)), sending=False)
     for number in range(1, 7):
         give(folder, sweep, number, ("9", 64, 64))
     for path in folder.root.glob("*"):
@@ -196,8 +196,8 @@ def displayed(captured, kind):
     return found
 
 
-def test_a_view_updates_a_grid_only_after_a_change_and_not_too_often(folder, swept, handles):
-    sweep = swept(axis("3::cfg", range(4)))
+def test_a_view_updates_a_grid_only_after_a_change_and_not_too_often(folder, make_sweep, handles):
+    sweep = make_sweep(axis("3::cfg", range(4)))
     with capture_output() as captured:
         view = SweepView(sweep, in_kernel=True)
         for _ in range(20):
@@ -228,8 +228,8 @@ def test_a_view_updates_a_grid_only_after_a_change_and_not_too_often(folder, swe
     assert len(handles) == 1, "one handle, updated"
 
 
-def test_the_status_line_shows_progress(folder, swept, handles):
-    sweep = swept(axis("3::cfg", range(4)))
+def test_the_status_line_shows_progress(folder, make_sweep, handles):
+    sweep = make_sweep(axis("3::cfg", range(4)))
     give(folder, sweep, 1, ("9", 64, 64))
     give(folder, sweep, 2, status=Status.RUNNING)
     give(folder, sweep, 3, status=Status.FAILED, problem=Problem("no memory"))
@@ -257,13 +257,13 @@ def thumbnails(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["two axes", "one axis", "three axes"])
-def test_a_thousand_cells_are_paged_below_a_megabyte(folder, swept, thumbnails, kind):
+def test_a_thousand_cells_are_paged_below_a_megabyte(folder, make_sweep, thumbnails, kind):
     axes = {
         "two axes": (axis("3::cfg", range(25)), axis("3::steps", range(40))),
         "one axis": (axis("3::seed", range(1000)),),
         "three axes": (axis("3::cfg", range(10)), axis("3::steps", range(10)), axis("3::seed", range(10))),
     }[kind]
-    sweep = swept(*axes, sending=False)
+    sweep = make_sweep(*axes, sending=False)
     folder.root = thumbnails
     from comflowy_nb.tracking.run import ImageRecord
 
@@ -295,18 +295,18 @@ def test_a_thousand_cells_are_paged_below_a_megabyte(folder, swept, thumbnails, 
         grid(sweep, page=page.of + 1).bundle()
 
 
-def test_the_figure_is_a_matplotlib_figure_with_text_as_text(folder, swept):
-    sweep = swept(axis("3::cfg", [2, 4]), axis("3::sampler_name", ["euler", "heun"]), sending=False)
+def test_the_figure_is_a_matplotlib_figure_with_text_as_text(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", [2, 4]), axis("3::sampler_name", ["euler", "heun"]), sending=False)
     give(folder, sweep, 1, ("9", 64, 64))
     figure = grid(sweep).figure
     said = {text.get_text() for text in figure.axes[0].texts}
     assert {"cfg", "2", "4", "sampler_name", "euler", "heun", "s1.1"} <= said
 
 
-def test_no_text_of_the_figure_is_clipped_or_on_an_image(folder, swept):
+def test_no_text_of_the_figure_is_clipped_or_on_an_image(folder, make_sweep):
     long = "a very long prompt about a glass bottle on a beach with " + "many words and " * 12
     values = [long + "one moon", long + "two moons in the sky", "short"]
-    sweep = swept(
+    sweep = make_sweep(
         axis("6::text", values),
         axis("3::sampler_name", ["euler", "a_sampler_whose_name_is_much_too_long_for_any_header_of_a_row_of_images"]),
         axis("7::text", [long, "other " + long]),

@@ -613,7 +613,7 @@ def test_a_default_that_is_not_an_option_is_reported_before_anything_is_submitte
 def test_a_form_for_a_comfyui_server_shows_its_models_and_previews(comfy, cell, handles, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     comfy.previews = True
-    comfy.wait_at("3", 4)
+    comfy.pause_at("3", 4)
     assert cell(f"%comflowy connect home={comfy.url}").error is None
     shown = cell("%comflowy form default 5::width=64 5::height=64 3::steps=8")
     assert shown.error is None, shown.error
@@ -625,7 +625,7 @@ def test_a_form_for_a_comfyui_server_shows_its_models_and_previews(comfy, cell, 
     assert one._history.strip.preview["token"] == one.runs[0].token
     assert one._history.strip.preview["url"].startswith("data:image/jpeg;base64,")
     assert "base64" not in one._history.status.value, "the preview does not move other parts"
-    comfy.go_on()
+    comfy.resume()
     settle(one)
     assert one.runs[0].status is Status.SUCCESS
     one.close()

@@ -73,7 +73,7 @@ def test_run_that_ended_can_not_be_cancelled(sandbox):
 def test_callbacks_report_each_status_in_order(sandbox, receiver):
     run_id = sandbox.run({**SMALL, "3::steps": 1000, "3::seed": 99}, callbacks=receiver.callbacks)
     data = sandbox.await_status(run_id, "success")
-    wait_for(lambda: receiver.got("/result"))
+    wait_for(lambda: receiver.received("/result"))
     assert receiver.bodies[-1] == (
         "/result",
         {
@@ -83,7 +83,7 @@ def test_callbacks_report_each_status_in_order(sandbox, receiver):
             "full_outputs": data["full_outputs"],
         },
     )
-    events = receiver.got("/progress")
+    events = receiver.received("/progress")
     assert {event["run_id"] for event in events} == {run_id}
     assert [event["type"] for event in events[:3]] == ["waiting", "pending", "running"]
     assert {event["type"] for event in events[2:]} == {"running"}
@@ -97,22 +97,22 @@ def test_callbacks_report_each_status_in_order(sandbox, receiver):
 def test_progress_is_sent_at_most_about_ten_times_a_second(sandbox, receiver):
     began_s = time.monotonic()
     run_id = sandbox.run({**SMALL, "3::steps": 10000}, callbacks=receiver.callbacks)
-    wait_for(lambda: len(receiver.got("/progress")) > 10)
-    count = sum(body["type"] == "running" for body in receiver.got("/progress"))
+    wait_for(lambda: len(receiver.received("/progress")) > 10)
+    count = sum(body["type"] == "running" for body in receiver.received("/progress"))
     took_s = time.monotonic() - began_s
     cancel(sandbox, run_id)
-    wait_for(lambda: receiver.got("/result"))
+    wait_for(lambda: receiver.received("/result"))
     assert count <= took_s / 0.1 + 2
 
 
 def test_failure_and_cancellation_are_reported(sandbox, receiver):
     failed = sandbox.run({"3::sampler_name": "nope"}, callbacks=receiver.callbacks)
-    wait_for(lambda: receiver.got("/result"))
+    wait_for(lambda: receiver.received("/result"))
     cancelled = sandbox.run(LONG, callbacks=receiver.callbacks)
     sandbox.await_status(cancelled, "running")
     cancel(sandbox, cancelled)
-    wait_for(lambda: {body["run_id"] for body in receiver.got("/result")} == {failed, cancelled})
-    by_run = {body["run_id"]: body for body in receiver.got("/result")}  # a slow receiver may get a callback twice
+    wait_for(lambda: {body["run_id"] for body in receiver.received("/result")} == {failed, cancelled})
+    by_run = {body["run_id"]: body for body in receiver.received("/result")}  # a slow receiver may get a callback twice
     first, second = by_run[failed], by_run[cancelled]
     assert (first["type"], first["run_id"]) == ("failed", failed)
     assert "nope" in first["error"]
@@ -128,8 +128,8 @@ def test_failure_and_cancellation_are_reported(sandbox, receiver):
 def test_result_is_delivered_again_to_a_receiver_that_failed(sandbox, receiver):
     receiver.answers = [500, 503]
     run_id = sandbox.run(QUICK, callbacks={"on_result_url": receiver.callbacks["on_result_url"]})
-    wait_for(lambda: len(receiver.got("/result")) >= 3)
-    assert {body["run_id"] for body in receiver.got("/result")} == {run_id}
+    wait_for(lambda: len(receiver.received("/result")) >= 3)
+    assert {body["run_id"] for body in receiver.received("/result")} == {run_id}
     assert sandbox.check(run_id)["status"] == "success"
 
 
@@ -141,7 +141,7 @@ def test_a_slow_receiver_does_not_delay_a_run(sandbox, receiver):
         sandbox.await_status(run_id, "success")  # before the receiver has responded
     receiver.may_answer.set()
     for run_id in runs:
-        wait_for(lambda run_id=run_id: [body for body in receiver.got("/result") if body["run_id"] == run_id])
+        wait_for(lambda run_id=run_id: [body for body in receiver.received("/result") if body["run_id"] == run_id])
 
 
 def test_a_killed_worker_fails_only_its_run(start):
@@ -174,14 +174,14 @@ def test_the_next_sandbox_finishes_the_runs_of_a_killed_one(start):
     waiting = first.run({**QUICK, "3::seed": 7})
     unwanted = first.run(LONG)
     cancel(first, unwanted)
-    note, processes = first.note, first.processes()
+    note, processes = first.address_file, first.processes()
     assert len(processes) == 1 + count_cores()
     first.end(signal.SIGKILL)
     _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive, "workers must not outlive their server"
 
     second = start()
-    assert (second.note["url"], second.note["key"]) == (note["url"], note["key"])
+    assert (second.address_file["url"], second.address_file["key"]) == (note["url"], note["key"])
     for run_id in (*running, waiting):
         assert second.await_status(run_id, "success")["full_outputs"].keys() == {"9"}
     assert second.check(unwanted)["error"] == "cancelled"
@@ -232,7 +232,7 @@ def test_a_second_sandbox_prints_the_address_of_the_first(start):
     second = start()
     assert second.process.wait(60) == 3
     assert f"a sandbox is already running at {first.url} (process {first.process.pid})" in second.output.read_text()
-    assert first.ask("GET", "/api/open/v0/ping", token=False).status_code == 200
+    assert first.request("GET", "/api/open/v0/ping", token=False).status_code == 200
 
 
 def test_the_port_is_an_option_and_a_port_in_use_is_an_error(start, receiver, tmp_path):

@@ -61,7 +61,7 @@ def test_connections_without_a_complete_header_are_closed(sandbox, head):
         for one in slow:
             one.sendall(head)
         sandbox.session.close()  # the server closes connections that were idle for 5 s, too
-        assert sandbox.ask("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key}).ok
+        assert sandbox.request("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key}).ok
         assert [one.recv(1) for one in slow] == [b""] * 15
         assert time.monotonic() - begun_s < 30
     finally:
@@ -70,13 +70,13 @@ def test_connections_without_a_complete_header_are_closed(sandbox, head):
 
 
 def test_the_token_response_is_only_the_token(sandbox):
-    answer = sandbox.ask("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key})
+    answer = sandbox.request("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key})
     assert list(answer.json()) == ["access_token"]
 
 
 @pytest.mark.parametrize("words", [{}, {"ppt": ""}, {"ppt": "wrong"}, {"ppt": "wröng 😀"}])
 def test_wrong_key_gets_no_token(sandbox, words):
-    answer = sandbox.ask("GET", "/api/open/v0/auth/token", token=False, params=words)
+    answer = sandbox.request("GET", "/api/open/v0/auth/token", token=False, params=words)
     assert answer.status_code == 401
     assert answer.json() == {"success": False, "error": "the API key is missing or wrong"}
 
@@ -138,8 +138,8 @@ def test_unknown_run_is_not_found(sandbox, path):
 
 
 def test_errors_for_an_unknown_route_and_a_wrong_method_are_json(sandbox):
-    assert sandbox.ask("GET", "/nowhere").status_code == 404
-    answer = sandbox.ask("GET", "/api/open/v0/check?id=x")
+    assert sandbox.request("GET", "/nowhere").status_code == 404
+    answer = sandbox.request("GET", "/api/open/v0/check?id=x")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     assert answer.json() == {"success": False, "error": "method not allowed"}
 
@@ -153,7 +153,7 @@ def test_a_large_body_is_rejected_with_a_message(sandbox):
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:80"])
 def test_a_foreign_host_name_that_resolves_to_loopback_is_rejected(sandbox, host):
     """A website can resolve its name to 127.0.0.1 (DNS rebinding); the Host header then contains that name."""
-    answer = sandbox.ask("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}", token=False, headers={"Host": host})
+    answer = sandbox.request("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}", token=False, headers={"Host": host})
     assert answer.status_code == 403
     assert "access_token" not in answer.text
 
@@ -207,9 +207,9 @@ def test_wrong_params_fail_in_the_shape_of_comfyui(sandbox, params, words):
 
 
 def test_workflows_are_published_with_their_fields(sandbox):
-    listed = sandbox.ask("GET", "/api/open/v0/workflows").json()["data"]
+    listed = sandbox.request("GET", "/api/open/v0/workflows").json()["data"]
     assert {"id": "default", "name": "default"} in listed
-    answer = sandbox.ask("GET", "/api/open/v0/workflows/default").json()["data"]
+    answer = sandbox.request("GET", "/api/open/v0/workflows/default").json()["data"]
     kind, options = answer["fields"]["3::cfg"]
     assert (kind, options["default"]) == ("FLOAT", 8)
     choices, options = answer["fields"]["3::sampler_name"]
@@ -217,12 +217,12 @@ def test_workflows_are_published_with_their_fields(sandbox):
     assert "dpmpp_2m" in choices
     assert "3::model" not in answer["fields"]
     assert answer["nodes"]["3"] == {"title": "KSampler", "class_type": "KSampler"}
-    assert sandbox.ask("GET", "/api/open/v0/workflows/nope").status_code == 404
+    assert sandbox.request("GET", "/api/open/v0/workflows/nope").status_code == 404
 
 
 def test_every_published_default_runs_unchanged(sandbox):
-    for name in [each["id"] for each in sandbox.ask("GET", "/api/open/v0/workflows").json()["data"]]:
-        fields = sandbox.ask("GET", f"/api/open/v0/workflows/{name}").json()["data"]["fields"]
+    for name in [each["id"] for each in sandbox.request("GET", "/api/open/v0/workflows").json()["data"]]:
+        fields = sandbox.request("GET", f"/api/open/v0/workflows/{name}").json()["data"]["fields"]
         params = {field: spec[1]["default"] for field, spec in fields.items()}
         sandbox.await_status(sandbox.run(params, workflow=name), "success")
 
@@ -234,7 +234,7 @@ def png(color, size=(64, 48)):
 
 
 def upload(sandbox, name, content, **form):
-    return sandbox.ask("POST", "/upload/image", files={"image": (name, content)}, data=form)
+    return sandbox.request("POST", "/upload/image", files={"image": (name, content)}, data=form)
 
 
 def test_uploaded_image_is_the_input_of_a_run(sandbox):
@@ -245,7 +245,7 @@ def test_uploaded_image_is_the_input_of_a_run(sandbox):
     assert kept.read_bytes() == content
     assert upload(sandbox, "other.png", content).json() == answer
     assert upload(sandbox, "other.png", png("blue")).json() != answer
-    fields = sandbox.ask("GET", "/api/open/v0/workflows/img2img").json()["data"]["fields"]
+    fields = sandbox.request("GET", "/api/open/v0/workflows/img2img").json()["data"]["fields"]
     (field,) = [name for name, spec in fields.items() if spec[1].get("image_upload")]
     steps = next(name for name in fields if name.endswith("::steps"))
     for params in ({field: answer["name"]}, {field: "../address.json"}):
@@ -254,7 +254,7 @@ def test_uploaded_image_is_the_input_of_a_run(sandbox):
 
 
 def test_an_upload_without_an_image_is_rejected(sandbox):
-    assert sandbox.ask("POST", "/upload/image", data={"type": "input"}).status_code == 400
+    assert sandbox.request("POST", "/upload/image", data={"type": "input"}).status_code == 400
     assert upload(sandbox, "a.png", b"").status_code == 400
     assert upload(sandbox, "a.png", png("red"), subfolder="..").status_code == 400
     assert upload(sandbox, "a.png", png("red"), type="output").status_code == 400
@@ -265,15 +265,15 @@ def test_an_upload_without_an_image_is_rejected(sandbox):
 
 
 def test_ping_proves_the_key_without_showing_it(sandbox):
-    first = sandbox.ask("GET", "/api/open/v0/ping?nonce=a", token=False)
-    second = sandbox.ask("GET", "/api/open/v0/ping?nonce=b", token=False)
+    first = sandbox.request("GET", "/api/open/v0/ping?nonce=a", token=False)
+    second = sandbox.request("GET", "/api/open/v0/ping?nonce=b", token=False)
     assert first.json()["data"]["proof"] != second.json()["data"]["proof"]
     assert sandbox.key not in first.text
     assert first.json()["data"]["pid"] == sandbox.process.pid
 
 
 def test_the_key_is_only_in_one_file_that_only_its_owner_can_read(sandbox):
-    sandbox.ask("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}&x=%ff", token=False)
+    sandbox.request("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}&x=%ff", token=False)
     note = sandbox.home / "sandbox" / "address.json"
     assert stat.S_IMODE(note.stat().st_mode) == 0o600
     assert stat.S_IMODE(note.parent.stat().st_mode) == 0o700

@@ -66,10 +66,10 @@ def test_a_busy_receiver_gets_fewer_steps_but_always_the_last(slow_receiver):
             webhook.send_progress("running", {"value": value})
             await asyncio.sleep(0)
         webhook.finish({"type": "success"})
-        await until(lambda: slow_receiver.got("/result"))
+        await until(lambda: slow_receiver.received("/result"))
 
     play(slow_receiver.callbacks, scene)
-    events = slow_receiver.got("/progress")
+    events = slow_receiver.received("/progress")
     assert events[0]["type"] == "waiting"
     assert events[-1]["payload"] == {"value": 99}
     assert len(events) < 5
@@ -107,10 +107,10 @@ def test_progress_is_no_longer_sent_to_a_receiver_that_always_fails(receiver):
         for value in range(8):
             webhook.send_progress("message", {"value": value})
         webhook.finish({"type": "success"})
-        await until(lambda: receiver.got("/result"))
+        await until(lambda: receiver.received("/result"))
 
     play(receiver.callbacks, scene)
-    assert len(receiver.got("/progress")) == 3
+    assert len(receiver.received("/progress")) == 3
 
 
 def test_an_unreachable_receiver_does_not_delay_the_run(receiver):

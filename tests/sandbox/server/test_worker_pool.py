@@ -102,11 +102,11 @@ def test_a_full_disk_rejects_new_runs_and_loses_none(start):
 
 
 def test_worker_that_does_not_stop_is_killed(start):
-    hasty = (
+    short_timeouts = (
         "from comflowy_nb.sandbox.server import run_queue; run_queue._STOP_S = 1.0; "
         "from comflowy_nb.cli.main import main; main()"
     )
-    sandbox = start(program=("-c", hasty))
+    sandbox = start(program=("-c", short_timeouts))
     run_id = sandbox.run(LONG)
     sandbox.await_status(run_id, "running")
     workers = sandbox.workers()

@@ -7,7 +7,7 @@ import json
 import threading
 
 import pytest
-from faulty_server import choose, close_after_reading, html, redirect, reply, short
+from faulty_server import choose, close_after_reading, html, redirect, reply, truncated
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ RUN = "POST /api/open/v0/run"
 CHECK = "POST /api/open/v0/check"
 CANCEL = "POST /api/open/v0/cancel"
 
-pytestmark = pytest.mark.usefixtures("few_tries")
+pytestmark = pytest.mark.usefixtures("one_retry")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_run_as_the_page_documents_it(faulty, service):
     urls = {"on_result_url": "http://127.0.0.1:1/a", "on_progress_event_url": "http://127.0.0.1:1/b"}
     params = {"3::sampler_name": "euler", "6::text": "grün, ☃ and 'quotes'", "3::cfg": 8, "3::seed": 2**64 - 1}
     assert service.submit(Submission("t", "3fef208b", params, urls)) == Accepted("5")
-    (token,), (run,) = faulty.seen(TOKEN), faulty.seen(RUN)
+    (token,), (run,) = faulty.requests(TOKEN), faulty.requests(RUN)
     assert token.query == {"ppt": "the key+&/%"}
     assert "authorization" not in token.headers
     assert run.headers["authorization"] == "Bearer the-token"
@@ -70,12 +70,12 @@ def test_run_as_the_page_documents_it(faulty, service):
 def test_callback_urls_are_sent_empty_without_a_receiver(faulty, service):
     faulty.on(RUN, reply({"success": True, "data": {"run_id": "5"}}))
     service.submit(Submission("t", "w", {}))
-    assert faulty.seen(RUN)[0].json["callback_urls"] == {}
+    assert faulty.requests(RUN)[0].json["callback_urls"] == {}
 
 
 def test_check_as_the_page_documents_it(faulty, service):
     checked(faulty, service, {"status": "waiting"})
-    (check,) = faulty.seen(CHECK)
+    (check,) = faulty.requests(CHECK)
     assert check.method == "POST"
     assert check.query == {"id": "r 1/2"}
     assert check.headers["authorization"] == "Bearer the-token"
@@ -87,10 +87,10 @@ def test_each_submit_opens_a_new_connection(faulty, service):
     faulty.on(RUN, reply({"success": True, "data": {"run_id": "5"}}))
     for _ in range(3):
         service.submit(Submission("t", "w", {}))
-    assert len({seen.connection for seen in faulty.seen(RUN)}) == 3
+    assert len({request.connection for request in faulty.requests(RUN)}) == 3
     checked(faulty, service, {"status": "running"})
     service.check("1")
-    assert len({seen.connection for seen in faulty.seen(CHECK)}) == 1
+    assert len({request.connection for request in faulty.requests(CHECK)}) == 1
 
 
 def test_a_workflow_without_an_id_and_params_that_are_not_json_are_not_submitted(faulty, service):
@@ -115,8 +115,8 @@ def test_sixteen_threads_with_a_rejected_token_fetch_one_new_token(faulty, servi
     faulty.on(TOKEN, reply({"access_token": "old"}), reply({"access_token": "new"}, latency_s=0.2))
     barrier = threading.Barrier(16)
 
-    def decide(seen):
-        if seen.headers["authorization"] == "Bearer new":
+    def decide(request):
+        if request.headers["authorization"] == "Bearer new":
             return reply({"success": True, "data": {"status": "running"}})
         barrier.wait(30)
         return reply({}, 401)
@@ -140,7 +140,7 @@ def test_a_failed_token_request_is_not_repeated_by_each_thread(faulty, service, 
 def test_token_under_data_is_accepted(faulty, service):
     faulty.on(TOKEN, reply({"success": True, "data": {"access_token": "inner"}}))
     checked(faulty, service, {"status": "running"})
-    assert faulty.seen(CHECK)[0].headers["authorization"] == "Bearer inner"
+    assert faulty.requests(CHECK)[0].headers["authorization"] == "Bearer inner"
 
 
 def at_once(count, call):
@@ -227,7 +227,7 @@ def test_a_run_is_cancelled_only_after_our_confirmed_cancel(faulty, sandbox):
     assert sandbox.cancel("1") is True
     assert sandbox.check("1") == Snapshot(Status.CANCELLED, "failed")
     assert sandbox.check("2").status is Status.FAILED
-    assert faulty.seen(CANCEL)[0].query == {"id": "1"}
+    assert faulty.requests(CANCEL)[0].query == {"id": "1"}
 
 
 def test_a_run_that_fails_for_another_reason_after_our_cancel_has_failed(faulty, sandbox):
@@ -323,7 +323,7 @@ def test_published_fields(faulty, sandbox):
         *(reply({"success": False}, status) for status in (200, 400, 401, 403, 404, 405, 500, 503)),
         html(),
         redirect("/login"),
-        short({"success": True, "data": []}),
+        truncated({"success": True, "data": []}),
         reply({"success": True, "data": [{"id": 5}]}),
     ],
 )
@@ -351,7 +351,7 @@ def test_an_invalid_list_of_a_sandbox_is_an_error(faulty, sandbox):
 def test_upload(faulty, sandbox):
     faulty.on("POST /upload/image", reply({}, 503), reply({"name": "ab.png", "subfolder": "", "type": "input"}))
     assert sandbox.upload("café.png", b"\x89PNG...") == "ab.png"
-    _, seen = faulty.seen("POST /upload/image")
+    _, seen = faulty.requests("POST /upload/image")
     assert seen.headers["content-type"].startswith("multipart/form-data")
     assert b'name="image"' in seen.body
     assert b"\x89PNG..." in seen.body

@@ -67,7 +67,7 @@ def test_an_unreachable_server_is_skipped_and_no_run_is_submitted_twice(pair):
     service = several(f"http://127.0.0.1:{closed_port()}", one.url)
     for color in range(3):
         assert service.submit(submission(color)).server.label == "home/2"
-    assert one.asked("POST", "/prompt") == 3
+    assert one.requests_to("POST", "/prompt") == 3
     service.greet()
     assert service.last_graph() is None
     service.close()
@@ -88,7 +88,7 @@ def test_if_all_servers_are_unreachable_the_submit_is_rejected():
 def test_a_rejection_is_not_tried_at_another_server(service, pair):
     wrong = Submission(token="t", workflow_id=None, params={}, graph={"1": empty_image()["1"]})
     assert isinstance(service.submit(wrong), Rejected)
-    assert sum(server.asked("POST", "/prompt") for server in pair) == 1
+    assert sum(server.requests_to("POST", "/prompt") for server in pair) == 1
 
 
 def test_a_run_of_an_unknown_server_is_looked_up_at_all_servers(service, pair):

@@ -143,13 +143,13 @@ def test_a_preview_without_an_id_is_used_only_while_our_run_executes(comfy, serv
 
 
 def test_a_waiting_run_has_its_position_in_the_queue(comfy, service):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     tokens = []
     for seed in range(3):
         sent = submission(small(2, seed=seed))
         assert service.submit(sent) == Accepted(sent.token)
         tokens.append(sent.token)
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     found = [service.check(token) for token in tokens]
     assert [(one.status, one.ahead) for one in found] == [
         (Status.RUNNING, None),
@@ -159,7 +159,7 @@ def test_a_waiting_run_has_its_position_in_the_queue(comfy, service):
     with BareClient(comfy.url) as other:
         other.submit(empty_image(), front=True)
     assert service.check(tokens[1]).ahead == 2
-    comfy.go_on()
+    comfy.resume()
     assert settle(service, tokens[2]).status is Status.SUCCESS
 
 
@@ -185,12 +185,12 @@ def test_an_end_reported_by_the_socket_costs_one_request(comfy, service, listene
 
 def test_a_late_history_is_requested_again(comfy, service):
     """`/history` was empty right after `execution_success` in 13 of 30 attempts: the run is then still in the queue."""
-    comfy.wait_at("2")
+    comfy.pause_at("2")
     sent = submission(empty_image())
     service.submit(sent)
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     assert service.check(sent.token).status is Status.RUNNING
-    comfy.go_on()
+    comfy.resume()
     assert settle(service, sent.token).status is Status.SUCCESS
 
 
@@ -210,10 +210,10 @@ def test_a_failed_run_names_node_and_message_but_no_path_of_the_server(comfy, se
 
 
 def test_an_interrupt_by_another_client_is_not_a_failure(comfy, service, listener):
-    comfy.wait_at("3", 2)
+    comfy.pause_at("3", 2)
     sent = submission(small(9))
     service.submit(sent)
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     comfy.queue.interrupt(None)
     listener.wait_end(sent.token)
     assert service.check(sent.token).status is Status.CANCELLED
@@ -363,7 +363,7 @@ def test_a_response_of_a_proxy_leaves_the_run_unknown(comfy, service, monkeypatc
     comfy.fail("/prompt", status)
     outcome = service.submit(submission(empty_image()))
     assert outcome == Unknown(f"home answered with status {status}")
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 @pytest.mark.parametrize(("status", "stops"), [(401, True), (403, True), (404, False), (429, False)])
@@ -388,7 +388,7 @@ def test_a_request_that_is_too_large(tmp_path):
 def test_a_graph_that_is_not_json_is_not_submitted(comfy, service):
     outcome = service.submit(submission(small(n3__cfg=float("nan"))))
     assert "can't be submitted" in str(outcome.error)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
 def test_no_server_at_the_address(comfy):
@@ -412,7 +412,7 @@ def test_a_run_with_a_lost_response_is_found(comfy, service, where):
         comfy.hold()
     sent = submission(empty_image())
     assert service.submit(sent) == Accepted(sent.token)
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
     comfy.release()
     assert settle(service, sent.token).status is Status.SUCCESS
 
@@ -554,39 +554,39 @@ def test_without_a_socket_polling_reports_everything(comfy, service, listener):
 
 
 def test_a_pending_run_is_removed_from_the_queue(comfy, service, listener):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
         _, foreign = other.submit(small(5))
-        assert comfy.at_gate.wait(30)
+        assert comfy.paused.wait(30)
         sent = submission(empty_image())
         service.submit(sent)
         assert service.cancel(sent.token)
         assert service.check(sent.token).status is Status.CANCELLED
-        assert comfy.asked("POST", "/interrupt") == 0
-        comfy.go_on()
+        assert comfy.requests_to("POST", "/interrupt") == 0
+        comfy.resume()
         other.until_end(foreign)
         assert other.history(foreign)[foreign]["status"]["status_str"] == "success"
 
 
 def test_a_running_run_is_interrupted_by_its_id(comfy, service, listener, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 30.0)
-    comfy.wait_at("3", 2)
+    comfy.pause_at("3", 2)
     sent = submission(small(50))
     service.submit(sent)
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     assert service.cancel(sent.token)
     assert service.check(sent.token).status is Status.CANCELLED
     assert all(body == {"prompt_id": sent.token} for path, body in comfy.bodies if path == "/interrupt")
 
 
 def test_a_run_of_another_client_is_never_cancelled(comfy, service, listener):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
         _, foreign = other.submit(small(3))
-        assert comfy.at_gate.wait(30)
+        assert comfy.paused.wait(30)
         assert service.cancel(str(uuid.uuid4()))
-        assert comfy.asked("POST", "/interrupt") == 0
-        comfy.go_on()
+        assert comfy.requests_to("POST", "/interrupt") == 0
+        comfy.resume()
         other.until_end(foreign)
         assert other.history(foreign)[foreign]["status"]["completed"] is True
 
@@ -597,23 +597,23 @@ def test_an_interrupt_that_was_lost_is_repeated(comfy, service, listener, monkey
     lost = iter([True, True])
     interrupt = comfy.queue.interrupt
     monkeypatch.setattr(comfy.queue, "interrupt", lambda run_id: None if next(lost, None) else interrupt(run_id))
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     sent = submission(small(50))
     service.submit(sent)
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     assert service.cancel(sent.token)
-    assert comfy.asked("POST", "/interrupt") >= 3
+    assert comfy.requests_to("POST", "/interrupt") >= 3
 
 
 def test_a_run_whose_node_does_not_stop_is_not_cancelled(comfy, service, listener, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 0.1)
     monkeypatch.setattr(comfy.queue, "interrupt", lambda run_id: None)
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     sent = submission(small(2))
     service.submit(sent)
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     assert not service.cancel(sent.token)
-    comfy.go_on()
+    comfy.resume()
     assert settle(service, sent.token).status is Status.SUCCESS
     assert not service.cancel(sent.token)  # it has ended
 
@@ -650,7 +650,7 @@ def test_fields_have_the_servers_types_ranges_and_files(comfy, service):
 def test_a_node_type_is_cached(comfy, service):
     for _ in range(3):
         service.graph_fields(Graph(small()))
-    assert comfy.asked("GET", "/object_info") == len({node["class_type"] for node in DEFAULT.values()})
+    assert comfy.requests_to("GET", "/object_info") == len({node["class_type"] for node in DEFAULT.values()})
 
 
 def test_an_unknown_node_type_has_the_fields_of_the_graph(comfy, service):

@@ -44,7 +44,7 @@ def test_socket_images_and_files_are_in_the_order_of_the_nodes(client, comfy, gr
     assert [(image.node, image.record.node_index) for image in run.images] == [("3", 0), ("3", 1), ("5", 0)]
     assert colors(run) == [(255, 0, 0), (255, 0, 0), (0, 0, 255)]
     assert run.images[0].pil().size == (64, 48)
-    assert comfy.asked("GET", "/view") == 1
+    assert comfy.requests_to("GET", "/view") == 1
     assert run.progress.preview is None
 
 
@@ -55,7 +55,7 @@ def test_the_next_kernel_has_the_socket_images_without_a_submit(client, comfy, g
         same = again.run(graph, timeout=60)
         assert same.number == first.number
         assert colors(same) == colors(first)
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 def test_frames_without_metadata_belong_to_the_executing_node(client, comfy, graph, monkeypatch):
@@ -82,13 +82,13 @@ def test_an_end_in_the_history_waits_for_images_in_transit(client, comfy, graph)
     def hold(client_id, content):
         late.append((client_id, content))
 
-    comfy.wait_at("3")
+    comfy.pause_at("3")
     run = client.submit(graph, {}).run
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     comfy._post = hold  # later messages are delayed
-    comfy.go_on()
+    comfy.resume()
     comfy.wait_end(run.token)
-    wait_until(lambda: comfy.asked("GET", "/history") > 0)
+    wait_until(lambda: comfy.requests_to("GET", "/history") > 0)
     assert run.status.is_live
     comfy._post = real
     for client_id, content in late:

@@ -58,8 +58,8 @@ def bombs():
 @pytest.mark.parametrize("route", [RUN, CHECK, "GET /images/*"])
 def test_a_small_response_of_400_mb_uncompressed_needs_little_memory(api, home, bombs, route, layers):
     """A response of 800 bytes took 811 MB: urllib3 2.0.7 decompresses all it has read, regardless of the limit."""
-    usual = {CHECK: choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))}
-    api.words = []
+    usual = {CHECK: choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])}))}
+    api.live_statuses = []
     api.on(route, bombs[layers], usual.get(route, reply(png())))
     done = subprocess.run(
         [sys.executable, "-c", RUN_ONCE, api.url], check=False, capture_output=True, text=True, timeout=100
@@ -91,7 +91,7 @@ def test_a_compressed_response_is_read_completely(api, client, size):
     body = json.dumps({"success": True, "data": {"run_id": "run-1"}, "padding": "x" * size}).encode()
     api.on(RUN, reply(gzip.compress(body), headers={"Content-Encoding": "gzip"}))
     assert client.run("wf-1", {"3::steps": 1}, timeout=60).record.service_run_id == "run-1"
-    assert api.seen(RUN)[0].headers["accept-encoding"] == "gzip"
+    assert api.requests(RUN)[0].headers["accept-encoding"] == "gzip"
 
 
 def test_an_incomplete_gzip_is_not_an_image(api, client):

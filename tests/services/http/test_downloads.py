@@ -11,7 +11,7 @@ from comflowy_nb.errors import ServiceError, UnreachableError
 from comflowy_nb.services.http import downloads, transport
 from comflowy_nb.services.http.downloads import Images
 
-pytestmark = pytest.mark.usefixtures("few_tries")
+pytestmark = pytest.mark.usefixtures("one_retry")
 
 SECRET = "canary-signature"
 
@@ -45,7 +45,9 @@ def test_any_address_of_the_services_origin_is_permitted(faulty, images):
     faulty.on("GET /p/1.png", reply(b"bytes"))
     for url in (f"{faulty.url}/p/1.png", "/p/1.png", f"//{faulty.netloc}/p/1.png", "p/1.png"):
         assert read(images, url) == b"bytes"
-    assert all("authorization" not in seen.headers and "cookie" not in seen.headers for seen in faulty.seen())
+    assert all(
+        "authorization" not in request.headers and "cookie" not in request.headers for request in faulty.requests()
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_the_length_of_a_compressed_body_is_ignored(faulty, images):
     with images.open("/1") as stream:
         assert stream.length is None
         assert b"".join(stream.chunks()) == b"body" * 100
-    assert faulty.seen("GET /1")[0].headers["accept-encoding"] == "identity"
+    assert faulty.requests("GET /1")[0].headers["accept-encoding"] == "identity"
 
 
 # -- other hosts ------------------------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ def test_https_to_a_public_address_is_permitted(images, internet, names):
     names["images.example"] = [["127.0.0.2"]]
     internet.on("GET /1.png", reply(b"bytes"))
     assert read(images, f"https://images.example:{internet.port}/1.png?sig=x") == b"bytes"
-    (seen,) = internet.seen()
+    (seen,) = internet.requests()
     assert seen.headers["host"] == f"images.example:{internet.port}"
     assert "authorization" not in seen.headers
 
@@ -228,8 +230,8 @@ def test_each_redirect_is_checked(faulty, images, internet, names):
 
 
 def test_at_most_three_redirects_are_followed(faulty, images):
-    def decide(seen):
-        left = int(seen.path.rsplit("/", 1)[1])
+    def decide(request):
+        left = int(request.path.rsplit("/", 1)[1])
         return redirect(f"/hop/{left - 1}?sig={SECRET}") if left else reply(b"bytes")
 
     faulty.on("GET /hop/*", choose(decide))
@@ -280,7 +282,7 @@ def test_private_names_are_rejected_behind_a_proxy_too(images, faulty, names, mo
         assert proxy.connections == 0
         names["images.example"] = [["93.184.216.34"]]
         refused(images, f"https://images.example/{SECRET}")
-        assert [seen.method for seen in proxy.seen()] == ["CONNECT"]
+        assert [request.method for request in proxy.requests()] == ["CONNECT"]
 
 
 def test_downloads_from_loopback_bypass_the_proxy(images, faulty, monkeypatch):

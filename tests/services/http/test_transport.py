@@ -16,7 +16,7 @@ from comflowy_nb.services.http.responses import Failure, FailureKind, Response
 from comflowy_nb.services.http.transport import is_public
 from comflowy_nb.settings import Secret
 
-pytestmark = pytest.mark.usefixtures("few_tries")
+pytestmark = pytest.mark.usefixtures("one_retry")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_other_hosts_keep_their_proxy(faulty, monkeypatch):
     monkeypatch.setenv("http_proxy", faulty.url)
     faulty.on("GET /x", reply({}))
     assert Http("http://service.example").exchange("GET", "/x", token=Secret("t")).status == 200
-    assert faulty.seen("GET /x")[0].headers["authorization"] == "Bearer t"
+    assert faulty.requests("GET /x")[0].headers["authorization"] == "Bearer t"
 
 
 def test_netrc_does_not_change_a_header(faulty, http, monkeypatch, tmp_path):
@@ -63,14 +63,14 @@ def test_netrc_does_not_change_a_header(faulty, http, monkeypatch, tmp_path):
     faulty.on("* /*", reply({}))
     http.exchange("POST", "/x", token=Secret("t"))
     http.exchange("GET", "/y")
-    assert [seen.headers.get("authorization") for seen in faulty.seen()] == ["Bearer t", None]
+    assert [request.headers.get("authorization") for request in faulty.requests()] == ["Bearer t", None]
 
 
 def test_cookies_are_not_stored(faulty, http):
     faulty.on("GET /x", reply({}, headers={"Set-Cookie": "a=b; Path=/"}))
     http.exchange("GET", "/x")
     http.exchange("GET", "/x")
-    assert [seen.headers.get("cookie") for seen in faulty.seen()] == [None, None]
+    assert [request.headers.get("cookie") for request in faulty.requests()] == [None, None]
 
 
 def test_an_idle_connection_is_not_used_again(faulty, http, monkeypatch):
@@ -80,7 +80,7 @@ def test_an_idle_connection_is_not_used_again(faulty, http, monkeypatch):
     real = time.monotonic
     monkeypatch.setattr(transport.time, "monotonic", lambda: real() + 4.1)
     http.exchange("GET", "/x")
-    assert [seen.connection for seen in faulty.seen()] == [1, 1, 2]
+    assert [request.connection for request in faulty.requests()] == [1, 1, 2]
 
 
 def test_a_connection_the_server_dropped_is_not_used_again(faulty, http):
