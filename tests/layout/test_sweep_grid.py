@@ -151,9 +151,9 @@ def test_replaced_words_are_bold_in_the_title():
 def test_generated_seeds_are_below_their_index_if_all_of_them_fit():
     seeds = Axis("3::seed", "seeds", ("3::seed",), tuple(AxisValue({}, str(n)) for n in range(1, 4)))
     draws = iter([18446744073709551615, 7, 8])
-    laid_out = Axes({}, (seeds,), (), ("3::seed",))
-    cells = expand(laid_out, workflow_content="w", identity="i", seed_of=lambda key, fields: next(draws))
-    sweep = SimpleNamespace(axes=laid_out, cells=cells, workflow="w", name=None, ref="s1", record=object())
+    all_axes = Axes({}, (seeds,), (), ("3::seed",))
+    cells = expand(all_axes, workflow_content="w", identity="i", seed_of=lambda key, fields: next(draws))
+    sweep = SimpleNamespace(axes=all_axes, cells=cells, workflow="w", name=None, ref="s1", record=object())
     page, _ = page_and_sheet(sweep)
     assert {"1", "2", "3", "18446744073709551615", "7", "8"} <= set(texts_of(page))
     narrow, _ = page_and_sheet(sweep, images=[((64, 64),)])
