@@ -38,9 +38,9 @@ def test_a_run_is_submitted_and_tracked_and_its_image_is_stored(client, api):
     assert run.images[0].bytes == png()
     assert run.images[0].node == "9"
     assert run.images[0].array().shape == (48, 64, 3)
-    sent = api.requests(RUN)[0].json
-    assert sent["workflow_id"] == "wf-1"
-    assert sent["params"] == {"3::cfg": 7, "6::text": "a bottle"}
+    body = api.requests(RUN)[0].json
+    assert body["workflow_id"] == "wf-1"
+    assert body["params"] == {"3::cfg": 7, "6::text": "a bottle"}
     assert api.requests(RUN)[0].headers["authorization"] == "Bearer token-of-the-service"
     assert "authorization" not in api.requests("GET /images/a.png")[0].headers
 
@@ -106,7 +106,7 @@ def test_success_false_is_a_rejection_with_its_text(client, api):
     assert api.count(RUN) == 1
 
 
-def test_a_429_is_waited_for_and_submitted_again(client, api):
+def test_run_is_submitted_again_after_a_429(client, api):
     api.on(
         RUN,
         reply({"error": "slow down"}, status=429, headers={"Retry-After": "0.05"}),
@@ -153,7 +153,7 @@ def test_a_timeout_cancels_nothing(client, api):
     assert run.status == "success"
 
 
-def test_a_service_that_cannot_cancel_leaves_a_warning_and_the_run_continues(client, api):
+def test_cancel_on_a_service_without_cancel_gives_a_warning_and_the_run_continues(client, api):
     api.live_statuses = ["running"] * 100_000
     run = client.submit("wf-1", {}).run
     wait_until(lambda: run.status == "running")
@@ -194,13 +194,13 @@ def test_a_queued_run_is_cancelled_without_a_submit(client, api):
 def test_a_submit_returns_while_every_worker_waits_for_the_service(api, short_delays):
     """A submit needs a workflow lookup and a record in the history; neither may wait for a busy worker."""
     settings.workers = 1
-    go_on, ids = threading.Event(), itertools.count(1)
+    released, ids = threading.Event(), itertools.count(1)
 
-    def hang(_):
-        go_on.wait(30)
+    def wait_for_release(_):
+        released.wait(30)
         return reply({"success": True, "data": {"run_id": f"run-{next(ids)}"}})
 
-    api.on(RUN, choose(hang))
+    api.on(RUN, choose(wait_for_release))
     with connect(f"test={api.url}", key="the-key") as client:
         runs = [client.submit("wf-1", {"3::seed": 1}).run]
         wait_until(lambda: api.count(RUN) == 1)
@@ -208,7 +208,7 @@ def test_a_submit_returns_while_every_worker_waits_for_the_service(api, short_de
         assert [str(run.status) for run in runs] == ["submitting", "submitting"]
         assert len(history.runs()) == 2, "its run_request is there, though nothing can be sent"
         assert api.count(RUN) == 1
-        go_on.set()
+        released.set()
         assert [run.wait(60).status for run in runs] == ["success", "success"]
     assert api.count(RUN) == 2
 
@@ -324,15 +324,15 @@ def test_the_live_run_of_another_process_is_joined_and_adopted_when_it_dies(api)
     assert api.count(RUN) == 1
 
 
-def test_history_reads_without_a_connection(api, client):
+def test_history_is_readable_without_a_connection(api, client):
     client.run("wf-1", {"6::text": "a galaxy in a bottle"}, name="night", timeout=60)
     client.close()
-    (found,) = history.runs("galaxy")
-    assert found.record.name == "night"
-    assert found.images[0].bytes == png()
-    assert history.find("night").run.number == found.number
+    (run,) = history.runs("galaxy")
+    assert run.record.name == "night"
+    assert run.images[0].bytes == png()
+    assert history.find("night").run.number == run.number
     with pytest.raises(RefError, match="connect first"):
-        found.cancel()
+        run.cancel()
 
 
 def test_the_error_without_a_connection_names_the_ways_to_connect():
@@ -380,13 +380,13 @@ def test_default_has_no_id_on_a_service_of_ids(client, api):
 
 def test_a_run_of_another_service_is_not_checked_here(api, client):
     run = client.run("wf-1", timeout=60)
-    with ScriptedApi() as other, connect(f"other={other.url}", key="k") as stranger:
+    with ScriptedApi() as other, connect(f"other={other.url}", key="k") as other_client:
         with pytest.raises(RefError, match="test"):
-            stranger.resume(run.ref)
+            other_client.resume(run.ref)
         assert other.count(CHECK) == 0
 
 
-def test_sixteen_threads_share_one_token(client, api):
+def test_16_threads_share_one_token(client, api):
     api.reset_counts()
     api.on("GET /api/open/v0/auth/token", reply({"access_token": "second"}))
     threads = [

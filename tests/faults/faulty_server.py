@@ -390,7 +390,7 @@ def no_response() -> Answer:
 
 
 def truncated(body: object, *, keep: float = 0.5, with_length: bool = True, status: int = 200) -> Answer:
-    """Send the first part of a body, then close; the head has the whole length, or none."""
+    """Send the first part of a body, then close; the headers have the complete length, or none."""
     content, kind = _content(body)
 
     def answer(_: Request, wire: Wire) -> None:
@@ -405,7 +405,7 @@ def truncated(body: object, *, keep: float = 0.5, with_length: bool = True, stat
 def send_in_pieces(
     body: object, *, every_s: float = 0.3, piece: int = 1, status: int = 200, head_too: bool = False
 ) -> Answer:
-    """Send the correct response a few bytes at a time; with `head_too` its head as well."""
+    """Send the correct response a few bytes at a time; with `head_too` also the headers."""
     content, kind = _content(body)
 
     def answer(_: Request, wire: Wire) -> None:

@@ -63,7 +63,7 @@ def test_each_shape_of_error_has_a_text(given, words):
     assert "/srv" not in text
 
 
-def test_an_omitted_list_is_requested():
+def test_error_without_a_list_of_options_suggests_the_fields_command():
     options = tuple(f"sampler_{number}" for number in range(40))
     given = error(
         "value_not_in_list",
