@@ -47,14 +47,14 @@ write_text(home / "comflowy.yaml", "workflows: {}")
 WRITERS = [("run", 2), ("run", 3), ("run", 4), ("run", 5), ("catalogue", 1), ("catalogue", 2)]
 
 
-def left(home):
+def partial_files(home):
     """Return the partial files."""
     return [path for path in home.rglob("*") if path.suffix == ".part" or ".new" in path.name]
 
 
 @pytest.fixture
-def stopped(api, short_delays, home):
-    """`stopped(writer, n)`: a process that stopped itself just before it renames the n-th file."""
+def kill_at_rename(api, short_delays, home):
+    """`kill_at_rename(writer, n)`: a process that stopped itself just before it renames the n-th file."""
     processes = []
     api.live_statuses = []
 
@@ -76,29 +76,29 @@ def stopped(api, short_delays, home):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
 @pytest.mark.parametrize(("writer", "number"), WRITERS)
-def test_partial_files_of_a_killed_process_are_removed_at_the_next_start(home, stopped, writer, number):
+def test_partial_files_of_a_killed_process_are_removed_at_the_next_start(home, kill_at_rename, writer, number):
     """A kill between the writing of a file and its rename left a `*.part` file that was never removed."""
-    process = stopped(writer, number)
-    assert left(home)
+    process = kill_at_rename(writer, number)
+    assert partial_files(home)
     History.open(home).close()
-    assert left(home), "a file that a living process writes was removed"
+    assert partial_files(home), "a file that a living process writes was removed"
     process.kill()
     process.wait()
     History.open(home).close()
-    assert left(home) == []
+    assert partial_files(home) == []
     assert list((home / "images").glob("*.lock")) == []
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
-def test_a_kill_during_the_creation_of_the_history_leaves_no_warning(home, stopped):
-    process = stopped("run", 1)
-    assert left(home)
+def test_a_kill_during_the_creation_of_the_history_leaves_no_warning(home, kill_at_rename):
+    process = kill_at_rename("run", 1)
+    assert partial_files(home)
     process.kill()
     process.wait()
-    opened = History.open(home)
-    assert left(home) == []
-    assert opened.warnings == ()
-    opened.close()
+    history = History.open(home)
+    assert partial_files(home) == []
+    assert history.warnings == ()
+    history.close()
 
 
 @pytest.mark.timeout(120)
@@ -113,13 +113,13 @@ def test_a_killed_download_leaves_nothing(api, short_delays, home):
     process = subprocess.Popen([sys.executable, "-c", code, api.url])
     wait_until(lambda: list((home / "images").glob("*/*.part")) != [])
     other = History.open(home)
-    assert left(home), "an image that a living process receives was removed"
+    assert partial_files(home), "an image that a living process receives was removed"
     other.close()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     api.on("GET /images/*", reply(png(), headers={"Content-Type": "image/png"}))
     with connect(f"test={api.url}", key="the-key") as client:
-        assert left(home) == []
+        assert partial_files(home) == []
         assert list((home / "images").glob("*.lock")) == []
         (run,) = client.runs()
         assert run.wait(60).images[0].bytes == png()

@@ -31,7 +31,7 @@ def wait_for(read, *, timeout_s=30.0, every_s=0.01):
         if found:
             return found
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not seen within {timeout_s:g} s")
+            raise TimeoutError(f"no result within {timeout_s:g} s")
         time.sleep(every_s)
 
 

@@ -34,9 +34,9 @@ def test_the_webhook_of_a_run_is_closed_when_it_has_ended(client, api):
     """The secrets in the paths of all runs were kept for the life of the client."""
     api.live_statuses = ["running"] * 100_000
     run = client.submit("wf-1", {"3::seed": 1}).run
-    (seen,) = api.wait_for(RUN)
+    (request,) = api.wait_for(RUN)
     wait_until(lambda: run.status == "running")
-    urls = seen.json["callback_urls"].values()
+    urls = request.json["callback_urls"].values()
     assert {post(url) for url in urls} == {204}
     api.live_statuses = []
     run.wait(60)
@@ -79,25 +79,27 @@ def test_the_server_of_a_run_is_removed_when_the_run_has_ended(tmp_path):
     graph = tmp_path / "graph.json"
     graph.write_text(json.dumps(empty_image()))
     with (
-        ComfyServer(tmp_path / "one") as one,
+        ComfyServer(tmp_path / "one") as first,
         ComfyServer(tmp_path / "two") as two,
-        connect(f"home={one.url},{two.url}") as client,
+        connect(f"home={first.url},{two.url}") as client,
     ):
-        for server in (one, two):
+        for server in (first, two):
             server.hold()
         runs = [client.submit(str(graph), {"1::color": color}).run for color in (1, 2)]
         wait_until(lambda: [run.record.service for run in runs] == ["home/1", "home/2"])
-        for server in (one, two):
+        for server in (first, two):
             server.release()
         for run in runs:
             assert run.wait(60).status == "success"
         wait_until(lambda: not client.live())
-        asked = one.requests_to("GET", "/queue")
+        asked = first.requests_to("GET", "/queue")
         client.service.check(runs[1].record.service_run_id)
-        assert one.requests_to("GET", "/queue") > asked, "the client no longer knows the server, and asks the first one"
+        assert first.requests_to("GET", "/queue") > asked, (
+            "the client no longer knows the server, and asks the first one"
+        )
 
 
-def test_a_joined_run_is_read_once_for_many_executions_of_its_cell(api, monkeypatch):
+def test_joined_run_is_read_by_one_watch_for_many_executions_of_its_cell(api, monkeypatch):
     """Each rerun of a cell with a joined run read the history once more, three times a second, until the run ended."""
     reads = []
     real = History.get

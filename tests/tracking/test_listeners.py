@@ -51,7 +51,7 @@ def test_a_removed_listener_is_not_called():
     assert statuses == ["running"]
 
 
-def test_once_calls_its_action_once_for_changes_on_many_threads():
+def test_listener_added_with_once_is_called_once_for_changes_on_many_threads():
     """`stop = run.listen(...)`: a change on another thread before the assignment raised NameError in the listener."""
     for _ in range(200):
         run, done = Run(record()), []
@@ -75,18 +75,18 @@ def test_once_calls_its_action_once_for_changes_on_many_threads():
 def test_a_status_never_goes_back(statuses):
     """A success became `waiting` again: it was not in the history yet, and an older record was read from there."""
     run = Run(record(Status.SUBMITTING))
-    seen = [run.status]
-    run.listen(lambda changed: seen.append(changed.status))
+    statuses_seen = [run.status]
+    run.listen(lambda changed: statuses_seen.append(changed.status))
     for status in statuses:
         run.update(record(status))
-    assert all(old is new or may_follow(old, new) for old, new in itertools.pairwise(seen))
+    assert all(old is new or may_follow(old, new) for old, new in itertools.pairwise(statuses_seen))
 
 
 def test_images_of_an_older_record_are_kept():
     expected = [ImageRecord(index, "9", index) for index in range(2)]
     run = Run(record(Status.SUCCESS).with_outputs(expected))
-    kept = ImageRecord(1, "9", 1, state="kept", file="a.png", format="PNG")
-    run.update(record(Status.WAITING).with_outputs([kept]))
+    image_on_disk = ImageRecord(1, "9", 1, state="kept", file="a.png", format="PNG")
+    run.update(record(Status.WAITING).with_outputs([image_on_disk]))
     assert run.status == "success"
     assert [image.record.state for image in run.images] == ["expected", "kept"]
     assert not run.record.is_settled

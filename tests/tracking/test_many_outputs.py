@@ -18,7 +18,7 @@ def success(urls):
 
 @pytest.mark.slow
 def test_a_result_with_60000_urls_ends_with_a_warning_about_the_limit(client, api):
-    """A success with a response over 1 MiB was polled for ever: the response was truncated and could not be read."""
+    """A success with a response over 1 MiB was polled forever: the response was truncated and could not be read."""
     api.on(CHECK, success([f"{api.url}/gone/{'x' * 40}-{number}.png" for number in range(60_000)]))
     run = client.run("wf-1", {"3::cfg": 1}, wait=False)
     wait_until(lambda: run.status == "success", timeout_s=60)
@@ -28,7 +28,7 @@ def test_a_result_with_60000_urls_ends_with_a_warning_about_the_limit(client, ap
     assert {image.state for image in run.record.images} == {"missing"}
 
 
-def test_one_check_brings_the_fresh_urls_of_all_images(client, api):
+def test_one_check_returns_new_urls_for_all_images(client, api):
     """Every expired URL caused another check: thousands of checks of one run, each with thousands of URLs."""
     api.on(CHECK, success([f"{api.url}/gone/{number}.png" for number in range(100)]))
     run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
@@ -37,7 +37,7 @@ def test_one_check_brings_the_fresh_urls_of_all_images(client, api):
     assert api.count(CHECK) < 10
 
 
-def test_an_image_with_an_expired_url_is_fetched_at_its_fresh_url(client, api):
+def test_image_with_an_expired_url_is_fetched_from_its_new_url(client, api):
     """Signed URLs change at every check; one check serves all images of the run."""
     checks = []
 
@@ -52,7 +52,7 @@ def test_an_image_with_an_expired_url_is_fetched_at_its_fresh_url(client, api):
     assert len(checks) < 10
 
 
-def test_images_of_another_run_do_not_wait_behind_a_run_whose_images_hang(client, api):
+def test_slow_images_of_one_run_do_not_delay_images_of_another_run(client, api):
     """The images of all runs were in one queue, so a run with many slow images stopped every other run."""
     released = threading.Event()
 

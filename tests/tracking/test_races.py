@@ -71,7 +71,7 @@ def test_a_preview_after_the_end_is_dropped(client):
     assert run.progress.preview is None
 
 
-def test_a_position_in_the_queue_that_is_out_of_date_is_ignored(cancelling):
+def test_outdated_position_in_the_queue_is_ignored(cancelling):
     run = cancelling.submit("img2img", {"3::seed": 1}).run
     run.report(progress=Progress(ahead=2))
     run.report(progress=Progress(ahead=1))

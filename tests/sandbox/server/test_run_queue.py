@@ -47,7 +47,7 @@ def test_runs_are_rendered_at_the_same_time(sandbox):
         assert_cancelled(sandbox, run_id)
 
 
-def test_cancelling_stops_a_waiting_run_at_once_and_a_running_one_at_its_next_step(sandbox):
+def test_cancel_stops_a_waiting_run_immediately_and_a_running_run_at_its_next_step(sandbox):
     running = fill_workers(sandbox)
     waiting = [sandbox.run(LONG), sandbox.run(QUICK)]
     assert [sandbox.check(run_id)["status"] for run_id in waiting] == ["waiting", "waiting"]
@@ -62,7 +62,7 @@ def test_cancelling_stops_a_waiting_run_at_once_and_a_running_one_at_its_next_st
     sandbox.await_status(waiting[1], "success")
 
 
-def test_run_that_ended_can_not_be_cancelled(sandbox):
+def test_cancel_of_a_run_that_has_ended_is_rejected(sandbox):
     run_id = sandbox.run(QUICK)
     sandbox.await_status(run_id, "success")
     answer = cancel(sandbox, run_id)
@@ -125,7 +125,7 @@ def test_failure_and_cancellation_are_reported(sandbox, receiver):
     }
 
 
-def test_result_is_delivered_again_to_a_receiver_that_failed(sandbox, receiver):
+def test_result_callback_is_repeated_after_a_failure(sandbox, receiver):
     receiver.answers = [500, 503]
     run_id = sandbox.run(QUICK, callbacks={"on_result_url": receiver.callbacks["on_result_url"]})
     wait_for(lambda: len(receiver.received("/result")) >= 3)
@@ -162,7 +162,7 @@ def test_a_killed_worker_fails_only_its_run(start):
     assert busy.pid not in {worker.pid for worker in sandbox.workers()}
 
 
-def test_the_next_sandbox_finishes_the_runs_of_a_killed_one(start):
+def test_next_sandbox_continues_the_runs_of_a_killed_sandbox(start):
     """Accepted runs keep their ids, images their bytes, and key and address stay valid."""
     first = start()
     done = first.run(QUICK)
@@ -193,7 +193,7 @@ def test_the_next_sandbox_finishes_the_runs_of_a_killed_one(start):
     assert len({hashlib.sha256(requests.get(each, timeout=60).content).hexdigest() for each in urls}) == 1
 
 
-def test_a_run_that_was_running_at_repeated_crashes_is_given_up(start):
+def test_run_that_was_running_at_repeated_crashes_is_not_resumed(start):
     """A run that exhausts the memory would crash every sandbox that resumes it."""
     run_id = None
     for _ in range(3):
@@ -216,7 +216,7 @@ def test_token_of_an_earlier_sandbox_is_rejected(start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_end_leaves_no_process(start, number):
+def test_sandbox_leaves_no_process_after_a_signal(start, number):
     sandbox = start()
     runs = fill_workers(sandbox)
     assert len(runs) == count_cores()
@@ -236,10 +236,10 @@ def test_a_second_sandbox_prints_the_address_of_the_first(start):
 
 
 def test_the_port_is_an_option_and_a_port_in_use_is_an_error(start, receiver, tmp_path):
-    taken = receiver.url.rpartition(":")[2]
-    refused = start("--port", taken)
-    assert refused.process.wait(60) == 1
-    assert f"cannot use port {taken}" in refused.output.read_text()
+    used_port = receiver.url.rpartition(":")[2]
+    failed = start("--port", used_port)
+    assert failed.process.wait(60) == 1
+    assert f"cannot use port {used_port}" in failed.output.read_text()
     first = start()
     port = first.url.rpartition(":")[2]
     first.end()

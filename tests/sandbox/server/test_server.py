@@ -58,18 +58,18 @@ def test_connections_without_a_complete_header_are_closed(sandbox, head):
     begun_s = time.monotonic()
     slow = [socket.create_connection((host, int(port)), timeout=30) for _ in range(15)]
     try:
-        for one in slow:
-            one.sendall(head)
+        for connection in slow:
+            connection.sendall(head)
         sandbox.session.close()  # the server closes connections that were idle for 5 s, too
         assert sandbox.request("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key}).ok
-        assert [one.recv(1) for one in slow] == [b""] * 15
+        assert [connection.recv(1) for connection in slow] == [b""] * 15
         assert time.monotonic() - begun_s < 30
     finally:
-        for one in slow:
-            one.close()
+        for connection in slow:
+            connection.close()
 
 
-def test_the_token_response_is_only_the_token(sandbox):
+def test_token_response_contains_only_the_token(sandbox):
     answer = sandbox.request("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key})
     assert list(answer.json()) == ["access_token"]
 
@@ -196,7 +196,7 @@ def test_an_image_url_supports_head_requests_and_cannot_be_guessed(sandbox):
         ({"3::cfg": -1}, "cfg"),
     ],
 )
-def test_wrong_params_fail_in_the_shape_of_comfyui(sandbox, params, words):
+def test_invalid_params_fail_with_an_error_in_comfyui_format(sandbox, params, words):
     data = sandbox.await_status(sandbox.run({**QUICK, **params}), "failed")
     assert data["output_images"] == []
     assert data["full_outputs"] == {}
@@ -207,8 +207,8 @@ def test_wrong_params_fail_in_the_shape_of_comfyui(sandbox, params, words):
 
 
 def test_workflows_are_published_with_their_fields(sandbox):
-    listed = sandbox.request("GET", "/api/open/v0/workflows").json()["data"]
-    assert {"id": "default", "name": "default"} in listed
+    workflows = sandbox.request("GET", "/api/open/v0/workflows").json()["data"]
+    assert {"id": "default", "name": "default"} in workflows
     answer = sandbox.request("GET", "/api/open/v0/workflows/default").json()["data"]
     kind, options = answer["fields"]["3::cfg"]
     assert (kind, options["default"]) == ("FLOAT", 8)
@@ -220,7 +220,7 @@ def test_workflows_are_published_with_their_fields(sandbox):
     assert sandbox.request("GET", "/api/open/v0/workflows/nope").status_code == 404
 
 
-def test_every_published_default_runs_unchanged(sandbox):
+def test_every_published_workflow_runs_with_its_defaults(sandbox):
     for name in [each["id"] for each in sandbox.request("GET", "/api/open/v0/workflows").json()["data"]]:
         fields = sandbox.request("GET", f"/api/open/v0/workflows/{name}").json()["data"]["fields"]
         params = {field: spec[1]["default"] for field, spec in fields.items()}
@@ -241,16 +241,16 @@ def test_uploaded_image_is_the_input_of_a_run(sandbox):
     content = png("red")
     answer = upload(sandbox, "../../../evil.png", content).json()
     assert (answer["subfolder"], answer["type"]) == ("", "input")
-    kept = sandbox.home / "sandbox" / "inputs" / answer["name"]
-    assert kept.read_bytes() == content
+    stored = sandbox.home / "sandbox" / "inputs" / answer["name"]
+    assert stored.read_bytes() == content
     assert upload(sandbox, "other.png", content).json() == answer
     assert upload(sandbox, "other.png", png("blue")).json() != answer
     fields = sandbox.request("GET", "/api/open/v0/workflows/img2img").json()["data"]["fields"]
     (field,) = [name for name, spec in fields.items() if spec[1].get("image_upload")]
     steps = next(name for name in fields if name.endswith("::steps"))
     for params in ({field: answer["name"]}, {field: "../address.json"}):
-        wanted = "failed" if ".." in params[field] else "success"
-        sandbox.await_status(sandbox.run({**params, steps: 2}, workflow="img2img"), wanted)
+        expected = "failed" if ".." in params[field] else "success"
+        sandbox.await_status(sandbox.run({**params, steps: 2}, workflow="img2img"), expected)
 
 
 def test_an_upload_without_an_image_is_rejected(sandbox):
@@ -272,17 +272,17 @@ def test_ping_proves_the_key_without_showing_it(sandbox):
     assert first.json()["data"]["pid"] == sandbox.process.pid
 
 
-def test_the_key_is_only_in_one_file_that_only_its_owner_can_read(sandbox):
+def test_key_is_in_one_private_file_only(sandbox):
     sandbox.request("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}&x=%ff", token=False)
     note = sandbox.home / "sandbox" / "address.json"
     assert stat.S_IMODE(note.stat().st_mode) == 0o600
     assert stat.S_IMODE(note.parent.stat().st_mode) == 0o700
-    said = sandbox.output.read_text()
-    assert str(note) in said
+    output = sandbox.output.read_text()
+    assert str(note) in output
     holders = [path for path in sandbox.home.rglob("*") if path.is_file() and sandbox.key.encode() in path.read_bytes()]
     assert holders == [note]
-    words = " ".join(word for process in sandbox.processes() for word in process.cmdline())
-    assert sandbox.key not in words
+    command_lines = " ".join(argument for process in sandbox.processes() for argument in process.cmdline())
+    assert sandbox.key not in command_lines
 
 
 def test_same_params_give_the_same_image_on_any_worker(sandbox):
@@ -298,7 +298,7 @@ def test_server_starts_without_numpy():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-def test_folders_that_others_can_open_are_closed_and_half_written_files_removed(home, start):
+def test_folders_become_private_and_partial_files_are_removed(home, start):
     """A sandbox kept its key in a folder with mode 0777, and partial files of a killed sandbox were never removed."""
     for folder in (home, home / "sandbox"):
         folder.mkdir()
