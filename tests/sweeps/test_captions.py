@@ -37,7 +37,7 @@ def test_a_cell_is_waiting_only_while_the_sweep_is_submitted(make_sweep, axis):
     assert cell_state_of(sweep.cells[1]).text == "waiting"
 
 
-def test_one_of_several_images_is_chosen(make_sweep, axis):
+def test_image_option_selects_one_of_several_images(make_sweep, axis):
     (cell,) = make_sweep(axis("3::cfg", 2)).cells
     images = cell.run.record.images
     assert chosen_images(images, node="9") == list(images)

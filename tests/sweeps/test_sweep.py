@@ -27,7 +27,7 @@ def api(api):
     return api
 
 
-def sent(api):
+def params_of_submits(api):
     return [request.json["params"] for request in api.requests(RUN)]
 
 
@@ -40,7 +40,7 @@ def test_every_combination_is_submitted_once_and_linked_to_its_cell(client, api)
         {"3::cfg": "2", "3::sampler_name": "euler"},
         {"3::cfg": "2", "3::sampler_name": "heun"},
     ]
-    params = sent(api)
+    params = params_of_submits(api)
     assert len(params) == 6
     for cell in sweep.cells:
         assert cell.params in params
@@ -60,20 +60,20 @@ def test_the_same_sweep_again_submits_nothing(client, api):
 
 def test_an_extended_sweep_submits_only_new_cells(client, api):
     client.sweep("wf-1", AXES, timeout=60)
-    grown = client.sweep("wf-1", {**AXES, "3::cfg": range(2, 9, 2)}, timeout=60)
-    assert grown.plan.text.startswith("8 cells: 6 done (today, test), 2 new")
-    assert grown.ref == "s2"
+    extended = client.sweep("wf-1", {**AXES, "3::cfg": range(2, 9, 2)}, timeout=60)
+    assert extended.plan.text.startswith("8 cells: 6 done (today, test), 2 new")
+    assert extended.ref == "s2"
     assert api.count(RUN) == 8
 
 
-def test_a_single_run_counts_for_a_cell(client, api):
+def test_single_run_is_reused_for_a_cell(client, api):
     run = client.run("wf-1", {"3::cfg": 4, "3::sampler_name": "heun", "3::seed": 7}, timeout=60)
     sweep = client.sweep("wf-1", AXES, timeout=60)
     assert sweep.cells[3].run is run
     assert api.count(RUN) == 6
 
 
-def test_planning_records_and_submits_nothing(client, api):
+def test_plan_sweep_records_and_submits_nothing(client, api):
     sweep = client.plan_sweep("wf-1", AXES)
     assert sweep.record is None
     assert sweep.plan.text == "6 cells: 6 new"
@@ -162,10 +162,10 @@ def test_three_lost_responses_in_a_row_stop_the_sweep_and_nothing_is_repeated(cl
     assert again.status_counts() == {"success": 20 - count, "unknown": count}
 
 
-def test_a_rejected_key_stops_the_sweep_at_once(client, api):
+def test_rejected_key_stops_the_sweep_immediately(client, api):
     settings.window = 1
     api.on(TOKEN, reply({"success": False, "error": "key revoked"}, 401))
-    api.on(RUN, reply({"success": False, "error": "who are you"}, 401))
+    api.on(RUN, reply({"success": False, "error": "invalid token"}, 401))
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
     assert sweep.stopped
     assert sweep.status_counts()["rejected"] <= 2
@@ -187,7 +187,7 @@ def test_cancel_stops_submits(client, api):
     assert api.count(RUN) == 30
 
 
-def test_a_time_out_cancels_nothing(client, api):
+def test_timeout_does_not_cancel_the_sweep(client, api):
     api.live_statuses = ["running"] * 100
     with pytest.raises(RunTimeout) as caught:
         client.sweep("wf-1", AXES, timeout=0.3)
@@ -197,12 +197,12 @@ def test_a_time_out_cancels_nothing(client, api):
 
 def count_live(api):
     """Return the number of runs in flight at each submit."""
-    lock, live, most = threading.Lock(), set(), []
+    lock, live, live_counts = threading.Lock(), set(), []
 
     def submit(request):
         with lock:
             live.add(str(request.json["params"]))
-            most.append(len(live))
+            live_counts.append(len(live))
         return reply({"success": True, "data": {"run_id": str(request.json["params"])}})
 
     def check(request):
@@ -212,13 +212,13 @@ def count_live(api):
 
     api.on(RUN, choose(submit))
     api.on(CHECK, choose(check))
-    return most
+    return live_counts
 
 
 def test_a_fixed_window_is_never_exceeded(client, api):
-    most = count_live(api)
+    live_counts = count_live(api)
     client.sweep("wf-1", {"3::cfg": range(1, 41)}, window=3, timeout=30)
-    assert max(most) <= 3
+    assert max(live_counts) <= 3
     assert api.count(RUN) == 40
 
 
@@ -226,12 +226,12 @@ def test_a_window_fixed_at_the_initial_size_does_not_grow(client, api):
     """The fixed limit grew: once the newest run had begun, twice as many runs were in flight."""
     api.live_statuses = ["running"] * 100_000
     assert settings.window == 8
-    swept = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
-    wait_until(lambda: swept.status_counts().get("running") == 8)
-    sent = api.count(CHECK)
-    wait_until(lambda: api.count(CHECK) >= sent + 16)  # each was checked again, without a change
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
+    wait_until(lambda: sweep.status_counts().get("running") == 8)
+    checks = api.count(CHECK)
+    wait_until(lambda: api.count(CHECK) >= checks + 16)  # each was checked again, without a change
     assert api.count(RUN) == 8
-    swept.cancel()
+    sweep.cancel()
 
 
 def test_a_fixed_window_applies_only_to_its_sweep(client, api):
@@ -239,20 +239,20 @@ def test_a_fixed_window_applies_only_to_its_sweep(client, api):
     fixed = client.sweep("wf-1", {"3::cfg": range(1, 11)}, wait=False, window=2)
     wait_until(lambda: fixed.status_counts().get("running") == 2)
     other = client.sweep("wf-1", {"3::steps": range(1, 11)}, wait=False)
-    sent = api.count(CHECK)
-    wait_until(lambda: api.count(CHECK) >= sent + 8)
-    assert api.count(RUN) == 2, "while it sends, another sweep does not lift it"
+    checks = api.count(CHECK)
+    wait_until(lambda: api.count(CHECK) >= checks + 8)
+    assert api.count(RUN) == 2, "a concurrent sweep does not raise the fixed limit"
     fixed.cancel()
-    wait_until(lambda: other.status_counts().get("running", 0) >= 6, message=lambda: f"{api.count(RUN)} sent")
+    wait_until(lambda: other.status_counts().get("running", 0) >= 6, message=lambda: f"{api.count(RUN)} submits")
     other.cancel()
 
 
-def test_select_and_the_sweep_of_the_history(client, api):
+def test_sweep_is_found_in_the_history_and_select_returns_its_cells(client, api):
     client.sweep("wf-1", {**AXES, "6::text": {"day": "noon", "night": "stars"}}, name="bottles", timeout=60)
     client.close()
     with connect(f"test={api.url}", key="the-key") as another:
-        found = another.find("bottles")
-        sweep = another.connection.reopen(found.sweep)
+        result = another.find("bottles")
+        sweep = another.connection.reopen(result.sweep)
     assert len(sweep.cells) == 12
     assert {cell.params["3::cfg"] for cell in sweep.select(cfg=4)} == {4}
     assert len(sweep.select(cfg=4, sampler_name="heun")) == 2
@@ -263,9 +263,9 @@ def test_select_and_the_sweep_of_the_history(client, api):
     assert history.find("bottles").sweep.count == 12
 
 
-def test_the_grid_fills_evenly(client, api):
+def test_first_cells_are_in_different_quarters_of_the_grid(client, api):
     client.sweep("wf-1", {"3::cfg": range(1, 5), "3::steps": range(1, 5)}, window=1, timeout=60)
-    first = [(params["3::cfg"], params["3::steps"]) for params in sent(api)[:4]]
+    first = [(params["3::cfg"], params["3::steps"]) for params in params_of_submits(api)[:4]]
     assert len({cfg for cfg, _ in first}) >= 2
     assert len({steps for _, steps in first}) >= 2
     quarters = {(cfg > 2, steps > 2) for cfg, steps in first}
@@ -277,8 +277,8 @@ def test_generated_seeds_are_kept_until_fresh(client, api):
     first = client.sweep("wf-1", axes, timeout=60)
     seeds = {cell.params["3::seed"] for cell in first.cells}
     assert len(seeds) == 3
-    grown = client.sweep("wf-1", {**axes, "3::cfg": [1, 2, 3]}, timeout=60)
-    assert {cell.params["3::seed"] for cell in grown.cells} == seeds
+    extended = client.sweep("wf-1", {**axes, "3::cfg": [1, 2, 3]}, timeout=60)
+    assert {cell.params["3::seed"] for cell in extended.cells} == seeds
     assert api.count(RUN) == 9
     fresh = client.sweep("wf-1", axes, fresh=True, timeout=60)
     assert {cell.params["3::seed"] for cell in fresh.cells}.isdisjoint(seeds)
@@ -293,16 +293,16 @@ def test_an_unfinished_fresh_sweep_is_continued(client, api):
     sweep.cancel()
     api.live_statuses = []
     sweep.wait(60)
-    taken_up = client.sweep("wf-1", AXES, fresh=True, timeout=60)
-    assert taken_up.ref == sweep.ref
-    assert taken_up.status_counts() == {"success": 6}
-    assert api.count(RUN) == 12, "two of six were done, the others sent once"
-    begun_anew = client.sweep("wf-1", AXES, fresh=True, timeout=60)
-    assert begun_anew.ref != sweep.ref
+    continued = client.sweep("wf-1", AXES, fresh=True, timeout=60)
+    assert continued.ref == sweep.ref
+    assert continued.status_counts() == {"success": 6}
+    assert api.count(RUN) == 12, "two of six were done, the others submitted once"
+    started_again = client.sweep("wf-1", AXES, fresh=True, timeout=60)
+    assert started_again.ref != sweep.ref
     assert api.count(RUN) == 18
 
 
-def test_very_many_runs_require_max_runs_on_a_free_service(client, api):
+def test_more_than_500_runs_require_max_runs_on_a_free_service(client, api):
     """15,000 cells were submitted to a local server: only services that cost money required --max-runs."""
     with pytest.raises(SettingsError, match="max_runs"):
         client.sweep("wf-1", {"3::cfg": list(range(501))})
@@ -316,7 +316,7 @@ def test_very_many_runs_require_max_runs_on_a_free_service(client, api):
 
 
 @pytest.mark.parametrize("target", ["x.png", "x.tar.gz"])
-def test_an_impossible_target_is_reported_before_a_submit(client, api, tmp_path, target):
+def test_invalid_save_target_is_an_error_before_a_submit(client, api, tmp_path, target):
     with pytest.raises(SettingsError, match="zip file"):
         client.sweep("wf-1", {"3::cfg": [1, 2]}, save=tmp_path / target)
     with pytest.raises(SettingsError, match="zip file"):

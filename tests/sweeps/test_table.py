@@ -22,11 +22,11 @@ EVIL = '<script>alert("x")</script> & "quotes"'
 
 def images_in(html):
     """Return the decoded JPEGs of a table."""
-    found = re.findall(r'<img src="data:image/jpeg;base64,([A-Za-z0-9+/=]+)"', html)
-    return [Image.open(io.BytesIO(base64.b64decode(content))) for content in found]
+    encoded = re.findall(r'<img src="data:image/jpeg;base64,([A-Za-z0-9+/=]+)"', html)
+    return [Image.open(io.BytesIO(base64.b64decode(content))) for content in encoded]
 
 
-def test_a_row_has_everything_of_a_cell(make_sweep, axis):
+def test_row_has_params_status_and_image_of_a_cell(make_sweep, axis):
     sweep = make_sweep(
         axis("3::cfg", 4, 6.5), axis("3::sampler_name", "euler"), fixed={"3::seed": 7}, ends={2: Status.FAILED}
     )
@@ -78,7 +78,7 @@ def test_the_index_of_a_generated_seed_is_beside_the_seed(make_sweep):
     assert [(row["seed label"], row["seed"]) for row in rows] == [("1", 1000), ("2", 1001)]
 
 
-def test_an_axis_may_be_called_like_a_column(make_sweep, axis):
+def test_axis_with_the_name_of_a_column_gets_another_column_name(make_sweep, axis):
     rows = table_of(make_sweep(axis("status", "a", field="5::word"), axis("thumbnail", "b", field="6::image")).cells)
     assert (rows[0]["status label"], rows[0]["thumbnail label"], rows[0]["status"]) == ("a", "b", "success")
 
@@ -96,7 +96,7 @@ def test_the_row_has_the_first_image_on_disk(make_sweep, axis):
     assert table_of(sweep.cells)[0]["image"] == sweep.cells[0].images[1].path
 
 
-def test_no_cells_make_no_rows():
+def test_table_without_cells_has_no_rows():
     assert table_of([]) == []
     assert to_dataframe([]).empty
 
@@ -114,14 +114,14 @@ def test_a_table_is_a_regular_data_frame(make_sweep, axis):
     assert frame.groupby("cfg")["seconds"].count().to_dict() == {4: 2, 6: 2, 8: 2}
 
 
-def test_a_notebook_shows_each_cells_own_image(make_sweep, axis):
+def test_html_of_each_row_has_the_image_of_its_cell(make_sweep, axis):
     sweep = make_sweep(axis("3::cfg", 4, 6, 8), ends={2: Status.FAILED})
     html = to_dataframe(sweep.cells)._repr_html_()
     first, third = images_in(html)
-    for cell, shown in ((sweep.cells[0], first), (sweep.cells[2], third)):
-        assert max(shown.size) <= 96
-        wanted = cell.images[0].pil().getpixel((0, 0))
-        assert all(abs(a - b) < 12 for a, b in zip(shown.getpixel((20, 20)), wanted, strict=True))
+    for cell, image in ((sweep.cells[0], first), (sweep.cells[2], third)):
+        assert max(image.size) <= 96
+        expected = cell.images[0].pil().getpixel((0, 0))
+        assert all(abs(a - b) < 12 for a, b in zip(image.getpixel((20, 20)), expected, strict=True))
     assert 'alt="s1.1"' in html
     assert 'alt="s1.3"' in html
     assert "&lt;img" not in html
@@ -129,8 +129,8 @@ def test_a_notebook_shows_each_cells_own_image(make_sweep, axis):
 
 def test_large_images_are_shown_small(make_sweep, axis):
     sweep = make_sweep(axis("3::cfg", 4), images=lambda _: [Image.effect_noise((1024, 512), 90).convert("RGB")])
-    (shown,) = images_in(to_dataframe(sweep.cells)._repr_html_())
-    assert shown.size == (96, 48)
+    (image,) = images_in(to_dataframe(sweep.cells)._repr_html_())
+    assert image.size == (96, 48)
 
 
 def test_text_of_services_and_users_is_escaped(make_sweep, axis):
@@ -169,18 +169,18 @@ def test_a_missing_image_leaves_its_reference(make_sweep, axis):
     assert "<td>s1.1</td>" in html
 
 
-def test_a_thousand_rows_stay_small(make_sweep, axis, monkeypatch):
+def test_html_of_1000_rows_stays_small(make_sweep, axis, monkeypatch):
     sweep = make_sweep(axis("3::cfg", 4), images=lambda _: [Image.effect_noise((512, 512), 120).convert("RGB")])
     frame = pd.concat([to_dataframe(sweep.cells)] * 1000, ignore_index=True)
-    shown = frame._repr_html_()
-    assert len(images_in(shown)) == 10  # pandas omits the middle
+    html = frame._repr_html_()
+    assert len(images_in(html)) == 10  # pandas omits the middle
     with pd.option_context("display.max_rows", None, "display.min_rows", None):
         whole = frame._repr_html_()
     assert len(whole) < 1_000_000
     assert 50 < len(images_in(whole)) < 1000
 
 
-def test_no_html_if_pandas_disables_it(make_sweep, axis):
+def test_table_has_no_html_if_pandas_disables_it(make_sweep, axis):
     frame = to_dataframe(make_sweep(axis("3::cfg", 4)).cells)
     with pd.option_context("display.notebook_repr_html", False):
         assert frame._repr_html_() is None
