@@ -123,19 +123,19 @@ class ComfyServer:
 
     def requests_to(self, method, path):
         """Return the number of requests to a route."""
-        return sum(one == (method, path) for one in self.requests)
+        return sum(request == (method, path) for request in self.requests)
 
     # -- calls of the worker ------------------------------------------------------------------------------------
 
     def at_node(self, execution, node_id):
-        self._take(execution, self.node_s)
+        self._pause(execution, self.node_s)
         self._wait_here(execution, node_id)
 
     def at_step(self, execution, node_id, step):
-        self._take(execution, self.step_s)
+        self._pause(execution, self.step_s)
         self._wait_here(execution, (node_id, step))
 
-    def _take(self, execution, seconds):
+    def _pause(self, execution, seconds):
         if seconds:
             with self.queue.changed:
                 self.queue.changed.wait_for(lambda: execution.prompt_id in self.queue.interrupts, seconds)
@@ -315,8 +315,8 @@ def _origin_is_fine(request):
     origin, host = request.headers.get("Origin"), request.host
     if origin in {None, "null"} or urlsplit(f"//{host}").hostname not in {"127.0.0.1", "localhost"}:
         return True
-    named, own = urlsplit(origin), urlsplit(f"//{host}")
-    return named.hostname == own.hostname and (named.port is None or named.port == own.port)
+    origin_url, host_url = urlsplit(origin), urlsplit(f"//{host}")
+    return origin_url.hostname == host_url.hostname and (origin_url.port is None or origin_url.port == host_url.port)
 
 
 class _UnknownRoute(RequestHandler):
@@ -486,9 +486,9 @@ class _Socket(_Checks, WebSocketHandler):
 
     def on_message(self, message):
         if self.is_first:
-            found = json.loads(message)
-            if found.get("type") == "feature_flags":
-                if found["data"].get("supports_preview_metadata"):
+            message_data = json.loads(message)
+            if message_data.get("type") == "feature_flags":
+                if message_data["data"].get("supports_preview_metadata"):
                     self.server.flags.add(self.sid)
                 about = {"supports_preview_metadata": True, "max_upload_size": MAX_BODY}
                 self.post(json.dumps({"type": "feature_flags", "data": about}))
