@@ -5,7 +5,7 @@ from __future__ import annotations
 from IPython.core.completer import provisionalcompleter
 
 
-def offered(shell, before, fragment=""):
+def completions_at(shell, before, fragment=""):
     """Return IPython's completions for a fragment at the end of a text."""
     text = before + fragment
     with provisionalcompleter():
