@@ -40,16 +40,16 @@ def connected(new_notebook, comfy):
     def make(cells):
         notebook = new_notebook(cells + 2)
         notebook.enter(0, "%load_ext comflowy_nb")
-        said = notebook.enter(1, f"%comflowy connect home={comfy.url}")
-        assert "home" in said
+        output = notebook.enter(1, f"%comflowy connect home={comfy.url}")
+        assert "home" in output
         return notebook
 
     return make
 
 
 def run_line(**values):
-    given = {"5::width": 128, "5::height": 128, "3::steps": STEPS} | values
-    return "%comflowy run default " + " ".join(f"{field}={value}" for field, value in given.items())
+    params = {"5::width": 128, "5::height": 128, "3::steps": STEPS} | values
+    return "%comflowy run default " + " ".join(f"{field}={value}" for field, value in params.items())
 
 
 def test_a_run_shows_its_nodes_steps_and_preview_and_ends_in_the_image(connected, comfy):
@@ -84,6 +84,6 @@ def test_many_previews_update_the_screen_at_most_four_times_a_second(connected, 
     notebook.press_run(2)
     notebook.await_idle(2)
     took_s = time.monotonic() - began_s
-    shown = notebook.page.evaluate("() => window.previews")
-    assert len(shown) >= 2, "no preview was seen to change"
-    assert len(shown) <= TIMES_A_SECOND * took_s + 1
+    previews = notebook.page.evaluate("() => window.previews")
+    assert len(previews) >= 2, "no preview was seen to change"
+    assert len(previews) <= TIMES_A_SECOND * took_s + 1
