@@ -77,7 +77,7 @@ def test_folder_of_another_user_is_not_changed_and_gives_a_warning(home):
     new_history.close()
 
 
-def test_no_warning_without_a_problem(home):
+def test_valid_home_folder_gives_no_warning(home):
     new_history = History.open(home)
     assert new_history.warnings == ()
     new_history.close()
@@ -188,7 +188,7 @@ def test_a_damaged_file_is_renamed_and_a_new_one_created(home, run_request, dama
     third.close()
 
 
-def test_the_write_ahead_log_of_a_damaged_file_is_renamed_too(home):
+def test_write_ahead_log_of_a_damaged_file_is_also_renamed(home):
     """SQLite removes the log with the last connection, and the last runs of a killed kernel may be only there."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "

@@ -51,7 +51,7 @@ with open(sys.argv[1], "r+b") as file:
 
 @contextlib.contextmanager
 def unreadable_history(home):
-    """Another process holds the locks of the write-ahead log: each read is tried for 10 s and then fails."""
+    """Hold the locks of the write-ahead log in another process: each read fails after 10 s."""
     command = [sys.executable, "-c", HOLD, str(home / "history.sqlite-shm")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -169,7 +169,7 @@ def test_image_that_could_not_be_recorded_is_recorded_later(client, api, lock, m
     wait_until(lambda: run.record.is_settled, 60)
     assert "not in the history" in run.warning
     assert client.find(run.ref).run is run
-    assert [found.record.state for found in run.images] == ["kept"]
+    assert [run_image.record.state for run_image in run.images] == ["kept"]
     lock.release()
     wait_until(lambda: history.runs()[0].images[0].record.state == "kept", 60)
     assert run.record == history.runs()[0].record

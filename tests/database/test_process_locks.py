@@ -38,7 +38,7 @@ def long_probe_timeout(monkeypatch):
 
 @pytest.fixture
 def other(locks):
-    """Another process that holds a lock: its name, and the process."""
+    """Start another process that holds a lock; yield the name of the lock and the process."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(locks)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -102,24 +102,24 @@ def test_images_are_recorded_with_the_success(history, run_request):
     record = add(history, run_request(), Status.RUNNING, Status.SUCCESS, images=expected)
     assert record.images == expected
     assert not record.is_settled
-    kept = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
-    record = history.set_images(record.token, kept)
+    on_disk = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
+    record = history.set_images(record.token, on_disk)
     missing = ImageRecord(1, None, 0, "missing", error="cut \udc80 short")
     record = history.set_images(record.token, missing)
-    assert record.images[0] == kept
+    assert record.images[0] == on_disk
     assert record.images[1].error == r"cut \udc80 short"
     assert record.is_settled
 
 
 def test_image_on_disk_stays_kept_after_a_failed_download_of_another_process(history, run_request, home):
     record = add(history, run_request(), Status.RUNNING, Status.SUCCESS, images=(ImageRecord(0, "9", 0),))
-    kept = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
-    history.set_images(record.token, kept)
+    on_disk = ImageRecord(0, "9", 0, "kept", "2026-01/x_0.png", "ab", 12, 3, 4, "PNG")
+    history.set_images(record.token, on_disk)
     file = home / "images" / "2026-01" / "x_0.png"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"there")
     missing = ImageRecord(0, "9", 0, "missing", error="connection broke")
-    assert history.set_images(record.token, missing).images == (kept,)
+    assert history.set_images(record.token, missing).images == (on_disk,)
     file.unlink()
     assert history.set_images(record.token, missing).images == (missing,)
 
@@ -140,7 +140,7 @@ def test_unique_prefix_of_a_service_id_finds_the_run(history, run_request):
     for key, service_id in (("a", "abc-1"), ("b", "abc-12"), ("c", "xyz_%")):
         add(history, run_request(key), Status.WAITING, service_run_id=service_id)
     assert history.by_service_id("x").number == 3
-    assert history.by_service_id("abc-1").number == 1  # a whole id, although another id begins with it
+    assert history.by_service_id("abc-1").number == 1  # a complete id, although another id begins with it
     assert history.by_service_id("abc-12").number == 2
     assert history.by_service_id("%") is None
     assert history.by_service_id("ABC") is None

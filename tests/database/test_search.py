@@ -13,7 +13,7 @@ from comflowy_nb.status import Status, StatusEvent
 
 @pytest.fixture
 def history_of_three_runs(history, run_request):
-    """A history with r1, a galaxy (success), r2, a galaxy (failed), and r3, a vase of another workflow (live)."""
+    """Create r1, a galaxy (success), r2, a galaxy (failed), and r3, a vase of another workflow (live)."""
     first = history.record_or_reuse(
         run_request("a", params={"3::cfg": 7, "3::seed": 2**64 - 1, "6::text": "Purple GALAXY Ärger"})
     ).record
@@ -79,7 +79,7 @@ def test_params_are_compared_by_type(history_of_three_runs, params, expected):
     assert numbers(history_of_three_runs.search(params=params)) == expected
 
 
-def test_filters_by_status_workflow_time_and_limit(history_of_three_runs):
+def test_runs_are_filtered_by_status_workflow_time_and_limit(history_of_three_runs):
     assert numbers(history_of_three_runs.search(status="failed")) == [2]
     assert numbers(history_of_three_runs.search(status=Status.SUCCESS)) == [1]
     assert (
@@ -119,7 +119,7 @@ def test_unknown_status_is_an_error_that_lists_the_statuses(history_of_three_run
         ([1, 2], "no json", False),
     ],
 )
-def test_equality_of_stored_and_typed_values(stored, typed, equal):
+def test_stored_and_typed_values_are_compared_by_type_and_value(stored, typed, equal):
     assert is_equal(stored, typed) is equal
 
 

@@ -25,13 +25,13 @@ def sweeps(history):
 
 @pytest.fixture
 def enter(sweeps, sweep_request, cells):
-    """`enter(3, fresh=True)`: a sweep of three cells with the keys k1 to k3."""
+    """Return a function: `enter(3, fresh=True)` records a sweep of three cells with the keys k1 to k3."""
     return lambda count, **changes: sweeps.enter(sweep_request(**changes), cells(count))
 
 
 @pytest.fixture
 def make_run(history, run_request):
-    """`make_run("k1", Status.SUCCESS, ...)`: a run with that key and status, optionally for a cell."""
+    """Return a function: `make_run("k1", Status.SUCCESS, ...)` records a run with that key and status."""
 
     def make(key, status, **changes):
         record = history.record_or_reuse(run_request(key, **changes), fresh=True).record
@@ -163,7 +163,7 @@ def test_cell_that_is_submitted_again_has_its_newest_run(sweeps, history, sweep_
     assert sweeps.cell(sweep.token, 1).run == second
 
 
-def test_runs_are_set_for_several_cells_at_once(sweeps, sweep_request, cells, make_run):
+def test_runs_of_several_cells_are_set_in_one_call(sweeps, sweep_request, cells, make_run):
     runs = {n: make_run(f"k{n}", Status.SUCCESS) for n in (1, 3)}
     sweep = sweeps.enter(sweep_request(), cells(3))
     sweeps.set_cells(sweep.token, {n: run.token for n, run in runs.items()})
@@ -184,7 +184,7 @@ def test_unknown_cell_is_an_error_and_nothing_is_recorded(history, enter, run_re
 
 
 def test_a_fresh_sweep_submits_no_cell_twice(history, enter, run_request, make_run):
-    """A continued fresh sweep reuses only its own successes, because `--fresh` ignores earlier ones."""
+    """A continued fresh sweep reuses only successes of its cells, because `--fresh` ignores earlier ones."""
     old = make_run("k1", Status.SUCCESS)
     make_run("k2", Status.SUCCESS)
     sweep = enter(2, fresh=True)
@@ -306,10 +306,10 @@ def sweep_in_history(library, sweep_request, cells, run_request):
 
 @pytest.mark.parametrize("ref", ["s1", "bottles"])
 def test_sweep_is_found_by_reference(library, sweep_in_history, ref):
-    found = library.find(ref)
-    assert (found.sweep, found.image) == (sweep_in_history, None)
+    result = library.find(ref)
+    assert (result.sweep, result.image) == (sweep_in_history, None)
     with pytest.raises(RefError, match=r"^s1 is a sweep of 3 cells; a run of it is s1\.1$"):
-        _ = found.run
+        _ = result.run
 
 
 def test_run_of_a_cell_and_its_images_are_found(library, sweep_in_history):

@@ -67,7 +67,7 @@ class Request:
     headers: Mapping[str, str]  # names in lower case
     body: bytes
     at_s: float = field(default_factory=time.monotonic)
-    connection: int = 0  # number of the connection it came over, from 1
+    connection: int = 0  # number of the connection that carried it, from 1
 
     @property
     def json(self) -> Any:
@@ -367,12 +367,12 @@ def raw(content: bytes) -> Answer:
 
 
 def close_after_reading() -> Answer:
-    """Read the whole request, then close without a byte."""
+    """Read the complete request, then close the connection without a response."""
     return lambda _seen, _wire: None
 
 
 def reset_after_reading() -> Answer:
-    """Read the whole request, then reset the connection."""
+    """Read the complete request, then reset the connection."""
 
     def answer(_: Request, wire: Wire) -> None:
         wire.reset()

@@ -80,19 +80,21 @@ class ScriptedSandbox(ScriptedApi):
 
     def run_until_cancelled(self) -> set[str]:
         """Let runs continue until they are cancelled; return the ids of the cancelled ones."""
-        ended: set[str] = set()
+        cancelled: set[str] = set()
 
         def cancel(request: Request) -> Answer:
-            ended.add(request.query["id"])
+            cancelled.add(request.query["id"])
             return reply({"success": True, "data": {"status": "cancelled"}})
 
         def check(request: Request) -> Answer:
             failed = {"status": "failed", "error": "cancelled"}
-            return reply({"success": True, "data": failed if request.query["id"] in ended else {"status": "running"}})
+            return reply(
+                {"success": True, "data": failed if request.query["id"] in cancelled else {"status": "running"}}
+            )
 
         self.on(f"POST {BASE}/cancel", choose(cancel))
         self.on(CHECK, choose(check))
-        return ended
+        return cancelled
 
     def connect(self) -> Client:
         """Return a client that uses it as the sandbox of its home folder."""

@@ -43,7 +43,7 @@ from comflowy_nb.workflow.files import write_text
 write_text(home / "workflows" / "mine.json", "{}")
 write_text(home / "comflowy.yaml", "workflows: {}")
 """
-# the image, the sidecar and two thumbnails, whichever comes first; before them the history itself
+# the image, the sidecar and two thumbnails, in any order; before them the history file
 WRITERS = [("run", 2), ("run", 3), ("run", 4), ("run", 5), ("catalogue", 1), ("catalogue", 2)]
 
 
@@ -54,7 +54,7 @@ def partial_files(home):
 
 @pytest.fixture
 def kill_at_rename(api, short_delays, home):
-    """`kill_at_rename(writer, n)`: a process that stopped itself just before it renames the n-th file."""
+    """Return a function: `kill_at_rename(writer, n)` starts a process that stops before it renames the n-th file."""
     processes = []
     api.live_statuses = []
 

@@ -36,7 +36,7 @@ def noise():
 
 @pytest.fixture
 def make_run(library, run_request, stream, output):
-    """`make_run([bytes, ...], ...)`: a successful run with these images on disk; None is a missing image."""
+    """Return a function: `make_run([bytes, ...], ...)` makes a successful run; None is a missing image."""
 
     def make(contents, **changes):
         history = library.history
@@ -156,7 +156,7 @@ def test_a_damaged_original_is_reported(make_run, image, library, tmp_path):
 
 def test_a_full_disk_is_reported_and_leaves_no_partial_file(make_run, image, tmp_path, monkeypatch):
     run = make_run([image()])
-    real = save.Path.open
+    real_open = save.Path.open
 
     class Full(io.FileIO):
         def write(self, content):
@@ -166,7 +166,7 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_file(make_run, image, tmp
         save.Path,
         "open",
         lambda self, mode="r", *rest, **options: (
-            Full(self, mode.replace("b", "")) if self.parent == tmp_path else real(self, mode, *rest, **options)
+            Full(self, mode.replace("b", "")) if self.parent == tmp_path else real_open(self, mode, *rest, **options)
         ),
     )
     with pytest.raises(ImageError, match=r"r1 can't be saved in .*: the disk is full"):

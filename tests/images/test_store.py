@@ -37,7 +37,7 @@ def folder(home):
 
 @pytest.fixture
 def keep(folder, stream, output):
-    """`keep(content)`: receive and store the image that a service sends."""
+    """Return a function: `keep(content)` receives and stores the image that a service sends."""
 
     def receive(content, *, index=0, **options):
         source = content if hasattr(content, "chunks") else stream(content, **options)

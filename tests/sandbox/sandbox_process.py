@@ -27,9 +27,9 @@ def wait_for(read, *, timeout_s=30.0, every_s=0.01):
     """Poll `read` until it returns a true value, and return that."""
     deadline = time.monotonic() + timeout_s
     while True:
-        found = read()
-        if found:
-            return found
+        value = read()
+        if value:
+            return value
         if time.monotonic() > deadline:
             raise TimeoutError(f"no result within {timeout_s:g} s")
         time.sleep(every_s)
@@ -165,7 +165,7 @@ class Receiver:
         return {"on_result_url": f"{self.url}/result", "on_progress_event_url": f"{self.url}/progress"}
 
     def received(self, path):
-        return [body for where, body in list(self.bodies) if where == path]
+        return [body for received_path, body in list(self.bodies) if received_path == path]
 
     def close(self):
         self.may_answer.set()

@@ -134,7 +134,7 @@ def calls(service):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_secret_when_the_token_is_rejected(faulty, log, name):
+def test_errors_of_a_token_request_contain_no_secret(faulty, log, name):
     faulty.on("* /*", FAULTS[name])
     service = connect(faulty.url, token=None)
     with pytest.raises(ServiceError) as caught:
@@ -149,7 +149,7 @@ def test_no_secret_when_the_token_is_rejected(faulty, log, name):
 
 @pytest.mark.parametrize("call", ["submit", "check", "cancel", "workflows", "fields", "upload", "image"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_secret_when_a_request_fails(faulty, log, name, call):
+def test_errors_of_each_request_contain_no_secret(faulty, log, name, call):
     faulty.on("* /*", FAULTS[name])
     faulty.on("GET /api/open/v0/auth/token", reply({"access_token": TOKEN + "b"}))
     try:
@@ -167,7 +167,7 @@ def test_no_secret_when_a_request_fails(faulty, log, name, call):
 @pytest.mark.parametrize(
     "origin", ["refused", "http://nowhere.invalid", "http://a..b", "http://" + "a" * 70 + ".x", "https://127.0.0.1:1"]
 )
-def test_no_secret_without_a_connection(log, origin, call, monkeypatch):
+def test_errors_without_a_connection_contain_no_secret(log, origin, call, monkeypatch):
     if origin == "refused":
         with FaultyServer() as server:
             origin = server.url
@@ -183,14 +183,14 @@ def test_no_secret_without_a_connection(log, origin, call, monkeypatch):
     assert_log_is_clean(log)
 
 
-def test_no_secret_when_a_certificate_is_rejected(log, authority):
+def test_error_for_a_rejected_certificate_contains_no_secret(log, authority):
     with FaultyServer(tls=authority.server("127.0.0.1")) as server, pytest.raises(ServiceError) as caught:
         connect(server.url, token=None).greet()
     assert_error_is_clean(caught.value)
     assert_log_is_clean(log)
 
 
-def test_no_secret_in_the_error_of_a_failed_run(faulty):
+def test_error_of_a_failed_run_contains_no_secret(faulty):
     """A service may quote its request in the error of a run."""
     error = f"HTTP 400 for GET https://x/?ppt={KEY} with {TOKEN}"
     faulty.on("* /*", reply({"success": True, "data": {"status": "failed", "error": error}}))
@@ -199,7 +199,7 @@ def test_no_secret_in_the_error_of_a_failed_run(faulty):
     assert "HTTP 400" in snapshot.problem.message
 
 
-def test_no_secret_in_the_traceback_of_an_interrupt(faulty, monkeypatch):
+def test_traceback_of_an_interrupt_contains_no_secret(faulty, monkeypatch):
     """The traceback of Ctrl-C during the fetch of a token contained, in its locals, the URL with the key."""
     import http.client
 

@@ -21,7 +21,7 @@ def client(comfy_client):
 
 @pytest.fixture
 def two_images(tmp_path):
-    """A graph of two images, red from node 2 and then blue from node 4."""
+    """Return the path of a graph of two images, red from node 2 and then blue from node 4."""
     path = tmp_path / "two.json"
     path.write_text(
         json.dumps({"1": empty_node(0xFF0000), "2": save_node("1"), "3": empty_node(0x0000FF), "4": save_node("3")})
@@ -84,7 +84,7 @@ def test_the_image_of_a_cancelled_run_is_kept(client, comfy, two_images):
 
 @pytest.fixture
 def broken(comfy, tmp_path):
-    """A graph that saves a green image, and then fails on a file that is not an image."""
+    """Return the path of a graph that saves a green image and then fails on a file that is not an image."""
     (comfy.inputs / "broken.png").write_bytes(b"no image")
     path = tmp_path / "broken.json"
     load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}

@@ -1,4 +1,4 @@
-"""The concurrency limit: alone, with a simulated service, and in a sweep."""
+"""The concurrency limit: with a simulated service, and in a sweep."""
 
 import heapq
 

@@ -51,8 +51,8 @@ def test_the_webhook_of_a_run_whose_response_was_lost_stays_open(client, api):
     run.wait(60)
     assert run.status == "unknown"
     wait_until(lambda: not client.live())
-    (seen,) = api.requests(RUN)
-    url = seen.json["callback_urls"]["on_result_url"]
+    (submit,) = api.requests(RUN)
+    url = submit.json["callback_urls"]["on_result_url"]
     assert post(url) == 204
     api.live_statuses = []
     body = json.dumps({"type": "success", "run_id": "run-1"}).encode()
@@ -92,9 +92,9 @@ def test_the_server_of_a_run_is_removed_when_the_run_has_ended(tmp_path):
         for run in runs:
             assert run.wait(60).status == "success"
         wait_until(lambda: not client.live())
-        asked = first.requests_to("GET", "/queue")
+        queue_requests = first.requests_to("GET", "/queue")
         client.service.check(runs[1].record.service_run_id)
-        assert first.requests_to("GET", "/queue") > asked, (
+        assert first.requests_to("GET", "/queue") > queue_requests, (
             "the client no longer knows the server, and asks the first one"
         )
 
@@ -102,8 +102,8 @@ def test_the_server_of_a_run_is_removed_when_the_run_has_ended(tmp_path):
 def test_joined_run_is_read_by_one_watch_for_many_executions_of_its_cell(api, monkeypatch):
     """Each rerun of a cell with a joined run read the history once more, three times a second, until the run ended."""
     reads = []
-    real = History.get
-    monkeypatch.setattr(History, "get", lambda self, token: reads.append(token) or real(self, token))
+    real_get = History.get
+    monkeypatch.setattr(History, "get", lambda self, token: reads.append(token) or real_get(self, token))
     api.live_statuses = ["running"] * 100_000
     with connect(f"test={api.url}", key="the-key") as sender, connect(f"test={api.url}", key="the-key") as other:
         run = sender.submit("wf-1", {"3::cfg": 7}).run

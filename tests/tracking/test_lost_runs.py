@@ -63,7 +63,7 @@ def pending(run):
 def test_sweep_after_a_server_restart_submits_lost_cells_again(comfy, client, flat):
     """The second execution of the cell reported `4 unknown (left alone)`, submitted nothing and named no option.
 
-    A lost run counted as one that the service may still execute, though the server's queue ends with its process.
+    A lost run was treated as a run that the service may still execute, though the server's queue ends with its process.
     """
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": [1, 2, 3, 4]}, wait=False)

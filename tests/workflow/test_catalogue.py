@@ -265,5 +265,5 @@ def test_concurrent_changes_of_two_processes_are_both_kept(home):
     processes = [subprocess.Popen([sys.executable, "-c", ADD_FIVE, home, name]) for name in "ab"]
     assert [process.wait(60) for process in processes] == [0, 0]
     assert sorted(Catalogue.open(None, home).names()) == sorted(
-        [f"{who}{n}" for who in "ab" for n in range(5)] + ["default"]
+        [f"{process_name}{n}" for process_name in "ab" for n in range(5)] + ["default"]
     )

@@ -26,7 +26,7 @@ def decoded(image):
     return Image.open(io.BytesIO(image.load()))
 
 
-def test_a_file_is_identified_by_its_content_and_read_at_once(tmp_path):
+def test_file_is_identified_by_its_content_and_read_immediately(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (3, 2), "red").save(path)
     content = path.read_bytes()

@@ -119,10 +119,10 @@ def test_params_are_in_the_order_in_which_they_were_set(workflow):
     assert resolve(workflow, settings).set_params == ("3::steps", "6::text", "7::text", "3::cfg")
 
 
-# -- all problems at once ------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------------------------
 
 
-def test_all_problems_are_reported_at_once(workflow):
+def test_all_problems_are_reported_in_one_error(workflow):
     messages = problems(
         line,
         workflow,

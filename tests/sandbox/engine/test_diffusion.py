@@ -67,9 +67,9 @@ def gaussian(noisy, sigma):
 def solve(sampler, steps):
     levels = np.append(np.geomspace(14.6, 0.03, steps), 0)
     start = np.array([7.3, -2.0], dtype=np.float64)
-    *_, found = SAMPLERS[sampler](gaussian, start, levels, lambda: np.zeros(2))
+    *_, solution = SAMPLERS[sampler](gaussian, start, levels, lambda: np.zeros(2))
     exact = start / np.sqrt(1 + 14.6**2)
-    return np.abs(found - exact).max()
+    return np.abs(solution - exact).max()
 
 
 @pytest.mark.parametrize(("sampler", "order"), [("euler", 1), ("heun", 2), ("dpmpp_2m", 2), ("lms", 2)])
@@ -89,8 +89,8 @@ def test_every_sampler_converges_to_the_only_image_of_a_set(sampler):
     levels = sigmas("karras", 15)
     rng = np.random.default_rng(1)
     start = rng.standard_normal(3) * levels[0]
-    *_, found = SAMPLERS[sampler](lambda x, sigma: image, start, levels, lambda: rng.standard_normal(3))
-    assert np.allclose(found, image, atol=1e-4)
+    *_, solution = SAMPLERS[sampler](lambda x, sigma: image, start, levels, lambda: rng.standard_normal(3))
+    assert np.allclose(solution, image, atol=1e-4)
 
 
 def test_same_arguments_give_the_same_bytes(base):

@@ -25,7 +25,7 @@ def validate(graph, input_folder=Path("no such folder")):
 
 @pytest.fixture
 def default():
-    """The default graph, small."""
+    """Return the default graph with a small image."""
     graph = json.loads((BUILTIN / "default.json").read_text())
     graph["5"]["inputs"].update(width=32, height=32)
     graph["3"]["inputs"]["steps"] = 4
@@ -119,7 +119,7 @@ def test_a_batch_gives_different_images(engine, default):
 
 
 @pytest.mark.parametrize("checkpoint", ["watercolour.safetensors", "night-ink.safetensors"])
-def test_checkpoints_paint_differently(engine, default, checkpoint):
+def test_checkpoints_give_different_images(engine, default, checkpoint):
     plain_image = pixels_of(run(engine, default)["9"][0]).astype(float)
     default["4"]["inputs"]["ckpt_name"] = checkpoint
     assert np.abs(pixels_of(run(engine, default)["9"][0]) - plain_image).mean() > 8
@@ -312,7 +312,7 @@ def test_invalid_input_has_the_error_type_of_comfyui(default, case):
     json.dumps(validate(default), allow_nan=False)
 
 
-def test_all_errors_are_reported_at_once_with_the_outputs_they_affect(default):
+def test_all_errors_are_reported_with_the_outputs_that_they_affect(default):
     del default["3"]["inputs"]["seed"]
     default["3"]["inputs"]["cfg"] = -1
     default["5"]["inputs"]["width"] = 8

@@ -102,7 +102,7 @@ def test_invert_inverts_every_colour(run_node):
         ("difference", 0.4),
     ],
 )
-def test_blend_modes(run_node, mode, expected):
+def test_blend_mode_has_the_expected_result(run_node, mode, expected):
     grey, other = image([0.6] * 3), image([0.2] * 3)
     (result,) = run_node("ImageBlend", image1=grey, image2=other, blend_factor=1.0, blend_mode=mode)
     assert result[0, 0, 0, 0] == pytest.approx(expected, abs=1e-5)

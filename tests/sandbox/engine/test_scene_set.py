@@ -102,7 +102,7 @@ def test_words_increase_the_weight_of_their_scenes():
 
 def test_every_tag_of_a_scene_is_in_the_vocabulary():
     """A tag that no prompt can contain could never be selected."""
-    words = set(read_prompt(" ".join(_vocabulary())).tags)
+    tags_of_prompt = set(read_prompt(" ".join(_vocabulary())).tags)
     things = [
         *PALETTES.values(),
         *LANDS.values(),
@@ -110,7 +110,7 @@ def test_every_tag_of_a_scene_is_in_the_vocabulary():
         *SKY_TAGS.values(),
     ]
     things += [tags for subject in SUBJECTS for tags in subject.looks.values()]
-    assert {tag for tags in things for tag in tags} <= words
+    assert {tag for tags in things for tag in tags} <= tags_of_prompt
 
 
 def _vocabulary():

@@ -78,7 +78,7 @@ def test_a_file_of_a_newer_version_is_not_changed(path):
     assert not list(path.parent.glob("*.damaged-*"))
 
 
-def test_only_the_owner_can_read_the_file(path):
+def test_only_the_user_who_created_the_file_can_read_it(path):
     store = Store.open(path)
     store.accept(SavedRun("a", "default", {}, {"on_result_url": "http://127.0.0.1/secret"}))
     modes = {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}

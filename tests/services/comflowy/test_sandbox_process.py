@@ -230,7 +230,7 @@ def test_a_sandbox_that_does_not_respond_is_terminated(home, monkeypatch, tmp_pa
     with pytest.raises(ServiceError, match=r"did not respond within 1 s; its log ends:\none moment"):
         start_sandbox(home)
     deadline = time.monotonic() + 10
-    while any(str(hanging) in words for words in command_lines()):
+    while any(str(hanging) in command_line for command_line in command_lines()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

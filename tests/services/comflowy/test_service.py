@@ -144,7 +144,7 @@ def test_token_in_the_data_object_is_accepted(faulty, service):
 
 
 def at_once(count, call):
-    """Call a function in several threads at once; return the errors."""
+    """Call a function in several threads at the same time; return the errors."""
     errors = []
 
     def run():
@@ -217,8 +217,8 @@ def test_failed_run_without_a_reason_has_a_default_message(faulty, service):
 
 
 def test_run_is_cancelled_only_after_a_confirmed_cancel_of_this_client(faulty, sandbox):
-    ended = {"status": "failed", "error": "cancelled"}
-    faulty.on(CHECK, reply({"success": True, "data": ended}))
+    cancelled_data = {"status": "failed", "error": "cancelled"}
+    faulty.on(CHECK, reply({"success": True, "data": cancelled_data}))
     assert sandbox.check("1").status is Status.FAILED
     faulty.on(CANCEL, reply({"success": False, "error": "the run has ended already"}, 409))
     assert sandbox.cancel("1") is False

@@ -104,8 +104,8 @@ def test_request_to_a_forged_path_gets_404(receiver, events):
     good = path_of(receiver)
     _, token, word, name = good.split("/")
     shapes = ("/", f"/{token}", f"/{token}/{word}/x", f"{good}/x", "/t9/-/result")
-    words = ("x", "-", word[:-1], word + "A", word.swapcase(), "%C3%A9")
-    for path in (*shapes, f"/other/{word}/{name}", *(f"/{token}/{other}/{name}" for other in words)):
+    forged_parts = ("x", "-", word[:-1], word + "A", word.swapcase(), "%C3%A9")
+    for path in (*shapes, f"/other/{word}/{name}", *(f"/{token}/{other}/{name}" for other in forged_parts)):
         assert post(receiver, path) == 404, path
     assert post(receiver, f"/{token}/%FF/{name}") == 400
     receiver.forget("t1")

@@ -91,7 +91,7 @@ def test_rejected_run_is_not_submitted_to_another_server(service, pair):
     assert sum(server.requests_to("POST", "/prompt") for server in pair) == 1
 
 
-def test_a_run_of_an_unknown_server_is_looked_up_at_all_servers(service, pair):
+def test_run_of_an_unknown_server_is_requested_from_all_servers(service, pair):
     _, second = pair
     alone = ComfyUI(second.url, identity="home", label="home")
     request = submission()

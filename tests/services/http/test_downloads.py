@@ -62,7 +62,7 @@ def test_any_url_of_the_origin_of_the_service_is_permitted(faulty, images):
     ],
 )
 def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, images, path, requested):
-    """`/p/a red cat.png` was rejected as a foreign URL that is not reached by https."""
+    """`/p/a red cat.png` was rejected as a URL of another host without https."""
     faulty.on(f"GET {requested}", reply(b"bytes"))
     faulty.on("GET /moved", redirect(path))
     for url in (f"{faulty.url}{path}", path, f"{faulty.url}{path}?name=a b", "/moved"):
@@ -175,7 +175,7 @@ def dns(monkeypatch):
 
 @pytest.fixture
 def public_server(authority, monkeypatch):
-    """An https server at 127.0.0.2, which counts as public here."""
+    """Start an https server at 127.0.0.2, which is patched to be a public address."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
     for module in (downloads, transport):
         monkeypatch.setattr(module, "is_public", lambda address: address == "127.0.0.2")

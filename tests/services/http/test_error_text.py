@@ -141,7 +141,7 @@ CREDENTIALS = [
 
 @pytest.mark.parametrize("credential", CREDENTIALS)
 def test_a_credential_that_a_service_quotes_is_masked(credential):
-    """Errors masked only our own key and token: another key in a service's error was stored in the history."""
+    """Errors masked only the client's key and token: another key in a service's error was stored in the history."""
     for text in (
         f"upstream refused {credential}",
         f'{{"error": "key \'{credential}\' is wrong"}}',

@@ -46,7 +46,7 @@ def problems(call, *args, **options):
 # -- the examples --------------------------------------------------------------------------------------------------
 
 
-def test_the_line_of_the_example(workflow):
+def test_line_of_the_documented_example_is_read(workflow):
     axes = line(workflow, "3::cfg=2..8..2 3::sampler_name=euler,heun,dpmpp_2m 3::seed=7")
     assert (axes.shape, axes.count, axes.fixed) == ((4, 3), 12, {"3::seed": 7})
     assert [axis.name for axis in axes.axes] == ["3::cfg", "3::sampler_name"]
@@ -55,7 +55,7 @@ def test_the_line_of_the_example(workflow):
     assert axes.set_params == ("3::cfg", "3::sampler_name", "3::seed")
 
 
-def test_the_body_of_the_example(workflow):
+def test_body_of_the_documented_example_is_read(workflow):
     axes = body(
         workflow,
         """cfg: 4..8
@@ -66,7 +66,7 @@ seed: random
     )
     assert axes.shape == (5, 3, 3)
     assert labels(axes, "prompt") == ["day", "night", "fog"]
-    assert all(one.is_named for one in axes.axes[2].values)
+    assert all(value.is_named for value in axes.axes[2].values)
     assert values(axes, "prompt")[0] == "beautiful scenery, glass bottle, noon"
     assert axes.axes[2].fields == ("6::text",)
     assert axes.seeds == (SeedWord(("3::seed",), "random"),)
@@ -313,7 +313,7 @@ def test_an_error_names_the_field_and_the_value(workflow, typed, parts):
         assert part in problem
 
 
-def test_all_problems_are_reported_at_once(workflow):
+def test_all_problems_are_reported_in_one_error(workflow):
     messages = problems(
         body,
         workflow,
@@ -548,13 +548,13 @@ def test_presets_from_python_objects_are_read(workflow):
 
 
 def test_seed_words_are_read(workflow, undescribed):
-    for one, key in ((workflow, "seed"), (undescribed, "3::seed"), (undescribed, "9::noise_seed")):
-        field_ids = one.find(key)
-        assert line(one, f"{key}=random").seeds == (SeedWord(field_ids, "random"),)
-        assert body(one, f"{key}: each").seeds == (SeedWord(field_ids, "each"),)
-        (axis,) = line(one, f"{key}=random#3").axes
-        assert (axis.kind, axis.fields, [one.label for one in axis.values]) == ("seeds", field_ids, ["1", "2", "3"])
-        assert all(one.params == {} for one in axis.values)
+    for workflow_, key in ((workflow, "seed"), (undescribed, "3::seed"), (undescribed, "9::noise_seed")):
+        field_ids = workflow_.find(key)
+        assert line(workflow_, f"{key}=random").seeds == (SeedWord(field_ids, "random"),)
+        assert body(workflow_, f"{key}: each").seeds == (SeedWord(field_ids, "each"),)
+        (axis,) = line(workflow_, f"{key}=random#3").axes
+        assert (axis.kind, axis.fields, [value.label for value in axis.values]) == ("seeds", field_ids, ["1", "2", "3"])
+        assert all(value.params == {} for value in axis.values)
 
 
 def test_seed_words_are_text_in_other_fields(workflow, undescribed):

@@ -119,22 +119,22 @@ def test_range_has_exact_decimal_values(first, step, more, down):
 @given(cents, cents, st.integers(2, 200))
 def test_n_values_include_both_ends_and_are_evenly_spaced(first, last, count):
     assume(first != last)
-    found = read_range(f"{first}..{last}#{count}")
-    assert len(found) == len(set(found)) == count
-    assert (found[0], found[-1]) == (float(first), float(last))
+    values = read_range(f"{first}..{last}#{count}")
+    assert len(values) == len(set(values)) == count
+    assert (values[0], values[-1]) == (float(first), float(last))
     gap = float(last - first) / (count - 1)
-    assert all(abs(b - a - gap) < 1e-9 for a, b in itertools.pairwise(found))
+    assert all(abs(b - a - gap) < 1e-9 for a, b in itertools.pairwise(values))
 
 
 @given(st.text(alphabet="0123456789.-+#e", max_size=20))
 def test_any_text_is_read_or_rejected(text):
     try:
-        found = read_range(text)
+        values = read_range(text)
     except ValueError as error:
         assert repr(text) in str(error)  # noqa: PT017 - most texts are refused, some are not
         return
-    assert 0 < len(found) <= LARGEST_AXIS
-    assert len(set(found)) == len(found)
+    assert 0 < len(values) <= LARGEST_AXIS
+    assert len(set(values)) == len(values)
 
 
 @pytest.mark.parametrize(
