@@ -102,7 +102,7 @@ def api():
 
 @pytest.fixture
 def short_delays():
-    """Set delays so short that retries follow at once."""
+    """Set delays so short that retries follow immediately."""
     settings.retry_base_s = 0.02
     settings.retry_max_s = 0.1
     settings.lost_gap_s = 0.02

@@ -115,10 +115,10 @@ def process_lock(home):
 
 @pytest.fixture
 def run_request(process_lock):
-    """`run_request("key", ...)`: a request of this process for a run of the default workflow."""
+    """Return a function: `run_request("key", ...)` makes a request for a run of the default workflow."""
 
     def make(key="k", **changes):
-        given = {
+        defaults = {
             "token": str(uuid.uuid4()),
             "identity": "sandbox",
             "origin": "http://127.0.0.1:1",
@@ -130,17 +130,17 @@ def run_request(process_lock):
             "owner": process_lock.name,
             "set_params": ("3::cfg", "6::text"),
         }
-        return RunRequest(**(given | changes))
+        return RunRequest(**(defaults | changes))
 
     return make
 
 
 @pytest.fixture
 def sweep_request():
-    """`sweep_request("key", ...)`: a request for a sweep of the default workflow."""
+    """Return a function: `sweep_request("key", ...)` makes a request for a sweep of the default workflow."""
 
     def make(key="sk", **changes):
-        given = {
+        defaults = {
             "token": str(uuid.uuid4()),
             "identity": "sandbox",
             "origin": "http://127.0.0.1:1",
@@ -150,14 +150,14 @@ def sweep_request():
             "key": key,
             "spec": {"axes": [{"name": "cfg", "labels": ["4", "8"]}], "layout": {"x": "cfg"}},
         }
-        return SweepRequest(**(given | changes))
+        return SweepRequest(**(defaults | changes))
 
     return make
 
 
 @pytest.fixture
 def cells():
-    """`cells(3)`: cells 1 to 3 of one axis, with the request keys k1 to k3."""
+    """Return a function: `cells(3)` makes cells 1 to 3 of one axis, with the request keys k1 to k3."""
 
     def make(count, key="k"):
         return [(n, (n - 1,), {"3::cfg": n, "6::text": "glass bottle"}, f"{key}{n}") for n in range(1, count + 1)]
@@ -167,7 +167,7 @@ def cells():
 
 @pytest.fixture
 def start(home):
-    """`start(code)`: run code in another process that has a history, a process lock and `run_request`."""
+    """Return a function: `start(code)` runs code in a process with a history, a process lock and `run_request`."""
     processes = []
 
     def start_process(code):
@@ -206,13 +206,13 @@ def stream():
 
 @pytest.fixture
 def output():
-    """`output(0)`: the image of that index, from node 9."""
+    """Return a function: `output(0)` makes the output of that index, from node 9."""
     return lambda index=0, node="9": Output(index, node, index, url="https://never.shown/secret")
 
 
 @pytest.fixture
 def image():
-    """`image("PNG")`: the bytes of a small image of noise, which hardly compresses."""
+    """Return a function: `image("PNG")` makes the bytes of a small image of noise, which hardly compresses."""
 
     def make(kind="PNG", size=(96, 64), mode="RGB", **options):
         image = Image.effect_noise(size, 60).convert(mode)
@@ -225,7 +225,7 @@ def image():
 
 @pytest.fixture
 def axis():
-    """`axis("3::cfg", 4, 6)`: an axis of values; `axis("6::text", day="at noon")` one of labelled values."""
+    """Return a function: `axis("3::cfg", 4, 6)` makes an axis; `axis("6::text", day="at noon")` has labelled values."""
 
     def make(name, *values, kind="values", field=None, **labelled):
         axis_values = [AxisValue({field or name: value}, str(value)) for value in values]
@@ -237,10 +237,10 @@ def axis():
 
 @pytest.fixture
 def make_sweep(library, run_request, sweep_request, stream):
-    """`make_sweep(axis, axis, images=.., ends=..)`: a sweep that was run; by default each cell has one image.
+    """Return a function: `make_sweep(axis, axis, images=.., ends=..)` makes a sweep whose cells have runs.
 
-    `images(cell)` returns the images of a cell that succeeds. `ends` is cell number -> status of the others; None was
-    not submitted.
+    By default each cell has one image. `images(cell)` returns the images of a cell that succeeds. `ends` maps the
+    number of other cells to their status; None is not submitted.
     """
 
     def make(*axes, fixed=None, images=None, ends=None, layout=None, seeds=(), **changes):

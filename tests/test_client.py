@@ -142,7 +142,7 @@ def test_unexpected_responses_do_not_end_a_run(client, api):
     assert api.count(RUN) == 1
 
 
-def test_a_timeout_cancels_nothing(client, api):
+def test_timeout_does_not_cancel_the_run(client, api):
     api.live_statuses = ["running"] * 100
     with pytest.raises(RunTimeout) as caught:
         client.run("wf-1", timeout=0.3)
@@ -378,7 +378,7 @@ def test_default_has_no_id_on_a_service_of_ids(client, api):
     assert api.count(RUN) == 0
 
 
-def test_a_run_of_another_service_is_not_checked_here(api, client):
+def test_run_of_another_service_is_not_checked(api, client):
     run = client.run("wf-1", timeout=60)
     with ScriptedApi() as other, connect(f"other={other.url}", key="k") as other_client:
         with pytest.raises(RefError, match="test"):

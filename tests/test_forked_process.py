@@ -86,8 +86,8 @@ def start(api, home, short_delays):
             [sys.executable, "-c", SCRIPT, api.url, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         processes.append(process)
-        ended, said = json.loads(process.stdout.readline())
-        return ended, said, process
+        has_ended, output = json.loads(process.stdout.readline())
+        return has_ended, output, process
 
     yield begin
     for process in processes:
@@ -102,12 +102,12 @@ def test_a_forked_child_submits_nothing_and_raises_an_error(api, start, how):
 
     The child had recorded the run, but a fork does not copy the threads that submit it.
     """
-    ended, said, process = start(how)
-    assert ended == 0
-    assert said.pop("history") == "1"  # reading is allowed
-    assert said.pop("close") == "None"
-    assert len(said) == 7
-    assert all("forked" in text and "connect in this one" in text for text in said.values()), said
+    has_ended, output, process = start(how)
+    assert has_ended == 0
+    assert output.pop("history") == "1"  # reading is allowed
+    assert output.pop("close") == "None"
+    assert len(output) == 7
+    assert all("forked" in text and "connect in this one" in text for text in output.values()), output
     assert api.count(RUN) == 1
     # The parent still holds its lock, which the child had inherited, so no process adopts its run.
     with connect(f"test={api.url}", key="the-key") as other:
@@ -122,9 +122,9 @@ def test_a_forked_child_submits_nothing_and_raises_an_error(api, start, how):
 
 
 @pytest.mark.timeout(120)
-def test_a_forked_child_can_connect_by_itself(api, start):
-    ended, said, process = start("connects")
-    assert (ended, said) == (0, {"own run": "new", "joined": "joined"})
+def test_forked_child_can_open_its_own_connection(api, start):
+    has_ended, output, process = start("connects")
+    assert (has_ended, output) == (0, {"own run": "new", "joined": "joined"})
     assert api.count(RUN) == 2
     out, _ = process.communicate("go on\n", timeout=60)
     assert out.split()[0] in {"joined", "same"}

@@ -29,11 +29,11 @@ def gate(api, route, answer):
     """Delay the responses of a route until the returned event is set."""
     is_open = threading.Event()
 
-    def wait(request):
+    def wait_for_event(request):
         is_open.wait(60)
         return answer(request)
 
-    api.on(route, choose(wait))
+    api.on(route, choose(wait_for_event))
     return is_open
 
 
@@ -107,7 +107,7 @@ def test_all_cells_of_a_sweep_without_references_are_submitted(api, home):
 
 
 def test_a_run_with_a_lost_response_does_not_keep_the_client_open(api, home):
-    """An unknown run is held: it does not change by itself."""
+    """An unknown run is held: its status does not change without a request of the user."""
     api.on(RUN, close_after_reading())
     client = connect(f"test={api.url}", key="the-key")
     with pytest.raises(RunHeld):
