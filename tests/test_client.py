@@ -206,7 +206,7 @@ def test_a_submit_returns_while_every_worker_waits_for_the_service(api, short_de
         wait_until(lambda: api.count(RUN) == 1)
         runs.append(client.submit("wf-1", {"3::seed": 2}).run)
         assert [str(run.status) for run in runs] == ["submitting", "submitting"]
-        assert len(history.runs()) == 2, "its run_request is there, though nothing can be sent"
+        assert len(history.runs()) == 2, "the request is recorded, although it can not be submitted"
         assert api.count(RUN) == 1
         released.set()
         assert [run.wait(60).status for run in runs] == ["success", "success"]
