@@ -31,30 +31,30 @@ def graph(number: int, args: argparse.Namespace) -> tuple[dict, str, list]:
     """Return a graph, the field that differs in each run, and the values of that field."""
     base = args.base + number
     if args.steps:
-        made = json.loads((SERVER.parent / "data" / "comfyui" / "default_workflow_api.json").read_text())
-        made["5"]["inputs"] |= {"width": args.px, "height": args.px}
-        made["3"]["inputs"] |= {"steps": args.steps, "seed": base}
-        return made, "3::seed", [base + 1 + n for n in range(args.runs)]
-    made = {
+        workflow_graph = json.loads((SERVER.parent / "data" / "comfyui" / "default_workflow_api.json").read_text())
+        workflow_graph["5"]["inputs"] |= {"width": args.px, "height": args.px}
+        workflow_graph["3"]["inputs"] |= {"steps": args.steps, "seed": base}
+        return workflow_graph, "3::seed", [base + 1 + n for n in range(args.runs)]
+    workflow_graph = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": args.px, "height": args.px, "batch_size": 1}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "bench"}},
     }
-    made["1"]["inputs"]["color"] = base
-    return made, "1::color", [base + 1 + n for n in range(args.runs)]
+    workflow_graph["1"]["inputs"]["color"] = base
+    return workflow_graph, "1::color", [base + 1 + n for n in range(args.runs)]
 
 
 def bare(url: str, args: argparse.Namespace) -> tuple[float, float]:
     sys.path.insert(0, str(SERVER))
     from bare_client import BareClient
 
-    made, field, values = graph(0, args)
+    workflow_graph, field, values = graph(0, args)
     node, name = field.split("::")
     with BareClient(url) as client:
-        client.image(client.run(made)[0])
+        client.image(client.run(workflow_graph)[0])
         began_s, cpu_s = time.monotonic(), time.process_time()
         for value in values:
-            made[node]["inputs"][name] = value
-            messages, prompt_id = client.run(made)
+            workflow_graph[node]["inputs"][name] = value
+            messages, prompt_id = client.run(workflow_graph)
             client.history(prompt_id)
             client.image(messages)
         return time.monotonic() - began_s, time.process_time() - cpu_s
@@ -65,22 +65,22 @@ def runs(url: str, args: argparse.Namespace) -> tuple[float, float]:
         for value in values:
             client.run(path, {field: value})
 
-    return _ours(url, args, work)
+    return _run_client(url, args, work)
 
 
 def sweep(url: str, args: argparse.Namespace) -> tuple[float, float]:
-    return _ours(
+    return _run_client(
         url, args, lambda client, path, field, values: client.sweep(path, {field: values}, max_runs=len(values))
     )
 
 
-def _ours(url: str, args: argparse.Namespace, work) -> tuple[float, float]:
+def _run_client(url: str, args: argparse.Namespace, work) -> tuple[float, float]:
     import comflowy_nb
 
-    made, field, values = graph(0, args)
+    workflow_graph, field, values = graph(0, args)
     path = Path(os.environ["COMFLOWY_HOME"]) / "bench.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(made))
+    path.write_text(json.dumps(workflow_graph))
     with comflowy_nb.connect(f"bench={url}") as client:
         client.run(str(path))
         began_s, cpu_s = time.monotonic(), time.process_time()
@@ -147,19 +147,19 @@ def main() -> None:
 
 
 def report(url: str, args: argparse.Namespace) -> None:
-    found: dict[str, list[tuple[float, float]]] = {method: [] for method in METHODS}
+    results: dict[str, list[tuple[float, float]]] = {method: [] for method in METHODS}
     for number in range(args.rounds):
-        for place, method in enumerate(random.sample(METHODS, len(METHODS))):
-            args.base = (number * len(METHODS) + place) * (args.runs + 1) + random.randrange(2**20)
-            found[method].append(measure(method, url, args))
-    least = statistics.median(wall_s for wall_s, _ in found["bare"])
+        for position, method in enumerate(random.sample(METHODS, len(METHODS))):
+            args.base = (number * len(METHODS) + position) * (args.runs + 1) + random.randrange(2**20)
+            results[method].append(measure(method, url, args))
+    baseline_s = statistics.median(wall_s for wall_s, _ in results["bare"])
     print(f"{args.runs} runs at {args.px} px, medians of {args.rounds} rounds; target at most {TARGET} of bare")
-    for method, pairs in found.items():
+    for method, pairs in results.items():
         wall_s = statistics.median(wall_s for wall_s, _ in pairs)
         cpu_s = statistics.median(cpu_s for _, cpu_s in pairs)
         each = f"{1000 * wall_s / args.runs:6.1f} ms a run, {1000 * cpu_s / args.runs:5.1f} ms CPU"
-        best = min(wall_s for wall_s, _ in pairs) / min(wall_s for wall_s, _ in found["bare"])
-        print(f"{method:6} {each}   {wall_s / least:5.2f} of bare, best {best:5.2f}")
+        best = min(wall_s for wall_s, _ in pairs) / min(wall_s for wall_s, _ in results["bare"])
+        print(f"{method:6} {each}   {wall_s / baseline_s:5.2f} of bare, best {best:5.2f}")
 
 
 if __name__ == "__main__":

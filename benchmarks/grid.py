@@ -1,4 +1,4 @@
-"""A grid of 144 images of 1024 x 1024: our CPU time compared with decoding them once and with plt.subplots.
+"""A grid of 144 images of 1024 x 1024: CPU time of comflowy_nb compared with decoding them once and with plt.subplots.
 
     python benchmarks/grid.py [--side 12] [--px 1024] [--rounds 3]
 
@@ -27,7 +27,7 @@ from sweep_client import serve
 if TYPE_CHECKING:
     from pathlib import Path
 
-TARGET = "target: ours <= 0.35 of the CPU of decoding once"
+TARGET = "target: comflowy_nb <= 0.35 of the CPU of decoding once"
 
 
 def open_sweep(ref: str):
@@ -49,7 +49,7 @@ def decode(ref: str) -> bytes:
     return b""
 
 
-def ours(ref: str) -> bytes:
+def own_grid(ref: str) -> bytes:
     import comflowy_nb
 
     return comflowy_nb.grid(open_sweep(ref)).jpeg
@@ -79,7 +79,7 @@ def subplots(ref: str) -> bytes:
     return out.getvalue()
 
 
-METHODS = {"decode once (Pillow)": decode, "comflowy_nb, from thumbnails": ours, "plain plt.subplots": subplots}
+METHODS = {"decode once (Pillow)": decode, "comflowy_nb, from thumbnails": own_grid, "plain plt.subplots": subplots}
 
 
 def measure(method: str) -> dict:
@@ -87,10 +87,10 @@ def measure(method: str) -> dict:
     draw("small")
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cpu_s, began_s = time.process_time(), time.monotonic()
-    drawn = draw("large")
+    image = draw("large")
     cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - began_s
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
-    return {"cpu_s": cpu_s, "wall_s": wall_s, "mb": len(base64.b64encode(drawn)) / 1e6, "rss_mb": grown / 1024}
+    growth_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
+    return {"cpu_s": cpu_s, "wall_s": wall_s, "mb": len(base64.b64encode(image)) / 1e6, "rss_mb": growth_kib / 1024}
 
 
 def fill(args: argparse.Namespace) -> None:
@@ -125,19 +125,19 @@ def main() -> None:
         os.environ["COMFLOWY_HOME"] = home
         fill(args)
         size = sum(path.stat().st_size for path in paths_of("large")) / 1e6
-        found: dict[str, list[dict]] = {method: [] for method in METHODS}
-        for method in [one for _ in range(args.rounds) for one in random.sample(list(METHODS), len(METHODS))]:
+        results: dict[str, list[dict]] = {method: [] for method in METHODS}
+        for method in [name for _ in range(args.rounds) for name in random.sample(list(METHODS), len(METHODS))]:
             print(f"\r{method:40}", end="", file=sys.stderr, flush=True)
             command = [sys.executable, __file__, "--method", method]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
-            found[method].append(json.loads(done.stdout.splitlines()[-1]))
+            results[method].append(json.loads(done.stdout.splitlines()[-1]))
         print(file=sys.stderr)
-    floor_s = statistics.median(one["cpu_s"] for one in found["decode once (Pillow)"])
+    floor_s = statistics.median(result["cpu_s"] for result in results["decode once (Pillow)"])
     count = args.side**2
     print(f"{count} images of {args.px} x {args.px}, {size:.0f} MB; load average {os.getloadavg()[0]:.1f}")
     print(f"{'':30} {'CPU s':>7} {'of decoding':>12} {'wall s':>7} {'notebook MB':>12} {'memory MB':>10}")
-    for method, each in found.items():
-        middle = {name: statistics.median(one[name] for one in each) for name in each[0]}
+    for method, each in results.items():
+        middle = {name: statistics.median(result[name] for result in each) for name in each[0]}
         print(
             f"{method:30} {middle['cpu_s']:7.2f} {middle['cpu_s'] / floor_s:12.2f} {middle['wall_s']:7.2f} "
             f"{middle['mb']:12.2f} {middle['rss_mb']:10.0f}"

@@ -49,7 +49,7 @@ def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, 
             warm = json.load(answer)["counts"]
         Path(os.environ["BENCH_WARM"]).write_text(json.dumps(warm))
         began_s, cpu_s = time.monotonic(), time.process_time()
-        made = client.sweep(
+        result = client.sweep(
             "bench",
             {"1::n": list(range(args.runs))},
             max_runs=args.runs,
@@ -57,7 +57,7 @@ def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, 
             window=args.window,
             on_plan=lambda planned: planned.listen(note),
         )
-        made.wait(600)
+        result.wait(600)
         while len(known_s) < args.runs:
             time.sleep(0.001)
         cpu_s = time.process_time() - cpu_s
@@ -126,8 +126,8 @@ def measure(method: str, url: str, args: argparse.Namespace) -> dict:
         stats = json.load(answer)
     warm = json.loads(Path(os.environ["BENCH_WARM"]).read_text())
     requests = {route: count - warm.get(route, 0) for route, count in stats["counts"].items()}
-    ours = [run_id for run_id in known_s if run_id in stats["ends_s"]]
-    latencies = sorted(known_s[run_id] - stats["ends_s"][run_id] for run_id in ours)
+    own_runs = [run_id for run_id in known_s if run_id in stats["ends_s"]]
+    latencies = sorted(known_s[run_id] - stats["ends_s"][run_id] for run_id in own_runs)
     ideal_s = args.runs * args.seconds / args.slots
     assert len(latencies) >= args.runs, "not every run is known"
     return {
@@ -155,33 +155,35 @@ def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
     options = {"slots": args.slots, "seconds": args.seconds, "images": args.images}
     urllib.request.urlopen(urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")).close()
     with tempfile.TemporaryDirectory() as home:
-        own = {
+        variables = {
             "COMFLOWY_HOME": home,
             "BENCH_WARM": f"{home}/warm.json",
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
         }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
         command = [sys.executable, __file__, "--method", method, "--url", url]
         for name in ("runs", "seconds", "slots", "images"):
             command += [f"--{name}", str(getattr(args, name))]
         command += [
-            word
+            argument
             for name in ("window", "profile")
             if (value := getattr(args, name))
-            for word in (f"--{name}", str(value))
+            for argument in (f"--{name}", str(value))
         ]
-        done = subprocess.run(command, env=kept | own, stdout=subprocess.PIPE, text=True, check=True, timeout=900)
+        done = subprocess.run(
+            command, env=environment | variables, stdout=subprocess.PIPE, text=True, check=True, timeout=900
+        )
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def show(method: str, found: list[dict]) -> None:
+def show(method: str, results: list[dict]) -> None:
     def middle(name: str) -> float:
-        return statistics.median(one[name] for one in found)
+        return statistics.median(result[name] for result in results)
 
-    ratios = [one["ratio"] for one in found]
+    ratios = [result["ratio"] for result in results]
     print(
         f"{method:30} {middle('ratio'):6.3f} [{min(ratios):.3f}-{max(ratios):.3f}] {middle('requests'):9.2f} "
-        f"{middle('median_ms'):8.0f} {middle('p95_ms'):7.0f} {middle('cpu_ms'):8.2f} {found[0]['submits']:8d}"
+        f"{middle('median_ms'):8.0f} {middle('p95_ms'):7.0f} {middle('cpu_ms'):8.2f} {results[0]['submits']:8d}"
     )
 
 
@@ -204,12 +206,12 @@ def main() -> None:
 
     methods = [method for method in METHODS if not args.only or args.only in method]
     order = [method for _ in range(args.rounds) for method in random.sample(methods, len(methods))]
-    found: dict[str, list[dict]] = {method: [] for method in methods}
+    results: dict[str, list[dict]] = {method: [] for method in methods}
     server, url = serve()
     try:
         for number, method in enumerate(order, start=1):
             print(f"\r{number}/{len(order)} {method:40}", end="", file=sys.stderr, flush=True)
-            found[method].append(run_one(method, url, args))
+            results[method].append(run_one(method, url, args))
     finally:
         print(file=sys.stderr)
         server.stdin.close()
@@ -220,7 +222,7 @@ def main() -> None:
     print(f"{args.runs} runs of {args.seconds} s on {args.slots} slots: ideal {ideal_s:.2f} s; {busy}")
     print(f"{'':30} {'ratio':>6} {'':13} {'req./run':>9} {'median':>8} {'p95 ms':>7} {'CPU ms':>8} {'submits':>8}")
     for method in methods:
-        show(method, found[method])
+        show(method, results[method])
     print(TARGETS)
 
 

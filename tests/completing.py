@@ -5,9 +5,9 @@ from __future__ import annotations
 from IPython.core.completer import provisionalcompleter
 
 
-def offered(shell, before, fragment=""):
+def completions_at(shell, before, fragment=""):
     """Return IPython's completions for a fragment at the end of a text."""
     text = before + fragment
     with provisionalcompleter():
-        found = list(shell.Completer.completions(text, len(text)))
-    return sorted((text[: each.start] + each.text)[len(before) :].strip() for each in found)
+        completions = list(shell.Completer.completions(text, len(text)))
+    return sorted((text[: completion.start] + completion.text)[len(before) :].strip() for completion in completions)

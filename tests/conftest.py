@@ -23,8 +23,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: on a busy machine any example may be slow.
-hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("patient")
+hypothesis_settings.register_profile("no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("no deadline")
 
 
 @pytest.hookimpl(trylast=True)
@@ -71,14 +71,14 @@ def comfy_client(comfy):
     from comflowy_nb import connect
 
     settings.retry_base_s, settings.retry_max_s = 0.02, 0.1
-    with connect(f"home={comfy.url}") as connected:
-        yield connected
+    with connect(f"home={comfy.url}") as client:
+        yield client
 
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch):
     """Fail a test that connects to an address other than loopback."""
-    real = socket.socket.connect
+    real_connect = socket.socket.connect
 
     def connect(self, address):
         if self.family in {socket.AF_INET, socket.AF_INET6}:
@@ -87,8 +87,8 @@ def only_loopback(monkeypatch):
             except ValueError:
                 loopback = address[0] == "localhost"
             if not loopback:
-                raise ConnectionRefusedError(f"a test asked {address!r}, which is not loopback")
-        return real(self, address)
+                raise ConnectionRefusedError(f"a test connected to {address!r}, which is not loopback")
+        return real_connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
 
@@ -101,15 +101,15 @@ def api():
 
 
 @pytest.fixture
-def quick():
-    """Set delays so short that retries follow at once."""
+def short_delays():
+    """Set delays so short that retries follow immediately."""
     settings.retry_base_s = 0.02
     settings.retry_max_s = 0.1
     settings.lost_gap_s = 0.02
 
 
 @pytest.fixture
-def client(api, quick):
+def client(api, short_delays):
     with connect(f"test={api.url}", key="the-key") as connected:
         yield connected
 
@@ -122,7 +122,7 @@ def faulty():
 
 
 @pytest.fixture
-def few_tries():
+def one_retry():
     """Allow one retry, without a delay."""
     settings.retry_base_s = 0.001
     settings.retry_max_s = 0.002
@@ -131,7 +131,7 @@ def few_tries():
 
 
 @pytest.fixture
-def hasty(few_tries):
+def short_timeouts(one_retry):
     """Set timeouts of less than a second too, which a correct server on a busy machine may exceed."""
     settings.connect_timeout_s = 0.3
     settings.read_timeout_s = 0.4

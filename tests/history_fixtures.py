@@ -23,7 +23,7 @@ from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, axes_to_json
 
-BEGIN = """
+SCRIPT_START = """
 import json, os, signal, sys, uuid
 from pathlib import Path
 from comflowy_nb.database.runs import History
@@ -33,12 +33,12 @@ from comflowy_nb.database.records import ImageRecord, RunRequest
 from comflowy_nb.status import Status, StatusEvent, event_of
 
 home = Path(sys.argv[1])
-owner = ProcessLock(home / "locks")
+process_lock = ProcessLock(home / "locks")
 history = History.open(home)
 
-def intent(key):
+def run_request(key):
     return RunRequest(token=str(uuid.uuid4()), identity="sandbox", origin="o", service="sandbox", workflow="w",
-                  workflow_id="w", params={"3::seed": 1}, key=key, owner=owner.name)
+                  workflow_id="w", params={"3::seed": 1}, key=key, owner=process_lock.name)
 
 def say(*words):
     print(*words, flush=True)
@@ -73,10 +73,10 @@ def newest(table):
 @contextlib.contextmanager
 def each_connection(history, prepare):
     """Call `prepare` with every connection that the history uses within the block."""
-    store, real = history._store, history._store._take
+    store, real_take = history._store, history._store._take
 
     def take():
-        connection = real()
+        connection = real_take()
         prepare(connection)
         return connection
 
@@ -84,7 +84,7 @@ def each_connection(history, prepare):
     try:
         yield
     finally:
-        store._take = real
+        store._take = real_take
 
 
 def fill_disk(connection):
@@ -94,31 +94,31 @@ def fill_disk(connection):
 
 @pytest.fixture
 def history(home):
-    opened = History.open(home)
-    yield opened
-    opened.close()
+    new_history = History.open(home)
+    yield new_history
+    new_history.close()
 
 
 @pytest.fixture
 def library(home):
-    opened = Library(home)
-    yield opened
-    opened.close()
+    new_library = Library(home)
+    yield new_library
+    new_library.close()
 
 
 @pytest.fixture
-def owner(home):
-    held = ProcessLock(home / "locks")
-    yield held
-    held.release()
+def process_lock(home):
+    lock = ProcessLock(home / "locks")
+    yield lock
+    lock.release()
 
 
 @pytest.fixture
-def intent(owner):
-    """`intent("key", ...)`: a request of this process for a run of the default workflow."""
+def run_request(process_lock):
+    """Return a function: `run_request("key", ...)` makes a request for a run of the default workflow."""
 
     def make(key="k", **changes):
-        given = {
+        defaults = {
             "token": str(uuid.uuid4()),
             "identity": "sandbox",
             "origin": "http://127.0.0.1:1",
@@ -127,20 +127,20 @@ def intent(owner):
             "workflow_id": "default",
             "params": {"3::cfg": 7.5, "6::text": "glass bottle"},
             "key": key,
-            "owner": owner.name,
+            "owner": process_lock.name,
             "set_params": ("3::cfg", "6::text"),
         }
-        return RunRequest(**(given | changes))
+        return RunRequest(**(defaults | changes))
 
     return make
 
 
 @pytest.fixture
 def sweep_request():
-    """`sweep_request("key", ...)`: a request for a sweep of the default workflow."""
+    """Return a function: `sweep_request("key", ...)` makes a request for a sweep of the default workflow."""
 
     def make(key="sk", **changes):
-        given = {
+        defaults = {
             "token": str(uuid.uuid4()),
             "identity": "sandbox",
             "origin": "http://127.0.0.1:1",
@@ -150,14 +150,14 @@ def sweep_request():
             "key": key,
             "spec": {"axes": [{"name": "cfg", "labels": ["4", "8"]}], "layout": {"x": "cfg"}},
         }
-        return SweepRequest(**(given | changes))
+        return SweepRequest(**(defaults | changes))
 
     return make
 
 
 @pytest.fixture
 def cells():
-    """`cells(3)`: cells 1 to 3 of one axis, with the request keys k1 to k3."""
+    """Return a function: `cells(3)` makes cells 1 to 3 of one axis, with the request keys k1 to k3."""
 
     def make(count, key="k"):
         return [(n, (n - 1,), {"3::cfg": n, "6::text": "glass bottle"}, f"{key}{n}") for n in range(1, count + 1)]
@@ -167,17 +167,20 @@ def cells():
 
 @pytest.fixture
 def start(home):
-    """`start(code)`: run code in another process that has a history, an owner and `intent`."""
+    """Return a function: `start(code)` runs code in a process with a history, a process lock and `run_request`."""
     processes = []
 
-    def begin(code):
+    def start_process(code):
         process = subprocess.Popen(
-            [sys.executable, "-c", BEGIN + code, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SCRIPT_START + code, str(home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         processes.append(process)
         return process
 
-    yield begin
+    yield start_process
     for process in processes:
         process.kill()
         process.communicate()
@@ -203,13 +206,13 @@ def stream():
 
 @pytest.fixture
 def output():
-    """`output(0)`: the image of that index, from node 9."""
+    """Return a function: `output(0)` makes the output of that index, from node 9."""
     return lambda index=0, node="9": Output(index, node, index, url="https://never.shown/secret")
 
 
 @pytest.fixture
 def image():
-    """`image("PNG")`: the bytes of a small image of noise, which hardly compresses."""
+    """Return a function: `image("PNG")` makes the bytes of a small image of noise, which hardly compresses."""
 
     def make(kind="PNG", size=(96, 64), mode="RGB", **options):
         image = Image.effect_noise(size, 60).convert(mode)
@@ -222,38 +225,38 @@ def image():
 
 @pytest.fixture
 def axis():
-    """`axis("3::cfg", 4, 6)`: an axis of values; `axis("6::text", day="at noon")` one of labelled values."""
+    """Return a function: `axis("3::cfg", 4, 6)` makes an axis; `axis("6::text", day="at noon")` has labelled values."""
 
     def make(name, *values, kind="values", field=None, **labelled):
-        found = [AxisValue({field or name: value}, str(value)) for value in values]
-        found += [AxisValue({field or name: value}, label, is_named=True) for label, value in labelled.items()]
-        return Axis(name, kind, (field or name,), tuple(found))
+        axis_values = [AxisValue({field or name: value}, str(value)) for value in values]
+        axis_values += [AxisValue({field or name: value}, label, is_named=True) for label, value in labelled.items()]
+        return Axis(name, kind, (field or name,), tuple(axis_values))
 
     return make
 
 
 @pytest.fixture
-def swept(library, intent, sweep_request, stream):
-    """`swept(axis, axis, images=.., ends=..)`: a sweep that was run; by default each cell has one image.
+def make_sweep(library, run_request, sweep_request, stream):
+    """Return a function: `make_sweep(axis, axis, images=.., ends=..)` makes a sweep whose cells have runs.
 
-    `images(cell)` returns the images of a cell that succeeds. `ends` is cell number -> status of the others; None was
-    not submitted.
+    By default each cell has one image. `images(cell)` returns the images of a cell that succeeds. `ends` maps the
+    number of other cells to their status; None is not submitted.
     """
 
     def make(*axes, fixed=None, images=None, ends=None, layout=None, seeds=(), **changes):
         fixed = {} if fixed is None else fixed
-        set_params = tuple(dict.fromkeys([*(key for one in axes for key in one.fields), *fixed]))
-        whole = Axes(fixed, axes, seeds, set_params)
+        set_params = tuple(dict.fromkeys([*(key for axis in axes for key in axis.fields), *fixed]))
+        axes_of_sweep = Axes(fixed, axes, seeds, set_params)
         draws = iter(range(1000, 10**6))
-        cells = expand(whole, workflow_content="default", identity="sandbox", seed_of=lambda *_: next(draws))
+        cells = expand(axes_of_sweep, workflow_content="default", identity="sandbox", seed_of=lambda *_: next(draws))
         keyed = [(cell, f"{changes.get('key', 'sk')}-{cell.number}") for cell in cells]
         layout = layout or {}
-        wanted = sweep_request(spec={**axes_to_json(whole), "layout": layout}, **changes)
+        request = sweep_request(spec={**axes_to_json(axes_of_sweep), "layout": layout}, **changes)
         rows = [(cell.number, cell.at, cell.params, key) for cell, key in keyed]
         history = library.history
-        record = history.sweeps.enter(wanted, rows)
+        record = history.sweeps.enter(request, rows)
         sweep = Sweep(
-            whole,
+            axes_of_sweep,
             keyed,
             workflow="default",
             service="sandbox",
@@ -269,28 +272,28 @@ def swept(library, intent, sweep_request, stream):
 
     def run_of(cell, record, set_params, end, images):
         history = library.history
-        given = {"params": dict(cell.params), "set_params": set_params, "cell": (record.token, cell.number)}
-        run = history.record_or_reuse(intent(cell.key, **given)).record
+        changes_of_run = {"params": dict(cell.params), "set_params": set_params, "cell": (record.token, cell.number)}
+        run = history.record_or_reuse(run_request(cell.key, **changes_of_run)).record
         if end is Status.SUBMITTING:
             return run
         if end is not Status.SUCCESS:
             return bring(history, run.token, end, reason=f"no luck with {cell.number}")
         images = images(cell)
-        owed = [ImageRecord(index, "9", index) for index in range(len(images))]
-        run = history.apply(run.token, StatusEvent.SEEN_SUCCESS, service_run_id=f"id{cell.number}", images=owed)
+        expected = [ImageRecord(index, "9", index) for index in range(len(images))]
+        run = history.apply(run.token, StatusEvent.SEEN_SUCCESS, service_run_id=f"id{cell.number}", images=expected)
         for index, image in enumerate(images):
             if image is None:
                 run = history.set_images(run.token, ImageRecord(index, "9", index, "missing", error="refused"))
                 continue
             content = io.BytesIO()
             image.save(content, "PNG")
-            kept = keep_output(
+            image_record = keep_output(
                 stream(content.getvalue()),
                 folder=library.folder,
                 token=run.token,
                 output=Output(index, "9", index, url=""),
             )
-            run = history.set_images(run.token, kept)
+            run = history.set_images(run.token, image_record)
         return run
 
     return make
@@ -306,19 +309,21 @@ def colour_of(number):
 
 
 @pytest.fixture
-def runs(library, intent, stream, output, image):
+def runs(library, run_request, stream, output, image):
     """Create r1 `best` (id abc-1; two images of node 9, one of 12:3), r2 (abd-2, failed) and r3 (submitting)."""
     history = library.history
-    one = history.record_or_reuse(intent("a", name="best")).record
-    owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]
-    history.apply(one.token, StatusEvent.SEEN_SUCCESS, service_run_id="abc-1", images=owed)
+    first = history.record_or_reuse(run_request("a", name="best")).record
+    expected = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]
+    history.apply(first.token, StatusEvent.SEEN_SUCCESS, service_run_id="abc-1", images=expected)
     for index in range(3):
-        kept = keep_output(
-            stream(image(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
+        image_record = keep_output(
+            stream(image(size=(40 + index, 30))), folder=library.folder, token=first.token, output=output(index)
         )
-        one = history.set_images(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
-    two = history.record_or_reuse(intent("b")).record
-    history.apply(two.token, StatusEvent.ACCEPTED, service_run_id="abd-2")
-    two = history.apply(two.token, StatusEvent.SEEN_FAILED)
-    three = history.record_or_reuse(intent("c")).record
-    return one, two, three
+        first = history.set_images(
+            first.token, replace(image_record, node=expected[index].node, node_index=expected[index].node_index)
+        )
+    second = history.record_or_reuse(run_request("b")).record
+    history.apply(second.token, StatusEvent.ACCEPTED, service_run_id="abd-2")
+    second = history.apply(second.token, StatusEvent.SEEN_FAILED)
+    third = history.record_or_reuse(run_request("c")).record
+    return first, second, third

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from faulty_server import choose, close_after_reading, no_answer, reply
+from faulty_server import choose, close_after_reading, no_response, reply
 from scripted_api import CHECK, RUN, ScriptedApi, png
 from waiting import wait_until
 
@@ -29,7 +29,7 @@ from comflowy_nb.errors import (
 )
 from comflowy_nb.settings import settings
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 
 def test_a_run_is_submitted_and_tracked_and_its_image_is_stored(client, api):
@@ -38,11 +38,11 @@ def test_a_run_is_submitted_and_tracked_and_its_image_is_stored(client, api):
     assert run.images[0].bytes == png()
     assert run.images[0].node == "9"
     assert run.images[0].array().shape == (48, 64, 3)
-    sent = api.seen(RUN)[0].json
-    assert sent["workflow_id"] == "wf-1"
-    assert sent["params"] == {"3::cfg": 7, "6::text": "a bottle"}
-    assert api.seen(RUN)[0].headers["authorization"] == "Bearer token-of-the-service"
-    assert "authorization" not in api.seen("GET /images/a.png")[0].headers
+    body = api.requests(RUN)[0].json
+    assert body["workflow_id"] == "wf-1"
+    assert body["params"] == {"3::cfg": 7, "6::text": "a bottle"}
+    assert api.requests(RUN)[0].headers["authorization"] == "Bearer token-of-the-service"
+    assert "authorization" not in api.requests("GET /images/a.png")[0].headers
 
 
 def test_the_same_request_again_submits_nothing(client, api):
@@ -62,10 +62,10 @@ def test_fresh_submits_again(client, api):
 
 
 def test_a_live_run_is_joined_by_the_same_request(client, api):
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     first = client.submit("wf-1", {"3::cfg": 7})
     second = client.submit("wf-1", {"3::cfg": 7}, fresh=True)
-    api.words = []
+    api.live_statuses = []
     assert second.outcome == "joined"
     assert second.run is first.run
     first.run.wait(60)
@@ -106,7 +106,7 @@ def test_success_false_is_a_rejection_with_its_text(client, api):
     assert api.count(RUN) == 1
 
 
-def test_a_429_is_waited_for_and_submitted_again(client, api):
+def test_run_is_submitted_again_after_a_429(client, api):
     api.on(
         RUN,
         reply({"error": "slow down"}, status=429, headers={"Retry-After": "0.05"}),
@@ -121,7 +121,7 @@ def test_a_run_that_the_service_no_longer_has_is_lost_after_three_responses(clie
     with pytest.raises(RunHeld, match="lost"):
         client.run("wf-1", timeout=60)
     assert api.count(CHECK) == 3
-    api.on(CHECK, choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})))
+    api.on(CHECK, choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])})))
     (run,) = client.resume("last")
     wait_until(lambda: run.status == "success" and run.record.is_settled)
     assert api.count(RUN) == 1
@@ -135,33 +135,33 @@ def test_unexpected_responses_do_not_end_a_run(client, api):
         reply({"success": True, "data": {"status": 7}}),
         reply({}, status=500),
         close_after_reading(),
-        choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})),
+        choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])})),
     )
-    api.words = []
+    api.live_statuses = []
     assert client.run("wf-1", timeout=60).status == "success"
     assert api.count(RUN) == 1
 
 
-def test_a_timeout_cancels_nothing(client, api):
-    api.words = ["running"] * 100
+def test_timeout_does_not_cancel_the_run(client, api):
+    api.live_statuses = ["running"] * 100
     with pytest.raises(RunTimeout) as caught:
         client.run("wf-1", timeout=0.3)
     run = caught.value.run
     assert run.status.is_live
-    api.words = []
+    api.live_statuses = []
     run.wait(60)
     assert run.status == "success"
 
 
-def test_a_service_that_cannot_cancel_leaves_a_warning_and_the_run_continues(client, api):
-    api.words = ["running"] * 100_000
+def test_cancel_on_a_service_without_cancel_gives_a_warning_and_the_run_continues(client, api):
+    api.live_statuses = ["running"] * 100_000
     run = client.submit("wf-1", {}).run
     wait_until(lambda: run.status == "running")
     warnings = []
     run.listen(lambda changed: warnings.append(changed.warning))
     run.cancel()
     wait_until(lambda: any("can't cancel" in (text or "") for text in warnings))
-    api.words = []
+    api.live_statuses = []
     run.wait(60)
     assert run.status == "success"
 
@@ -178,7 +178,7 @@ def test_a_cancel_before_the_response_leaves_the_run_tracked_if_the_service_cann
 
 def test_a_queued_run_is_cancelled_without_a_submit(client, api):
     settings.window = 1
-    api.words = ["running"] * 20
+    api.live_statuses = ["running"] * 20
     first = client.submit("wf-1", {"3::cfg": 1}).run
     second = client.submit("wf-1", {"3::cfg": 2}).run
     wait_until(lambda: first.status == "running")
@@ -186,29 +186,29 @@ def test_a_queued_run_is_cancelled_without_a_submit(client, api):
     second.wait(60)
     assert second.status == "cancelled"
     assert api.count(RUN) == 1
-    api.words = []
+    api.live_statuses = []
     first.wait(60)
 
 
 @pytest.mark.timeout(60)
-def test_a_submit_returns_while_every_worker_waits_for_the_service(api, quick):
+def test_a_submit_returns_while_every_worker_waits_for_the_service(api, short_delays):
     """A submit needs a workflow lookup and a record in the history; neither may wait for a busy worker."""
     settings.workers = 1
-    go_on, ids = threading.Event(), itertools.count(1)
+    released, ids = threading.Event(), itertools.count(1)
 
-    def hang(_):
-        go_on.wait(30)
+    def wait_for_release(_):
+        released.wait(30)
         return reply({"success": True, "data": {"run_id": f"run-{next(ids)}"}})
 
-    api.on(RUN, choose(hang))
+    api.on(RUN, choose(wait_for_release))
     with connect(f"test={api.url}", key="the-key") as client:
         runs = [client.submit("wf-1", {"3::seed": 1}).run]
         wait_until(lambda: api.count(RUN) == 1)
         runs.append(client.submit("wf-1", {"3::seed": 2}).run)
         assert [str(run.status) for run in runs] == ["submitting", "submitting"]
-        assert len(history.runs()) == 2, "its intent is there, though nothing can be sent"
+        assert len(history.runs()) == 2, "its run_request is there, though nothing can be sent"
         assert api.count(RUN) == 1
-        go_on.set()
+        released.set()
         assert [run.wait(60).status for run in runs] == ["success", "success"]
     assert api.count(RUN) == 2
 
@@ -264,7 +264,7 @@ def test_an_image_the_service_no_longer_has_is_missing_with_a_reason(client, api
 
 def test_the_run_of_a_dead_process_is_adopted_on_connect(api, home):
     """The history had only the id when the process died; the next process checks the run and fetches the image."""
-    api.words = ["running"] * 10_000
+    api.live_statuses = ["running"] * 10_000
     script = (
         "import os, sys, time\n"
         "from comflowy_nb import connect\n"
@@ -273,7 +273,7 @@ def test_the_run_of_a_dead_process_is_adopted_on_connect(api, home):
         "os.kill(os.getpid(), 9)\n"
     )
     subprocess.run([sys.executable, "-c", script], env={**os.environ}, check=False, timeout=60)
-    api.words = []
+    api.live_statuses = []
     with connect(f"test={api.url}", key="the-key") as client:
         wait_until(client.connection.take_ended_orphans)
     run = history.find("r1").run
@@ -283,7 +283,7 @@ def test_the_run_of_a_dead_process_is_adopted_on_connect(api, home):
 
 
 def test_a_process_that_dies_before_the_response_leaves_an_unknown_run(api):
-    api.on(RUN, no_answer())
+    api.on(RUN, no_response())
     script = (
         "import os, time, threading\n"
         "from comflowy_nb import connect\n"
@@ -301,7 +301,7 @@ def test_a_process_that_dies_before_the_response_leaves_an_unknown_run(api):
 
 
 def test_the_live_run_of_another_process_is_joined_and_adopted_when_it_dies(api):
-    api.words = ["running"] * 10_000
+    api.live_statuses = ["running"] * 10_000
     script = (
         "import time\n"
         "from comflowy_nb import connect\n"
@@ -316,7 +316,7 @@ def test_the_live_run_of_another_process_is_joined_and_adopted_when_it_dies(api)
             assert joined.outcome == "joined"
             process.kill()
             process.wait(60)
-            api.words = []
+            api.live_statuses = []
             joined.run.wait(60)
             assert joined.run.status == "success"
     finally:
@@ -324,15 +324,15 @@ def test_the_live_run_of_another_process_is_joined_and_adopted_when_it_dies(api)
     assert api.count(RUN) == 1
 
 
-def test_history_reads_without_a_connection(api, client):
+def test_history_is_readable_without_a_connection(api, client):
     client.run("wf-1", {"6::text": "a galaxy in a bottle"}, name="night", timeout=60)
     client.close()
-    (found,) = history.runs("galaxy")
-    assert found.record.name == "night"
-    assert found.images[0].bytes == png()
-    assert history.find("night").run.number == found.number
+    (run,) = history.runs("galaxy")
+    assert run.record.name == "night"
+    assert run.images[0].bytes == png()
+    assert history.find("night").run.number == run.number
     with pytest.raises(RefError, match="connect first"):
-        found.cancel()
+        run.cancel()
 
 
 def test_the_error_without_a_connection_names_the_ways_to_connect():
@@ -378,16 +378,16 @@ def test_default_has_no_id_on_a_service_of_ids(client, api):
     assert api.count(RUN) == 0
 
 
-def test_a_run_of_another_service_is_not_checked_here(api, client):
+def test_run_of_another_service_is_not_checked(api, client):
     run = client.run("wf-1", timeout=60)
-    with ScriptedApi() as other, connect(f"other={other.url}", key="k") as stranger:
+    with ScriptedApi() as other, connect(f"other={other.url}", key="k") as other_client:
         with pytest.raises(RefError, match="test"):
-            stranger.resume(run.ref)
+            other_client.resume(run.ref)
         assert other.count(CHECK) == 0
 
 
 def test_sixteen_threads_share_one_token(client, api):
-    api.forget()
+    api.reset_counts()
     api.on("GET /api/open/v0/auth/token", reply({"access_token": "second"}))
     threads = [
         threading.Thread(target=lambda n=number: client.submit("wf-1", {"3::cfg": n}).run.wait(60))
@@ -402,7 +402,7 @@ def test_sixteen_threads_share_one_token(client, api):
 
 
 def test_a_cancelled_run_raises_run_cancelled(client, api):
-    api.words = ["running"] * 50
+    api.live_statuses = ["running"] * 50
     settings.window = 1
     client.submit("wf-1", {"3::cfg": 1})
     run = client.submit("wf-1", {"3::cfg": 2}).run

@@ -37,7 +37,7 @@ SMALL = {"5::width": 64, "5::height": 64, "3::steps": 2}
 
 
 @pytest.fixture(autouse=True)
-def quick():
+def short_delays():
     settings.retry_base_s = 0.02
     settings.retry_max_s = 0.1
     settings.lost_gap_s = 0.02
@@ -75,7 +75,7 @@ def test_the_target_comfyui_is_the_usual_address(tmp_path, monkeypatch):
             assert client.identity == "home"
 
 
-def test_behind_a_path_and_a_header(tmp_path, monkeypatch, flat):
+def test_server_behind_a_path_and_a_header_is_used(tmp_path, monkeypatch, flat):
     with ComfyServer(tmp_path / "c", base_path="/art/comfy", wants_header=("X-Door", "sesame-41")) as server:
         with pytest.raises(ServiceError):
             connect(f"home={server.url}", key="k")
@@ -158,8 +158,8 @@ def test_a_run_has_images_and_the_images_have_params(client, comfy):
     assert run.images[0].node == "9"
     image = run.images[0].pil()
     assert json.loads(image.text["prompt"])["6"]["inputs"]["text"] == "a bottle at sea"
-    made = json.loads(image.text["comflowy"])
-    assert (made["workflow"], made["params"]["3::seed"]) == ("default", 2**63 + 5)
+    metadata = json.loads(image.text["comflowy"])
+    assert (metadata["workflow"], metadata["params"]["3::seed"]) == ("default", 2**63 + 5)
 
 
 def test_an_identical_request_with_other_titles_submits_nothing(client, comfy, tmp_path):
@@ -170,7 +170,7 @@ def test_an_identical_request_with_other_titles_submits_nothing(client, comfy, t
     first.run.wait(60)
     again = client.submit(str(tmp_path / "b.json"), {"1::width": 32.0})
     assert (again.outcome, again.run.number) == ("same", first.run.number)
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
     assert client.submit(str(tmp_path / "b.json"), {"1::width": 33}).outcome == "new"
 
 
@@ -179,7 +179,7 @@ def test_fields_are_checked_before_any_submit(client, comfy):
         client.run("default", {"sampler_name": "eular", "cfg": 1000, "steps": 0})
     assert len(caught.value.problems) == 3
     assert "Did you mean euler" in str(caught.value)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
 def test_a_rejection_of_the_server_names_node_and_field(client, tmp_path):
@@ -194,8 +194,8 @@ def test_a_link_to_a_missing_node_names_both_ends(client, tmp_path):
     graph = empty_image()
     graph["2"]["inputs"]["images"] = ["77", 0]
     (tmp_path / "broken.json").write_text(json.dumps(graph))
-    words = r"node 2 \(SaveImage\), images: it is linked to node '77', which does not exist"
-    with pytest.raises(RunRejected, match=words):
+    message = r"node 2 \(SaveImage\), images: it is linked to node '77', which does not exist"
+    with pytest.raises(RunRejected, match=message):
         client.run(str(tmp_path / "broken.json"))
 
 
@@ -214,7 +214,7 @@ def test_a_node_class_that_the_server_does_not_have_is_named_with_its_node(clien
         client.run(str(tmp_path / "fancy.json"))
 
 
-def test_outputs_that_did_not_run_stay_on_the_run(client, comfy, tmp_path):
+def test_outputs_that_did_not_run_are_warnings_of_the_run(client, comfy, tmp_path):
     graph = empty_image() | {
         "3": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}},
         "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
@@ -232,7 +232,7 @@ def test_the_error_for_an_editor_graph_names_how_to_export(client, comfy, tmp_pa
         client.run(str(tmp_path / "ui.json"))
     assert "server:last" in str(caught.value)
     assert "Export (API)" in str(caught.value)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
 def test_the_error_for_an_image_with_only_the_editors_graph_names_how_to_export(client, tmp_path):
@@ -310,9 +310,9 @@ def test_outputs_of_every_kind_are_on_disk(client, tmp_path):
 
 def test_an_image_that_the_server_lost_is_missing_until_the_server_has_it_again(client, comfy, flat):
     run = client.run(flat, {"1::color": 3})
-    kept = run.images[0].path
-    content = kept.read_bytes()
-    kept.unlink()
+    path = run.images[0].path
+    content = path.read_bytes()
+    path.unlink()
     (file,) = (comfy.folder / "output").iterdir()
     file.rename(file.with_suffix(".away"))
     assert client.connection.registry.refresh(run)
@@ -327,21 +327,21 @@ def test_an_image_that_the_server_lost_is_missing_until_the_server_has_it_again(
 @pytest.mark.parametrize("content", [b"<script>alert(1)</script>", b"\x89PNG\r\n\x1a\n cut off", b""])
 def test_a_file_that_is_not_an_image_is_missing_and_leaves_no_file(client, comfy, flat, content):
     run = client.run(flat, {"1::color": 4})
-    kept = run.images[0].path
-    good = kept.read_bytes()
-    kept.unlink()
+    path = run.images[0].path
+    good = path.read_bytes()
+    path.unlink()
     (file,) = (comfy.folder / "output").iterdir()
     file.write_bytes(content)
     assert client.connection.registry.refresh(run)
     run.wait(60)
     assert (run.status, run.record.images[0].state) == ("success", "missing")
-    assert not kept.exists()
-    wait_until(lambda: not list(kept.parent.glob("*.part")))  # a thumbnail may not have its final name yet
+    assert not path.exists()
+    wait_until(lambda: not list(path.parent.glob("*.part")))  # a thumbnail may not have its final name yet
     file.write_bytes(good)
     assert client.connection.registry.refresh(run)
     run.wait(60)
     assert run.images[0].bytes == good
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 # -- images as inputs -----------------------------------------------------------------------------------------
@@ -361,20 +361,20 @@ def invert(tmp_path):
 
 def test_input_images_of_every_kind_are_uploaded_once_each(client, comfy, invert, tmp_path, flat):
     Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "red.png")
-    made = client.run(flat, {"1::color": 255, "1::width": 8, "1::height": 8})
+    result = client.run(flat, {"1::color": 255, "1::width": 8, "1::height": 8})
     inputs = [
         (f"file:{tmp_path / 'red.png'}", [0, 255, 255]),
         (Image.new("RGB", (8, 8), (0, 255, 0)), [255, 0, 255]),
         (np.zeros((8, 8, 3), np.uint8), [255, 255, 255]),
-        (f"run:{made.ref}[0]", [255, 255, 0]),
-        (made.images[0], [255, 255, 0]),
+        (f"run:{result.ref}[0]", [255, 255, 0]),
+        (result.images[0], [255, 255, 0]),
         (tmp_path / "red.png", [0, 255, 255]),
     ]
     for image, colour in inputs:
         run = client.run(invert, {"1::image": image})
         assert run.images[0].array()[0, 0].tolist() == colour
-    assert comfy.asked("POST", "/upload/image") == 4  # one for each content
-    assert comfy.asked("POST", "/prompt") == 5  # the same image makes the same request
+    assert comfy.requests_to("POST", "/upload/image") == 4  # one for each content
+    assert comfy.requests_to("POST", "/prompt") == 5  # the same image makes the same request
 
 
 def test_another_image_of_the_same_name_is_another_request(client, comfy, invert, tmp_path):
@@ -388,12 +388,12 @@ def test_another_image_of_the_same_name_is_another_request(client, comfy, invert
 # -- number of requests -----------------------------------------------------------------------------------------
 
 
-def test_twelve_runs_cost_twelve_submits_and_twelve_images(client, comfy, flat):
+def test_12_runs_need_12_submits_and_12_image_requests(client, comfy, flat):
     sweep = client.sweep(flat, {"1::color": list(range(1, 13))})
     assert [cell.status for cell in sweep.cells] == ["success"] * 12
-    assert comfy.asked("POST", "/prompt") == 12
-    assert comfy.asked("GET", "/view") == 12
-    assert comfy.asked("GET", "/history") <= 24
+    assert comfy.requests_to("POST", "/prompt") == 12
+    assert comfy.requests_to("GET", "/view") == 12
+    assert comfy.requests_to("GET", "/history") <= 24
     assert all("number" not in body for path, body in comfy.bodies if path == "/prompt")
 
 
@@ -410,12 +410,12 @@ def test_all_cells_of_a_sweep_share_one_graph_in_the_history(client, comfy, flat
 def test_only_two_runs_are_in_flight_at_first(client, comfy, flat):
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
-    wait_until(lambda: comfy.asked("POST", "/prompt") == 2)
+    wait_until(lambda: comfy.requests_to("POST", "/prompt") == 2)
     time.sleep(0.1)  # time for a third submit to arrive; a slow machine cannot make this fail
-    assert comfy.asked("POST", "/prompt") == 2
+    assert comfy.requests_to("POST", "/prompt") == 2
     comfy.release()
     sweep.wait(60)
-    assert comfy.asked("POST", "/prompt") == 8
+    assert comfy.requests_to("POST", "/prompt") == 8
 
 
 def test_a_sweep_never_has_more_than_two_prompts_in_the_queue(client, comfy, flat):
@@ -429,26 +429,26 @@ def test_a_sweep_never_has_more_than_two_prompts_in_the_queue(client, comfy, fla
     assert comfy.queue.most_pending <= 2
 
 
-def test_a_fixed_concurrency_limit_applies_on_comfyui_too(client, comfy, flat):
+def test_fixed_concurrency_limit_applies_to_comfyui_servers(client, comfy, flat):
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": list(range(1, 11))}, window=6, wait=False)
-    wait_until(lambda: comfy.asked("POST", "/prompt") == 6)
+    wait_until(lambda: comfy.requests_to("POST", "/prompt") == 6)
     comfy.release()
     sweep.wait(60)
-    assert comfy.asked("POST", "/prompt") == 10
+    assert comfy.requests_to("POST", "/prompt") == 10
     assert comfy.queue.most_pending >= 6
 
 
 def test_previews_reach_the_run_and_are_dropped_at_its_end(client, comfy):
     comfy.previews = True
-    comfy.wait_at("3", 2)
+    comfy.pause_at("3", 2)
     run = client.submit("default", {**SMALL, "3::steps": 3}).run
     # the image of a step arrives before its number
     wait_until(lambda: run.status == "running" and run.progress is not None and run.progress.value == 2)
     assert run.progress.preview is not None
     assert (run.progress.title, run.progress.max) == ("KSampler", 3)
     assert run.progress.nodes_total == 7
-    comfy.go_on()
+    comfy.resume()
     run.wait(60)
     assert run.progress.preview is None
 
@@ -464,17 +464,17 @@ def test_a_run_that_does_not_start_has_a_warning(client, comfy, flat):
     assert run.status == "success"
 
 
-def test_a_run_waits_behind_the_run_of_another_user(client, comfy, flat):
-    comfy.wait_at("3", 1)
+def test_run_waits_until_the_run_of_another_user_ends(client, comfy, flat):
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
         graph["5"]["inputs"] |= {"width": 64, "height": 64}
         other.submit(graph)
-        assert comfy.at_gate.wait(30)
+        assert comfy.paused.wait(30)
         run = client.submit(flat, {"1::color": 6}).run
         wait_until(lambda: run.progress is not None and run.progress.ahead == 1)
         assert run.status == "pending"
-        comfy.go_on()
+        comfy.resume()
         run.wait(60)
         assert run.status == "success"
 
@@ -488,7 +488,7 @@ def test_a_broken_socket_only_adds_latency(client, comfy, flat, message):
     comfy.drop_at(message)
     run = client.run(flat, {"1::color": 2})
     assert run.status == "success"
-    assert comfy.asked("POST", "/prompt") == 2
+    assert comfy.requests_to("POST", "/prompt") == 2
 
 
 def test_a_silent_socket_only_adds_latency(client, comfy, flat):
@@ -497,30 +497,30 @@ def test_a_silent_socket_only_adds_latency(client, comfy, flat):
         assert client.run(flat, {"1::color": color}).status == "success"
 
 
-def test_an_end_before_the_response_to_the_submit_is_not_missed(client, comfy, flat):
+def test_end_before_the_response_to_the_submit_is_recorded(client, comfy, flat):
     comfy.answer_after_end()
     assert client.run(flat, {"1::color": 4}, timeout=30).status == "success"
 
 
-def test_a_run_with_a_lost_response_is_searched_and_tracked(client, comfy, flat):
+def test_run_with_a_lost_response_is_found_and_tracked(client, comfy, flat):
     comfy.lose("/prompt")
     run = client.run(flat, {"1::color": 4})
     assert run.status == "success"
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 def test_an_unknown_run_is_held_and_never_submitted_again_automatically(client, comfy, flat, monkeypatch):
     settings.lost_gap_s = 30.0  # it stays unknown for the whole test
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01))
     comfy.lose("/prompt")
-    put = comfy.queue.put
+    real_put = comfy.queue.put
     monkeypatch.setattr(comfy.queue, "put", lambda body, outputs: (0, body["prompt_id"]))
     with pytest.raises(RunHeld):
         client.run(flat, {"1::color": 4})
-    monkeypatch.setattr(comfy.queue, "put", put)
+    monkeypatch.setattr(comfy.queue, "put", real_put)
     with pytest.raises(RunHeld):
         client.run(flat, {"1::color": 4})
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
     assert client.run(flat, {"1::color": 4}, retry="unknown").status == "success"
 
 
@@ -536,7 +536,7 @@ def test_an_unknown_run_is_found_by_resume_once_the_server_responds(client, comf
     client.resume(run.ref)
     wait_until(lambda: run.record.is_settled and run.status != "unknown")
     assert (run.status, len(run.images)) == ("success", 1)
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 def test_an_unknown_run_is_tracked_after_an_event(client, comfy, flat, monkeypatch):
@@ -561,7 +561,7 @@ def test_runs_of_a_restarted_server_are_lost_and_not_submitted_again(client, com
     comfy.release()
     run.wait(60)
     assert run.status == "lost"
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
     assert client.run(flat, {"1::color": 5}).status == "success"
 
 
@@ -599,24 +599,24 @@ def test_the_run_of_a_killed_process_is_adopted(comfy, flat):
         wait_until(lambda: client.runs()[0].record.is_settled)
         (run,) = client.runs()
         assert (run.status, len(run.images)) == ("success", 1)
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 # -- cancelling -------------------------------------------------------------------------------------------------
 
 
-def test_cancel_of_a_running_and_of_a_waiting_run(client, comfy):
-    comfy.wait_at("3", 1)
+def test_running_and_waiting_runs_are_cancelled(client, comfy):
+    comfy.pause_at("3", 1)
     running = client.submit("default", {**SMALL, "3::steps": 50}).run
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     waiting = client.submit("default", {**SMALL, "3::seed": 2}).run
     wait_until(lambda: waiting.status == "pending")
     for run in (waiting, running):
         client.cancel(run)
         with pytest.raises(RunCancelled):
             raise_for(run.wait(60))
-    listed = comfy.queue.listed()
-    assert listed == {"queue_running": [], "queue_pending": []}
+    listing = comfy.queue.listed()
+    assert listing == {"queue_running": [], "queue_pending": []}
 
 
 def raise_for(run):
@@ -625,22 +625,22 @@ def raise_for(run):
     raise error_for_status(run)
 
 
-def test_a_cancelled_sweep_removes_our_prompts_and_no_others(client, comfy, flat):
-    comfy.wait_at("3", 1)
+def test_cancelled_sweep_removes_only_prompts_of_this_client(client, comfy, flat):
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads((RECORDED / "default_workflow_api.json").read_text())
-        _, foreign = other.submit(graph)
-        assert comfy.at_gate.wait(30)
+        _, other_id = other.submit(graph)
+        assert comfy.paused.wait(30)
         sweep = client.sweep(flat, {"1::color": list(range(1, 9))}, wait=False)
-        wait_until(lambda: comfy.asked("POST", "/prompt") == 3)
+        wait_until(lambda: comfy.requests_to("POST", "/prompt") == 3)
         sweep.cancel()
         sweep.wait(60)
-        listed = comfy.queue.listed()
-        assert [item[1] for item in listed["queue_running"]] == [foreign]
-        assert listed["queue_pending"] == []
-        comfy.go_on()
-        other.until_end(foreign)
-    assert comfy.asked("POST", "/interrupt") == 0
+        listing = comfy.queue.listed()
+        assert [item[1] for item in listing["queue_running"]] == [other_id]
+        assert listing["queue_pending"] == []
+        comfy.resume()
+        other.until_end(other_id)
+    assert comfy.requests_to("POST", "/interrupt") == 0
 
 
 def test_an_interrupt_that_the_server_lost_is_repeated(client, comfy, monkeypatch):
@@ -649,9 +649,9 @@ def test_an_interrupt_that_the_server_lost_is_repeated(client, comfy, monkeypatc
     monkeypatch.setattr(
         comfy.queue, "interrupt", lambda run_id: None if next(lost, None) is not None else interrupt(run_id)
     )
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     run = client.submit("default", {**SMALL, "3::steps": 50}).run
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     client.cancel(run)
     run.wait(60)
     assert run.status == "cancelled"
@@ -662,112 +662,112 @@ def test_an_interrupt_that_the_server_lost_is_repeated(client, comfy, monkeypatc
 
 @pytest.fixture
 def pair(tmp_path):
-    with ComfyServer(tmp_path / "one") as one, ComfyServer(tmp_path / "two") as two:
-        yield one, two
-        assert one.failures == two.failures == []
+    with ComfyServer(tmp_path / "one") as first, ComfyServer(tmp_path / "two") as second:
+        yield first, second
+        assert first.failures == second.failures == []
 
 
 def test_a_sweep_is_spread_over_the_servers_and_each_run_names_its_server(pair, flat):
-    one, two = pair
-    one.hold()
-    two.hold()
-    with connect(f"home={one.url},{two.url}") as client:
+    first, second = pair
+    first.hold()
+    second.hold()
+    with connect(f"home={first.url},{second.url}") as client:
         assert isinstance(client.service, ComfyUICluster)
         sweep = client.sweep(flat, {"1::color": list(range(1, 25))}, wait=False)
-        wait_until(lambda: one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2)
-        one.release()
-        two.release()
+        wait_until(lambda: first.requests_to("POST", "/prompt") == second.requests_to("POST", "/prompt") == 2)
+        first.release()
+        second.release()
         sweep.wait(30)
         assert [cell.status for cell in sweep.cells] == ["success"] * 24
-        counts = [server.asked("POST", "/prompt") for server in pair]
+        counts = [server.requests_to("POST", "/prompt") for server in pair]
         assert sum(counts) == 24
-        places = {cell.run.record.service for cell in sweep.cells}
-        assert places == {"home/1", "home/2"}
-        assert "127.0.0.1" not in str(places)
+        services = {cell.run.record.service for cell in sweep.cells}
+        assert services == {"home/1", "home/2"}
+        assert "127.0.0.1" not in str(services)
 
 
-def test_a_success_of_one_server_counts_for_all(pair, flat):
-    one, two = pair
-    with connect(f"home={one.url},{two.url}") as client:
+def test_success_on_one_server_is_reused_for_all_servers(pair, flat):
+    first_server, second = pair
+    with connect(f"home={first_server.url},{second.url}") as client:
         first = client.run(flat, {"1::color": 7})
-    with connect(f"home={two.url}") as client:
+    with connect(f"home={second.url}") as client:
         again = client.submit(flat, {"1::color": 7})
         assert (again.outcome, again.run.number) == ("same", first.number)
-    assert one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 1
+    assert first_server.requests_to("POST", "/prompt") + second.requests_to("POST", "/prompt") == 1
 
 
 def test_each_server_has_its_own_concurrency_limit(pair, flat):
     for server in pair:
         server.hold()
-    one, two = pair
-    with connect(f"home={one.url},{two.url}") as client:
+    first, second = pair
+    with connect(f"home={first.url},{second.url}") as client:
         sweep = client.sweep(flat, {"1::color": list(range(1, 13))}, wait=False)
-        wait_until(lambda: one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 4)
-        assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 2
-        one.release()  # the other stays slow: it gets only as many as it executes
-        wait_until(lambda: one.asked("POST", "/prompt") >= 6)
-        assert two.asked("POST", "/prompt") <= 6
-        assert not two.queue.history
-        two.release()
+        wait_until(lambda: first.requests_to("POST", "/prompt") + second.requests_to("POST", "/prompt") == 4)
+        assert first.requests_to("POST", "/prompt") == second.requests_to("POST", "/prompt") == 2
+        first.release()  # the other stays slow: it gets only as many as it executes
+        wait_until(lambda: first.requests_to("POST", "/prompt") >= 6)
+        assert second.requests_to("POST", "/prompt") <= 6
+        assert not second.queue.history
+        second.release()
         sweep.wait(30)
 
 
 def test_each_of_several_servers_has_two_prompts_and_no_more_when_one_dies(pair, flat):
-    one, two = pair
-    one.node_s = two.node_s = 0.01
+    first, second = pair
+    first.node_s = second.node_s = 0.01
     colours = list(range(1, 25))
-    with connect(f"home={one.url},{two.url}") as client:
+    with connect(f"home={first.url},{second.url}") as client:
         client.sweep(flat, {"1::color": colours}, timeout=60)
         assert max(server.queue.most_pending for server in pair) <= 2
-        two.close()
+        second.close()
         client.sweep(flat, {"1::color": [51, 52, 53, 54]}, timeout=60)  # its server turns out to be unreachable
-        one.queue.most_pending = 0
-        swept = client.sweep(flat, {"1::color": [colour + 100 for colour in colours]}, timeout=60)
-        assert swept.status_counts() == {"success": 24}
-    assert one.queue.most_pending <= 2
+        first.queue.most_pending = 0
+        sweep = client.sweep(flat, {"1::color": [colour + 100 for colour in colours]}, timeout=60)
+        assert sweep.status_counts() == {"success": 24}
+    assert first.queue.most_pending <= 2
 
 
 def test_a_server_that_is_unreachable_at_connect_gets_no_run(pair, flat):
-    one, two = pair
-    two.close()
-    with connect(f"home={one.url},{two.url}") as client:
+    first, second = pair
+    second.close()
+    with connect(f"home={first.url},{second.url}") as client:
         sweep = client.sweep(flat, {"1::color": [1, 2, 3]})
         assert [cell.status for cell in sweep.cells] == ["success"] * 3
         assert client.workflow("default").is_described
-    one.close()
+    first.close()
     with pytest.raises(UnreachableError):
-        connect(f"home={one.url},{two.url}")
+        connect(f"home={first.url},{second.url}")
 
 
 def test_a_run_on_any_of_several_servers_is_adopted(pair, flat):
-    one, two = pair
-    two.hold()
-    one.hold()
-    with connect(f"home={one.url},{two.url}") as client:
+    first, second = pair
+    second.hold()
+    first.hold()
+    with connect(f"home={first.url},{second.url}") as client:
         runs = [client.submit(flat, {"1::color": color}).run for color in (1, 2)]
         wait_until(lambda: all(run.record.service_run_id for run in runs))
     for server in pair:
         server.release()
-    with connect(f"home={two.url},{one.url}") as client:
+    with connect(f"home={second.url},{first.url}") as client:
         wait_until(lambda: all(run.record.is_settled for run in client.runs()))
         assert [run.status for run in client.runs()] == ["success"] * 2
-    assert one.asked("POST", "/prompt") == two.asked("POST", "/prompt") == 1
+    assert first.requests_to("POST", "/prompt") == second.requests_to("POST", "/prompt") == 1
 
 
 def test_an_input_image_is_uploaded_to_every_server(pair, invert):
-    one, two = pair
-    with connect(f"home={one.url},{two.url}") as client:
+    first, second = pair
+    with connect(f"home={first.url},{second.url}") as client:
         images = [np.full((8, 8, 3), shade, np.uint8) for shade in (1, 2, 3, 4)]
         runs = [client.submit(invert, {"1::image": image}).run for image in images]
         assert [run.wait(60).status for run in runs] == ["success"] * 4
-    assert one.asked("POST", "/upload/image") == two.asked("POST", "/upload/image") == 4
+    assert first.requests_to("POST", "/upload/image") == second.requests_to("POST", "/upload/image") == 4
 
 
-def test_cancel_finds_the_server(pair):
-    one, two = pair
-    one.hold()
-    two.hold()
-    with connect(f"home={one.url},{two.url}") as client:
+def test_cancel_is_sent_to_the_server_of_the_run(pair):
+    first, second = pair
+    first.hold()
+    second.hold()
+    with connect(f"home={first.url},{second.url}") as client:
         runs = [client.submit("default", {**SMALL, "3::seed": seed}).run for seed in (1, 2)]
         wait_until(lambda: all(run.status == "pending" for run in runs))
         for run in runs:
@@ -780,7 +780,7 @@ def test_cancel_finds_the_server(pair):
 # -- the origin of an image ------------------------------------------------------------------------------------
 
 
-def test_params_of_an_image_that_comfyui_made_for_this_client(client, tmp_path):
+def test_params_are_read_from_an_image_of_this_client(client, tmp_path):
     run = client.run("default", {"3::cfg": 4.5, **SMALL, "6::text": 'a "bottle" of {ink}, {day|night}'})
     recipe = params_from(run.images[0].path)
     assert dict(recipe) == run.params
@@ -789,7 +789,7 @@ def test_params_of_an_image_that_comfyui_made_for_this_client(client, tmp_path):
     assert dict(params_from(run)) == dict(params_from(run.images[0])) == run.params
 
 
-def test_params_of_an_image_that_another_comfyui_client_made(comfy, tmp_path):
+def test_params_are_read_from_an_image_of_another_client(comfy, tmp_path):
     with BareClient(comfy.url) as other:
         history, _ = other.run(empty_image(0x112233, prefix="theirs"))
         (tmp_path / "theirs.png").write_bytes(other.image(history))
@@ -806,5 +806,5 @@ def test_threads_end_with_the_client(comfy, flat):
     before = set(threading.enumerate())
     with connect(f"home={comfy.url}") as client:
         client.run(flat, {"1::color": 1})
-    wait_until(lambda: not [one for one in set(threading.enumerate()) - before if "comflowy" in one.name])
+    wait_until(lambda: not [thread for thread in set(threading.enumerate()) - before if "comflowy" in thread.name])
     wait_until(lambda: comfy.every_socket == [])

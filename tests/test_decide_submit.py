@@ -13,7 +13,7 @@ RETRIES = ("failed", "unknown", "all", "none")
 
 
 def statuses(text):
-    return [Status(word) for word in text.split()]
+    return [Status(name) for name in text.split()]
 
 
 # newest first | fresh | what each of --retry failed, unknown, all, none gives
@@ -44,12 +44,12 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("earlier", "fresh", "kinds"), TABLE)
-def test_decision_about_an_identical_request(earlier, fresh, kinds):
+def test_status_of_the_earlier_run_decides_about_an_identical_request(earlier, fresh, kinds):
     for retry, kind in zip(RETRIES, kinds, strict=True):
         assert decide_submit(statuses(earlier), fresh=fresh, retry=retry)[0] == kind, retry
 
 
-def test_lost_run_is_submitted_again_where_that_costs_nothing_except_with_retry_none():
+def test_lost_run_is_submitted_again_on_a_free_service_except_with_retry_none():
     for fresh in (False, True):
         for retry, kind in zip(RETRIES, (NEW, NEW, NEW, HELD), strict=True):
             assert decide_submit(statuses("lost"), fresh=fresh, retry=retry, resubmit_lost=True)[0] == kind
@@ -57,7 +57,7 @@ def test_lost_run_is_submitted_again_where_that_costs_nothing_except_with_retry_
     assert decide_submit(statuses("lost success"), fresh=False, retry="failed", resubmit_lost=True) == (SAME, 1)
 
 
-def test_decision_names_the_earlier_run_that_is_used():
+def test_decision_contains_the_earlier_run_that_is_reused():
     assert decide_submit(statuses("failed success success"), fresh=False, retry="failed") == (SAME, 1)
     assert decide_submit(statuses("failed running"), fresh=True, retry="all") == (JOINED, 1)
     assert decide_submit(statuses("unknown failed"), fresh=False, retry="failed") == (HELD, 0)

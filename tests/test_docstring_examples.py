@@ -42,7 +42,7 @@ def examples():
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_docstring_examples(tmp_path, monkeypatch):
+def test_docstring_examples_run_and_print_what_they_show(tmp_path, monkeypatch):
     """Each example finds `comflowy_nb`, a `client` of the sandbox, a finished `run` and a finished `sweep`."""
     monkeypatch.chdir(tmp_path)
     failed = []

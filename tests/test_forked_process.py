@@ -76,18 +76,18 @@ print(again.outcome, again.run.wait(60).status if how != "connects" else "", flu
 
 
 @pytest.fixture
-def start(api, home, quick):
+def start(api, home, short_delays):
     """Return `start(how)`, which forks a connected process and returns the end and the output of its child."""
     processes = []
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
 
     def begin(how):
         process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, api.url, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         processes.append(process)
-        ended, said = json.loads(process.stdout.readline())
-        return ended, said, process
+        has_ended, output = json.loads(process.stdout.readline())
+        return has_ended, output, process
 
     yield begin
     for process in processes:
@@ -102,12 +102,12 @@ def test_a_forked_child_submits_nothing_and_raises_an_error(api, start, how):
 
     The child had recorded the run, but a fork does not copy the threads that submit it.
     """
-    ended, said, process = start(how)
-    assert ended == 0
-    assert said.pop("history") == "1"  # reading is allowed
-    assert said.pop("close") == "None"
-    assert len(said) == 7
-    assert all("forked" in text and "connect in this one" in text for text in said.values()), said
+    has_ended, output, process = start(how)
+    assert has_ended == 0
+    assert output.pop("history") == "1"  # reading is allowed
+    assert output.pop("close") == "None"
+    assert len(output) == 7
+    assert all("forked" in text and "connect in this one" in text for text in output.values()), output
     assert api.count(RUN) == 1
     # The parent still holds its lock, which the child had inherited, so no process adopts its run.
     with connect(f"test={api.url}", key="the-key") as other:
@@ -115,16 +115,16 @@ def test_a_forked_child_submits_nothing_and_raises_an_error(api, start, how):
         assert (other.library.locks / f"{run.record.owner}.lock").exists()
         assert other.live() == []
         assert other.submit("wf-1", {"3::seed": 1}).outcome == "joined"
-        api.words = []
+        api.live_statuses = []
         out, _ = process.communicate("go on\n", timeout=60)
     assert out.split() == ["new", "success"]
     assert api.count(RUN) == 2
 
 
 @pytest.mark.timeout(120)
-def test_a_forked_child_can_connect_by_itself(api, start):
-    ended, said, process = start("connects")
-    assert (ended, said) == (0, {"own run": "new", "joined": "joined"})
+def test_forked_child_can_open_its_own_connection(api, start):
+    has_ended, output, process = start("connects")
+    assert (has_ended, output) == (0, {"own run": "new", "joined": "joined"})
     assert api.count(RUN) == 2
     out, _ = process.communicate("go on\n", timeout=60)
     assert out.split()[0] in {"joined", "same"}

@@ -28,18 +28,18 @@ ONLY_NOTEBOOK = {"IPython", "ipywidgets", "anywidget", "traitlets"}
 
 def imports(path, *, at_top=False):
     """Return the absolute names of all imports of a module, or only of those that run when it is imported."""
-    found = set()
+    names_found = set()
     nodes = _top_level(ast.parse(path.read_text())) if at_top else ast.walk(ast.parse(path.read_text()))
     for node in nodes:
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            names_found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} imports relatively"
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            names_found.add(node.module)
+            names_found.update(f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"import_module", "importlib.import_module"}:
-            found.update(arg.value for arg in node.args if isinstance(arg, ast.Constant) and arg.value[0] != ".")
-    return found
+            names_found.update(arg.value for arg in node.args if isinstance(arg, ast.Constant) and arg.value[0] != ".")
+    return names_found
 
 
 def _top_level(tree):

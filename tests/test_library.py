@@ -14,17 +14,17 @@ from comflowy_nb.library import Library, open_library
     ("ref", "number"), [("r1", 1), ("r2", 2), ("best", 1), ("abc-1", 1), ("abd", 2), ("last", 3), ("last~2", 1)]
 )
 def test_run_is_found(library, runs, ref, number):
-    found = library.find(ref)
-    assert (found.run.number, found.image) == (number, None)
+    match = library.find(ref)
+    assert (match.run.number, match.image) == (number, None)
 
 
 @pytest.mark.parametrize(
     ("ref", "index"), [("r1[0]", 0), ("best[2]", 2), ("r1:9[1]", 1), ("abc:12:3[0]", 2), ("last~2[1]", 1)]
 )
 def test_image_is_found(library, runs, ref, index):
-    found = library.find(ref)
-    assert found.image.record.index == index
-    assert found.image.pil().size == (40 + index, 30)
+    match = library.find(ref)
+    assert match.image.record.index == index
+    assert match.image.pil().size == (40 + index, 30)
 
 
 @pytest.mark.parametrize(
@@ -48,19 +48,19 @@ def test_a_reference_without_a_match_is_an_error(library, runs, ref, text):
         library.find(ref)
 
 
-def test_name_precedes_an_id_that_begins_with_it(library, runs, intent):
-    library.history.record_or_reuse(intent("b", name="abc"), retry="none")
+def test_name_precedes_an_id_that_begins_with_it(library, runs, run_request):
+    library.history.record_or_reuse(run_request("b", name="abc"), retry="none")
     assert library.find("abc").run.number == 2
 
 
-def test_last_means_this_process_first_and_then_the_history(library, runs):
-    one, _, three = runs
-    library.touch(library.run(three))
-    library.touch(library.run(one))
-    assert [library.find(f"last~{back}").run.number for back in range(3)] == [1, 3, 2]
-    library.touch(library.run(three))  # requested again
-    assert list(library.recent) == [one.token, three.token]
-    assert [library.find(f"last~{back}").run.number for back in range(3)] == [3, 1, 2]
+def test_last_is_the_newest_run_of_this_process_or_else_of_the_history(library, runs):
+    first, _, third = runs
+    library.touch(library.run(third))
+    library.touch(library.run(first))
+    assert [library.find(f"last~{count}").run.number for count in range(3)] == [1, 3, 2]
+    library.touch(library.run(third))  # requested again
+    assert list(library.recent) == [first.token, third.token]
+    assert [library.find(f"last~{count}").run.number for count in range(3)] == [3, 1, 2]
 
 
 def test_an_empty_history_has_no_last(library):
@@ -98,7 +98,7 @@ def test_nothing_is_created_before_it_is_needed(tmp_path):
     library.close()
 
 
-def test_one_library_per_home_folder_and_process(home, monkeypatch, tmp_path):
+def test_a_process_has_one_library_per_home_folder(home, monkeypatch, tmp_path):
     library = open_library()
     assert open_library() is library
     assert library.home == home
@@ -106,8 +106,8 @@ def test_one_library_per_home_folder_and_process(home, monkeypatch, tmp_path):
     assert open_library() is not library
 
 
-def test_history_is_searched_without_a_connection(intent):
-    open_library().history.record_or_reuse(intent())
+def test_history_is_searched_without_a_connection(run_request):
+    open_library().history.record_or_reuse(run_request())
     assert [run.number for run in comflowy_nb.history.runs("bottle", cfg=7.5)] == [1]
     assert comflowy_nb.history.find("last").run.number == 1
 
@@ -135,8 +135,8 @@ def test_damaged_history_gives_a_warning_and_a_new_one_does_not(home):
 
     assert read() == ""
     (home / "history.sqlite").write_bytes(b"")
-    shown = read()
-    (aside,) = home.glob("history.sqlite.damaged-*")
-    assert f"UserWarning: the history was damaged: it is set aside as {aside.name}" in shown
-    assert str(home) not in shown
+    output = read()
+    (renamed,) = home.glob("history.sqlite.damaged-*")
+    assert f"UserWarning: the history was damaged: it is set aside as {renamed.name}" in output
+    assert str(home) not in output
     assert read() == ""

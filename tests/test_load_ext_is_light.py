@@ -25,8 +25,8 @@ def newly_imported(code, home):
         [sys.executable, "-c", SCRIPT.format(code=code)], capture_output=True, text=True, check=False, timeout=60
     )
     assert answer.returncode == 0, answer.stderr
-    *said, modules = answer.stdout.splitlines()
-    return said, json.loads(modules)
+    *output, modules = answer.stdout.splitlines()
+    return output, json.loads(modules)
 
 
 @pytest.mark.parametrize(
@@ -38,19 +38,19 @@ def newly_imported(code, home):
         "shell.run_line_magic('load_ext', 'comflowy_nb')",
     ],
 )
-def test_nothing_heavy_is_imported(code, home):
-    said, modules = newly_imported(code, home)
+def test_extension_imports_no_heavy_library(code, home):
+    output, modules = newly_imported(code, home)
     heavy = [name for name in modules if name.split(".")[0] in HEAVY]
     assert not heavy
     assert "comflowy_nb" in modules
-    assert not said, "loading says nothing"
+    assert not output, "loading says nothing"
 
 
-def test_newly_imported_detects_an_import(home):
+def test_helper_newly_imported_detects_an_import(home):
     _, modules = newly_imported("import PIL.Image", home)
     assert "PIL" in modules
 
 
-def test_loading_writes_nothing(home):
+def test_loading_the_extension_writes_no_file(home):
     newly_imported("shell.run_line_magic('load_ext', 'comflowy_nb')", home)
     assert not home.exists()

@@ -26,7 +26,7 @@ def cell_with(content, text):
     return next(cell for cell in code_cells(content) if text in cell.source)
 
 
-def said(cell):
+def output_text(cell):
     """Return all text in a cell's outputs."""
     parts = []
     for output in cell.outputs:
@@ -45,13 +45,13 @@ def check_quickstart(content):
     assert not code_cells(content)[0].outputs, "where the package is, nothing is installed"
     runs = [cell for cell in code_cells(content) if cell.source.startswith("%%comflowy run default")]
     first, again = runs
-    assert "success" in said(first)
-    assert "r1" in said(first)
+    assert "success" in output_text(first)
+    assert "r1" in output_text(first)
     assert image_count(first) == 1
-    assert "same as r1" in said(again)
+    assert "same as r1" in output_text(again)
     assert image_count(again) == 1
-    assert "aquarelle" in said(cell_with(content, "%comflowy runs"))
-    assert "sampler_name" in said(cell_with(content, "%comflowy fields default"))
+    assert "aquarelle" in output_text(cell_with(content, "%comflowy runs"))
+    assert "sampler_name" in output_text(cell_with(content, "%comflowy fields default"))
     misspelt = cell_with(content, "stepps")
     assert [output.output_type for output in misspelt.outputs] == ["error"]
     assert "steps" in misspelt.outputs[0].evalue
@@ -62,63 +62,63 @@ def check_quickstart(content):
 def check_explore(content):
     """Check the outputs of the tutorial on sweeps, on any machine."""
     sweeps = [cell for cell in code_cells(content) if "comflowy sweep default" in cell.source]
-    first, grown, night, dry, looks = sweeps[:5]
-    assert "8 cells: 8 new" in said(first)
-    assert "8 of 8 success" in said(first)
-    assert "10 cells: 8 done (today, sandbox), 2 new" in said(grown)
-    assert "12 of 12 success" in said(night)
-    assert "6 cells: 4 done (today, sandbox), 2 new" in said(dry)
-    assert "nothing was submitted" in said(dry)
-    assert "6 of 6 success" in said(looks)
+    first, extended, night, dry, looks = sweeps[:5]
+    assert "8 cells: 8 new" in output_text(first)
+    assert "8 of 8 success" in output_text(first)
+    assert "10 cells: 8 done (today, sandbox), 2 new" in output_text(extended)
+    assert "12 of 12 success" in output_text(night)
+    assert "6 cells: 4 done (today, sandbox), 2 new" in output_text(dry)
+    assert "nothing was submitted" in output_text(dry)
+    assert "6 of 6 success" in output_text(looks)
     for cell in (*sweeps[:5], cell_with(content, "comflowy_nb.grid("), cell_with(content, "show s1.7")):
         assert image_count(cell) == 1
-    assert "contact_sheet.jpg" in said(cell_with(content, "iterdir"))
-    assert "euler" in said(cell_with(content, "to_dataframe"))
-    assert 'workflow: "default"' in said(cell_with(content, "read_text"))
+    assert "contact_sheet.jpg" in output_text(cell_with(content, "iterdir"))
+    assert "euler" in output_text(cell_with(content, "to_dataframe"))
+    assert 'workflow: "default"' in output_text(cell_with(content, "read_text"))
 
 
 def check_compare(content):
     """Check the outputs of the tutorial on comparisons, on any machine."""
     two = cell_with(content, "compare glass clay")
-    assert "same in all" in said(two)
-    assert ">glass</b>" in said(two)
-    assert ">clay</b>" in said(two)
+    assert "same in all" in output_text(two)
+    assert ">glass</b>" in output_text(two)
+    assert ">clay</b>" in output_text(two)
     several = cell_with(content, "--mode side")
-    assert "sampler_name" in said(several)
+    assert "sampler_name" in output_text(several)
     for cell in (two, several):
         assert image_count(cell) == 1
-    mine = cell_with(content, "comflowy_nb.compare(")
-    assert "image 2" in said(mine)
-    assert "50.0" in said(cell_with(content, "position"))
-    assert "why.html" in said(cell_with(content, "save("))
+    own_comparison = cell_with(content, "comflowy_nb.compare(")
+    assert "image 2" in output_text(own_comparison)
+    assert "50.0" in output_text(cell_with(content, "position"))
+    assert "why.html" in output_text(cell_with(content, "save("))
 
 
 def check_form(content):
     """Check the outputs of the tutorial on forms, on any machine."""
     form = cell_with(content, "--as bottle")
-    assert "KSampler" in said(form)
-    assert "filename_prefix" in said(form)
+    assert "KSampler" in output_text(form)
+    assert "filename_prefix" in output_text(form)
     assert image_count(form) == 1, "the newest run's, below the form"
-    assert "r1" in said(cell_with(content, "bottle.runs"))
-    assert "%%comflowy run default" in said(cell_with(content, "bottle.cell"))
-    assert "2.5" in said(cell_with(content, "--from last"))
-    assert "heun" in said(cell_with(content, "observe"))
+    assert "r1" in output_text(cell_with(content, "bottle.runs"))
+    assert "%%comflowy run default" in output_text(cell_with(content, "bottle.cell"))
+    assert "2.5" in output_text(cell_with(content, "--from last"))
+    assert "heun" in output_text(cell_with(content, "observe"))
 
 
 def check_comfyui_without_checkpoint(content):
     """Check the first part of the ComfyUI tutorial, on any server."""
-    assert "connected to home" in said(cell_with(content, "%comflowy connect"))
-    assert "upscale_method" in said(cell_with(content, "%comflowy fields upscale.json"))
+    assert "connected to home" in output_text(cell_with(content, "%comflowy connect"))
+    assert "upscale_method" in output_text(cell_with(content, "%comflowy fields upscale.json"))
     first = cell_with(content, "--as large")
-    assert "r1 large (upscale) - success" in said(first)
-    assert "(192, 192)" in said(cell_with(content, "pil().size"))
-    assert "same as r1" in said(cell_with(content, "run --from large"))
+    assert "r1 large (upscale) - success" in output_text(first)
+    assert "(192, 192)" in output_text(cell_with(content, "pil().size"))
+    assert "same as r1" in output_text(cell_with(content, "run --from large"))
     assert "Did you mean bicubic" in cell_with(content, "bicubik").outputs[0].evalue
     files = cell_with(content, "file:refs/*.png")
-    assert "6 of 6 success" in said(files)
-    assert "gold.png" in said(files)
-    assert "mine is now a graph" in said(cell_with(content, "server:last"))
-    assert said(cell_with(content, "params_from")).startswith("%%comflowy run kept/r1")
+    assert "6 of 6 success" in output_text(files)
+    assert "gold.png" in output_text(files)
+    assert "mine is now a graph" in output_text(cell_with(content, "server:last"))
+    assert output_text(cell_with(content, "params_from")).startswith("%%comflowy run kept/r1")
     for cell in (first, files, cell_with(content, "run --from {image}")):
         assert image_count(cell) == 1
 
@@ -127,8 +127,8 @@ def check_comfyui(content):
     """Check the ComfyUI tutorial on a server with a checkpoint, on any machine."""
     check_comfyui_without_checkpoint(content)
     run = cell_with(content, "--as bottle")
-    assert "bottle (default) - success" in said(run)
-    assert "6 of 6 success" in said(cell_with(content, "--as samplers"))
+    assert "bottle (default) - success" in output_text(run)
+    assert "6 of 6 success" in output_text(cell_with(content, "--as samplers"))
     for cell in (run, cell_with(content, "image=run:bottle[0]")):
         assert image_count(cell) == 1
 
@@ -226,7 +226,7 @@ def test_a_notebook_executes_in_an_empty_home(name, tmp_path, home, execute_note
 
 
 @pytest.mark.slow
-def test_comfyui_notebook_on_a_server_without_checkpoints(execute_notebook, comfy):
+def test_comfyui_notebook_runs_on_a_server_without_checkpoints(execute_notebook, comfy):
     """On a server without checkpoints the notebook ended in an IndexError before its first run.
 
     Its second cell took the first checkpoint of an empty list, and every later cell used the result.
@@ -237,8 +237,8 @@ def test_comfyui_notebook_on_a_server_without_checkpoints(execute_notebook, comf
         execute_notebook(content, COMFYUI_URL=comfy.url)
     check_comfyui_without_checkpoint(content)
     cell = cell_with(content, "checkpoints[0]")
-    assert len(said(cell).strip().splitlines()) == 1
-    for text in (said(cell), str(stopped.value)):
+    assert len(output_text(cell).strip().splitlines()) == 1
+    for text in (output_text(cell), str(stopped.value)):
         assert "the server has no checkpoint: put one into ComfyUI's folder models/checkpoints" in text
         assert "Everything above works without it" in text
 

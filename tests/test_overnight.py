@@ -80,8 +80,8 @@ class Kernel:
         shutil.rmtree(self._sockets, ignore_errors=True)
 
 
-class Night:
-    """The kernels of one home folder, and its sandbox."""
+class KernelGroup:
+    """A group of kernels that share a home folder and its sandbox."""
 
     def __init__(self, home):
         self._home = home
@@ -95,7 +95,7 @@ class Night:
         return kernel
 
     def end(self):
-        """End the kernels; the sandbox ends by itself when no client is left."""
+        """End the kernels; the sandbox ends automatically when no client is connected."""
         for kernel in self._kernels:
             kernel.end()
         self._kernels.clear()
@@ -112,13 +112,13 @@ class Night:
 
 
 @pytest.fixture
-def night(home):
-    begun = Night(home)
-    yield begun
-    begun.end()
+def kernels(home):
+    group = KernelGroup(home)
+    yield group
+    group.end()
 
 
-def taken_so_far():
+def accepted_runs():
     return sum(run.record.service_run_id is not None for run in history.runs(limit=None))
 
 
@@ -128,72 +128,72 @@ def texts(outputs):
 
 def counts_of(kernel):
     outputs = kernel.run("night.status_counts()")  # the display of an earlier cell may be updated meanwhile
-    said = next(text for text in texts(outputs) if text.startswith("{"))
-    return eval(said)
+    output = next(text for text in texts(outputs) if text.startswith("{"))
+    return eval(output)
 
 
-def test_no_cell_is_submitted_twice_after_the_kernel_is_killed(night):
+def test_no_cell_is_submitted_twice_after_the_kernel_is_killed(kernels):
     """Three kernels: one submits and is killed, one watches, and one continues the sweep."""
-    sender, watcher = night.start(), night.start()
+    sender, watcher = kernels.start(), kernels.start()
     assert texts(sender.run(SWEEP))[0].startswith("300 cells: 300 new")
     watcher.begin("night = %comflowy show night")  # shows updates until the sweep is settled
-    wait_until(lambda: taken_so_far() >= 30)
+    wait_until(lambda: accepted_runs() >= 30)
     sender.kill()
 
-    seen = watcher.run("shown = %comflowy show night")
-    assert any("not sent" in text for text in texts(seen))
-    assert any("image/jpeg" in data for data in seen)
+    outputs_of_watcher = watcher.run("shown = %comflowy show night")
+    assert any("not sent" in text for text in texts(outputs_of_watcher))
+    assert any("image/jpeg" in data for data in outputs_of_watcher)
     before = counts_of(watcher)
     assert sum(before.values()) == CELLS
     assert before["not sent"] > 0, "it was killed in the middle"
     assert set(before) <= {"success", "unknown", "not sent"}, "what the sandbox had taken was followed to its end"
-    sent = taken_so_far()
+    accepted_before = accepted_runs()
 
-    morning = night.start()
-    there = morning.run("night = %comflowy show night")
-    assert any(f"{before['success']} of 300 success" in text for text in texts(there))
-    assert taken_so_far() == sent, "to look costs nothing"
-    again = morning.run(SWEEP.replace(" --background", ""))
+    new_kernel = kernels.start()
+    outputs_of_new_kernel = new_kernel.run("night = %comflowy show night")
+    assert any(f"{before['success']} of 300 success" in text for text in texts(outputs_of_new_kernel))
+    assert accepted_runs() == accepted_before, "to look costs nothing"
+    again = new_kernel.run(SWEEP.replace(" --background", ""))
     assert f"{before['success']} done (today, sandbox)" in texts(again)[0]
-    counts = counts_of(morning)
-    held = counts.get("unknown", 0)  # a submit was in flight when the kernel was killed
-    assert counts.get("success", 0) + held == CELLS
-    accepted = night.accepted()
+    counts = counts_of(new_kernel)
+    unknown = counts.get("unknown", 0)  # a submit was in flight when the kernel was killed
+    assert counts.get("success", 0) + unknown == CELLS
+    accepted = kernels.accepted()
     assert set(accepted.values()) == {1}, "no cell was sent twice"
-    assert CELLS - held <= len(accepted) <= CELLS, "only cells whose response was lost may be missing"
+    assert CELLS - unknown <= len(accepted) <= CELLS, "only cells whose response was lost may be missing"
 
 
-def test_a_sweep_continues_while_the_browser_is_closed(night):
-    kernel = night.start()
+def test_a_sweep_continues_while_the_browser_is_closed(kernels):
+    kernel = kernels.start()
     kernel.begin(SWEEP)
-    wait_until(lambda: taken_so_far() >= 30)
+    wait_until(lambda: accepted_runs() >= 30)
     kernel.close_browser()
-    wait_until(lambda: taken_so_far() == CELLS, timeout_s=100)
+    wait_until(lambda: accepted_runs() == CELLS, timeout_s=100)
     kernel.open_browser()
-    shown = kernel.run("night = %comflowy show night")
+    outputs = kernel.run("night = %comflowy show night")
     assert counts_of(kernel) == {"success": CELLS}
-    assert any("300 of 300 success" in text for text in texts(shown))
-    assert any("image/jpeg" in data for data in shown)
-    assert len(json.dumps(shown)) < LIMIT_BYTES, "with what came late to the cell that sent it"
-    later = night.start().run("%comflowy show night")
+    assert any("300 of 300 success" in text for text in texts(outputs))
+    assert any("image/jpeg" in data for data in outputs)
+    assert len(json.dumps(outputs)) < LIMIT_BYTES, "with what came late to the cell that sent it"
+    later = kernels.start().run("%comflowy show night")
     assert any("300 of 300 success" in text for text in texts(later))
     assert len(json.dumps(later)) < LIMIT_BYTES
-    assert set(night.accepted().values()) == {1}
+    assert set(kernels.accepted().values()) == {1}
 
 
-def test_memory_does_not_grow_with_full_size_images(night, api, monkeypatch):
+def test_memory_does_not_grow_with_full_size_images(kernels, api, monkeypatch):
     """300 images of a megapixel are nearly a gigabyte of pixels."""
-    api.words = []
+    api.live_statuses = []
     api.on("GET /images/*", reply(png(size=(1024, 1024)), headers={"Content-Type": "image/png"}))
     monkeypatch.setenv("COMFLOWY_URL", api.url)
     monkeypatch.setenv("COMFLOWY_API_KEY", "the-key")
-    kernel = night.start("cloud")
+    kernel = kernels.start("cloud")
     kernel.run("%comflowy run wf-1 3::cfg=0")  # load every module that a run needs
     process = psutil.Process(kernel.pid)
     before = process.memory_info().rss
-    shown = kernel.run(SWEEP.replace("default", "wf-1").replace(" --background", ""))
-    assert any("300 of 300 success" in text for text in texts(shown))
-    assert len(json.dumps(shown)) < LIMIT_BYTES
-    grown = process.memory_info().rss - before
-    assert grown < 200_000_000, f"{grown / 1e6:.0f} MB more"
+    outputs = kernel.run(SWEEP.replace("default", "wf-1").replace(" --background", ""))
+    assert any("300 of 300 success" in text for text in texts(outputs))
+    assert len(json.dumps(outputs)) < LIMIT_BYTES
+    growth_bytes = process.memory_info().rss - before
+    assert growth_bytes < 200_000_000, f"{growth_bytes / 1e6:.0f} MB more"
     assert api.count(RUN) == CELLS + 1

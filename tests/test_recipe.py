@@ -42,9 +42,9 @@ VALUES = st.fixed_dictionaries(
 def executed(cell):
     """Return the params that the magic sets. A remaining `{name}` is an undefined variable."""
     line, _, body = cell.partition("\n")
-    words = split_line(line.removeprefix("%%comflowy "))
-    assert words[0].text == "run"
-    return words[1].text, resolve(DESCRIBED, read_body(body).settings, namespace={}).params
+    arguments = split_line(line.removeprefix("%%comflowy "))
+    assert arguments[0].text == "run"
+    return arguments[1].text, resolve(DESCRIBED, read_body(body).settings, namespace={}).params
 
 
 @given(VALUES)

@@ -44,14 +44,14 @@ def test_files_written_by_tools_are_not_searched_without_git(tmp_path):
 
 
 def test_no_file_names_a_path_of_one_machine():
-    found = {}
+    paths_by_file = {}
     for name in tracked():
         text = (ROOT / name).read_text(encoding="utf-8")
         if name.endswith(".ipynb"):
             text = "\n".join(_strings(json.loads(text)))  # JSON escapes paths
         if paths := [match.group() for match in MACHINE_PATH.finditer(text)]:
-            found[name] = paths[:3]
-    assert not found
+            paths_by_file[name] = paths[:3]
+    assert not paths_by_file
 
 
 def _strings(value):
@@ -85,8 +85,8 @@ def test_the_source_archive_has_all_files_of_the_tests():
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packed = set(project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
-    found = {name.split("/")[0] for name in tracked() if not name.startswith(".")} - {"PKG-INFO"}
-    assert found <= packed | {"pyproject.toml"}
+    folders = {name.split("/")[0] for name in tracked() if not name.startswith(".")} - {"PKG-INFO"}
+    assert folders <= packed | {"pyproject.toml"}
     assert packed <= {path.name for path in ROOT.iterdir()}
 
 
@@ -96,9 +96,13 @@ def test_paths_in_the_docs_exist(page):
     text = (ROOT / page).read_text()
     named = set(re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.(?:py|ipynb|json|md|txt))?)`", text))
     named |= {f"{Path(page).parent}/{link}" for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)}
-    made = {"images/", "inputs/", "sandbox/", "build/demo/"} if page == "README.md" else set()  # in the home folder
+    generated_folders = (
+        {"images/", "inputs/", "sandbox/", "build/demo/"} if page == "README.md" else set()
+    )  # in the home folder
     assert not [
-        n for n in sorted(named - made) if not any((base / n).exists() for base in (ROOT, ROOT / "comflowy_nb"))
+        n
+        for n in sorted(named - generated_folders)
+        if not any((base / n).exists() for base in (ROOT, ROOT / "comflowy_nb"))
     ]
     assert named, "the page names no path: the pattern is out of date"
 

@@ -20,12 +20,12 @@ def scheduler():
 
 @pytest.fixture
 def busy(scheduler):
-    """A scheduler whose threads are all busy."""
-    go_on = threading.Event()
+    """Return a scheduler whose threads are all busy."""
+    released = threading.Event()
     for _ in range(2):
-        scheduler.execute(go_on.wait)
+        scheduler.execute(released.wait)
     yield scheduler
-    go_on.set()
+    released.set()
 
 
 def test_execute_runs_before_actions_that_are_due():
@@ -64,12 +64,12 @@ def test_a_due_action_does_not_wait_for_a_busy_thread(scheduler):
     for _ in range(2):
         scheduler.execute(lambda: both.wait(60))
     both.wait(60)
-    go_on, done = threading.Event(), threading.Event()
+    released, done = threading.Event(), threading.Event()
     first_s = time.monotonic() + 0.3
-    scheduler.submit_at(first_s, lambda: go_on.wait(60))
+    scheduler.submit_at(first_s, lambda: released.wait(60))
     scheduler.submit_at(first_s + 0.1, done.set)
     assert done.wait(30)
-    go_on.set()
+    released.set()
 
 
 @pytest.mark.timeout(100)
@@ -126,10 +126,10 @@ def test_a_pause_delays_all_actions(scheduler):
 
 def test_close_drops_queued_actions():
     scheduler = Scheduler("test", workers=1)
-    hold, began = threading.Event(), threading.Event()
+    hold, started = threading.Event(), threading.Event()
     done = []
-    scheduler.execute(lambda: (began.set(), hold.wait(60)))
-    assert began.wait(60)
+    scheduler.execute(lambda: (started.set(), hold.wait(60)))
+    assert started.wait(60)
     scheduler.execute(lambda: done.append("never"))
     scheduler.close()
     hold.set()
@@ -164,16 +164,16 @@ def test_an_uninterrupted_function_raises_its_own_error(error):
 
 
 def test_an_interrupt_while_the_thread_starts_is_deferred(monkeypatch):
-    """An interrupt arrived while the new thread started: the function went on, and its result was lost."""
-    real, began = threading.Thread.start, threading.Event()
+    """An interrupt arrived while the new thread started: the function continued, and its result was lost."""
+    real_start, started = threading.Thread.start, threading.Event()
 
     def start(self):
-        real(self)
-        assert began.wait(60)
+        real_start(self)
+        assert started.wait(60)
         raise KeyboardInterrupt
 
     def work():
-        began.set()
+        started.set()
         return 42
 
     monkeypatch.setattr(threading.Thread, "start", start)

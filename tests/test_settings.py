@@ -61,8 +61,8 @@ def test_invalid_headers_are_not_repeated(headers):
     settings = Settings()
     with pytest.raises(SettingsError, match=r"headers must be \{'https://host'") as caught:
         settings.headers = headers
-    found = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-    assert "canary" not in "".join(found.format()).rpartition("settings.py")[2]
+    trace = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "canary" not in "".join(trace.format()).rpartition("settings.py")[2]
 
 
 def test_headers_are_secrets_and_not_sent_over_plain_http(monkeypatch):

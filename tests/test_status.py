@@ -47,7 +47,7 @@ def test_a_reader_may_miss_live_statuses_but_never_sees_one_go_back():
 
 def test_only_one_function_changes_a_status():
     """A status that another function assigned could go back, or differ between memory and history."""
-    found, writers = [], set()
+    places, writers = [], set()
     for path in PACKAGE.rglob("*.py"):
         name = str(path.relative_to(PACKAGE))
         if name.startswith("sandbox/"):
@@ -55,11 +55,11 @@ def test_only_one_function_changes_a_status():
         source = path.read_text()
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"replace", "dataclasses.replace"}:
-                found += [name for keyword in node.keywords if keyword.arg == "status"]
+                places += [name for keyword in node.keywords if keyword.arg == "status"]
             elif isinstance(node, ast.Attribute) and node.attr == "status" and isinstance(node.ctx, ast.Store):
                 # an HTTP response or a display, never a record: records are frozen
                 assert ast.unparse(node.value) == "self", f"{name}: {ast.unparse(node)}"
         if re.search(r"UPDATE runs SET[^\"]*\bstatus\b|\bput_status\(", source):
             writers.add(name)
-    assert found == ["database/records.py"]
+    assert places == ["database/records.py"]
     assert writers == {"database/rows.py", "database/runs.py"}  # the one definition, and `History` after `apply`

@@ -17,7 +17,7 @@ from waiting import wait_until
 from comflowy_nb import connect, history
 from comflowy_nb.errors import RunHeld
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_delays")]
 
 
 def locks(home):
@@ -29,11 +29,11 @@ def gate(api, route, answer):
     """Delay the responses of a route until the returned event is set."""
     is_open = threading.Event()
 
-    def wait(seen):
+    def wait_for_event(request):
         is_open.wait(60)
-        return answer(seen)
+        return answer(request)
 
-    api.on(route, choose(wait))
+    api.on(route, choose(wait_for_event))
     return is_open
 
 
@@ -52,19 +52,19 @@ def test_a_cell_that_connects_repeatedly_keeps_one_connection(kind, api, comfy, 
         client = target()
         client.runs()
     gc.collect()
-    wait_until(lambda: len(locks(home)) == 1, said=lambda: f"{len(locks(home))} clients are open")
+    wait_until(lambda: len(locks(home)) == 1, message=lambda: f"{len(locks(home))} clients are open")
     # Each of ten clients would keep several. The open client may not have started all its threads at first.
     wait_until(
         lambda: process.num_fds() < before[0] + 10 and threading.active_count() < before[1] + 10,
-        said=lambda: f"{before} became {process.num_fds()}, {threading.active_count()}",
+        message=lambda: f"{before} became {process.num_fds()}, {threading.active_count()}",
     )
     client.close()
 
 
 def test_a_live_run_of_an_unreferenced_client_can_be_waited_for(api, home):
     """The client is needed until the last image is on disk, though only the run is referenced."""
-    api.words = []
-    may_end = gate(api, CHECK, lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))
+    api.live_statuses = []
+    may_end = gate(api, CHECK, lambda request: reply({"success": True, "data": api.state(request.query["id"])}))
     may_download = gate(api, "GET /images/*", lambda _: reply(png(), headers={"Content-Type": "image/png"}))
     client = connect(f"test={api.url}", key="the-key")
     run = client.submit("wf-1", {"3::seed": 1}).run
@@ -85,8 +85,8 @@ def test_a_live_run_of_an_unreferenced_client_can_be_waited_for(api, home):
 
 
 def test_a_live_run_without_references_continues(api, home):
-    api.words = []
-    may_end = gate(api, CHECK, lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))
+    api.live_statuses = []
+    may_end = gate(api, CHECK, lambda request: reply({"success": True, "data": api.state(request.query["id"])}))
     connect(f"test={api.url}", key="the-key").submit("wf-1", {"3::seed": 1})
     gc.collect()
     api.wait_for(CHECK)
@@ -98,7 +98,7 @@ def test_a_live_run_without_references_continues(api, home):
 
 
 def test_all_cells_of_a_sweep_without_references_are_submitted(api, home):
-    api.words = []
+    api.live_statuses = []
     sweep = connect(f"test={api.url}", key="the-key").sweep("wf-1", {"3::seed": list(range(40))}, wait=False, window=2)
     gc.collect()
     assert sweep.wait(60).status_counts() == {"success": 40}
@@ -107,7 +107,7 @@ def test_all_cells_of_a_sweep_without_references_are_submitted(api, home):
 
 
 def test_a_run_with_a_lost_response_does_not_keep_the_client_open(api, home):
-    """An unknown run is held: it does not change by itself."""
+    """An unknown run is held: its status does not change without a request of the user."""
     api.on(RUN, close_after_reading())
     client = connect(f"test={api.url}", key="the-key")
     with pytest.raises(RunHeld):
@@ -118,7 +118,7 @@ def test_a_run_with_a_lost_response_does_not_keep_the_client_open(api, home):
 
 
 def test_a_run_that_another_client_submitted_is_tracked_until_its_end(api, home):
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     with connect(f"test={api.url}", key="the-key") as first:
         run = first.submit("wf-1", {"3::seed": 1}).run
         wait_until(lambda: run.status == "running")
@@ -127,7 +127,7 @@ def test_a_run_that_another_client_submitted_is_tracked_until_its_end(api, home)
         gc.collect()
         wait_until(lambda: joined.run.status == "running")
         assert len(locks(home)) == 2
-        api.words = []
+        api.live_statuses = []
         assert joined.run.wait(60).status == "success"
         wait_until(lambda: len(locks(home)) == 1)
 

@@ -70,7 +70,7 @@ def test_the_cell_has_one_line_for_each_field():
     assert cell == "%%comflowy run default\n6::text: a glass bottle\n3::cfg: 7.0\n3::seed: 12"
 
 
-def test_lines_of_a_text_are_kept_as_lines():
+def test_line_breaks_of_a_text_are_kept():
     assert write_cell(DESCRIBED, {"6::text": "one\n\ntwo"}) == "%%comflowy run default\n6::text: |\n  one\n  \n  two"
 
 

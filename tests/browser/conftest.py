@@ -28,7 +28,7 @@ from waiting import wait_until
 
 START_S = 90  # the server, on a machine busy with other tests
 CELL_MS = 180_000  # the execution of a cell, in parallel with two other test files
-SHORT_MS = 60_000  # anything the page does by itself
+SHORT_MS = 60_000  # timeout for changes of the page without an execution
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 TOKEN = "browser-tests"
@@ -88,19 +88,19 @@ def lab(chromium_path):
     # The popup that offers news would cover the page, and news needs the internet.
     plain = {"fetchNews": "false", "checkForUpdates": False}
     overrides.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": plain}))
-    shown = root / "notebooks"
-    shown.mkdir()
+    notebook_folder = root / "notebooks"
+    notebook_folder.mkdir()
     port = _free_port()
     command = [
         *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
-        *("--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={shown}"),
+        *("--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={notebook_folder}"),
         *("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True"),
     ]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMFLOWY_", "JUPYTER"))}
-    environment = kept | {"HOME": str(root)} | {name: str(path) for name, path in folders.items()}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("COMFLOWY_", "JUPYTER"))}
+    environment = variables | {"HOME": str(root)} | {name: str(path) for name, path in folders.items()}
     log = (root / "server.log").open("w")
     server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    running = Lab(f"http://127.0.0.1:{port}", shown, root / "data" / "kernels")
+    running = Lab(f"http://127.0.0.1:{port}", notebook_folder, root / "data" / "kernels")
     try:
         _await_server(running, server, root / "server.log")
         yield running
@@ -138,14 +138,14 @@ def _await_server(lab, server, log):
 
 def _sandboxes_left(homes):
     """Return the home folders whose sandbox still runs, after each had time to end."""
-    left = []
+    homes_in_use = []
     for lock in (home / "sandbox" / "sandbox.lock" for home in homes):
         try:
             if lock.exists():
                 FileLock(lock, timeout=30).acquire().lock.release()
         except Timeout:
-            left.append(lock)
-    return left
+            homes_in_use.append(lock)
+    return homes_in_use
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ class Notebook:
         self.name = name
         self.home = home
         self.path = lab.folder / name
-        self.asked = set()  # the hosts that the page asked for anything
+        self.asked = set()  # the hosts that received a request of the page
         self.problems = []  # errors on the console
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -196,7 +196,7 @@ class Notebook:
         idle = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
         self.page.wait_for_function(idle, timeout=CELL_MS)
         self.page.evaluate(_WATCH)
-        self.problems.clear()  # errors before the first cell are not ours (Notebook 7 has one)
+        self.problems.clear()  # errors before the first cell are not of this project (Notebook 7 has one)
         return self
 
     def cell(self, index):
@@ -229,10 +229,12 @@ class Notebook:
         self.type(index, text)
         return self.run(index)
 
-    def enter_until(self, index, text, said):
+    def enter_until(self, index, text, expected):
         """Run a cell until its output has a text: ipywidgets delays a change until the previous one is handled."""
         self.enter(index, text)
-        wait_until(lambda: self.text(index) == said or self.run(index) == said, said=lambda: self.text(index))
+        wait_until(
+            lambda: self.text(index) == expected or self.run(index) == expected, message=lambda: self.text(index)
+        )
 
     def text(self, index):
         """Return the text of the cell's output."""
@@ -241,7 +243,7 @@ class Notebook:
     def await_text(self, index, text):
         self._await("([index, text]) => window.said(index).includes(text)", [index, text], index)
 
-    def seen(self, index):
+    def texts_shown(self, index):
         """Return every text that the cell's output showed since its start, in order."""
         return self.page.evaluate("index => window.watched[index].texts", index)
 
@@ -249,7 +251,7 @@ class Notebook:
         return self.page.evaluate("index => window.watched[index].most", index)
 
     def images(self, index):
-        """Width and height in pixels of the images in the cell's output, once they are decoded."""
+        """Return width and height in pixels of the images in the cell's output, once they are decoded."""
         return self.page.evaluate("index => window.images(index)", index)
 
     def await_images(self, index, count):
@@ -317,15 +319,15 @@ _WATCH = """
 @contextmanager
 def opening_notebooks(lab, browser):
     """Return a function that opens a notebook with a number of empty cells and a COMFLOWY_HOME."""
-    opened = []
+    notebooks = []
 
     def make(cells, home, *, within="lab/tree"):
         name = f"notebook-{len(lab.homes)}"
         spec = lab.kernels / name
         spec.mkdir(parents=True)
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        own = {"COMFLOWY_HOME": str(home)}
-        described = {"argv": command, "display_name": "Python 3", "language": "python", "env": own}
+        variables = {"COMFLOWY_HOME": str(home)}
+        described = {"argv": command, "display_name": "Python 3", "language": "python", "env": variables}
         (spec / "kernel.json").write_text(json.dumps(described))
         lab.homes.append(home)
         content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell() for _ in range(cells)])
@@ -333,16 +335,16 @@ def opening_notebooks(lab, browser):
         nbformat.write(content, lab.folder / f"{name}.ipynb")
         context = browser.new_context(viewport=VIEWPORT)
         notebook = Notebook(context.new_page(), lab, f"{name}.ipynb", home, within=within)
-        opened.append((context, notebook))
+        notebooks.append((context, notebook))
         return notebook.open()
 
     yield make
-    for context, notebook in opened:
+    for context, notebook in notebooks:
         context.close()
         for session in json.loads(lab.request("/api/sessions")):
             if session["path"] == notebook.name:
                 lab.request(f"/api/sessions/{session['id']}", "DELETE")
-    for _, notebook in opened:
+    for _, notebook in notebooks:
         notebook.check()
 
 

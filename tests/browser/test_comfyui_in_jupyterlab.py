@@ -40,21 +40,21 @@ def connected(new_notebook, comfy):
     def make(cells):
         notebook = new_notebook(cells + 2)
         notebook.enter(0, "%load_ext comflowy_nb")
-        said = notebook.enter(1, f"%comflowy connect home={comfy.url}")
-        assert "home" in said
+        output = notebook.enter(1, f"%comflowy connect home={comfy.url}")
+        assert "home" in output
         return notebook
 
     return make
 
 
 def run_line(**values):
-    given = {"5::width": 128, "5::height": 128, "3::steps": STEPS} | values
-    return "%comflowy run default " + " ".join(f"{field}={value}" for field, value in given.items())
+    params = {"5::width": 128, "5::height": 128, "3::steps": STEPS} | values
+    return "%comflowy run default " + " ".join(f"{field}={value}" for field, value in params.items())
 
 
 def test_a_run_shows_its_nodes_steps_and_preview_and_ends_in_the_image(connected, comfy):
     notebook = connected(1)
-    comfy.wait_at("3", 12)
+    comfy.pause_at("3", 12)
     notebook.type(2, run_line())
     notebook.press_run(2)
     notebook.await_text(2, f"12/{STEPS}")
@@ -66,7 +66,7 @@ def test_a_run_shows_its_nodes_steps_and_preview_and_ends_in_the_image(connected
     notebook.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
     notebook.page.wait_for_selector('body[data-jp-theme-light="false"]', state="attached")
     notebook.screenshot("comfyui-preview-dark", cells=3)
-    comfy.go_on()
+    comfy.resume()
     notebook.await_idle(2)
     assert "success" in notebook.text(2)
     notebook.await_images(2, 1)
@@ -84,6 +84,6 @@ def test_many_previews_update_the_screen_at_most_four_times_a_second(connected, 
     notebook.press_run(2)
     notebook.await_idle(2)
     took_s = time.monotonic() - began_s
-    shown = notebook.page.evaluate("() => window.previews")
-    assert len(shown) >= 2, "no preview was seen to change"
-    assert len(shown) <= TIMES_A_SECOND * took_s + 1
+    previews = notebook.page.evaluate("() => window.previews")
+    assert len(previews) >= 2, "no preview was seen to change"
+    assert len(previews) <= TIMES_A_SECOND * took_s + 1

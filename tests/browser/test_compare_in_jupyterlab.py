@@ -75,14 +75,14 @@ def paste(notebook, index, text):
 
 def await_decoded(notebook):
     """Wait until each displayed image is decoded."""
-    found = f"[...document.querySelectorAll('{SHOWN}')]"
-    notebook.page.wait_for_function(f"{found}.length && {found}.every(image => image.naturalWidth)", timeout=SHORT_MS)
+    images = f"[...document.querySelectorAll('{SHOWN}')]"
+    notebook.page.wait_for_function(f"{images}.length && {images}.every(image => image.naturalWidth)", timeout=SHORT_MS)
 
 
 def widget(notebook):
-    found = notebook.page.locator(".comflowy-compare")
-    found.scroll_into_view_if_needed()
-    return found
+    comparison = notebook.page.locator(".comflowy-compare")
+    comparison.scroll_into_view_if_needed()
+    return comparison
 
 
 def stage(notebook):
@@ -216,7 +216,7 @@ def test_tab_reaches_every_control_and_each_has_a_name(compared):
     assert names[10] == "Slider between the two images"
 
 
-def test_side_by_side_zooms_and_pans_all_together(compared):
+def test_side_by_side_mode_zooms_and_pans_all_images_together(compared):
     notebook = compared()
     choose(notebook, "Side by side")
     await_decoded(notebook)
@@ -309,9 +309,9 @@ def test_difference_shows_a_map_its_scale_and_the_meaning_of_the_numbers(compare
     notebook = compared()
     choose(notebook, "Difference")
     await_decoded(notebook)
-    said = widget(notebook).locator(".cc-foot").inner_text()
-    assert re.search(r"Mean absolute error [\d.]+ of 255 · PSNR [\d.]+ dB", said)
-    assert "not which is better" in said
+    footer = widget(notebook).locator(".cc-foot").inner_text()
+    assert re.search(r"Mean absolute error [\d.]+ of 255 · PSNR [\d.]+ dB", footer)
+    assert "not which is better" in footer
     map_ = widget(notebook).get_by_role("img", name="Where r1 and r2 differ")
     assert map_.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [512, 512]
 
@@ -400,7 +400,7 @@ def test_nothing_is_clipped_in_a_narrow_window_or_at_200_percent(compared, width
     notebook.screenshot(f"compare-narrow-{width // zoom}")
 
 
-def test_a_comparison_in_notebook_7(compared_alone):
+def test_comparison_is_shown_in_notebook_7(compared_alone):
     notebook = compared_alone(more=1, within="notebooks")
     slider(notebook).focus()
     notebook.page.keyboard.press("Shift+ArrowRight")
@@ -410,7 +410,7 @@ def test_a_comparison_in_notebook_7(compared_alone):
     notebook.screenshot("compare-notebook-7")
 
 
-def test_nine_images_and_choosing_two_of_them(compared):
+def test_two_of_nine_images_are_chosen(compared):
     line = "%comflowy compare r1 r2 r1 r2 r1 r2 r1 r2 r1"
     notebook = compared(line=line)
     assert is_chosen(notebook, "Side by side")
@@ -457,10 +457,10 @@ def test_the_saved_page_works_from_a_file_with_no_network(compared, browser):
     assert "127.0.0.1" not in text
     context = browser.new_context(offline=True, viewport={"width": 1100, "height": 900}, color_scheme="dark")
     page = context.new_page()
-    problems, asked = [], []
+    problems, requests = [], []
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(saved.as_uri())
     page.wait_for_function(f"document.querySelectorAll('{SHOWN}').length === 2", timeout=SHORT_MS)
     page.get_by_role("slider", name="Slider between the two images").focus()
@@ -471,5 +471,5 @@ def test_the_saved_page_works_from_a_file_with_no_network(compared, browser):
     assert "PSNR" in page.locator(".cc-foot").inner_text()
     page.screenshot(path=notebook.path.with_name("page.png"))
     assert problems == []
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+    assert [url for url in requests if not url.startswith(("file:", "blob:", "data:"))] == []
     context.close()

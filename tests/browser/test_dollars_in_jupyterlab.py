@@ -27,14 +27,14 @@ os.environ["COMFLOWY_API_KEY"] = "key"
 def failing_by_text(api):
     failing = set()
 
-    def run(seen):
+    def run(request):
         run_id = f"run-{api.count(RUN)}"
-        if "FAIL" in json.dumps(seen.json["params"]):
+        if "FAIL" in json.dumps(request.json["params"]):
             failing.add(run_id)
         return reply({"success": True, "data": {"run_id": run_id}})
 
-    def check(seen):
-        if seen.query["id"] in failing:
+    def check(request):
+        if request.query["id"] in failing:
             return reply({"success": True, "data": {"status": "failed", "error": ERROR}})
         images = {"output_images": [f"{api.url}/images/a.png"]}
         return reply({"success": True, "data": {"status": "success", **images}})
@@ -54,10 +54,10 @@ def test_dollars_and_backslashes_are_shown_as_typed(new_notebook):
         notebook = new_notebook(9)
         notebook.enter(0, "%load_ext comflowy_nb")
         notebook.enter(1, SETUP.format(url=api.url))
-        said = [notebook.enter(2, "%comflowy run wf-1 6::text=FAIL")]
+        outputs = [notebook.enter(2, "%comflowy run wf-1 6::text=FAIL")]
         for cell, text in enumerate(TEXTS, 3):
             notebook.enter(cell, f"%%comflowy run wf-1\n6::text: {text}")
-        said.append(notebook.enter(5, "%comflowy runs"))
+        outputs.append(notebook.enter(5, "%comflowy runs"))
         compared = notebook.enter(6, "%comflowy compare r2 r3")
         # names of fields are descriptions of widgets
         formed = notebook.enter(7, "%comflowy form wf-1 3::price$in$=1 3::cost$out$=2")
@@ -65,13 +65,13 @@ def test_dollars_and_backslashes_are_shown_as_typed(new_notebook):
         # the page has rendered the last cell, so it has rendered those above
         notebook.page.wait_for_selector(f".jp-Cell:nth-child(9) :is({MATHEMATICS})", timeout=60_000)
         for index in range(8):
-            found = notebook.page.evaluate(
+            formulas = notebook.page.evaluate(
                 "([index, css]) => window.area(index)?.querySelectorAll(css).length ?? 0", [index, MATHEMATICS]
             )
-            assert found == 0, f"cell {index} has mathematics: {notebook.text(index)!r}"
+            assert formulas == 0, f"cell {index} has mathematics: {notebook.text(index)!r}"
         assert typeset
-        assert all(ERROR in one_line(text) for text in said)
-        assert all(text in one_line(said[1]) for text in TEXTS)
+        assert all(ERROR in one_line(text) for text in outputs)
+        assert all(text in one_line(outputs[1]) for text in TEXTS)
         assert all(text in one_line(compared) for text in TEXTS)
         assert "price$in$" in formed
         assert "cost$out$" in formed

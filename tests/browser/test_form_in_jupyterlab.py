@@ -70,7 +70,7 @@ def clipped(page):
     )
 
 
-def test_filled_in_run_stopped_and_compared_by_mouse(opened):
+def test_form_is_filled_in_run_stopped_and_compared_by_mouse(opened):
     notebook = opened(cells=2)
     page = notebook.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -82,8 +82,8 @@ def test_filled_in_run_stopped_and_compared_by_mouse(opened):
     page.get_by_label("sampler_name", exact=True).select_option("heun")
     button(notebook, "Run").dblclick()
     await_run(notebook, 2)
-    asked = "print(len(made.runs), made.params['3::cfg'], made.params['3::sampler_name'])"
-    assert notebook.enter(3, asked) == "2 3.0 heun", "a double click is one run"
+    code = "print(len(made.runs), made.params['3::cfg'], made.params['3::sampler_name'])"
+    assert notebook.enter(3, code) == "2 3.0 heun", "a double click is one run"
     assert "cfg 8 \u2192 3" in notebook.text(2)
     page.wait_for_function("() => document.querySelectorAll('.cfy-thumb:not([hidden])').length === 2")
     notebook.screenshot("form", cells=3)
@@ -180,8 +180,8 @@ def test_a_form_is_used_with_the_keyboard_only(opened):
     page.keyboard.press("Enter")
     await_run(notebook, 1)
     notebook.await_text(2, "success in")
-    asked = "p = made.runs[0].params; print(p['6::text'], p['3::seed'], p['3::cfg'])"
-    assert notebook.enter(3, asked) == f"a lighthouse by the sea, don't #1 {{day|night}} {2**63 + 1} 7.0"
+    code = "p = made.runs[0].params; print(p['6::text'], p['3::seed'], p['3::cfg'])"
+    assert notebook.enter(3, code) == f"a lighthouse by the sea, don't #1 {{day|night}} {2**63 + 1} 7.0"
     button(notebook, "Run").focus()
     page.keyboard.press("Space")
     notebook.await_text(2, "same as r1")
@@ -217,7 +217,7 @@ def test_a_form_is_readable_in_both_themes_narrow_and_zoomed(opened):
     assert clipped(page) == []
 
 
-def test_a_form_in_notebook_7(opened):
+def test_form_is_shown_in_notebook_7(opened):
     notebook = opened(within="notebooks")
     page = notebook.page
     page.get_by_label("cfg", exact=True).fill("3.5")

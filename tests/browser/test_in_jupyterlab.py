@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-SHORT_MS = 60_000  # anything the page does by itself
+SHORT_MS = 60_000  # timeout for changes of the page without an execution
 
 LOAD = "%load_ext comflowy_nb"
 CONNECT = "%comflowy connect sandbox"
@@ -44,18 +44,18 @@ def key_of(home):
 def test_three_cells_give_a_live_status_and_one_grid(connected):
     notebook = connected(1)
     assert "sandbox" in notebook.text(1)
-    said = notebook.enter(2, RUN.replace('"3::sampler', '"3::steps": 120,\n"3::sampler'))
+    output = notebook.enter(2, RUN.replace('"3::sampler', '"3::steps": 120,\n"3::sampler'))
     notebook.await_images(2, 1)
 
-    assert "r1" in said
-    assert "success" in said
-    seen = notebook.seen(2)
-    states = [word for text in seen for word in re.findall("waiting|pending|running|success", text)[:1]]
+    assert "r1" in output
+    assert "success" in output
+    texts_shown = notebook.texts_shown(2)
+    states = [word for text in texts_shown for word in re.findall("waiting|pending|running|success", text)[:1]]
     assert states[-1] == "success"
-    assert "running" in states, f"only seen: {seen}"
+    assert "running" in states, f"only seen: {texts_shown}"
     assert states == sorted(states, key=["waiting", "pending", "running", "success"].index), "a status went back"
-    steps = {match for text in seen for match in re.findall(r"(\d+)/120", text)}
-    assert steps, f"no step was seen live: {seen}"
+    steps = {match for text in texts_shown for match in re.findall(r"(\d+)/120", text)}
+    assert steps, f"no step was seen live: {texts_shown}"
     assert notebook.most_images_seen(2) == 1, "the grid was drawn twice"
     notebook.screenshot("three-cells-light", cells=3)
 
@@ -68,9 +68,9 @@ def test_running_again_submits_nothing_and_reports_it(connected):
     assert "same as r1" in again
     assert "nothing submitted" in again
     notebook.await_images(2, 1)
-    listed = notebook.enter(3, "%comflowy runs")
-    assert "r1" in listed
-    assert "r2" not in listed
+    listing = notebook.enter(3, "%comflowy runs")
+    assert "r1" in listing
+    assert "r2" not in listing
 
 
 def test_a_background_run_is_shown_in_the_cell_that_started_it(connected):
@@ -82,9 +82,9 @@ def test_a_background_run_is_shown_in_the_cell_that_started_it(connected):
     assert "success" in notebook.text(2)
     assert notebook.text(3) == "42"
     assert notebook.images(3) == []
-    shown = notebook.enter(4, "%comflowy show last")
+    output = notebook.enter(4, "%comflowy show last")
     notebook.await_images(4, 1)
-    assert "r1" in shown
+    assert "r1" in output
 
 
 def test_interrupt_cancels_the_run_and_stops_the_queue(connected):
@@ -97,30 +97,30 @@ def test_interrupt_cancels_the_run_and_stops_the_queue(connected):
     notebook.press_run(3)  # waits for the first
     notebook.command("notebook:interrupt-kernel")
     notebook.await_idle(2)
-    said = notebook.text(2)
-    assert "cancelled" in said
-    assert "KeyboardInterrupt" in said
-    assert "Traceback" not in said
+    output = notebook.text(2)
+    assert "cancelled" in output
+    assert "KeyboardInterrupt" in output
+    assert "Traceback" not in output
     assert notebook.images(2) == []
     assert "went on" not in notebook.text(3)
 
 
 def test_an_error_is_one_plain_line(connected):
     notebook = connected(1)
-    said = notebook.enter(2, "%comflowy run default stepps=3")
-    assert "steps" in said
-    assert "Traceback" not in said
-    assert len(said.splitlines()) <= 2
+    output = notebook.enter(2, "%comflowy run default stepps=3")
+    assert "steps" in output
+    assert "Traceback" not in output
+    assert len(output.splitlines()) <= 2
 
 
 def test_tab_completes_a_field(connected):
     notebook = connected(1)
     notebook.type(2, "%comflowy run default sampler_n")
     notebook.page.keyboard.press("Tab")
-    # JupyterLab inserts a single completion at once, or opens a list of one.
+    # JupyterLab inserts a single completion immediately, or opens a list with one entry.
     typed = "window.cell(2).model.sharedModel.source.endsWith('sampler_name=')"
-    listed = "document.querySelector('.jp-Completer:not(.lm-mod-hidden) .jp-mod-active')?.dataset.value"
-    notebook.page.wait_for_function(f"{typed} || {listed} === 'sampler_name='", timeout=SHORT_MS)
+    selected_completion = "document.querySelector('.jp-Completer:not(.lm-mod-hidden) .jp-mod-active')?.dataset.value"
+    notebook.page.wait_for_function(f"{typed} || {selected_completion} === 'sampler_name='", timeout=SHORT_MS)
     if not notebook.page.evaluate(typed):
         notebook.page.keyboard.press("Enter")
     notebook.page.wait_for_function(typed, timeout=SHORT_MS)

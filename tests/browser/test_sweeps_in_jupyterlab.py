@@ -87,7 +87,7 @@ def test_a_grid_fills_in_during_the_runs(connected):
     notebook.screenshot("sweep-whole", cells=3)
 
     assert "8 cells: 8 new" in notebook.text(2)
-    assert any(re.search("[3-7] of 8 done", text) for text in notebook.seen(2)), notebook.seen(2)
+    assert any(re.search("[3-7] of 8 done", text) for text in notebook.texts_shown(2)), notebook.texts_shown(2)
     assert notebook.most_images_seen(2) == 1, "the grid was drawn twice"
     count = notebook.page.evaluate("window.grids.length")
     shares = [notebook.page.evaluate(_COLOURED, [2, number]) for number in range(count)]
@@ -112,10 +112,10 @@ def test_an_interrupt_keeps_the_grid_and_the_same_cell_continues(connected):
     await_done(notebook, 2, r"\b[1-3] of 12")
     notebook.command("notebook:interrupt-kernel")
     notebook.await_idle(2)
-    said = notebook.text(2)
-    assert "KeyboardInterrupt" in said
-    assert "Run the cell again to continue" in said
-    assert "Traceback" not in said
+    output = notebook.text(2)
+    assert "KeyboardInterrupt" in output
+    assert "Run the cell again to continue" in output
+    assert "Traceback" not in output
     notebook.await_images(2, 1)
     notebook.screenshot("sweep-interrupted")
     again = notebook.run(2)
@@ -140,14 +140,14 @@ def test_a_sweep_is_readable_in_both_themes(connected, theme):
     notebook = connected(1)
     notebook.command("apputils:change-theme", {"theme": theme})
     notebook.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
-    said = notebook.enter(
+    output = notebook.enter(
         2,
         """%%comflowy sweep default --z prompt
 3::cfg: [3, 9]
 3::sampler_name: [euler, no-such-sampler]
 """,
     )
-    assert "no-such-sampler" in said
+    assert "no-such-sampler" in output
     notebook.enter(
         2,
         """%%comflowy sweep default

@@ -22,21 +22,21 @@ def usage_error(words, capsys):
 
 
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["sandbox", "--port", "x"], ["sandbox", "--port", "70000"]])
-def test_wrong_usage_exits_with_2(words, capsys):
+def test_invalid_arguments_exit_with_2(words, capsys):
     code, text = usage_error(words, capsys)
     assert code == 2
     assert "usage: comflowy-nb" in text
     assert "Traceback" not in text
 
 
-def test_version(capsys):
+def test_version_is_printed(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
     assert caught.value.code == 0
     assert __version__ in capsys.readouterr().out
 
 
-def test_help_names_the_commands(capsys):
+def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     text = capsys.readouterr().out
@@ -44,7 +44,7 @@ def test_help_names_the_commands(capsys):
     assert "sandbox" in text
 
 
-def test_it_runs_as_a_module():
+def test_package_runs_as_a_module():
     command = [sys.executable, "-m", "comflowy_nb.cli.main", "--version"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert __version__ in answer.stdout
@@ -107,11 +107,11 @@ def test_demo_writes_page_grid_and_notebook_and_prints_their_paths(tmp_path):
 
 def test_demo_keeps_the_other_files_of_its_folder(tmp_path):
     """`--out /` deleted `/home`: the home folder of the demo was called `home`, and is deleted first."""
-    kept = tmp_path / "home" / "me" / "photo.png"
-    kept.parent.mkdir(parents=True)
-    kept.touch()
+    other_file = tmp_path / "home" / "me" / "photo.png"
+    other_file.parent.mkdir(parents=True)
+    other_file.touch()
     demo.run_demo(tmp_path, notebook(tmp_path, ""), stream=io.StringIO())
-    assert kept.exists()
+    assert other_file.exists()
 
 
 def test_demo_names_the_cell_that_failed(tmp_path, capsys):
@@ -159,7 +159,7 @@ class Screen(io.StringIO):
         return True
 
 
-def test_terminal_shows_each_status_in_one_line_and_a_log_only_the_last():
+def test_terminal_shows_each_status_on_one_line_and_a_log_file_only_the_last():
     screen, log = Screen(), io.StringIO()
     for stream in (screen, log):
         progress = demo.ProgressReporter(stream)

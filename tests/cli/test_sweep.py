@@ -33,7 +33,7 @@ fields:
 def api(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
     with ScriptedApi() as server:
-        server.words = []
+        server.live_statuses = []
         monkeypatch.setenv("COMFLOWY_URL", server.url)
         yield server
 
@@ -55,18 +55,18 @@ def rows_of(text):
 
 def test_sweep_of_a_file_prints_a_table(api, file, capsys):
     assert sweep(file, "--connect", "cloud", "--as", "night") == 0
-    shown = capsys.readouterr()
-    assert shown.out.splitlines()[0] == "6 cells: 6 new"
-    assert "cell  3::cfg  6::text  status   seconds  run  file" in shown.out
-    rows = rows_of(shown.out)
+    output = capsys.readouterr()
+    assert output.out.splitlines()[0] == "6 cells: 6 new"
+    assert "cell  3::cfg  6::text  status   seconds  run  file" in output.out
+    rows = rows_of(output.out)
     assert [row.split()[:4] for row in rows[:2]] == [["s1.1", "2", "day", "success"], ["s1.2", "2", "night", "success"]]
     for row in rows:
         assert Path(row.split()[-1]).is_file()
-    assert shown.out.splitlines()[-1] == "s1: 6 of 6 succeeded"
-    assert len(shown.err.splitlines()) == 6, "without a terminal: one line for each cell that ended, no bar"
-    assert KEY not in shown.out + shown.err
-    sent = {(seen.json["params"]["3::cfg"], seen.json["params"]["6::text"]) for seen in api.seen(RUN)}
-    assert sent == {(cfg, text) for cfg in (2, 4, 6) for text in ("a bottle at {noon}", "stars, $HOME")}
+    assert output.out.splitlines()[-1] == "s1: 6 of 6 succeeded"
+    assert len(output.err.splitlines()) == 6, "without a terminal: one line for each cell that ended, no bar"
+    assert KEY not in output.out + output.err
+    submitted = {(request.json["params"]["3::cfg"], request.json["params"]["6::text"]) for request in api.requests(RUN)}
+    assert submitted == {(cfg, text) for cfg in (2, 4, 6) for text in ("a bottle at {noon}", "stars, $HOME")}
     assert history.find("night").sweep.number == 1
 
 
@@ -75,9 +75,9 @@ def test_same_sweep_again_submits_nothing(api, file, capsys):
     capsys.readouterr()
     assert sweep(file, "--connect", "cloud") == 0
     assert api.count(RUN) == 6
-    shown = capsys.readouterr()
-    assert "6 cells: 6 done (today, cloud)" in shown.out
-    assert shown.err == "", "earlier runs are not reported as ended"
+    output = capsys.readouterr()
+    assert "6 cells: 6 done (today, cloud)" in output.out
+    assert output.err == "", "earlier runs are not reported as ended"
 
 
 def test_out_contains_copies_a_contact_sheet_and_a_json_file(api, file, tmp_path, capsys):
@@ -87,27 +87,27 @@ def test_out_contains_copies_a_contact_sheet_and_a_json_file(api, file, tmp_path
     assert len([name for name in names if name.endswith(".png")]) == 6
     assert "contact_sheet.jpg" in names
     assert len(json.loads((out / "sweep.json").read_text())["cells"]) == 6
-    shown = capsys.readouterr().out
-    assert f"saved in {out}: 8 files" in shown
-    for row in rows_of(shown):
+    output = capsys.readouterr().out
+    assert f"saved in {out}: 8 files" in output
+    for row in rows_of(output):
         assert row.split()[-1].startswith(str(out))
 
 
 def test_failed_cell_is_printed_and_exits_with_1(api, file, capsys):
     text = {"run-2": "node 3: out of memory"}
 
-    def state(seen):
-        run_id = seen.query["id"]
+    def state(request):
+        run_id = request.query["id"]
         if run_id in text:
             return reply({"success": True, "data": {"status": "failed", "error": text[run_id]}})
         return reply({"success": True, "data": api.state(run_id)})
 
     api.on("POST /api/open/v0/check", choose(state))
     assert sweep(file, "--connect", "cloud") == 1
-    shown = capsys.readouterr()
-    assert "s1: 5 of 6 succeeded" in shown.out
-    assert "node 3: out of memory" in shown.out
-    assert "node 3: out of memory" in shown.err
+    output = capsys.readouterr()
+    assert "s1: 5 of 6 succeeded" in output.out
+    assert "node 3: out of memory" in output.out
+    assert "node 3: out of memory" in output.err
     text.clear()
     assert sweep(file, "--connect", "cloud") == 0
     assert "6 cells: 5 done (today, cloud), 1 failed (tried again)" in capsys.readouterr().out
@@ -121,9 +121,9 @@ def test_target_of_the_environment_is_used(api, file, monkeypatch):
 
 def test_missing_target_is_an_error_before_any_request(api, file, capsys):
     assert sweep(file) == 2
-    shown = capsys.readouterr()
-    assert "--connect sandbox" in shown.err
-    assert shown.out == ""
+    output = capsys.readouterr()
+    assert "--connect sandbox" in output.err
+    assert output.out == ""
     assert api.count() == 0
 
 
@@ -147,10 +147,10 @@ def test_error_in_a_file_is_one_line_and_submits_nothing(api, tmp_path, text, er
     path = tmp_path / "x.yaml"
     path.write_text(text)
     assert sweep(path, "--connect", "cloud") == 2
-    shown = capsys.readouterr().err
-    assert shown.startswith("comflowy-nb sweep: ")
-    assert error in shown
-    assert "Traceback" not in shown
+    output = capsys.readouterr().err
+    assert output.startswith("comflowy-nb sweep: ")
+    assert error in output
+    assert "Traceback" not in output
     assert api.count(RUN) == 0
 
 
@@ -163,9 +163,9 @@ def test_invalid_options_exit_with_2_and_submit_nothing(api, file, words, capsys
 
 def test_out_may_be_a_zip_file(api, file, tmp_path, capsys):
     assert sweep(file, "--connect", "cloud", "--out", tmp_path / "looks.zip") == 0
-    shown = capsys.readouterr().out
-    assert f"saved: {tmp_path / 'looks.zip'}" in shown
-    assert len(rows_of(shown)) == 6
+    output = capsys.readouterr().out
+    assert f"saved: {tmp_path / 'looks.zip'}" in output
+    assert len(rows_of(output)) == 6
     with zipfile.ZipFile(tmp_path / "looks.zip") as archive:
         assert len(archive.namelist()) == 8
         assert json.loads(archive.read("sweep.json"))["ended_at"]
@@ -176,7 +176,7 @@ def test_missing_file_is_an_error_of_one_line(capsys, tmp_path):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_no_file_argument_is_wrong_usage(capsys):
+def test_missing_file_argument_exits_with_2(capsys):
     with pytest.raises(SystemExit) as caught:
         sweep()
     assert caught.value.code == 2
@@ -186,8 +186,8 @@ def test_no_file_argument_is_wrong_usage(capsys):
 def test_rejected_key_is_an_error_without_the_key(api, file, capsys):
     api.on("GET /api/open/v0/auth/token", reply({"success": False, "error": f"no such key: {KEY}"}, status=401))
     assert sweep(file, "--connect", "cloud") == 1
-    shown = capsys.readouterr()
-    assert KEY not in shown.out + shown.err
+    output = capsys.readouterr()
+    assert KEY not in output.out + output.err
     assert api.count(RUN) == 0
 
 
@@ -209,16 +209,16 @@ class Command:
         self.process.send_signal(signal.SIGINT)
 
     def end(self, timeout_s=30):
-        """Exit status, stdout, stderr."""
+        """Return exit status, stdout and stderr."""
         out, _ = self.process.communicate(timeout=timeout_s)
-        shown = b""
+        terminal_output = b""
         try:
             while piece := os.read(self.ours, 65536):
-                shown += piece
+                terminal_output += piece
         except OSError:  # the terminal is closed
             pass
         os.close(self.ours)
-        return self.process.returncode, out.decode(), shown.decode()
+        return self.process.returncode, out.decode(), terminal_output.decode()
 
 
 @pytest.fixture
@@ -235,17 +235,17 @@ def start():
 
 
 def test_interrupted_sweep_is_continued_by_the_same_command(api, file, start):
-    api.words = ["running"] * 10_000
+    api.live_statuses = ["running"] * 10_000
     command = start(file, "--connect", "cloud")
     api.wait_for(RUN, 6, 30)
     command.interrupt()
-    code, out, shown = command.end()
+    code, out, terminal_output = command.end()
     assert code == 130
-    assert "can't cancel: 6 go on there" in shown
-    assert "run the same command again to continue" in shown
-    assert "Traceback" not in shown + out
+    assert "can't cancel: 6 go on there" in terminal_output
+    assert "run the same command again to continue" in terminal_output
+    assert "Traceback" not in terminal_output + out
     assert "s1: 0 of 6 succeeded" in out
-    api.words = []
+    api.live_statuses = []
     code, out, _ = start(file, "--connect", "cloud").end()
     assert code == 0
     assert "new" not in out.splitlines()[0]
@@ -261,9 +261,9 @@ def test_interrupt_cancels_the_runs_of_the_sandbox(tmp_path, start):
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
     command.interrupt()
-    code, out, shown = command.end(60)
+    code, out, terminal_output = command.end(60)
     assert code == 130
-    assert "no more is submitted" in shown
+    assert "no more is submitted" in terminal_output
     states = {row.split()[2] for row in rows_of(out)}
     assert "cancelled" in states
     assert not states & {"running", "waiting", "pending", "submitting"}
@@ -271,8 +271,8 @@ def test_interrupt_cancels_the_runs_of_the_sandbox(tmp_path, start):
 
 
 def test_terminal_shows_a_progress_bar(api, file, start):
-    code, out, shown = start(file, "--connect", "cloud", terminal=True).end()
+    code, out, terminal_output = start(file, "--connect", "cloud", terminal=True).end()
     assert code == 0
-    assert "6/6" in shown
-    assert "s1:" in shown
+    assert "6/6" in terminal_output
+    assert "s1:" in terminal_output
     assert out.splitlines()[0] == "6 cells: 6 new"

@@ -38,8 +38,8 @@ class BareClient:
     def submit(self, graph, **body):
         """Submit a graph; return the response and the prompt id."""
         prompt_id = body.pop("prompt_id", None) or str(uuid.uuid4())
-        given = {"prompt": graph, "client_id": self.client_id, "prompt_id": prompt_id} | body
-        return self.session.post(f"{self.url}/prompt", json=given), prompt_id
+        request = {"prompt": graph, "client_id": self.client_id, "prompt_id": prompt_id} | body
+        return self.session.post(f"{self.url}/prompt", json=request), prompt_id
 
     def until_end(self, prompt_id):
         """Return all messages up to and including the one that ends the run."""
@@ -68,7 +68,11 @@ class BareClient:
 
     def image(self, messages):
         """Return the bytes of the first image in the messages."""
-        output = next(one["data"]["output"] for one in messages if isinstance(one, dict) and one["type"] == "executed")
+        output = next(
+            message["data"]["output"]
+            for message in messages
+            if isinstance(message, dict) and message["type"] == "executed"
+        )
         return self.session.get(f"{self.url}/view", params=output["images"][0]).content
 
     def history(self, prompt_id):

@@ -70,10 +70,12 @@ def validate(graph, nodes, inputs):
         needed = _needed(graph, output)
         if needed is None:
             continue  # a cycle: not the error of a node
-        wrong = {node_id: found for node_id in needed if (found := _wrong(node_id, graph, nodes, inputs))}
-        for node_id, found in wrong.items():
+        wrong = {
+            node_id: errors_of_node for node_id in needed if (errors_of_node := _wrong(node_id, graph, nodes, inputs))
+        }
+        for node_id, errors_of_node in wrong.items():
             entry = errors.setdefault(
-                node_id, {"errors": found, "dependent_outputs": [], "class_type": graph[node_id]["class_type"]}
+                node_id, {"errors": errors_of_node, "dependent_outputs": [], "class_type": graph[node_id]["class_type"]}
             )
             entry["dependent_outputs"].append(output)
         if not wrong:
@@ -88,14 +90,14 @@ def _needed(graph, node_id, path=()):
     """Return a node and all it depends on, dependencies first; None if they form a cycle."""
     if node_id in path:
         return None
-    found = []
+    needed = []
     for value in graph[node_id]["inputs"].values():
         if is_link(value) and len(value) == 2 and value[0] in graph:
             before = _needed(graph, value[0], (*path, node_id))
             if before is None:
                 return None
-            found += [one for one in before if one not in found]
-    return [*found, node_id]
+            needed += [entry for entry in before if entry not in needed]
+    return [*needed, node_id]
 
 
 def order_of(graph, outputs):
@@ -107,17 +109,17 @@ def order_of(graph, outputs):
 
 
 def _wrong(node_id, graph, nodes, inputs):
-    node, found = graph[node_id], []
+    node, errors = graph[node_id], []
     for name, config in nodes[node["class_type"]]["input"].get("required", {}).items():
         value, kind = node["inputs"].get(name), config[0]
         extra = {"input_name": name, "input_config": config, "received_value": value}
         if name not in node["inputs"]:
-            found.append(_error("required_input_missing", "Required input is missing", name, {"input_name": name}))
+            errors.append(_error("required_input_missing", "Required input is missing", name, {"input_name": name}))
         elif is_link(value):
-            found += _wrong_link(value, kind, extra, graph, nodes)
+            errors += _wrong_link(value, kind, extra, graph, nodes)
         else:
-            found += _wrong_value(node, extra, inputs)
-    return found
+            errors += _wrong_value(node, extra, inputs)
+    return errors
 
 
 def _error(kind, message, details, extra):
@@ -132,13 +134,13 @@ def _wrong_link(value, kind, extra, graph, nodes):
     if not isinstance(value[0], str) or value[0] not in graph:
         secret = {"exception_type": "KeyError", "traceback": ['  File "/comfyui/execution.py", line 1\n']}
         return [_error("exception_during_validation", "Exception when validating node", repr(value[0]), secret)]
-    given = nodes[graph[value[0]]["class_type"]]["output"][value[1]]
-    if not isinstance(kind, str) or kind not in {given, "*"}:
-        details = f"{name}, received_type({given}) mismatch input_type({kind})"
+    output_type = nodes[graph[value[0]]["class_type"]]["output"][value[1]]
+    if not isinstance(kind, str) or kind not in {output_type, "*"}:
+        details = f"{name}, received_type({output_type}) mismatch input_type({kind})"
         extra = {
             "input_name": name,
             "input_config": extra["input_config"],
-            "received_type": given,
+            "received_type": output_type,
             "linked_node": value,
         }
         return [_error("return_type_mismatch", "Return type mismatch between linked nodes", details, extra)]
@@ -173,11 +175,11 @@ def _wrong_value(node, extra, inputs):
     choices = options.get("options") if kind == "COMBO" else kind if isinstance(kind, list) else None
     if choices is None or value in choices:
         return []
-    if options.get("multiselect") and isinstance(value, list) and all(one in choices for one in value):
+    if options.get("multiselect") and isinstance(value, list) and all(item in choices for item in value):
         return []
-    listed = f"(list of length {len(choices)})" if len(choices) > 20 else choices
+    choices_text = f"(list of length {len(choices)})" if len(choices) > 20 else choices
     extra["input_config"] = None if len(choices) > 20 else config
-    return [_error("value_not_in_list", "Value not in list", f"{name}: '{value}' not in {listed}", extra)]
+    return [_error("value_not_in_list", "Value not in list", f"{name}: '{value}' not in {choices_text}", extra)]
 
 
 # -- rendering --------------------------------------------------------------------------------------------------
@@ -190,7 +192,7 @@ def paint(latent, words, *, seed, steps, cfg):
     shades = hashlib.sha256(words.encode()).digest()
     hue = shades[0] / 255
     top, bottom, spot = (
-        np.array(hsv_to_rgb(*one)) for one in ((hue, 0.5, 0.35), (hue + 0.12, 0.45, 0.85), (hue + 0.55, 0.5, 0.9))
+        np.array(hsv_to_rgb(*hsv)) for hsv in ((hue, 0.5, 0.35), (hue + 0.12, 0.45, 0.85), (hue + 0.55, 0.5, 0.9))
     )
     y, x = np.mgrid[0:height, 0:width] / max(width, height)
     image = top + (bottom - top) * y[..., None]

@@ -71,9 +71,9 @@ class Queue:
     def delete(self, prompt_ids):
         with self.changed:
             for prompt_id in prompt_ids:
-                found = next((entry for entry in self.pending if entry[2][1] == prompt_id), None)
-                if found is not None:
-                    self.pending.remove(found)
+                entry_found = next((entry for entry in self.pending if entry[2][1] == prompt_id), None)
+                if entry_found is not None:
+                    self.pending.remove(entry_found)
                     heapq.heapify(self.pending)
             self.send_status()
 
@@ -160,15 +160,15 @@ class _Execution:
         self.note("execution_start")
         order = order_of(self.graph, self.outputs)
         cache = self.queue.cache
-        signs = {}
-        for one in order:
-            signs[one] = self._sign(one, signs)
-        kept = [one for one in self.graph if one in signs and signs[one] in cache]
-        self.note("execution_cached", nodes=kept)
+        cache_keys = {}
+        for node_id in order:
+            cache_keys[node_id] = self._cache_key(node_id, cache_keys)
+        cached = [node_id for node_id in self.graph if node_id in cache_keys and cache_keys[node_id] in cache]
+        self.note("execution_cached", nodes=cached)
         try:
             for node_id in order:
-                if node_id in kept:
-                    self._recall(node_id, cache[signs[node_id]])
+                if node_id in cached:
+                    self._from_cache(node_id, cache[cache_keys[node_id]])
                 else:
                     self._execute(node_id)
             good = True
@@ -179,12 +179,19 @@ class _Execution:
             self._failed(node_id, error)
         if good:
             self.note("execution_success")
-        self.queue.cache = {signs[one]: (self.values.get(one), self.ui.get(one)) for one in order if one in self.values}
+        self.queue.cache = {
+            cache_keys[node_id]: (self.values.get(node_id), self.ui.get(node_id))
+            for node_id in order
+            if node_id in self.values
+        }
         self._keep(good)
 
     def _keep(self, good):
         status = {"status_str": "success" if good else "error", "completed": good, "messages": self.messages}
-        meta = {one: {"node_id": one, "display_node": one, "parent_node": None, "real_node_id": one} for one in self.ui}
+        meta = {
+            node_id: {"node_id": node_id, "display_node": node_id, "parent_node": None, "real_node_id": node_id}
+            for node_id in self.ui
+        }
         entry = {"prompt": self.item, "outputs": self.ui, "status": status, "meta": meta}
         self.server.at_end(self.prompt_id)
         self.queue.keep(self.item, entry)
@@ -192,14 +199,14 @@ class _Execution:
         self.server.note_end(self.prompt_id)
 
     def _failed(self, node_id, error):
-        words = str(error)
+        message = str(error)
         self.note(
             "execution_error",
             node_id=node_id,
             node_type=self.graph[node_id]["class_type"],
             executed=list(self.done),
-            exception_message=f"{words}\n",
-            exception_type="PIL.UnidentifiedImageError" if "identify" in words else type(error).__name__,
+            exception_message=f"{message}\n",
+            exception_type="PIL.UnidentifiedImageError" if "identify" in message else type(error).__name__,
             traceback=['  File "/comfyui/execution.py", line 496, in execute\n'],
             current_inputs={
                 name: [value] for name, value in self.graph[node_id]["inputs"].items() if not is_link(value)
@@ -207,42 +214,42 @@ class _Execution:
             current_outputs=list(self.graph),
         )
 
-    def _sign(self, node_id, signs):
+    def _cache_key(self, node_id, cache_keys):
         inputs = {
-            name: [signs[value[0]], value[1]] if is_link(value) else value
+            name: [cache_keys[value[0]], value[1]] if is_link(value) else value
             for name, value in self.graph[node_id]["inputs"].items()
         }
         text = json.dumps([self.graph[node_id]["class_type"], inputs], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _recall(self, node_id, kept):
+    def _from_cache(self, node_id, kept):
         self.values[node_id], ui = kept
         if ui is not None:
             self._show(node_id, ui)
             self._progress(node_id, 1, 1, "finished")
 
     def _execute(self, node_id):
-        self._may_go_on()
+        self._stop_if_interrupted()
         self._progress(node_id, 0.0, 1.0, "running")
         self.send_event("executing", node=node_id, display_node=node_id, prompt_id=self.prompt_id)
         self.server.at_node(self, node_id)
-        self._may_go_on()
+        self._stop_if_interrupted()
         node = self.graph[node_id]
-        given = {
+        arguments = {
             name: self.values[value[0]][value[1]] if is_link(value) else value for name, value in node["inputs"].items()
         }
-        made = getattr(self, f"_{node['class_type']}")(node_id, **given)
-        if isinstance(made, dict):
+        result = getattr(self, f"_{node['class_type']}")(node_id, **arguments)
+        if isinstance(result, dict):
             self.values[node_id] = ()
-            self._show(node_id, made)
+            self._show(node_id, result)
         else:
-            self.values[node_id] = made
+            self.values[node_id] = result
         self.done.append(node_id)
         before = self.states.get(node_id, {"value": 0.0, "max": 1.0})
         value = before["max"] if before["max"] != 1.0 else 1.0
         self._progress(node_id, value, before["max"], "finished")
 
-    def _may_go_on(self):
+    def _stop_if_interrupted(self):
         if self.prompt_id in self.queue.interrupts:
             raise InterruptedRun
 
@@ -260,7 +267,7 @@ class _Execution:
         self.send_event("executed", node=node_id, display_node=node_id, output=ui, prompt_id=self.prompt_id)
 
     def _step(self, node_id, step, steps, pixels):
-        self._may_go_on()
+        self._stop_if_interrupted()
         self._progress(node_id, step, steps, "running")
         light = 0.2 + 0.8 * step / steps  # previews start dark
         self._send_step(node_id, step, steps, preview(pixels * light) if self.server.previews else None, "jpeg")
@@ -293,10 +300,10 @@ class _Execution:
         return ({"width": width, "height": height, "batch": batch_size},)
 
     def _KSampler(self, node_id, latent_image, **given):  # noqa: N802
-        words = f"{given['positive']}|{given['negative']}"
+        prompts = f"{given['positive']}|{given['negative']}"
         steps, seed = given["steps"], given["seed"]
         images = [
-            paint(latent_image, words, seed=seed + number, steps=steps, cfg=given["cfg"])
+            paint(latent_image, prompts, seed=seed + number, steps=steps, cfg=given["cfg"])
             for number in range(latent_image["batch"])
         ]
         for step in range(1, steps + 1):
@@ -313,7 +320,7 @@ class _Execution:
     def _PickWords(self, node_id, words):  # noqa: N802
         colours = {"red": (255, 0, 0), "green, dark": (0, 99, 0), "blue": (0, 0, 255), "7": (7, 7, 7)}
         chosen = words["__value__"] if isinstance(words, dict) else [words]
-        shade = np.clip(np.sum([colours[one] for one in chosen], axis=0), 0, 255) if chosen else np.zeros(3)
+        shade = np.clip(np.sum([colours[name] for name in chosen], axis=0), 0, 255) if chosen else np.zeros(3)
         return ([np.broadcast_to(as_pixels(shade), (8, 8, 3))],)
 
     def _GetImageSize(self, node_id, image):  # noqa: N802
@@ -325,36 +332,36 @@ class _Execution:
 
     def _LoadImage(self, node_id, image):  # noqa: N802
         try:
-            opened = Image.open(self.server.inputs / image).convert("RGB")
+            opened_image = Image.open(self.server.inputs / image).convert("RGB")
         except OSError:
             raise NodeFailed(f"cannot identify image file '/comfyui/input/{image}'") from None
-        return ([as_pixels(opened)],)
+        return ([as_pixels(opened_image)],)
 
     def _ImageInvert(self, node_id, image):  # noqa: N802
-        return ([1 - one for one in image],)
+        return ([1 - pixels for pixels in image],)
 
     def _ImageBlur(self, node_id, image, blur_radius, sigma):  # noqa: N802
         blur = ImageFilter.GaussianBlur(sigma)
-        return ([as_pixels(to_image(one).filter(blur)) for one in image],)
+        return ([as_pixels(to_image(pixels).filter(blur)) for pixels in image],)
 
     def _ImageScaleBy(self, node_id, image, upscale_method, scale_by):  # noqa: N802
-        sizes = [(round(one.shape[1] * scale_by), round(one.shape[0] * scale_by)) for one in image]
+        sizes = [(round(pixels.shape[1] * scale_by), round(pixels.shape[0] * scale_by)) for pixels in image]
         way = Image.Resampling.NEAREST if upscale_method == "nearest-exact" else Image.Resampling.BICUBIC
-        return ([as_pixels(to_image(one).resize(size, way)) for one, size in zip(image, sizes, strict=True)],)
+        return ([as_pixels(to_image(item).resize(size, way)) for item, size in zip(image, sizes, strict=True)],)
 
     def _png(self, pixels):
         return png(pixels, self.graph, self.extra) if self.server.metadata else png(pixels, None, {})
 
     def _SaveImage(self, node_id, images, filename_prefix):  # noqa: N802
         folder, _, prefix = filename_prefix.rpartition("/")
-        return {"images": [self._file(self._png(one), "output", folder, prefix) for one in images]}
+        return {"images": [self._file(self._png(image), "output", folder, prefix) for image in images]}
 
     def _PreviewImage(self, node_id, images):  # noqa: N802
-        return {"images": [self._file(self._png(one), "temp", "", "ComfyUI_temp") for one in images]}
+        return {"images": [self._file(self._png(image), "temp", "", "ComfyUI_temp") for image in images]}
 
     def _SaveAnimatedWEBP(self, node_id, images, filename_prefix):  # noqa: N802
-        made = animation([*images, *(1 - one for one in images)])
-        return {"images": [self._file(made, "output", "", filename_prefix, "webp")], "animated": [True]}
+        result = animation([*images, *(1 - image for image in images)])
+        return {"images": [self._file(result, "output", "", filename_prefix, "webp")], "animated": [True]}
 
     def _SaveAudio(self, node_id, seconds):  # noqa: N802
         rate = 8000
@@ -365,23 +372,23 @@ class _Execution:
             + b"WAVEfmt "
             + struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16)
         )
-        made = head + b"data" + struct.pack("<I", len(wave)) + wave
-        return {"audio": [self._file(made, "output", "", "audio", "wav")]}
+        result = head + b"data" + struct.pack("<I", len(wave)) + wave
+        return {"audio": [self._file(result, "output", "", "audio", "wav")]}
 
     def _PreviewAny(self, node_id, source):  # noqa: N802
         return {"text": [source if isinstance(source, str) else "an image"]}
 
     def _SaveImageWebsocket(self, node_id, images):  # noqa: N802
-        for number, one in enumerate(images, 1):
+        for number, image in enumerate(images, 1):
             self._progress(node_id, number, len(images), "running")
-            self._send_step(node_id, number, len(images), png(one, {}, {}), "png")
+            self._send_step(node_id, number, len(images), png(image, {}, {}), "png")
             self.server.at_step(self, node_id, number)
         return {}
 
     def _file(self, content, kind, folder, prefix, extension="png"):
         self.queue.saved += 1
         name = f"{prefix}_{self.queue.saved:05}_.{extension}"
-        place = self.server.folder / kind / folder
-        place.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(content)
+        target_folder = self.server.folder / kind / folder
+        target_folder.mkdir(parents=True, exist_ok=True)
+        (target_folder / name).write_bytes(content)
         return {"filename": name, "subfolder": folder, "type": kind}

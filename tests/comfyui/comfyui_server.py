@@ -49,10 +49,10 @@ class ComfyServer:
         self.silent = False
         self.held = False
         self.step_s = self.node_s = 0.0  # minimum duration of a sampler's step and of a node
-        self.gate = None  # a node id, or (node id, step), where the worker waits
-        self.at_gate = threading.Event()
+        self.pause_node = None  # a node id, or (node id, step), where the worker waits
+        self.paused = threading.Event()
         self.nodes = object_info()
-        self._opened = threading.Event()
+        self._resumed = threading.Event()
         self._cut = None  # type of the message that cuts the socket
         self._lost, self._failing, self._late = {}, {}, {}
         self._ended = {}
@@ -85,15 +85,15 @@ class ComfyServer:
         with self.queue.changed:
             self.queue.changed.notify_all()
 
-    def wait_at(self, node_id, step=None):
-        """Stop the worker at this node until `go_on`; an interrupt still works."""
-        self.gate = node_id if step is None else (node_id, step)
-        self.at_gate.clear()
-        self._opened.clear()
+    def pause_at(self, node_id, step=None):
+        """Stop the worker at this node until `resume`; an interrupt still works."""
+        self.pause_node = node_id if step is None else (node_id, step)
+        self.paused.clear()
+        self._resumed.clear()
 
-    def go_on(self):
-        self.gate = None
-        self._opened.set()
+    def resume(self):
+        self.pause_node = None
+        self._resumed.set()
 
     def drop_at(self, kind):
         """Cut the socket without a close frame instead of sending this message; once."""
@@ -121,30 +121,30 @@ class ComfyServer:
     def cut_sockets(self):
         self._in_loop(lambda: [socket.cut() for socket in list(self.every_socket)])
 
-    def asked(self, method, path):
+    def requests_to(self, method, path):
         """Return the number of requests to a route."""
-        return sum(one == (method, path) for one in self.requests)
+        return sum(request == (method, path) for request in self.requests)
 
     # -- calls of the worker ------------------------------------------------------------------------------------
 
     def at_node(self, execution, node_id):
-        self._take(execution, self.node_s)
+        self._pause(execution, self.node_s)
         self._wait_here(execution, node_id)
 
     def at_step(self, execution, node_id, step):
-        self._take(execution, self.step_s)
+        self._pause(execution, self.step_s)
         self._wait_here(execution, (node_id, step))
 
-    def _take(self, execution, seconds):
+    def _pause(self, execution, seconds):
         if seconds:
             with self.queue.changed:
                 self.queue.changed.wait_for(lambda: execution.prompt_id in self.queue.interrupts, seconds)
 
     def _wait_here(self, execution, place):
-        if self.gate != place:
+        if self.pause_node != place:
             return
-        self.at_gate.set()
-        while not self._opened.wait(0.005):
+        self.paused.set()
+        while not self._resumed.wait(0.005):
             if execution.prompt_id in self.queue.interrupts:
                 return
 
@@ -225,7 +225,7 @@ class ComfyServer:
         await http.close_all_connections()
 
     def close(self):
-        self.go_on()
+        self.resume()
         self.queue.close()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
@@ -315,8 +315,8 @@ def _origin_is_fine(request):
     origin, host = request.headers.get("Origin"), request.host
     if origin in {None, "null"} or urlsplit(f"//{host}").hostname not in {"127.0.0.1", "localhost"}:
         return True
-    named, own = urlsplit(origin), urlsplit(f"//{host}")
-    return named.hostname == own.hostname and (named.port is None or named.port == own.port)
+    origin_url, host_url = urlsplit(origin), urlsplit(f"//{host}")
+    return origin_url.hostname == host_url.hostname and (origin_url.port is None or origin_url.port == host_url.port)
 
 
 class _UnknownRoute(RequestHandler):
@@ -486,9 +486,9 @@ class _Socket(_Checks, WebSocketHandler):
 
     def on_message(self, message):
         if self.is_first:
-            found = json.loads(message)
-            if found.get("type") == "feature_flags":
-                if found["data"].get("supports_preview_metadata"):
+            message_data = json.loads(message)
+            if message_data.get("type") == "feature_flags":
+                if message_data["data"].get("supports_preview_metadata"):
                     self.server.flags.add(self.sid)
                 about = {"supports_preview_metadata": True, "max_upload_size": MAX_BODY}
                 self.post(json.dumps({"type": "feature_flags", "data": about}))

@@ -102,7 +102,7 @@ def get(url):
         return json.load(answer)
 
 
-def ours_in_queue(client, server_url):
+def client_runs_in_queue(client, server_url):
     queue = get(f"{server_url}/queue")
     tokens = {run.token for run in client.runs(limit=None)}
     return [item[1] for items in queue.values() for item in items if item[1] in tokens]
@@ -136,8 +136,10 @@ def test_an_identical_request_is_not_submitted_and_a_different_one_is(client, fi
 
 
 def test_progress_has_titles_nodes_and_end(server_url, file_of, monkeypatch):
-    events, real = [], Tracker.handle_event
-    monkeypatch.setattr(Tracker, "handle_event", lambda self, event: events.append(event) or real(self, event))
+    events, real_handle_event = [], Tracker.handle_event
+    monkeypatch.setattr(
+        Tracker, "handle_event", lambda self, event: events.append(event) or real_handle_event(self, event)
+    )
     graph = {"1": empty() | {"_meta": {"title": "Plain colour"}}, "2": saved("1")}
     with connect(f"home={server_url}") as client:
         run = client.run(file_of(graph), {}, timeout=300)
@@ -147,29 +149,29 @@ def test_progress_has_titles_nodes_and_end(server_url, file_of, monkeypatch):
             return [event.progress for event in events if event.token == run.token and event.progress is not None]
 
         # a check may find the end before the socket reports it
-        wait_until(lambda: any(one.nodes_done == one.nodes_total == 2 for one in progresses()))
-    assert {one.title for one in progresses()} & {"Plain colour", "SaveImage"}
+        wait_until(lambda: any(progress.nodes_done == progress.nodes_total == 2 for progress in progresses()))
+    assert {progress.title for progress in progresses()} & {"Plain colour", "SaveImage"}
 
 
 def test_twelve_runs_take_twelve_submits_and_twelve_images(client, file_of, monkeypatch):
-    asked, fetch = [], Session.fetch
+    requests, fetch = [], Session.fetch
 
-    def noted(session, method, url, *args, **options):
-        asked.append((method, urlsplit(url).path.rpartition("/")[2]))
+    def record_request(session, method, url, *args, **options):
+        requests.append((method, urlsplit(url).path.rpartition("/")[2]))
         return fetch(session, method, url, *args, **options)
 
-    monkeypatch.setattr(Session, "fetch", noted)
+    monkeypatch.setattr(Session, "fetch", record_request)
     base = any_color() % (2**24 - 20)
     path = file_of({"1": empty(), "2": saved("1")})
     sweep = client.sweep(path, {"1::color": [base + number for number in range(12)]}, timeout=300)
     assert [str(cell.status) for cell in sweep.cells] == ["success"] * 12
-    assert asked.count(("POST", "prompt")) == 12
-    assert asked.count(("GET", "view")) == 12
+    assert requests.count(("POST", "prompt")) == 12
+    assert requests.count(("GET", "view")) == 12
     pixels = [cell.images[0].array()[0, 0].tolist() for cell in sweep.cells]
     assert pixels == [rgb(base + number) for number in range(12)]
 
 
-def test_outputs_of_all_nodes_output_and_temp_and_a_batch(client, file_of):
+def test_outputs_of_all_nodes_in_output_and_temp_folders_are_downloaded(client, file_of):
     graph = {
         "1": empty(32, batch=4),
         "2": saved("1", "comflowy_test/batch/a"),
@@ -180,15 +182,20 @@ def test_outputs_of_all_nodes_output_and_temp_and_a_batch(client, file_of):
     assert all(image.pil().size == (32, 32) for image in run.images)
 
 
-def test_images_that_are_sent_only_through_the_socket(client, file_of, server_url):
+def test_images_that_are_sent_only_through_the_socket_are_stored(client, file_of, server_url):
     sender = "SaveImageWebsocket"
     if not get(f"{server_url}/object_info/{sender}"):
         pytest.skip(f"the server has no {sender}")
-    one, two = empty(32, batch=2), empty(48)
-    graph = {"1": one, "2": {"class_type": sender, "inputs": {"images": ["1", 0]}}, "3": two, "4": saved("3")}
+    two_images, one_image = empty(32, batch=2), empty(48)
+    graph = {
+        "1": two_images,
+        "2": {"class_type": sender, "inputs": {"images": ["1", 0]}},
+        "3": one_image,
+        "4": saved("3"),
+    }
     run = client.run(file_of(graph), timeout=300)
     assert [(image.node, image.pil().size) for image in run.images] == [("2", (32, 32))] * 2 + [("4", (48, 48))]
-    assert run.images[1].array()[0, 0].tolist()[:3] == rgb(one["inputs"]["color"])
+    assert run.images[1].array()[0, 0].tolist()[:3] == rgb(two_images["inputs"]["color"])
 
 
 def test_fields_have_types_ranges_and_choices(client, server_url):
@@ -219,7 +226,7 @@ def test_a_rejection_names_the_servers_reason(client, file_of):
         ({"class_type": "ImageInvert", "inputs": {"image": ["77", 0]}}, "does not exist"),
     ],
 )
-def test_each_kind_of_rejection(client, file_of, node, words):
+def test_each_kind_of_rejection_has_a_message(client, file_of, node, words):
     with pytest.raises((RunRejected, FieldError)) as caught:
         client.run(file_of({"1": node, "2": saved("1")}), timeout=300)
     assert words in str(caught.value)
@@ -300,19 +307,19 @@ def test_a_running_run_is_cancelled(client, server_url, file_of):
     client.cancel(run)
     run.wait(300)
     assert run.status == "cancelled"
-    assert ours_in_queue(client, server_url) == []
+    assert client_runs_in_queue(client, server_url) == []
 
 
 def test_a_waiting_run_is_cancelled_and_the_running_one_continues(client, server_url, file_of):
     with BareClient(server_url) as other:
-        _, foreign = other.submit(blurs(8))
+        _, other_id = other.submit(blurs(8))
         run = client.submit(file_of({"1": empty(), "2": saved("1")}), {}).run
         wait_until(lambda: run.record.service_run_id is not None)
         client.cancel(run)
         run.wait(300)
         assert run.status in {"cancelled", "success"}  # the other run may have ended before
-        other.until_end(foreign)
-        assert other.history(foreign)[foreign]["status"]["completed"] is True
+        other.until_end(other_id)
+        assert other.history(other_id)[other_id]["status"]["completed"] is True
 
 
 def test_an_interrupt_by_another_client_is_not_a_failure(client, server_url, file_of):
@@ -328,7 +335,7 @@ def test_an_interrupt_by_another_client_is_not_a_failure(client, server_url, fil
     assert run.status == "cancelled"
 
 
-def test_a_cancelled_sweep_leaves_nothing_of_ours(client, server_url, file_of):
+def test_cancelled_sweep_leaves_none_of_this_clients_runs_in_the_queue(client, server_url, file_of):
     base = any_color() % (2**24 - 20)
     sweep = client.sweep(file_of(blurs(30)), {"1::color": [base + number for number in range(6)]}, wait=False)
     wait_until(
@@ -336,10 +343,10 @@ def test_a_cancelled_sweep_leaves_nothing_of_ours(client, server_url, file_of):
     )
     sweep.cancel()
     sweep.wait(300)
-    assert ours_in_queue(client, server_url) == []
+    assert client_runs_in_queue(client, server_url) == []
 
 
-def test_a_broken_socket_costs_the_run_nothing(client, file_of):
+def test_broken_socket_does_not_affect_the_run(client, file_of):
     run = client.submit(file_of(blurs(4)), {}).run
     wait_until(lambda: run.record.service_run_id is not None)
     client.service._socket.renew()
@@ -348,14 +355,14 @@ def test_a_broken_socket_costs_the_run_nothing(client, file_of):
     assert client.run(file_of({"1": empty(), "2": saved("1")}), timeout=300).status == "success"
 
 
-def test_a_run_without_a_client_is_not_ours(client, server_url, file_of):
+def test_run_without_a_client_id_is_not_tracked(client, server_url, file_of):
     body = json.dumps({"prompt": blurs(2)}).encode()
     request = urllib.request.Request(f"{server_url}/prompt", data=body, headers={"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
-        foreign = json.load(answer)["prompt_id"]
+        other_id = json.load(answer)["prompt_id"]
     run = client.run(file_of({"1": empty(), "2": saved("1")}), timeout=300)
     assert (run.status, len(run.images)) == ("success", 1)
-    wait_until(lambda: get(f"{server_url}/history/{foreign}"))
+    wait_until(lambda: get(f"{server_url}/history/{other_id}"))
 
 
 def test_a_run_of_a_dead_kernel_is_adopted_by_the_next(server_url, file_of):
@@ -377,7 +384,7 @@ def test_an_absent_run_is_not_found_and_its_cancel_has_no_effect(client):
     assert client.service.cancel(token)
 
 
-def test_the_default_graph_on_the_first_checkpoint(client):
+def test_default_graph_runs_on_the_first_checkpoint(client):
     choices = client.workflow("default").fields["4::ckpt_name"].options
     if not choices:
         pytest.skip("the server has no checkpoint")
@@ -388,5 +395,5 @@ def test_the_default_graph_on_the_first_checkpoint(client):
     run.wait(600)
     assert run.status == "success"
     assert run.images[0].pil().size == (64, 64)
-    assert {one.title for one in steps if one is not None} >= {"KSampler"}
-    assert any(one is not None and one.max == 3 for one in steps)
+    assert {progress.title for progress in steps if progress is not None} >= {"KSampler"}
+    assert any(progress is not None and progress.max == 3 for progress in steps)

@@ -36,17 +36,19 @@ def shape(value, key=None):
     if isinstance(value, dict):
         ids = value and all(name.isdigit() for name in value)
         if ids:
-            return ["by node", sorted({json.dumps(shape(one)) for one in value.values()})]
-        return {name: shape(one, name) for name, one in sorted(value.items())}
+            return ["by node", sorted({json.dumps(shape(entry)) for entry in value.values()})]
+        return {name: shape(entry, name) for name, entry in sorted(value.items())}
     if isinstance(value, list):
-        return ["list", sorted({json.dumps(shape(one)) for one in value})] if key != "nodes" else "nodes"
+        return ["list", sorted({json.dumps(shape(item)) for item in value})] if key != "nodes" else "nodes"
     if isinstance(value, bool) or value is None:
         return value
     return "number" if isinstance(value, (int, float)) else "text"
 
 
 def shapes(messages):
-    return ["frame" if isinstance(one, bytes) else [one["type"], shape(one["data"])] for one in messages]
+    return [
+        "frame" if isinstance(message, bytes) else [message["type"], shape(message["data"])] for message in messages
+    ]
 
 
 @pytest.fixture
@@ -66,7 +68,9 @@ def test_a_cached_run_matches_the_recording(client):
     messages, _ = client.run(small())
     assert shapes([client.first, *messages]) == shapes(recorded("ws_cached.jsonl"))
     assert messages[3]["data"]["nodes"] == list(DEFAULT)  # in the order of the graph
-    output = next(one["data"]["output"] for one in first if isinstance(one, dict) and one["type"] == "executed")
+    output = next(
+        message["data"]["output"] for message in first if isinstance(message, dict) and message["type"] == "executed"
+    )
     assert messages[4]["data"]["output"] == output  # no new file
 
 
@@ -85,31 +89,31 @@ def test_an_error_matches_the_recording(comfy, client):
 
 def test_an_interrupt_matches_the_recording(comfy, client):
     comfy.previews = True
-    comfy.wait_at("3", 3)
+    comfy.pause_at("3", 3)
     _, prompt_id = client.submit(small(400))
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": str(uuid.uuid4())})  # of another client: no effect
     assert comfy.queue.listed()["queue_running"]
     client.session.post(f"{comfy.url}/interrupt", json={"prompt_id": prompt_id})
     messages = client.until_end(prompt_id)
     assert shapes([client.first, *messages]) == shapes(recorded("ws_interrupt.jsonl"))
     entry = json.loads((RECORDED / "history_interrupted.json").read_text())
-    made = client.history(prompt_id)[prompt_id]
-    assert shape({key: made[key] for key in ("outputs", "status", "meta")}) == shape(
+    history_entry = client.history(prompt_id)[prompt_id]
+    assert shape({key: history_entry[key] for key in ("outputs", "status", "meta")}) == shape(
         {key: next(iter(entry.values()))[key] for key in ("outputs", "status", "meta")}
     )
 
 
 def test_the_history_has_its_recorded_shape_and_is_empty_until_the_end(comfy, client):
-    comfy.wait_at("9")
+    comfy.pause_at("9")
     _, prompt_id = client.submit(small())
-    assert comfy.at_gate.wait(30)
+    assert comfy.paused.wait(30)
     assert client.history(prompt_id) == {}
-    comfy.go_on()
+    comfy.resume()
     client.until_end(prompt_id)
     entry = next(iter(json.loads((RECORDED / "history.json").read_text()).values()))
-    made = client.history(prompt_id)[prompt_id]
-    assert shape(made) == shape(entry)
+    history_entry = client.history(prompt_id)[prompt_id]
+    assert shape(history_entry) == shape(entry)
     newest = client.session.get(f"{comfy.url}/history?max_items=1").json()
     assert list(newest) == [prompt_id]
     assert client.session.get(f"{comfy.url}/history?max_items=x").status_code == 500
@@ -117,18 +121,18 @@ def test_the_history_has_its_recorded_shape_and_is_empty_until_the_end(comfy, cl
 
 
 def test_the_queue_has_its_recorded_shape(comfy, client):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     client.submit(small(3, seed=1))
     client.submit(small(3, seed=2))
     client.submit(empty_image(), front=True)
-    assert comfy.at_gate.wait(30)
-    listed = client.session.get(f"{comfy.url}/api/queue").json()
+    assert comfy.paused.wait(30)
+    queue = client.session.get(f"{comfy.url}/api/queue").json()
     expected = json.loads((RECORDED / "queue_running_and_pending.json").read_text())
-    assert {key: [len(item) for item in items] for key, items in listed.items()} == {
+    assert {key: [len(item) for item in items] for key, items in queue.items()} == {
         key: [len(item) for item in items] for key, items in expected.items()
     }
-    assert min(item[0] for item in listed["queue_pending"]) < 0
-    comfy.go_on()
+    assert min(item[0] for item in queue["queue_pending"]) < 0
+    comfy.resume()
 
 
 def test_an_invalid_prompt_has_its_recorded_shape(client):
@@ -140,9 +144,12 @@ def test_an_invalid_prompt_has_its_recorded_shape(client):
     expected = json.loads((RECORDED / "invalid_prompt_400.json").read_text())
     assert answer.json()["error"] == expected["error"]
     errors = answer.json()["node_errors"]
-    assert {node: {error["details"]: error["message"] for error in one["errors"]} for node, one in errors.items()} == {
-        node: {error["details"]: error["message"] for error in one["errors"]}
-        for node, one in expected["node_errors"].items()
+    assert {
+        node: {error["details"]: error["message"] for error in node_error["errors"]}
+        for node, node_error in errors.items()
+    } == {
+        node: {error["details"]: error["message"] for error in node_error["errors"]}
+        for node, node_error in expected["node_errors"].items()
     }
     assert shape(errors) == shape(expected["node_errors"])
 
@@ -172,7 +179,7 @@ def test_uploads_match_the_recording(comfy, case):
         (lambda graph: graph["9"]["inputs"].update(images=[8, 0]), "exception_during_validation"),
     ],
 )
-def test_each_error_of_a_node(client, change, kind):
+def test_each_invalid_input_of_a_node_has_the_recorded_error(client, change, kind):
     graph = small()
     change(graph)
     answer, _ = client.submit(graph)
@@ -198,7 +205,7 @@ def test_each_error_of_a_node(client, change, kind):
         ),
     ],
 )
-def test_each_error_of_a_graph(client, graph, kind):
+def test_each_invalid_graph_has_the_recorded_error(client, graph, kind):
     answer, _ = client.submit(graph)
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == kind
@@ -253,14 +260,14 @@ def test_previews_have_metadata_with_the_flag(comfy):
     with BareClient(comfy.url, flag=True) as client:
         assert client.features["data"]["supports_preview_metadata"] is True
         messages, prompt_id = client.run(small(3))
-    frames = [one for one in messages if isinstance(one, bytes)]
+    frames = [message for message in messages if isinstance(message, bytes)]
     kinds = [struct.unpack(">I", frame[:4])[0] for frame in frames]
     assert kinds == [4, 4, 4]
     length = struct.unpack(">I", frames[1][4:8])[0]
     about = json.loads(frames[1][8 : 8 + length])
     assert (about["prompt_id"], about["node_id"], about["image_type"]) == (prompt_id, "3", "image/jpeg")
     assert Image.open(io.BytesIO(frames[1][8 + length :])).format == "JPEG"
-    texts = [one["type"] for one in messages if isinstance(one, dict)]
+    texts = [message["type"] for message in messages if isinstance(message, dict)]
     assert texts.count("progress") == 3
 
 
@@ -269,8 +276,12 @@ def test_a_run_without_a_client_sends_events_to_all(comfy, client):
     client.session.post(f"{comfy.url}/prompt", json=body)
     comfy.wait_end("foreign")
     messages, _ = client.run(empty_image())
-    foreign = {one["type"] for one in messages if isinstance(one, dict) and one["data"].get("prompt_id") == "foreign"}
-    assert foreign == {"progress_state", "progress"}
+    kinds = {
+        message["type"]
+        for message in messages
+        if isinstance(message, dict) and message["data"].get("prompt_id") == "foreign"
+    }
+    assert kinds == {"progress_state", "progress"}
 
 
 def test_a_second_socket_of_the_same_client_id_gets_no_events_after_the_first_closes(comfy):
@@ -281,14 +292,16 @@ def test_a_second_socket_of_the_same_client_id_gets_no_events_after_the_first_cl
     comfy.wait_end(prompt_id)
     messages, why = second.until_quiet(timeout=0.2)
     assert why is TimeoutError
-    assert {one["type"] for one in messages} <= {"status"}
+    assert {message["type"] for message in messages} <= {"status"}
     second.close()
 
 
 def test_an_image_has_its_graph_and_all_its_urls(comfy, client):
     graph = empty_image(0xFF8000, prefix="a/b/name")
     messages, _ = client.run(graph, extra_data={"extra_pnginfo": {"mine": {"x": 1}}})
-    output = next(one["data"]["output"] for one in messages if isinstance(one, dict) and one["type"] == "executed")
+    output = next(
+        message["data"]["output"] for message in messages if isinstance(message, dict) and message["type"] == "executed"
+    )
     assert output["images"][0]["subfolder"] == "a/b"
     image = Image.open(io.BytesIO(client.image(messages)))
     assert image.getpixel((3, 3)) == (255, 128, 0)
@@ -298,7 +311,7 @@ def test_an_image_has_its_graph_and_all_its_urls(comfy, client):
         assert client.session.get(f"{comfy.url}/view", params=query).status_code == status
 
 
-def test_a_delete_and_a_restart_leave_no_trace(comfy, client):
+def test_delete_and_restart_remove_queue_and_history(comfy, client):
     comfy.hold()
     _, prompt_id = client.submit(empty_image())
     client.session.post(f"{comfy.url}/queue", json={"delete": [prompt_id, "unknown"]})
@@ -308,7 +321,7 @@ def test_a_delete_and_a_restart_leave_no_trace(comfy, client):
     comfy.release()
     messages, why = client.until_quiet()
     assert issubclass(why, ConnectionClosed)
-    assert {one["type"] for one in messages} == {"status"}
+    assert {message["type"] for message in messages} == {"status"}
     assert client.session.get(f"{comfy.url}/history").json() == {}
 
 
@@ -317,12 +330,12 @@ def test_drop_at_cuts_the_socket_at_the_named_message(comfy, client):
     _, prompt_id = client.submit(empty_image())
     messages, why = client.until_quiet()
     assert issubclass(why, ConnectionClosed)
-    assert "executing" in [one["type"] for one in messages if isinstance(one, dict)]
+    assert "executing" in [message["type"] for message in messages if isinstance(message, dict)]
     comfy.wait_end(prompt_id)
     assert client.history(prompt_id)
 
 
-def test_scripted_faults_of_a_response(comfy, client):
+def test_scripted_faults_are_applied_to_responses(comfy, client):
     comfy.lose("/prompt")
     with pytest.raises(requests.ConnectionError):
         client.submit(empty_image(), prompt_id="lost")
@@ -336,10 +349,10 @@ def test_scripted_faults_of_a_response(comfy, client):
     assert client.session.get(f"{comfy.url}/history/x").status_code == 200
 
 
-def test_node_types_are_the_recorded_ones(comfy):
+def test_node_types_equal_the_recorded_ones(comfy):
     expected = json.loads((RECORDED / "object_info_core.json").read_text())
-    given = requests.get(f"{comfy.url}/object_info", timeout=60).json()
-    assert given["KSampler"] == expected["KSampler"]
-    one = requests.get(f"{comfy.url}/api/object_info/KSampler", timeout=60).json()
-    assert one == {"KSampler": expected["KSampler"]}
+    node_types = requests.get(f"{comfy.url}/object_info", timeout=60).json()
+    assert node_types["KSampler"] == expected["KSampler"]
+    described = requests.get(f"{comfy.url}/api/object_info/KSampler", timeout=60).json()
+    assert described == {"KSampler": expected["KSampler"]}
     assert requests.get(f"{comfy.url}/object_info/Nowhere", timeout=60).json() == {}

@@ -7,7 +7,7 @@ from comflowy_nb.comparison.differences import Maker, Piece, find_differences, m
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def maker(params=None, **known):
+def fields_of_image(params=None, **known):
     params = None if params is None else {f"3::{key}" if "::" not in key else key: v for key, v in params.items()}
     return Maker(params, tuple(params or ()), **known)
 
@@ -18,78 +18,93 @@ def table(*makers, **given):
 
 
 def test_different_fields_are_rows_and_equal_ones_are_shared():
-    found = find_differences([maker({"cfg": 7, "steps": 20, "seed": 1}), maker({"cfg": 4, "steps": 20, "seed": 1})])
-    assert [(row.name, row.texts) for row in found.rows] == [("cfg", ("7", "4"))]
-    assert found.shared == (("steps", "20"), ("seed", "1"))
-    assert not found.seeds_differ
+    differences = find_differences(
+        [fields_of_image({"cfg": 7, "steps": 20, "seed": 1}), fields_of_image({"cfg": 4, "steps": 20, "seed": 1})]
+    )
+    assert [(row.name, row.texts) for row in differences.rows] == [("cfg", ("7", "4"))]
+    assert differences.shared == (("steps", "20"), ("seed", "1"))
+    assert not differences.seeds_differ
 
 
 def test_a_value_that_was_not_set_differs_from_one_that_was():
-    found = find_differences([maker({"cfg": 7}), maker({})])
-    (row,) = found.rows
+    differences = find_differences([fields_of_image({"cfg": 7}), fields_of_image({})])
+    (row,) = differences.rows
     assert row.texts == ("7", "not set")
     assert row.is_known == (True, False)
 
 
 def test_defaults_are_read_from_the_graph_in_an_image():
-    assert table(maker({"cfg": 7}), maker({}, others={"3::cfg": 8.0})) == {"cfg": ("7", "8")}
-    assert table(maker({"cfg": 8}), maker({}, others={"3::cfg": 8.0})) == {}
+    assert table(fields_of_image({"cfg": 7}), fields_of_image({}, others={"3::cfg": 8.0})) == {"cfg": ("7", "8")}
+    assert table(fields_of_image({"cfg": 8}), fields_of_image({}, others={"3::cfg": 8.0})) == {}
 
 
 def test_an_unknown_value_is_not_a_difference():
-    assert table(maker({"cfg": 7}), Maker()) == {}
-    assert table(maker({"cfg": 7}, others={"3::steps": 20}), maker({"cfg": 7})) == {}
-    assert table(maker({"cfg": 7}), maker({"cfg": 4}), Maker()) == {"cfg": ("7", "4", "?")}
+    assert table(fields_of_image({"cfg": 7}), Maker()) == {}
+    assert table(fields_of_image({"cfg": 7}, others={"3::steps": 20}), fields_of_image({"cfg": 7})) == {}
+    assert table(fields_of_image({"cfg": 7}), fields_of_image({"cfg": 4}), Maker()) == {"cfg": ("7", "4", "?")}
 
 
 def test_no_value_is_shared_if_only_one_image_is_known():
-    assert find_differences([maker({"cfg": 7}), Maker()]).shared == ()
-    assert find_differences([maker({"cfg": 7}), maker({"cfg": 7}), Maker()]).shared == (("cfg", "7"),)
+    assert find_differences([fields_of_image({"cfg": 7}), Maker()]).shared == ()
+    assert find_differences([fields_of_image({"cfg": 7}), fields_of_image({"cfg": 7}), Maker()]).shared == (
+        ("cfg", "7"),
+    )
 
 
 def test_equal_numbers_are_equal_but_late_digits_and_white_space_count():
-    assert table(maker({"cfg": 7}), maker({"cfg": 7.0})) == {}
-    assert table(maker({"cfg": 7.12345678}), maker({"cfg": 7.12345679})) == {"cfg": ("7.12345678", "7.12345679")}
-    assert table(maker({"6::text": "a  b"}), maker({"6::text": "a b"})) == {"text": ('"a  b"', '"a b"')}
+    assert table(fields_of_image({"cfg": 7}), fields_of_image({"cfg": 7.0})) == {}
+    assert table(fields_of_image({"cfg": 7.12345678}), fields_of_image({"cfg": 7.12345679})) == {
+        "cfg": ("7.12345678", "7.12345679")
+    }
+    assert table(fields_of_image({"6::text": "a  b"}), fields_of_image({"6::text": "a b"})) == {
+        "text": ('"a  b"', '"a b"')
+    }
 
 
 def test_large_seeds_keep_every_digit():
-    one, other = 2**64 - 1, 2**64 - 2
-    found = find_differences([maker({"seed": one}), maker({"seed": other})])
-    assert found.rows[0].texts == (str(one), str(other))
-    assert found.seeds_differ
+    first, second = 2**64 - 1, 2**64 - 2
+    differences = find_differences([fields_of_image({"seed": first}), fields_of_image({"seed": second})])
+    assert differences.rows[0].texts == (str(first), str(second))
+    assert differences.seeds_differ
 
 
 def test_two_fields_of_one_name_are_distinguished_by_their_nodes():
-    makers = [maker({"6::text": "a bottle", "7::text": "blur"}), maker({"6::text": "a vase", "7::text": "noise"})]
+    makers = [
+        fields_of_image({"6::text": "a bottle", "7::text": "blur"}),
+        fields_of_image({"6::text": "a vase", "7::text": "noise"}),
+    ]
     assert list(table(*makers)) == ["6::text", "7::text"]
 
 
 def test_long_texts_are_last_with_the_different_words_marked():
     prompts = ["beautiful scenery with a glass bottle", "beautiful scenery with a wooden bottle"]
-    found = find_differences([maker({"6::text": text, "cfg": cfg}) for text, cfg in zip(prompts, (7, 4), strict=True)])
-    assert [row.name for row in found.rows] == ["cfg", "text"]
-    assert [[piece.text for piece in value if piece.mark == "only"] for value in found.rows[1].values] == [
+    differences = find_differences(
+        [fields_of_image({"6::text": text, "cfg": cfg}) for text, cfg in zip(prompts, (7, 4), strict=True)]
+    )
+    assert [row.name for row in differences.rows] == ["cfg", "text"]
+    assert [[piece.text for piece in value if piece.mark == "only"] for value in differences.rows[1].values] == [
         ["glass"],
         ["wooden"],
     ]
 
 
-def test_an_empty_text_is_shown_as_one():
-    assert table(maker({"6::text": ""}), maker({"6::text": "a bottle"})) == {"text": ('""', "a bottle")}
+def test_empty_text_is_shown_as_an_empty_text():
+    assert table(fields_of_image({"6::text": ""}), fields_of_image({"6::text": "a bottle"})) == {
+        "text": ('""', "a bottle")
+    }
 
 
 def test_different_sizes_and_workflows_are_rows():
-    one = maker({}, facts={"workflow": "default", "service": "sandbox"})
-    other = maker({}, facts={"workflow": "portrait", "service": "sandbox"})
-    assert table(one, other, sizes=[(512, 512), (768, 512)]) == {
+    first = fields_of_image({}, facts={"workflow": "default", "service": "sandbox"})
+    second = fields_of_image({}, facts={"workflow": "portrait", "service": "sandbox"})
+    assert table(first, second, sizes=[(512, 512), (768, 512)]) == {
         "workflow": ("default", "portrait"),
         "size": (f"512 {TIMES} 512", f"768 {TIMES} 512"),
     }
 
 
 def test_other_values_than_texts_and_numbers_are_compared():
-    assert table(maker({"on": True, "box": [1, 2]}), maker({"on": False, "box": [1, 3]})) == {
+    assert table(fields_of_image({"on": True, "box": [1, 2]}), fields_of_image({"on": False, "box": [1, 3]})) == {
         "on": ("true", "false"),
         "box": ("[1, 2]", "[1, 3]"),
     }
@@ -134,22 +149,22 @@ def test_words_in_only_one_text_are_distinguished_from_words_in_some():
     ]
 
 
-def test_texts_that_occur_several_times_count_once():
+def test_equal_texts_are_counted_once():
     """With eight equal texts and one other, `red` would be in some texts, although only two of them differ."""
     assert shown(["a red bottle"] * 8 + ["a green bottle"]) == ["a [red] bottle"] * 8 + ["a [green] bottle"]
     assert mark_words(["the same", "the same"]) == [(Piece("the same"),)] * 2
 
 
-def test_scripts_without_spaces_are_compared_letter_by_letter():
+def test_scripts_without_spaces_are_compared_by_characters():
     assert shown(["紫色的瓶子", "绿色的瓶子"]) == ["[紫]色的瓶子", "[绿]色的瓶子"]
 
 
-def test_joined_pieces_are_the_text():
+def test_marked_pieces_contain_the_complete_text():
     texts = ["  a  (b:1.2),\tc", "", "x y"]
     assert ["".join(piece.text for piece in pieces) for pieces in mark_words(texts)] == texts
 
 
-def test_very_long_texts_are_marked_too():
+def test_different_words_of_very_long_texts_are_marked():
     long = " ".join(f"word{index}" for index in range(20_000))
     first, second = mark_words([long, f"{long} more"])
     assert [piece.mark for piece in first] == ["same"]

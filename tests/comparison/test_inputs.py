@@ -25,9 +25,9 @@ def two_each(cell):
 
 
 @pytest.fixture
-def sweep(swept, axis):
-    """A sweep of two cells with one image each: s1.1 is r1, s1.2 is r2."""
-    return swept(axis("3::cfg", 4, 8), images=plain)
+def sweep(make_sweep, axis):
+    """Create a sweep of two cells with one image each: s1.1 is r1, s1.2 is r2."""
+    return make_sweep(axis("3::cfg", 4, 8), images=plain)
 
 
 @pytest.fixture
@@ -39,18 +39,18 @@ def names(images):
     return [each.name for each in images]
 
 
-def test_runs_cells_references_and_images_of_runs(sweep, read):
-    one, other = sweep.cells
-    assert names(read(one.run, other)) == ["r1", "s1.2"]
+def test_runs_cells_references_and_run_images_are_compared(sweep, read):
+    first, other = sweep.cells
+    assert names(read(first.run, other)) == ["r1", "s1.2"]
     assert names(read("r1", "s1.2")) == ["r1", "s1.2"]
     assert names(read("r1[0]", "s1.2[0]", other.run.images[0])) == ["r1", "s1.2[0]", "r2"]
-    assert names(read([one.run, other.run])) == ["r1", "r2"]
+    assert names(read([first.run, other.run])) == ["r1", "r2"]
     assert read("r1", "r2")[1].maker.params == {"3::cfg": 8}
     assert read("r1", "r2")[1].open().getpixel((0, 0)) == (2, 0, 0)
 
 
-def test_the_first_image_of_a_run_with_several_is_compared_with_a_warning(swept, axis, read):
-    swept(axis("3::cfg", 4, 8), images=two_each)
+def test_the_first_image_of_a_run_with_several_is_compared_with_a_warning(make_sweep, axis, read):
+    make_sweep(axis("3::cfg", 4, 8), images=two_each)
     first, second, third = read("r1", "r2[1]", "s1.2")
     assert first.name == "r1[0]"
     assert first.warning == "r1 has 2 images: its first, r1[0], is compared."
@@ -59,17 +59,17 @@ def test_the_first_image_of_a_run_with_several_is_compared_with_a_warning(swept,
     assert third.name == "s1.2[0]"
 
 
-def test_files_images_and_arrays(tmp_path, read):
+def test_files_images_and_arrays_are_compared(tmp_path, read):
     path = tmp_path / "mine.jpg"
     Image.new("RGB", (30, 20), "red").save(path)
     image = Image.new("RGB", (10, 20), "blue")
     array = np.zeros((5, 6, 3), np.uint8)
-    found = read(path, str(path), Image.open(path), image, array)
-    assert names(found) == ["mine.jpg", "mine.jpg", "mine.jpg", "image 4", "image 5"]
-    assert [each.size for each in found] == [(30, 20)] * 3 + [(10, 20), (6, 5)]
-    assert not any(each.maker.is_known for each in found)
+    images = read(path, str(path), Image.open(path), image, array)
+    assert names(images) == ["mine.jpg", "mine.jpg", "mine.jpg", "image 4", "image 5"]
+    assert [each.size for each in images] == [(30, 20)] * 3 + [(10, 20), (6, 5)]
+    assert not any(each.maker.is_known for each in images)
     image.paste("white", (0, 0, 10, 20))
-    assert found[3].open().getpixel((0, 0)) == (0, 0, 255), "it is the image that was given"
+    assert images[3].open().getpixel((0, 0)) == (0, 0, 255), "it is the image that was given"
 
 
 def test_the_params_of_a_saved_copy_are_known(sweep, library, tmp_path, read):
@@ -89,7 +89,7 @@ def test_the_values_in_the_graph_of_an_image_are_known(tmp_path, read):
 
 
 @pytest.mark.parametrize(
-    ("items", "said"),
+    ("items", "message"),
     [
         ([], "a comparison takes 2 to 9 images, not 0: %comflowy compare r41 r43"),
         (["r1"], "compare needs at least two images: %comflowy compare r1 REF"),
@@ -104,21 +104,21 @@ def test_the_values_in_the_graph_of_an_image_are_known(tmp_path, read):
         (["r1", "a b"], "invalid reference 'a b'"),
     ],
 )
-def test_too_few_or_too_many_images_and_invalid_references_are_errors(sweep, read, items, said):
+def test_too_few_or_too_many_images_and_invalid_references_are_errors(sweep, read, items, message):
     with pytest.raises(RefError) as caught:
         read(*items)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
-def test_one_run_with_several_images_is_an_error_that_shows_how_to_compare_them(swept, axis, read):
-    swept(axis("3::cfg", 4, 8), images=two_each)
+def test_one_run_with_several_images_is_an_error_that_shows_how_to_compare_them(make_sweep, axis, read):
+    make_sweep(axis("3::cfg", 4, 8), images=two_each)
     with pytest.raises(RefError, match=r"^r1 alone has 2 images; .*: %comflowy compare r1\[0\] r1\[1\]$"):
         read("r1")
 
 
-def test_runs_that_are_live_or_have_no_images_are_errors(swept, axis, read):
+def test_runs_that_are_live_or_have_no_images_are_errors(make_sweep, axis, read):
     ends = {1: Status.FAILED, 2: Status.SUBMITTING, 3: None}
-    sweep = swept(axis("3::cfg", 4, 6, 8, 9), ends=ends, images=plain)
+    sweep = make_sweep(axis("3::cfg", 4, 6, 8, 9), ends=ends, images=plain)
     with pytest.raises(RefError, match=r"^r1 has no images to compare \(failed: no luck with 1\)$"):
         read("s1.4", "r1")
     with pytest.raises(RefError, match=r"^r2 is not done \(submitting\); %comflowy show r2 waits for its images$"):
@@ -129,7 +129,7 @@ def test_runs_that_are_live_or_have_no_images_are_errors(swept, axis, read):
         read("s1.4", sweep)
 
 
-def test_missing_files(sweep, library, tmp_path, read):
+def test_missing_files_are_errors(sweep, library, tmp_path, read):
     with pytest.raises(ImageError, match=r"^there is no file or run 'nothing.png'$"):
         read("r1", "nothing.png")
     with pytest.raises(ImageError, match=r"^there is no file 'gone.jpg'$"):

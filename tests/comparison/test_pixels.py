@@ -42,54 +42,54 @@ def test_the_canvas_has_the_size_of_the_largest_image_and_others_are_centred():
 
 
 def test_error_and_psnr_follow_their_definitions():
-    one, other = noise(seed=1), noise(seed=2)
-    found = find_difference(Image.fromarray(one), Image.fromarray(other))
-    apart = one.astype(float) - other
-    assert found.mean_error == pytest.approx(np.abs(apart).mean())
-    assert found.psnr_db == pytest.approx(10 * np.log10(255**2 / np.square(apart).mean()))
-    assert found.share == pytest.approx((apart != 0).any(axis=2).mean())
+    first, second = noise(seed=1), noise(seed=2)
+    difference = find_difference(Image.fromarray(first), Image.fromarray(second))
+    apart = first.astype(float) - second
+    assert difference.mean_error == pytest.approx(np.abs(apart).mean())
+    assert difference.psnr_db == pytest.approx(10 * np.log10(255**2 / np.square(apart).mean()))
+    assert difference.share == pytest.approx((apart != 0).any(axis=2).mean())
 
 
 def test_equal_images_have_no_error_and_a_dark_map():
     image = Image.fromarray(noise())
-    found = find_difference(image, image)
-    assert (found.mean_error, found.psnr_db, found.share) == (0, math.inf, 0)
-    assert found.heat.convert("RGB").getextrema() == ((11, 11), (13, 13), (23, 23))
+    difference = find_difference(image, image)
+    assert (difference.mean_error, difference.psnr_db, difference.share) == (0, math.inf, 0)
+    assert difference.heat.convert("RGB").getextrema() == ((11, 11), (13, 13), (23, 23))
 
 
 def test_the_map_is_bright_where_the_images_differ_and_dark_for_small_differences():
-    one = np.full((20, 20, 3), 100, np.uint8)
-    other = one.copy()
-    other[5:10, 5:10] = 200
-    found = find_difference(Image.fromarray(one), Image.fromarray(other))
-    heat = np.asarray(found.heat.convert("L")).astype(int)
+    first = np.full((20, 20, 3), 100, np.uint8)
+    second = first.copy()
+    second[5:10, 5:10] = 200
+    difference = find_difference(Image.fromarray(first), Image.fromarray(second))
+    heat = np.asarray(difference.heat.convert("L")).astype(int)
     assert heat[5:10, 5:10].min() > 200
     assert heat[15:, 15:].max() < 30
-    assert found.top == 100
-    other[:] = one + 1
-    slight = np.asarray(find_difference(Image.fromarray(one), Image.fromarray(other)).heat.convert("L"))
+    assert difference.top == 100
+    second[:] = first + 1
+    slight = np.asarray(find_difference(Image.fromarray(first), Image.fromarray(second)).heat.convert("L"))
     assert slight.max() < 80
     assert slight.min() > heat[15:, 15:].max(), "the smallest difference is visible"
 
 
 def test_images_of_two_sizes_have_a_map_of_their_overlap_and_no_numbers():
-    one = Image.new("RGB", (60, 30), "white")
-    other = Image.new("RGB", (30, 30), "black")
-    found = find_difference(one, other)
-    assert (found.mean_error, found.psnr_db, found.share) == (None, None, None)
-    alpha = np.asarray(found.heat.convert("RGBA"))[:, :, 3]
-    assert found.heat.size == (60, 30)
+    first = Image.new("RGB", (60, 30), "white")
+    second = Image.new("RGB", (30, 30), "black")
+    difference = find_difference(first, second)
+    assert (difference.mean_error, difference.psnr_db, difference.share) == (None, None, None)
+    alpha = np.asarray(difference.heat.convert("RGBA"))[:, :, 3]
+    assert difference.heat.size == (60, 30)
     assert (alpha[:, 15:45] == 255).all()
     assert (alpha[:, :15] == 0).all()
     assert (alpha[:, 45:] == 0).all()
 
 
 def test_the_map_of_large_images_is_smaller():
-    one = Image.new("RGB", (5000, 100), "white")
-    other = Image.new("RGB", (5000, 100), "black")
-    found = find_difference(one, other)
-    assert found.heat.size == (2048, 41)
-    assert found.mean_error == 255
+    first = Image.new("RGB", (5000, 100), "white")
+    second = Image.new("RGB", (5000, 100), "black")
+    difference = find_difference(first, second)
+    assert difference.heat.size == (2048, 41)
+    assert difference.mean_error == 255
 
 
 @pytest.mark.parametrize(
@@ -110,15 +110,15 @@ def test_every_mode_is_decoded_as_a_browser_displays_it(image, pixel):
     assert image_size(content, "x") == (4, 4)
 
 
-def test_an_animation_is_its_first_image_in_python_and_in_the_browser():
+def test_first_image_of_an_animation_is_compared_in_python_and_in_the_browser():
     frames = [Image.new("RGB", (5, 5), colour) for colour in ("red", "blue")]
     for kind in ("GIF", "PNG", "WEBP"):
         options = {"lossless": True} if kind == "WEBP" else {}
         content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
         assert open_rgb(content, "x").getpixel((0, 0)) == (255, 0, 0)
-        given, media_type = for_browser(content, "x")
+        sent_content, media_type = for_browser(content, "x")
         assert media_type == "image/png"
-        assert getattr(Image.open(io.BytesIO(given)), "n_frames", 1) == 1
+        assert getattr(Image.open(io.BytesIO(sent_content)), "n_frames", 1) == 1
 
 
 def test_the_exif_orientation_is_applied():
@@ -140,9 +140,9 @@ def test_a_format_that_browsers_display_is_sent_unchanged():
         content = encoded(image, kind)
         assert for_browser(content, "x") == (content, f"image/{kind.lower()}")
     for kind in ("BMP", "TIFF"):
-        given, media_type = for_browser(encoded(image, kind), "x")
+        sent_content, media_type = for_browser(encoded(image, kind), "x")
         assert media_type == "image/png"
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(given))), np.asarray(image))
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(sent_content))), np.asarray(image))
     assert for_browser(encoded(image.convert("CMYK"), "JPEG"), "x")[1] == "image/png"
 
 

@@ -46,66 +46,67 @@ def test_home_folder_that_others_can_open_is_made_private(home, mode):
     for folder in (home, home / "sandbox"):
         folder.mkdir()
         folder.chmod(mode)
-    opened = History.open(home)
-    assert opened.warnings == ()
+    new_history = History.open(home)
+    assert new_history.warnings == ()
     for folder in (home, home / "sandbox"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    opened.close()
+    new_history.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
-def test_shared_home_folder_is_not_changed_and_warned_about(home):
+def test_shared_home_folder_is_not_changed_and_gives_a_warning(home):
     home.mkdir()
-    home.chmod(0o1777)  # as /tmp
-    opened = History.open(home)
-    (warning,) = opened.warnings
+    home.chmod(0o1777)  # like /tmp
+    new_history = History.open(home)
+    (warning,) = new_history.warnings
     assert "other users of this machine can open the home folder (mode 1777)" in warning
     assert "chmod 700" in warning
     assert stat.S_IMODE(home.stat().st_mode) == 0o1777
-    opened.close()
+    new_history.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
-def test_folder_of_another_user_is_not_changed_and_warned_about(home):
+def test_folder_of_another_user_is_not_changed_and_gives_a_warning(home):
     home.mkdir(mode=0o700)
     (home / "sandbox").mkdir()
     (home / "sandbox").chmod(0o775)
     os.chown(home / "sandbox", 12345, 12345)
-    opened = History.open(home)
-    (warning,) = opened.warnings
+    new_history = History.open(home)
+    (warning,) = new_history.warnings
     assert "the folder sandbox in the home folder, which has a key in it (mode 0775)" in warning
-    opened.close()
+    new_history.close()
 
 
-def test_no_warning_without_a_problem(home):
-    opened = History.open(home)
-    assert opened.warnings == ()
-    opened.close()
+def test_valid_home_folder_gives_no_warning(home):
+    new_history = History.open(home)
+    assert new_history.warnings == ()
+    new_history.close()
 
 
-def synchronous(history, act):
-    """Return the value of `PRAGMA synchronous` when `act` committed."""
+def synchronous(history, write):
+    """Return the value of `PRAGMA synchronous` when `write` committed."""
     statements = []
     with each_connection(history, lambda connection: connection.set_trace_callback(statements.append)):
-        act()
+        write()
     return [sql.rpartition(" ")[2] for sql in statements if sql.startswith("PRAGMA synchronous")][-1]
 
 
-def test_request_and_run_id_are_flushed_to_the_disk(history, intent):
-    claimed = []
-    assert synchronous(history, lambda: claimed.append(history.record_or_reuse(intent()))) == "FULL"
-    token = claimed[0].record.token
+def test_request_and_run_id_are_flushed_to_the_disk(history, run_request):
+    decisions = []
+    assert synchronous(history, lambda: decisions.append(history.record_or_reuse(run_request()))) == "FULL"
+    token = decisions[0].record.token
     assert synchronous(history, lambda: history.apply(token, StatusEvent.ACCEPTED, service_run_id="1")) == "FULL"
     assert synchronous(history, lambda: history.apply(token, StatusEvent.SEEN_RUNNING)) == "NORMAL"
 
 
-def test_request_that_costs_nothing_is_not_flushed_before_the_submit(history, intent):
-    claimed = []
+def test_request_to_a_free_service_is_not_flushed_before_the_submit(history, run_request):
+    decisions = []
     assert (
-        synchronous(history, lambda: claimed.append(history.record_or_reuse(intent(), costs_money=False))) == "NORMAL"
+        synchronous(history, lambda: decisions.append(history.record_or_reuse(run_request(), costs_money=False)))
+        == "NORMAL"
     )
-    token = claimed[0].record.token
-    # an id that we generate; the request is flushed with it
+    token = decisions[0].record.token
+    # a generated run id; the request is flushed with it
     assert synchronous(history, lambda: history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)) == "FULL"
 
 
@@ -121,7 +122,7 @@ def damage_middle(path):
     path.write_bytes(content)
 
 
-def cut(path):
+def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
@@ -137,7 +138,7 @@ def fill_with_zeros(path):
     path.write_bytes(bytes(path.stat().st_size))
 
 
-def cut_header(path):
+def truncate_header(path):
     path.write_bytes(path.read_bytes()[:50])
 
 
@@ -147,39 +148,39 @@ def empty_database(path):
         connection.execute("VACUUM")
 
 
-def set_aside(home):
+def damaged_files(home):
     return [path for path in home.glob("history.sqlite.damaged-*") if not path.name.endswith(("-wal", "-shm"))]
 
 
 DAMAGES = [
     damage_header,
     damage_middle,
-    cut,
+    truncate,
     fill_with_text,
     empty,
     fill_with_zeros,
-    cut_header,
+    truncate_header,
     empty_database,
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_renamed_and_a_new_one_created(home, intent, damage):
+def test_a_damaged_file_is_renamed_and_a_new_one_created(home, run_request, damage):
     first = History.open(home)
     for n in range(50):
-        first.record_or_reuse(intent(str(n)))
+        first.record_or_reuse(run_request(str(n)))
     first.close()
     damage(home / "history.sqlite")
     damaged = (home / "history.sqlite").read_bytes()
 
     second = History.open(home)
     (warning,) = second.warnings
-    (aside,) = set_aside(home)
-    assert aside.read_bytes() == damaged
-    assert aside.name in warning
+    (renamed_file,) = damaged_files(home)
+    assert renamed_file.read_bytes() == damaged
+    assert renamed_file.name in warning
     assert str(home) not in warning
     assert newest(second) is None
-    assert second.record_or_reuse(intent("new")).record.number == 1
+    assert second.record_or_reuse(run_request("new")).record.number == 1
     second.close()
     third = History.open(home)
     assert third.warnings == ()
@@ -187,7 +188,7 @@ def test_a_damaged_file_is_renamed_and_a_new_one_created(home, intent, damage):
     third.close()
 
 
-def test_the_write_ahead_log_of_a_damaged_file_is_renamed_too(home):
+def test_write_ahead_log_of_a_damaged_file_is_also_renamed(home):
     """SQLite removes the log with the last connection, and the last runs of a killed kernel may be only there."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
@@ -197,26 +198,26 @@ def test_the_write_ahead_log_of_a_damaged_file_is_renamed_too(home):
     damage_header(home / "history.sqlite")
     damage_header(home / "history.sqlite-wal")  # an intact log would repair the file
     log = (home / "history.sqlite-wal").read_bytes()
-    opened = History.open(home)
-    assert opened.durations.of("a", "b") == []
-    (aside,) = home.glob("history.sqlite.damaged-*-wal")
-    assert aside.read_bytes() == log
-    opened.close()
+    new_history = History.open(home)
+    assert new_history.durations.of("a", "b") == []
+    (renamed_file,) = home.glob("history.sqlite.damaged-*-wal")
+    assert renamed_file.read_bytes() == log
+    new_history.close()
 
 
-def test_log_of_a_killed_kernel_is_read(home):
+def test_write_ahead_log_of_a_killed_kernel_is_read(home):
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
         f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
-    opened = History.open(home)
-    assert opened.durations.of("a", "b") == [1.0]
-    opened.close()
+    new_history = History.open(home)
+    assert new_history.durations.of("a", "b") == [1.0]
+    new_history.close()
 
 
 @pytest.mark.parametrize("damage", [empty, os.unlink])
-def test_log_of_a_lost_file_is_set_aside(home, damage):
+def test_write_ahead_log_of_a_missing_or_empty_file_is_renamed(home, damage):
     """SQLite removes the log of an empty file, and writes the pages of an old log into a new file."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
@@ -225,36 +226,36 @@ def test_log_of_a_lost_file_is_set_aside(home, damage):
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     log = (home / "history.sqlite-wal").read_bytes()
     damage(home / "history.sqlite")
-    opened = History.open(home)
-    assert len(opened.warnings) == 1
-    assert opened.durations.of("a", "b") == []
-    (aside,) = home.glob("history.sqlite.damaged-*-wal")
-    assert aside.read_bytes() == log
-    opened.close()
+    new_history = History.open(home)
+    assert len(new_history.warnings) == 1
+    assert new_history.durations.of("a", "b") == []
+    (renamed_file,) = home.glob("history.sqlite.damaged-*-wal")
+    assert renamed_file.read_bytes() == log
+    new_history.close()
 
 
 @given(length=st.integers(0, 2 * 4096), zeros=st.booleans())
-def test_cut_file_is_never_used_as_a_new_one(tmp_path_factory, length, zeros):
+def test_truncated_file_is_never_used_as_a_new_one(tmp_path_factory, length, zeros):
     home = tmp_path_factory.mktemp("cut") / "home"
     History.open(home).close()
     content = bytes(length) if zeros else (home / "history.sqlite").read_bytes()[:length]
     (home / "history.sqlite").write_bytes(content)
-    opened = History.open(home)
-    assert len(opened.warnings) == 1
-    (aside,) = set_aside(home)
-    assert aside.read_bytes() == content
-    opened.close()
+    new_history = History.open(home)
+    assert len(new_history.warnings) == 1
+    (renamed_file,) = damaged_files(home)
+    assert renamed_file.read_bytes() == content
+    new_history.close()
 
 
-def test_two_files_damaged_within_a_second_are_both_kept(home):
+def test_two_files_damaged_within_a_second_are_both_renamed_and_kept(home):
     for _ in range(2):
         History.open(home).close()
         damage_header(home / "history.sqlite")
     History.open(home).close()
-    assert len(set_aside(home)) == 2
+    assert len(damaged_files(home)) == 2
 
 
-def test_processes_that_open_a_damaged_file_at_once_set_it_aside_once(home):
+def test_processes_that_open_a_damaged_file_at_the_same_time_rename_it_once(home):
     History.open(home).close()
     damage_header(home / "history.sqlite")
     code = (
@@ -267,12 +268,12 @@ def test_processes_that_open_a_damaged_file_at_once_set_it_aside_once(home):
     ]
     counts = sorted(int(process.communicate("x", timeout=60)[0]) for process in processes)
     assert counts == [0, 0, 0, 1]
-    assert len(set_aside(home)) == 1
+    assert len(damaged_files(home)) == 1
 
 
-def test_a_file_of_a_newer_version_is_rejected_and_not_changed(home, intent):
+def test_a_file_of_a_newer_version_is_rejected_and_not_changed(home, run_request):
     first = History.open(home)
-    first.record_or_reuse(intent())
+    first.record_or_reuse(run_request())
     first.close()
     connection = sqlite3.connect(home / "history.sqlite")
     connection.execute(f"PRAGMA user_version = {store.VERSION + 1}")
@@ -283,34 +284,34 @@ def test_a_file_of_a_newer_version_is_rejected_and_not_changed(home, intent):
     assert pragma(home, "user_version") == store.VERSION + 1
 
 
-def test_disk_without_write_ahead_log_gives_one_warning(home, intent, monkeypatch):
+def test_disk_without_write_ahead_log_gives_one_warning(home, run_request, monkeypatch):
     """Where SQLite can't share memory, as on some network disks, it keeps another journal mode."""
-    real = sqlite3.connect
+    real_connect = sqlite3.connect
 
     def connect(path, **options):
-        return real(f"file:{path}?vfs=unix-dotfile", uri=True, **options)
+        return real_connect(f"file:{path}?vfs=unix-dotfile", uri=True, **options)
 
     monkeypatch.setattr(store.sqlite3, "connect", connect)
-    opened = History.open(home)
-    (warning,) = opened.warnings
+    new_history = History.open(home)
+    (warning,) = new_history.warnings
     assert "write-ahead" in warning
-    assert opened.record_or_reuse(intent()).kind == "new"
+    assert new_history.record_or_reuse(run_request()).kind == "new"
     assert not (home / "history.sqlite-wal").exists()
-    opened.close()
+    new_history.close()
 
 
-def test_full_disk_is_an_error_before_the_submit(history, intent):
-    record = history.record_or_reuse(intent("a")).record
-    big = {"6::text": "x" * 500_000}
+def test_full_disk_is_an_error_before_the_submit(history, run_request):
+    record = history.record_or_reuse(run_request("a")).record
+    large_params = {"6::text": "x" * 500_000}
     with (
         each_connection(history, fill_disk),
         pytest.raises(HistoryError, match=r"the disk is full\. Nothing was submitted"),
     ):
-        history.record_or_reuse(intent("b", params=big))
+        history.record_or_reuse(run_request("b", params=large_params))
     with history._store.write() as connection:
         connection.execute("PRAGMA max_page_count = 1073741823")
     assert newest(history) == record
-    assert history.record_or_reuse(intent("b", params=big)).kind == "new"
+    assert history.record_or_reuse(run_request("b", params=large_params)).kind == "new"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
@@ -327,24 +328,24 @@ def test_home_folder_below_a_file_is_an_error(tmp_path):
         History.open(tmp_path / "file" / "home")
 
 
-def test_read_only_disk_is_an_error_before_the_submit(history, intent):
+def test_read_only_disk_is_an_error_before_the_submit(history, run_request):
     with (
         each_connection(history, lambda connection: connection.execute("PRAGMA query_only = ON")),
         pytest.raises(HistoryError, match=r"can't be written to\. Nothing was submitted"),
     ):
-        history.record_or_reuse(intent())
+        history.record_or_reuse(run_request())
 
 
-def test_lock_kept_by_another_process_is_an_error_after_a_timeout(home, history, intent, monkeypatch):
+def test_lock_kept_by_another_process_is_an_error_after_a_timeout(home, history, run_request, monkeypatch):
     other = sqlite3.connect(home / "history.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.05)
     history._store._idle.clear()
     with pytest.raises(HistoryError, match="another process has kept it locked"):
-        history.record_or_reuse(intent())
+        history.record_or_reuse(run_request())
     assert newest(history) is None  # reads still work
     other.execute("ROLLBACK")
-    assert history.record_or_reuse(intent()).kind == "new"
+    assert history.record_or_reuse(run_request()).kind == "new"
     other.close()
 
 
@@ -358,32 +359,32 @@ def test_disk_error_on_the_lock_file_is_an_error(home, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
-    history.record_or_reuse(intent("parent"))
+def test_forked_child_and_its_parent_both_read_and_write(home, history, run_request):
+    history.record_or_reuse(run_request("parent"))
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             if newest(history).key == "parent":
-                history.record_or_reuse(intent("child"))
+                history.record_or_reuse(run_request("child"))
             os.read(reader, 1)
-            history.record_or_reuse(intent("later"))
+            history.record_or_reuse(run_request("later"))
         finally:
             os._exit(0)
     wait_until(lambda: newest(history).key == "child")
     history.close()  # closes the parent's connections; the log must stay for the child
     os.write(writer, b"go")
     os.waitpid(child, 0)
-    again = History.open(home)
-    assert [record.key for record in again.search(limit=None)] == ["later", "child", "parent"]
-    again.close()
+    reopened = History.open(home)
+    assert [record.key for record in reopened.search(limit=None)] == ["later", "child", "parent"]
+    reopened.close()
     os.close(reader)
     os.close(writer)
 
 
-def test_ended_threads_leave_few_connections(history, intent):
+def test_ended_threads_leave_at_most_two_connections(history, run_request):
     for n in range(20):
-        thread = threading.Thread(target=lambda n=n: history.record_or_reuse(intent(str(n))))
+        thread = threading.Thread(target=lambda n=n: history.record_or_reuse(run_request(str(n))))
         thread.start()
         thread.join()
     assert len(history._store._idle) <= 2

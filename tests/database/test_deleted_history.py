@@ -40,7 +40,7 @@ def replace_the_file(home):
     copy.replace(home / "history.sqlite")
 
 
-def put_a_copy_in_its_place(home):
+def replace_by_a_copy(home):
     for path in list(home.glob("history.sqlite*")):
         shutil.copy(path, home / "copy")
         path.unlink()
@@ -55,33 +55,33 @@ def move_the_folder(home):
     home.rename(home.with_name("elsewhere"))
 
 
-def move_the_folder_and_begin_another(home):
+def move_the_folder_and_create_another(home):
     home.rename(home.with_name("elsewhere"))
     home.mkdir()
 
 
-WAYS = [
+CHANGES = [
     delete_the_file,
     delete_all_files,
     delete_the_log,
     delete_the_index,
     empty_the_file,
     replace_the_file,
-    put_a_copy_in_its_place,
+    replace_by_a_copy,
     delete_the_folder,
     move_the_folder,
-    move_the_folder_and_begin_another,
+    move_the_folder_and_create_another,
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_nothing_is_submitted_after_the_history_is_deleted(api, client, home, way):
+@pytest.mark.parametrize("change_history", CHANGES, ids=lambda change_history: change_history.__name__)
+def test_nothing_is_submitted_after_the_history_is_deleted(api, client, home, change_history):
     """Runs continued without a warning, and the next process submitted the same requests again.
 
     SQLite continues to use an open file that was deleted, and no other process sees what it writes there.
     """
     client.run("wf-1", {"3::cfg": 7}, timeout=60)
-    way(home)
+    change_history(home)
     for request in (
         lambda: client.run("wf-1", {"3::cfg": 8}, timeout=60),
         lambda: client.run("wf-1", {"3::cfg": 7}, timeout=60, fresh=True),
@@ -95,23 +95,27 @@ def test_nothing_is_submitted_after_the_history_is_deleted(api, client, home, wa
 
 def test_a_restored_history_is_used_again(api, client, home):
     client.run("wf-1", {"3::cfg": 7}, timeout=60)
-    elsewhere = home.with_name("elsewhere")
-    home.rename(elsewhere)
+    moved_home = home.with_name("elsewhere")
+    home.rename(moved_home)
     with pytest.raises(HistoryError, match=GONE):
         client.run("wf-1", {"3::cfg": 8}, timeout=60)
-    elsewhere.rename(home)
+    moved_home.rename(home)
     assert client.run("wf-1", {"3::cfg": 8}, timeout=60).ref == "r2"
     assert client.submit("wf-1", {"3::cfg": 7}).outcome == "same"
     assert api.count(RUN) == 2
 
 
-@pytest.mark.parametrize("way", [delete_the_file, replace_the_file, delete_the_folder], ids=lambda way: way.__name__)
-def test_live_run_still_reaches_its_end(api, client, home, way):
-    api.words = ["running"] * 100_000
+@pytest.mark.parametrize(
+    "change_history",
+    [delete_the_file, replace_the_file, delete_the_folder],
+    ids=lambda change_history: change_history.__name__,
+)
+def test_live_run_ends_with_a_success_after_the_history_is_deleted(api, client, home, change_history):
+    api.live_statuses = ["running"] * 100_000
     run = client.submit("wf-1", {"3::cfg": 7}).run
     wait_until(lambda: run.status == "running")
-    way(home)
-    api.words = []
+    change_history(home)
+    api.live_statuses = []
     assert run.wait(60).status == "success"
     assert run.images[0].bytes == png()
     assert GONE in run.warning

@@ -18,7 +18,7 @@ from comflowy_nb import connect, history
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.tracking import downloads
 
-pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("short_delays"), pytest.mark.timeout(180)]
 
 ORDER = ["submitting", "waiting", "pending", "running", "success"]
 
@@ -30,10 +30,10 @@ class Lock:
         self._connection = sqlite3.connect(home / "history.sqlite", timeout=60, check_same_thread=False)
         self._connection.isolation_level = None
 
-    def take(self):
+    def acquire(self):
         self._connection.execute("BEGIN IMMEDIATE")
 
-    def free(self):
+    def release(self):
         self._connection.execute("ROLLBACK")
 
     def close(self):
@@ -43,15 +43,15 @@ class Lock:
 HOLD = """
 import fcntl, sys
 with open(sys.argv[1], "r+b") as file:
-    fcntl.lockf(file, fcntl.LOCK_EX, 8, 120)  # what SQLite's write-ahead log locks for readers and writers
+    fcntl.lockf(file, fcntl.LOCK_EX, 8, 120)  # the bytes that SQLite locks for readers and writers
     print("held", flush=True)
     sys.stdin.readline()
 """
 
 
 @contextlib.contextmanager
-def unreadable(home):
-    """Another process holds the locks of the write-ahead log: each read is tried for 10 s and then fails."""
+def unreadable_history(home):
+    """Hold the locks of the write-ahead log in another process: each read fails after 10 s."""
     command = [sys.executable, "-c", HOLD, str(home / "history.sqlite-shm")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -63,25 +63,25 @@ def unreadable(home):
 
 @pytest.fixture
 def lock(client, home):
-    with contextlib.closing(Lock(home)) as made:
-        yield made
+    with contextlib.closing(Lock(home)) as result:
+        yield result
 
 
 @pytest.mark.slow
 def test_success_that_could_not_be_written_is_not_reverted(client, api, lock, home):
-    """Its first image set the run back to `waiting`; it was polled again, and could become `lost`."""
+    """The record of its first image changed the run back to `waiting`; it was polled again, and could become `lost`."""
     api.outputs = {"9": ["/images/0", "/images/1"]}
     may_download = [threading.Event(), threading.Event()]
 
     def state(_):
         if api.count(CHECK) > 1:
             return reply({"success": False, "error": "no such run"}, status=404)
-        lock.take()
-        api.words = []
+        lock.acquire()
+        api.live_statuses = []
         return reply({"success": True, "data": api.state("run-1")})
 
-    def image(seen):
-        may_download[int(seen.path[-1])].wait(60)
+    def image(request):
+        may_download[int(request.path[-1])].wait(60)
         return reply(png(), headers={"Content-Type": "image/png"})
 
     api.on(CHECK, choose(state))
@@ -91,7 +91,7 @@ def test_success_that_could_not_be_written_is_not_reverted(client, api, lock, ho
     run.listen(lambda changed: statuses.append(str(changed.status)))
     wait_until(lambda: run.status == "success" and run.warning is not None, 60)
     assert "can't be written" in run.warning
-    lock.free()
+    lock.release()
     for number, event in enumerate(may_download):
         assert [image.record.state for image in run.images].count("kept") == number
         assert not run.wait_change(0)
@@ -104,75 +104,72 @@ def test_success_that_could_not_be_written_is_not_reverted(client, api, lock, ho
     assert [image.record.state for image in history.runs()[0].images] == ["kept", "kept"]
     assert [image.record.state for image in run.images] == ["kept", "kept"]
     (sidecar,) = (home / "images").rglob("*.json")
-    written = json.loads(sidecar.read_text())
-    assert written["status"] == "success"
-    assert len(written["images"]) == 2
+    metadata = json.loads(sidecar.read_text())
+    assert metadata["status"] == "success"
+    assert len(metadata["images"]) == 2
 
 
 @pytest.mark.slow
 def test_failed_read_does_not_end_a_watch(api, home):
     """A joined run stayed `running` forever, and so did the cell that waited for it: its watch had ended."""
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     with connect(f"test={api.url}", key="the-key") as sender, connect(f"test={api.url}", key="the-key") as watcher:
         sweep = sender.sweep("wf-1", {"3::seed": [1, 2, 3]}, wait=False, window=2)
         wait_until(lambda: sweep.status_counts() == {"running": 2, "not sent": 1})
-        joined = watcher.submit("wf-1", {"3::seed": 1})
-        assert joined.outcome == "joined"
-        seen = watcher.connection.reopen(history.find("s1").sweep)
-        assert seen.is_sending
-        with unreadable(home):
+        joined_request = watcher.submit("wf-1", {"3::seed": 1})
+        assert joined_request.outcome == "joined"
+        watched_sweep = watcher.connection.reopen(history.find("s1").sweep)
+        assert watched_sweep.is_sending
+        with unreadable_history(home):
             for _ in range(2):  # the first read may begin before that of a watch; the second begins after it
                 with pytest.raises(HistoryError):
                     history.runs()
-        api.words = []
-        assert joined.run.wait(60).status == "success"
-        assert seen.wait(60).status_counts() == {"success": 3}
+        api.live_statuses = []
+        assert joined_request.run.wait(60).status == "success"
+        assert watched_sweep.wait(60).status_counts() == {"success": 3}
         assert sweep.wait(60).status_counts() == {"success": 3}
     assert api.count(RUN) == 3
 
 
 def test_sweep_does_not_delay_the_other_listeners_of_its_runs(client, api, lock):
     """The tracker waited 10 s for the history, in a listener of the sweep, before it called the other listeners."""
-    api.words = []
+    api.live_statuses = []
     client.run("wf-1", {"3::seed": 1}, timeout=60)
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     run = client.submit("wf-1", {"3::seed": 2}).run
     wait_until(lambda: run.status == "running")
-    run.listen(lambda changed: None if changed.status.is_live or notified.is_set() else lock.take())
+    run.listen(lambda changed: None if changed.status.is_live or notified.is_set() else lock.acquire())
     notified = threading.Event()
     sweep = client.sweep("wf-1", {"3::seed": [1, 2]}, wait=False)
     run.listen(lambda changed: None if changed.status.is_live else notified.set())
-    api.words = []
+    api.live_statuses = []
     try:
         assert notified.wait(8), "less than SQLite waits for a lock"
     finally:
-        lock.free()
+        lock.release()
     assert sweep.wait(60).status_counts() == {"success": 2}
 
 
 def test_image_that_could_not_be_recorded_is_recorded_later(client, api, lock, monkeypatch):
-    """A run that had ended was live again: a later read used the stored image, which was still `expected`.
-
-    The history was locked when the downloaded image was to be recorded, and kept it as `expected`.
-    """
+    """A settled run became live again: the history was locked, so the downloaded image stayed `expected`."""
     monkeypatch.setattr(downloads, "REWRITE_S", 0.5)
-    is_asked, may_go = threading.Event(), threading.Event()
+    requested, released = threading.Event(), threading.Event()
 
     def image(_):
-        is_asked.set()
-        may_go.wait(60)
+        requested.set()
+        released.wait(60)
         return reply(png(), headers={"Content-Type": "image/png"})
 
     api.on("GET /images/*", choose(image))
     run = client.submit("wf-1", {"3::seed": 1}).run
-    assert is_asked.wait(60)
+    assert requested.wait(60)
     wait_until(lambda: run.status == "success" and history.runs()[0].status == "success")
-    lock.take()
-    may_go.set()
+    lock.acquire()
+    released.set()
     wait_until(lambda: run.record.is_settled, 60)
     assert "not in the history" in run.warning
     assert client.find(run.ref).run is run
-    assert [found.record.state for found in run.images] == ["kept"]
-    lock.free()
+    assert [run_image.record.state for run_image in run.images] == ["kept"]
+    lock.release()
     wait_until(lambda: history.runs()[0].images[0].record.state == "kept", 60)
     assert run.record == history.runs()[0].record

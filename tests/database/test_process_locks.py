@@ -31,14 +31,14 @@ def locks(home):
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch):
+def long_probe_timeout(monkeypatch):
     """Make probes wait for each other on a busy machine too."""
     monkeypatch.setattr(owners, "PROBE_TIMEOUT_S", 60.0)
 
 
 @pytest.fixture
 def other(locks):
-    """Another process that holds a lock: its name, and the process."""
+    """Start another process that holds a lock; yield the name of the lock and the process."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(locks)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -47,11 +47,11 @@ def other(locks):
     process.communicate()
 
 
-def test_owner_is_alive_until_it_releases_its_lock(locks):
-    owner = ProcessLock(locks)
-    assert is_alive(locks, owner.name)
-    owner.release()
-    assert not is_alive(locks, owner.name)
+def test_process_is_alive_until_it_releases_its_lock(locks):
+    lock = ProcessLock(locks)
+    assert is_alive(locks, lock.name)
+    lock.release()
+    assert not is_alive(locks, lock.name)
     assert list(locks.iterdir()) == []
 
 
@@ -65,11 +65,11 @@ def test_another_process_is_alive_until_it_is_killed(locks, other):
 
 
 def test_lock_released_on_another_thread_is_free(locks):
-    owner = ProcessLock(locks)
-    thread = threading.Thread(target=owner.release)
+    lock = ProcessLock(locks)
+    thread = threading.Thread(target=lock.release)
     thread.start()
     thread.join()
-    assert not is_alive(locks, owner.name)
+    assert not is_alive(locks, lock.name)
 
 
 @pytest.mark.parametrize("name", ["", "x", "../history", "0" * 31, "0123456789abcdef" * 2])
@@ -78,96 +78,96 @@ def test_name_without_a_lock_file_is_dead(locks, name):
     assert not locks.exists() or list(locks.iterdir()) == []
 
 
-def test_concurrent_probes_of_a_dead_owner_all_find_it_dead(locks, other):
+def test_concurrent_probes_of_a_dead_process_all_return_dead(locks, other):
     name, process = other
     process.kill()
     process.wait()
-    answers, start = [], threading.Barrier(8)
+    results, start = [], threading.Barrier(8)
 
-    def ask():
+    def probe():
         start.wait()
-        answers.append(is_alive(locks, name))
+        results.append(is_alive(locks, name))
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=probe) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == [False] * 8
+    assert results == [False] * 8
 
 
-def test_probe_that_is_stopped_is_not_mistaken_for_the_owner(locks, other, monkeypatch):
-    """A probe holds the lock of the dead owner briefly; on a busy machine, that can take long."""
+def test_stopped_probe_is_not_mistaken_for_a_live_process(locks, other, monkeypatch):
+    """A probe holds the lock of the dead process briefly; on a busy machine, that can take long."""
     name, process = other
     process.kill()
     process.wait()
-    real, held, go_on = owners.FileLock, threading.Event(), threading.Event()
+    real_lock, first_holds_lock, may_continue = owners.FileLock, threading.Event(), threading.Event()
 
-    class Watched(real):
+    class PausedLock(real_lock):
         def acquire(self, *args, **kwargs):
-            got = super().acquire(*args, **kwargs)
+            proxy = super().acquire(*args, **kwargs)
             if Path(self.lock_file).stem == name:
-                held.set()
-                assert go_on.wait(30)
-            return got
+                first_holds_lock.set()
+                assert may_continue.wait(30)
+            return proxy
 
-    monkeypatch.setattr(owners, "FileLock", Watched)
-    answers = []
-    first = threading.Thread(target=lambda: answers.append(is_alive(locks, name)))
-    second = threading.Thread(target=lambda: answers.append(is_alive(locks, name)))
+    monkeypatch.setattr(owners, "FileLock", PausedLock)
+    results = []
+    first = threading.Thread(target=lambda: results.append(is_alive(locks, name)))
+    second = threading.Thread(target=lambda: results.append(is_alive(locks, name)))
     first.start()
-    assert held.wait(30)
+    assert first_holds_lock.wait(30)
     second.start()
     second.join(0.2)  # it must still be waiting
-    assert answers == []
-    go_on.set()
+    assert results == []
+    may_continue.set()
     first.join()
     second.join()
-    assert answers == [False, False]
+    assert results == [False, False]
 
 
-def test_owner_whose_new_file_is_cleaned_up_creates_it_again(locks, monkeypatch):
+def test_lock_file_that_another_process_removes_at_its_creation_is_created_again(locks, monkeypatch):
     """A lock file exists before its lock is held; another process that cleans up can remove it then."""
-    real, removed = owners.FileLock, []
+    real_lock, removed = owners.FileLock, []
 
-    class Robbed(real):
+    class LockWithRemovedFile(real_lock):
         def acquire(self, *args, **kwargs):
-            held = super().acquire(*args, **kwargs)
+            proxy = super().acquire(*args, **kwargs)
             if not removed:
                 removed.append(self.lock_file)
                 Path(self.lock_file).unlink()
-            return held
+            return proxy
 
-    monkeypatch.setattr(owners, "FileLock", Robbed)
-    owner = ProcessLock(locks)
-    assert removed == [str(owner._path)]
-    assert owner._path.exists()
+    monkeypatch.setattr(owners, "FileLock", LockWithRemovedFile)
+    lock = ProcessLock(locks)
+    assert removed == [str(lock._path)]
+    assert lock._path.exists()
     monkeypatch.undo()
     monkeypatch.setattr(owners, "_held_here", {})
-    assert is_alive(locks, owner.name)
-    owner.release()
+    assert is_alive(locks, lock.name)
+    lock.release()
 
 
-def test_opening_the_history_removes_stale_lock_files_except_those_of_runs(home, locks, intent, other):
+def test_opening_the_history_removes_stale_lock_files_except_those_of_unsettled_runs(home, locks, run_request, other):
     name, process = other
     first = History.open(home)
-    followed = first.record_or_reuse(intent(owner=name)).record
+    record = first.record_or_reuse(run_request(owner=name)).record
     stale = locks / f"{uuid.uuid4().hex}.lock"
     stale.touch()
-    foreign = locks / "readme.lock"
-    foreign.touch()
+    other_file = locks / "readme.lock"
+    other_file.touch()
     process.kill()
     process.wait()
     second = History.open(home)
     assert not stale.exists()
-    assert foreign.exists()
+    assert other_file.exists()
     assert (locks / f"{name}.lock").exists()
-    assert second.record_or_reuse(intent()).record.token == followed.token
+    assert second.record_or_reuse(run_request()).record.token == record.token
     first.close()
     second.close()
 
 
-def test_cleaning_keeps_the_locks_of_living_owners(locks, other):
+def test_cleaning_keeps_the_lock_files_of_live_processes(locks, other):
     name, _ = other
     clean_locks(locks, keep=())
     assert (locks / f"{name}.lock").exists()

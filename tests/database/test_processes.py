@@ -15,15 +15,15 @@ pytestmark = pytest.mark.slow
 
 
 def finish(process, text=""):
-    out, _ = process.communicate(text, timeout=90)
-    return out.split()
+    output, _ = process.communicate(text, timeout=90)
+    return output.split()
 
 
-def test_one_of_several_processes_that_claim_a_key_at_once_submits(home, start):
+def test_one_of_several_processes_with_the_same_request_submits_it(home, start):
     code = """
 say("ready")
 sys.stdin.readline()
-kinds = [history.record_or_reuse(intent(f"key{n}")).kind for n in range(40)]
+kinds = [history.record_or_reuse(run_request(f"key{n}")).kind for n in range(40)]
 say(*kinds)
 sys.stdin.readline()
 """
@@ -34,8 +34,8 @@ sys.stdin.readline()
         process.stdin.write("go\n")
         process.stdin.flush()
     kinds = [process.stdout.readline().split() for process in processes]
-    for of_one_key in zip(*kinds, strict=True):
-        assert sorted(of_one_key) == ["joined", "joined", "new"]
+    for kinds_of_one_key in zip(*kinds, strict=True):
+        assert sorted(kinds_of_one_key) == ["joined", "joined", "new"]
     for process in processes:
         assert finish(process, "end\n") == []
 
@@ -45,7 +45,7 @@ def test_concurrent_writes_of_two_processes_are_all_kept(home, start):
 say("ready")
 sys.stdin.readline()
 for n in range(100):
-    token = history.record_or_reuse(intent(f"{os.getpid()}-{n}")).record.token
+    token = history.record_or_reuse(run_request(f"{os.getpid()}-{n}")).record.token
     assert history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)
     assert history.apply(token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)])
     history.set_images(token, ImageRecord(0, "9", 0, "missing"))
@@ -66,43 +66,47 @@ say("done")
     history.close()
 
 
-def test_killed_before_the_claim_nothing_is_recorded(home, start, intent):
+def test_nothing_is_recorded_after_a_kill_before_the_record(home, start, run_request):
     finish(start("die()"))
     history = History.open(home)
     assert newest(history) is None
-    assert history.record_or_reuse(intent("k")).kind == "new"
+    assert history.record_or_reuse(run_request("k")).kind == "new"
     history.close()
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_killed_before_the_response_the_run_is_unknown_and_held(home, start, intent, fresh):
-    finish(start('history.record_or_reuse(intent("k")); die()'))
+def test_run_is_unknown_and_held_after_a_kill_before_the_response(home, start, run_request, fresh):
+    finish(start('history.record_or_reuse(run_request("k")); die()'))
     history = History.open(home)
-    claim = history.record_or_reuse(intent("k"), fresh=fresh)
-    assert claim.kind == "held"
-    assert (claim.record.number, claim.record.status, claim.record.reason) == (1, Status.UNKNOWN, RESPONSE_LOST)
+    decision = history.record_or_reuse(run_request("k"), fresh=fresh)
+    assert decision.kind == "held"
+    assert (decision.record.number, decision.record.status, decision.record.reason) == (
+        1,
+        Status.UNKNOWN,
+        RESPONSE_LOST,
+    )
     assert history.orphans() == []
     history.close()
 
 
-def test_killed_within_the_transaction_of_the_claim_nothing_is_recorded(home, start, intent):
+def test_nothing_is_recorded_after_a_kill_within_the_transaction(home, start, run_request):
     code = """
 from comflowy_nb.database import runs as module
 real = module.insert_run
 module.insert_run = lambda *args: (real(*args), die())
-history.record_or_reuse(intent("k"))
+history.record_or_reuse(run_request("k"))
 """
     finish(start(code))
     history = History.open(home)
     assert history.warnings == ()
     assert newest(history) is None
-    assert history.record_or_reuse(intent("k")).kind == "new"
+    assert history.record_or_reuse(run_request("k")).kind == "new"
     history.close()
 
 
-def test_killed_after_the_response_the_run_is_adopted(home, start, owner):
+def test_run_is_adopted_after_a_kill_after_the_response(home, start, process_lock):
     code = """
-token = history.record_or_reuse(intent("k")).record.token
+token = history.record_or_reuse(run_request("k")).record.token
 history.apply(token, StatusEvent.ACCEPTED, service_run_id="77")
 die()
 """
@@ -110,14 +114,14 @@ die()
     history = History.open(home)
     (orphan,) = history.orphans("sandbox")
     assert (orphan.status, orphan.service_run_id) == (Status.WAITING, "77")
-    assert history.adopt(orphan.token, owner.name).owner == owner.name
+    assert history.adopt(orphan.token, process_lock.name).owner == process_lock.name
     assert history.orphans("sandbox") == []
     history.close()
 
 
-def test_killed_before_the_end_is_recorded_the_run_is_an_orphan(home, start):
+def test_run_is_orphaned_after_a_kill_before_its_end_is_recorded(home, start):
     code = """
-token = history.record_or_reuse(intent("k")).record.token
+token = history.record_or_reuse(run_request("k")).record.token
 history.apply(token, StatusEvent.SEEN_RUNNING, service_run_id="77")
 die()
 """
@@ -127,9 +131,9 @@ die()
     history.close()
 
 
-def test_killed_before_the_downloads_the_run_is_an_orphan(home, start):
+def test_run_is_orphaned_after_a_kill_before_the_downloads(home, start):
     code = """
-token = history.record_or_reuse(intent("k")).record.token
+token = history.record_or_reuse(run_request("k")).record.token
 history.apply(token, StatusEvent.SEEN_SUCCESS, service_run_id="77", images=[ImageRecord(0, "9", 0)])
 die()
 """
@@ -140,14 +144,14 @@ die()
     history.close()
 
 
-def test_living_process_keeps_its_runs(home, start, intent, owner):
-    process = start('token = history.record_or_reuse(intent("k")).record.token; say(token); sys.stdin.read()')
+def test_living_process_keeps_its_runs(home, start, run_request, process_lock):
+    process = start('token = history.record_or_reuse(run_request("k")).record.token; say(token); sys.stdin.read()')
     token = process.stdout.readline().strip()
     history = History.open(home)
-    begun = time.monotonic()
-    assert history.record_or_reuse(intent("k")).kind == "joined"
-    assert time.monotonic() - begun < 8, "it waited for a lock"
-    assert history.adopt(token, owner.name) is None
+    began_s = time.monotonic()
+    assert history.record_or_reuse(run_request("k")).kind == "joined"
+    assert time.monotonic() - began_s < 8, "it waited for a lock"
+    assert history.adopt(token, process_lock.name) is None
     assert history.orphans() == []
     assert history.get(token).status is Status.SUBMITTING
     history.close()
@@ -155,7 +159,7 @@ def test_living_process_keeps_its_runs(home, start, intent, owner):
 
 def test_one_of_several_processes_adopts_a_run(home, start):
     code = """
-token = history.record_or_reuse(intent("k")).record.token
+token = history.record_or_reuse(run_request("k")).record.token
 history.apply(token, StatusEvent.ACCEPTED, service_run_id="1")
 die()
 """
@@ -164,7 +168,7 @@ die()
 token = history.recent(1)[0].token
 say("ready")
 sys.stdin.readline()
-say("taken" if history.adopt(token, owner.name) else "left")
+say("adopted" if history.adopt(token, process_lock.name) else "left")
 sys.stdin.readline()
 """
     processes = [start(code) for _ in range(3)]
@@ -173,6 +177,6 @@ sys.stdin.readline()
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    assert sorted(process.stdout.readline().strip() for process in processes) == ["left", "left", "taken"]
+    assert sorted(process.stdout.readline().strip() for process in processes) == ["adopted", "left", "left"]
     for process in processes:
         finish(process, "end\n")

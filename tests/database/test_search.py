@@ -12,19 +12,19 @@ from comflowy_nb.status import Status, StatusEvent
 
 
 @pytest.fixture
-def three(history, intent):
-    """A history with r1, a galaxy (success), r2, a galaxy (failed), and r3, a vase of another workflow (live)."""
-    one = history.record_or_reuse(
-        intent("a", params={"3::cfg": 7, "3::seed": 2**64 - 1, "6::text": "Purple GALAXY Ärger"})
+def history_of_three_runs(history, run_request):
+    """Create r1, a galaxy (success), r2, a galaxy (failed), and r3, a vase of another workflow (live)."""
+    first = history.record_or_reuse(
+        run_request("a", params={"3::cfg": 7, "3::seed": 2**64 - 1, "6::text": "Purple GALAXY Ärger"})
     ).record
-    history.apply(one.token, StatusEvent.ACCEPTED, service_run_id="svc-77")
-    history.apply(one.token, StatusEvent.SEEN_SUCCESS)
-    two = history.record_or_reuse(
-        intent("b", params={"3::cfg": 7.5, "3::seed": 2**64 - 2, "6::text": "red galaxy"})
+    history.apply(first.token, StatusEvent.ACCEPTED, service_run_id="svc-77")
+    history.apply(first.token, StatusEvent.SEEN_SUCCESS)
+    second = history.record_or_reuse(
+        run_request("b", params={"3::cfg": 7.5, "3::seed": 2**64 - 2, "6::text": "red galaxy"})
     ).record
-    history.apply(two.token, StatusEvent.SEEN_FAILED, problem=Problem("Value not in list", "4", "CheckpointLoader"))
+    history.apply(second.token, StatusEvent.SEEN_FAILED, problem=Problem("Value not in list", "4", "CheckpointLoader"))
     params = {"3::cfg": 7, "12:3::text": "vase", "5::on": True}
-    history.record_or_reuse(intent("c", workflow="portrait", workflow_id="w9", params=params, name="favourite"))
+    history.record_or_reuse(run_request("c", workflow="portrait", workflow_id="w9", params=params, name="favourite"))
     return history
 
 
@@ -33,7 +33,7 @@ def numbers(records):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         (None, [3, 2, 1]),
         ("", [3, 2, 1]),
@@ -52,12 +52,12 @@ def numbers(records):
         ("zebra", []),
     ],
 )
-def test_text_is_found_in_every_searched_column(three, text, found):
-    assert numbers(three.search(text)) == found
+def test_text_is_found_in_every_searched_column(history_of_three_runs, text, expected):
+    assert numbers(history_of_three_runs.search(text)) == expected
 
 
 @pytest.mark.parametrize(
-    ("params", "found"),
+    ("params", "expected"),
     [
         ({"cfg": 7}, [3, 1]),
         ({"cfg": "7.0"}, [3, 1]),
@@ -75,30 +75,36 @@ def test_text_is_found_in_every_searched_column(three, text, found):
         ({"nothing": 1}, []),
     ],
 )
-def test_params_are_compared_by_type(three, params, found):
-    assert numbers(three.search(params=params)) == found
+def test_params_are_compared_by_type(history_of_three_runs, params, expected):
+    assert numbers(history_of_three_runs.search(params=params)) == expected
 
 
-def test_filters_by_status_workflow_time_and_limit(three):
-    assert numbers(three.search(status="failed")) == [2]
-    assert numbers(three.search(status=Status.SUCCESS)) == [1]
-    assert numbers(three.search(workflow="portrait")) == numbers(three.search(workflow="w9")) == [3]
-    assert numbers(three.search(limit=2)) == [3, 2]
-    assert numbers(three.search(limit=None)) == [3, 2, 1]
-    assert numbers(three.search(limit=0)) == []
-    assert numbers(three.search(params={"cfg": 7}, limit=1)) == [3]
-    assert numbers(three.search(since=three.by_number(2).created_at)) == [3, 2]
-    assert three.search(since=time.time() + 1) == []
-    assert numbers(three.search("galaxy", params={"cfg": 7}, status="success", workflow="default")) == [1]
+def test_runs_are_filtered_by_status_workflow_time_and_limit(history_of_three_runs):
+    assert numbers(history_of_three_runs.search(status="failed")) == [2]
+    assert numbers(history_of_three_runs.search(status=Status.SUCCESS)) == [1]
+    assert (
+        numbers(history_of_three_runs.search(workflow="portrait"))
+        == numbers(history_of_three_runs.search(workflow="w9"))
+        == [3]
+    )
+    assert numbers(history_of_three_runs.search(limit=2)) == [3, 2]
+    assert numbers(history_of_three_runs.search(limit=None)) == [3, 2, 1]
+    assert numbers(history_of_three_runs.search(limit=0)) == []
+    assert numbers(history_of_three_runs.search(params={"cfg": 7}, limit=1)) == [3]
+    assert numbers(history_of_three_runs.search(since=history_of_three_runs.by_number(2).created_at)) == [3, 2]
+    assert history_of_three_runs.search(since=time.time() + 1) == []
+    assert numbers(history_of_three_runs.search("galaxy", params={"cfg": 7}, status="success", workflow="default")) == [
+        1
+    ]
 
 
-def test_unknown_status_is_an_error_that_lists_the_statuses(three):
+def test_unknown_status_is_an_error_that_lists_the_statuses(history_of_three_runs):
     with pytest.raises(SettingsError, match="submitting, waiting"):
-        three.search(status="finished")
+        history_of_three_runs.search(status="finished")
 
 
 @pytest.mark.parametrize(
-    ("stored", "wanted", "equal"),
+    ("stored", "typed", "equal"),
     [
         (1, True, False),
         (True, 1, False),
@@ -113,14 +119,14 @@ def test_unknown_status_is_an_error_that_lists_the_statuses(three):
         ([1, 2], "no json", False),
     ],
 )
-def test_equality_of_stored_and_typed_values(stored, wanted, equal):
-    assert is_equal(stored, wanted) is equal
+def test_stored_and_typed_values_are_compared_by_type_and_value(stored, typed, equal):
+    assert is_equal(stored, typed) is equal
 
 
 @pytest.mark.slow
-def test_last_50_runs_are_found_without_a_full_scan(history, intent):
+def test_last_50_runs_are_found_without_a_full_scan(history, run_request):
     with history._store.write() as connection:
-        history_intent = intent()
+        history_intent = run_request()
         rows = [
             (f"t{n}", "i", "o", "s", "w", '{"3::cfg":7,"6::text":"glass bottle"}', "[]", f"k{n}", "success", "x", n)
             for n in range(10_000)

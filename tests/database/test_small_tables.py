@@ -10,38 +10,38 @@ def sweep(history, sweep_request, cells):
     return history.sweeps.enter(sweep_request(), cells(3)).token
 
 
-def test_sender_is_known_until_it_ends(history, owner, sweep):
+def test_process_that_submits_a_sweep_is_known_until_it_ends(history, process_lock, sweep):
     assert history.senders.living(sweep) == set()
-    history.senders.begin(sweep, owner.name)
-    assert history.senders.living(sweep) == {owner.name}
-    assert history.senders.living(sweep, but=owner.name) == set()
-    history.senders.end(sweep, owner.name)
+    history.senders.begin(sweep, process_lock.name)
+    assert history.senders.living(sweep) == {process_lock.name}
+    assert history.senders.living(sweep, but=process_lock.name) == set()
+    history.senders.end(sweep, process_lock.name)
     assert history.senders.living(sweep) == set()
 
 
-def test_dead_sender_does_not_count(history, owner, sweep, home):
-    gone = ProcessLock(home / "locks")
-    history.senders.begin(sweep, gone.name)
+def test_dead_process_does_not_count_as_submitting_the_sweep(history, process_lock, sweep, home):
+    dead_process = ProcessLock(home / "locks")
+    history.senders.begin(sweep, dead_process.name)
     history.senders.ask_stop(sweep)
-    assert history.senders.living(sweep) == {gone.name}
-    gone.release()
+    assert history.senders.living(sweep) == {dead_process.name}
+    dead_process.release()
     assert history.senders.living(sweep) == set()
-    history.senders.begin(sweep, owner.name)
-    assert not history.senders.is_asked(sweep, gone.name), "its row is removed when the next one begins"
+    history.senders.begin(sweep, process_lock.name)
+    assert not history.senders.is_asked(sweep, dead_process.name), "its row is removed when the next one begins"
 
 
-def test_a_request_to_stop_lasts_until_the_sender_starts_again(history, owner, sweep):
-    history.senders.begin(sweep, owner.name)
-    assert not history.senders.is_asked(sweep, owner.name)
+def test_a_stop_request_is_kept_until_the_process_submits_the_sweep_again(history, process_lock, sweep):
+    history.senders.begin(sweep, process_lock.name)
+    assert not history.senders.is_asked(sweep, process_lock.name)
     history.senders.ask_stop(sweep)
-    assert history.senders.is_asked(sweep, owner.name)
+    assert history.senders.is_asked(sweep, process_lock.name)
     assert not history.senders.is_asked(sweep, "0" * 32)
-    history.senders.begin(sweep, owner.name)
-    assert not history.senders.is_asked(sweep, owner.name)
+    history.senders.begin(sweep, process_lock.name)
+    assert not history.senders.is_asked(sweep, process_lock.name)
 
 
-def test_a_requested_cancel_is_visible_to_other_processes(history, intent):
-    token = history.record_or_reuse(intent()).record.token
+def test_a_requested_cancel_is_visible_to_other_processes(history, run_request):
+    token = history.record_or_reuse(run_request()).record.token
     assert not history.is_cancel_asked(token)
     history.ask_cancel(token)
     assert history.is_cancel_asked(token)

@@ -5,12 +5,12 @@
         server.on("POST /run", close_after_reading(), reply({"run_id": "1"}))   # the last one is repeated
         ...
         assert server.count("POST /run") == 1
-        assert server.seen("POST /run")[0].json == {...}
+        assert server.requests("POST /run")[0].json == {...}
 
 A route is `METHOD /path` without the query. `*` matches any method (`* /path`), and a path ending in `*` matches all
 paths with this prefix; the most specific route responds. Other requests get a JSON 404, and are counted too.
-An answer is any callable `(Seen, Wire) -> None | KEEP`; the functions below make the usual ones. A callable
-`(Seen) -> answer` wrapped by `choose` decides at each request.
+An answer is any callable `(Request, Wire) -> None | KEEP`; the functions below make the usual ones. A callable
+`(Request) -> answer` wrapped by `choose` decides at each request.
 
 One thread accepts, one more serves each connection; `close` ends them all.
 """
@@ -23,7 +23,6 @@ import socket
 import struct
 import threading
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -32,34 +31,34 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
 
-    Answer = Callable[["Seen", "Wire"], str | None]
+    Answer = Callable[["Request", "Wire"], str | None]
 
 KEEP = "keep"  # returned by an answer if the connection may serve another request
 
 __all__ = [
     "KEEP",
     "FaultyServer",
-    "Seen",
+    "Request",
     "Wire",
     "choose",
     "close_after_reading",
     "closed_port",
-    "deaf_port",
     "html",
-    "no_answer",
+    "no_response",
     "oversize",
     "raw",
     "redirect",
     "reply",
     "reset_after_reading",
-    "short",
+    "send_in_pieces",
     "slow",
-    "trickle",
+    "truncated",
+    "unresponsive_port",
 ]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Request:
     """A received request."""
 
     method: str
@@ -68,7 +67,7 @@ class Seen:
     headers: Mapping[str, str]  # names in lower case
     body: bytes
     at_s: float = field(default_factory=time.monotonic)
-    connection: int = 0  # number of the connection it came over, from 1
+    connection: int = 0  # number of the connection that carried it, from 1
 
     @property
     def json(self) -> Any:
@@ -111,8 +110,8 @@ class FaultyServer:
         self.host = host
         self._tls = tls
         self._routes: dict[tuple[str, str], list[Answer]] = {}
-        self._seen: dict[str, list[Seen]] = defaultdict(list)
-        self._all: list[Seen] = []
+
+        self._all: list[Request] = []
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self.failures: list[Exception] = []  # exceptions of answers
@@ -185,21 +184,21 @@ class FaultyServer:
 
     def count(self, route: str | None = None) -> int:
         """Return the number of requests to a route (`METHOD /path`, without the query), or of all requests."""
-        return len(self.seen(route))
+        return len(self.requests(route))
 
-    def seen(self, route: str | None = None) -> list[Seen]:
+    def requests(self, route: str | None = None) -> list[Request]:
         with self._changed:
             if route is None:
                 return list(self._all)
             method, path = route.split(" ", 1)
-            return [seen for seen in self._all if _fits((method.upper(), path), seen)]
+            return [request for request in self._all if _fits((method.upper(), path), request)]
 
-    def forget(self) -> None:
+    def reset_counts(self) -> None:
         """Reset the counts; keep the routes."""
         with self._changed:
             self._all.clear()
 
-    def wait_for(self, route: str, count: int = 1, timeout_s: float = 30.0) -> list[Seen]:
+    def wait_for(self, route: str, count: int = 1, timeout_s: float = 30.0) -> list[Request]:
         """Wait until a route has received `count` requests.
 
         Raises
@@ -209,12 +208,14 @@ class FaultyServer:
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while len(self.seen(route)) < count:
+            while len(self.requests(route)) < count:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise TimeoutError(f"{route}: {len(self.seen(route))} requests after {timeout_s} s, not {count}")
+                    raise TimeoutError(
+                        f"{route}: {len(self.requests(route))} requests after {timeout_s} s, not {count}"
+                    )
                 self._changed.wait(left)
-            return self.seen(route)
+            return self.requests(route)
 
     # -- threads ------------------------------------------------------------------------------------------------
 
@@ -241,10 +242,10 @@ class FaultyServer:
                 if reader.peek(1)[:1] == b"\x16":  # TLS on a plain port: answered without TLS, as servers do
                     wire.send(_head(400, {"Connection": "close"}))
                     return
-                while (seen := _read_request(reader, number)) is not None:
-                    answer = self._record(seen)
+                while (request := _read_request(reader, number)) is not None:
+                    answer = self._record(request)
                     try:
-                        stays = answer(seen, wire) == KEEP
+                        stays = answer(request, wire) == KEEP
                     except Exception as error:
                         if not isinstance(error, OSError):  # an error of the test, not of the connection
                             self.failures.append(error)
@@ -261,25 +262,25 @@ class FaultyServer:
             else:
                 _shut(sock)
 
-    def _record(self, seen: Seen) -> Answer:
+    def _record(self, request: Request) -> Answer:
         with self._changed:
-            self._all.append(seen)
+            self._all.append(request)
             self._changed.notify_all()
-            fitting = [route for route in self._routes if _fits(route, seen)]
+            fitting = [route for route in self._routes if _fits(route, request)]
             if not fitting:
                 return reply({"success": False, "error": "no such route"}, 404)
-            answers = self._routes[max(fitting, key=lambda route: (route[1] == seen.path, len(route[1]), route[0]))]
+            answers = self._routes[max(fitting, key=lambda route: (route[1] == request.path, len(route[1]), route[0]))]
             return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
-def _fits(route: tuple[str, str], seen: Seen) -> bool:
+def _fits(route: tuple[str, str], request: Request) -> bool:
     method, path = route
-    if method not in {"*", seen.method}:
+    if method not in {"*", request.method}:
         return False
-    return seen.path.startswith(path[:-1]) if path.endswith("*") else seen.path == path
+    return request.path.startswith(path[:-1]) if path.endswith("*") else request.path == path
 
 
-def _read_request(reader: Any, number: int) -> Seen | None:
+def _read_request(reader: Any, number: int) -> Request | None:
     line = reader.readline(65537)
     if not line.strip():
         return None
@@ -301,7 +302,7 @@ def _read_request(reader: Any, number: int) -> Seen | None:
             return None
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return Seen(method, parts.path, query, headers, body, connection=number)
+    return Request(method, parts.path, query, headers, body, connection=number)
 
 
 def _shut(sock: socket.socket) -> None:
@@ -332,7 +333,7 @@ def reply(
     if close:
         head["Connection"] = "close"
 
-    def answer(_: Seen, wire: Wire) -> str | None:
+    def answer(_: Request, wire: Wire) -> str | None:
         if latency_s and wire.pause(latency_s):
             return None
         wire.send(_head(status, head) + content)
@@ -359,40 +360,40 @@ def html(status: int = 200, text: str = PAGE) -> Answer:
 def raw(content: bytes) -> Answer:
     """Send these bytes only, then close."""
 
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Request, wire: Wire) -> None:
         wire.send(content)
 
     return answer
 
 
 def close_after_reading() -> Answer:
-    """Read the whole request, then close without a byte."""
+    """Read the complete request, then close the connection without a response."""
     return lambda _seen, _wire: None
 
 
 def reset_after_reading() -> Answer:
-    """Read the whole request, then reset the connection."""
+    """Read the complete request, then reset the connection."""
 
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Request, wire: Wire) -> None:
         wire.reset()
 
     return answer
 
 
-def no_answer() -> Answer:
+def no_response() -> Answer:
     """Read the request and send nothing until the server is closed."""
 
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Request, wire: Wire) -> None:
         wire.pause(3600)
 
     return answer
 
 
-def short(body: object, *, keep: float = 0.5, with_length: bool = True, status: int = 200) -> Answer:
-    """Send the first part of a body, then close; the head has the whole length, or none."""
+def truncated(body: object, *, keep: float = 0.5, with_length: bool = True, status: int = 200) -> Answer:
+    """Send the first part of a body, then close; the headers have the complete length, or none."""
     content, kind = _content(body)
 
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Request, wire: Wire) -> None:
         head = {"Content-Type": kind}
         if with_length:
             head["Content-Length"] = str(len(content))
@@ -401,11 +402,13 @@ def short(body: object, *, keep: float = 0.5, with_length: bool = True, status: 
     return answer
 
 
-def trickle(body: object, *, every_s: float = 0.3, piece: int = 1, status: int = 200, head_too: bool = False) -> Answer:
-    """Send the correct response a few bytes at a time; with `head_too` its head as well."""
+def send_in_pieces(
+    body: object, *, every_s: float = 0.3, piece: int = 1, status: int = 200, head_too: bool = False
+) -> Answer:
+    """Send the correct response a few bytes at a time; with `head_too` also the headers."""
     content, kind = _content(body)
 
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Request, wire: Wire) -> None:
         head = _head(status, {"Content-Type": kind, "Content-Length": str(len(content))})
         if not head_too:
             wire.send(head)
@@ -420,7 +423,7 @@ def trickle(body: object, *, every_s: float = 0.3, piece: int = 1, status: int =
 
 def slow(body: object, *, bytes_per_s: float, status: int = 200) -> Answer:
     """Send the correct response at a low bandwidth."""
-    return trickle(body, every_s=0.05, piece=max(1, int(bytes_per_s * 0.05)), status=status)
+    return send_in_pieces(body, every_s=0.05, piece=max(1, int(bytes_per_s * 0.05)), status=status)
 
 
 def redirect(to: str, status: int = 302) -> Answer:
@@ -430,7 +433,7 @@ def redirect(to: str, status: int = 302) -> Answer:
 def oversize(size_bytes: int, *, with_length: bool = True, status: int = 200, begin: bytes = b"") -> Answer:
     """Send a body of `size` zeros after `begin`."""
 
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Request, wire: Wire) -> None:
         head = {"Content-Type": "application/json"}
         if with_length:
             head["Content-Length"] = str(size_bytes)
@@ -443,13 +446,13 @@ def oversize(size_bytes: int, *, with_length: bool = True, status: int = 200, be
     return answer
 
 
-def choose(decide: Callable[[Seen], Answer]) -> Answer:
+def choose(decide: Callable[[Request], Answer]) -> Answer:
     """Choose the response by the request."""
-    return lambda seen, wire: decide(seen)(seen, wire)
+    return lambda request, wire: decide(request)(request, wire)
 
 
 @contextlib.contextmanager
-def deaf_port(host: str = "127.0.0.1") -> Iterator[int]:
+def unresponsive_port(host: str = "127.0.0.1") -> Iterator[int]:
     """Yield a port whose backlog is full: a new connection is neither accepted nor refused."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())

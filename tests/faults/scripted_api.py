@@ -17,7 +17,7 @@ from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.settings import Secret
 
 if TYPE_CHECKING:
-    from faulty_server import Answer, Seen
+    from faulty_server import Answer, Request
 
 BASE = "/api/open/v0"
 TOKEN, RUN, CHECK = f"GET {BASE}/auth/token", f"POST {BASE}/run", f"POST {BASE}/check"
@@ -31,28 +31,28 @@ def png(color: str = "teal", size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 class ScriptedApi(FaultyServer):
-    """Accept every run, report one status of `words` per check, and then return `outputs`.
+    """Accept every run, report one status of `live_statuses` per check, and then return `outputs`.
 
     `outputs` maps a node id to its image paths; `finished` is the last response if it isn't a success.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = ["waiting", "running"]
+        self.live_statuses = ["waiting", "running"]
         self.outputs: dict[str, list[str]] = {"9": ["/images/a.png"]}
         self.finished: dict[str, object] | None = None
         self._ids = itertools.count(1)
-        self._asked: dict[str, int] = defaultdict(int)
+        self._checks: dict[str, int] = defaultdict(int)
         self.on(TOKEN, reply({"access_token": "token-of-the-service"}))
         self.on(RUN, choose(lambda _: reply({"success": True, "data": {"run_id": f"run-{next(self._ids)}"}})))
-        self.on(CHECK, choose(lambda seen: reply({"success": True, "data": self.state(seen.query["id"])})))
+        self.on(CHECK, choose(lambda request: reply({"success": True, "data": self.state(request.query["id"])})))
         self.on("GET /images/*", reply(png(), headers={"Content-Type": "image/png"}))
 
     def state(self, run_id: str) -> dict[str, object]:
-        asked = self._asked[run_id]
-        self._asked[run_id] += 1
-        if asked < len(self.words):
-            return {"status": self.words[asked], "output_images": [], "full_outputs": {}}
+        check = self._checks[run_id]
+        self._checks[run_id] += 1
+        if check < len(self.live_statuses):
+            return {"status": self.live_statuses[check], "output_images": [], "full_outputs": {}}
         if self.finished is not None:
             return self.finished
         urls = {node: [f"{self.url}{path}" for path in paths] for node, paths in self.outputs.items()}
@@ -68,7 +68,7 @@ class ScriptedSandbox(ScriptedApi):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = []
+        self.live_statuses = []
         fields = {
             "1::image": [["example.png"], {"image_upload": True}],
             "3::denoise": ["FLOAT", {"default": 0.6, "min": 0, "max": 1}],
@@ -80,19 +80,21 @@ class ScriptedSandbox(ScriptedApi):
 
     def run_until_cancelled(self) -> set[str]:
         """Let runs continue until they are cancelled; return the ids of the cancelled ones."""
-        ended: set[str] = set()
+        cancelled: set[str] = set()
 
-        def cancel(seen: Seen) -> Answer:
-            ended.add(seen.query["id"])
+        def cancel(request: Request) -> Answer:
+            cancelled.add(request.query["id"])
             return reply({"success": True, "data": {"status": "cancelled"}})
 
-        def check(seen: Seen) -> Answer:
+        def check(request: Request) -> Answer:
             failed = {"status": "failed", "error": "cancelled"}
-            return reply({"success": True, "data": failed if seen.query["id"] in ended else {"status": "running"}})
+            return reply(
+                {"success": True, "data": failed if request.query["id"] in cancelled else {"status": "running"}}
+            )
 
         self.on(f"POST {BASE}/cancel", choose(cancel))
         self.on(CHECK, choose(check))
-        return ended
+        return cancelled
 
     def connect(self) -> Client:
         """Return a client that uses it as the sandbox of its home folder."""

@@ -13,17 +13,17 @@ from faulty_server import (
     FaultyServer,
     close_after_reading,
     closed_port,
-    deaf_port,
     html,
-    no_answer,
+    no_response,
     oversize,
     raw,
     redirect,
     reply,
     reset_after_reading,
-    short,
+    send_in_pieces,
     slow,
-    trickle,
+    truncated,
+    unresponsive_port,
 )
 from PIL import Image
 
@@ -55,26 +55,26 @@ GOOD_CHECK = {"success": True, "data": {"status": "running", "output_images": No
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("limits")]
 
-SILENT = {"no answer", "trickle", "trickle of the head"}  # faults that only a timeout ends
+SILENT = {"no response", "slow response", "slow response headers"}  # faults that only a timeout ends
 
 
 @pytest.fixture
-def limits(request, few_tries):
+def limits(request, one_retry):
     """Default limits except for silent faults: a busy machine must not turn another fault into a timeout."""
     fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
     if fault is not None and fault.name in SILENT:
-        request.getfixturevalue("hasty")
+        request.getfixturevalue("short_timeouts")
 
 
-def patient_after(answer):
+def with_default_limits_after(answer):
     """Return the same response, with the limits of the next exchange reset."""
 
-    def relax(seen, wire):
+    def reset_limits(request, wire):
         settings.read_timeout_s = settings.connect_timeout_s = 30.0
         settings.answer_deadline_s = settings.image_deadline_s = 60.0
-        return answer(seen, wire)
+        return answer(request, wire)
 
-    return relax
+    return reset_limits
 
 
 def png() -> bytes:
@@ -111,7 +111,7 @@ def fetch(service, folder, url="/images/1.png"):
         return keep_output(stream, folder=folder, token="t1", output=output)
 
 
-def raised(call):
+def error_of(call):
     """Return the error that a call raised; its text must contain neither URL nor key."""
     with pytest.raises((ServiceError, ImageError)) as caught:
         call()
@@ -151,24 +151,24 @@ def status(code, token, run, check, image, *, again=True):
 FAULTS = [
     Fault("close after reading", close_after_reading(), AnswerError, "unknown", AnswerError, AnswerError),
     Fault("reset after reading", reset_after_reading(), AnswerError, "unknown", AnswerError, AnswerError),
-    Fault("no answer", no_answer(), AnswerError, "unknown", AnswerError, AnswerError),
+    Fault("no response", no_response(), AnswerError, "unknown", AnswerError, AnswerError),
     Fault(
         "short, length named",
-        short({"success": True, "padding": "x" * 2000}),
+        truncated({"success": True, "padding": "x" * 2000}),
         AnswerError,
         "unknown",
         AnswerError,
         AnswerError,
-        no_image=short(GOOD_IMAGE),
+        no_image=truncated(GOOD_IMAGE),
     ),
     Fault(
         "short, no length",
-        short({"success": True, "padding": "x" * 2000}, with_length=False),
+        truncated({"success": True, "padding": "x" * 2000}, with_length=False),
         AnswerError,
         "unknown",
         AnswerError,
         ImageError,
-        no_image=short(GOOD_IMAGE, with_length=False),
+        no_image=truncated(GOOD_IMAGE, with_length=False),
     ),
     Fault("html", html(), AnswerError, "unknown", AnswerError, ImageError),
     Fault("empty", reply(b""), AnswerError, "unknown", AnswerError, ImageError),
@@ -220,17 +220,19 @@ FAULTS = [
     status(504, ServerError, "unknown", ServerError, ServerError),
     Fault("500 html", html(500), ServerError, "unknown", ServerError, ServerError),
     Fault(
-        "trickle",
-        trickle({"success": True, "data": {"run_id": "1", "status": "running"}, "access_token": "t"}, every_s=0.3),
+        "slow response",
+        send_in_pieces(
+            {"success": True, "data": {"run_id": "1", "status": "running"}, "access_token": "t"}, every_s=0.3
+        ),
         AnswerError,
         "unknown",
         AnswerError,
         AnswerError,
-        no_image=trickle(GOOD_IMAGE, every_s=0.1),
+        no_image=send_in_pieces(GOOD_IMAGE, every_s=0.1),
     ),
     Fault(
-        "trickle of the head",
-        trickle({"success": True}, every_s=0.2, head_too=True),
+        "slow response headers",
+        send_in_pieces({"success": True}, every_s=0.2, head_too=True),
         AnswerError,
         "unknown",
         AnswerError,
@@ -245,10 +247,10 @@ BY_NAME = [pytest.param(fault, id=fault.name) for fault in FAULTS]
 
 
 @pytest.mark.parametrize("fault", BY_NAME)
-def test_token(faulty, fault):
+def test_each_fault_of_a_token_request(faulty, fault):
     faulty.on(TOKEN, fault.answer)
     service = connect(faulty.url, token=None)
-    error = raised(service.greet)
+    error = error_of(service.greet)
     assert type(error) is fault.token
     assert faulty.count(TOKEN) == (2 if fault.again else 1)
     assert faulty.count() == faulty.count(TOKEN)
@@ -256,21 +258,21 @@ def test_token(faulty, fault):
 
 @pytest.mark.parametrize("fault", BY_NAME)
 def test_a_token_request_that_succeeds_at_the_second_attempt(faulty, fault):
-    faulty.on(TOKEN, patient_after(fault.answer), reply(GOOD_TOKEN))
+    faulty.on(TOKEN, with_default_limits_after(fault.answer), reply(GOOD_TOKEN))
     service = connect(faulty.url, token=None)
     if fault.again:
         service.greet()
         assert faulty.count(TOKEN) == 2
     else:
-        raised(service.greet)
+        error_of(service.greet)
         assert faulty.count(TOKEN) == 1
 
 
 @pytest.mark.parametrize("fault", BY_NAME)
-def test_run(faulty, service, fault):
+def test_each_fault_of_a_submit(faulty, service, fault):
     faulty.on(RUN, fault.answer)
     outcome = submit(service)
-    assert faulty.count(RUN) == 1, "submitted once, after any fault"
+    assert faulty.count(RUN) == 1, "a run is submitted only once"
     if fault.run == "unknown":
         assert type(outcome) is Unknown
         assert "://" not in outcome.reason
@@ -281,7 +283,7 @@ def test_run(faulty, service, fault):
 
 
 @pytest.mark.parametrize("fault", BY_NAME)
-def test_run_without_a_token_is_not_sent(faulty, fault):
+def test_run_is_not_submitted_without_a_token(faulty, fault):
     """If the token request fails, the run was certainly not accepted."""
     faulty.on(TOKEN, fault.answer)
     outcome = submit(connect(faulty.url, token=None))
@@ -291,24 +293,24 @@ def test_run_without_a_token_is_not_sent(faulty, fault):
 
 
 @pytest.mark.parametrize("fault", BY_NAME)
-def test_check(faulty, service, fault):
-    faulty.on(CHECK, patient_after(fault.answer), reply(GOOD_CHECK))
-    error = raised(lambda: service.check(RUN_ID))
+def test_each_fault_of_a_check(faulty, service, fault):
+    faulty.on(CHECK, with_default_limits_after(fault.answer), reply(GOOD_CHECK))
+    error = error_of(lambda: service.check(RUN_ID))
     assert type(error) is fault.check
-    assert faulty.count(CHECK) == 1, "tries are the tracker's business"
+    assert faulty.count(CHECK) == 1, "a service does not repeat a check"
     assert service.check(RUN_ID).status is Status.RUNNING
 
 
 @pytest.mark.parametrize("fault", BY_NAME)
-def test_image(faulty, service, fault, tmp_path):
+def test_each_fault_of_an_image_download(faulty, service, fault, tmp_path):
     settings.image_max_bytes = 1_000_000
-    faulty.on(IMAGE, patient_after(fault.no_image or fault.answer), reply(GOOD_IMAGE))
-    error = raised(lambda: fetch(service, tmp_path))
+    faulty.on(IMAGE, with_default_limits_after(fault.no_image or fault.answer), reply(GOOD_IMAGE))
+    error = error_of(lambda: fetch(service, tmp_path))
     assert type(error) is fault.image
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "nothing is left of it"
-    kept = fetch(service, tmp_path)
-    assert (tmp_path / kept.file).read_bytes() == GOOD_IMAGE
-    assert all("authorization" not in seen.headers for seen in faulty.seen(IMAGE))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "no partial file is left"
+    image_record = fetch(service, tmp_path)
+    assert (tmp_path / image_record.file).read_bytes() == GOOD_IMAGE
+    assert all("authorization" not in request.headers for request in faulty.requests(IMAGE))
 
 
 # -- no connection ----------------------------------------------------------------------------------------------
@@ -321,25 +323,25 @@ def unreachable(request, monkeypatch):
         yield f"http://127.0.0.1:{closed_port()}"
     elif request.param == "connect timeout":
         settings.connect_timeout_s = 0.3
-        with deaf_port() as port:
+        with unresponsive_port() as port:
             yield f"http://127.0.0.1:{port}"
     elif request.param == "dead proxy":
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
         yield "http://service.example"
     else:
-        real = socket.getaddrinfo
+        real_getaddrinfo = socket.getaddrinfo
 
         def resolve(host, *args, **options):
             if host == "nowhere.example":
                 raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-            return real(host, *args, **options)
+            return real_getaddrinfo(host, *args, **options)
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         yield "http://nowhere.example"
 
 
-def test_token_without_a_connection(unreachable):
-    assert type(raised(connect(unreachable, token=None).greet)) is UnreachableError
+def test_token_request_without_a_connection_is_an_error(unreachable):
+    assert type(error_of(connect(unreachable, token=None).greet)) is UnreachableError
 
 
 def test_run_without_a_connection_was_not_accepted(unreachable):
@@ -349,24 +351,24 @@ def test_run_without_a_connection_was_not_accepted(unreachable):
     assert (outcome.again, outcome.stops) == (True, False)
 
 
-def test_check_without_a_connection(unreachable):
-    assert type(raised(lambda: connect(unreachable).check(RUN_ID))) is UnreachableError
+def test_check_without_a_connection_is_an_error(unreachable):
+    assert type(error_of(lambda: connect(unreachable).check(RUN_ID))) is UnreachableError
 
 
-def test_image_without_a_connection(unreachable, tmp_path):
-    assert type(raised(lambda: fetch(connect(unreachable), tmp_path))) is UnreachableError
+def test_image_download_without_a_connection_is_an_error(unreachable, tmp_path):
+    assert type(error_of(lambda: fetch(connect(unreachable), tmp_path))) is UnreachableError
 
 
 def test_a_server_that_is_reachable_again_is_used_again(faulty, service):
     faulty.on(CHECK, reply(GOOD_CHECK))
     service.check(RUN_ID)
     faulty.refuse()
-    assert type(raised(lambda: service.check(RUN_ID))) is UnreachableError
+    assert type(error_of(lambda: service.check(RUN_ID))) is UnreachableError
     faulty.listen()
     assert service.check(RUN_ID).status is Status.RUNNING
 
 
-def test_proxy_that_dies_after_reading_leaves_a_run_unknown(faulty, monkeypatch):
+def test_run_is_unknown_if_the_proxy_closes_the_connection_after_reading(faulty, monkeypatch):
     monkeypatch.setenv("http_proxy", faulty.url)
     faulty.on(RUN, close_after_reading())
     assert type(submit(connect("http://service.example"))) is Unknown
@@ -382,20 +384,20 @@ def secure(authority):
         yield server
 
 
-def test_certificate_that_is_not_trusted(secure, tmp_path):
+def test_untrusted_certificate_is_an_error(secure, tmp_path):
     for route in (TOKEN, RUN, CHECK, IMAGE):
         secure.on(route, reply(GOOD_TOKEN))
-    assert type(raised(connect(secure.url, token=None).greet)) is ServiceError
+    assert type(error_of(connect(secure.url, token=None).greet)) is ServiceError
     outcome = submit(connect(secure.url))
     assert type(outcome) is Rejected
     assert (outcome.again, outcome.stops) == (False, False)
     assert "certificate" in str(outcome.error)
-    assert type(raised(lambda: connect(secure.url).check(RUN_ID))) is ServiceError
-    assert type(raised(lambda: fetch(connect(secure.url), tmp_path))) is ServiceError
+    assert type(error_of(lambda: connect(secure.url).check(RUN_ID))) is ServiceError
+    assert type(error_of(lambda: fetch(connect(secure.url), tmp_path))) is ServiceError
     assert secure.count() == 0
 
 
-def test_certificate_of_another_name(authority, monkeypatch):
+def test_certificate_of_another_host_is_an_error(authority, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
     with FaultyServer(tls=authority.server("other.example")) as server:
         outcome = submit(connect(server.url))
@@ -404,13 +406,13 @@ def test_certificate_of_another_name(authority, monkeypatch):
         assert server.count() == 0
 
 
-def test_trusted_certificate(secure, authority, monkeypatch):
+def test_trusted_certificate_is_accepted(secure, authority, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
     secure.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply(GOOD_RUN))
     assert submit(connect(secure.url, token=None)) == Accepted(RUN_ID)
 
 
-def test_encryption_that_breaks_after_reading_leaves_a_run_unknown(secure, authority, monkeypatch):
+def test_run_is_unknown_if_tls_fails_after_reading(secure, authority, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
 
     def send_garbage(_, wire):
@@ -423,7 +425,7 @@ def test_encryption_that_breaks_after_reading_leaves_a_run_unknown(secure, autho
         assert secure.count(RUN) == count
 
 
-def test_a_server_without_tls_leaves_a_run_unknown(faulty):
+def test_run_is_unknown_if_the_server_has_no_tls(faulty):
     """An SSLError without an inner verification error leaves the outcome open, so the run is unknown."""
     assert type(submit(connect(faulty.url.replace("http:", "https:")))) is Unknown
 
@@ -431,26 +433,26 @@ def test_a_server_without_tls_leaves_a_run_unknown(faulty):
 # -- 401 --------------------------------------------------------------------------------------------------------
 
 
-def test_token_rejected(faulty):
+def test_rejected_token_is_replaced_once(faulty):
     faulty.on(TOKEN, reply({"success": False, "error": "bad key"}, 401))
-    error = raised(connect(faulty.url, token=None).greet)
+    error = error_of(connect(faulty.url, token=None).greet)
     assert type(error) is AuthError
     assert "bad key" in str(error)
     assert "%comflowy login" in str(error)
     assert faulty.count(TOKEN) == 1
 
 
-def test_run_after_one_401_is_sent_once_more(faulty, service):
+def test_run_is_submitted_once_more_after_one_401(faulty, service):
     faulty.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply({}, 401), reply(GOOD_RUN))
     assert submit(service) == Accepted(RUN_ID)
-    first, second = faulty.seen(RUN)
+    first, second = faulty.requests(RUN)
     assert first.headers["authorization"] == "Bearer old"
     assert second.headers["authorization"] == f"Bearer {GOOD_TOKEN['access_token']}"
     assert first.body == second.body
     assert faulty.count(TOKEN) == 1
 
 
-def test_run_after_two_401s_stops(faulty, service):
+def test_submit_stops_after_two_401s(faulty, service):
     faulty.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply({}, 401))
     outcome = submit(service)
     assert type(outcome) is Rejected
@@ -459,7 +461,7 @@ def test_run_after_two_401s_stops(faulty, service):
     assert (faulty.count(RUN), faulty.count(TOKEN)) == (2, 1)
 
 
-def test_run_with_a_lost_second_response_is_unknown(faulty, service):
+def test_run_is_unknown_if_the_second_response_is_lost(faulty, service):
     faulty.on(TOKEN, reply(GOOD_TOKEN)).on(RUN, reply({}, 401), close_after_reading())
     assert type(submit(service)) is Unknown
     assert faulty.count(RUN) == 2
@@ -473,18 +475,18 @@ def test_run_without_a_new_token_was_not_accepted(faulty, service):
     assert faulty.count(RUN) == 1
 
 
-def test_check_after_401s(faulty, service):
+def test_check_after_401s_fetches_a_new_token(faulty, service):
     faulty.on(TOKEN, reply(GOOD_TOKEN)).on(CHECK, reply({}, 401), reply(GOOD_CHECK))
     assert service.check(RUN_ID).status is Status.RUNNING
     faulty.on(CHECK, reply({}, 401))
-    assert type(raised(lambda: service.check(RUN_ID))) is AuthError
+    assert type(error_of(lambda: service.check(RUN_ID))) is AuthError
     assert faulty.count(CHECK) == 4
 
 
 def test_a_rejected_image_is_not_retried_with_a_token(faulty, service, tmp_path):
     faulty.on(IMAGE, reply({}, 401))
-    assert type(raised(lambda: fetch(service, tmp_path))) is AuthError
-    assert [seen.headers.get("authorization") for seen in faulty.seen()] == [None]
+    assert type(error_of(lambda: fetch(service, tmp_path))) is AuthError
+    assert [request.headers.get("authorization") for request in faulty.requests()] == [None]
 
 
 # -- Retry-After ------------------------------------------------------------------------------------------------
@@ -509,9 +511,9 @@ def pause_of(text):
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
 @pytest.mark.parametrize("code", [429, 503])
-def test_retry_after_of_a_check(faulty, service, text, expected_s, code):
+def test_retry_after_of_a_check_is_read(faulty, service, text, expected_s, code):
     faulty.on(CHECK, reply({}, code, pause_of(text)))
-    error = raised(lambda: service.check(RUN_ID))
+    error = error_of(lambda: service.check(RUN_ID))
     if code == 503 and expected_s is None:
         assert type(error) is ServerError
     else:
@@ -522,7 +524,7 @@ def test_retry_after_of_a_check(faulty, service, text, expected_s, code):
 
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
-def test_retry_after_of_a_run(faulty, service, text, expected_s):
+def test_retry_after_of_a_submit_is_read(faulty, service, text, expected_s):
     faulty.on(RUN, reply({}, 429, pause_of(text)))
     outcome = submit(service)
     assert type(outcome) is Rejected
@@ -535,9 +537,9 @@ def test_retry_after_of_a_run(faulty, service, text, expected_s):
 
 
 @pytest.mark.parametrize(("text", "expected_s"), PAUSES)
-def test_retry_after_of_an_image(faulty, service, text, expected_s, tmp_path):
+def test_retry_after_of_an_image_is_read(faulty, service, text, expected_s, tmp_path):
     faulty.on(IMAGE, reply({}, 429, pause_of(text)))
-    error = raised(lambda: fetch(service, tmp_path))
+    error = error_of(lambda: fetch(service, tmp_path))
     assert error.retry_after_s == (
         None if expected_s is None else pytest.approx(expected_s, abs=30 if text == IN_A_MINUTE else 0)
     )
@@ -546,18 +548,18 @@ def test_retry_after_of_an_image(faulty, service, text, expected_s, tmp_path):
 def test_retry_after_of_a_token_is_observed(faulty):
     faulty.on(TOKEN, reply({}, 429, {"Retry-After": "0.4"}), reply(GOOD_TOKEN))
     connect(faulty.url, token=None).greet()
-    first, second = faulty.seen(TOKEN)
+    first, second = faulty.requests(TOKEN)
     assert second.at_s - first.at_s >= 0.4
 
 
 def test_a_retry_after_that_is_too_long_ends_the_token_request(faulty):
     faulty.on(TOKEN, reply({}, 429, {"Retry-After": "1000000"}))
-    error = raised(connect(faulty.url, token=None).greet)
+    error = error_of(connect(faulty.url, token=None).greet)
     assert "278 h" in str(error)
     assert faulty.count(TOKEN) == 1
 
 
-def test_503_leaves_a_run_unknown_even_with_a_pause(faulty, service):
+def test_run_is_unknown_after_503_even_with_retry_after(faulty, service):
     faulty.on(RUN, reply({}, 503, {"Retry-After": "1"}))
     assert type(submit(service)) is Unknown
 
@@ -565,7 +567,7 @@ def test_503_leaves_a_run_unknown_even_with_a_pause(faulty, service):
 # -- slow but correct -------------------------------------------------------------------------------------------
 
 
-def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
+def test_slow_responses_within_the_deadline_succeed(faulty, tmp_path):
     settings.read_timeout_s = 30.0
     settings.answer_deadline_s = settings.image_deadline_s = 60.0
     faulty.on(TOKEN, reply(GOOD_TOKEN, latency_s=0.2))
@@ -575,24 +577,24 @@ def test_latency_and_low_bandwidth_within_the_deadline(faulty, tmp_path):
     service = connect(faulty.url, token=None)
     assert submit(service) == Accepted(RUN_ID)
     assert service.check(RUN_ID).status is Status.RUNNING
-    kept = fetch(service, tmp_path)
-    assert kept.size_bytes == len(GOOD_IMAGE)
+    image_record = fetch(service, tmp_path)
+    assert image_record.size_bytes == len(GOOD_IMAGE)
 
 
-def test_deadline_ends_a_trickle_soon(faulty, service):
+def test_deadline_ends_a_slow_response(faulty, service):
     """10 bytes over 3 s passed a timeout of 0.5 s: timeouts of requests limit each read."""
     settings.read_timeout_s, settings.answer_deadline_s = 30.0, 0.9
-    faulty.on(RUN, trickle(GOOD_RUN, every_s=0.05, head_too=True))  # 8 s in total, and correct
+    faulty.on(RUN, send_in_pieces(GOOD_RUN, every_s=0.05, head_too=True))  # 8 s in total, and correct
     outcome = submit(service)
     assert type(outcome) is Unknown
     assert "in time" in outcome.reason
 
 
-def test_minimum_throughput_ends_an_image_before_its_deadline(faulty, service, tmp_path):
+def test_download_below_the_minimum_throughput_ends_before_the_deadline(faulty, service, tmp_path):
     settings.read_timeout_s, settings.image_deadline_s = 3.0, 120.0
-    faulty.on(IMAGE, trickle(GOOD_IMAGE, every_s=0.1))  # minutes in total
+    faulty.on(IMAGE, send_in_pieces(GOOD_IMAGE, every_s=0.1))  # minutes in total
     started_s = time.monotonic()
-    error = raised(lambda: fetch(service, tmp_path))
+    error = error_of(lambda: fetch(service, tmp_path))
     assert "slow" in str(error)
     assert time.monotonic() - started_s < 60
 
@@ -607,9 +609,9 @@ def test_redirect_to_another_host_is_not_followed(faulty, service, code):
         other.on("* /*", reply(GOOD_RUN))
         for route in (TOKEN, RUN, CHECK):
             faulty.on(route, redirect(f"{other.url}/elsewhere", code))
-        assert type(raised(connect(faulty.url, token=None).greet)) is AnswerError
+        assert type(error_of(connect(faulty.url, token=None).greet)) is AnswerError
         assert type(submit(service)) is Unknown
-        assert type(raised(lambda: service.check(RUN_ID))) is AnswerError
+        assert type(error_of(lambda: service.check(RUN_ID))) is AnswerError
         assert faulty.count(RUN) == 1
         assert other.count() == 0
 
@@ -632,13 +634,13 @@ def test_redirect_to_another_host_is_not_followed(faulty, service, code):
         ({"run_id": RUN_ID}, 200, RUN_ID),
     ],
 )
-def test_2xx_with_a_run_id_is_accepted(faulty, service, body, code, run_id):
+def test_response_2xx_with_a_run_id_is_accepted(faulty, service, body, code, run_id):
     faulty.on(RUN, reply(body, code))
     assert submit(service) == Accepted(run_id)
 
 
 @pytest.mark.parametrize("run_id", [None, "", "  ", True, [], {}, float("nan")])
-def test_2xx_without_a_run_id_is_unknown(faulty, service, run_id):
+def test_response_2xx_without_a_run_id_is_unknown(faulty, service, run_id):
     faulty.on(RUN, reply({"success": True, "data": {"run_id": run_id}}))
     assert type(submit(service)) is Unknown
 

@@ -41,11 +41,11 @@ class Tunnel:
     def _accept(self, listening):
         with contextlib.suppress(OSError):
             while True:
-                near, _ = listening.accept()
-                far = socket.create_connection(("127.0.0.1", self._target_port))
-                self._connections += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._forward, args=(one, other), name="tunnel", daemon=True).start()
+                client_side, _ = listening.accept()
+                server_side = socket.create_connection(("127.0.0.1", self._target_port))
+                self._connections += [client_side, server_side]
+                for source, target in ((client_side, server_side), (server_side, client_side)):
+                    threading.Thread(target=self._forward, args=(source, target), name="tunnel", daemon=True).start()
 
     @staticmethod
     def _forward(source, target):

@@ -73,7 +73,7 @@ def test_a_result_of_too_many_pixels_is_kept_without_a_thumbnail(comfy_client, g
     assert Image.open(image.thumbnail(256)).size == (64, 48)
 
 
-def test_a_result_that_pillow_refuses_to_open_is_kept_and_decoded(comfy_client, graph, low_pillow_limit):
+def test_result_above_the_pillow_limit_is_kept_and_decoded(comfy_client, graph, low_pillow_limit):
     """A 14000 x 14000 result was lost with any `image_max_px`, because Pillow has another limit."""
     image = comfy_client.run(graph).images[0]
     assert (image.record.state, image.record.error) == ("kept", None)
@@ -82,25 +82,25 @@ def test_a_result_that_pillow_refuses_to_open_is_kept_and_decoded(comfy_client, 
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
-def test_an_input_image_that_pillow_refuses_to_open_is_submitted(tmp_path, low_pillow_limit, kind):
+def test_input_image_above_the_pillow_limit_is_submitted(tmp_path, low_pillow_limit, kind):
     """`file:huge.png` was rejected as unreadable, because Pillow refuses to open it."""
     path = tmp_path / "huge.image"
     Image.new("RGB", (100, 80)).save(path, kind)
     assert open_input(path).load() == path.read_bytes()
 
 
-def test_the_recipe_of_an_image_that_pillow_refuses_to_open_is_read(tmp_path, low_pillow_limit):
+def test_recipe_of_an_image_above_the_pillow_limit_is_read(tmp_path, low_pillow_limit):
     """`params_from("huge.png")` reported an unreadable image, because Pillow refuses to open it."""
     path = tmp_path / "huge.png"
     path.write_bytes(black_png(100, 80, chunk(b"tEXt", b"prompt\0" + json.dumps(GRAPH).encode())))
     assert params_from(path)["1::width"] == 64
 
 
-def test_images_of_different_shapes_that_pillow_refuses_to_crop_are_compared(monkeypatch):
+def test_images_of_different_shapes_above_the_pillow_limit_are_compared(monkeypatch):
     """A comparison cropped both images to the part that they share, and Pillow refuses large crops."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 28_000)  # an image of 100 x 600 is more than twice that
-    one, other = (Image.fromarray(np.zeros((height, 100, 3), np.uint8)) for height in (620, 600))
-    assert find_difference(one, other).heat.size == (100, 620)
+    first, second = (Image.fromarray(np.zeros((height, 100, 3), np.uint8)) for height in (620, 600))
+    assert find_difference(first, second).heat.size == (100, 620)
 
 
 IN_LITTLE_MEMORY = """
@@ -146,8 +146,8 @@ def test_a_complete_image_that_pillow_cannot_decode_is_kept(comfy_client, graph,
     with pytest.raises(ValueError, match=r"(?i)too large"):
         Image.open(io.BytesIO(content)).load()
     run = comfy_client.run(graph)
-    written = next(comfy.folder.rglob("x*.png"))
-    written.write_bytes(content)
+    path = next(comfy.folder.rglob("x*.png"))
+    path.write_bytes(content)
     run.images[0].path.unlink()
     assert comfy_client.connection.registry.refresh(run)
     run.wait(timeout=30)

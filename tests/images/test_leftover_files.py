@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from faulty_server import reply, trickle
+from faulty_server import reply, send_in_pieces
 from scripted_api import png
 from waiting import wait_until
 
@@ -43,20 +43,20 @@ from comflowy_nb.workflow.files import write_text
 write_text(home / "workflows" / "mine.json", "{}")
 write_text(home / "comflowy.yaml", "workflows: {}")
 """
-# the image, the sidecar and two thumbnails, whichever comes first; before them the history itself
+# the image, the sidecar and two thumbnails, in any order; before them the history file
 WRITERS = [("run", 2), ("run", 3), ("run", 4), ("run", 5), ("catalogue", 1), ("catalogue", 2)]
 
 
-def left(home):
+def partial_files(home):
     """Return the partial files."""
     return [path for path in home.rglob("*") if path.suffix == ".part" or ".new" in path.name]
 
 
 @pytest.fixture
-def stopped(api, quick, home):
-    """`stopped(writer, n)`: a process that stopped itself just before it renames the n-th file."""
+def kill_at_rename(api, short_delays, home):
+    """Return a function: `kill_at_rename(writer, n)` starts a process that stops before it renames the n-th file."""
     processes = []
-    api.words = []
+    api.live_statuses = []
 
     def begin(writer, number):
         code = STOPPED + {"run": RUN, "catalogue": CATALOGUE}[writer]
@@ -76,36 +76,36 @@ def stopped(api, quick, home):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
 @pytest.mark.parametrize(("writer", "number"), WRITERS)
-def test_partial_files_of_a_killed_process_are_removed_at_the_next_start(home, stopped, writer, number):
+def test_partial_files_of_a_killed_process_are_removed_at_the_next_start(home, kill_at_rename, writer, number):
     """A kill between the writing of a file and its rename left a `*.part` file that was never removed."""
-    process = stopped(writer, number)
-    assert left(home)
+    process = kill_at_rename(writer, number)
+    assert partial_files(home)
     History.open(home).close()
-    assert left(home), "a file that a living process writes was removed"
+    assert partial_files(home), "a file that a living process writes was removed"
     process.kill()
     process.wait()
     History.open(home).close()
-    assert left(home) == []
+    assert partial_files(home) == []
     assert list((home / "images").glob("*.lock")) == []
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
-def test_a_kill_during_the_creation_of_the_history_leaves_no_warning(home, stopped):
-    process = stopped("run", 1)
-    assert left(home)
+def test_a_kill_during_the_creation_of_the_history_leaves_no_warning(home, kill_at_rename):
+    process = kill_at_rename("run", 1)
+    assert partial_files(home)
     process.kill()
     process.wait()
-    opened = History.open(home)
-    assert left(home) == []
-    assert opened.warnings == ()
-    opened.close()
+    history = History.open(home)
+    assert partial_files(home) == []
+    assert history.warnings == ()
+    history.close()
 
 
 @pytest.mark.timeout(120)
-def test_a_killed_download_leaves_nothing(api, quick, home):
+def test_a_killed_download_leaves_nothing(api, short_delays, home):
     """The partial image and the lock file were never removed."""
-    api.words = []
-    api.on("GET /images/*", trickle(png(size=(400, 400)), every_s=0.05, piece=50))
+    api.live_statuses = []
+    api.on("GET /images/*", send_in_pieces(png(size=(400, 400)), every_s=0.05, piece=50))
     code = (
         "import sys; from comflowy_nb import connect; "
         "connect(f'test={sys.argv[1]}', key='the-key').submit('wf-1', {'3::cfg': 7}).run.wait()"
@@ -113,13 +113,13 @@ def test_a_killed_download_leaves_nothing(api, quick, home):
     process = subprocess.Popen([sys.executable, "-c", code, api.url])
     wait_until(lambda: list((home / "images").glob("*/*.part")) != [])
     other = History.open(home)
-    assert left(home), "an image that a living process receives was removed"
+    assert partial_files(home), "an image that a living process receives was removed"
     other.close()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     api.on("GET /images/*", reply(png(), headers={"Content-Type": "image/png"}))
     with connect(f"test={api.url}", key="the-key") as client:
-        assert left(home) == []
+        assert partial_files(home) == []
         assert list((home / "images").glob("*.lock")) == []
         (run,) = client.runs()
         assert run.wait(60).images[0].bytes == png()

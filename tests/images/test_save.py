@@ -35,17 +35,17 @@ def noise():
 
 
 @pytest.fixture
-def done(library, intent, stream, output):
-    """`done([bytes, ...], ...)`: a successful run with these images on disk; None is a missing image."""
+def make_run(library, run_request, stream, output):
+    """Return a function: `make_run([bytes, ...], ...)` makes a successful run; None is a missing image."""
 
     def make(contents, **changes):
         history = library.history
-        record = history.record_or_reuse(intent(**changes)).record
-        owed = [ImageRecord(index, "9", index) for index in range(len(contents))]
-        record = history.apply(record.token, StatusEvent.SEEN_SUCCESS, service_run_id="7", images=owed)
+        record = history.record_or_reuse(run_request(**changes)).record
+        expected = [ImageRecord(index, "9", index) for index in range(len(contents))]
+        record = history.apply(record.token, StatusEvent.SEEN_SUCCESS, service_run_id="7", images=expected)
         for index, content in enumerate(contents):
             if content is None:
-                image = replace(owed[index], state="missing", error="the host was refused")
+                image = replace(expected[index], state="missing", error="the host was refused")
             else:
                 image = keep_output(stream(content), folder=library.folder, token=record.token, output=output(index))
             record = history.set_images(record.token, image)
@@ -54,9 +54,9 @@ def done(library, intent, stream, output):
     return make
 
 
-def test_a_copy_contains_the_params_and_the_original_metadata(done, noise, tmp_path):
+def test_a_copy_contains_the_params_and_the_original_metadata(make_run, noise, tmp_path):
     original = png(noise, prompt='{"3": {}}', workflow='{"nodes": []}')
-    run = done([original], params={"3::cfg": 7.0, "6::text": "☃ \ud800 bottle"})
+    run = make_run([original], params={"3::cfg": 7.0, "6::text": "☃ \ud800 bottle"})
     (path,) = run.save(tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "r1_default_cfg-7_text-bottle_0.png"
     with Image.open(path) as copy:
@@ -64,24 +64,29 @@ def test_a_copy_contains_the_params_and_the_original_metadata(done, noise, tmp_p
         assert copy.mode == "RGBA"
         assert copy.text["prompt"] == '{"3": {}}'
         assert copy.text["workflow"] == '{"nodes": []}'
-        made = json.loads(copy.info["comflowy"])
-    assert made["params"] == run.params
-    assert (made["workflow"], made["workflow_id"], made["ref"], made["run"]) == ("default", "default", "r1", run.token)
-    assert "127.0.0.1" not in json.dumps(made)
+        metadata = json.loads(copy.info["comflowy"])
+    assert metadata["params"] == run.params
+    assert (metadata["workflow"], metadata["workflow_id"], metadata["ref"], metadata["run"]) == (
+        "default",
+        "default",
+        "r1",
+        run.token,
+    )
+    assert "127.0.0.1" not in json.dumps(metadata)
     assert run.images[0].bytes == original
 
 
-def test_only_our_chunk_is_added_to_the_bytes(done, noise, tmp_path):
+def test_only_one_metadata_chunk_is_added_to_the_bytes(make_run, noise, tmp_path):
     original = png(noise, prompt="{}")
-    (path,) = done([original]).save(tmp_path)
+    (path,) = make_run([original]).save(tmp_path)
     copy = path.read_bytes()
     at = copy.index(b"tEXtcomflowy") - 4
     length = int.from_bytes(copy[at : at + 4], "big")
     assert copy[:at] + copy[at + 12 + length :] == original
 
 
-def test_an_older_chunk_of_ours_is_replaced(done, noise, tmp_path):
-    (path,) = done([png(noise, comflowy='{"old": 1}')]).save(tmp_path)
+def test_existing_metadata_chunk_is_replaced(make_run, noise, tmp_path):
+    (path,) = make_run([png(noise, comflowy='{"old": 1}')]).save(tmp_path)
     with Image.open(path) as copy:
         copy.load()
         assert "old" not in copy.text["comflowy"]
@@ -89,18 +94,18 @@ def test_an_older_chunk_of_ours_is_replaced(done, noise, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_other_formats_are_copied_unchanged_with_a_json_file(done, image, tmp_path, kind):
+def test_other_formats_are_copied_unchanged_with_a_json_file(make_run, image, tmp_path, kind):
     content = image(kind)
-    run = done([content])
+    run = make_run([content])
     (path,) = run.save(tmp_path)
     assert path.read_bytes() == content
-    beside = path.with_suffix(path.suffix + ".json")
-    assert json.loads(beside.read_text())["params"] == run.params
-    assert sorted(tmp_path.glob("r1*")) == sorted([path, beside])
+    json_path = path.with_suffix(path.suffix + ".json")
+    assert json.loads(json_path.read_text())["params"] == run.params
+    assert sorted(tmp_path.glob("r1*")) == sorted([path, json_path])
 
 
-def test_saving_again_reuses_equal_files_and_overwrites_nothing(done, image, tmp_path):
-    run = done([image()])
+def test_saving_again_reuses_equal_files_and_overwrites_nothing(make_run, image, tmp_path):
+    run = make_run([image()])
     (first,) = run.save(tmp_path)
     assert run.save(tmp_path) == [first]
     first.write_text("mine")
@@ -110,16 +115,16 @@ def test_saving_again_reuses_equal_files_and_overwrites_nothing(done, image, tmp
     assert run.save(tmp_path) == [second]
 
 
-def test_a_folder_with_the_name_of_a_copy_is_kept(done, image, tmp_path):
-    run = done([image()])
+def test_a_folder_with_the_name_of_a_copy_is_kept(make_run, image, tmp_path):
+    run = make_run([image()])
     name = f"{readable_name(run.record, run.record.images[0])}.png"
     (tmp_path / name).mkdir()
     (path,) = run.save(tmp_path)
     assert path.name.endswith(" (2).png")
 
 
-def test_a_missing_image_is_reported_and_the_others_are_saved(done, image, tmp_path):
-    run = done([image(), None, image(size=(50, 50))])
+def test_a_missing_image_is_reported_and_the_others_are_saved(make_run, image, tmp_path):
+    run = make_run([image(), None, image(size=(50, 50))])
     with pytest.raises(ImageError) as caught:
         run.save(tmp_path / "out")
     assert str(caught.value) == (
@@ -128,30 +133,30 @@ def test_a_missing_image_is_reported_and_the_others_are_saved(done, image, tmp_p
     assert sorted(path.name[-6:] for path in (tmp_path / "out").iterdir()) == ["_0.png", "_2.png"]
 
 
-def test_a_deleted_image_is_missing(done, image, library, tmp_path):
-    run = done([image()])
+def test_a_deleted_image_is_missing(make_run, image, library, tmp_path):
+    run = make_run([image()])
     image_path(library.folder, run.record.images[0]).unlink()
     with pytest.raises(ImageError, match=r"0 of 1 images saved.*r1\[0\]\. %comflowy show r1"):
         run.save(tmp_path)
 
 
-def test_saving_a_run_without_images_is_an_error(library, intent, tmp_path):
-    record = library.history.record_or_reuse(intent()).record
+def test_saving_a_run_without_images_is_an_error(library, run_request, tmp_path):
+    record = library.history.record_or_reuse(run_request()).record
     with pytest.raises(ImageError, match=r"r1 has no images to save \(submitting\)"):
         library.run(record).save(tmp_path)
 
 
-def test_a_damaged_original_is_reported(done, image, library, tmp_path):
-    run = done([image()])
+def test_a_damaged_original_is_reported(make_run, image, library, tmp_path):
+    run = make_run([image()])
     path = run.images[0].path
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ImageError, match="truncated or damaged"):
         run.save(tmp_path)
 
 
-def test_a_full_disk_is_reported_and_leaves_no_partial_file(done, image, tmp_path, monkeypatch):
-    run = done([image()])
-    real = save.Path.open
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(make_run, image, tmp_path, monkeypatch):
+    run = make_run([image()])
+    real_open = save.Path.open
 
     class Full(io.FileIO):
         def write(self, content):
@@ -161,7 +166,7 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_file(done, image, tmp_pat
         save.Path,
         "open",
         lambda self, mode="r", *rest, **options: (
-            Full(self, mode.replace("b", "")) if self.parent == tmp_path else real(self, mode, *rest, **options)
+            Full(self, mode.replace("b", "")) if self.parent == tmp_path else real_open(self, mode, *rest, **options)
         ),
     )
     with pytest.raises(ImageError, match=r"r1 can't be saved in .*: the disk is full"):
@@ -169,10 +174,10 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_file(done, image, tmp_pat
     assert list(tmp_path.glob("r1*")) == []
 
 
-def test_a_target_folder_that_is_a_file_is_reported(done, image, tmp_path):
+def test_target_folder_that_is_a_file_is_an_error(make_run, image, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ImageError, match="r1 can't be saved in file: File exists"):
-        done([image()]).save(tmp_path / "file")
+        make_run([image()]).save(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -190,27 +195,27 @@ def test_a_target_folder_that_is_a_file_is_reported(done, image, tmp_path):
         ({"6::text": "Ärger"}, "text-Ärger"),
     ],
 )
-def test_names_contain_the_set_params(history, intent, params, expected):
-    record = history.record_or_reuse(intent(params=params, set_params=tuple(params))).record
+def test_names_contain_the_set_params(history, run_request, params, expected):
+    record = history.record_or_reuse(run_request(params=params, set_params=tuple(params))).record
     assert readable_name(record, ImageRecord(0, "9", 0)) == f"r1_default_{expected}_0"
 
 
-def test_a_name_contains_the_name_of_the_run(history, intent):
-    record = history.record_or_reuse(intent(set_params=(), name="best")).record
+def test_a_name_contains_the_name_of_the_run(history, run_request):
+    record = history.record_or_reuse(run_request(set_params=(), name="best")).record
     assert readable_name(record, ImageRecord(2, "9", 0)) == "r1_best_2"
 
 
-def test_a_name_is_never_too_long(history, intent):
+def test_a_name_is_never_too_long(history, run_request):
     params = {f"{n}::field{n}": "紫色の銀河" * 20 for n in range(100)}
-    record = history.record_or_reuse(intent(params=params, set_params=tuple(params), workflow="絵" * 300)).record
+    record = history.record_or_reuse(run_request(params=params, set_params=tuple(params), workflow="絵" * 300)).record
     name = readable_name(record, ImageRecord(0, "9", 0))
     assert name.startswith("r1_絵")
     assert len(name.encode()) <= 120
 
 
-def test_a_target_with_the_suffix_zip_is_a_zip_file(done, image, tmp_path):
+def test_a_target_with_the_suffix_zip_is_a_zip_file(make_run, image, tmp_path):
     """`save r1 looks.zip` made a folder that was called looks.zip: every target was a folder."""
-    run = done([image(), image(size=(50, 50))])
+    run = make_run([image(), image(size=(50, 50))])
     assert run.save(tmp_path / "new" / "looks.zip") == [tmp_path / "new" / "looks.zip"]
     with zipfile.ZipFile(tmp_path / "new" / "looks.zip") as archive:
         assert archive.testzip() is None
@@ -223,56 +228,56 @@ def test_a_target_with_the_suffix_zip_is_a_zip_file(done, image, tmp_path):
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["looks (2).zip", "looks.zip"]
 
 
-def test_a_zip_file_contains_the_images_that_are_on_disk(done, image, tmp_path):
-    run = done([image(), None])
+def test_a_zip_file_contains_the_images_that_are_on_disk(make_run, image, tmp_path):
+    run = make_run([image(), None])
     with pytest.raises(ImageError, match=r"1 of 2 images saved in looks\.zip; not on disk"):
         run.save(tmp_path / "looks.zip")
     with zipfile.ZipFile(tmp_path / "looks.zip") as archive:
         assert len(archive.namelist()) == 1
 
 
-def test_a_run_without_images_leaves_no_zip_file(done, tmp_path):
+def test_a_run_without_images_leaves_no_zip_file(make_run, tmp_path):
     with pytest.raises(ImageError):
-        done([None]).save(tmp_path / "looks.zip")
+        make_run([None]).save(tmp_path / "looks.zip")
     assert not list(tmp_path.glob("*.zip"))
 
 
-def test_one_image_can_be_saved_to_an_image_file(done, image, tmp_path):
+def test_one_image_can_be_saved_to_an_image_file(make_run, image, tmp_path):
     """`r.save("x.png")` made a folder x.png with the image inside."""
-    run = done([image()])
+    run = make_run([image()])
     (path,) = run.save(tmp_path / "new" / "x.png")
     assert path == tmp_path / "new" / "x.png"
     with Image.open(path) as copy:
         assert json.loads(copy.info["comflowy"])["params"] == run.params
-    jpeg = done([image("JPEG")], key="another")
+    jpeg = make_run([image("JPEG")], key="another")
     assert jpeg.save(tmp_path / "x.JPEG") == [tmp_path / "x.JPEG"]
     assert (tmp_path / "x.JPEG").read_bytes() == jpeg.images[0].bytes
 
 
-def test_an_image_file_as_the_target_of_several_images_is_an_error(done, image, tmp_path):
-    run = done([image(), image(size=(50, 50))])
+def test_an_image_file_as_the_target_of_several_images_is_an_error(make_run, image, tmp_path):
+    run = make_run([image(), image(size=(50, 50))])
     with pytest.raises(SettingsError, match=r"2 images.*x\.zip.*%comflowy save r1\[0\] x\.png"):
         run.save(tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
 
 
-def test_an_image_file_of_another_format_is_an_error(done, image, tmp_path):
-    run = done([image()])
+def test_an_image_file_of_another_format_is_an_error(make_run, image, tmp_path):
+    run = make_run([image()])
     with pytest.raises(SettingsError, match=r"r1\[0\] is a PNG image: use x\.png"):
         run.save(tmp_path / "x.jpg")
 
 
 @pytest.mark.parametrize("name", ["looks.tar.gz", "looks.html", "looks.json", "looks.MP4"])
-def test_a_target_with_another_suffix_is_an_error(done, image, tmp_path, name):
-    run = done([image()])
+def test_a_target_with_another_suffix_is_an_error(make_run, image, tmp_path, name):
+    run = make_run([image()])
     with pytest.raises(SettingsError, match="zip"):
         run.save(tmp_path / name)
     assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("name", ["out.v2", "2026.11.28", "looks.zip", "there.png"])
-def test_a_folder_may_have_dots_in_its_name(done, image, tmp_path, name):
+def test_a_folder_may_have_dots_in_its_name(make_run, image, tmp_path, name):
     if "." in name and name.rpartition(".")[2] in {"zip", "png"}:
         (tmp_path / name).mkdir()
-    (path,) = done([image()]).save(tmp_path / name)
+    (path,) = make_run([image()]).save(tmp_path / name)
     assert path.parent == tmp_path / name

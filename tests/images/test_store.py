@@ -35,11 +35,11 @@ def folder(home):
 
 @pytest.fixture
 def keep(folder, stream, output):
-    """`keep(content)`: receive and store the image that a service sends."""
+    """Return a function: `keep(content)` receives and stores the image that a service sends."""
 
     def receive(content, *, index=0, **options):
-        made = content if hasattr(content, "chunks") else stream(content, **options)
-        return keep_output(made, folder=folder, token=TOKEN, output=output(index))
+        source = content if hasattr(content, "chunks") else stream(content, **options)
+        return keep_output(source, folder=folder, token=TOKEN, output=output(index))
 
     return receive
 
@@ -79,12 +79,12 @@ def test_an_image_without_a_length_is_kept(keep, image):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("length", ["known", "unknown", "wrong"])
-def test_a_truncated_image_leaves_nothing_behind(folder, keep, image, kind, length):
-    whole = image(kind, size=(300, 200))
-    cut = whole[: len(whole) * 6 // 10]
-    announced = {"known": len(whole), "unknown": None, "wrong": len(cut)}[length]
+def test_truncated_image_leaves_no_file(folder, keep, image, kind, length):
+    content = image(kind, size=(300, 200))
+    truncated = content[: len(content) * 6 // 10]
+    content_length = {"known": len(content), "unknown": None, "wrong": len(truncated)}[length]
     with pytest.raises(ImageError, match="truncated: " if length == "known" else "truncated or damaged"):
-        keep(cut, length=announced)
+        keep(truncated, length=content_length)
     assert files(folder) == []
 
 
@@ -93,11 +93,11 @@ def test_a_truncated_image_is_rejected_even_if_the_notebook_sets_load_truncated_
     folder, keep, image, kind, monkeypatch
 ):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    whole = image(kind, size=(300, 200))
+    content = image(kind, size=(300, 200))
     with pytest.raises(ImageError, match="truncated or damaged"):
-        keep(whole[: len(whole) * 6 // 10], length=None)
+        keep(content[: len(content) * 6 // 10], length=None)
     assert files(folder) == []
-    assert keep(whole).state == "kept"
+    assert keep(content).state == "kept"
 
 
 def test_a_png_without_its_end_is_truncated(keep, image):
@@ -157,7 +157,7 @@ def webp_of(kind):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_truncated_file_of_too_many_pixels_leaves_nothing_behind(folder, keep, image, kind):
+def test_truncated_file_of_too_many_pixels_leaves_no_file(folder, keep, image, kind):
     settings.image_max_px = 100
     whole = image(kind, size=(300, 200))
     with pytest.raises(ImageError, match="truncated or damaged"):
@@ -168,22 +168,22 @@ def test_a_truncated_file_of_too_many_pixels_leaves_nothing_behind(folder, keep,
 @pytest.mark.parametrize("has_length", [True, False])
 def test_a_download_above_the_size_limit_is_stopped(folder, keep, image, stream, has_length):
     settings.image_max_bytes = 4096
-    came = []
+    chunks_read = []
 
     class Endless(stream):
         def chunks(self):
             for _ in range(100):
-                came.append(1)
+                chunks_read.append(1)
                 yield bytes(1024)
 
     with pytest.raises(ImageError, match=r"larger than 0\.0039\d* MiB"):
         keep(Endless(b"", length=100 * 1024 if has_length else None))
-    assert len(came) == (0 if has_length else 5)
+    assert len(chunks_read) == (0 if has_length else 5)
     assert files(folder) == []
 
 
 @pytest.mark.parametrize("length", [90_000, 100])
-def test_a_body_of_another_length_than_announced_is_rejected(folder, keep, image, length):
+def test_body_with_a_different_length_than_content_length_is_rejected(folder, keep, image, length):
     with pytest.raises(ImageError, match=f"of {length} bytes"):
         keep(image(), length=length)
     assert files(folder) == []
@@ -208,7 +208,7 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
     ],
 )
 def test_other_formats_are_rejected_without_pillow(folder, keep, content, what, monkeypatch):
-    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow was used"))
     with pytest.raises(ImageError, match=f"it is {what}.*not an image this version keeps"):
         keep(content)
     assert files(folder) == []
@@ -247,7 +247,7 @@ def test_the_first_image_of_an_mpo_is_used(folder, keep):
     assert blue < 100
 
 
-def test_a_connection_that_breaks_leaves_nothing_behind(folder, keep, image, stream):
+def test_broken_connection_leaves_no_file(folder, keep, image, stream):
     class Broken(stream):
         def chunks(self):
             yield self.content[:100]
@@ -273,12 +273,12 @@ def test_a_full_disk_during_a_download_is_reported(folder, keep, image, monkeypa
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_an_image_is_kept_if_the_disk_is_too_full_for_its_thumbnails(folder, keep, image, monkeypatch):
-    content, real = image(), Image.Image.save
+    content, real_save = image(), Image.Image.save
 
     def save(self, path, *args, **options):
         path.touch()
         with Path("/dev/full").open("wb") as full:
-            real(self, full, *args, **options)
+            real_save(self, full, *args, **options)
 
     monkeypatch.setattr(Image.Image, "save", save)
     record = keep(content)
@@ -317,10 +317,10 @@ def test_a_month_folder_linked_outside_is_rejected(folder, keep, image, tmp_path
     assert files(tmp_path / "elsewhere") == []
 
 
-# -- after a killed download ------------------------------------------------------------------------------------------
+# -- after a killed process -------------------------------------------------------------------------------------------
 
 
-KILLED = """
+SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from comflowy_nb.images import store as images
@@ -336,20 +336,20 @@ class Stream:
 images.keep_output(Stream(), folder=Path(sys.argv[1]), token=sys.argv[2], output=Output(0, "9", 0, "u"))
 os.kill(os.getpid(), signal.SIGKILL)
 """
-DIE = "os.kill(os.getpid(), signal.SIGKILL)"
+KILL_PROCESS = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
 def kill_while_keeping(folder, content, *, within="pass", before=""):
-    code = KILLED.format(within=within, before=before)
-    done = subprocess.run(
+    code = SCRIPT.format(within=within, before=before)
+    process = subprocess.run(
         [sys.executable, "-c", code, str(folder), TOKEN], input=content, check=False, timeout=60, capture_output=True
     )
-    assert done.returncode == -9, done.stderr.decode()
+    assert process.returncode == -9, process.stderr.decode()
 
 
 def test_an_image_is_downloaded_again_after_a_kill_during_its_download(folder, keep, image):
     content = image(size=(300, 200))
-    kill_while_keeping(folder, content, within=DIE)
+    kill_while_keeping(folder, content, within=KILL_PROCESS)
     assert [name for name in files(folder) if name.endswith(".part")]
     assert image_path(folder, keep(content)).read_bytes() == content
 
@@ -360,7 +360,7 @@ def test_the_file_is_used_after_a_kill_before_it_was_recorded(folder, keep, imag
 
     class Unread(stream):
         def chunks(self):
-            pytest.fail("the image was asked for again")
+            pytest.fail("the image was downloaded again")
 
     assert keep(Unread(content)).sha256 == hashlib.sha256(content).hexdigest()
 
@@ -384,23 +384,23 @@ def test_an_unrecorded_file_of_another_length_is_not_used(folder, keep, image):
 
 def test_two_concurrent_downloads_of_an_image_store_one_file(folder, keep, image, stream):
     content = image(size=(300, 200))
-    begun, go_on, records = threading.Event(), threading.Event(), []
+    started, released, records = threading.Event(), threading.Event(), []
 
     class Slow(stream):
         def chunks(self):
-            begun.set()
+            started.set()
             yield self.content[:1000]
-            assert go_on.wait(30)
+            assert released.wait(30)
             yield self.content[1000:]
 
     first = threading.Thread(target=lambda: records.append(keep(Slow(content))))
     first.start()
-    assert begun.wait(30)
+    assert started.wait(30)
     second = threading.Thread(target=lambda: records.append(keep(content)))
     second.start()
     second.join(0.2)
     assert second.is_alive()  # it waits for the first
-    go_on.set()
+    released.set()
     first.join()
     second.join()
     assert records[0] == records[1]
@@ -487,14 +487,14 @@ def test_a_thumbnail_without_an_image_is_an_error(folder, keep, image):
 # -- the sidecar -----------------------------------------------------------------------------------------------------
 
 
-def test_the_sidecar_describes_the_run_and_its_images(folder, keep, image, history, intent):
+def test_the_sidecar_describes_the_run_and_its_images(folder, keep, image, history, run_request):
     run = history.record_or_reuse(
-        intent(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")
+        run_request(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")
     ).record
     assert write_sidecar(folder, run) is None
     history.apply(TOKEN, StatusEvent.ACCEPTED, service_run_id="77")
-    owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1)]
-    history.apply(TOKEN, StatusEvent.SEEN_SUCCESS, images=owed)
+    expected = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1)]
+    history.apply(TOKEN, StatusEvent.SEEN_SUCCESS, images=expected)
     content = image()
     record = history.set_images(TOKEN, keep(content))
     path = write_sidecar(folder, record)
@@ -513,7 +513,7 @@ def test_the_sidecar_describes_the_run_and_its_images(folder, keep, image, histo
     assert sidecar["created_at"].endswith("Z")
     assert [entry["state"] for entry in sidecar["images"]] == ["kept", "expected"]
     assert "127.0.0.1" not in path.read_text()
-    record = history.set_images(TOKEN, replace(owed[1], state="missing", error="gone"))
+    record = history.set_images(TOKEN, replace(expected[1], state="missing", error="gone"))
     assert write_sidecar(folder, record) == path
     assert json.loads(path.read_text())["images"][1]["error"] == "gone"
     assert not list(folder.rglob("*.part"))

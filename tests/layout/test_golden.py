@@ -75,21 +75,21 @@ def axis(field, values, labels=None):
 
 def sweep(*axes, fixed=None):
     fixed = fixed or {}
-    laid_out = Axes(fixed, axes, (), (*fixed, *(one.name for one in axes)), {})
-    cells = expand(laid_out, workflow_content="default", identity="sandbox", seed_of=lambda key, fields: 1)
-    return SimpleNamespace(axes=laid_out, cells=cells, workflow="default", name="bottles", ref="s1", record=object())
+    all_axes = Axes(fixed, axes, (), (*fixed, *(axis_.name for axis_ in axes)), {})
+    cells = expand(all_axes, workflow_content="default", identity="sandbox", seed_of=lambda key, fields: 1)
+    return SimpleNamespace(axes=all_axes, cells=cells, workflow="default", name="bottles", ref="s1", record=object())
 
 
-def page_of_sweep(swept, images=(((512, 512),),), *, width_px=1200, page=1, layout=None, limits=None):
-    def write(lettered):
-        return sheet_of_sweep(swept, layout or {}, lettered=lettered)
+def page_of_sweep(sweep_data, images=(((512, 512),),), *, width_px=1200, page=1, layout=None, limits=None):
+    def make_sheet(lettered):
+        return sheet_of_sweep(sweep_data, layout or {}, lettered=lettered)
 
-    return arrange_sweep(write, limits=limits or PageLimits(width_px), measure=measure, images=images, page=page)
+    return arrange_sweep(make_sheet, limits=limits or PageLimits(width_px), measure=measure, images=images, page=page)
 
 
-def contact_sheet(swept, images=(((256, 256),),), **limits):
-    limits = replace(contact_sheet_limits(len(swept.cells)), **limits)
-    return page_of_sweep(swept, images, limits=limits)
+def contact_sheet(sweep_data, images=(((256, 256),),), **limits):
+    limits = replace(contact_sheet_limits(len(sweep_data.cells)), **limits)
+    return page_of_sweep(sweep_data, images, limits=limits)
 
 
 CASES = {
@@ -180,18 +180,18 @@ def describe(page):
 
 def split(line):
     """Return the words of a line before its position, and its position."""
-    head, _, position = line.rpartition(" at ")
-    return head, [int(number) for number in position.split()] if head else []
+    content, _, position = line.rpartition(" at ")
+    return content, [int(number) for number in position.split()] if content else []
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_all_positions_are_those_of_the_golden_file(name):
+def test_all_positions_equal_the_golden_file(name):
     expected = (GOLDEN / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    found = describe(CASES[name]())
-    assert [split(line)[0] or line for line in found] == [split(line)[0] or line for line in expected]
-    for line, other in zip(found, expected, strict=True):
-        pairs = zip(split(line)[1], split(other)[1], strict=True)
-        assert all(abs(one - two) <= TOLERANCE_PX for one, two in pairs), f"{line} != {other}"
+    lines = describe(CASES[name]())
+    assert [split(line)[0] or line for line in lines] == [split(line)[0] or line for line in expected]
+    for line, expected_line in zip(lines, expected, strict=True):
+        pairs = zip(split(line)[1], split(expected_line)[1], strict=True)
+        assert all(abs(first - second) <= TOLERANCE_PX for first, second in pairs), f"{line} != {expected_line}"
 
 
 if __name__ == "__main__":

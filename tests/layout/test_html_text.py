@@ -15,7 +15,7 @@ from comflowy_nb.layout.text import html_text, without_mathematics
 MATHEMATICS = re.compile(r"\$[^$]+\$|\\[(\[]|\\begin|\\\$|\\(?:eq)?ref", re.DOTALL)
 
 
-class Runs(HTMLParser):
+class TextRuns(HTMLParser):
     """Collect the runs of text of an HTML document."""
 
     def __init__(self, markup):
@@ -40,7 +40,7 @@ class Runs(HTMLParser):
 def test_the_text_is_unchanged_and_contains_no_mathematics(text):
     """`a $5 note and a $10 note` was typeset as a formula."""
     markup = html_text(text)
-    runs = Runs(markup).texts
+    runs = TextRuns(markup).texts
     assert "".join(runs) == text
     assert not any(MATHEMATICS.search(run) for run in runs)
     assert "$" not in markup  # ipywidgets searches the markup of a description for it

@@ -28,23 +28,21 @@ def page_of(*sections, **texts):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 9, 12, 16, 64, 144])
 @pytest.mark.parametrize("size", [(512, 512), (64, 64), (512, 768), (2048, 300), (300, 2048), None])
-def test_nothing_overlaps_and_nothing_leaves_the_page(count, size):
+def test_images_and_texts_neither_overlap_nor_leave_the_page(count, size):
     page = page_of(Section(tuple(cell(size, caption="cfg 7 seed 42") for _ in range(count))))
     assert page.width <= WIDTH
     assert len(page.boxes) == count
     rectangles = [(box.x, box.y, box.x + box.width, box.y + box.height) for box in page.boxes]
-    rectangles += [
-        (words.x, words.y, words.x + measure(words.text, words.tone), words.y + LINE_PX) for words in page.texts
-    ]
+    rectangles += [(text.x, text.y, text.x + measure(text.text, text.tone), text.y + LINE_PX) for text in page.texts]
     for left, top, right, bottom in rectangles:
         assert left >= 0
         assert top >= 0
         assert right <= page.width
         assert bottom <= page.height
-    for number, one in enumerate(rectangles):
-        for other in rectangles[number + 1 :]:
-            apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
-            assert apart, (one, other)
+    for number, first in enumerate(rectangles):
+        for second in rectangles[number + 1 :]:
+            are_apart = first[2] <= second[0] or second[2] <= first[0] or first[3] <= second[1] or second[3] <= first[1]
+            assert are_apart, (first, second)
 
 
 def test_an_image_is_never_enlarged_and_keeps_its_shape():
@@ -53,11 +51,11 @@ def test_an_image_is_never_enlarged_and_keeps_its_shape():
     assert fit((10_000, 2), (256, 256)) == (256, 1)
 
 
-def test_up_to_four_large_up_to_nine_middling_then_small():
+def test_image_size_depends_on_the_number_of_runs():
     assert [longest_side_px(count) for count in (1, 4, 5, 9, 10, 144)] == [768, 768, 512, 512, 256, 256]
 
 
-def test_columns_make_about_a_square():
+def test_number_of_columns_makes_the_grid_about_square():
     for count, columns in ((1, 1), (3, 3), (4, 2), (5, 3), (9, 3), (10, 4), (16, 4), (200, 12)):
         page = page_of(Section(tuple(cell((64, 64)) for _ in range(count))))
         assert len({box.x for box in page.boxes}) == columns
@@ -71,10 +69,10 @@ def test_a_mosaic_stays_within_its_cell():
     assert max(box.y + box.height for box in boxes) <= 300
 
 
-def test_nodes_are_below_their_titles():
+def test_images_of_a_node_are_below_its_title():
     page = page_of(
         Section((cell((512, 512)), cell((512, 512))), "Save Image (9)"), Section((cell((64, 64)),), "Preview (12)")
     )
-    titles = [words for words in page.texts if words.tone == "title"]
-    assert [words.text for words in titles] == ["Save Image (9)", "Preview (12)"]
+    titles = [text for text in page.texts if text.tone == "title"]
+    assert [text.text for text in titles] == ["Save Image (9)", "Preview (12)"]
     assert titles[0].y < page.boxes[0].y < page.boxes[1].y + 1 < titles[1].y < page.boxes[2].y

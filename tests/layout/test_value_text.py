@@ -26,7 +26,7 @@ def measure(text, tone):
     return len(text) * (6 if tone == "small" else 7)
 
 
-def shown(paragraph):
+def text_of_entry(paragraph):
     """Return the text of a legend entry on a narrow page, without its letter."""
     lines = wrap(paragraph.parts, NARROW_PX, measure, max_lines=paragraph.max_lines)
     return " ".join(" ".join(text for line in lines for _, text, _ in line).split()[1:])
@@ -36,8 +36,8 @@ def legend_of_sweep(texts):
     values = tuple(AxisValue({"6::text": text}, text) for text in texts)
     axes = Axes({}, (Axis("6::text", "values", ("6::text",), values),), (), ("6::text",), {})
     cells = expand(axes, workflow_content="default", identity="sandbox", seed_of=lambda key, fields: 1)
-    swept = SimpleNamespace(axes=axes, cells=cells, workflow="default", name="", ref="s1", record=object())
-    return sheet_of_sweep(swept, {"x": None, "y": None, "z": None})
+    sweep = SimpleNamespace(axes=axes, cells=cells, workflow="default", name="", ref="s1", record=object())
+    return sheet_of_sweep(sweep, {"x": None, "y": None, "z": None})
 
 
 def run_with(number, text):
@@ -54,8 +54,8 @@ def legend_of_runs(texts):
 def entries(texts):
     """Return the legend entries of the grid of a sweep and of the grid of several runs."""
     return (
-        [shown(paragraph) for _, _, paragraph in legend_of_sweep(texts).legend],
-        [shown(paragraph) for paragraph in legend_of_runs(texts).legend],
+        [text_of_entry(paragraph) for _, _, paragraph in legend_of_sweep(texts).legend],
+        [text_of_entry(paragraph) for paragraph in legend_of_runs(texts).legend],
     )
 
 
@@ -71,30 +71,39 @@ def entries(texts):
         [f"{LONG}{a} {LONG}{b}" for a in ("one", "two") for b in ("three", "four")],
         [f"{'猫が海辺に座っている' * 60}{end}" for end in ("春", "夏")],
     ],
-    ids=["the end", "the start", "the middle", "punctuation", "longer and longer", "many", "two places", "Japanese"],
+    ids=[
+        "the end",
+        "the start",
+        "the middle",
+        "punctuation",
+        "each text continues the one before",
+        "many",
+        "two places",
+        "Japanese",
+    ],
 )
 def test_long_texts_keep_the_passages_in_which_they_differ(texts):
     """Three prompts that differ in their last words had three equal legends, each cut after six lines."""
     for legend in entries(texts):
         assert len(set(legend)) == len(legend) == len(texts)
-        assert all(len(entry) < 700 for entry in legend), "what all have in common is left out"
+        assert all(len(entry) < 700 for entry in legend), "text that all entries share is omitted"
 
 
-def test_the_words_that_differ_are_shown_in_strong_letters():
+def test_different_words_are_bold_in_the_legend():
     texts = [f"{LONG}by {word} {LONG}" for word in ("one", "two", "three")]
     for word, (_, _, paragraph) in zip(("one", "two", "three"), legend_of_sweep(texts).legend, strict=True):
         assert word in [part.text.strip() for part in paragraph.parts if part.tone == "strong"]
         assert "".join(part.text for part in paragraph.parts).rstrip().endswith("\N{HORIZONTAL ELLIPSIS}")
 
 
-def test_short_texts_are_shown_whole():
+def test_short_texts_are_complete_in_the_legend():
     texts = [f"a glass bottle on a beach at {word}" for word in ("noon", "night")]
     for legend in entries(texts):
         assert legend == [f"text {text}" for text in texts]
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("a cat, on a long wall by the sea", "a cat,  on a long wall by the sea"),
         ("a cat on a long wall by the sea", "a cat on a long wall by the sea "),
@@ -106,16 +115,19 @@ def test_short_texts_are_shown_whole():
         ("", " "),
     ],
 )
-def test_texts_that_differ_in_invisible_characters_are_written_differently(one, other):
-    sheet = legend_of_sweep([one, other])
-    said = [heading.text for heading in sheet.x.values] + [shown(paragraph) for _, _, paragraph in sheet.legend]
-    assert len(set(said)) == len(said) > 1
-    captions = [
-        "".join(part.text for part in cell.caption[0].parts) for cell in legend_of_runs([one, other]).sections[0].cells
+def test_texts_that_differ_in_invisible_characters_have_different_entries(first, second):
+    sheet = legend_of_sweep([first, second])
+    text_entries = [heading.text for heading in sheet.x.values] + [
+        text_of_entry(paragraph) for _, _, paragraph in sheet.legend
     ]
-    assert len(set(captions)) == 2, "two runs are not said to have the same text"
-    said = [shown(paragraph) for paragraph in legend_of_runs([one, other]).legend]
-    assert len(set(said)) == len(said)
+    assert len(set(text_entries)) == len(text_entries) > 1
+    captions = [
+        "".join(part.text for part in cell.caption[0].parts)
+        for cell in legend_of_runs([first, second]).sections[0].cells
+    ]
+    assert len(set(captions)) == 2, "two runs have different captions"
+    text_entries = [text_of_entry(paragraph) for paragraph in legend_of_runs([first, second]).legend]
+    assert len(set(text_entries)) == len(text_entries)
 
 
 WORDS = st.lists(
@@ -141,7 +153,7 @@ def test_different_texts_never_have_equal_legends(texts):
         assert len(legend) in {0, len(texts)}
 
 
-def test_captions_of_many_fields_are_whole():
+def test_captions_of_many_fields_are_complete():
     """Two runs that differ in the last of many fields had equal captions, cut after three lines."""
     fields = [f"3::a_field_of_some_length_{number}" for number in range(12)]
     runs = []
@@ -159,7 +171,7 @@ def test_captions_of_many_fields_are_whole():
         assert "".join(text for _, text, _ in lines[-1]).endswith(f"_11 {number}")
 
 
-def test_names_are_short_where_that_is_clear():
+def test_field_names_omit_the_node_if_they_are_unique():
     assert name_fields(["3::cfg", "6::text", "7::text"]) == {
         "3::cfg": "cfg",
         "6::text": "6::text",
@@ -167,13 +179,13 @@ def test_names_are_short_where_that_is_clear():
     }
 
 
-def test_values_read_as_typed():
+def test_values_are_written_as_a_user_types_them():
     assert [write_value(value) for value in (7.0, 0.25, "a\n b", True, None, [1, "x"], 2**53)] == [
         "7", "0.25", "a b", "true", "null", '[1, "x"]', "9007199254740992"
     ]  # fmt: skip
 
 
-def test_seeds_are_whole_numbers_in_fields_called_so():
+def test_seeds_are_integers_in_fields_whose_name_contains_seed():
     assert seeds_of({"3::seed": 4, "5::noise_seed": 5, "6::seed": "x", "7::seed": True, "3::cfg": 2}) == {
         "3::seed": 4, "5::noise_seed": 5
     }  # fmt: skip
@@ -184,4 +196,4 @@ def test_an_image_is_written_as_its_name():
 
 
 def test_letters_continue_after_z():
-    assert [letter_of(place) for place in (0, 25, 26, 27, 701, 702)] == ["A", "Z", "AA", "AB", "ZZ", "AAA"]
+    assert [letter_of(index) for index in (0, 25, 26, 27, 701, 702)] == ["A", "Z", "AA", "AB", "ZZ", "AAA"]

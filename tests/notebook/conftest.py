@@ -52,7 +52,7 @@ class Cell:
     @property
     def last(self):
         """Return the last bundle of each handle, as in a saved notebook."""
-        return [shown[-1]["data"] for shown in self.handles.values()]
+        return [output[-1]["data"] for output in self.handles.values()]
 
     @property
     def lines(self):
@@ -62,7 +62,7 @@ class Cell:
 
 @pytest.fixture
 def shell(monkeypatch):
-    """IPython with the extension loaded, and unloaded afterwards."""
+    """Load the extension into IPython, and unload it afterwards."""
     shell = get_ipython() or start_ipython()
     for name in list(shell.user_ns):
         if not name.startswith("_") and name not in {"In", "Out", "exit", "quit", "get_ipython", "open"}:
@@ -87,7 +87,7 @@ def handles(shell, monkeypatch):
 
 @pytest.fixture
 def interrupting(monkeypatch):
-    """`with interrupting(condition):` around a cell sends SIGINT once the cell waits and the condition holds."""
+    """Return a context manager that sends SIGINT once the cell waits and the condition holds."""
     waits = threading.Event()
     for module in (interrupts, runs_commands):
 
@@ -119,15 +119,15 @@ def interrupting(monkeypatch):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """The status lines that cells have shown so far, including updates."""
-    lines, real = [], StatusLine.bundle.fget
-    monkeypatch.setattr(StatusLine, "bundle", property(lambda line: lines.append(line) or real(line)))
+def status_lines(monkeypatch):
+    """Return the status lines that cells have shown so far, including updates."""
+    lines, real_bundle = [], StatusLine.bundle.fget
+    monkeypatch.setattr(StatusLine, "bundle", property(lambda line: lines.append(line) or real_bundle(line)))
     return lines
 
 
 @pytest.fixture
-def often(monkeypatch):
+def fast_updates(monkeypatch):
     """Update displays fifty times a second."""
     for module in (live, views):
         monkeypatch.setattr(module, "UPDATE_S", 0.02)

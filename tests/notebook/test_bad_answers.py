@@ -34,11 +34,11 @@ def plain(cell, api=None):
     text = "\n".join(lines)
     assert 1 <= len(text.splitlines()) <= 3
     assert len(text) < 600
-    shown = text + "".join(str(data) for data in cell.last) + cell.stdout + cell.stderr
-    assert KEY not in shown
-    assert "token-of-the-service" not in shown
+    output = text + "".join(str(data) for data in cell.last) + cell.stdout + cell.stderr
+    assert KEY not in output
+    assert "token-of-the-service" not in output
     if api is not None:
-        assert api.netloc not in shown
+        assert api.netloc not in output
     return text
 
 
@@ -139,16 +139,16 @@ def test_a_failed_run_names_the_node_and_its_html_is_escaped(connected, api):
     text = plain(cell, api)
     assert "node 3 (KSampler)" in text
     assert "out of memory" in text
-    drawn = "".join(data["text/html"] for data in cell.last if "text/html" in data)
-    assert "<script" not in drawn
-    assert "out of memory" in drawn
+    html = "".join(data["text/html"] for data in cell.last if "text/html" in data)
+    assert "<script" not in html
+    assert "out of memory" in html
 
 
 def test_failed_checks_do_not_end_the_run(connected, api):
     from faulty_server import choose
 
-    api.words = []
-    good = choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])}))
+    api.live_statuses = []
+    good = choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])}))
     api.on(CHECK, html(), reply(b""), reply({"success": False}), reply("x", 500), close_after_reading(), good)
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
@@ -173,8 +173,8 @@ def test_an_unreadable_image_keeps_the_success_and_is_reported(connected, api, p
     assert message in cell.last[0]["text/plain"]
     assert "%comflowy show r1" in cell.last[0]["text/plain"]
     api.on(f"GET {path}", reply(png()))
-    shown = connected("%comflowy show r1")
-    assert any("image/jpeg" in data for data in shown.last)
+    output = connected("%comflowy show r1")
+    assert any("image/jpeg" in data for data in output.last)
     assert api.count(RUN) == 1
 
 
@@ -186,8 +186,8 @@ def test_a_huge_image_is_kept_and_the_status_explains_why_it_is_not_shown(connec
     assert "r1[0] is kept, without a thumbnail: it has 64 x 48 pixels" in cell.last[0]["text/plain"]
     assert cell.value.images[0].path.read_bytes() == png()
     fetched = api.count("GET /images/a.png")
-    shown = connected("%comflowy show r1")
-    assert any("image/jpeg" in data for data in shown.last)
+    output = connected("%comflowy show r1")
+    assert any("image/jpeg" in data for data in output.last)
     assert api.count("GET /images/a.png") == fetched
 
 
@@ -216,8 +216,8 @@ def test_a_full_disk_prevents_the_submit(connected, api, home):
 
 
 def test_an_unrecognised_status_is_shown_unchanged(connected, api):
-    api.words = ["queued_for_gpu"] * 3
+    api.live_statuses = ["queued_for_gpu"] * 3
     cell = connected("%comflowy run wf-1")
     assert cell.error is None
-    shown = " ".join(output["data"]["text/plain"] for output in cell.sent)
-    assert "queued_for_gpu" in shown
+    displayed = " ".join(output["data"]["text/plain"] for output in cell.sent)
+    assert "queued_for_gpu" in displayed

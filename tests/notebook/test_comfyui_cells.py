@@ -58,14 +58,14 @@ def texts(cell):
 
 
 @contextlib.contextmanager
-def going_on_when(comfy, condition):
-    """Let the server wait at its gate until the condition holds."""
+def released_when(comfy, condition):
+    """Let the server continue once the condition holds."""
 
     def wait():
         try:
             wait_until(condition)
         finally:
-            comfy.go_on()
+            comfy.resume()
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -82,8 +82,8 @@ def test_the_cells_for_other_services_work_on_a_comfyui_server(home_server):
     assert texts(again)[0] == "same as r1, nothing submitted; --fresh runs it again"
     body = home_server("%%comflowy run default\n6::text: a photo of {day|night}, #1\n5::width: 64\n5::height: 64")
     assert body.value.params["6::text"] == "a photo of {day|night}, #1"
-    listed = home_server("%comflowy runs")
-    assert "r2" in texts(listed)[0]
+    cell_of_runs = home_server("%comflowy runs")
+    assert "r2" in texts(cell_of_runs)[0]
 
 
 def test_a_sweep_on_a_comfyui_server_fills_its_grid(home_server, comfy):
@@ -91,25 +91,25 @@ def test_a_sweep_on_a_comfyui_server_fills_its_grid(home_server, comfy):
     assert cell.error is None
     assert any("image/jpeg" in data for data in cell.last)
     assert home_server("[str(one.status) for one in bottles.cells]").value == ["success"] * 4
-    assert comfy.asked("POST", "/prompt") == 4
+    assert comfy.requests_to("POST", "/prompt") == 4
 
 
 def test_an_invalid_choice_is_an_error_before_the_submit(home_server, comfy):
     cell = home_server("%comflowy run default sampler_name=eular")
     assert "Did you mean euler" in str(cell.error)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
 def test_choices_are_completed_without_a_request(home_server, shell, comfy):
     home_server("%comflowy fields default")
     wait_until(lambda: comfy.sockets_opened)  # opened on a separate thread by the connect
     before = len(comfy.requests)
-    _, found = shell.complete("%comflowy run default ckpt_name=v1")
-    assert any("v1-5-pruned-emaonly-fp16.safetensors" in one for one in found)
-    _, found = shell.complete("%comflowy run ser")
-    assert any("server:last" in one for one in found)
-    _, found = shell.complete("%comflowy connect com")
-    assert any("comfyui" in one for one in found)
+    _, matches = shell.complete("%comflowy run default ckpt_name=v1")
+    assert any("v1-5-pruned-emaonly-fp16.safetensors" in match for match in matches)
+    _, matches = shell.complete("%comflowy run ser")
+    assert any("server:last" in match for match in matches)
+    _, matches = shell.complete("%comflowy connect com")
+    assert any("comfyui" in match for match in matches)
     assert len(comfy.requests) == before
 
 
@@ -126,7 +126,7 @@ def test_the_graph_of_the_last_run_gets_a_name(home_server, comfy):
     assert "1 to 16384" in texts(fields)[0]
 
 
-def test_server_last_on_another_service_is_an_error(sandbox):
+def test_server_last_is_an_error_on_another_service(sandbox):
     cell = sandbox("%comflowy workflow add portrait server:last")
     assert "needs a ComfyUI server" in str(cell.error)
 
@@ -169,21 +169,21 @@ def test_images_of_a_failed_run_are_shown_below_the_reason(home_server, comfy, t
     assert any("failed" in data.get("text/plain", "") for data in retried.last)
 
 
-def test_a_preview_is_shown_during_the_run_and_removed_at_the_end(home_server, comfy, drawn, often):
+def test_a_preview_is_shown_during_the_run_and_removed_at_the_end(home_server, comfy, status_lines, fast_updates):
     comfy.previews = True
-    comfy.wait_at("3", 4)
-    with going_on_when(comfy, lambda: any(line.preview for line in drawn)):
+    comfy.pause_at("3", 4)
+    with released_when(comfy, lambda: any(line.preview for line in status_lines)):
         cell = home_server("%comflowy run default 5::width=64 5::height=64 3::steps=5")
     status = next(iter(cell.handles.values()))
-    pages = [shown["data"]["text/html"] for shown in status]
-    seen = [page for page in pages if "data:image/jpeg;base64," in page]
-    assert seen
-    data = seen[-1].split("base64,")[1].split('"')[0]
+    pages = [output["data"]["text/html"] for output in status]
+    with_preview = [page for page in pages if "data:image/jpeg;base64," in page]
+    assert with_preview
+    data = with_preview[-1].split("base64,")[1].split('"')[0]
     assert base64.b64decode(data).startswith(b"\xff\xd8\xff")
     assert "base64" not in pages[-1]
-    words = " ".join(shown["data"]["text/plain"] for shown in status)
-    assert "KSampler" in words
-    assert "of 7 nodes" in words
+    texts_shown = " ".join(output["data"]["text/plain"] for output in status)
+    assert "KSampler" in texts_shown
+    assert "of 7 nodes" in texts_shown
 
 
 def test_previews_update_the_display_at_most_four_times_a_second(shell, folder):
@@ -193,29 +193,29 @@ def test_previews_update_the_display_at_most_four_times_a_second(shell, folder):
     run = folder.run(status=Status.RUNNING)
     with capture_output() as captured:
         view = RunView(run, in_kernel=True)
-        began = time.monotonic()
+        started_s = time.monotonic()
         number = 0
-        while time.monotonic() < began + 0.6:
+        while time.monotonic() < started_s + 0.6:
             number += 1
             run.report(progress=Progress(node="3", preview=b"\xff\xd8\xff" + bytes([number % 256]) * 100))
             view.draw()
-        spent = time.monotonic() - began
-    shown = [output["data"] for output in captured._outputs if output.get("update")]
-    assert 1 <= len(shown) <= spent / 0.25
-    assert "base64" in shown[0]["text/html"]
+        spent = time.monotonic() - started_s
+    displayed = [output["data"] for output in captured._outputs if output.get("update")]
+    assert 1 <= len(displayed) <= spent / 0.25
+    assert "base64" in displayed[0]["text/html"]
     assert "base64" not in status_line(folder.run()).html
 
 
-def test_a_waiting_run_shows_its_position_in_the_queue(home_server, comfy, drawn, often):
-    comfy.wait_at("3", 1)
+def test_a_waiting_run_shows_its_position_in_the_queue(home_server, comfy, status_lines, fast_updates):
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
         graph = json.loads(json.dumps(other_graph()))
         other.submit(graph)
-        assert comfy.at_gate.wait(30)
-        with going_on_when(comfy, lambda: any("1 run before it" in line.text for line in drawn)):
+        assert comfy.paused.wait(30)
+        with released_when(comfy, lambda: any("1 run before it" in line.text for line in status_lines)):
             cell = home_server(f"%comflowy run default {SMALL} seed=4")
-    words = " ".join(shown["data"]["text/plain"] for shown in next(iter(cell.handles.values())))
-    assert "pending - 1 run before it" in words
+    texts_shown = " ".join(output["data"]["text/plain"] for output in next(iter(cell.handles.values())))
+    assert "pending - 1 run before it" in texts_shown
 
 
 def other_graph():
@@ -252,14 +252,14 @@ def test_in_a_terminal_the_paths_and_texts_are_printed(shell, cell, comfy, tmp_p
     graph = empty_image() | {"6": {"class_type": "PreviewAny", "inputs": {"source": "hello"}}}
     (tmp_path / "both.json").write_text(json.dumps(graph))
     cell(f"%comflowy connect home={comfy.url}")
-    shown = cell("%comflowy run both.json")
-    assert "hello" in shown.stdout
-    assert ".png" in shown.stdout
+    output = cell("%comflowy run both.json")
+    assert "hello" in output.stdout
+    assert ".png" in output.stdout
 
 
-def test_an_interrupt_cancels_all_our_runs_on_the_server(home_server, comfy, interrupting):
-    comfy.wait_at("3", 1)
-    with interrupting(comfy.at_gate.is_set):
+def test_interrupt_cancels_all_runs_of_this_client_on_the_server(home_server, comfy, interrupting):
+    comfy.pause_at("3", 1)
+    with interrupting(comfy.paused.is_set):
         cell = home_server("%comflowy run default 3::steps=50 5::width=64 5::height=64")
     assert type(cell.error) is KeyboardInterrupt
     assert "cancelled" in texts(cell)[0]
@@ -268,15 +268,15 @@ def test_an_interrupt_cancels_all_our_runs_on_the_server(home_server, comfy, int
 
 @pytest.mark.parametrize(("view", "what"), [("view", "run default seed=7"), ("sweep_view", "sweep default seed=1..8")])
 def test_an_interrupt_between_submit_and_wait_cancels_the_run(home_server, comfy, monkeypatch, view, what):
-    """An interrupt between the submit and the wait did not cancel the run, and the cell no longer showed it."""
-    comfy.wait_at("3", 1)
-    real, first = getattr(Session, view), []
+    """An interrupt between the submit and the wait did not cancel the run, and the cell stopped showing it."""
+    comfy.pause_at("3", 1)
+    real_show, first = getattr(Session, view), []
 
     def show(self, shown, **options):
         if not first:
             first.append(shown)
             raise KeyboardInterrupt
-        return real(self, shown, **options)
+        return real_show(self, shown, **options)
 
     monkeypatch.setattr(Session, view, show)
     cell = home_server(f"%comflowy {what} 5::width=64 5::height=64")
@@ -291,11 +291,11 @@ def test_an_interrupt_between_submit_and_wait_cancels_the_run(home_server, comfy
     [((Submitter, "submit"), "run default seed=7"), ((SweepPlanner, "start"), "sweep default seed=1..8")],
 )
 def test_an_interrupt_during_the_submit_cancels_the_run(home_server, comfy, monkeypatch, patched, line):
-    comfy.wait_at("3", 1)
-    real = getattr(*patched)
+    comfy.pause_at("3", 1)
+    real_method = getattr(*patched)
 
     def enter(*args, **options):
-        entered = real(*args, **options)
+        entered = real_method(*args, **options)
         os.kill(os.getpid(), signal.SIGINT)
         return entered
 
@@ -306,29 +306,29 @@ def test_an_interrupt_during_the_submit_cancels_the_run(home_server, comfy, monk
     assert comfy.queue.listed() == {"queue_running": [], "queue_pending": []}
 
 
-def test_an_interrupt_of_a_sweep_cancels_our_runs_only(home_server, comfy, interrupting):
-    comfy.wait_at("3", 1)
+def test_interrupt_of_a_sweep_cancels_only_runs_of_this_client(home_server, comfy, interrupting):
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
-        _, foreign = other.submit(other_graph())
-        assert comfy.at_gate.wait(30)
-        with interrupting(lambda: comfy.asked("POST", "/prompt") >= 3):
+        _, other_id = other.submit(other_graph())
+        assert comfy.paused.wait(30)
+        with interrupting(lambda: comfy.requests_to("POST", "/prompt") >= 3):
             cell = home_server(f"%comflowy sweep default {SMALL} seed=1..8")
         assert type(cell.error) is KeyboardInterrupt
-        listed = comfy.queue.listed()
-        assert [item[1] for item in listed["queue_running"]] == [foreign]
-        assert listed["queue_pending"] == []
-        comfy.go_on()
-        other.until_end(foreign)
+        queue = comfy.queue.listed()
+        assert [item[1] for item in queue["queue_running"]] == [other_id]
+        assert queue["queue_pending"] == []
+        comfy.resume()
+        other.until_end(other_id)
 
 
-def test_run_from_our_own_image_is_not_submitted_again(home_server, comfy, tmp_path):
+def test_run_from_an_image_of_this_client_is_not_submitted_again(home_server, comfy, tmp_path):
     first = home_server(f"%comflowy run default {SMALL} cfg=6.5 6::text='a \"bottle\"'")
     (tmp_path / "bottle.png").write_bytes(first.value.images[0].bytes)
     again = home_server("%comflowy run --from bottle.png")
     assert texts(again)[0] == "same as r1, nothing submitted; --fresh runs it again"
     changed = home_server("%comflowy run --from bottle.png cfg=4")
     assert changed.value.params == {**first.value.params, "3::cfg": 4}
-    assert comfy.asked("POST", "/prompt") == 2
+    assert comfy.requests_to("POST", "/prompt") == 2
 
 
 def test_a_name_that_is_changed_to_another_server_is_reported(home_server, tmp_path):
@@ -344,40 +344,40 @@ def test_an_image_without_metadata_is_recognised_by_its_content(home_server, com
     """An image of a server with --disable-metadata raised `contains no workflow`: history and sidecar were not read."""
     comfy.metadata = False
     (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
-    made = home_server("%comflowy run flat.json color=255").value
-    kept = made.images[0].path
-    assert Image.open(kept).info == {}
-    (tmp_path / "copy.png").write_bytes(kept.read_bytes())
+    run = home_server("%comflowy run flat.json color=255").value
+    path = run.images[0].path
+    assert Image.open(path).info == {}
+    (tmp_path / "copy.png").write_bytes(path.read_bytes())
     (tmp_path / "flat.json").unlink()
-    for name in ("copy.png", str(kept)):
+    for name in ("copy.png", str(path)):
         recipe = params_from(name)
         assert dict(recipe) == {"1::color": 255}
         assert recipe.cell == f"%%comflowy run {name}\n1::color: 255"
-        assert home_server(recipe.cell).value.number == made.number
+        assert home_server(recipe.cell).value.number == run.number
         again = home_server(f"%comflowy run --from {name} color=9")
         assert again.value.images[0].array()[0, 0].tolist() == [0, 0, 9]
     assert home_server("%comflowy workflow add mine copy.png").error is None
-    assert home_server("%comflowy run mine color=255").value.number == made.number
+    assert home_server("%comflowy run mine color=255").value.number == run.number
 
 
 def test_a_saved_copy_without_the_servers_metadata_contains_its_graph(home_server, comfy, tmp_path):
     comfy.metadata = False
     (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
-    made = home_server("%comflowy run flat.json color=255 --as flat --save out").value
+    run = home_server("%comflowy run flat.json color=255 --as flat --save out").value
     (saved,) = (tmp_path / "out").glob("*.png")
     (tmp_path / "flat.json").unlink()
-    assert home_server(f"%comflowy run --from out/{saved.name}").value.number == made.number
-    assert home_server(f"%comflowy run out/{saved.name} color=255").value.number == made.number
+    assert home_server(f"%comflowy run --from out/{saved.name}").value.number == run.number
+    assert home_server(f"%comflowy run out/{saved.name} color=255").value.number == run.number
 
 
 def test_an_image_without_metadata_is_found_in_the_sidecar_without_the_history(home_server, comfy, tmp_path):
     comfy.metadata = False
     (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
-    made = home_server("%comflowy run flat.json color=255").value
+    run = home_server("%comflowy run flat.json color=255").value
     with Store(tmp_path / "home").write() as connection:
         connection.execute("DELETE FROM images")
-    assert dict(params_from(made.images[0].path)) == {"1::color": 255}
-    assert params_from(made.images[0].path).workflow == "flat"
+    assert dict(params_from(run.images[0].path)) == {"1::color": 255}
+    assert params_from(run.images[0].path).workflow == "flat"
 
 
 def test_an_unknown_image_without_metadata_contains_no_workflow(home_server, comfy, tmp_path):
@@ -387,7 +387,7 @@ def test_an_unknown_image_without_metadata_contains_no_workflow(home_server, com
     assert isinstance(home_server("%comflowy run --from bare.png").error, WorkflowError)
 
 
-def test_run_from_an_image_of_another_client(home_server, comfy, tmp_path):
+def test_run_from_reads_an_image_of_another_client(home_server, comfy, tmp_path):
     with BareClient(comfy.url) as other:
         messages, _ = other.run(empty_image(0x0000FF))
         (tmp_path / "theirs.png").write_bytes(other.image(messages))
@@ -400,7 +400,7 @@ def test_run_from_an_image_of_another_client(home_server, comfy, tmp_path):
     assert typed.value.images[0].array().shape == (64, 24, 3)
 
 
-def test_run_from_a_graph_file(home_server, comfy, tmp_path):
+def test_run_from_reads_a_graph_file(home_server, comfy, tmp_path):
     """`run --from x.json` raised "there is no run x.json": only images were read as a source of a graph."""
     (tmp_path / "mine.json").write_text(json.dumps(empty_image(5)))
     cell = home_server("%comflowy run --from mine.json 1::width=32")
@@ -427,7 +427,7 @@ def test_the_cell_of_an_image_with_values_of_other_types_is_accepted(home_server
     assert [(inputs["on"], inputs["at"]) for inputs in submitted] == [("enable", None)]
 
 
-def test_run_from_a_run_whose_file_was_deleted(home_server, comfy, tmp_path):
+def test_run_from_reads_a_run_whose_graph_file_was_deleted(home_server, comfy, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(empty_image(5)))
     home_server("%comflowy run mine.json 1::width=32 --as first")
     (tmp_path / "mine.json").unlink()
@@ -471,7 +471,7 @@ def test_a_folder_of_images_is_an_axis(home_server, comfy, tmp_path):
     assert any("photo30.png" in text for text in texts(cell))
     again = home_server(line)
     assert "3 done" in " ".join(texts(again))
-    assert comfy.asked("POST", "/prompt") == comfy.asked("POST", "/upload/image") == 3
+    assert comfy.requests_to("POST", "/prompt") == comfy.requests_to("POST", "/upload/image") == 3
 
 
 @pytest.mark.usefixtures("handles", "here")
@@ -506,9 +506,9 @@ def test_a_preview_that_is_not_a_small_image_is_not_shown(content):
 
 
 def test_no_byte_of_a_preview_ends_its_html_attribute():
-    shown = inline_image(b"\xff\xd8\xff" + b'"><script>alert(1)</script>')
-    assert "<script" not in shown
-    assert shown.count("<") == 1
+    output = inline_image(b"\xff\xd8\xff" + b'"><script>alert(1)</script>')
+    assert "<script" not in output
+    assert output.count("<") == 1
 
 
 def test_a_workflow_that_only_other_services_have_gets_advice_for_comfyui(home_server, comfy):
@@ -518,7 +518,7 @@ def test_a_workflow_that_only_other_services_have_gets_advice_for_comfyui(home_s
         assert isinstance(error, WorkflowError)
         assert "there is no workflow 'img2img' on home" in str(error)
         assert "Workflow > Export (API)" in str(error)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
 # -- several options at once ------------------------------------------------------------------------------------
@@ -535,7 +535,7 @@ def words(tmp_path):
 
 
 @pytest.mark.usefixtures("words")
-def test_several_options_on_the_line_in_a_body_and_in_a_sweep(home_server):
+def test_several_options_are_accepted_on_the_line_in_a_body_and_in_a_sweep(home_server):
     """A field of several options accepted neither `["red"]` nor `{"__value__": ["red"]}`, and one option failed."""
 
     def pixel(run):
@@ -546,17 +546,17 @@ def test_several_options_on_the_line_in_a_body_and_in_a_sweep(home_server):
     again = home_server('%%comflowy run words.json\nwords: {"__value__": ["red", "blue"]}')
     assert "same as r2" in texts(again)[0]
     assert pixel(home_server('%comflowy run words.json words="green, dark"').value) == [0, 99, 0]
-    swept = home_server("%comflowy sweep words.json words=[[red],[red,blue]] --as pairs").value
-    assert [pixel(cell.run) for cell in swept.cells] == [[255, 0, 0], [255, 0, 255]]
+    sweep = home_server("%comflowy sweep words.json words=[[red],[red,blue]] --as pairs").value
+    assert [pixel(cell.run) for cell in sweep.cells] == [[255, 0, 0], [255, 0, 255]]
     refused = home_server("%comflowy sweep words.json words=[red,blue]")
     assert "[[red, blue]]" in str(refused.error)
     assert "[red], [blue]" in str(refused.error)
 
 
 @pytest.mark.usefixtures("words")
-def test_several_options_in_a_form(home_server):
+def test_several_options_are_accepted_in_a_form(home_server):
     with contextlib.closing(home_server("%comflowy form words.json words=[red,blue]").value):
-        (box,) = [one for one in Widget.widgets.values() if isinstance(one, SelectMultiple)]
+        (box,) = [widget for widget in Widget.widgets.values() if isinstance(widget, SelectMultiple)]
         assert box.value == ("red", "blue")
         assert [name for name, _ in box.options] == ["red", "green, dark", "blue", "7"]
     control = SelectionControl(read_field("1::words", ["COMBO", {"options": ["a", "b"], "multiselect": True}]), "words")

@@ -1,53 +1,53 @@
-"""Completion: the offered words, and the part of the line that they replace."""
+"""Completions: their texts, and the part of the line that they replace."""
 
 from __future__ import annotations
 
 import pytest
-from completing import offered
+from completing import completions_at
 
 from comflowy_nb.services.targets import remember_name
 
 
-def offered_by_ipython(shell, before, fragment=""):
+def completions_of_ipython(shell, before, fragment=""):
     """Return the same without the extension."""
     shell.run_line_magic("unload_ext", "comflowy_nb")
-    found = offered(shell, before, fragment)
+    completions = completions_at(shell, before, fragment)
     shell.run_line_magic("load_ext", "comflowy_nb")
-    return found
+    return completions
 
 
 def test_commands_are_completed(shell):
-    assert offered(shell, "%comflowy ", "r") == ["resume", "run", "runs"]
-    assert "connect" in offered(shell, "%comflowy ")
-    assert offered(shell, "r = %comflowy ", "con") == ["connect"]
-    assert offered(shell, "%%comflowy ", "ru") == ["run", "runs"]
+    assert completions_at(shell, "%comflowy ", "r") == ["resume", "run", "runs"]
+    assert "connect" in completions_at(shell, "%comflowy ")
+    assert completions_at(shell, "r = %comflowy ", "con") == ["connect"]
+    assert completions_at(shell, "%%comflowy ", "ru") == ["run", "runs"]
 
 
 def test_options_are_completed(shell):
-    assert offered(shell, "%comflowy run default ", "--f") == ["--fresh", "--from"]
-    assert "--fresh" not in offered(shell, "%comflowy run default --fresh ", "--")
-    assert offered(shell, "%comflowy run default --retry=", "un") == ["unknown"]
-    assert offered(shell, "%comflowy run default --retry ") == ["all", "failed", "none", "unknown"]
-    assert "success" in offered(shell, "%comflowy runs --status ", "s")
+    assert completions_at(shell, "%comflowy run default ", "--f") == ["--fresh", "--from"]
+    assert "--fresh" not in completions_at(shell, "%comflowy run default --fresh ", "--")
+    assert completions_at(shell, "%comflowy run default --retry=", "un") == ["unknown"]
+    assert completions_at(shell, "%comflowy run default --retry ") == ["all", "failed", "none", "unknown"]
+    assert "success" in completions_at(shell, "%comflowy runs --status ", "s")
 
 
-def test_targets_and_the_catalogue_without_a_connection(shell):
-    assert offered(shell, "%comflowy connect ", "s") == ["sandbox"]
-    assert "default" in offered(shell, "%comflowy run ", "d")
+def test_targets_and_catalogue_are_completed_without_a_connection(shell):
+    assert completions_at(shell, "%comflowy connect ", "s") == ["sandbox"]
+    assert "default" in completions_at(shell, "%comflowy run ", "d")
 
 
 def test_names_of_earlier_servers_are_completed(shell, home):
     remember_name(home, "studio", "http://127.0.0.1:1")
-    assert offered(shell, "%comflowy connect ", "s") == ["sandbox", "studio"]
+    assert completions_at(shell, "%comflowy connect ", "s") == ["sandbox", "studio"]
 
 
 @pytest.mark.parametrize("line", ["print(", "%timeit r", "x = 'comflowy ", "%comflowy nonsense "])
 def test_other_lines_are_completed_by_ipython_only(shell, line):
-    mine = [name for name in offered(shell, line) if name.lstrip("%") != "comflowy"]
-    assert mine == offered_by_ipython(shell, line)
+    own_completions = [name for name in completions_at(shell, line) if name.lstrip("%") != "comflowy"]
+    assert own_completions == completions_of_ipython(shell, line)
 
 
-def test_fields_choices_and_references_after_connecting(sandbox, shell, monkeypatch):
+def test_fields_choices_and_references_are_completed_after_connecting(sandbox, shell, monkeypatch):
     import socket
 
     sandbox("%comflowy run default 3::steps=2 3::seed=901 --as tabbed")
@@ -56,14 +56,14 @@ def test_fields_choices_and_references_after_connecting(sandbox, shell, monkeypa
         raise AssertionError("completion opened a connection")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert "sampler_name=" in offered(shell, "%comflowy run default ", "samp")
-    assert "all::text=" in offered(shell, "%comflowy run default ", "all")
-    assert "text=" not in offered(shell, "%comflowy run default ", "te"), "two fields are called text"
-    assert offered(shell, "%comflowy run default sampler_name=", "eul") == ["euler", "euler_ancestral"]
-    assert offered(shell, "%comflowy run default seed=", "r") == ["random"]
-    assert offered(shell, "%comflowy run default --as x cfg=7 ", "3::samp") == ["3::sampler_name="]
-    assert "tabbed" in offered(shell, "%comflowy show ", "tab")
-    assert "last" in offered(shell, "%comflowy run --from ", "la")
+    assert "sampler_name=" in completions_at(shell, "%comflowy run default ", "samp")
+    assert "all::text=" in completions_at(shell, "%comflowy run default ", "all")
+    assert "text=" not in completions_at(shell, "%comflowy run default ", "te"), "two fields are called text"
+    assert completions_at(shell, "%comflowy run default sampler_name=", "eul") == ["euler", "euler_ancestral"]
+    assert completions_at(shell, "%comflowy run default seed=", "r") == ["random"]
+    assert completions_at(shell, "%comflowy run default --as x cfg=7 ", "3::samp") == ["3::sampler_name="]
+    assert "tabbed" in completions_at(shell, "%comflowy show ", "tab")
+    assert "last" in completions_at(shell, "%comflowy run --from ", "la")
 
 
 def test_the_older_complete_function_of_ipython_works(sandbox, shell):
@@ -71,39 +71,39 @@ def test_the_older_complete_function_of_ipython_works(sandbox, shell):
     assert [match.rsplit(" ", 1)[-1] for match in matches] == ["sampler_name="]
 
 
-def test_loading_twice_offers_each_word_once(shell):
+def test_extension_loaded_twice_offers_each_completion_once(shell):
     shell.run_line_magic("reload_ext", "comflowy_nb")
     shell.run_line_magic("load_ext", "comflowy_nb")
-    assert offered(shell, "%comflowy ", "con") == ["connect"]
+    assert completions_at(shell, "%comflowy ", "con") == ["connect"]
 
 
-def test_without_the_extension_nothing_is_offered(shell):
-    assert "connect" not in offered_by_ipython(shell, "%comflowy ", "con")
+def test_unloaded_extension_offers_no_completion(shell):
+    assert "connect" not in completions_of_ipython(shell, "%comflowy ", "con")
 
 
 @pytest.mark.parametrize("damage", ["workflows: [", "\x00"])
-def test_a_damaged_catalogue_raises_nothing(shell, home, damage):
+def test_damaged_catalogue_does_not_raise_an_error(shell, home, damage):
     home.mkdir(parents=True)
     (home / "comflowy.yaml").write_text(damage)
-    found = offered(shell, "%comflowy run ", "d")
-    assert found in (["default"], offered_by_ipython(shell, "%comflowy run ", "d"))
+    completions = completions_at(shell, "%comflowy run ", "d")
+    assert completions in (["default"], completions_of_ipython(shell, "%comflowy run ", "d"))
 
 
-def test_sweeps_their_values_axes_and_references(sandbox, shell):
+def test_values_axes_and_references_of_sweeps_are_completed(sandbox, shell):
     ref = sandbox("%comflowy sweep default 5::width=64 5::height=64 3::steps=2 cfg=2,3 seed=902 --as swept").value.ref
-    assert {"--x", "--dry-run", "--stop-after"} <= set(offered(shell, "%comflowy sweep default ", "--"))
-    assert "euler" in offered(shell, "%comflowy sweep default sampler_name=")
-    assert "heun" in offered(shell, "%comflowy sweep default sampler_name=euler,")
-    assert {"random", "random#", "each"} <= set(offered(shell, "%comflowy sweep default seed="))
-    assert offered(shell, "%comflowy sweep default cfg=1,2 seed=3,4 --x ") == ["cfg", "seed"]
-    assert "default" in offered(shell, "%comflowy sweep ", "d")
-    assert {ref, "swept"} <= set(offered(shell, "%comflowy show "))
-    assert ref in offered(shell, "%comflowy sweep --from ", ref)
+    assert {"--x", "--dry-run", "--stop-after"} <= set(completions_at(shell, "%comflowy sweep default ", "--"))
+    assert "euler" in completions_at(shell, "%comflowy sweep default sampler_name=")
+    assert "heun" in completions_at(shell, "%comflowy sweep default sampler_name=euler,")
+    assert {"random", "random#", "each"} <= set(completions_at(shell, "%comflowy sweep default seed="))
+    assert completions_at(shell, "%comflowy sweep default cfg=1,2 seed=3,4 --x ") == ["cfg", "seed"]
+    assert "default" in completions_at(shell, "%comflowy sweep ", "d")
+    assert {ref, "swept"} <= set(completions_at(shell, "%comflowy show "))
+    assert ref in completions_at(shell, "%comflowy sweep --from ", ref)
 
 
-def test_references_and_modes_of_compare(sandbox, shell):
+def test_references_and_modes_of_compare_are_completed(sandbox, shell):
     ref = sandbox("%comflowy run default 5::width=64 5::height=64 steps=2 seed=1005").value.ref
-    assert ref in offered(shell, "%comflowy compare ")
-    assert ref in offered(shell, f"%comflowy compare {ref} ")
-    assert offered(shell, f"%comflowy compare {ref} {ref} --mode ", "d") == ["difference"]
-    assert "--save" in offered(shell, f"%comflowy compare {ref} ", "--")
+    assert ref in completions_at(shell, "%comflowy compare ")
+    assert ref in completions_at(shell, f"%comflowy compare {ref} ")
+    assert completions_at(shell, f"%comflowy compare {ref} {ref} --mode ", "d") == ["difference"]
+    assert "--save" in completions_at(shell, f"%comflowy compare {ref} ", "--")

@@ -115,23 +115,23 @@ def kernel(shared_home, monkeypatch):
 )
 def test_the_status_is_live_and_an_interrupt_cancels(kernel, line):
     manager, client = kernel
-    shown, is_interrupted = [], False
+    output, is_interrupted = [], False
 
     def watch(message):
         nonlocal is_interrupted
         if message["msg_type"] in {"display_data", "update_display_data"}:
-            shown.append(message["content"]["data"]["text/plain"])
-            if not is_interrupted and message["msg_type"] == "update_display_data" and "running" in shown[-1]:
+            output.append(message["content"]["data"]["text/plain"])
+            if not is_interrupted and message["msg_type"] == "update_display_data" and "running" in output[-1]:
                 is_interrupted = True
                 manager.interrupt_kernel()
 
     reply = client.execute_interactive(line, timeout=90, output_hook=watch)["content"]
     assert reply["status"] == "error"
     assert reply["ename"] == "KeyboardInterrupt"
-    assert any("cancelled" in text for text in shown), shown
+    assert any("cancelled" in text for text in output), output
 
 
-def test_tab_in_the_body_of_a_cell(kernel):
+def test_tab_completes_fields_in_the_body_of_a_cell(kernel):
     """On IPython 7 the extension did not load: its completer has neither custom matchers nor the text of the cell."""
     _, client = kernel
 
@@ -162,10 +162,10 @@ def test_a_form_and_a_comparison_are_shown_with_and_without_the_extension(execut
         COMFLOWY_TARGET="sandbox",
     )
     for number, word in ((2, "seed"), (3, "sampler_name"), (6, "seed"), (7, "sampler_name")):
-        shown = notebook.cells[number].outputs[0].data
-        assert "application/vnd.jupyter.widget-view+json" in shown
-        assert word in shown["text/html"]
-        assert word in shown["text/plain"]
+        output = notebook.cells[number].outputs[0].data
+        assert "application/vnd.jupyter.widget-view+json" in output
+        assert word in output["text/html"]
+        assert word in output["text/plain"]
     states = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
     for number in (2, 3, 6, 7):
         view = notebook.cells[number].outputs[0].data["application/vnd.jupyter.widget-view+json"]

@@ -163,9 +163,9 @@ def test_tracebacks_are_shown_on_demand_and_for_errors_raised_by_users(sandbox):
 
 
 def test_config_shows_and_checks_the_settings(sandbox, shell):
-    listed = sandbox("%config Comflowy").stdout
-    assert "Comflowy.window=" in listed
-    assert "Comflowy.tracebacks=" in listed
+    listing = sandbox("%config Comflowy").stdout
+    assert "Comflowy.window=" in listing
+    assert "Comflowy.tracebacks=" in listing
     sandbox("%config Comflowy.window = 5")
     assert settings.window == 5
     assert sandbox("%config Comflowy.window").value == 5
@@ -185,7 +185,7 @@ def test_a_failing_run_is_drawn_and_then_raised(sandbox):
     assert cell.error.run.status is Status.FAILED
 
 
-def test_a_timeout_cancels_nothing(sandbox):
+def test_timeout_does_not_cancel_the_run(sandbox):
     cell = sandbox("%comflowy run default 3::steps=300 3::seed=77 --timeout 0.05")
     assert isinstance(cell.error, RunTimeout)
     assert cell.error.run.status is not Status.CANCELLED
@@ -206,17 +206,17 @@ def test_an_interrupt_cancels_the_run_and_is_raised_again_as_one_line(sandbox, i
 
 def test_an_interrupt_of_show_only_stops_the_waiting(sandbox, interrupting, monkeypatch):
     monkeypatch.setattr("comflowy_nb.notebook.session.Session.can_answer", True)
-    begun = sandbox(f"%comflowy run default {SLOW} 3::seed=502 --background --as going")
-    assert begun.error is None
+    started = sandbox(f"%comflowy run default {SLOW} 3::seed=502 --background --as going")
+    assert started.error is None
     with interrupting():
         cell = sandbox("%comflowy show going")
     assert type(cell.error) is KeyboardInterrupt
-    assert begun.value.status.is_live
-    ended = sandbox("%comflowy cancel going")
-    assert "cancelled" in ended.last[0]["text/plain"]
+    assert started.value.status.is_live
+    cancelled = sandbox("%comflowy cancel going")
+    assert "cancelled" in cancelled.last[0]["text/plain"]
 
 
-def test_background_returns_at_once_and_waits_where_no_user_can_answer(sandbox, monkeypatch):
+def test_background_returns_immediately_and_waits_in_non_interactive_kernels(sandbox, monkeypatch):
     waited = sandbox("%comflowy run default 3::steps=2 3::seed=503 --background")
     assert waited.value.status is Status.SUCCESS
     assert "image/jpeg" in waited.last[1]
@@ -229,20 +229,20 @@ def test_background_returns_at_once_and_waits_where_no_user_can_answer(sandbox, 
 
 
 def test_runs_are_listed_and_searched(sandbox):
-    made = sandbox('%comflowy run default 3::steps=2 6::text="a semaphore in fog" 3::cfg=3.51 --as signal').value
+    result = sandbox('%comflowy run default 3::steps=2 6::text="a semaphore in fog" 3::cfg=3.51 --as signal').value
     for search in ("semaphore", "cfg=3.51", "signal", "--since 1h --status success --limit 50 semaphore fog"):
         cell = sandbox(f"%comflowy runs {search}")
-        assert [run.ref for run in cell.value] == [made.ref]
-        assert made.ref in cell.last[0]["text/plain"]
+        assert [run.ref for run in cell.value] == [result.ref]
+        assert result.ref in cell.last[0]["text/plain"]
         assert len(cell.handles) == 1
     assert "No runs match. %comflowy runs shows the latest." in sandbox("%comflowy runs cfg=99").last[0]["text/plain"]
 
 
-def test_show_and_save_take_one_run_several_or_one_image(sandbox, tmp_path):
+def test_show_and_save_accept_a_run_several_runs_or_one_image(sandbox, tmp_path):
     first = sandbox("%comflowy run default 3::steps=2 3::seed=21 5::batch_size=2").value
     second = sandbox("%comflowy run default 3::steps=2 3::seed=22").value
-    one = sandbox(f"%comflowy show {first.ref}[1]")
-    assert one.last[1]["text/plain"].startswith(f"{first.ref}: 1 image")
+    cell = sandbox(f"%comflowy show {first.ref}[1]")
+    assert cell.last[1]["text/plain"].startswith(f"{first.ref}: 1 image")
     both = sandbox(f"%comflowy show {first.ref} {second.ref}")
     assert len(both.handles) == 3, "a status each, and one grid"
     assert both.last[2]["text/plain"].startswith(f"{first.ref}, {second.ref}: 3 images")
@@ -267,19 +267,19 @@ def test_cancel_and_resume_of_finished_runs_report_it(sandbox):
     assert sandbox("%comflowy resume").error is None
 
 
-def test_workflows_aliases_and_fields(sandbox, tmp_path):
+def test_workflows_aliases_and_fields_are_listed(sandbox, tmp_path):
     aliased = sandbox("%comflowy workflow alias default prompt=6::text")
     assert aliased.error is None
     assert sandbox('%comflowy run default prompt="by alias" steps=2').value.params["6::text"] == "by alias"
-    listed = sandbox("%comflowy fields default").last[0]["text/plain"]
-    assert re.search(r"6::text +prompt +STRING", listed)
-    assert re.search(r"3::sampler_name +CHOICE +euler +euler, ", listed)
+    listing = sandbox("%comflowy fields default").last[0]["text/plain"]
+    assert re.search(r"6::text +prompt +STRING", listing)
+    assert re.search(r"3::sampler_name +CHOICE +euler +euler, ", listing)
     assert sandbox("%comflowy workflow add mine default").error is None
     assert "mine" in sandbox("%comflowy workflows").last[0]["text/plain"]
     assert sandbox("%comflowy run mine steps=2 3::seed=61").error is None
 
 
-def test_the_url_of_the_editor_names_a_workflow(sandbox):
+def test_url_of_the_editor_is_accepted_as_a_workflow(sandbox):
     assert sandbox("%comflowy workflow add pasted https://app.example/app?id=default").error is None
     assert sandbox("%comflowy fields pasted").error is None
     for url in ("https://app.example/app", "https://app.example/app?id=a&id=b", "https://[app?id=1"):
@@ -301,8 +301,8 @@ def test_every_command_has_help(sandbox):
     whole = sandbox("%comflowy help").last[0]["text/plain"]
     for command in ("connect", "run", "runs", "show", "resume"):
         assert command in whole
-        one = sandbox(f"%comflowy help {command}").last[0]["text/plain"]
-        assert f"%comflowy {command}" in one
+        help_text = sandbox(f"%comflowy help {command}").last[0]["text/plain"]
+        assert f"%comflowy {command}" in help_text
     text = sandbox("%comflowy help run").last[0]["text/plain"]
     assert "--fresh" in text
     assert "ends in ?" in text
@@ -315,9 +315,9 @@ def test_the_bare_magic_shows_the_connection(sandbox):
 
 
 def test_without_a_connection_the_error_names_the_ways_to_connect(cell):
-    found = cell("%comflowy run default")
-    assert isinstance(found.error, SettingsError)
-    assert "%comflowy connect sandbox" in found.lines[0]
+    failed_cell = cell("%comflowy run default")
+    assert isinstance(failed_cell.error, SettingsError)
+    assert "%comflowy connect sandbox" in failed_cell.lines[0]
     assert "nothing is connected" in cell("%comflowy").stdout
 
 
@@ -339,13 +339,13 @@ def test_a_terminal_shows_lines_and_paths(sandbox, shell, monkeypatch):
 def test_no_output_names_an_address_or_the_home_folder(sandbox, shared_home):
     sources = ["%comflowy", "%comflowy runs", "%comflowy show last", "%comflowy workflows", "%comflowy fields default",
                "%comflowy connect sandbox"]  # fmt: skip
-    shown = "".join(str(sandbox(source).sent) + sandbox(source).stdout for source in sources)
-    assert str(shared_home) not in shown
-    assert "127.0.0.1" not in shown
-    assert "Bearer" not in shown
+    output = "".join(str(sandbox(source).sent) + sandbox(source).stdout for source in sources)
+    assert str(shared_home) not in output
+    assert "127.0.0.1" not in output
+    assert "Bearer" not in output
 
 
-def test_unloading_removes_everything(shell, cell, folder):
+def test_unloaded_extension_removes_magics_completer_and_callbacks(shell, cell, folder):
     magics = shell.magics_manager.registry["Comflowy"]
     shell.run_line_magic("unload_ext", "comflowy_nb")
     try:
@@ -360,11 +360,11 @@ def test_unloading_removes_everything(shell, cell, folder):
         shell.run_line_magic("load_ext", "comflowy_nb")
 
 
-def test_reloading_registers_nothing_twice(shell):
+def test_reloaded_extension_registers_each_callback_once(shell):
     shell.run_line_magic("reload_ext", "comflowy_nb")
     shell.run_line_magic("reload_ext", "comflowy_nb")
-    mine = [each for each in shell.configurables if type(each).__name__ == "Comflowy"]
-    assert len(mine) == 1
+    configurables = [each for each in shell.configurables if type(each).__name__ == "Comflowy"]
+    assert len(configurables) == 1
     registered = [each for each in shell.events.callbacks["pre_execute"] if "Session" in each.__qualname__]
     assert len(registered) == 1
 

@@ -20,12 +20,12 @@ def teal(tile, size):
 @pytest.mark.parametrize("scale", [1, 2])
 def test_a_page_has_its_images_and_texts_at_either_scale(scale):
     page = Page(60, 40, [Box(Tile(0), 10, 0, 20, 15)], [TextRun("cfg 7", "strong", 0, 20)])
-    drawn = np.asarray(draw_page(page, scale, teal)).astype(int)
-    assert drawn.shape == (40 * scale, 60 * scale, 3)
-    assert (drawn[: 15 * scale, 10 * scale : 30 * scale] == (0, 128, 128)).all()
-    assert (drawn[: 20 * scale, 30 * scale :] == 255).all()
-    assert drawn[20 * scale :].min() < 100
-    right = np.argwhere(drawn[20 * scale :].min(axis=2) < 128)[:, 1].max()
+    pixels = np.asarray(draw_page(page, scale, teal)).astype(int)
+    assert pixels.shape == (40 * scale, 60 * scale, 3)
+    assert (pixels[: 15 * scale, 10 * scale : 30 * scale] == (0, 128, 128)).all()
+    assert (pixels[: 20 * scale, 30 * scale :] == 255).all()
+    assert pixels[20 * scale :].min() < 100
+    right = np.argwhere(pixels[20 * scale :].min(axis=2) < 128)[:, 1].max()
     assert right <= scale * (measure("cfg 7", "strong") + 1), "texts are no wider than measured"
 
 

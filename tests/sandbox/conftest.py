@@ -23,30 +23,30 @@ def start(home):
     """Return a function that starts sandboxes in this test's home folder."""
     running = []
 
-    def begin(*words, **options):
+    def start_sandbox(*words, **options):
         running.append(launch(home, *words, **options))
         return running[-1]
 
-    yield begin
-    for each in running:
-        family = []
+    yield start_sandbox
+    for sandbox in running:
+        processes = []
         with contextlib.suppress(psutil.Error):  # it has ended
-            family = each.processes()
-        each.end(signal.SIGKILL)
-        for process in family:  # a worker that a failed test left stopped does not see that its server has gone
+            processes = sandbox.processes()
+        sandbox.end(signal.SIGKILL)
+        for process in processes:  # a worker that a failed test left stopped does not see that its server has gone
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
 
 @pytest.fixture
 def receiver():
-    here = Receiver()
-    yield here
-    here.close()
+    receiver_ = Receiver()
+    yield receiver_
+    receiver_.close()
 
 
 @pytest.fixture
 def slow_receiver():
-    here = Receiver(pause_s=1.0)
-    yield here
-    here.close()
+    receiver_ = Receiver(pause_s=1.0)
+    yield receiver_
+    receiver_.close()

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 ENDS = {"success", "failed"}
 
 
-def wait_for(look, *, timeout_s=30.0, every_s=0.01):
-    """Poll `look` until it returns a true value, and return that."""
+def wait_for(read, *, timeout_s=30.0, every_s=0.01):
+    """Poll `read` until it returns a true value, and return that."""
     deadline = time.monotonic() + timeout_s
     while True:
-        found = look()
-        if found:
-            return found
+        value = read()
+        if value:
+            return value
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not seen within {timeout_s:g} s")
+            raise TimeoutError(f"no result within {timeout_s:g} s")
         time.sleep(every_s)
 
 
@@ -49,16 +49,16 @@ class Sandbox:
         self._token = None
 
     @property
-    def note(self):
+    def address_file(self):
         return json.loads((self.home / "sandbox" / "address.json").read_bytes())
 
     @property
     def url(self):
-        return self.note["url"]
+        return self.address_file["url"]
 
     @property
     def key(self):
-        return self.note["key"]
+        return self.address_file["key"]
 
     @property
     def token(self):
@@ -67,12 +67,12 @@ class Sandbox:
             self._token = answer.json()["access_token"]
         return self._token
 
-    def ask(self, verb, path, *, token=True, headers=None, **options):
+    def request(self, verb, path, *, token=True, headers=None, **options):
         headers = {**({"Authorization": f"Bearer {self.token}"} if token else {}), **(headers or {})}
         return self.session.request(verb, f"{self.url}{path}", headers=headers, timeout=30, **options)
 
     def post(self, path, **options):
-        return self.ask("POST", f"/api/open/v0/{path}", **options)
+        return self.request("POST", f"/api/open/v0/{path}", **options)
 
     def run(self, params=None, *, workflow="default", callbacks=None):
         body = {"workflow_id": workflow, "params": params or {}, "callback_urls": callbacks or {}}
@@ -88,12 +88,12 @@ class Sandbox:
     def await_status(self, run_id, *statuses, timeout_s=60.0):
         """Check a run until it has one of the statuses; return the data of that check."""
 
-        def look():
+        def read_status():
             data = self.check(run_id)
             assert data["status"] not in ENDS - set(statuses), data
             return data if data["status"] in statuses else None
 
-        return wait_for(look, timeout_s=timeout_s)
+        return wait_for(read_status, timeout_s=timeout_s)
 
     def processes(self):
         server = psutil.Process(self.process.pid)
@@ -110,14 +110,14 @@ class Sandbox:
         return self.process.wait(60)
 
 
-def launch(home, *words, program=("-m", "comflowy_nb.cli.main")):
+def launch(home, *arguments, program=("-m", "comflowy_nb.cli.main")):
     """Start a sandbox in a home folder; wait until it has printed its address or ended."""
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
     begin = output.stat().st_size if output.exists() else 0
     with output.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, *program, "sandbox", *words],
+            [sys.executable, *program, "sandbox", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -149,7 +149,7 @@ class Receiver:
                     self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
                     self.end_headers()
 
-            def log_message(self, *_words):
+            def log_message(self, *_arguments):
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -164,8 +164,8 @@ class Receiver:
     def callbacks(self):
         return {"on_result_url": f"{self.url}/result", "on_progress_event_url": f"{self.url}/progress"}
 
-    def got(self, path):
-        return [body for where, body in list(self.bodies) if where == path]
+    def received(self, path):
+        return [body for received_path, body in list(self.bodies) if received_path == path]
 
     def close(self):
         self.may_answer.set()

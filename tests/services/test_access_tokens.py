@@ -39,7 +39,7 @@ def test_a_token_is_used_until_it_is_rejected():
     assert source.count == 2
 
 
-def test_a_failure_is_shared_for_a_few_seconds():
+def test_failed_token_request_is_shared_by_threads_for_a_few_seconds():
     clock = Clock()
     source = Source(RateLimitError("slow down", retry_after_s=5.0), "a")
     tokens = Tokens(source, clock=clock)

@@ -16,9 +16,9 @@ STATS = "GET /system_stats"
 def test_a_comflowy_service_is_recognised_without_a_credential(faulty):
     faulty.on(TOKEN, reply({"success": False, "error": "key missing"}, 401))
     assert detect_kind(faulty.url) == "comflowy"
-    (seen,) = faulty.seen()
-    assert seen.query == {}
-    assert "authorization" not in seen.headers
+    (request,) = faulty.requests()
+    assert request.query == {}
+    assert "authorization" not in request.headers
 
 
 def test_a_comfyui_server_is_recognised(faulty):
@@ -28,7 +28,7 @@ def test_a_comfyui_server_is_recognised(faulty):
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429])
-def test_the_api_is_recognised_with_any_status(faulty, status):
+def test_comflowy_api_is_recognised_by_responses_with_any_status(faulty, status):
     faulty.on(TOKEN, reply({"success": False, "error": "?"}, status))
     assert detect_kind(faulty.url) == "comflowy"
 
@@ -44,7 +44,7 @@ def test_the_api_is_recognised_with_any_status(faulty, status):
         (redirect("https://other.example/"), AnswerError, "redirects elsewhere"),
     ],
 )
-def test_an_unrecognised_server_is_one_line_of_error(faulty, answer, kind, words):
+def test_error_for_an_unrecognised_server_is_one_line(faulty, answer, kind, words):
     faulty.on("GET /*", answer)
     with pytest.raises(ServiceError) as caught:
         detect_kind(faulty.url)
@@ -57,22 +57,22 @@ def test_an_unrecognised_server_is_one_line_of_error(faulty, answer, kind, words
 @pytest.mark.parametrize(
     "answer", [reply("no key", 401), html(403), reply(b"", 400), reply("hello", 500), close_after_reading()]
 )
-def test_a_server_that_fails_without_a_key_counts_as_comflowy(faulty, answer):
+def test_server_that_fails_without_a_key_is_treated_as_comflowy(faulty, answer):
     faulty.on(TOKEN, answer)
     assert detect_kind(faulty.url) == "comflowy"
 
 
-def test_no_server_at_the_address():
+def test_address_without_a_server_is_an_error():
     with pytest.raises(UnreachableError, match="refused the connection"):
         detect_kind(f"http://127.0.0.1:{closed_port()}")
 
 
-def test_an_https_address_of_a_server_without_tls(faulty):
+def test_https_address_of_a_server_without_tls_is_an_error(faulty):
     with pytest.raises(ServiceError, match="encrypted connection failed"):
         detect_kind(faulty.url.replace("http:", "https:"))
 
 
-def test_a_typed_address_is_named_when_nothing_responds(monkeypatch):
+def test_error_for_an_unreachable_address_contains_the_address(monkeypatch):
     """`connect http://127.0.0.1:9999` failed with `can't reach the server`, without naming the address."""
     address = f"http://127.0.0.1:{closed_port()}"
     for target in (address, f"lab={address}", f"{address}/?token=secret"):

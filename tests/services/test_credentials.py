@@ -17,28 +17,28 @@ OTHER = "https://other.example"
 
 
 @pytest.fixture(autouse=True)
-def forgetful(monkeypatch):
+def no_session_keys(monkeypatch):
     monkeypatch.setattr(keys, "_session_keys", {})
 
 
-class Ring(types.ModuleType):
+class FakeKeyring(types.ModuleType):
     """A working keyring."""
 
     def __init__(self):
         super().__init__("keyring")
-        self.kept = {}
+        self.passwords = {}
 
     def get_password(self, service, user):
-        return self.kept.get((service, user))
+        return self.passwords.get((service, user))
 
     def set_password(self, service, user, password):
-        self.kept[service, user] = password
+        self.passwords[service, user] = password
 
     def delete_password(self, service, user):
-        del self.kept[service, user]
+        del self.passwords[service, user]
 
 
-class BrokenRing(Ring):
+class BrokenKeyring(FakeKeyring):
     def get_password(self, *_):
         raise RuntimeError("no backend is available")
 
@@ -46,30 +46,30 @@ class BrokenRing(Ring):
 
 
 @pytest.fixture
-def ring(monkeypatch):
-    ring = Ring()
-    monkeypatch.setitem(sys.modules, "keyring", ring)
-    return ring
+def keyring(monkeypatch):
+    keyring = FakeKeyring()
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    return keyring
 
 
-def test_a_key_is_looked_up_in_the_documented_order(ring, monkeypatch):
-    asked = []
+def test_a_key_is_looked_up_in_the_documented_order(keyring, monkeypatch):
+    prompted_origins = []
 
-    def ask(origin):
-        asked.append(origin)
+    def prompt(origin):
+        prompted_origins.append(origin)
         return Secret("typed")
 
-    def found(**options):
-        return find_key(CLOUD, ask=ask, **options).reveal()
+    def found_key(**options):
+        return find_key(CLOUD, ask=prompt, **options).reveal()
 
-    assert found() == "typed"
-    assert asked == [CLOUD]
+    assert found_key() == "typed"
+    assert prompted_origins == [CLOUD]
     store_key(CLOUD, Secret("kept"))
-    assert found() == "kept"
+    assert found_key() == "kept"
     monkeypatch.setenv("COMFLOWY_API_KEY", "from-env")
-    assert found() == "from-env"
-    assert found(explicit=Secret("given")) == "given"
-    assert asked == [CLOUD]
+    assert found_key() == "from-env"
+    assert found_key(explicit=Secret("given")) == "given"
+    assert prompted_origins == [CLOUD]
 
 
 def test_the_key_of_the_environment_is_sent_only_to_its_origin(monkeypatch):
@@ -83,14 +83,14 @@ def test_the_key_of_the_environment_is_sent_only_to_its_origin(monkeypatch):
         find_key(CLOUD)
 
 
-def test_a_stored_key_belongs_to_its_origin(ring):
+def test_stored_key_is_returned_only_for_its_origin(keyring):
     assert store_key(CLOUD, Secret("kept"))
-    assert ring.kept == {("comflowy_nb", CLOUD): "kept"}
+    assert keyring.passwords == {("comflowy_nb", CLOUD): "kept"}
     for origin in (OTHER, "http://app.comflowy.com", f"{CLOUD}:8443"):
         assert stored_key(origin) is None
 
 
-def test_the_error_for_a_missing_key_names_each_way_to_set_one(monkeypatch):
+def test_error_for_a_missing_key_lists_the_ways_to_set_it(monkeypatch):
     with pytest.raises(AuthError) as caught:
         find_key(CLOUD, ask=lambda _: None)
     text = str(caught.value)
@@ -102,7 +102,7 @@ def test_the_error_for_a_missing_key_names_each_way_to_set_one(monkeypatch):
     assert "COMFLOWY_API_KEY" not in str(caught.value)
 
 
-def test_login_and_logout(ring):
+def test_key_is_stored_by_login_and_deleted_by_logout(keyring):
     assert store_key(CLOUD, Secret(" kept \n")) is True
     assert stored_key(CLOUD) == Secret("kept")
     assert forget_key(CLOUD) is True
@@ -111,9 +111,9 @@ def test_login_and_logout(ring):
 
 
 @pytest.mark.parametrize("kind", ["broken", "missing", "null"])
-def test_without_a_keyring_the_process_keeps_the_key(monkeypatch, kind):
+def test_without_a_keyring_the_key_is_kept_in_memory(monkeypatch, kind):
     if kind == "broken":
-        monkeypatch.setitem(sys.modules, "keyring", BrokenRing())
+        monkeypatch.setitem(sys.modules, "keyring", BrokenKeyring())
     elif kind == "missing":
         monkeypatch.setitem(sys.modules, "keyring", None)
     assert store_key(CLOUD, Secret("kept")) is False
@@ -122,10 +122,10 @@ def test_without_a_keyring_the_process_keeps_the_key(monkeypatch, kind):
     assert stored_key(CLOUD) is None
 
 
-def test_a_new_login_replaces_a_key_of_the_session(monkeypatch):
+def test_new_login_replaces_a_key_in_memory(monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     store_key(CLOUD, Secret("old"))
-    monkeypatch.setitem(sys.modules, "keyring", Ring())
+    monkeypatch.setitem(sys.modules, "keyring", FakeKeyring())
     store_key(CLOUD, Secret("new"))
     assert stored_key(CLOUD) == Secret("new")
 
@@ -138,7 +138,7 @@ def test_an_invalid_key_is_rejected_and_not_repeated(text):
         assert not text.strip() or text not in str(caught.value)
 
 
-def test_surrounding_white_space_is_removed(monkeypatch):
+def test_white_space_around_a_key_is_removed(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", " abc\n")
     assert find_key(CLOUD) == Secret("abc")
     assert find_key(OTHER, explicit=Secret("\tdef ")) == Secret("def")

@@ -14,14 +14,14 @@ from faulty_server import (
     choose,
     close_after_reading,
     html,
-    no_answer,
+    no_response,
     oversize,
     raw,
     redirect,
     reply,
     reset_after_reading,
-    short,
-    trickle,
+    send_in_pieces,
+    truncated,
 )
 
 from comflowy_nb.errors import ServiceError
@@ -39,15 +39,15 @@ SIGNATURE = "canary-signature-5"
 PATH = "canary-path-3"
 CANARIES = (KEY, "canary-key", TOKEN, SIGNATURE, PATH)
 
-pytestmark = pytest.mark.usefixtures("hasty")
+pytestmark = pytest.mark.usefixtures("short_timeouts")
 
 
 def echo(status):
     """Return a response that repeats the request, as debug pages do."""
 
-    def decide(seen):
-        page = f"<html><title>{seen.query} {seen.headers} {seen.body!r}</title>"
-        body = {"success": False, "error": f"bad {seen.query} {seen.headers.get('authorization')}", "page": page}
+    def decide(request):
+        page = f"<html><title>{request.query} {request.headers} {request.body!r}</title>"
+        body = {"success": False, "error": f"bad {request.query} {request.headers.get('authorization')}", "page": page}
         return reply(body, status)
 
     return choose(decide)
@@ -56,17 +56,17 @@ def echo(status):
 FAULTS = {
     "close": close_after_reading(),
     "reset": reset_after_reading(),
-    "silence": no_answer(),
-    "short": short({"success": True, "data": {"access_token": TOKEN}, "x": "y" * 500}),
+    "no response": no_response(),
+    "truncated": truncated({"success": True, "data": {"access_token": TOKEN}, "x": "y" * 500}),
     "html": html(),
     "empty": reply(b""),
     "wrong types": reply({"success": True, "access_token": [TOKEN], "data": {"status": [SIGNATURE], "run_id": []}}),
     "token twice": reply({"success": "x", "access_token": f"{TOKEN} {TOKEN}", "data": {"access_token": 5}}),
     "success false": reply({"success": False, "error": "no"}),
-    "trickle": trickle({"success": True}, every_s=0.2, head_too=True),
+    "slow response": send_in_pieces({"success": True}, every_s=0.2, head_too=True),
     "oversize": oversize(1_200_000, begin=TOKEN.encode()),
     "no http": raw(b"garbage\r\n\r\n"),
-    "bad head": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n broken\x00head\r\n: x\r\n\r\n{}"),
+    "invalid headers": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n broken\x00head\r\n: x\r\n\r\n{}"),
     "redirect": redirect(f"https://elsewhere.example/?ppt={KEY}&sig={SIGNATURE}"),
     "redirect to nowhere": redirect("http://[::1"),
     "gzip": reply(b"no gzip", headers={"Content-Encoding": "gzip"}),
@@ -89,11 +89,11 @@ def assert_clean(text, where):
 
 
 def assert_error_is_clean(error):
-    shown = [str(error), repr(error), repr(error.args), repr(vars(error))]
+    texts = [str(error), repr(error), repr(error.args), repr(vars(error))]
     trace = traceback.TracebackException(type(error), error, error.__traceback__, capture_locals=True)
-    shown.append("".join(trace.format()))
-    for text in shown:
-        # the frames of the test itself hold the canaries; those of the package come after them
+    texts.append("".join(trace.format()))
+    for text in texts:
+        # the stack frames of the test contain the secrets; those of the package come after them
         assert_clean(text.split("comflowy_nb/services", 1)[-1] if "Traceback" in text else text, "an error")
     assert_clean(repr(pickle.dumps(str(error))), "a pickle")
     assert error.__context__ is None
@@ -134,7 +134,7 @@ def calls(service):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_secret_when_the_token_is_rejected(faulty, log, name):
+def test_errors_of_a_token_request_contain_no_secret(faulty, log, name):
     faulty.on("* /*", FAULTS[name])
     service = connect(faulty.url, token=None)
     with pytest.raises(ServiceError) as caught:
@@ -149,7 +149,7 @@ def test_no_secret_when_the_token_is_rejected(faulty, log, name):
 
 @pytest.mark.parametrize("call", ["submit", "check", "cancel", "workflows", "fields", "upload", "image"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_secret_when_a_request_fails(faulty, log, name, call):
+def test_errors_of_each_request_contain_no_secret(faulty, log, name, call):
     faulty.on("* /*", FAULTS[name])
     faulty.on("GET /api/open/v0/auth/token", reply({"access_token": TOKEN + "b"}))
     try:
@@ -167,7 +167,7 @@ def test_no_secret_when_a_request_fails(faulty, log, name, call):
 @pytest.mark.parametrize(
     "origin", ["refused", "http://nowhere.invalid", "http://a..b", "http://" + "a" * 70 + ".x", "https://127.0.0.1:1"]
 )
-def test_no_secret_without_a_connection(log, origin, call, monkeypatch):
+def test_errors_without_a_connection_contain_no_secret(log, origin, call, monkeypatch):
     if origin == "refused":
         with FaultyServer() as server:
             origin = server.url
@@ -183,14 +183,14 @@ def test_no_secret_without_a_connection(log, origin, call, monkeypatch):
     assert_log_is_clean(log)
 
 
-def test_no_secret_when_a_certificate_is_rejected(log, authority):
+def test_error_for_a_rejected_certificate_contains_no_secret(log, authority):
     with FaultyServer(tls=authority.server("127.0.0.1")) as server, pytest.raises(ServiceError) as caught:
         connect(server.url, token=None).greet()
     assert_error_is_clean(caught.value)
     assert_log_is_clean(log)
 
 
-def test_no_secret_in_a_run_that_failed_with_it(faulty):
+def test_error_of_a_failed_run_contains_no_secret(faulty):
     """A service may quote its request in the error of a run."""
     error = f"HTTP 400 for GET https://x/?ppt={KEY} with {TOKEN}"
     faulty.on("* /*", reply({"success": True, "data": {"status": "failed", "error": error}}))
@@ -199,7 +199,7 @@ def test_no_secret_in_a_run_that_failed_with_it(faulty):
     assert "HTTP 400" in snapshot.problem.message
 
 
-def test_no_secret_in_an_interrupt(faulty, monkeypatch):
+def test_traceback_of_an_interrupt_contains_no_secret(faulty, monkeypatch):
     """The traceback of Ctrl-C during the fetch of a token contained, in its locals, the URL with the key."""
     import http.client
 
@@ -220,7 +220,7 @@ def test_no_secret_in_an_interrupt(faulty, monkeypatch):
         assert caught.value.__context__ is None
 
 
-def test_the_check_of_this_file_finds_a_leak():
+def test_assertion_of_this_file_finds_a_leak():
     """Exceptions of requests contain the key, so the checks above can fail."""
     with pytest.raises(requests.ConnectionError) as caught:
         requests.get("http://127.0.0.1:1/token", params={"ppt": KEY}, timeout=1)
@@ -228,7 +228,7 @@ def test_the_check_of_this_file_finds_a_leak():
         assert_error_is_clean(caught.value)
 
 
-def test_the_text_of_a_secret_object_is_masked():
+def test_str_and_repr_of_a_secret_are_masked():
     secret = Secret(KEY)
     assert_clean(f"{secret} {secret!r} {[secret]} {secret!s:>20}", "a text")
     with pytest.raises(TypeError):
@@ -246,16 +246,16 @@ def test_errors_of_the_key_lookup_contain_no_key(monkeypatch):
     assert_error_is_clean(caught.value)
 
 
-def test_detection_of_the_kind_sends_no_key(faulty, monkeypatch):
+def test_detection_of_the_service_kind_sends_no_key(faulty, monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", KEY)
     monkeypatch.setenv("COMFLOWY_URL", faulty.url)
     faulty.on("* /*", html())
     with pytest.raises(ServiceError):
         detect_kind(faulty.url)
-    assert_clean(repr(faulty.seen()), "a request")
+    assert_clean(repr(faulty.requests()), "a request")
 
 
-def test_no_path_of_the_receiver_in_its_log(log):
+def test_log_of_the_receiver_contains_no_path(log):
     """Tornado's access log and its log of exceptions contained the path."""
     received = threading.Event()
 

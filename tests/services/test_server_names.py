@@ -1,4 +1,4 @@
-"""Stored names of servers: defined once, known in every later kernel, never saved in a notebook."""
+"""Stored names of servers: defined once, known in every later kernel, never written to a notebook."""
 
 from __future__ import annotations
 
@@ -16,62 +16,62 @@ from comflowy_nb.services.targets import read_names, remember_name
 
 @pytest.fixture
 def pair(tmp_path):
-    with ComfyServer(tmp_path / "one", base_path="/art") as one, ComfyServer(tmp_path / "two") as two:
-        yield one, two
+    with ComfyServer(tmp_path / "one", base_path="/art") as first, ComfyServer(tmp_path / "two") as second:
+        yield first, second
 
 
 def test_a_name_is_known_in_a_later_kernel(pair, home):
     """`connect px` failed in every kernel but the one where `px=URL` was typed."""
-    one, _ = pair
-    with connect(f"px={one.url}") as client:
+    first, _ = pair
+    with connect(f"px={first.url}") as client:
         assert not client.is_moved
     with connect("px") as client:
-        assert (client.label, client.identity, client.service.origin) == ("px", "px", one.url)
+        assert (client.label, client.identity, client.service.origin) == ("px", "px", first.url)
         assert not client.is_moved
     assert stat.S_IMODE((home / "servers.json").stat().st_mode) == 0o600
 
 
-def test_a_name_for_several_servers_and_one_given_in_python(pair):
-    one, two = pair
-    with connect(f"both={one.url},{two.url}"), connect("both") as client:
-        assert client.service.origins == {one.url, two.url}
-    with connect(two.url, name="studio"), connect("studio") as client:
-        assert client.service.origin == two.url
+def test_name_of_several_servers_and_name_set_in_python_are_stored(pair):
+    first, second = pair
+    with connect(f"both={first.url},{second.url}"), connect("both") as client:
+        assert client.service.origins == {first.url, second.url}
+    with connect(second.url, name="studio"), connect("studio") as client:
+        assert client.service.origin == second.url
 
 
 def test_a_name_of_another_server_is_replaced(pair):
-    one, two = pair
-    with connect(f"px={one.url}"):
+    first, second = pair
+    with connect(f"px={first.url}"):
         pass
-    with connect(f"px={two.url}") as client:
+    with connect(f"px={second.url}") as client:
         assert client.is_moved
     with connect("px") as client:
-        assert client.service.origin == two.url
+        assert client.service.origin == second.url
 
 
-def test_a_server_that_was_not_reached_changes_no_name(pair):
-    one, two = pair
-    with connect(f"px={one.url}"):
+def test_unreachable_server_changes_no_stored_name(pair):
+    first, second = pair
+    with connect(f"px={first.url}"):
         pass
-    two.close()
+    second.close()
     with pytest.raises(Exception, match="refused the connection"):
-        connect(f"px={two.url}")
+        connect(f"px={second.url}")
     with connect("px") as client:
-        assert client.service.origin == one.url
+        assert client.service.origin == first.url
 
 
 def test_no_secret_is_stored(pair, home):
-    one, _ = pair
-    with connect(f"px={one.url}/?token=canary#canary"):
+    first, _ = pair
+    with connect(f"px={first.url}/?token=canary#canary"):
         pass
-    assert json.loads((home / "servers.json").read_text()) == {"px": one.url}
+    assert json.loads((home / "servers.json").read_text()) == {"px": first.url}
     for word in ("sandbox", "cloud", "comfyui", "Cloud"):
         with pytest.raises(SettingsError, match="is a keyword"):
-            connect(f"{word}={one.url}")
+            connect(f"{word}={first.url}")
     assert "canary" not in (home / "servers.json").read_text()
 
 
-def test_keywords_in_the_file_have_no_effect(home):
+def test_reserved_names_in_the_file_are_ignored(home):
     home.mkdir(parents=True)
     (home / "servers.json").write_text(json.dumps({"cloud": "http://127.0.0.1:1", "comfyui": "x", "odd": 5}))
     with pytest.raises(SettingsError, match=r"unknown target .*, or a name you defined: cloud, comfyui"):

@@ -30,7 +30,7 @@ from comflowy_nb.services.targets import Target, is_loopback, origin_of, parse_t
         ),
     ],
 )
-def test_targets(text, target):
+def test_targets_are_parsed(text, target):
     assert parse_target(text) == target
 
 
@@ -66,7 +66,7 @@ def test_targets(text, target):
         ("lab=https://a.example,https://a.example/", "contains a server twice"),
     ],
 )
-def test_an_invalid_target_is_one_line_of_error(text, words):
+def test_error_for_an_invalid_target_is_one_line(text, words):
     with pytest.raises(SettingsError) as caught:
         parse_target(text)
     assert words in str(caught.value)

@@ -23,7 +23,7 @@ from comflowy_nb.workflow.image_metadata import RunMetadata
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 FIELD = "1::image"
 
@@ -43,8 +43,8 @@ def client(api):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Make the working folder with images in three colours."""
-    for place in ("", "day", "night"):
-        (tmp_path / place).mkdir(exist_ok=True)
+    for subfolder in ("", "day", "night"):
+        (tmp_path / subfolder).mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
     for name, color in (("a.png", "red"), ("b.png", "lime"), ("c.png", "blue")):
         (tmp_path / name).write_bytes(png(color))
@@ -53,8 +53,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def sent(api):
-    return Counter(json.dumps(seen.json["params"], sort_keys=True) for seen in api.seen(RUN))
+def submits_by_params(api):
+    return Counter(json.dumps(request.json["params"], sort_keys=True) for request in api.requests(RUN))
 
 
 def line(text, **more):
@@ -69,13 +69,13 @@ def labels(sweep):
 
 
 def test_images_crossed_with_numbers_are_uploaded_once_each(client, api, folder):
-    swept = client.sweep("img2img", line("file:a.png||file:b.png||file:c.png", denoise="0.2,0.5,0.8,1"), timeout=30)
-    assert swept.status_counts() == {"success": 12}
+    sweep = client.sweep("img2img", line("file:a.png||file:b.png||file:c.png", denoise="0.2,0.5,0.8,1"), timeout=30)
+    assert sweep.status_counts() == {"success": 12}
     assert api.count(UPLOAD) == 3
-    assert api.count(RUN) == len(sent(api)) == 12
-    given = {seen.json["params"][FIELD] for seen in api.seen(RUN)}
-    assert given == {"input-1.png", "input-2.png", "input-3.png"}
-    assert labels(swept) == ["a.png", "b.png", "c.png"]
+    assert api.count(RUN) == len(submits_by_params(api)) == 12
+    values = {request.json["params"][FIELD] for request in api.requests(RUN)}
+    assert values == {"input-1.png", "input-2.png", "input-3.png"}
+    assert labels(sweep) == ["a.png", "b.png", "c.png"]
 
 
 def test_input_images_are_identified_by_their_content(client, api, folder):
@@ -117,7 +117,7 @@ def test_nothing_is_submitted_to_a_service_without_uploads(folder):
 # -- syntax ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_block_list_a_file_and_python_mean_the_same(client, api, folder):
+def test_block_list_sweep_file_and_python_give_the_same_axis(client, api, folder):
     body = read_body("image:\n  - file:a.png\n  - file:b.png\ndenoise: 0.2, 0.5\n", sweep=True)
     first = client.sweep("img2img", body.settings, timeout=30)
     assert first.status_counts() == {"success": 4}
@@ -127,26 +127,26 @@ def test_a_block_list_a_file_and_python_mean_the_same(client, api, folder):
     read = read_sweep_file(folder / "night.yaml")
     again = client.sweep(read.workflow, read.settings, timeout=30)
     paths = client.sweep("img2img", {FIELD: [folder / "a.png", "file:b.png"], "3::denoise": [0.2, 0.5]}, timeout=30)
-    assert [one.plan.done for one in (again, paths)] == [4, 4]
+    assert [swept.plan.done for swept in (again, paths)] == [4, 4]
     assert (api.count(RUN), api.count(UPLOAD)) == (4, 2)
 
 
-def test_images_and_arrays_of_python(client, api, folder):
+def test_python_images_and_arrays_are_uploaded(client, api, folder):
     arrays = [np.full((4, 4, 3), shade, np.uint8) for shade in (10, 20)]
-    swept = client.sweep("img2img", {FIELD: [Image.open("a.png"), *arrays]}, timeout=30)
-    assert labels(swept) == ["a.png", "image 2", "image 3"]
+    sweep = client.sweep("img2img", {FIELD: [Image.open("a.png"), *arrays]}, timeout=30)
+    assert labels(sweep) == ["a.png", "image 2", "image 3"]
     again = client.sweep("img2img", {FIELD: [Image.fromarray(arrays[1]), arrays[0]]}, timeout=30)
     assert again.plan.done == 2
     assert (api.count(RUN), api.count(UPLOAD)) == (3, 3)
     assert [cell.number for cell in again.select(image=arrays[0])] == [2]
 
 
-def test_images_of_earlier_runs(client, api, folder):
+def test_images_of_earlier_runs_are_uploaded(client, api, folder):
     api.outputs = {"9": ["/images/a.png", "/images/b.png"]}
     api.on("GET /images/b.png", reply(png("pink")))
     run = client.run("img2img", {"3::seed": 1}, timeout=30)
-    swept = client.sweep("img2img", line("run:r1[0] || run:r1[1]"), timeout=30)
-    assert labels(swept) == ["r1[0]", "r1[1]"]
+    sweep = client.sweep("img2img", line("run:r1[0] || run:r1[1]"), timeout=30)
+    assert labels(sweep) == ["r1[0]", "r1[1]"]
     again = client.sweep("img2img", {FIELD: run.images}, timeout=30)
     assert again.plan.done == 2
     assert (api.count(RUN), api.count(UPLOAD)) == (3, 2)
@@ -155,8 +155,8 @@ def test_images_of_earlier_runs(client, api, folder):
 def test_a_pattern_is_an_axis_of_the_files_it_matches(client, api, folder):
     for number in (2, 10):
         (folder / f"x{number}.png").write_bytes(png(f"#0000{number:02}"))
-    swept = client.sweep("img2img", line("file:x*.png||file:a.png"), timeout=30)
-    assert labels(swept) == ["x2.png", "x10.png", "a.png"]
+    sweep = client.sweep("img2img", line("file:x*.png||file:a.png"), timeout=30)
+    assert labels(sweep) == ["x2.png", "x10.png", "a.png"]
     deep = client.plan_sweep("img2img", line("file:**/sky.png"))
     assert labels(deep) == ["day/sky.png", "night/sky.png"]
     with pytest.raises(FieldError, match=r"no file matches 'refs/\*\.jpg'"):
@@ -188,7 +188,7 @@ def test_a_missing_file_among_images_is_an_error(folder):
         assert server.count(RUN) == 0
 
 
-def test_one_image_under_two_names_is_a_repeated_value(client, api, folder):
+def test_image_under_two_names_is_a_duplicate_value(client, api, folder):
     (folder / "copy.png").write_bytes((folder / "a.png").read_bytes())
     with pytest.raises(FieldError, match=r"duplicate value: 'a.png' and 'copy.png'"):
         client.sweep("img2img", line("file:a.png||file:copy.png"))
@@ -198,26 +198,26 @@ def test_one_image_under_two_names_is_a_repeated_value(client, api, folder):
 # -- the grid, and a later kernel -----------------------------------------------------------------------------------
 
 
-def test_headings_of_files_with_one_name_differ(client, folder):
-    swept = client.sweep("img2img", line(f"file:day/sky.png||file:{folder}/night/sky.png||file:a.png"), timeout=30)
-    sheet = sheet_of_sweep(swept, swept.layout)
+def test_headings_of_files_with_the_same_name_differ(client, folder):
+    sweep = client.sweep("img2img", line(f"file:day/sky.png||file:{folder}/night/sky.png||file:a.png"), timeout=30)
+    sheet = sheet_of_sweep(sweep, sweep.layout)
     assert [heading.text for heading in sheet.x.values] == ["day/sky.png", "night/sky.png", "a.png"]
     assert str(folder) not in repr(sheet)
-    assert [cell.number for cell in swept.select(image="night/sky.png")] == [2]
+    assert [cell.number for cell in sweep.select(image="night/sky.png")] == [2]
 
 
-def test_texts_on_the_grid_are_names(client, folder):
+def test_texts_of_images_on_the_grid_are_their_names(client, folder):
     """An image with a label, or one that all cells share, was written as the repr of a Python object."""
     labelled = client.sweep("img2img", {FIELD: {"day": "file:a.png", "night": "file:b.png"}}, timeout=30)
     shared = client.sweep("img2img", line("file:c.png", denoise="0.2,0.5"), timeout=30)
-    for swept in (labelled, shared):
-        assert "InputImage" not in repr(sheet_of_sweep(swept, swept.layout))
+    for sweep in (labelled, shared):
+        assert "InputImage" not in repr(sheet_of_sweep(sweep, sweep.layout))
     assert "c.png" in repr(sheet_of_sweep(shared, shared.layout))
 
 
 def test_a_later_kernel_repeats_the_sweep_without_the_files(client, api, folder):
-    swept = client.sweep("img2img", line("file:day/sky.png||file:night/sky.png", denoise="0.2,0.5"), timeout=30)
-    before = table_of(swept.cells)
+    sweep = client.sweep("img2img", line("file:day/sky.png||file:night/sky.png", denoise="0.2,0.5"), timeout=30)
+    before = table_of(sweep.cells)
     for path in (folder / "day" / "sky.png", folder / "night" / "sky.png"):
         path.unlink()
     library = open_library()
@@ -240,20 +240,22 @@ def test_a_later_kernel_extends_the_sweep_and_submits_only_new_cells(client, api
     before = library.sweep(library.find("s1").sweep).axes
     with api.connect() as second:
         workflow = second.workflow("img2img")
-        grown = second.connection.axes(workflow, [Setting("denoise", "0.2,0.5,0.8")]).over(before)
-        swept = second.sweep(workflow, grown, timeout=30)
-        assert swept.plan.text.startswith("6 cells: 4 done (today, sandbox), 2 new")
-        assert swept.status_counts() == {"success": 6}
+        new_axes = second.connection.axes(workflow, [Setting("denoise", "0.2,0.5,0.8")]).over(before)
+        sweep = second.sweep(workflow, new_axes, timeout=30)
+        assert sweep.plan.text.startswith("6 cells: 4 done (today, sandbox), 2 new")
+        assert sweep.status_counts() == {"success": 6}
     assert (api.count(RUN), api.count(UPLOAD)) == (6, 4)
-    handed = [seen.body for seen in api.seen(UPLOAD)]
-    assert png("red") in handed[2] + handed[3]
-    write_sweep_file(folder / "night.yaml", workflow="img2img", axes=grown)
-    read = read_sweep_file(folder / "night.yaml")
+    uploads = [request.body for request in api.requests(UPLOAD)]
+    assert png("red") in uploads[2] + uploads[3]
+    write_sweep_file(folder / "night.yaml", workflow="img2img", axes=new_axes)
+    sweep_file = read_sweep_file(folder / "night.yaml")
     with api.connect() as third:
-        assert third.plan_sweep(read.workflow, read.settings).plan.text == "6 cells: 6 done (today, sandbox)"
+        assert (
+            third.plan_sweep(sweep_file.workflow, sweep_file.settings).plan.text == "6 cells: 6 done (today, sandbox)"
+        )
 
 
-def test_an_image_without_a_copy_is_requested(client, api, folder):
+def test_error_for_an_image_without_a_copy_asks_to_set_it_again(client, api, folder):
     client.sweep("img2img", line("file:a.png||file:b.png"), timeout=30)
     for path in open_library().inputs.iterdir():
         path.unlink()
@@ -286,12 +288,12 @@ def test_a_later_kernel_repeats_the_run_without_the_file(api, folder):
     metadata = RunMetadata(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
     with api.connect() as client:
         assert client.submit("img2img", {}, base=metadata).outcome == "same"
-        swept = client.sweep("img2img", {"3::denoise": [0.2, 0.3]}, base=metadata, timeout=30)
-        assert swept.status_counts() == {"success": 2}
+        sweep = client.sweep("img2img", {"3::denoise": [0.2, 0.3]}, base=metadata, timeout=30)
+        assert sweep.status_counts() == {"success": 2}
     assert api.count(UPLOAD) == 2, "once by each kernel"
 
 
-def test_a_text_equal_to_the_name_of_an_image_is_a_text(client, api, folder):
+def test_text_equal_to_the_name_of_an_image_stays_a_text(client, api, folder):
     client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
     text = Field("6::name", FieldType.STRING)
     workflow = replace(client.workflow("img2img"), fields={**client.workflow("img2img").fields, text.id: text})

@@ -23,7 +23,7 @@ def plan(found, **options):
 
 
 def test_the_plan_is_one_line():
-    found = [
+    decisions = [
         *[("same", record(Status.SUCCESS))] * 31,
         ("joined", record(Status.RUNNING)),
         ("held", record(Status.UNKNOWN)),
@@ -31,15 +31,15 @@ def test_the_plan_is_one_line():
         *[("new", record(Status.CANCELLED))] * 3,
         *[("new", None)] * 10,
     ]
-    text = plan(found, seconds_each=25.0).text
+    text = plan(decisions, seconds_each=25.0).text
     assert text == (
         "48 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (skipped), 2 failed (tried again), "
         "3 cancelled (tried again), 10 new, about 6 min"
     )
 
 
-def test_lost_cells_differ_from_unknown_and_failed_ones():
-    found = [
+def test_plan_counts_lost_unknown_and_failed_cells_separately():
+    decisions = [
         *[("held", record(Status.UNKNOWN))] * 2,
         ("held", record(Status.LOST)),
         *[("new", record(Status.LOST))] * 3,
@@ -47,14 +47,14 @@ def test_lost_cells_differ_from_unknown_and_failed_ones():
         ("new", record(Status.REJECTED)),
         ("new", record(Status.FAILED)),
     ]
-    assert plan(found).text == (
+    assert plan(decisions).text == (
         "9 cells: 2 unknown (skipped), 1 lost (skipped), 2 failed (tried again), 1 unknown (tried again), "
         "3 lost (tried again)"
     )
-    assert plan(found).to_send == 6
+    assert plan(decisions).to_send == 6
 
 
-def test_missing_numbers_are_omitted():
+def test_plan_omits_counts_of_zero():
     assert plan([("new", None)]).text == "1 cell: 1 new"
     assert (
         plan([("same", record(Status.SUCCESS, 14, "sandbox"))], seconds_each=9.0).text
@@ -66,9 +66,9 @@ def test_the_plan_shows_the_cost_of_the_runs_to_submit():
     assert plan([("new", None)] * 10 + [("same", None)], cost_per_run=0.05).text.endswith("10 new, cost about 0.5")
 
 
-def test_runs_done_on_several_services_show_only_the_day():
-    found = [("same", record(Status.SUCCESS, 10, "a")), ("same", record(Status.SUCCESS, 11, "b"))]
-    assert "2 done (11 Oct)" in plan(found).text
+def test_done_runs_of_several_services_show_only_the_day():
+    decisions = [("same", record(Status.SUCCESS, 10, "a")), ("same", record(Status.SUCCESS, 11, "b"))]
+    assert "2 done (11 Oct)" in plan(decisions).text
 
 
 def test_many_runs_that_cost_money_require_max_runs():
@@ -80,7 +80,7 @@ def test_many_runs_that_cost_money_require_max_runs():
     check_count(plan([("new", None)] * 64), max_runs=None, costs_money=True, label="cloud")
 
 
-def test_a_permitted_sweep_is_not_cut():
+def test_sweep_within_max_runs_is_not_truncated():
     with pytest.raises(SettingsError, match="permits 10"):
         check_count(plan([("new", None)] * 11), max_runs=10, costs_money=False, label="sandbox")
 

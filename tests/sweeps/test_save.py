@@ -42,21 +42,21 @@ def read_json(folder):
 
 def middle_of(sheet, number):
     """Return the middle of the pixels in a cell's colour on a sheet."""
-    wanted = (number * 53 % 256, number * 101 % 256, number * 197 % 256)
+    colour = (number * 53 % 256, number * 101 % 256, number * 197 % 256)
     small = sheet.convert("RGB")
     pixels = small.load()
-    found = [
+    positions = [
         (x, y)
         for y in range(0, small.height, 4)
         for x in range(0, small.width, 4)
-        if all(abs(a - b) < 9 for a, b in zip(pixels[x, y], wanted, strict=True))
+        if all(abs(a - b) < 9 for a, b in zip(pixels[x, y], colour, strict=True))
     ]
-    assert len(found) > 50, f"cell {number} is not on the sheet"
-    return sum(x for x, _ in found) / len(found), sum(y for _, y in found) / len(found)
+    assert len(positions) > 50, f"cell {number} is not on the sheet"
+    return sum(x for x, _ in positions) / len(positions), sum(y for _, y in positions) / len(positions)
 
 
-def test_copies_are_named_by_the_values_that_vary(swept, axis, tmp_path):
-    sweep = swept(
+def test_copies_are_named_by_the_values_that_vary(make_sweep, axis, tmp_path):
+    sweep = make_sweep(
         axis("3::cfg", 4, 6.5), axis("prompt", field="6::text", day="beautiful scenery, noon"), fixed={"3::steps": 20}
     )
     paths = sweep.save(tmp_path / "new" / "out")
@@ -70,44 +70,44 @@ def test_copies_are_named_by_the_values_that_vary(swept, axis, tmp_path):
     for cell, path in zip(sweep.cells, paths[:2], strict=True):
         with Image.open(path) as copy:
             assert copy.convert("RGB").tobytes() == cell.images[0].pil().convert("RGB").tobytes()
-            made = json.loads(copy.text["comflowy"])
-        assert made["params"] == dict(cell.params)
-        assert (made["sweep"], made["cell"], made["labels"]) == ("s1", cell.ref, dict(cell.labels))
+            metadata = json.loads(copy.text["comflowy"])
+        assert metadata["params"] == dict(cell.params)
+        assert (metadata["sweep"], metadata["cell"], metadata["labels"]) == ("s1", cell.ref, dict(cell.labels))
         assert metadata_of_image(path).params == dict(cell.params)
 
 
-def test_names_sort_by_number_and_contain_the_generated_seed(swept, tmp_path):
+def test_names_sort_by_number_and_contain_the_generated_seed(make_sweep, tmp_path):
     seeds = Axis("3::seed", "seeds", ("3::seed",), tuple(AxisValue({}, str(n)) for n in range(1, 12)))
-    paths = swept(seeds).save(tmp_path / "out")
+    paths = make_sweep(seeds).save(tmp_path / "out")
     assert [path.name for path in paths[:2]] == ["s1.01_seed-1000.png", "s1.02_seed-1001.png"]
     assert names(tmp_path / "out")[1:12] == [path.name for path in paths[:11]]
 
 
-def test_long_texts_with_the_same_beginning_are_named_by_their_differences(swept, axis, tmp_path):
+def test_long_texts_with_the_same_beginning_are_named_by_their_differences(make_sweep, axis, tmp_path):
     start = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
-    paths = swept(axis("6::text", f"{start} noon", f"{start} midnight and stars")).save(tmp_path)
+    paths = make_sweep(axis("6::text", f"{start} noon", f"{start} midnight and stars")).save(tmp_path)
     assert [path.name for path in paths[:2]] == ["s1.1_text-noon.png", "s1.2_text-midnight-and-stars.png"]
 
 
-def test_fields_of_the_same_name_have_their_node(swept, axis, tmp_path):
-    sweep = swept(axis("6::text", "a/b"), axis("7::text", "../c"))
+def test_fields_of_the_same_name_have_their_node(make_sweep, axis, tmp_path):
+    sweep = make_sweep(axis("6::text", "a/b"), axis("7::text", "../c"))
     assert sweep.save(tmp_path)[0].name == "s1.1_text-a-b_text-c.png"
 
 
-def test_several_images_of_a_cell_are_numbered(swept, axis, tmp_path):
-    sweep = swept(axis("3::cfg", 4), images=lambda _: [Image.new("RGB", (20, 20), c) for c in ("red", "blue")])
+def test_several_images_of_a_cell_are_numbered(make_sweep, axis, tmp_path):
+    sweep = make_sweep(axis("3::cfg", 4), images=lambda _: [Image.new("RGB", (20, 20), c) for c in ("red", "blue")])
     assert [path.name for path in sweep.save(tmp_path)[:2]] == ["s1.1_cfg-4_0.png", "s1.1_cfg-4_1.png"]
 
 
-def test_the_json_contains_everything(swept, axis, tmp_path):
+def test_sweep_json_has_spec_counts_cells_and_images(make_sweep, axis, tmp_path):
     ends = {2: Status.FAILED, 3: None, 4: Status.SUBMITTING}
-    sweep = swept(axis("3::cfg", 4, 6, 8, 10), ends=ends, name="bottles", layout={"x": "3::cfg"})
+    sweep = make_sweep(axis("3::cfg", 4, 6, 8, 10), ends=ends, name="bottles", layout={"x": "3::cfg"})
     sweep.save(tmp_path)
-    everything = read_json(tmp_path)
-    assert (everything["ref"], everything["name"], everything["sweep"]) == ("s1", "bottles", sweep.token)
-    assert everything["spec"]["axes"][0]["name"] == "3::cfg"
-    assert everything["counts"] == {"submitting": 1, "success": 1, "failed": 1, "not sent": 1}
-    first, failed, waiting, _ = everything["cells"]
+    content = read_json(tmp_path)
+    assert (content["ref"], content["name"], content["sweep"]) == ("s1", "bottles", sweep.token)
+    assert content["spec"]["axes"][0]["name"] == "3::cfg"
+    assert content["counts"] == {"submitting": 1, "success": 1, "failed": 1, "not sent": 1}
+    first, failed, waiting, _ = content["cells"]
     assert (first["ref"], first["at"], first["labels"], first["params"]) == (
         "s1.1",
         [0],
@@ -122,8 +122,8 @@ def test_the_json_contains_everything(swept, axis, tmp_path):
     assert "127.0.0.1" not in (tmp_path / "sweep.json").read_text()
 
 
-def test_the_sheet_shows_each_cell_in_its_place(swept, axis, tmp_path):
-    sweep = swept(axis("3::cfg", 4, 6, 8), axis("3::sampler_name", "euler", "heun"))
+def test_contact_sheet_shows_each_cell_in_its_row_and_column(make_sweep, axis, tmp_path):
+    sweep = make_sweep(axis("3::cfg", 4, 6, 8), axis("3::sampler_name", "euler", "heun"))
     sheet = Image.open(sweep.save(tmp_path)[-2])
     middles = [middle_of(sheet, cell.number) for cell in sweep.cells]
     for cell, (x, y) in zip(sweep.cells, middles, strict=True):
@@ -132,26 +132,26 @@ def test_the_sheet_shows_each_cell_in_its_place(swept, axis, tmp_path):
         assert y == pytest.approx(middles[row][1], abs=6)
     assert middles[0][0] < middles[2][0] < middles[4][0]
     assert middles[0][1] < middles[1][1]
-    heads = {text: (x, y) for text, x, y, _ in texts_of(sweep)}
+    positions = {text: (x, y) for text, x, y, _ in texts_of(sweep)}
     for column, label in enumerate(("4", "6", "8")):
-        assert abs(heads[label][0] - middles[column * 2][0]) < 120
-        assert heads[label][1] < middles[0][1] - 32
+        assert abs(positions[label][0] - middles[column * 2][0]) < 120
+        assert positions[label][1] < middles[0][1] - 32
     for row, label in enumerate(("euler", "heun")):
-        assert heads[label][0] < middles[0][0] - 48
-        assert abs(heads[label][1] - middles[row][1]) < 60
-    assert {f"s1.{n}" for n in range(1, 7)} <= set(heads)
+        assert positions[label][0] < middles[0][0] - 48
+        assert abs(positions[label][1] - middles[row][1]) < 60
+    assert {f"s1.{n}" for n in range(1, 7)} <= set(positions)
 
 
-def test_the_layout_option_swaps_columns_and_rows_of_the_sheet(swept, axis, tmp_path):
-    sweep = swept(axis("3::cfg", 4, 6, 8), axis("3::sampler_name", "euler", "heun"), layout={"x": "sampler_name"})
+def test_the_layout_option_swaps_columns_and_rows_of_the_sheet(make_sweep, axis, tmp_path):
+    sweep = make_sweep(axis("3::cfg", 4, 6, 8), axis("3::sampler_name", "euler", "heun"), layout={"x": "sampler_name"})
     sheet = Image.open(sweep.save(tmp_path)[-2])
-    one, two, three = (middle_of(sheet, number) for number in (1, 2, 3))
-    assert two[0] > one[0] + 50
-    assert three[1] > one[1] + 50
+    first, second, third = (middle_of(sheet, number) for number in (1, 2, 3))
+    assert second[0] > first[0] + 50
+    assert third[1] > first[1] + 50
 
 
-def test_a_third_axis_makes_one_grid_for_each_value(swept, axis, tmp_path):
-    sweep = swept(axis("3::cfg", 4, 6), axis("3::seed", 1, 2), axis("6::text", day="at noon", night="stars"))
+def test_a_third_axis_makes_one_grid_for_each_value(make_sweep, axis, tmp_path):
+    sweep = make_sweep(axis("3::cfg", 4, 6), axis("3::seed", 1, 2), axis("6::text", day="at noon", night="stars"))
     sheet = Image.open(sweep.save(tmp_path)[-2])
     day, night, below = (middle_of(sheet, number) for number in (1, 2, 3))
     assert day[1] == pytest.approx(night[1], abs=6)
@@ -161,9 +161,9 @@ def test_a_third_axis_makes_one_grid_for_each_value(swept, axis, tmp_path):
     assert heads["day"] < day[0] < heads["night"] < night[0]
 
 
-def test_a_cell_without_images_shows_the_reason(swept, axis, tmp_path):
+def test_a_cell_without_images_shows_the_reason(make_sweep, axis, tmp_path):
     ends = {1: Status.FAILED, 2: None, 3: Status.SUBMITTING}
-    sweep = swept(axis("3::cfg", 4, 6, 8, 10), ends=ends)
+    sweep = make_sweep(axis("3::cfg", 4, 6, 8, 10), ends=ends)
     sheet = Image.open(sweep.save(tmp_path)[-2])
     (painting,) = draw_contact_sheets(sweep)
     for box, state in zip(painting.page.boxes, map(cell_state_of, sweep.cells), strict=True):
@@ -171,35 +171,35 @@ def test_a_cell_without_images_shows_the_reason(swept, axis, tmp_path):
             continue
         panel = draw_panel(state, (box.width, box.height), painting.scale)
         x, y = 2 * box.x, 2 * box.y
-        shown = sheet.crop((x, y, x + panel.width, y + panel.height))
-        assert ImageStat.Stat(ImageChops.difference(shown.convert("L"), panel.convert("L"))).mean[0] < 2
+        panel_image = sheet.crop((x, y, x + panel.width, y + panel.height))
+        assert ImageStat.Stat(ImageChops.difference(panel_image.convert("L"), panel.convert("L"))).mean[0] < 2
 
 
-def test_long_prompts_get_letters_and_nothing_is_cut_off(swept, axis, tmp_path):
+def test_long_prompts_become_letters_and_no_text_is_clipped(make_sweep, axis, tmp_path):
     texts = [f"beautiful scenery nature glass bottle landscape, purple galaxy bottle, {'very ' * 30}{word}"
              for word in ("noon", "midnight", "x" * 200)]  # fmt: skip
-    sweep = swept(axis("6::text", *texts), axis("7::text", "a", "ugly, " * 20))
+    sweep = make_sweep(axis("6::text", *texts), axis("7::text", "a", "ugly, " * 20))
     sheet = Image.open(sweep.save(tmp_path)[-2])
-    written = texts_of(sweep)
-    words = [text for text, *_ in written]
+    texts_on_sheet = texts_of(sweep)
+    words = [text for text, *_ in texts_on_sheet]
     assert {"A", "B", "C"} <= {word.strip() for word in words}
     assert any("midnight" in word for word in words)
-    for text, x, y, width in written:
+    for text, x, y, width in texts_on_sheet:
         assert x >= 0, text
         assert x + width <= sheet.width, text
         assert y + 2 * LINE_PX <= sheet.height, text
 
 
-def test_several_images_make_a_mosaic(swept, axis, tmp_path):
+def test_several_images_of_a_cell_are_a_mosaic(make_sweep, axis, tmp_path):
     colours = ["red", "lime", "blue", "yellow"]
-    sweep = swept(axis("3::cfg", 4), images=lambda _: [Image.new("RGB", (200, 200), c) for c in colours])
+    sweep = make_sweep(axis("3::cfg", 4), images=lambda _: [Image.new("RGB", (200, 200), c) for c in colours])
     sheet = Image.open(sweep.save(tmp_path)[-2]).convert("RGB")
     seen = {(r > 128, g > 128, b > 128) for _, (r, g, b) in sheet.resize((200, 200)).getcolors(40_000)}
     assert {(True, False, False), (False, True, False), (False, False, True), (True, True, False)} <= seen
 
 
-def test_saving_again_updates_sheet_and_json_and_writes_no_copy_twice(swept, axis, tmp_path):
-    sweep = swept(axis("3::cfg", 4, 6))
+def test_saving_again_updates_sheet_and_json_and_writes_no_copy_twice(make_sweep, axis, tmp_path):
+    sweep = make_sweep(axis("3::cfg", 4, 6))
     first = sweep.save(tmp_path)
     stamp = first[0].stat().st_mtime_ns
     sweep.record = replace(sweep.record, name="best")
@@ -208,23 +208,23 @@ def test_saving_again_updates_sheet_and_json_and_writes_no_copy_twice(swept, axi
     assert read_json(tmp_path)["name"] == "best"
 
 
-def test_other_files_are_not_replaced(swept, axis, tmp_path):
+def test_other_files_are_not_replaced(make_sweep, axis, tmp_path):
     folder = tmp_path / "out"
-    swept(axis("3::cfg", 4), key="one").save(folder)
+    make_sweep(axis("3::cfg", 4), key="one").save(folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    paths = swept(axis("3::steps", 5), key="two").save(folder)
+    paths = make_sweep(axis("3::steps", 5), key="two").save(folder)
     assert [path.name for path in paths] == ["s2.1_steps-5.png", "contact_sheet (2).jpg", "sweep (2).json"]
     assert {name: (folder / name).read_bytes() for name in before} == before
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "contact_sheet.jpg").write_text("mine")
     (tmp_path / "own" / "sweep (2).json").write_text("not json")
-    paths = swept(axis("3::cfg", 4), key="three").save(tmp_path / "own")
+    paths = make_sweep(axis("3::cfg", 4), key="three").save(tmp_path / "own")
     assert [path.name for path in paths[-2:]] == ["contact_sheet (3).jpg", "sweep (3).json"]
     assert (tmp_path / "own" / "contact_sheet.jpg").read_text() == "mine"
 
 
-def test_missing_images_are_reported_after_everything_else_is_saved(swept, axis, tmp_path, library):
-    sweep = swept(axis("3::cfg", 4, 6, 8))
+def test_missing_images_are_reported_after_everything_else_is_saved(make_sweep, axis, tmp_path, library):
+    sweep = make_sweep(axis("3::cfg", 4, 6, 8))
     image = sweep.cells[1].run.record.images[0]
     image_path(library.folder, image).unlink()
     with pytest.raises(ImageError) as error:
@@ -236,24 +236,24 @@ def test_missing_images_are_reported_after_everything_else_is_saved(swept, axis,
     assert read_json(tmp_path / "out")["cells"][1]["images"][0]["file"] is None
 
 
-def test_without_any_image_there_is_nothing_to_save(swept, axis, tmp_path):
-    sweep = swept(axis("3::cfg", 4, 6), ends={1: Status.FAILED, 2: None})
+def test_sweep_without_images_can_not_be_saved(make_sweep, axis, tmp_path):
+    sweep = make_sweep(axis("3::cfg", 4, 6), ends={1: Status.FAILED, 2: None})
     with pytest.raises(ImageError, match=r"s1 has no images to save \(1 failed, 1 not sent\)"):
         sweep.save(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_reported(swept, axis, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported(make_sweep, axis, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(save_sweep, "write_file", fail)
     with pytest.raises(ImageError, match=r"s1 can't be saved in out: the disk is full"):
-        swept(axis("3::cfg", 4)).save(tmp_path / "out")
+        make_sweep(axis("3::cfg", 4)).save(tmp_path / "out")
 
 
-def test_a_sheet_reads_thumbnails_and_never_an_original(swept, axis, library):
-    sweep = swept(axis("3::cfg", 4, 6), images=lambda _: [Image.effect_noise((1200, 900), 60)])
+def test_a_sheet_reads_thumbnails_and_never_an_original(make_sweep, axis, library):
+    sweep = make_sweep(axis("3::cfg", 4, 6), images=lambda _: [Image.effect_noise((1200, 900), 60)])
     (before,) = draw_contact_sheets(sweep)
     for cell in sweep.cells:  # only the thumbnails exist on disk
         image_path(library.folder, cell.run.record.images[0]).write_bytes(b"")
@@ -263,20 +263,20 @@ def test_a_sheet_reads_thumbnails_and_never_an_original(swept, axis, library):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(25, 40), (1000,), (40, 25), (10, 10, 10), (1, 1000), (100, 10)])
-def test_a_thousand_cells_are_paged(swept, axis, shape):
+def test_1000_cells_are_saved_on_several_sheets(make_sweep, axis, shape):
     axes = [axis(f"{n}::a{n}", *range(size)) for n, size in enumerate(shape, 3)]
     # All cells show the same image, because creating a thousand takes long.
-    sweep = swept(*axes, ends=dict.fromkeys(range(2, 1001)))
+    sweep = make_sweep(*axes, ends=dict.fromkeys(range(2, 1001)))
     for cell in sweep.cells[1:]:
         cell.run = sweep.cells[0].run
-    begun = time.perf_counter()
+    started = time.perf_counter()
     pages, texts = [], []
     for painting in draw_contact_sheets(sweep):
         assert painting.paper.width <= 3840
         assert painting.paper.height <= 4800
         pages.append(painting.paper.size)
         texts += [text.text for text in painting.page.texts]
-    print(shape, pages, f"{time.perf_counter() - begun:.1f} s")
+    print(shape, pages, f"{time.perf_counter() - started:.1f} s")
     assert 1 <= len(pages) <= 6
     cells = [text for text in texts if re.fullmatch(r"s1\.[0-9]+", text)]
     assert sorted(cells, key=lambda text: int(text[3:])) == [f"s1.{n}" for n in range(1, 1001)]
@@ -284,9 +284,9 @@ def test_a_thousand_cells_are_paged(swept, axis, shape):
         assert any(text.startswith(f"page {len(pages)} of {len(pages)}: ") for text in texts)
 
 
-def test_a_sweep_as_a_zip_file(swept, axis, tmp_path):
+def test_sweep_is_saved_as_a_zip_file(make_sweep, axis, tmp_path):
     """`sweep ... --save looks.zip` made a folder that was called looks.zip."""
-    sweep = swept(axis("3::cfg", 4, 6.5))
+    sweep = make_sweep(axis("3::cfg", 4, 6.5))
     assert sweep.save(tmp_path / "out" / "looks.zip") == [tmp_path / "out" / "looks.zip"]
     with zipfile.ZipFile(tmp_path / "out" / "looks.zip") as archive:
         assert sorted(archive.namelist()) == [
@@ -299,17 +299,17 @@ def test_a_sweep_as_a_zip_file(swept, axis, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.tar.gz"])
-def test_a_sweep_is_not_one_file(swept, axis, tmp_path, name):
-    sweep = swept(axis("3::cfg", 4, 6.5))
+def test_image_file_as_the_target_of_a_sweep_is_an_error(make_sweep, axis, tmp_path, name):
+    sweep = make_sweep(axis("3::cfg", 4, 6.5))
     with pytest.raises(SettingsError, match="zip file"):
         sweep.save(tmp_path / name)
     assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("ends", [{}, {1: Status.FAILED}, {2: Status.CANCELLED}, {2: None}, {2: Status.UNKNOWN}])
-def test_the_json_has_the_end_of_the_sweep(swept, axis, tmp_path, ends):
+def test_sweep_json_has_the_time_of_the_end(make_sweep, axis, tmp_path, ends):
     """`sweep.json` had `"ended_at": null`: it was written from the record before the submits."""
-    sweep = swept(axis("3::cfg", 4, 6.5, 8), ends=ends)
+    sweep = make_sweep(axis("3::cfg", 4, 6.5, 8), ends=ends)
     sweep.save(tmp_path)
     ended = max(
         run["finished_at"] for cell in read_json(tmp_path)["cells"] if (run := cell.get("run")) and run["finished_at"]
@@ -318,8 +318,8 @@ def test_the_json_has_the_end_of_the_sweep(swept, axis, tmp_path, ends):
     assert read_json(tmp_path)["created_at"] <= ended
 
 
-def test_the_json_of_a_sweep_in_progress_has_no_end(swept, axis, tmp_path):
-    sweep = swept(axis("3::cfg", 4, 6.5), ends={2: Status.SUBMITTING})
+def test_sweep_json_of_a_sweep_in_progress_has_no_end(make_sweep, axis, tmp_path):
+    sweep = make_sweep(axis("3::cfg", 4, 6.5), ends={2: Status.SUBMITTING})
     sweep.save(tmp_path)
     assert read_json(tmp_path)["ended_at"] is None
 
@@ -346,24 +346,24 @@ def above(sheet, number):
     ["\u00c4\u00d6", "\u03a9\u03a8", "\u0416\u0429", "\u2190\u2192", "\u732b\u72ac", "\u304c\u304e", "\ud55c\uae00"],
     ids=["Latin", "Greek", "Cyrillic", "arrows", "Chinese", "Japanese", "Korean"],
 )
-def test_letters_of_other_languages_are_drawn(swept, axis, library, tmp_path, letters):
+def test_texts_in_other_scripts_are_drawn(make_sweep, axis, library, tmp_path, letters):
     """Prompts in Chinese were boxes on the contact sheet: it used only one font, which lacks these letters."""
     from comflowy_nb.painting.text import writable
 
     if writable(letters) != letters:
         pytest.skip(f"no font on this machine has {letters}")
-    swept(axis("6::text", *letters)).save(tmp_path)
+    make_sweep(axis("6::text", *letters)).save(tmp_path)
     with Image.open(tmp_path / "contact_sheet.jpg") as sheet:
         first, second = (above(sheet, number) for number in (1, 2))
         assert min(first.getextrema()[0], second.getextrema()[0]) < 128, "there are headings"
         assert ImageChops.difference(first, second).getextrema()[1] > 128, "two letters look different"
 
 
-def test_a_heading_without_room_is_a_letter_on_the_sheet_too(swept, axis):
+def test_heading_that_does_not_fit_is_a_letter_on_the_contact_sheet(make_sweep, axis):
     """Labels that differ in their last words were cut at the same place above narrow columns."""
     labels = {f"a_label_{'of_many_letters' * 2}{number}".replace("_", ""): f"text {number}" for number in range(40)}
-    written = [text.strip() for text, *_ in texts_of(swept(axis("prompt", field="6::text", **labels)))]
-    assert not [text for text in written if text.endswith("\N{HORIZONTAL ELLIPSIS}")]
-    assert {"A", "AN"} <= set(written)
+    texts = [text.strip() for text, *_ in texts_of(make_sweep(axis("prompt", field="6::text", **labels)))]
+    assert not [text for text in texts if text.endswith("\N{HORIZONTAL ELLIPSIS}")]
+    assert {"A", "AN"} <= set(texts)
     for number in range(40):
-        assert any(f"letters{number} " in f"{text} " for text in written)
+        assert any(f"letters{number} " in f"{text} " for text in texts)

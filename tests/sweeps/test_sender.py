@@ -16,7 +16,7 @@ from comflowy_nb import connect, history
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.captions import cell_state_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_delays")]
 
 SCRIPT = """
 import sys
@@ -50,36 +50,36 @@ def gate(api):
     """Keep runs in progress until the gate is opened."""
     state = {"open": False}
 
-    def check(seen):
-        done = api.state(seen.query["id"]) if state["open"] else {"status": "running"}
+    def check(request):
+        done = api.state(request.query["id"]) if state["open"] else {"status": "running"}
         return reply({"success": True, "data": done})
 
     api.on(CHECK, choose(check))
     return lambda: state.update(open=True)
 
 
-def test_cells_that_another_kernel_submits_are_waited_for_and_filled_in(api, sender):
+def test_cells_that_another_kernel_submits_are_tracked_and_shown(api, sender):
     """The cells were `not sent`, and the sweep seemed to have ended, while another kernel was submitting it."""
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
-        seen = client.connection.reopen(history.find("night").sweep)
-        assert not seen.is_sent_here
-        assert seen.is_sending
-        assert not seen.is_settled
-        assert seen.status_counts()["not sent"] == 36
+        sweep = client.connection.reopen(history.find("night").sweep)
+        assert not sweep.is_sent_here
+        assert sweep.is_sending
+        assert not sweep.is_settled
+        assert sweep.status_counts()["not sent"] == 36
         open_gate()
-        assert seen.wait(60).status_counts() == {"success": 40}
+        assert sweep.wait(60).status_counts() == {"success": 40}
     process.wait(30)
     assert api.count(RUN) == 40
 
 
-def test_without_a_connection_the_sweep_is_not_followed(api, sender):
+def test_without_a_connection_the_sweep_is_not_tracked(api, sender):
     open_gate = gate(api)
     process = sender(api)
-    seen = open_library().sweep(history.find("night").sweep)
-    assert seen.is_sent_elsewhere
-    assert [cell_state_of(cell).text for cell in seen.cells].count("waiting") >= 36
+    sweep = open_library().sweep(history.find("night").sweep)
+    assert sweep.is_sent_elsewhere
+    assert [cell_state_of(cell).text for cell in sweep.cells].count("waiting") >= 36
     open_gate()
     process.wait(60)
     assert not open_library().sweep(history.find("night").sweep).is_sent_elsewhere
@@ -90,54 +90,54 @@ def test_a_sweep_is_stopped_from_another_kernel(api, sender):
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
-        seen = client.connection.reopen(history.find("night").sweep)
-        seen.cancel()
-        wait_until(lambda: not seen.is_sending)
-        sent = api.count(RUN)
+        sweep = client.connection.reopen(history.find("night").sweep)
+        sweep.cancel()
+        wait_until(lambda: not sweep.is_sending)
+        submits = api.count(RUN)
         open_gate()
-        seen.wait(30)
-        counts = seen.status_counts()
-    said, _ = process.communicate(timeout=30)
-    assert "cancelled from another kernel; 36 cells not submitted" in said
-    assert api.count(RUN) == sent == 4
+        sweep.wait(30)
+        counts = sweep.status_counts()
+    output, _ = process.communicate(timeout=30)
+    assert "cancelled from another kernel; 36 cells not submitted" in output
+    assert api.count(RUN) == submits == 4
     assert counts == {"success": 4, "not sent": 36}, "this service can't cancel: what ran went on"
 
 
-def test_a_dead_sender_is_not_waited_for(api, sender):
+def test_sweep_of_a_dead_kernel_is_not_waited_for(api, sender):
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
-        seen = client.connection.reopen(history.find("night").sweep)
+        sweep = client.connection.reopen(history.find("night").sweep)
         # their acceptance is in the history
         wait_until(lambda: sum(run.record.service_run_id is not None for run in history.runs()) == 4)
         process.send_signal(signal.SIGKILL)
         process.wait(60)
-        wait_until(lambda: not seen.is_sending)
+        wait_until(lambda: not sweep.is_sending)
         open_gate()
-        seen.wait(30)  # accepted runs are adopted
-        assert seen.status_counts() == {"success": 4, "not sent": 36}
+        sweep.wait(30)  # accepted runs are adopted
+        assert sweep.status_counts() == {"success": 4, "not sent": 36}
         again = client.sweep("wf-1", {"3::cfg": list(range(1, 41))}, timeout=60)
-        assert again.ref == seen.ref
+        assert again.ref == sweep.ref
         assert again.status_counts() == {"success": 40}
     assert api.count(RUN) == 40
 
 
-def test_a_run_cancelled_by_another_client_is_cancelled_here_too():
+def test_run_cancelled_by_another_client_has_the_status_cancelled():
     """The run ended as `failed: cancelled` in the other client: the confirmed cancel was not shared."""
     with ScriptedSandbox() as api:
         api.run_until_cancelled()
         with api.connect() as follower, api.connect() as other:
             run = follower.submit("img2img", {"3::seed": 1}).run
             wait_until(lambda: run.status == "running")
-            stranger = other.find(run.ref).run
-            assert stranger is not run
-            other.cancel(stranger)
+            run_of_other_client = other.find(run.ref).run
+            assert run_of_other_client is not run
+            other.cancel(run_of_other_client)
             run.wait(60)
-            stranger.wait(60)
-            assert [run.status, stranger.status] == ["cancelled", "cancelled"]
+            run_of_other_client.wait(60)
+            assert [run.status, run_of_other_client.status] == ["cancelled", "cancelled"]
 
 
-def test_a_run_that_fails_by_itself_is_not_cancelled():
+def test_run_that_fails_without_a_cancel_is_not_cancelled():
     with ScriptedSandbox() as api:
         api.on(f"POST {BASE}/cancel", reply({"success": False, "error": "it has ended"}, status=409))
         api.finished = {"status": "failed", "error": "cancelled"}

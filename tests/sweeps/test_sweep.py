@@ -15,7 +15,7 @@ from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, Sett
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.syntax.lists import Setting
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 AXES = {"3::cfg": [2, 4, 6], "3::sampler_name": ["euler", "heun"], "3::seed": 7}
 
@@ -23,12 +23,12 @@ AXES = {"3::cfg": [2, 4, 6], "3::sampler_name": ["euler", "heun"], "3::seed": 7}
 @pytest.fixture
 def api(api):
     """Let every run succeed at the first check."""
-    api.words = []
+    api.live_statuses = []
     return api
 
 
-def sent(api):
-    return [seen.json["params"] for seen in api.seen(RUN)]
+def params_of_submits(api):
+    return [request.json["params"] for request in api.requests(RUN)]
 
 
 def test_every_combination_is_submitted_once_and_linked_to_its_cell(client, api):
@@ -40,7 +40,7 @@ def test_every_combination_is_submitted_once_and_linked_to_its_cell(client, api)
         {"3::cfg": "2", "3::sampler_name": "euler"},
         {"3::cfg": "2", "3::sampler_name": "heun"},
     ]
-    params = sent(api)
+    params = params_of_submits(api)
     assert len(params) == 6
     for cell in sweep.cells:
         assert cell.params in params
@@ -60,20 +60,20 @@ def test_the_same_sweep_again_submits_nothing(client, api):
 
 def test_an_extended_sweep_submits_only_new_cells(client, api):
     client.sweep("wf-1", AXES, timeout=60)
-    grown = client.sweep("wf-1", {**AXES, "3::cfg": range(2, 9, 2)}, timeout=60)
-    assert grown.plan.text.startswith("8 cells: 6 done (today, test), 2 new")
-    assert grown.ref == "s2"
+    extended = client.sweep("wf-1", {**AXES, "3::cfg": range(2, 9, 2)}, timeout=60)
+    assert extended.plan.text.startswith("8 cells: 6 done (today, test), 2 new")
+    assert extended.ref == "s2"
     assert api.count(RUN) == 8
 
 
-def test_a_single_run_counts_for_a_cell(client, api):
+def test_single_run_is_reused_for_a_cell(client, api):
     run = client.run("wf-1", {"3::cfg": 4, "3::sampler_name": "heun", "3::seed": 7}, timeout=60)
     sweep = client.sweep("wf-1", AXES, timeout=60)
     assert sweep.cells[3].run is run
     assert api.count(RUN) == 6
 
 
-def test_planning_records_and_submits_nothing(client, api):
+def test_plan_sweep_records_and_submits_nothing(client, api):
     sweep = client.plan_sweep("wf-1", AXES)
     assert sweep.record is None
     assert sweep.plan.text == "6 cells: 6 new"
@@ -110,11 +110,11 @@ def test_all_errors_are_reported_before_a_submit(client, api):
 
 
 def test_a_failing_cell_does_not_stop_the_others(client, api):
-    def state(seen):
-        number = int(seen.query["id"].removeprefix("run-"))
+    def state(request):
+        number = int(request.query["id"].removeprefix("run-"))
         if number == 2:
             return reply({"success": True, "data": {"status": "failed", "error": "node 3: out of memory"}})
-        return reply({"success": True, "data": api.state(seen.query["id"])})
+        return reply({"success": True, "data": api.state(request.query["id"])})
 
     api.on(CHECK, choose(state))
     sweep = client.sweep("wf-1", AXES, timeout=60)
@@ -125,7 +125,7 @@ def test_a_failing_cell_does_not_stop_the_others(client, api):
     with pytest.raises(RunFailed, match="1 of 6 cells"):
         client.sweep("wf-1", AXES, retry="none", strict=True, timeout=60)
     assert api.count(RUN) == 6
-    api.on(CHECK, choose(lambda seen: reply({"success": True, "data": api.state(seen.query["id"])})))
+    api.on(CHECK, choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])})))
     again = client.sweep("wf-1", AXES, timeout=60)
     assert again.plan.text == "6 cells: 5 done (today, test), 1 failed (tried again), about 1 s"
     assert api.count(RUN) == 7
@@ -162,10 +162,10 @@ def test_three_lost_responses_in_a_row_stop_the_sweep_and_nothing_is_repeated(cl
     assert again.status_counts() == {"success": 20 - count, "unknown": count}
 
 
-def test_a_rejected_key_stops_the_sweep_at_once(client, api):
+def test_rejected_key_stops_the_sweep_immediately(client, api):
     settings.window = 1
     api.on(TOKEN, reply({"success": False, "error": "key revoked"}, 401))
-    api.on(RUN, reply({"success": False, "error": "who are you"}, 401))
+    api.on(RUN, reply({"success": False, "error": "invalid token"}, 401))
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
     assert sweep.stopped
     assert sweep.status_counts()["rejected"] <= 2
@@ -173,11 +173,11 @@ def test_a_rejected_key_stops_the_sweep_at_once(client, api):
 
 
 def test_cancel_stops_submits(client, api):
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 31)}, wait=False, window=2)
     api.wait_for(RUN, 2)
     sweep.cancel()
-    api.words = []
+    api.live_statuses = []
     sweep.wait(60)
     assert api.count(RUN) == 2
     assert "28 cells not submitted" in sweep.stopped
@@ -187,82 +187,82 @@ def test_cancel_stops_submits(client, api):
     assert api.count(RUN) == 30
 
 
-def test_a_time_out_cancels_nothing(client, api):
-    api.words = ["running"] * 100
+def test_timeout_does_not_cancel_the_sweep(client, api):
+    api.live_statuses = ["running"] * 100
     with pytest.raises(RunTimeout) as caught:
         client.sweep("wf-1", AXES, timeout=0.3)
-    api.words = []
+    api.live_statuses = []
     assert caught.value.run.wait(60).status_counts() == {"success": 6}
 
 
 def count_live(api):
     """Return the number of runs in flight at each submit."""
-    lock, live, most = threading.Lock(), set(), []
+    lock, live, live_counts = threading.Lock(), set(), []
 
-    def submit(seen):
+    def submit(request):
         with lock:
-            live.add(str(seen.json["params"]))
-            most.append(len(live))
-        return reply({"success": True, "data": {"run_id": str(seen.json["params"])}})
+            live.add(str(request.json["params"]))
+            live_counts.append(len(live))
+        return reply({"success": True, "data": {"run_id": str(request.json["params"])}})
 
-    def check(seen):
+    def check(request):
         with lock:
-            live.discard(seen.query["id"])
+            live.discard(request.query["id"])
         return reply({"success": True, "data": {"status": "success", "output_images": [], "full_outputs": {}}})
 
     api.on(RUN, choose(submit))
     api.on(CHECK, choose(check))
-    return most
+    return live_counts
 
 
 def test_a_fixed_window_is_never_exceeded(client, api):
-    most = count_live(api)
+    live_counts = count_live(api)
     client.sweep("wf-1", {"3::cfg": range(1, 41)}, window=3, timeout=30)
-    assert max(most) <= 3
+    assert max(live_counts) <= 3
     assert api.count(RUN) == 40
 
 
 def test_a_window_fixed_at_the_initial_size_does_not_grow(client, api):
     """The fixed limit grew: once the newest run had begun, twice as many runs were in flight."""
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     assert settings.window == 8
-    swept = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
-    wait_until(lambda: swept.status_counts().get("running") == 8)
-    sent = api.count(CHECK)
-    wait_until(lambda: api.count(CHECK) >= sent + 16)  # each was checked again, without a change
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
+    wait_until(lambda: sweep.status_counts().get("running") == 8)
+    checks = api.count(CHECK)
+    wait_until(lambda: api.count(CHECK) >= checks + 16)  # each was checked again, without a change
     assert api.count(RUN) == 8
-    swept.cancel()
+    sweep.cancel()
 
 
 def test_the_limit_grows_once_the_newest_run_has_started(client, api):
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     assert settings.window == 8
-    swept = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False)
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False)
     wait_until(lambda: api.count(RUN) > 8, timeout_s=90)
-    swept.cancel()
+    sweep.cancel()
 
 
 def test_a_fixed_window_applies_only_to_its_sweep(client, api):
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     fixed = client.sweep("wf-1", {"3::cfg": range(1, 11)}, wait=False, window=2)
     wait_until(lambda: fixed.status_counts().get("running") == 2)
     other = client.sweep("wf-1", {"3::steps": range(1, 11)}, wait=False)
-    sent = api.count(CHECK)
-    wait_until(lambda: api.count(CHECK) >= sent + 8)
-    assert api.count(RUN) == 2, "while it sends, another sweep does not lift it"
+    checks = api.count(CHECK)
+    wait_until(lambda: api.count(CHECK) >= checks + 8)
+    assert api.count(RUN) == 2, "a concurrent sweep does not raise the fixed limit"
     fixed.cancel()
     wait_until(
-        lambda: other.status_counts().get("running", 0) >= 6, timeout_s=90, said=lambda: f"{api.count(RUN)} sent"
+        lambda: other.status_counts().get("running", 0) >= 6, timeout_s=90, message=lambda: f"{api.count(RUN)} submits"
     )
     other.cancel()
 
 
-def test_select_and_the_sweep_of_the_history(client, api):
+def test_sweep_is_found_in_the_history_and_select_returns_its_cells(client, api):
     client.sweep("wf-1", {**AXES, "6::text": {"day": "noon", "night": "stars"}}, name="bottles", timeout=60)
     client.close()
     with connect(f"test={api.url}", key="the-key") as another:
-        found = another.find("bottles")
-        sweep = another.connection.reopen(found.sweep)
+        result = another.find("bottles")
+        sweep = another.connection.reopen(result.sweep)
     assert len(sweep.cells) == 12
     assert {cell.params["3::cfg"] for cell in sweep.select(cfg=4)} == {4}
     assert len(sweep.select(cfg=4, sampler_name="heun")) == 2
@@ -273,9 +273,9 @@ def test_select_and_the_sweep_of_the_history(client, api):
     assert history.find("bottles").sweep.count == 12
 
 
-def test_the_grid_fills_evenly(client, api):
+def test_first_cells_are_in_different_quarters_of_the_grid(client, api):
     client.sweep("wf-1", {"3::cfg": range(1, 5), "3::steps": range(1, 5)}, window=1, timeout=60)
-    first = [(params["3::cfg"], params["3::steps"]) for params in sent(api)[:4]]
+    first = [(params["3::cfg"], params["3::steps"]) for params in params_of_submits(api)[:4]]
     assert len({cfg for cfg, _ in first}) >= 2
     assert len({steps for _, steps in first}) >= 2
     quarters = {(cfg > 2, steps > 2) for cfg, steps in first}
@@ -287,8 +287,8 @@ def test_generated_seeds_are_kept_until_fresh(client, api):
     first = client.sweep("wf-1", axes, timeout=60)
     seeds = {cell.params["3::seed"] for cell in first.cells}
     assert len(seeds) == 3
-    grown = client.sweep("wf-1", {**axes, "3::cfg": [1, 2, 3]}, timeout=60)
-    assert {cell.params["3::seed"] for cell in grown.cells} == seeds
+    extended = client.sweep("wf-1", {**axes, "3::cfg": [1, 2, 3]}, timeout=60)
+    assert {cell.params["3::seed"] for cell in extended.cells} == seeds
     assert api.count(RUN) == 9
     fresh = client.sweep("wf-1", axes, fresh=True, timeout=60)
     assert {cell.params["3::seed"] for cell in fresh.cells}.isdisjoint(seeds)
@@ -297,22 +297,22 @@ def test_generated_seeds_are_kept_until_fresh(client, api):
 
 def test_an_unfinished_fresh_sweep_is_continued(client, api):
     client.sweep("wf-1", AXES, timeout=60)
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     sweep = client.sweep("wf-1", AXES, fresh=True, wait=False, window=2)
     api.wait_for(RUN, 8)
     sweep.cancel()
-    api.words = []
+    api.live_statuses = []
     sweep.wait(60)
-    taken_up = client.sweep("wf-1", AXES, fresh=True, timeout=60)
-    assert taken_up.ref == sweep.ref
-    assert taken_up.status_counts() == {"success": 6}
-    assert api.count(RUN) == 12, "two of six were done, the others sent once"
-    begun_anew = client.sweep("wf-1", AXES, fresh=True, timeout=60)
-    assert begun_anew.ref != sweep.ref
+    continued = client.sweep("wf-1", AXES, fresh=True, timeout=60)
+    assert continued.ref == sweep.ref
+    assert continued.status_counts() == {"success": 6}
+    assert api.count(RUN) == 12, "two of six were done, the others submitted once"
+    started_again = client.sweep("wf-1", AXES, fresh=True, timeout=60)
+    assert started_again.ref != sweep.ref
     assert api.count(RUN) == 18
 
 
-def test_very_many_runs_require_max_runs_on_a_free_service(client, api):
+def test_more_than_500_runs_require_max_runs_on_a_free_service(client, api):
     """15,000 cells were submitted to a local server: only services that cost money required --max-runs."""
     with pytest.raises(SettingsError, match="max_runs"):
         client.sweep("wf-1", {"3::cfg": list(range(501))})
@@ -326,7 +326,7 @@ def test_very_many_runs_require_max_runs_on_a_free_service(client, api):
 
 
 @pytest.mark.parametrize("target", ["x.png", "x.tar.gz"])
-def test_an_impossible_target_is_reported_before_a_submit(client, api, tmp_path, target):
+def test_invalid_save_target_is_an_error_before_a_submit(client, api, tmp_path, target):
     with pytest.raises(SettingsError, match="zip file"):
         client.sweep("wf-1", {"3::cfg": [1, 2]}, save=tmp_path / target)
     with pytest.raises(SettingsError, match="zip file"):

@@ -20,8 +20,8 @@ def client(comfy_client):
 
 
 @pytest.fixture
-def two(tmp_path):
-    """A graph of two images, red from node 2 and then blue from node 4."""
+def two_images(tmp_path):
+    """Return the path of a graph of two images, red from node 2 and then blue from node 4."""
     path = tmp_path / "two.json"
     path.write_text(
         json.dumps({"1": empty_node(0xFF0000), "2": save_node("1"), "3": empty_node(0x0000FF), "4": save_node("3")})
@@ -35,20 +35,20 @@ def one_of(tmp_path, color, count=1):
     return str(path)
 
 
-def half_done(client, comfy, two):
+def run_with_one_image(client, comfy, two_images):
     """Return a run that has saved its first image and waits before it saves the second."""
-    comfy.wait_at("4")
-    run = client.submit(two, {}).run
-    assert comfy.at_gate.wait(30)
+    comfy.pause_at("4")
+    run = client.submit(two_images, {}).run
+    assert comfy.paused.wait(30)
     return run
 
 
-def test_each_image_is_downloaded_once(client, comfy, two):
-    run = client.run(two, timeout=60)
-    assert comfy.asked("GET", "/view") == 2
+def test_each_image_is_downloaded_once(client, comfy, two_images):
+    run = client.run(two_images, timeout=60)
+    assert comfy.requests_to("GET", "/view") == 2
     assert [image.pil().convert("RGB").getpixel((3, 3)) for image in run.images] == [(255, 0, 0), (0, 0, 255)]
-    for image, made in zip(run.images, sorted((comfy.folder / "output").iterdir()), strict=True):
-        assert image.bytes == made.read_bytes()
+    for image, path in zip(run.images, sorted((comfy.folder / "output").iterdir()), strict=True):
+        assert image.bytes == path.read_bytes()
 
 
 def test_the_sidecar_agrees_with_the_history(client, comfy, tmp_path):
@@ -72,19 +72,19 @@ def test_the_sidecar_agrees_with_the_history(client, comfy, tmp_path):
     assert run.record == client.library.history.get(run.token)
 
 
-def test_the_image_of_a_cancelled_run_is_kept(client, comfy, two):
-    run = half_done(client, comfy, two)
+def test_the_image_of_a_cancelled_run_is_kept(client, comfy, two_images):
+    run = run_with_one_image(client, comfy, two_images)
     run.cancel()
     run.wait(60)
     assert run.status == "cancelled"
     assert [image.node for image in run.images] == ["2"]
     assert run.images[0].bytes == (comfy.folder / "output" / "of1_00001_.png").read_bytes()
-    assert comfy.asked("GET", "/view") == 1
+    assert comfy.requests_to("GET", "/view") == 1
 
 
 @pytest.fixture
 def broken(comfy, tmp_path):
-    """A graph that saves a green image, and then fails on a file that is not an image."""
+    """Return the path of a graph that saves a green image and then fails on a file that is not an image."""
     (comfy.inputs / "broken.png").write_bytes(b"no image")
     path = tmp_path / "broken.json"
     load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}
@@ -108,7 +108,7 @@ def test_the_image_of_a_failed_run_is_kept_and_available_after_a_restart(client,
         assert (str(later.status), later.images[0].record.state) == ("failed", "kept")
         with pytest.raises(RunFailed):  # it failed too: an identical request is submitted again
             again.run(broken, timeout=60)
-    assert comfy.asked("POST", "/prompt") == 2
+    assert comfy.requests_to("POST", "/prompt") == 2
 
 
 def test_an_image_that_the_server_deleted_is_missing(client, comfy, broken):
@@ -131,18 +131,18 @@ def test_a_download_that_fails_once_is_repeated(client, comfy, tmp_path, spoil):
     spoil(comfy)
     run = client.run(one_of(tmp_path, 5), timeout=60)
     assert run.images[0].record.state == "kept"
-    assert comfy.asked("GET", "/view") == 2
+    assert comfy.requests_to("GET", "/view") == 2
 
 
 def test_many_images_are_downloaded_in_order(client, comfy, tmp_path):
     run = client.run(one_of(tmp_path, 7, count=7), timeout=60)
     assert [image.record.node_index for image in run.images] == list(range(7))
-    assert comfy.asked("GET", "/view") == 7
-    made = sorted((comfy.folder / "output").iterdir())
-    assert [image.bytes for image in run.images] == [path.read_bytes() for path in made]
+    assert comfy.requests_to("GET", "/view") == 7
+    paths = sorted((comfy.folder / "output").iterdir())
+    assert [image.bytes for image in run.images] == [path.read_bytes() for path in paths]
 
 
-def test_an_image_that_a_full_disk_rejected_is_downloaded_by_the_next_refresh(client, comfy, tmp_path, monkeypatch):
+def test_image_that_did_not_fit_on_the_disk_is_downloaded_by_the_next_refresh(client, comfy, tmp_path, monkeypatch):
     def full(*_, **__):
         raise ImageError("the image can't be kept: the disk is full")
 
@@ -156,19 +156,19 @@ def test_an_image_that_a_full_disk_rejected_is_downloaded_by_the_next_refresh(cl
     assert run.images[0].record.state == "kept"
 
 
-def test_a_history_that_cannot_be_written_at_the_end_is_written_later(client, comfy, two, monkeypatch):
+def test_a_history_that_cannot_be_written_at_the_end_is_written_later(client, comfy, two_images, monkeypatch):
     monkeypatch.setattr(run_tracker, "FLUSH_WAIT_S", 0.05)
-    run = half_done(client, comfy, two)
-    history, real, refused = client.library.history, client.library.history.apply, []
+    run = run_with_one_image(client, comfy, two_images)
+    history, real_apply, refused = client.library.history, client.library.history.apply, []
 
     def apply(token, event, **changes):
         if event is StatusEvent.SEEN_SUCCESS and len(refused) < 2:
             refused.append(changes["images"])
             raise HistoryError("the history can't be written: the disk is full")
-        return real(token, event, **changes)
+        return real_apply(token, event, **changes)
 
     monkeypatch.setattr(history, "apply", apply)
-    comfy.go_on()
+    comfy.resume()
     wait_until(lambda: len(refused) == 2 and history.get(run.token).status == "success")
     run.wait(60)
     assert len(refused[0]) == 2

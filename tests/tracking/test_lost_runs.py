@@ -19,7 +19,7 @@ from comflowy_nb.notebook.display.status_line import plain_line
 from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
 from comflowy_nb.settings import settings
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 
 @pytest.fixture
@@ -38,18 +38,18 @@ def client(comfy):
 
 @pytest.fixture
 def pair(tmp_path):
-    with ComfyServer(tmp_path / "one") as one, ComfyServer(tmp_path / "two") as two:
-        yield one, two
+    with ComfyServer(tmp_path / "one") as first, ComfyServer(tmp_path / "two") as second:
+        yield first, second
 
 
 @pytest.fixture
 def tunnel(comfy):
-    with Tunnel(comfy.port) as opened:
-        yield opened
+    with Tunnel(comfy.port) as history:
+        yield history
 
 
 def submits(*servers):
-    return sum(server.asked("POST", "/prompt") for server in servers)
+    return sum(server.requests_to("POST", "/prompt") for server in servers)
 
 
 def pending(run):
@@ -60,10 +60,10 @@ def pending(run):
 # -- one server -------------------------------------------------------------------------------------------------
 
 
-def test_a_sweep_after_a_restart_submits_the_lost_cells_again(comfy, client, flat):
+def test_sweep_after_a_server_restart_submits_lost_cells_again(comfy, client, flat):
     """The second execution of the cell reported `4 unknown (left alone)`, submitted nothing and named no option.
 
-    A lost run counted as one that the service may still execute, though the server's queue ends with its process.
+    A lost run was treated as a run that the service may still execute, though the server's queue ends with its process.
     """
     comfy.hold()
     sweep = client.sweep(flat, {"1::color": [1, 2, 3, 4]}, wait=False)
@@ -96,8 +96,8 @@ def test_a_lost_run_names_the_next_step_and_an_identical_request_submits_it_agai
     assert submits(comfy) == 2
 
 
-def test_runs_of_a_killed_server_are_lost_and_its_successor_gets_them(tmp_path, flat):
-    """A run on a killed server stayed `pending` for ever: only runs on a server of a group became `lost`."""
+def test_runs_of_a_killed_server_are_lost_and_submitted_to_the_restarted_server(tmp_path, flat):
+    """A run on a killed server stayed `pending` forever: only runs on a server of a group became `lost`."""
     with ComfyServer(tmp_path / "before") as before:
         before.hold()
         client = connect(f"home={before.url}")
@@ -112,15 +112,15 @@ def test_runs_of_a_killed_server_are_lost_and_its_successor_gets_them(tmp_path, 
 
 
 @pytest.mark.parametrize("fault", ["fail", "lose"])
-def test_errors_and_broken_answers_never_make_a_run_lost(comfy, client, flat, fault):
+def test_error_responses_and_broken_responses_do_not_make_a_run_lost(comfy, client, flat, fault):
     comfy.hold()
     run = pending(client.submit(flat, {"1::color": 4}).run)
-    seen = comfy.asked("GET", "/queue")
+    queue_requests = comfy.requests_to("GET", "/queue")
     if fault == "fail":
         comfy.fail("/queue", 503, times=12)
     else:
         comfy.lose("/queue", times=12)
-    wait_until(lambda: comfy.asked("GET", "/queue") > seen + 13)
+    wait_until(lambda: comfy.requests_to("GET", "/queue") > queue_requests + 13)
     assert run.status == "pending"
     comfy.release()
     run.wait(60)
@@ -159,7 +159,7 @@ def test_a_sweep_uses_images_that_the_server_made_while_it_was_unreachable(comfy
     assert submits(comfy) == 2
 
 
-def test_resume_finds_a_lost_run_in_the_history_of_a_server_that_is_back(comfy, tunnel, flat):
+def test_resume_finds_a_lost_run_in_the_history_of_a_reachable_server(comfy, tunnel, flat):
     comfy.hold()
     with connect(f"home={tunnel.url}") as client:
         run = pending(client.submit(flat, {"1::color": 4}).run)
@@ -203,10 +203,10 @@ def test_a_run_that_another_kernel_removed_from_the_queue_is_cancelled_and_not_l
 
 def drop_submits(comfy, monkeypatch):
     """Let the server read the next submit and crash before queueing it."""
-    put = comfy.queue.put
+    real_put = comfy.queue.put
 
     def crash(body, outputs):
-        monkeypatch.setattr(comfy.queue, "put", put)
+        monkeypatch.setattr(comfy.queue, "put", real_put)
         return 0, body["prompt_id"]
 
     comfy.lose("/prompt")
@@ -214,7 +214,7 @@ def drop_submits(comfy, monkeypatch):
 
 
 def test_an_unknown_run_that_the_server_does_not_have_becomes_lost(comfy, client, flat, monkeypatch):
-    """A run stayed `unknown` for ever after the server crashed during its submit: it was not checked again."""
+    """A run stayed `unknown` forever after the server crashed during its submit: it was not checked again."""
     drop_submits(comfy, monkeypatch)
     run = client.submit(flat, {"1::color": 4}).run
     wait_until(lambda: run.status == "lost")
@@ -240,47 +240,47 @@ def test_an_unknown_run_of_an_earlier_kernel_is_checked_by_the_next(comfy, flat,
 # -- several servers --------------------------------------------------------------------------------------------
 
 
-def test_a_living_server_gets_the_cells_of_a_dead_one_during_the_same_sweep(pair, flat):
+def test_running_server_gets_the_cells_of_a_dead_server_during_the_same_sweep(pair, flat):
     """Two servers under one name, one killed: its cells stayed `lost`, and the living server never got them."""
-    one, two = pair
-    one.hold()
-    two.hold()
+    first, second = pair
+    first.hold()
+    second.hold()
     colours = list(range(1, 13))
-    with connect(f"home={one.url},{two.url}") as client:
+    with connect(f"home={first.url},{second.url}") as client:
         sweep = client.sweep(flat, {"1::color": colours}, wait=False)
-        wait_until(lambda: submits(one) == submits(two) == 2)
-        two.close()
-        one.release()
+        wait_until(lambda: submits(first) == submits(second) == 2)
+        second.close()
+        first.release()
         sweep.wait(60)
         assert sweep.status_counts() == {"success": 12}
         assert {cell.run.record.service for cell in sweep.cells} == {"home/1"}
-        assert submits(one) == 12
+        assert submits(first) == 12
         assert client.sweep(flat, {"1::color": colours}).plan.text == "12 cells: 12 done (today, home/1)"
-        assert submits(one) == 12
+        assert submits(first) == 12
 
 
-def test_a_cell_that_every_server_loses_is_given_up(pair, flat):
-    """A graph that crashes its server must not be submitted for ever."""
-    one, two = pair
-    one.hold()
-    two.hold()
-    with connect(f"home={one.url},{two.url}") as client:
+def test_cell_that_every_server_loses_is_not_submitted_again(pair, flat):
+    """A graph that crashes its server must not be submitted forever."""
+    first, second = pair
+    first.hold()
+    second.hold()
+    with connect(f"home={first.url},{second.url}") as client:
         sweep = client.sweep(flat, {"1::color": [1]}, wait=False)
         for count in (1, 2):
-            wait_until(lambda count=count: submits(one, two) == count)
+            wait_until(lambda count=count: submits(first, second) == count)
             pending(sweep.cells[0].run)
-            one.restart()
-            two.restart()
+            first.restart()
+            second.restart()
         sweep.wait(60)
         assert sweep.status_counts() == {"lost": 1}
-    assert submits(one, two) == 2
+    assert submits(first, second) == 2
 
 
-def test_a_sweep_ends_when_no_server_is_left(pair, flat):
-    one, two = pair
-    with connect(f"home={one.url},{two.url}") as client:
-        one.close()
-        two.close()
+def test_sweep_ends_when_no_server_is_reachable(pair, flat):
+    first, second = pair
+    with connect(f"home={first.url},{second.url}") as client:
+        first.close()
+        second.close()
         with pytest.raises((RunFailed, UnreachableError), match="can't reach"):
             client.run(flat, {"1::color": 1})
 
@@ -296,7 +296,7 @@ def hosted():
         yield server
 
 
-def test_lost_runs_of_comflowy_are_held_and_the_option_is_named(hosted, tmp_path, monkeypatch, capsys):
+def test_lost_runs_of_comflowy_are_held_and_the_message_names_the_option(hosted, tmp_path, monkeypatch, capsys):
     """A sweep whose cells were skipped ended without naming the option."""
     monkeypatch.setenv("COMFLOWY_API_KEY", "the-key")
     monkeypatch.setenv("COMFLOWY_URL", hosted.url)
@@ -306,7 +306,7 @@ def test_lost_runs_of_comflowy_are_held_and_the_option_is_named(hosted, tmp_path
         with pytest.raises(RunHeld, match="--retry unknown"):
             client.run("wf-1", {"3::cfg": 7}, timeout=60)
         assert hosted.count(RUN) == 1
-        hosted.on(CHECK, choose(lambda seen: reply({"success": True, "data": hosted.state(seen.query["id"])})))
+        hosted.on(CHECK, choose(lambda request: reply({"success": True, "data": hosted.state(request.query["id"])})))
         sweep = client.sweep("wf-1", {"3::cfg": [7, 8]}, timeout=60)
         assert sweep.plan.text == "2 cells: 1 lost (skipped), 1 new"
         assert "--retry unknown" in plain_sweep_line(sweep)

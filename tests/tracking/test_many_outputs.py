@@ -21,7 +21,7 @@ def success(urls):
 @pytest.mark.slow
 @pytest.mark.timeout(400)  # it works for 20 s, and a busy machine takes ten times as long
 def test_a_result_with_60000_urls_ends_with_a_warning_about_the_limit(client, api):
-    """A success with a response over 1 MiB was polled for ever: the response was truncated and could not be read."""
+    """A success with a response over 1 MiB was polled forever: the response was truncated and could not be read."""
     api.on(CHECK, success([f"{api.url}/gone/{'x' * 40}-{number}.png" for number in range(60_000)]))
     run = client.run("wf-1", {"3::cfg": 1}, wait=False)
     wait_until(lambda: run.status == "success", timeout_s=120)
@@ -31,7 +31,7 @@ def test_a_result_with_60000_urls_ends_with_a_warning_about_the_limit(client, ap
     assert {image.state for image in run.record.images} == {"missing"}
 
 
-def test_one_check_brings_the_fresh_urls_of_all_images(client, api):
+def test_one_check_returns_new_urls_for_all_images(client, api):
     """Every expired URL caused another check: thousands of checks of one run, each with thousands of URLs."""
     api.on(CHECK, success([f"{api.url}/gone/{number}.png" for number in range(100)]))
     run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
@@ -42,7 +42,7 @@ def test_one_check_brings_the_fresh_urls_of_all_images(client, api):
         _ = run.images[0].path
 
 
-def test_an_image_with_an_expired_url_is_fetched_at_its_fresh_url(client, api):
+def test_image_with_an_expired_url_is_fetched_from_its_new_url(client, api):
     """Signed URLs change at every check; one check serves all images of the run."""
     checks = []
 
@@ -51,13 +51,13 @@ def test_an_image_with_an_expired_url_is_fetched_at_its_fresh_url(client, api):
         return success([f"{api.url}/signed/{number}.png?sig={len(checks)}" for number in range(20)])
 
     api.on(CHECK, choose(check))
-    api.on("GET /signed/*", choose(lambda seen: reply({}, 403) if seen.query["sig"] == "1" else reply(png())))
+    api.on("GET /signed/*", choose(lambda request: reply({}, 403) if request.query["sig"] == "1" else reply(png())))
     run = client.run("wf-1", {"3::cfg": 1}, timeout=120)
     assert [image.state for image in run.record.images] == ["kept"] * 20
     assert len(checks) < 10
 
 
-def test_images_of_another_run_do_not_wait_behind_a_run_whose_images_hang(client, api):
+def test_slow_images_of_one_run_do_not_delay_images_of_another_run(client, api):
     """The images of all runs were in one queue, so a run with many slow images stopped every other run."""
     released = threading.Event()
 
@@ -68,7 +68,7 @@ def test_images_of_another_run_do_not_wait_behind_a_run_whose_images_hang(client
     api.on("GET /slow/*", choose(hang))
     slow = success([f"{api.url}/slow/{number}.png" for number in range(MAX_OUTPUTS)])
     quick = success([f"{api.url}/images/{number}.png" for number in range(8)])
-    api.on(CHECK, choose(lambda seen: slow if seen.query["id"] == "run-1" else quick))
+    api.on(CHECK, choose(lambda request: slow if request.query["id"] == "run-1" else quick))
     try:
         first = client.run("wf-1", {"3::cfg": 1}, wait=False)
         wait_until(lambda: api.count("GET /slow/*") >= 3)

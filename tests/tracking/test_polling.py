@@ -27,26 +27,26 @@ def test_without_samples_there_is_no_estimate():
     assert rule.first_wait_s() == pytest.approx(0.1)
 
 
-def test_cold_start_steps_widen_with_age():
+def test_waits_without_samples_increase_with_the_age_of_a_run():
     rule = PollRule()
     assert rule.next_wait_s(misses=1, age_s=0.01) == pytest.approx(0.03)
     assert rule.next_wait_s(misses=2, age_s=2.0) == pytest.approx(0.5)
     assert rule.next_wait_s(misses=9, age_s=600.0) == pytest.approx(2.0)
 
 
-def test_an_end_between_two_checks_counts_as_their_middle():
+def test_end_between_two_checks_is_recorded_as_their_middle():
     rule = PollRule()
     assert rule.add(done_age_s=3.0, missed_age_s=2.0) == pytest.approx(2.5)
     assert rule.estimate_s == pytest.approx(SAFETY_FACTOR * 2.5)
 
 
-def test_an_end_at_the_first_check_counts_as_less_than_the_age():
+def test_end_at_the_first_check_is_recorded_as_less_than_the_age():
     rule = PollRule()
     assert rule.add(done_age_s=2.0, missed_age_s=None) == pytest.approx(FIRST_HIT_FACTOR * 2.0)
-    assert rule.estimate_s < 2.0, "a row of first hits must shrink the estimate"
+    assert rule.estimate_s < 2.0, "successive ends at the first check must reduce the estimate"
 
 
-def test_steps_after_a_miss_widen_within_bounds():
+def test_waits_after_a_miss_increase_up_to_a_limit():
     rule = PollRule([10.0])
     waits = [rule.next_wait_s(misses=n, age_s=10.0) for n in range(1, 12)]
     assert waits[0] == pytest.approx(0.12 * SAFETY_FACTOR * 10.0)
@@ -55,7 +55,7 @@ def test_steps_after_a_miss_widen_within_bounds():
     assert PollRule([0.001]).next_wait_s(misses=1, age_s=0.0) == pytest.approx(0.02)
 
 
-def test_only_the_last_samples_count():
+def test_only_the_newest_samples_are_used():
     rule = PollRule([100.0] * 50)
     for _ in range(MAX_SAMPLES):
         rule.add(done_age_s=1.0, missed_age_s=1.0)
@@ -63,24 +63,24 @@ def test_only_the_last_samples_count():
 
 
 @pytest.mark.parametrize("takes_s", [0.2, 2.0, 8.0, 60.0])
-def test_the_estimate_settles_near_the_truth_instead_of_growing(takes_s):
+def test_estimate_converges_to_the_real_duration(takes_s):
     """An estimate learned from detection times contained its own lateness and grew from run to run."""
-    draw = random.Random(7)
+    random_numbers = random.Random(7)
     rule = PollRule()
-    late, checks = [], []
+    latenesses_s, checks = [], []
     for number in range(300):
-        took_s = takes_s * draw.uniform(0.95, 1.05)
+        took_s = takes_s * random_numbers.uniform(0.95, 1.05)
         count, lateness_s = check_until_done(rule, took_s)
         if number >= 50:
-            late.append(lateness_s)
+            latenesses_s.append(lateness_s)
             checks.append(count)
     assert 0.8 * takes_s < rule.usual_s < 1.15 * takes_s
     assert sum(checks) / len(checks) < 2.6
-    assert sorted(late)[len(late) // 2] < max(0.05, 0.12 * takes_s)
+    assert sorted(latenesses_s)[len(latenesses_s) // 2] < max(0.05, 0.12 * takes_s)
 
 
-def test_the_estimate_shrinks_for_a_workflow_that_becomes_quicker():
-    """By the product of the two factors with each turn of the median; the live checks of a few runs speed it up."""
+def test_estimate_decreases_for_a_workflow_that_becomes_faster():
+    """The estimate decreases by the product of the two factors each time all samples of the median are replaced."""
     rule = PollRule([30.0] * MAX_SAMPLES)
     for _ in range(60):
         check_until_done(rule, 3.0)

@@ -19,38 +19,40 @@ from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.submit import Submitter
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 
 @pytest.fixture
 def cancelling():
     """Return a client of a service whose runs continue until they are cancelled."""
     with ScriptedSandbox() as api:
-        ended = api.run_until_cancelled()
+        ended_runs = api.run_until_cancelled()
         with api.connect() as client:
-            client.ended = ended
+            client.ended = ended_runs
             yield client
 
 
 def test_an_end_that_is_reported_during_a_check_leads_to_another_check(client, api):
     """The response of the check in progress was `running`, and postponed the next check by half a minute."""
     settings.window = 12
-    ended, reported = set(), []
+    ended_runs, reported = set(), []
 
-    def check(seen):
-        run_id = seen.query["id"]
+    def check(request):
+        run_id = request.query["id"]
         if run_id == "run-12" and not reported:  # with many runs of unknown duration, the last ones are not polled
             reported.append(time.monotonic())
-            ended.add(run_id)
+            ended_runs.add(run_id)
             requests.post(callbacks()["on_result_url"], json={"type": "success", "run_id": run_id}, timeout=60)
             return reply({"success": True, "data": {"status": "running"}})
         data = (
-            {"status": "success", "output_images": [], "full_outputs": {}} if run_id in ended else {"status": "running"}
+            {"status": "success", "output_images": [], "full_outputs": {}}
+            if run_id in ended_runs
+            else {"status": "running"}
         )
         return reply({"success": True, "data": data})
 
     def callbacks():
-        return api.seen(RUN)[-1].json["callback_urls"]
+        return api.requests(RUN)[-1].json["callback_urls"]
 
     api.on(CHECK, choose(check))
     for number in range(11):
@@ -71,7 +73,7 @@ def test_a_preview_after_the_end_is_dropped(client):
     assert run.progress.preview is None
 
 
-def test_a_position_in_the_queue_that_is_out_of_date_is_ignored(cancelling):
+def test_outdated_position_in_the_queue_is_ignored(cancelling):
     run = cancelling.submit("img2img", {"3::seed": 1}).run
     run.report(progress=Progress(ahead=2))
     run.report(progress=Progress(ahead=1))
@@ -84,11 +86,11 @@ def test_a_position_in_the_queue_that_is_out_of_date_is_ignored(cancelling):
 
 def test_a_fresh_sweep_whose_last_run_ends_while_it_is_attached_has_ended(client, api, monkeypatch):
     """The sweep stayed unfinished, so the next `--fresh` sweep continued it and submitted nothing."""
-    api.words = []
-    real = Submitter.submit
+    api.live_statuses = []
+    real_submit = Submitter.submit
 
     def submit(self, *args, **options):
-        decision, run = real(self, *args, **options)
+        decision, run = real_submit(self, *args, **options)
         wait_until(lambda: run.record.is_settled)
         return decision, run
 
@@ -102,10 +104,10 @@ def test_a_fresh_sweep_whose_last_run_ends_while_it_is_attached_has_ended(client
 
 def test_a_cell_that_is_being_submitted_is_cancelled_with_the_others(cancelling, monkeypatch):
     """The cancel missed a cell whose run was not attached yet: the run continued, and cost money."""
-    real, sweeps = Submitter.submit, []
+    real_submit, sweeps = Submitter.submit, []
 
     def submit(self, *args, **options):
-        decision, run = real(self, *args, **options)
+        decision, run = real_submit(self, *args, **options)
         wait_until(lambda: sweeps and run.status is Status.RUNNING)
         sweeps[0].cancel()
         return decision, run

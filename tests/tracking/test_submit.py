@@ -1,4 +1,4 @@
-"""A failure between the record of a run and its submit leaves no run that waits for ever."""
+"""A failure between the record of a run and its submit does not leave a run that waits forever."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def sql(home, script):
         connection.executescript(script)
 
 
-def test_a_failed_read_after_the_record_ends_the_run_as_rejected(api, client, home):
-    """The run stayed `submitting` while the client lived, and the same request joined it and waited for ever.
+def test_run_is_rejected_after_a_failed_history_read_before_its_submit(api, client, home):
+    """The run stayed `submitting` while the client lived, and the same request joined it and waited forever.
 
     The usual duration of the workflow is read from the history after the run is recorded in it.
     """
@@ -42,7 +42,7 @@ def test_a_failed_read_after_the_record_ends_the_run_as_rejected(api, client, ho
     assert api.count(RUN) == 1
 
 
-def test_a_closed_client_records_no_run(api, client):
+def test_run_of_a_closed_client_is_not_recorded(api, client):
     """A run of a closed client was recorded and stayed `submitting`: no thread was left to submit it."""
     client.run("wf-1", {"3::cfg": 7}, timeout=60)
     client.close()
@@ -69,7 +69,7 @@ def test_a_service_that_breaks_while_it_submits_leaves_an_unknown_run(api, clien
 
 
 @pytest.mark.timeout(120)
-def test_events_are_read_while_the_history_is_slow(quick, home):
+def test_events_are_read_while_the_history_is_slow(short_delays, home):
     """Webhooks and submits waited up to ten seconds whenever the history was busy.
 
     The tracker read the usual duration of a workflow from the history while it held the lock that every event needs.
@@ -90,7 +90,7 @@ def test_events_are_read_while_the_history_is_slow(quick, home):
             )
             reading = threading.Thread(target=lambda: client.resume("r1"))
             reading.start()
-            callback = api.seen(RUN)[1].json["callback_urls"]["on_progress_event_url"]
+            callback = api.requests(RUN)[1].json["callback_urls"]["on_progress_event_url"]
             event = {"type": "running", "payload": {"value": 3, "max": 20, "node": "3"}}
             requests.post(callback, json=event, timeout=60)
             wait_until(lambda: run.progress is not None and run.progress.value == 3)
@@ -104,7 +104,7 @@ def test_a_run_that_was_not_submitted_before_a_close_is_cancelled(api):
     `close` left them `submitting`; the service may have accepted such a run of a dead client.
     """
     settings.window = 1
-    api.words = ["running"] * 100_000
+    api.live_statuses = ["running"] * 100_000
     with connect(f"test={api.url}", key="the-key") as client:
         runs = [client.submit("wf-1", {"3::cfg": number}).run for number in range(3)]
         wait_until(lambda: runs[0].status == "running")
@@ -116,7 +116,7 @@ def test_a_run_that_was_not_submitted_before_a_close_is_cancelled(api):
     assert api.count(RUN) == 1
 
 
-def test_a_close_while_a_submit_is_tried_again_cancels_the_run(api):
+def test_close_during_a_repeated_submit_cancels_the_run(api):
     """It became `unknown` in the next client, though the service had certainly not accepted it."""
     api.on(RUN, reply({"success": False}, status=429, headers={"Retry-After": "60"}))
     with connect(f"test={api.url}", key="the-key") as client:

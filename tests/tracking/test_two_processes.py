@@ -20,7 +20,7 @@ from comflowy_nb.status import Status, StatusEvent, may_follow
 from comflowy_nb.tracking.run import Run
 
 
-class Reader:
+class RunProcess:
     """Changes and reads one run; a child process executes it through `main`."""
 
     def __init__(self, home):
@@ -67,16 +67,16 @@ CHILD = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_two_processes import Reader
-reader = Reader(Path(sys.argv[1]))
+from test_two_processes import RunProcess
+reader = RunProcess(Path(sys.argv[1]))
 for line in sys.stdin:
     name, *args = json.loads(line)
     print(json.dumps(getattr(reader, name)(*args)), flush=True)
 """
 
 
-class Child:
-    """A `Reader` in another process."""
+class ChildProcess:
+    """A `RunProcess` in another process."""
 
     def __init__(self, home):
         command = [sys.executable, "-c", CHILD, str(home), __file__.rpartition("/")[0]]
@@ -107,41 +107,41 @@ STEPS = st.one_of(
 def test_two_processes_agree_on_a_status_that_never_goes_back(tmp_path_factory):
     """Events may arrive in any order, repeatedly, from either process, and a process may be killed."""
     home = tmp_path_factory.mktemp("home")
-    pair = [Reader(home), Child(home)]
+    pair = [RunProcess(home), ChildProcess(home)]
     keys = itertools.count()
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(0, 1), st.lists(STEPS, max_size=10))
-    def check(owner, steps):
-        token = pair[owner].submit(f"key {next(keys)}")
-        pair[1 - owner].watch(token)
+    def check(submitter, steps):
+        token = pair[submitter].submit(f"key {next(keys)}")
+        pair[1 - submitter].watch(token)
         status = Status.SUBMITTING
         for name, *rest in steps:
             if name == "crash":
                 pair[1].kill()
-                pair[1] = Child(home)
+                pair[1] = ChildProcess(home)
                 pair[1].watch(token)
                 pair[0].adopt_orphans()
-                if owner == 1 and status is Status.SUBMITTING:
+                if submitter == 1 and status is Status.SUBMITTING:
                     assert pair[0].history.get(token).status is Status.UNKNOWN
             else:
-                at, value = rest
-                getattr(pair[at], name)(value)
-            (seen, states, seen_statuses), (seen_there, states_there, seen_statuses_there) = (
-                reader.read() for reader in pair
+                index, value = rest
+                getattr(pair[index], name)(value)
+            (status_here, states_here, statuses_here), (status_there, states_there, statuses_there) = (
+                run_process.read() for run_process in pair
             )
             stored = pair[0].history.get(token)
-            assert seen == seen_there == stored.status
-            assert states == states_there == [image.state for image in stored.images]
+            assert status_here == status_there == stored.status
+            assert states_here == states_there == [image.state for image in stored.images]
             assert stored.status is status or may_follow(status, stored.status)
             status = stored.status
-            for sequence in (seen_statuses, seen_statuses_there):
+            for sequence in (statuses_here, statuses_there):
                 assert sequence[-1] == status
                 changes = [old for old, new in itertools.pairwise(sequence) if old != new]
                 assert all(may_follow(Status(old), Status(new)) for old, new in itertools.pairwise([*changes, status]))
                 # a listener is called with the same status again only if an image changed
-                again = [new for old, new in itertools.pairwise(sequence) if old == new]
-                assert len(again) <= sum(step[0] == "set_image" for step in steps)
+                repeated = [new for old, new in itertools.pairwise(sequence) if old == new]
+                assert len(repeated) <= sum(step[0] == "set_image" for step in steps)
 
     try:
         check()

@@ -51,7 +51,7 @@ def test_a_removed_listener_is_not_called():
     assert statuses == ["running"]
 
 
-def test_once_calls_its_action_once_for_changes_on_many_threads():
+def test_listener_added_with_once_is_called_once_for_changes_on_many_threads():
     """`stop = run.listen(...)`: a change on another thread before the assignment raised NameError in the listener."""
     for _ in range(200):
         run, done = Run(record()), []
@@ -75,27 +75,27 @@ def test_once_calls_its_action_once_for_changes_on_many_threads():
 def test_a_status_never_goes_back(statuses):
     """A success became `waiting` again: it was not in the history yet, and an older record was read from there."""
     run = Run(record(Status.SUBMITTING))
-    seen = [run.status]
-    run.listen(lambda changed: seen.append(changed.status))
+    statuses_seen = [run.status]
+    run.listen(lambda changed: statuses_seen.append(changed.status))
     for status in statuses:
         run.update(record(status))
-    assert all(old is new or may_follow(old, new) for old, new in itertools.pairwise(seen))
+    assert all(old is new or may_follow(old, new) for old, new in itertools.pairwise(statuses_seen))
 
 
 def test_images_of_an_older_record_are_kept():
     expected = [ImageRecord(index, "9", index) for index in range(2)]
     run = Run(record(Status.SUCCESS).with_outputs(expected))
-    kept = ImageRecord(1, "9", 1, state="kept", file="a.png", format="PNG")
-    run.update(record(Status.WAITING).with_outputs([kept]))
+    image_on_disk = ImageRecord(1, "9", 1, state="kept", file="a.png", format="PNG")
+    run.update(record(Status.WAITING).with_outputs([image_on_disk]))
     assert run.status == "success"
     assert [image.record.state for image in run.images] == ["expected", "kept"]
     assert not run.record.is_settled
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("short_delays")
 def test_a_sweep_that_is_run_again_leaves_no_earlier_sweep_or_listener(client, api):
     """After 21 runs of a cell 21 sweeps were alive, and each change of a run called 42 listeners."""
-    api.words = []
+    api.live_statuses = []
     sweeps = [client.sweep("wf-1", AXES, timeout=60) for _ in range(11)]
     runs = [cell.run for cell in sweeps[0].cells]
     assert [cell.run for cell in sweeps[-1].cells] == runs
@@ -109,10 +109,10 @@ def test_a_sweep_that_is_run_again_leaves_no_earlier_sweep_or_listener(client, a
     wait_until(are_collected)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("short_delays")
 def test_a_sweep_is_notified_of_a_run_whose_image_is_fetched_again(client, api):
     """A sweep listens to its runs as long as it lives: a run that has ended can fetch images again."""
-    api.words = []
+    api.live_statuses = []
     sweep = client.sweep("wf-1", AXES, timeout=60)
     run = sweep.cells[0].run
     run.images[0].path.unlink()

@@ -41,7 +41,7 @@ def test_default_always_exists_and_reading_creates_no_file(home, project):
     assert list(project.iterdir()) == []
 
 
-def test_added_properties_are_read_again(home, project):
+def test_added_properties_are_stored(home, project):
     catalogue = Catalogue.open(project, home)
     catalogue.add("portrait", identity="sandbox", id="default")
     catalogue.add("portrait", identity="https://app.comflowy.com", id="3fef208b")
@@ -56,11 +56,11 @@ def test_added_properties_are_read_again(home, project):
     }
     catalogue.describe("portrait", described)
     entry = catalogue.get("portrait")
-    for found in (entry, Catalogue.open(project, home).get("portrait")):
-        assert found.ids == {"sandbox": "default", "https://app.comflowy.com": "3fef208b"}
-        assert found.aliases == {"prompt": "6::text"}
-        assert found.fields == described
-        assert found.graph == GRAPH
+    for stored_entry in (entry, Catalogue.open(project, home).get("portrait")):
+        assert stored_entry.ids == {"sandbox": "default", "https://app.comflowy.com": "3fef208b"}
+        assert stored_entry.aliases == {"prompt": "6::text"}
+        assert stored_entry.fields == described
+        assert stored_entry.graph == GRAPH
     assert not (project / "comflowy.yaml").exists()
 
 
@@ -68,7 +68,7 @@ def test_earlier_descriptions_of_fields_are_kept(home):
     catalogue = Catalogue.open(None, home)
     catalogue.describe("default", {"3::a": read_field("3::a", ["INT"])})
     catalogue.describe("default", {"3::b": read_field("3::b", ["INT"]), "3::a": read_field("3::a", ["FLOAT"])})
-    assert {key: str(one.type) for key, one in catalogue.get("default").fields.items()} == {
+    assert {key: str(field.type) for key, field in catalogue.get("default").fields.items()} == {
         "3::a": "FLOAT",
         "3::b": "INT",
     }
@@ -97,7 +97,7 @@ def test_the_projects_file_takes_precedence_and_an_entry_is_changed_in_its_own_f
     assert catalogue.get("new").ids == {"cloud": "y"}
 
 
-def test_one_folder_for_both_is_read_once(home):
+def test_project_folder_equal_to_the_home_folder_is_read_once(home):
     write(home, "workflows:\n  own: {ids: {cloud: x}}\n")
     assert Catalogue.open(home, home).names() == ["own", "default"]
 
@@ -145,14 +145,14 @@ def test_unknown_entries_and_comments_are_kept(home):
     assert "prompt: 6::text" in after
 
 
-def test_a_file_of_only_comments_keeps_them(home):
+def test_comments_of_a_file_without_entries_are_kept(home):
     write(home, "# my workflows\n# below\n")
     Catalogue.open(None, home).add("own", identity="cloud", id="x")
     assert read(home).startswith("# my workflows\n# below\n")
     assert Catalogue.open(None, home).get("own").ids == {"cloud": "x"}
 
 
-def test_empty_parts_of_a_file_are_empty(home):
+def test_empty_sections_of_a_file_are_read_as_empty(home):
     write(home, "workflows:\n  own:\n  other: {ids: , aliases: }\n")
     catalogue = Catalogue.open(None, home)
     assert catalogue.get("own").ids == {}
@@ -161,7 +161,7 @@ def test_empty_parts_of_a_file_are_empty(home):
     assert Catalogue.open(None, home).get("other").aliases == {"a": "3::b"}
 
 
-def test_numbers_as_names_and_ids_become_texts(home):
+def test_numbers_as_names_and_ids_are_converted_to_texts(home):
     write(home, "workflows:\n  2024: {ids: {cloud: 12}, aliases: {1: 3::a}}\n")
     entry = Catalogue.open(None, home).get("2024")
     assert (entry.ids, entry.aliases) == ({"cloud": "12"}, {"1": "3::a"})
@@ -184,7 +184,7 @@ def test_numbers_as_names_and_ids_become_texts(home):
         ("\tworkflows: 1\n", "line 1"),
     ],
 )
-def test_a_damaged_file_is_reported_with_its_line_and_never_changed(home, text, why):
+def test_damaged_file_is_an_error_with_its_line_and_is_not_changed(home, text, why):
     good = Catalogue.open(None, home)
     write(home, text)
     with pytest.raises(WorkflowError, match=why) as caught:
@@ -265,5 +265,5 @@ def test_concurrent_changes_of_two_processes_are_both_kept(home):
     processes = [subprocess.Popen([sys.executable, "-c", ADD_FIVE, home, name]) for name in "ab"]
     assert [process.wait(60) for process in processes] == [0, 0]
     assert sorted(Catalogue.open(None, home).names()) == sorted(
-        [f"{who}{n}" for who in "ab" for n in range(5)] + ["default"]
+        [f"{process_name}{n}" for process_name in "ab" for n in range(5)] + ["default"]
     )

@@ -26,9 +26,9 @@ def test_an_id_splits_at_its_first_double_colon():
     assert split_id("3::cfg") == ("3", "cfg")
     assert split_id("57:12::cfg") == ("57:12", "cfg")
     assert split_id("3::a::b") == ("3", "a::b")
-    for wrong in ("cfg", "3:cfg", "::cfg", "3::", ""):
+    for invalid in ("cfg", "3:cfg", "::cfg", "3::", ""):
         with pytest.raises(FieldError, match="3::cfg"):
-            split_id(wrong)
+            split_id(invalid)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_an_id_splits_at_its_first_double_colon():
         ("PROMPT", "UNKNOWN"),
     ],
 )
-def test_types_are_read_from_every_form_of_comfyui(spec, type_):
+def test_types_are_read_from_every_form_of_a_comfyui_description(spec, type_):
     assert read_field("3::x", spec).type == type_
 
 
-def test_a_description_is_written_as_it_was_read():
+def test_description_is_unchanged_after_read_and_write():
     for spec in (
         ["INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}],
         ["FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}],
@@ -64,10 +64,10 @@ def test_a_description_is_written_as_it_was_read():
         [["a.png"], {"image_upload": True}],
         ["BOOLEAN", {"default": False, "label_on": "yes", "label_off": "no", "tooltip": "?"}],
     ):
-        one = read_field("3::x", spec)
-        assert write_field(one) == spec
-        assert read_field("3::x", write_field(one)) == one
-        json.dumps(write_field(one))
+        field_ = read_field("3::x", spec)
+        assert write_field(field_) == spec
+        assert read_field("3::x", write_field(field_)) == field_
+        json.dumps(write_field(field_))
 
 
 @pytest.mark.parametrize("spec", [None, 5, [], {}, [5], [None, {}]])
@@ -76,22 +76,22 @@ def test_an_invalid_description_is_an_error(spec):
         read_field("3::x", spec)
 
 
-def test_invalid_entries_of_a_description_are_kept_and_not_used():
-    one = read_field("3::x", ["INT", {"min": "low", "max": True, "default": None}])
-    assert (one.min, one.max) == (None, None)
-    assert one.read("5") == 5
+def test_invalid_limits_in_a_description_are_ignored():
+    field_ = read_field("3::x", ["INT", {"min": "low", "max": True, "default": None}])
+    assert (field_.min, field_.max) == (None, None)
+    assert field_.read("5") == 5
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("7", 7), ("+7", 7), ("-0", 0), ("007", 7), ("18446744073709551615", 2**64 - 1)]
 )
-def test_int_is_digits_with_a_sign(text, value):
+def test_int_accepts_digits_with_a_sign(text, value):
     assert INT.read(text) == value
     assert type(INT.read(text)) is int
 
 
 @pytest.mark.parametrize("text", ["7.0", "1e3", "1_000", " 7", "0x7", "", "seven", "\u0667", "nan", "1,000", "--7"])
-def test_other_texts_than_whole_numbers_are_rejected(text):
+def test_text_that_is_not_an_integer_is_rejected(text):
     with pytest.raises(FieldError, match=r"node 3 \(KSampler\), x: .* is not a whole number"):
         INT.read(text)
 
@@ -99,35 +99,35 @@ def test_other_texts_than_whole_numbers_are_rejected(text):
 @pytest.mark.parametrize(
     ("text", "value"), [("7", 7), ("7.5", 7.5), (".5", 0.5), ("-.5", -0.5), ("1e2", 100), ("1.5E-1", 0.15), ("-0.0", 0)]
 )
-def test_float_is_a_json_number_or_begins_with_its_point(text, value):
+def test_float_accepts_json_numbers_and_a_leading_point(text, value):
     assert ANY_FLOAT.read(text) == value
 
 
 @pytest.mark.parametrize(
     "text", ["nan", "inf", "-Infinity", "NaN", "1e999", "+7", "7.", "0x1p3", "1_0.0", "07", "", "7 ", "1,5"]
 )
-def test_other_texts_than_numbers_are_rejected(text):
+def test_text_that_is_not_a_number_is_rejected(text):
     with pytest.raises(FieldError, match="is not a number"):
         ANY_FLOAT.read(text)
 
 
-def test_a_whole_number_too_large_for_a_float_keeps_its_digits():
+def test_integer_too_large_for_a_float_keeps_its_digits():
     assert ANY_FLOAT.read(str(2**53 + 1)) == 2**53 + 1
 
 
 def test_a_number_of_too_many_digits_is_rejected():
-    for one in (INT, ANY_FLOAT):
+    for field_ in (INT, ANY_FLOAT):
         with pytest.raises(FieldError, match="too large"):
-            one.read("9" * 5000)
+            field_.read("9" * 5000)
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("True", True), ("FALSE", False), ("false", False)])
-def test_boolean_is_true_or_false_in_any_case(text, value):
+def test_boolean_accepts_true_and_false_in_any_case(text, value):
     assert field("BOOLEAN").read(text) is value
 
 
 @pytest.mark.parametrize("text", ["yes", "1", "0", "", "on", "t"])
-def test_other_texts_than_booleans_are_rejected(text):
+def test_text_that_is_not_a_boolean_is_rejected(text):
     with pytest.raises(FieldError, match="true or false"):
         field("BOOLEAN").read(text)
 
@@ -139,43 +139,43 @@ def test_string_accepts_the_text_verbatim(text):
     assert field("STRING").read(text) == text
 
 
-def test_a_choice_matches_the_option_whose_text_it_equals():
-    one = field([512, "1024", True, 0.5, "a, b"])
-    assert one.read("512") == 512
-    assert type(one.read("512")) is int
-    assert one.read("1024") == "1024"
-    assert one.read("true") is one.read("True") is True
-    assert one.read("0.5") == 0.5
-    assert one.read("a, b") == "a, b"
+def test_choice_matches_the_option_with_the_same_text():
+    choice = field([512, "1024", True, 0.5, "a, b"])
+    assert choice.read("512") == 512
+    assert type(choice.read("512")) is int
+    assert choice.read("1024") == "1024"
+    assert choice.read("true") is choice.read("True") is True
+    assert choice.read("0.5") == 0.5
+    assert choice.read("a, b") == "a, b"
     with pytest.raises(FieldError):
-        one.read("a")
+        choice.read("a")
 
 
-def test_a_wrong_choice_names_node_field_options_and_the_nearest():
-    one = field(["euler", "heun", "lms"], field_id="3::sampler_name")
+def test_error_for_an_invalid_choice_has_node_field_options_and_nearest_option():
+    choice = field(["euler", "heun", "lms"], field_id="3::sampler_name")
     with pytest.raises(FieldError) as caught:
-        one.read("eulr")
+        choice.read("eulr")
     assert str(caught.value) == (
         "node 3 (KSampler), sampler_name: 'eulr' is not one of euler, heun, lms. Did you mean euler?"
     )
     with pytest.raises(FieldError, match="Did you mean euler"):
-        one.read("Euler")
+        choice.read("Euler")
 
 
-def test_a_long_list_of_options_is_cut():
-    one = field([f"lora{n:03}" for n in range(500)])
+def test_long_list_of_options_is_shortened_in_the_error():
+    choice = field([f"lora{n:03}" for n in range(500)])
     with pytest.raises(FieldError) as caught:
-        one.read("zebra")
+        choice.read("zebra")
     assert len(str(caught.value)) < 200
 
 
-def test_an_empty_list_of_options_accepts_nothing_and_a_remote_one_any_text():
+def test_empty_list_of_options_rejects_and_a_remote_list_accepts_any_text():
     with pytest.raises(FieldError, match="no options"):
         field([]).read("x")
     assert field("COMBO", {"remote": {}}).read("5") == "5"
 
 
-def test_out_of_range_names_the_bound():
+def test_error_for_a_value_out_of_range_has_the_limit():
     with pytest.raises(FieldError, match=r"node 3 \(KSampler\), x: 100\.5 is above 100"):
         FLOAT.read("100.5")
     with pytest.raises(FieldError, match="-1 is below 0"):
@@ -206,7 +206,7 @@ def test_python_values_are_checked_by_type():
     choice = field(["euler"]).check(Sampler.EULER)
     assert (choice, type(choice)) == ("euler", str)
     assert Field("3::x").check((1, {"a": None})) == [1, {"a": None}]
-    for one, wrong in (
+    for field_, invalid in (
         (INT, 7.5),
         (INT, True),
         (INT, "7"),
@@ -226,10 +226,10 @@ def test_python_values_are_checked_by_type():
         (FLOAT, 10**400),
     ):
         with pytest.raises(FieldError, match="node 3"):
-            one.check(wrong)
+            field_.check(invalid)
 
 
-def test_numbers_of_numpy_are_numbers():
+def test_numpy_scalars_are_accepted():
     import numpy as np
 
     assert type(INT.check(np.int64(7))) is int
@@ -264,6 +264,6 @@ def test_every_float_that_json_writes_is_read_back(number):
     assert read_untyped(json.dumps(number)) == number
 
 
-def test_the_field_types_are_texts():
+def test_field_types_are_strings():
     assert FieldType("INT") is FieldType.INT
     assert str(FieldType.CHOICE) == "CHOICE"

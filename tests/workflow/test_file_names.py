@@ -1,4 +1,4 @@
-"""A bare file name where an image of the server is meant: `image=photo.png`."""
+"""A file name without `file:` in an image field: `image=photo.png` names an image on the server."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_file_in_a_variable_or_in_a_list_is_suggested(workflow):
 
 
 @pytest.mark.parametrize("text", ["example.png", "elsewhere.png", "https://images.example/photo.png", ""])
-def test_other_texts_and_images_of_the_server_are_submitted_as_typed(workflow, text):
+def test_other_texts_and_server_image_names_are_submitted_as_typed(workflow, text):
     assert Path("example.png").is_file(), "the server lists one of this name too"
     assert resolve(workflow, [Setting("10::image", text)], namespace={}).params == {"10::image": text}
 
@@ -75,7 +75,7 @@ def test_a_pattern_in_a_variable_is_an_error(workflow):
         read_axes(workflow, [Setting("10::image", "{pattern}")], namespace=names)
 
 
-def test_in_quotes_it_is_submitted_as_typed(workflow, undescribed):
+def test_file_name_in_quotes_is_submitted_as_typed(workflow, undescribed):
     for where in (workflow, undescribed):
         setting = Setting("10::image", "photo.png", quoted=True)
         assert resolve(where, [setting], namespace={}).params == {"10::image": "photo.png"}
@@ -90,5 +90,5 @@ def test_only_an_image_file_is_suggested_for_a_field_without_a_description(undes
         resolve(undescribed, [Setting("1::image", "photo.png")], namespace={})
 
 
-def test_a_text_is_never_a_file(workflow):
+def test_file_name_in_a_text_field_is_text(workflow):
     assert resolve(workflow, [Setting("6::text", "photo.png")], namespace={}).params == {"6::text": "photo.png"}

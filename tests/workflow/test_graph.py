@@ -30,7 +30,7 @@ def test_the_body_of_a_request_is_read_as_its_graph(graph):
     assert parse_graph(json.dumps({"prompt": dict(graph.nodes), "client_id": "x"}), "this text") == graph
 
 
-def test_other_keys_of_a_node_are_removed():
+def test_unknown_keys_of_a_node_are_removed():
     text = '{"1": {"class_type": "X", "is_changed": [NaN], "_meta": {"title": "T"}}}'
     assert parse_graph(text, "this text").nodes == {"1": {"class_type": "X", "inputs": {}, "_meta": {"title": "T"}}}
 
@@ -51,7 +51,7 @@ def test_other_keys_of_a_node_are_removed():
         ('{"a":' * 100_000, "can't be read as JSON"),
     ],
 )
-def test_other_texts_than_graphs_are_rejected_with_a_reason(tmp_path, text, why):
+def test_text_that_is_not_a_graph_is_rejected_with_a_reason(tmp_path, text, why):
     with pytest.raises(WorkflowError, match=why):
         parse_graph(text, "this text")
     path = tmp_path / "flow.json"
@@ -74,7 +74,7 @@ def test_binary_and_missing_files_are_rejected(tmp_path):
             read_graph(tmp_path / name)
 
 
-def test_the_title_of_a_node_is_its_title_or_its_class():
+def test_title_of_a_node_defaults_to_its_class():
     graph = parse_graph('{"1": {"class_type": "X"}, "2": {"class_type": "X", "_meta": {"title": "Mine"}}}', "x")
     assert (graph.title("1"), graph.title("2"), graph.title("3")) == ("X", "Mine", None)
 
@@ -110,8 +110,8 @@ def test_types_are_derived_from_values():
         "g": {"k": 1},
     }
     nodes = {"1": {"class_type": "X", "inputs": inputs}, "2": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}
-    found = {key: str(one.type) for key, one in Graph(nodes).fields().items()}
-    assert found == {
+    types = {key: str(field.type) for key, field in Graph(nodes).fields().items()}
+    assert types == {
         "1::a": "BOOLEAN",
         "1::b": "FLOAT",
         "1::c": "STRING",
@@ -147,8 +147,8 @@ def test_a_title_with_line_breaks_is_one_line():
     )
     assert graph.title("3") == "my node"
     assert graph.fields()["3::x"].where == "node 3 (my node), x"
-    described = read_field("3::x", ["INT"], node_title="my\nnode")
-    assert described.node_title == "my node"
+    field = read_field("3::x", ["INT"], node_title="my\nnode")
+    assert field.node_title == "my node"
 
 
 # -- graphs beside notes, and within requests and responses of servers -----------------------------------------------
@@ -246,7 +246,7 @@ def test_the_outermost_graph_of_a_request_is_read():
     assert read({"prompt": NODES, "last": OTHER}).nodes == NODES
 
 
-def test_several_different_graphs_are_an_error():
+def test_two_different_graphs_in_one_file_are_an_error():
     with pytest.raises(WorkflowError, match=r"2 different graphs, in 'a\.prompt\[2\]', 'b\.prompt\[2\]': save the one"):
         read({"a": {"prompt": [1, "a", NODES]}, "b": {"prompt": [2, "b", OTHER]}})
 

@@ -50,9 +50,9 @@ def test_a_file_that_is_not_an_image_is_an_error(tmp_path):
 
 
 def test_the_metadata_of_a_saved_png_is_read(tmp_path):
-    made = {"workflow": "default", "workflow_id": "default", "params": {"3::seed": 2**60}, "set_params": ["3::seed"]}
-    found = metadata_of_image(image(tmp_path / "a.png", comflowy=json.dumps(made)))
-    assert (found.workflow, found.workflow_id, found.params, found.set_params) == (
+    written = {"workflow": "default", "workflow_id": "default", "params": {"3::seed": 2**60}, "set_params": ["3::seed"]}
+    metadata = metadata_of_image(image(tmp_path / "a.png", comflowy=json.dumps(written)))
+    assert (metadata.workflow, metadata.workflow_id, metadata.params, metadata.set_params) == (
         "default",
         "default",
         {"3::seed": 2**60},
@@ -64,16 +64,16 @@ def test_the_metadata_beside_a_saved_jpeg_is_read(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg")
     assert metadata_of_image(tmp_path / "a.jpg") is None
     (tmp_path / "a.jpg.json").write_text('{"workflow": "w", "workflow_id": null, "params": {}}')
-    found = metadata_of_image(tmp_path / "a.jpg")
-    assert (found.workflow, found.workflow_id, found.set_params) == ("w", None, ())
+    metadata = metadata_of_image(tmp_path / "a.jpg")
+    assert (metadata.workflow, metadata.workflow_id, metadata.set_params) == ("w", None, ())
 
 
 def test_the_metadata_of_a_copy_is_read_back(tmp_path):
     from comflowy_nb.images.save import copy_with_params
 
     source = image(tmp_path / "source.png", prompt=TEXT)
-    made = {"workflow": "default", "workflow_id": None, "params": {"6::text": "é 🦊"}, "set_params": ["6::text"]}
-    copy = copy_with_params(source, tmp_path / "copy.png", made)
+    written = {"workflow": "default", "workflow_id": None, "params": {"6::text": "é 🦊"}, "set_params": ["6::text"]}
+    copy = copy_with_params(source, tmp_path / "copy.png", written)
     assert metadata_of_image(copy).params == {"6::text": "é 🦊"}
     assert graph_of_image(copy) == parse_graph(TEXT, "this text")
 

@@ -26,7 +26,7 @@ def decoded(image):
     return Image.open(io.BytesIO(image.load()))
 
 
-def test_a_file_is_identified_by_its_content_and_read_at_once(tmp_path):
+def test_file_is_identified_by_its_content_and_read_immediately(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (3, 2), "red").save(path)
     content = path.read_bytes()
@@ -44,7 +44,7 @@ def test_images_with_the_same_content_are_equal(tmp_path):
     assert first == second
 
 
-def test_other_files_than_images_are_rejected_with_a_reason(tmp_path):
+def test_file_that_is_not_an_image_is_rejected_with_a_reason(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("notes.txt", "empty.png"):
@@ -74,15 +74,21 @@ def test_an_error_contains_no_path(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
 def test_an_image_of_any_mode_becomes_a_png(mode):
     image = Image.new("RGB", (5, 4), (200, 30, 40)).convert(mode)
-    made = input_of(image)
-    assert decoded(made).format == "PNG"
-    assert np.abs(np.asarray(decoded(made).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
+    input_image = input_of(image)
+    assert decoded(input_image).format == "PNG"
+    assert (
+        np.abs(np.asarray(decoded(input_image).convert("RGB"), int) - np.asarray(image.convert("RGB"), int)).max() <= 1
+    )
 
 
 def test_a_python_image_is_identified_by_its_pixels(tmp_path):
-    one, same, other = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "red"), Image.new("RGB", (2, 8), "red")
+    first, same, other = (
+        Image.new("RGB", (4, 4), "red"),
+        Image.new("RGB", (4, 4), "red"),
+        Image.new("RGB", (2, 8), "red"),
+    )
     same.info["comment"] = "of no account"
-    assert input_of(one).content_sha256 == input_of(same).content_sha256 != input_of(other).content_sha256
+    assert input_of(first).content_sha256 == input_of(same).content_sha256 != input_of(other).content_sha256
 
 
 def test_transparency_is_kept():
@@ -91,7 +97,7 @@ def test_transparency_is_kept():
     assert decoded(input_of(image)).convert("RGBA").getpixel((0, 0))[3] == 0
 
 
-def test_arrays_are_pixels():
+def test_arrays_are_read_as_pixels():
     whole = np.array([[[255, 0, 0], [0, 128, 255]]], np.uint8)
     assert (np.asarray(decoded(input_of(whole))) == whole).all()
     assert input_of(whole / 255).content_sha256 == input_of(whole).content_sha256
@@ -110,7 +116,7 @@ def test_arrays_that_are_not_pixels_are_rejected(array):
         input_of(array)
 
 
-def test_which_objects_are_images(tmp_path):
+def test_files_arrays_and_pil_images_are_recognised_as_images(tmp_path):
     for value in (tmp_path, Image.new("L", (1, 1)), np.zeros((2, 2)), InputImage("a", "b", bytes)):
         assert is_image(value)
     for value in (1, "a.png", [1], np.zeros(3), np.zeros((2, 2, 7)), b"", None, {}):
@@ -162,17 +168,17 @@ def test_a_pattern_is_recognised_only_after_file_and_not_for_an_existing_file():
 
 @pytest.mark.usefixtures("refs")
 def test_matches_are_in_natural_order():
-    assert [one.name for one in open_images("refs/x*.png")] == ["x2.png", "x10.png"]
-    assert [one.source for one in open_images("refs/**/x2.png")] == ["refs/deep/x2.png", "refs/x2.png"]
+    assert [image.name for image in open_images("refs/x*.png")] == ["x2.png", "x10.png"]
+    assert [image.source for image in open_images("refs/**/x2.png")] == ["refs/deep/x2.png", "refs/x2.png"]
 
 
-def test_a_pattern_in_the_home_folder(refs, monkeypatch):
+def test_pattern_in_the_home_folder_is_expanded(refs, monkeypatch):
     monkeypatch.setenv("HOME", str(refs))
     pattern = pattern_in("file:~/x*.png")
-    assert [one.name for one in open_images(pattern)] == ["x2.png", "x10.png"]
+    assert [image.name for image in open_images(pattern)] == ["x2.png", "x10.png"]
 
 
-def test_errors_name_a_pattern_without_a_match_and_a_file_that_is_not_an_image(refs):
+def test_pattern_without_a_match_and_file_that_is_not_an_image_are_errors(refs):
     with pytest.raises(ImageError, match=r"no file matches 'refs/\*\.jpg'"):
         open_images("refs/*.jpg")
     (refs / "x3.png").write_text("no image")
@@ -180,7 +186,7 @@ def test_errors_name_a_pattern_without_a_match_and_a_file_that_is_not_an_image(r
         open_images("refs/x*.png")
 
 
-def test_labels_have_as_few_folders_as_make_them_unique():
+def test_labels_contain_only_the_folders_that_make_them_unique():
     sources = ["/mine/a/day/sky.png", "b/day/sky.png", "night/sky.png", "tree.png"]
     assert label_images([image(source) for source in sources]) == [
         "a/day/sky.png", "b/day/sky.png", "night/sky.png", "tree.png",
@@ -191,12 +197,12 @@ def test_labels_have_as_few_folders_as_make_them_unique():
 
 def test_an_image_without_a_name_is_labelled_by_its_position(refs):
     red, blue = (Image.new("RGB", (4, 4), color) for color in ("red", "blue"))
-    given = [input_of(red), input_of(Image.open(refs / "x2.png")), input_of(blue)]
-    assert label_images(given) == ["image 1", "x2.png", "image 3"]
+    images = [input_of(red), input_of(Image.open(refs / "x2.png")), input_of(blue)]
+    assert label_images(images) == ["image 1", "x2.png", "image 3"]
 
 
 def test_an_image_saved_with_a_sweep_file_keeps_its_name(refs, tmp_path):
-    given = open_input(refs / "x2.png")
-    again = open_saved_image(tmp_path, save_image(tmp_path / "night.yaml", given))
-    assert again == given
+    input_image = open_input(refs / "x2.png")
+    again = open_saved_image(tmp_path, save_image(tmp_path / "night.yaml", input_image))
+    assert again == input_image
     assert label_images([again]) == ["x2.png"]

@@ -52,9 +52,9 @@ def test_a_graph_is_read_in_any_unicode_encoding(tmp_path, encode):
 def test_a_sweep_file_is_read_in_any_unicode_encoding(tmp_path, encode):
     path = tmp_path / "night.yaml"
     path.write_bytes(encode("workflow: default\r\nfields:\r\n  6::text: 猫が座っている\r\n"))
-    found = read_sweep_file(path)
-    assert found.workflow == "default"
-    assert found.settings[0].value == "猫が座っている"
+    sweep_file = read_sweep_file(path)
+    assert sweep_file.workflow == "default"
+    assert sweep_file.settings[0].value == "猫が座っている"
 
 
 def test_a_catalogue_is_read_and_changed_in_any_unicode_encoding(tmp_path, encode):
@@ -80,7 +80,7 @@ def test_the_metadata_beside_an_image_is_read_in_any_unicode_encoding(tmp_path, 
     assert metadata_of_image(tmp_path / "a.jpg").params == {"6::text": "x"}
 
 
-def test_another_encoding_is_reported(tmp_path):
+def test_encoding_that_is_not_unicode_is_an_error(tmp_path):
     content = '{"1": {"class_type": "X", "inputs": {"text": "café"}}}'.encode("latin-1")
     (tmp_path / "flow.json").write_bytes(content)
     (tmp_path / "night.yaml").write_bytes(content)

@@ -98,9 +98,9 @@ def test_a_project_that_redefines_a_known_name_warns_once(client, tmp_path, monk
     home.mkdir(exist_ok=True)
     (home / "comflowy.yaml").write_text("workflows:\n  known: {ids: {test: wf-1}}\n  mine: {ids: {test: wf-2}}\n")
     (folder / "comflowy.yaml").write_text(f"workflows:\n  {name}: {{ids: {{test: wf-other}}}}\n")
-    with pytest.warns(UserWarning, match=f"redefines the workflow {name}") as warned:
+    with pytest.warns(UserWarning, match=f"redefines the workflow {name}") as caught_warnings:
         assert client.workflow(name).id == "wf-other"
-    assert [str(one.filename) for one in warned] == ["comflowy.yaml"]
+    assert [str(warning.filename) for warning in caught_warnings] == ["comflowy.yaml"]
     with warnings.catch_warnings(record=True) as again:
         warnings.simplefilter("default")
         client.workflow(name)
@@ -111,21 +111,21 @@ def test_a_project_that_redefines_a_known_name_warns_once(client, tmp_path, monk
 # -- aliases and nesting -----------------------------------------------------------------------------------------
 
 
-def bomb(first, step):
+def nested_aliases(first, step):
     levels = [f"a{level}: &a{level} {step([f'*a{level - 1}'] * 9)}" for level in range(1, 10)]
     return "\n".join([f"a0: &a0 {first}", *levels])
 
 
-BOMBS = [
-    bomb("[x]", lambda items: f"[{', '.join(items)}]"),
-    bomb("{x: 1}", lambda items: "{" + ", ".join(f"k{n}: {item}" for n, item in enumerate(items)) + "}"),
-    bomb("{x: 1}", lambda items: f"{{<<: [{', '.join(items)}], y: 1}}"),
+ALIAS_FILES = [
+    nested_aliases("[x]", lambda items: f"[{', '.join(items)}]"),
+    nested_aliases("{x: 1}", lambda items: "{" + ", ".join(f"k{n}: {item}" for n, item in enumerate(items)) + "}"),
+    nested_aliases("{x: 1}", lambda items: f"{{<<: [{', '.join(items)}], y: 1}}"),
     "a: &a [*a]",
 ]
 
 
-@pytest.mark.parametrize("text", BOMBS)
-def test_aliases_that_expand_too_far_are_rejected_at_once(tmp_path, home, text):
+@pytest.mark.parametrize("text", ALIAS_FILES)
+def test_yaml_aliases_that_expand_to_too_many_values_are_rejected_quickly(tmp_path, home, text):
     """Nine levels of nine aliases are 400 million values: the command hung."""
     indented = text.replace("\n", "\n  ")
     file = tmp_path / "sweep.yaml"
@@ -137,7 +137,7 @@ def test_aliases_that_expand_too_far_are_rejected_at_once(tmp_path, home, text):
         Catalogue.open(tmp_path, home)
 
 
-def test_a_few_aliases_are_expanded(tmp_path):
+def test_small_number_of_yaml_aliases_is_expanded(tmp_path):
     file = tmp_path / "sweep.yaml"
     file.write_text("workflow: default\nfields:\n  3::cfg: &values [4, 8]\n  3::steps: *values\n")
     axes = read_axes(UNDESCRIBED, read_sweep_file(file).settings)
@@ -146,7 +146,7 @@ def test_a_few_aliases_are_expanded(tmp_path):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("[{a: ", "}]")])
-def test_deep_nesting_in_a_file_is_rejected_at_once(tmp_path, home, depth, opening, closing):
+def test_deep_nesting_in_a_file_is_rejected_quickly(tmp_path, home, depth, opening, closing):
     text = opening * depth + "1" + closing * depth
     file = tmp_path / "sweep.yaml"
     file.write_text(f"workflow: default\nfields:\n  3::x: {text}\n")
@@ -160,7 +160,7 @@ def test_deep_nesting_in_a_file_is_rejected_at_once(tmp_path, home, depth, openi
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a": ', "}"), ('[{"a": ', "}]")])
-def test_deep_nesting_in_a_cell_or_a_graph_is_rejected_at_once(tmp_path, depth, opening, closing):
+def test_deep_nesting_in_a_cell_or_a_graph_is_rejected_quickly(tmp_path, depth, opening, closing):
     """5,000 brackets in a body took 9 seconds and then raised RecursionError; a graph of 450 raised it too."""
     text = opening * depth + "1" + closing * depth
     with pytest.raises(WorkflowError, match="JSON"):
@@ -176,7 +176,7 @@ def test_deep_nesting_in_a_cell_or_a_graph_is_rejected_at_once(tmp_path, depth, 
         read_sweep_file(file)
 
 
-def test_deep_indentation_in_a_body_is_rejected_at_once():
+def test_deep_indentation_in_a_body_is_rejected_quickly():
     body = "3::x:\n" + "".join(f"{' ' * (level + 1)}a{level}:\n" for level in range(1500))
     with pytest.raises(ComflowyError, match="more than 64 times"):
         read_axes(UNDESCRIBED, read_body(body, sweep=True).settings)

@@ -19,7 +19,7 @@ def test_a_field_is_found_by_its_id_its_name_or_an_alias(workflow):
     assert workflow.find("prompt") == ("6::text",)
 
 
-def test_all_names_every_field_of_that_name(workflow):
+def test_all_prefix_finds_every_field_of_a_name(workflow):
     assert workflow.find("all::text") == ("6::text", "7::text")
     assert workflow.find("all::cfg") == ("3::cfg",)
 
@@ -86,7 +86,7 @@ def test_a_partly_described_workflow_accepts_other_ids(workflow):
         partial.find("cgf")
 
 
-def test_an_alias_precedes_a_name_and_follows_an_id(workflow):
+def test_alias_takes_precedence_over_a_name_but_not_over_an_id(workflow):
     twisted = Workflow("w", fields=workflow.fields, aliases={"cfg": "3::denoise", "3::cfg": "3::denoise"})
     assert twisted.find("cfg") == ("3::denoise",)
     assert twisted.find("3::cfg") == ("3::cfg",)
@@ -102,7 +102,7 @@ def test_an_invalid_alias_is_an_error(workflow):
             Workflow("w", fields=workflow.fields, aliases=aliases).find("a")
 
 
-def test_the_content_is_the_id_or_else_the_graph():
+def test_content_is_the_workflow_id_or_without_an_id_the_graph():
     graph = Graph({"1": {"class_type": "X", "inputs": {}}})
     assert Workflow("w", "id", graph=graph).content == "id"
     assert Workflow("w", graph=graph).content == {"1": {"class_type": "X", "inputs": {}}}
@@ -127,19 +127,19 @@ def test_keys_are_sorted_and_whole_floats_are_integers():
     assert canonical_json({"é": "🦊"}) == '{"é":"🦊"}'
 
 
-def test_true_is_not_one():
+def test_true_and_1_have_different_json():
     assert canonical_json([True, 1]) == "[true,1]"
 
 
 @given(_JSON)
-def test_canonical_json_is_read_back_as_the_same_and_written_the_same(value):
+def test_canonical_json_is_stable_after_a_round_trip(value):
     text = canonical_json(value)
     assert json.loads(text) == value
     assert canonical_json(json.loads(text)) == text
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text(), min_size=2, max_size=6))
-def test_the_order_of_keys_does_not_count(mapping):
+def test_order_of_keys_does_not_change_the_canonical_json(mapping):
     assert canonical_json(dict(reversed(mapping.items()))) == canonical_json(mapping)
 
 
@@ -180,7 +180,7 @@ def test_keys_do_not_change_between_versions():
     assert key == sha256('["sandbox","default",{"3::cfg":8,"6::text":"naïve 🦊"}]'.encode()).hexdigest()
 
 
-def test_a_graph_is_keyed_with_its_params_applied():
+def test_request_key_of_a_graph_contains_the_applied_params():
     other = json.loads(json.dumps(GRAPH))
     other["3"]["inputs"]["cfg"] = 5
     other["3"]["_meta"]["title"] = "renamed"
@@ -190,16 +190,16 @@ def test_a_graph_is_keyed_with_its_params_applied():
 
 
 def test_an_image_is_identified_by_its_content():
-    one = {"1::image": InputImage("a.png", "0" * 64, lambda: b"x")}
-    same = {"1::image": InputImage("b.png", "0" * 64, lambda: b"x")}
-    other = {"1::image": InputImage("a.png", "1" * 64, lambda: b"y")}
-    assert request_key("s", "w", one) == request_key("s", "w", same) != request_key("s", "w", other)
-    assert request_key("s", GRAPH, {"3::seed": one["1::image"]}) == request_key(
-        "s", GRAPH, {"3::seed": same["1::image"]}
+    first = {"1::image": InputImage("a.png", "0" * 64, lambda: b"x")}
+    same_content = {"1::image": InputImage("b.png", "0" * 64, lambda: b"x")}
+    other_content = {"1::image": InputImage("a.png", "1" * 64, lambda: b"y")}
+    assert request_key("s", "w", first) == request_key("s", "w", same_content) != request_key("s", "w", other_content)
+    assert request_key("s", GRAPH, {"3::seed": first["1::image"]}) == request_key(
+        "s", GRAPH, {"3::seed": same_content["1::image"]}
     )
-    assert request_key("s", "w", {"1::image": "0" * 64}) != request_key("s", "w", one)
+    assert request_key("s", "w", {"1::image": "0" * 64}) != request_key("s", "w", first)
 
 
-def test_half_of_a_surrogate_pair_has_its_own_key():
-    halves = [request_key("s", "w", {"a::b": text}) for text in ("\ud83e", "\udd8a", "\ud83e\udd8a", "🦊")]
-    assert len(set(halves)) == 4
+def test_lone_surrogates_have_distinct_request_keys():
+    keys = [request_key("s", "w", {"a::b": text}) for text in ("\ud83e", "\udd8a", "\ud83e\udd8a", "🦊")]
+    assert len(set(keys)) == 4

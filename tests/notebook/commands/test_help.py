@@ -14,9 +14,9 @@ COLUMNS = 80
 
 
 def help_on(line):
-    shown = []
-    show_help(SimpleNamespace(say=shown.append), read_line(line, None, {}))
-    return shown[0]["text/plain"]
+    output = []
+    show_help(SimpleNamespace(say=output.append), read_line(line, None, {}))
+    return output[0]["text/plain"]
 
 
 def test_help_lists_every_command():
@@ -39,7 +39,7 @@ def test_help_fits_a_narrow_terminal(line):
     assert [each for each in help_on(line).splitlines() if len(each) > COLUMNS] == []
 
 
-def test_the_examples_can_be_parsed():
+def test_examples_in_help_texts_can_be_parsed():
     """Examples without a comment; in the others, text after the example is separated by two or more spaces."""
     count = 0
     for name in COMMANDS:

@@ -56,12 +56,12 @@ def test_every_command_gives_the_same_reason(sandbox, tmp_path, monkeypatch, chu
     """
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "a.png", chunks)
-    found = set(reasons(sandbox, "a.png"))
+    errors = set(reasons(sandbox, "a.png"))
     with pytest.raises(ImageError) as caught:
         params_from("a.png")
-    found.add(str(caught.value))
-    assert len(found) == 1
-    assert why in found.pop()
+    errors.add(str(caught.value))
+    assert len(errors) == 1
+    assert why in errors.pop()
 
 
 def test_an_animation_with_only_the_editors_graph_is_an_error(sandbox, tmp_path, monkeypatch):
@@ -71,16 +71,16 @@ def test_an_animation_with_only_the_editors_graph_is_an_error(sandbox, tmp_path,
     exif = image.getexif()
     exif[0x010F] = f"workflow:{EDITORS}"
     image.save(tmp_path / "a.webp", exif=exif)
-    found = set(reasons(sandbox, "a.webp"))
-    assert len(found) == 1
-    assert "editor's format" in found.pop()
+    errors = set(reasons(sandbox, "a.webp"))
+    assert len(errors) == 1
+    assert "editor's format" in errors.pop()
 
 
 def test_the_error_for_an_image_with_only_params_names_from(sandbox, tmp_path, monkeypatch):
     """The error for a saved copy of a run without a graph said that it contains no workflow; `--from` accepts it."""
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "a.png", {"comflowy": MADE})
-    found = set(reasons(sandbox, "a.png"))
-    assert len(found) == 1
-    assert "only the params of default: %comflowy run --from a.png uses them" in found.pop()
+    errors = set(reasons(sandbox, "a.png"))
+    assert len(errors) == 1
+    assert "only the params of default: %comflowy run --from a.png uses them" in errors.pop()
     assert sandbox("%comflowy run --from a.png width=64 height=64").error is None

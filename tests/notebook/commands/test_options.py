@@ -16,9 +16,9 @@ def read(line, body=None, **names):
 
 
 def test_options_and_fields_may_be_in_any_order():
-    one = read('run --as best cfg=7 default --fresh 6::text="a b" --timeout 5m')
+    first = read('run --as best cfg=7 default --fresh 6::text="a b" --timeout 5m')
     other = read('run default cfg=7 6::text="a b" --as=best --timeout=5m --fresh')
-    for request in (one, other):
+    for request in (first, other):
         assert [word.text for word in request.words] == ["default"]
         assert [(word.key, word.value) for word in request.fields] == [("cfg", "7"), ("6::text", "a b")]
         assert request.options == {"as": "best", "fresh": True, "timeout": 300.0}
@@ -27,7 +27,7 @@ def test_options_and_fields_may_be_in_any_order():
 @pytest.mark.parametrize(
     ("text", "seconds"), [("30", 30), ("30s", 30), ("5m", 300), ("2h", 7200), ("30d", 2_592_000), ("0.5", 0.5)]
 )
-def test_durations(text, seconds):
+def test_durations_are_parsed(text, seconds):
     assert duration_s(text) == seconds
 
 
@@ -80,7 +80,7 @@ def test_invalid_durations_are_errors(text):
         ("login me", "unexpected word 'me'. Usage: %comflowy login"),
     ],
 )
-def test_wrong_usage_is_an_error_with_the_nearest_spelling(line, message):
+def test_error_for_invalid_usage_has_the_nearest_spelling(line, message):
     with pytest.raises(UsageError) as caught:
         read(line)
     assert message in str(caught.value)
@@ -120,7 +120,7 @@ def test_an_option_value_may_be_a_path_with_an_equals_sign():
     assert read("run --from a/b.png").options == {"from": "a/b.png"}
 
 
-def test_an_empty_line_is_the_overview():
+def test_empty_line_shows_the_overview():
     assert read("").command.name == ""
     assert read("# only a comment").command.name == ""
 

@@ -23,59 +23,59 @@ def params_of(sweep):
 
 @pytest.fixture
 def looks(sandbox):
-    made = sandbox(f"%%comflowy sweep default --as looks --x denoise --y look\n{LOOKS}")
-    assert made.error is None, made.error
+    cell = sandbox(f"%%comflowy sweep default --as looks --x denoise --y look\n{LOOKS}")
+    assert cell.error is None, cell.error
     return sandbox("looks").value
 
 
 def test_a_preset_that_is_partly_overridden_keeps_its_other_fields(sandbox, looks):
-    """`sweep --from looks cfg=5` ran with the default sampler: the whole preset axis `look` was dropped silently.
+    """`sweep --from looks cfg=5` ran with the default sampler: the complete preset axis `look` was dropped silently.
 
     The cause: an axis was left out if any of its fields was set again.
     """
-    made = sandbox("%comflowy sweep --from looks cfg=5 --dry-run")
-    assert made.error is None
-    plan = texts(made)[0]
+    result = sandbox("%comflowy sweep --from looks cfg=5 --dry-run")
+    assert result.error is None
+    plan = texts(result)[0]
     assert plan.startswith("4 cells")
     assert f"from {looks.ref}: axis look no longer sets 3::cfg, only 3::sampler_name" in plan
-    assert {(params["3::cfg"], params["3::sampler_name"]) for params in params_of(made.value)} == {
+    assert {(params["3::cfg"], params["3::sampler_name"]) for params in params_of(result.value)} == {
         (5, "euler"),
         (5, "heun"),
     }
-    assert {cell.labels["look"] for cell in made.value.cells} == {"soft", "hard"}
+    assert {cell.labels["look"] for cell in result.value.cells} == {"soft", "hard"}
 
 
-def test_an_axis_beside_a_partly_overridden_preset(sandbox, looks):
-    made = sandbox("%comflowy sweep --from looks cfg=5,6 --dry-run")
-    assert "axis look no longer sets 3::cfg" in texts(made)[0]
-    assert len(made.value.cells) == 8
-    assert [axis.name for axis in made.value.axes.axes] == ["look", "denoise", "cfg"]
+def test_new_axis_is_combined_with_a_partly_overridden_preset(sandbox, looks):
+    result = sandbox("%comflowy sweep --from looks cfg=5,6 --dry-run")
+    assert "axis look no longer sets 3::cfg" in texts(result)[0]
+    assert len(result.value.cells) == 8
+    assert [axis.name for axis in result.value.axes.axes] == ["look", "denoise", "cfg"]
 
 
 def test_an_overridden_axis_is_named_in_the_plan(sandbox, looks):
-    made = sandbox("%comflowy sweep --from looks denoise=1 --dry-run")
-    assert f"from {looks.ref}: axis denoise (0.9, 1) is replaced" in texts(made)[0]
-    assert len(made.value.cells) == 2
+    result = sandbox("%comflowy sweep --from looks denoise=1 --dry-run")
+    assert f"from {looks.ref}: axis denoise (0.9, 1) is replaced" in texts(result)[0]
+    assert len(result.value.cells) == 2
 
 
-def test_new_values_of_an_axis_are_not_mentioned(sandbox, looks):
-    made = sandbox("%comflowy sweep --from looks denoise=0.8,0.9,1 --dry-run")
-    assert "from s" not in texts(made)[0]
-    assert len(made.value.cells) == 6
+def test_new_values_of_an_axis_are_not_reported_in_the_plan(sandbox, looks):
+    result = sandbox("%comflowy sweep --from looks denoise=0.8,0.9,1 --dry-run")
+    assert "from s" not in texts(result)[0]
+    assert len(result.value.cells) == 6
 
 
 def test_a_preset_that_sets_fewer_fields_is_named(sandbox, looks):
-    made = sandbox("%%comflowy sweep --from looks --dry-run\nlook:\n  low: {cfg: 2}\n  high: {cfg: 8}\n")
-    assert "axis look is replaced; the new one does not set 3::sampler_name" in texts(made)[0]
+    result = sandbox("%%comflowy sweep --from looks --dry-run\nlook:\n  low: {cfg: 2}\n  high: {cfg: 8}\n")
+    assert "axis look is replaced; the new one does not set 3::sampler_name" in texts(result)[0]
 
 
 def test_presets_that_no_longer_differ_are_an_error(sandbox, looks):
-    made = sandbox("%%comflowy sweep default --as same --dry-run\n" + LOOKS.replace("heun", "euler"))
-    assert made.error is None
+    result = sandbox("%%comflowy sweep default --as same --dry-run\n" + LOOKS.replace("heun", "euler"))
+    assert result.error is None
     sandbox("%%comflowy sweep default --as same\n" + LOOKS.replace("heun", "euler"))
-    made = sandbox("%comflowy sweep --from same cfg=5 --dry-run")
-    assert isinstance(made.error, FieldError)
-    assert "'soft' and 'hard' of axis look are equal" in str(made.error)
+    result = sandbox("%comflowy sweep --from same cfg=5 --dry-run")
+    assert isinstance(result.error, FieldError)
+    assert "'soft' and 'hard' of axis look are equal" in str(result.error)
 
 
 def test_columns_and_rows_are_kept(sandbox, looks):
@@ -85,17 +85,17 @@ def test_columns_and_rows_are_kept(sandbox, looks):
         "y": "look",
         "z": None,
     }
-    turned = sandbox("%comflowy sweep --from looks --x look --dry-run")
-    assert turned.error is None
-    assert turned.value.layout["x"] == "look"
+    reordered = sandbox("%comflowy sweep --from looks --x look --dry-run")
+    assert reordered.error is None
+    assert reordered.value.layout["x"] == "look"
     assert sandbox("%comflowy sweep --from looks denoise=1 --dry-run").value.layout["x"] is None
 
 
-def test_search_and_replace_uses_the_text_of_the_run(sandbox):
+def test_search_and_replace_uses_the_prompt_of_the_run(sandbox):
     """`sweep --from r1` with `{replace: ...}` searched the prompt of the workflow instead of that of r1."""
     sandbox(f"%%comflowy run default --as harbour\n{TINY}6::text: a harbour by day\n")
-    made = sandbox("%%comflowy sweep --from harbour --as days\n6::text: {replace: {day: [noon, night]}}\n")
-    assert made.error is None, made.error
+    result = sandbox("%%comflowy sweep --from harbour --as days\n6::text: {replace: {day: [noon, night]}}\n")
+    assert result.error is None, result.error
     assert [params["6::text"] for params in params_of(sandbox("days").value)] == [
         "a harbour by noon",
         "a harbour by night",
@@ -103,39 +103,39 @@ def test_search_and_replace_uses_the_text_of_the_run(sandbox):
 
 
 def test_one_of_several_fields_of_an_axis_can_be_overridden(sandbox):
-    """Setting one field dropped the whole axis: the other prompt was that of the workflow again."""
+    """Setting one field removed the complete axis: the other prompt was that of the workflow again."""
     first = sandbox(f'%%comflowy sweep default --as both\n{TINY}seed: 7\nall::text: ["a boat", "a star"]\n')
     assert first.error is None, first.error
-    made = sandbox("%comflowy sweep --from both 7::text=blurred --dry-run")
-    assert [params["6::text"] for params in params_of(made.value)] == ["a boat", "a star"]
-    assert {params["7::text"] for params in params_of(made.value)} == {"blurred"}
-    assert "axis all::text no longer sets 7::text, only 6::text" in texts(made)[0]
+    result = sandbox("%comflowy sweep --from both 7::text=blurred --dry-run")
+    assert [params["6::text"] for params in params_of(result.value)] == ["a boat", "a star"]
+    assert {params["7::text"] for params in params_of(result.value)} == {"blurred"}
+    assert "axis all::text no longer sets 7::text, only 6::text" in texts(result)[0]
 
 
 def test_replaced_words_that_are_overridden_are_named(sandbox):
     words = '6::text: {in: "a boat at noon", replace: {boat: [boat, ship]}}'
     sandbox(f"%%comflowy sweep default --as words\n{TINY}seed: 7\n{words}\n")
-    made = sandbox("%%comflowy sweep --from words --as times\n6::text: {replace: {noon: [noon, night]}}\n")
-    assert made.error is None, made.error
-    assert "axis boat (boat, ship) is replaced" in texts(made)[0]
+    result = sandbox("%%comflowy sweep --from words --as times\n6::text: {replace: {noon: [noon, night]}}\n")
+    assert result.error is None, result.error
+    assert "axis boat (boat, ship) is replaced" in texts(result)[0]
     assert [params["6::text"] for params in params_of(sandbox("times").value)] == ["a boat at noon", "a boat at night"]
 
 
 def test_run_names_the_axes_it_omits(sandbox, looks):
     """`run --from looks` ran with the workflow's own cfg and sampler, and did not mention the axes of the sweep."""
-    made = sandbox("%comflowy run --from looks denoise=1")
-    assert made.error is None
-    assert f"from {looks.ref}, without its axes and seeds: look. " in texts(made)[0]
-    assert made.value.params["5::width"] == 64
+    result = sandbox("%comflowy run --from looks denoise=1")
+    assert result.error is None
+    assert f"from {looks.ref}, without its axes and seeds: look. " in texts(result)[0]
+    assert result.value.params["5::width"] == 64
     complete = sandbox("%comflowy run --from looks denoise=1 cfg=4 sampler_name=heun")
     assert not any("without its axes" in text for text in texts(complete))
 
 
 def test_form_names_the_axes_it_omits(sandbox, looks):
     """`form --from looks` showed the workflow's own values in the fields of the axes, without a message."""
-    made = sandbox("%comflowy form --from looks cfg=4")
-    assert made.error is None
-    (notice,) = [text for text in texts(made) if "without its axes" in text]
+    result = sandbox("%comflowy form --from looks cfg=4")
+    assert result.error is None
+    (notice,) = [text for text in texts(result) if "without its axes" in text]
     assert f"from {looks.ref}, without its axes and seeds: look, denoise" in notice
     assert f"--from {looks.ref}.1" in notice
 
@@ -187,6 +187,6 @@ def test_an_invalid_save_target_is_an_error_before_anything_is_submitted(sandbox
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
 
-def test_a_grid_of_one_cell_uses_the_singular(sandbox):
+def test_status_of_a_sweep_with_one_cell_uses_the_singular(sandbox):
     sandbox(f"%%comflowy sweep default --as single\n{TINY}seed: 7\ncfg: 4\n")
     assert texts(sandbox("%comflowy show single"))[-1].partition(": ")[2].startswith("1 cell, 1 image\n")

@@ -48,11 +48,11 @@ def test_a_repeated_sweep_submits_nothing_and_shows_the_same_grid(sandbox):
     line = f"%comflowy sweep default {SMALL} cfg=2..8..2 sampler_name=euler,heun,dpmpp_2m seed=7 --as bottles"
     first = sandbox(line)
     assert first.error is None
-    plan, status, drawn = texts(first)
+    plan, status, image = texts(first)
     assert re.fullmatch(r"12 cells: 12 new(, about \d+ (s|min))?", plan)
     ref = first.value.ref
     assert re.fullmatch(rf"{ref} bottles \(default\) - 12 of 12 success in \d.*s", status)
-    assert drawn.startswith(f"{ref}: 12 cells, 12 images")
+    assert image.startswith(f"{ref}: 12 cells, 12 images")
     assert sum("image/jpeg" in data for data in first.last) == 1, (
         "drawn once, although it is also the value of the cell"
     )
@@ -64,8 +64,8 @@ def test_a_repeated_sweep_submits_nothing_and_shows_the_same_grid(sandbox):
     assert again.value.ref == ref
     assert pixels_of(again).tobytes() == pixels_of(first).tobytes()
 
-    grown = sandbox(line.replace("2..8..2", "2..10..2"))
-    assert texts(grown)[0].startswith("15 cells: 12 done (today, sandbox), 3 new")
+    extended = sandbox(line.replace("2..8..2", "2..10..2"))
+    assert texts(extended)[0].startswith("15 cells: 12 done (today, sandbox), 3 new")
     repeated = sandbox("%comflowy sweep --from bottles cfg=2..10..2")
     assert texts(repeated)[0] == "15 cells: 15 done (today, sandbox)"
     later = sandbox("bottles")
@@ -76,9 +76,9 @@ def test_the_grid_fills_in_while_runs_are_in_progress(sandbox):
     cell = sandbox("%comflowy sweep default 5::width=64 5::height=64 steps=300 cfg=1..8 seed=77")
     assert cell.error is None
     _, status, images = cell.handles.values()
-    drawn = [output["data"]["image/jpeg"] for output in images if "image/jpeg" in output["data"]]
-    assert len(drawn) > 2
-    assert len(set(drawn)) == len(drawn), "an image is not displayed twice"
+    images_shown = [output["data"]["image/jpeg"] for output in images if "image/jpeg" in output["data"]]
+    assert len(images_shown) > 2
+    assert len(set(images_shown)) == len(images_shown), "an image is not displayed twice"
     first = status[0]["data"]["text/plain"]
     assert re.match(r"s\d+ default on sandbox - \d+ of 8 done(, \d+ running)? - ", first)
 
@@ -87,35 +87,38 @@ def test_each_cell_of_the_grid_is_the_image_of_its_params(sandbox):
     cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2,9 sampler_name=euler,heun seed=3..4")
     assert cell.error is None
     sweep = cell.value
-    drawn = grid(sweep)
-    seen = {one.number: in_grid(drawn, one.number) for one in sweep.cells}
-    for one in sweep.cells:
-        params = " ".join(f"{key}={value}" for key, value in one.params.items())
+    grid_of_sweep = grid(sweep)
+    pixels_by_cell = {cell.number: in_grid(grid_of_sweep, cell.number) for cell in sweep.cells}
+    for cell in sweep.cells:
+        params = " ".join(f"{key}={value}" for key, value in cell.params.items())
         single = sandbox(f"%comflowy run default {params}")
         assert "nothing submitted" in texts(single)[0], "a cell is the same request as the run"
         expected = np.asarray(single.value.images[0].pil().convert("RGB")).astype(int)
-        nearest = min(seen, key=lambda number: abs(seen[number] - expected).mean())
-        same = [other.number for other in sweep.cells if other.images[0].bytes == one.images[0].bytes]
+        nearest = min(pixels_by_cell, key=lambda number: abs(pixels_by_cell[number] - expected).mean())
+        same = [other.number for other in sweep.cells if other.images[0].bytes == cell.images[0].bytes]
         assert nearest in same
-        assert abs(seen[one.number] - expected).mean() < 12
+        assert abs(pixels_by_cell[cell.number] - expected).mean() < 12
 
 
 def test_x_and_y_choose_columns_and_rows(sandbox):
     cell = sandbox(f"%comflowy sweep default {SMALL} cfg=2,3,4 sampler_name=euler,heun seed=5 --x sampler_name --y cfg")
     page = grid(cell.value).paint().page
     at = {box.tile.cell: (box.x, box.y) for box in page.boxes}
-    numbers = {(one.params["3::cfg"], one.params["3::sampler_name"]): one.number for one in cell.value.cells}
+    numbers = {
+        (sweep_cell.params["3::cfg"], sweep_cell.params["3::sampler_name"]): sweep_cell.number
+        for sweep_cell in cell.value.cells
+    }
     for sampler in ("euler", "heun"):
         assert len({at[numbers[cfg, sampler]][0] for cfg in (2, 3, 4)}) == 1, "a column"
     for cfg in (2, 3, 4):
         assert len({at[numbers[cfg, sampler]][1] for sampler in ("euler", "heun")}) == 1, "a row"
     assert at[numbers[2, "euler"]][0] < at[numbers[2, "heun"]][0]
-    turned = grid(cell.value, x="cfg", y="3::sampler_name").paint().page
-    other = {box.tile.cell: (box.x, box.y) for box in turned.boxes}
+    reordered = grid(cell.value, x="cfg", y="3::sampler_name").paint().page
+    other = {box.tile.cell: (box.x, box.y) for box in reordered.boxes}
     assert other[numbers[2, "euler"]][1] < other[numbers[2, "heun"]][1]
 
 
-def test_a_body_with_labels_presets_and_further_axes(sandbox):
+def test_body_with_labels_presets_and_more_axes_is_a_sweep(sandbox):
     cell = sandbox(
         f"%%comflowy sweep default --as night --z 6::text\n{BODY}"
         "look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8, sampler_name: heun}}\n"
@@ -123,11 +126,11 @@ def test_a_body_with_labels_presets_and_further_axes(sandbox):
         "seed: random\n"
     )
     assert cell.error is None
-    words = [text.text for text in grid(cell.value).paint().page.texts]
-    assert {"soft", "crisp", "day", "night"} <= {word.strip() for word in words}
+    texts_on_page = [text.text for text in grid(cell.value).paint().page.texts]
+    assert {"soft", "crisp", "day", "night"} <= {word.strip() for word in texts_on_page}
     seed = cell.value.cells[0].params["3::seed"]
-    assert {one.params["3::seed"] for one in cell.value.cells} == {seed}
-    assert any(f"{seed} (generated)" in word for word in words)
+    assert {sweep_cell.params["3::seed"] for sweep_cell in cell.value.cells} == {seed}
+    assert any(f"{seed} (generated)" in word for word in texts_on_page)
     again = sandbox(
         f"%%comflowy sweep default --as night\n{BODY}"
         "look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8, sampler_name: heun}}\n"
@@ -137,13 +140,13 @@ def test_a_body_with_labels_presets_and_further_axes(sandbox):
     assert texts(again)[0] == "4 cells: 4 done (today, sandbox)", "the generated seed is reused"
 
 
-def test_count_is_a_sweep_of_seeds(sandbox):
+def test_count_submits_a_sweep_of_seeds(sandbox):
     line = f"%comflowy run default {SMALL} cfg=3.5 --count 3 --as three"
     cell = sandbox(line)
     assert cell.error is None
-    seeds = [one.params["3::seed"] for one in cell.value.cells]
+    seeds = [sweep_cell.params["3::seed"] for sweep_cell in cell.value.cells]
     assert len(set(seeds)) == 3
-    assert [one.params["3::seed"] for one in sandbox(line).value.cells] == seeds
+    assert [cell.params["3::seed"] for cell in sandbox(line).value.cells] == seeds
     refused = sandbox("%comflowy run default seed=5 --count 3")
     assert isinstance(refused.error, FieldError)
 
@@ -156,7 +159,7 @@ def test_a_dry_run_submits_nothing_and_draws_the_states(sandbox):
     assert texts(cell)[0].startswith("2 cells: 1 done (today, sandbox), 1 new")
     assert "nothing was submitted" in texts(cell)[0]
     assert sum("image/jpeg" in data for data in cell.last) == 1
-    assert [one.planned for one in cell.value.cells] == ["done", "new"]
+    assert [sweep_cell.planned for sweep_cell in cell.value.cells] == ["done", "new"]
     assert cell.value.record is None
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
@@ -184,7 +187,7 @@ def test_errors_are_raised_before_anything_is_submitted(sandbox, line, kind, mes
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
 
-def test_images_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
+def test_sweep_over_images_and_denoise_has_each_combination(sandbox, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, color in (("a.png", "red"), ("b.png", "lime")):
         Image.new("RGB", (32, 32), color).save(name)
@@ -192,7 +195,7 @@ def test_images_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
     typed = sandbox(f"%comflowy sweep img2img 1::image=file:a.png||file:b.png denoise=0.05,0.9 {small} --as refs")
     assert typed.error is None
     assert typed.value.status_counts() == {"success": 4}
-    red, lime = (np.asarray(one.run.images.of("9")[0].pil()).reshape(-1, 3).mean(0) for one in typed.value.cells[::2])
+    red, lime = (np.asarray(cell.run.images.of("9")[0].pil()).reshape(-1, 3).mean(0) for cell in typed.value.cells[::2])
     assert red[0] > red[1]
     assert lime[1] > lime[0], "each cell uses its own image"
     body = "%%comflowy sweep img2img\nimage:\n  - file:a.png\n  - file:b.png\ndenoise: [0.05, 0.9]\n"
@@ -202,9 +205,9 @@ def test_images_crossed_with_denoise(sandbox, tmp_path, monkeypatch):
     assert texts(sandbox(f"%comflowy sweep img2img 1::image={{pics}} denoise=0.05 {small}"))[0].startswith("2 cells")
     for name in ("a.png", "b.png"):
         (tmp_path / name).unlink()
-    grown = sandbox("%comflowy sweep --from refs denoise=0.05,0.5,0.9")
-    assert grown.error is None, "uploaded images are kept"
-    assert texts(grown)[0].startswith("6 cells: 4 done (today, sandbox), 2 new")
+    extended = sandbox("%comflowy sweep --from refs denoise=0.05,0.5,0.9")
+    assert extended.error is None, "uploaded images are kept"
+    assert texts(extended)[0].startswith("6 cells: 4 done (today, sandbox), 2 new")
     assert sandbox("%comflowy sweep --from refs --export night.yaml").error is None
     assert (tmp_path / "night_images").is_dir()
     saved = sandbox("%comflowy save refs out")
@@ -236,8 +239,8 @@ with connect("sandbox") as client:
 
 def test_cancel_stops_the_sweep_of_another_kernel(sandbox):
     """`cancel` cancelled only the current runs: the other kernel counted them as failed and submitted the next ones."""
-    words = [sys.executable, "-c", SCRIPT]
-    with subprocess.Popen(words, env={**os.environ}, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", SCRIPT]
+    with subprocess.Popen(command, env={**os.environ}, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "started\n"
         try:
             cancelled = sandbox("%comflowy cancel elsewhere")
@@ -269,14 +272,14 @@ def test_an_interrupt_cancels_and_keeps_the_grid_and_the_cell_can_continue(sandb
     assert "not submitted" in status
     assert "image/jpeg" in cell.last[2], "the grid stays"
     sweep = re.match(r"s\d+", status)[0]
-    shown = sandbox(f"%comflowy show {sweep}")
-    assert not any(one.status is not None and one.status.is_live for one in shown.value.cells)
+    output = sandbox(f"%comflowy show {sweep}")
+    assert not any(cell.status is not None and cell.status.is_live for cell in output.value.cells)
     planned = sandbox(f"{line} --dry-run")
     assert "12 cells: " in texts(planned)[0]
     assert re.search(r"\d+ cancelled \(tried again\)", texts(planned)[0])
 
 
-def test_a_timeout_cancels_nothing_and_cancel_does(sandbox):
+def test_timeout_does_not_cancel_the_sweep_and_cancel_does(sandbox):
     cell = sandbox(f"%comflowy sweep default {SLOW} cfg=1..6 seed=22 --timeout 0.5 --as late")
     assert isinstance(cell.error, RunTimeout)
     ref = cell.error.run.ref
@@ -284,26 +287,26 @@ def test_a_timeout_cancels_nothing_and_cancel_does(sandbox):
     assert stopped.error is None
     assert re.match(rf"{ref} late \(default\) - 0 of 6 success - [1-6] cancelled", texts(stopped)[0])
     assert cell.error.run.wait(30).is_settled
-    assert not any(one.status is Status.RUNNING for one in cell.error.run.cells)
+    assert not any(sweep_cell.status is Status.RUNNING for sweep_cell in cell.error.run.cells)
 
 
-def test_show_save_runs_and_cells_by_reference(sandbox, tmp_path):
+def test_show_save_and_runs_accept_references_of_cells(sandbox, tmp_path):
     sweep = sandbox(f"%comflowy sweep default {SMALL} cfg=6.5,7.5 seed=31 --as pair").value
-    shown = sandbox("%comflowy show pair")
-    assert shown.error is None
-    assert shown.value.ref == sweep.ref
-    assert "2 of 2 success" in texts(shown)[0]
-    assert sum("image/jpeg" in data for data in shown.last) == 1
-    one = sandbox(f"%comflowy show {sweep.ref}.2")
-    assert one.value.params["3::cfg"] == 7.5
+    output = sandbox("%comflowy show pair")
+    assert output.error is None
+    assert output.value.ref == sweep.ref
+    assert "2 of 2 success" in texts(output)[0]
+    assert sum("image/jpeg" in data for data in output.last) == 1
+    shown_cell = sandbox(f"%comflowy show {sweep.ref}.2")
+    assert shown_cell.value.params["3::cfg"] == 7.5
     again = sandbox(f"%comflowy run --from {sweep.ref}.2")
     assert "nothing submitted" in texts(again)[0]
     saved = sandbox(f"%comflowy save pair {tmp_path}/out")
     assert saved.error is None
     assert str(tmp_path) not in str(saved.last)
     assert {"sweep.json", "contact_sheet.jpg"} <= {path.name for path in (tmp_path / "out").iterdir()}
-    listed = sandbox(f"%comflowy runs {sweep.ref}")
-    assert f"{sweep.ref}.2" in texts(listed)[0]
+    listing = sandbox(f"%comflowy runs {sweep.ref}")
+    assert f"{sweep.ref}.2" in texts(listing)[0]
     assert sweep.ref in texts(sandbox("%comflowy runs"))[0]
     by_object = sandbox("%comflowy show {pair}")
     assert by_object.value.ref == sweep.ref
@@ -313,10 +316,10 @@ def test_a_sweep_is_shown_without_a_service(sandbox, shell):
     ref = sandbox(f"%comflowy sweep default {SMALL} cfg=6.75,7.75 seed=31 --as alone").value.ref
     shell.run_line_magic("unload_ext", "comflowy_nb")
     shell.run_line_magic("load_ext", "comflowy_nb")
-    shown = sandbox("%comflowy show alone")
-    assert shown.error is None
-    assert shown.value.ref == ref
-    assert any("image/jpeg" in data for data in shown.last)
+    output = sandbox("%comflowy show alone")
+    assert output.error is None
+    assert output.value.ref == ref
+    assert any("image/jpeg" in data for data in output.last)
 
 
 def test_export_writes_a_file_with_the_options(sandbox, tmp_path, monkeypatch):
@@ -355,7 +358,7 @@ def test_a_background_sweep_is_updated_in_its_cell(sandbox, shell, monkeypatch):
         "s"
     )
     assert cell.error is None
-    _, status, drawn = texts(cell)
+    _, status, image = texts(cell)
     assert "8 of 8 success" in status
-    assert drawn.startswith(f"{cell.value.ref}: 8 cells, 8 images")
+    assert image.startswith(f"{cell.value.ref}: 8 cells, 8 images")
     assert len(cell.handles) == 3, "the value of the cell displays nothing"

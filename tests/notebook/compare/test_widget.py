@@ -23,7 +23,7 @@ EVIL = "</script><img src=x onerror=alert(1)><!--"
 
 @pytest.fixture
 def pair(folder):
-    """Two runs that differ in cfg and in a word."""
+    """Create two runs that differ in cfg and in a word."""
     values = [
         {"3::cfg": 7, "6::text": "a glass bottle at sea, stars"},
         {"3::cfg": 4, "6::text": "a vase at sea, stars"},
@@ -32,23 +32,25 @@ def pair(folder):
 
 
 @pytest.fixture
-def made(pair):
-    made = compare(pair)
-    yield made
-    made.close()
+def comparison(pair):
+    comparison = compare(pair)
+    yield comparison
+    comparison.close()
 
 
 @pytest.fixture
-def replies(made, monkeypatch):
+def replies(comparison, monkeypatch):
     """Record the replies of the comparison to the browser, in order."""
-    sent = []
-    monkeypatch.setattr(type(made), "send", lambda _, content, buffers=None: sent.append((content, buffers)))
-    return sent
+    replies_sent = []
+    monkeypatch.setattr(
+        type(comparison), "send", lambda _, content, buffers=None: replies_sent.append((content, buffers))
+    )
+    return replies_sent
 
 
-def ask(made, **asked):
+def ask(comparison, **asked):
     """Send a request as a view does."""
-    made._handle_custom_msg({"view": "v1", **asked}, [])
+    comparison._handle_custom_msg({"view": "v1", **asked}, [])
 
 
 def image_of(content):
@@ -56,11 +58,11 @@ def image_of(content):
 
 
 def test_compare_is_public_and_accepts_single_images(pair):
-    made = comflowy_nb.compare(*pair, mode="blink")
-    assert isinstance(made, Comparison)
-    assert repr(made) == "<Comparison of r1, r2>"
-    assert made.mode == "blink"
-    made.close()
+    comparison = comflowy_nb.compare(*pair, mode="blink")
+    assert isinstance(comparison, Comparison)
+    assert repr(comparison) == "<Comparison of r1, r2>"
+    assert comparison.mode == "blink"
+    comparison.close()
 
 
 def test_two_images_start_with_the_slider_and_more_side_by_side(pair):
@@ -68,16 +70,16 @@ def test_two_images_start_with_the_slider_and_more_side_by_side(pair):
     assert compare([*pair, pair[0]]).mode == "side"
 
 
-def test_a_view_gets_the_requested_image_byte_for_byte(made, replies, pair):
-    ask(made, ask="image", index=1)
+def test_a_view_gets_the_requested_image_byte_for_byte(comparison, replies, pair):
+    ask(comparison, ask="image", index=1)
     ((content, buffers),) = replies
     assert content == {"to": {"view": "v1", "ask": "image", "index": 1}, "kind": "image/png"}
     assert buffers == [pair[1].images[0].bytes]
 
 
-def test_a_preview_is_small_and_a_difference_has_its_numbers(made, replies):
-    ask(made, ask="preview", index=0)
-    ask(made, ask="difference", pair=[0, 1])
+def test_a_preview_is_small_and_a_difference_has_its_numbers(comparison, replies):
+    ask(comparison, ask="preview", index=0)
+    ask(comparison, ask="difference", pair=[0, 1])
     (preview, (first,)), (difference, (second,)) = replies
     assert preview["kind"] == "image/jpeg"
     assert image_of(first).size == (512, 384)
@@ -86,7 +88,7 @@ def test_a_preview_is_small_and_a_difference_has_its_numbers(made, replies):
     assert difference["top"] == 8
 
 
-def test_numbers_have_a_caveat(folder, tmp_path):
+def test_numbers_of_a_comparison_have_a_warning(folder, tmp_path):
     runs = [folder.run(("9", 30, 20), params={"3::seed": seed}) for seed in (1, 2)]
     Image.new("RGB", (30, 20), (9, 9, 9)).save(runs[1].images[0].path)
     reply, _ = compare(runs).reply_to({"ask": "difference", "pair": [0, 1]})
@@ -101,18 +103,18 @@ def test_numbers_have_a_caveat(folder, tmp_path):
 
 
 def test_different_sizes_share_a_canvas_without_numbers_and_with_a_warning(folder):
-    made = compare([folder.run(("9", 64, 64)), folder.run(("9", 96, 64))])
-    assert made._content["canvas"] == [96, 64]
+    comparison = compare([folder.run(("9", 64, 64)), folder.run(("9", 96, 64))])
+    assert comparison._content["canvas"] == [96, 64]
     times = "\N{MULTIPLICATION SIGN}"
-    assert f"different sizes: each is scaled to fit a canvas of 96 {times} 64 pixels, in its middle." in made.text
-    reply, _ = made.reply_to({"ask": "difference", "pair": [0, 1]})
+    assert f"different sizes: each is scaled to fit a canvas of 96 {times} 64 pixels, in its middle." in comparison.text
+    reply, _ = comparison.reply_to({"ask": "difference", "pair": [0, 1]})
     assert reply["numbers"] == "No numbers: the images have different sizes."
 
 
-def test_a_deleted_file_is_reported_to_the_view(made, replies, pair):
+def test_a_deleted_file_is_reported_to_the_view(comparison, replies, pair):
     pair[0].images[0].path.unlink()
-    ask(made, ask="image", index=0)
-    ask(made, ask="difference", pair=[0, 1])
+    ask(comparison, ask="image", index=0)
+    ask(comparison, ask="difference", pair=[0, 1])
     assert [content["problem"] for content, _ in replies] == [
         "the file of r1 can't be read: No such file or directory",
         "the file of r1 does not exist any more",
@@ -122,31 +124,31 @@ def test_a_deleted_file_is_reported_to_the_view(made, replies, pair):
 
 @pytest.mark.parametrize("asked", [{"ask": "image", "index": 7}, {"ask": "image", "index": -1},
                                    {"ask": "difference", "pair": [0]}, {"ask": "/etc/passwd"}, {}])  # fmt: skip
-def test_unknown_requests_get_an_error(made, replies, asked):
-    ask(made, **asked)
+def test_unknown_requests_get_an_error(comparison, replies, asked):
+    ask(comparison, **asked)
     ((content, _),) = replies
     assert content["problem"].startswith("the page sent a request that this version does not know")
 
 
-def test_the_saved_state_contains_only_text(made, pair):
-    state = made.get_state()
-    written = {key: value for key, value in state.items() if key not in {"_esm", "_css"}}
-    text = json.dumps(written, default=lambda value: pytest.fail(f"{value!r} is in the state"))
+def test_the_saved_state_contains_only_text(comparison, pair):
+    state = comparison.get_state()
+    saved = {key: value for key, value in state.items() if key not in {"_esm", "_css"}}
+    text = json.dumps(saved, default=lambda value: pytest.fail(f"{value!r} is in the state"))
     assert len(text) < 4000
     assert str(pair[0].images[0].path.parent) not in text
     assert "127.0.0.1" not in text
-    ask(made, ask="image", index=0)
-    assert len(json.dumps({key: made.get_state()[key] for key in written})) == len(text), "nothing was kept"
+    ask(comparison, ask="image", index=0)
+    assert len(json.dumps({key: comparison.get_state()[key] for key in saved})) == len(text), "nothing was kept"
 
 
-def test_values_set_in_the_browser_are_read_and_checked(made):
-    made.set_state({"position": 12.5, "mode": "difference", "left": 1, "right": 0})
-    assert (made.position, made.mode, made.left, made.right) == (12.5, "difference", 1, 0)
+def test_values_set_in_the_browser_are_read_and_checked(comparison):
+    comparison.set_state({"position": 12.5, "mode": "difference", "left": 1, "right": 0})
+    assert (comparison.position, comparison.mode, comparison.left, comparison.right) == (12.5, "difference", 1, 0)
     with pytest.raises(traitlets.TraitError, match="invalid index 2: the images of this comparison are 0 to 1"):
-        made.left = 2
+        comparison.left = 2
     for name, value in [("mode", "wobble"), ("position", 101), ("pace_s", 0.1), ("right", -1)]:
         with pytest.raises(traitlets.TraitError):
-            setattr(made, name, value)
+            setattr(comparison, name, value)
 
 
 def test_unknown_keywords_modes_and_fields_are_rejected(pair):
@@ -161,16 +163,16 @@ def test_unknown_keywords_modes_and_fields_are_rejected(pair):
 
 
 def test_captions_are_the_short_fields_that_differ_or_those_of_label(pair):
-    def captions(made):
-        return [each["caption"] for each in made._content["images"]]
+    def captions(comparison):
+        return [each["caption"] for each in comparison._content["images"]]
 
     assert captions(compare(pair)) == ["cfg 7", "cfg 4"]
     assert captions(compare(pair, label=["seed", "cfg"])) == ["seed 5 · cfg 7", "seed 5 · cfg 4"]
     assert captions(compare(pair, label=["3::seed"])) == ["seed 5", "seed 5"]
 
 
-def test_the_bundle_shows_table_and_figure_without_widgets(made):
-    data, metadata = made._repr_mimebundle_()
+def test_the_bundle_shows_table_and_figure_without_widgets(comparison):
+    data, metadata = comparison._repr_mimebundle_()
     assert {"application/vnd.jupyter.widget-view+json", "text/plain", "text/html", "image/jpeg"} == set(data)
     lines = [line.split() for line in data["text/plain"].splitlines()[:3]]
     assert lines == [["image", "cfg", "text"], *(f"r{n} {v}".split() for n, v in
@@ -178,9 +180,9 @@ def test_the_bundle_shows_table_and_figure_without_widgets(made):
     assert re.findall(r"<b [^>]*>([^<]*)</b>", data["text/html"]) == ["glass bottle", "vase"]
     assert "<script" not in data["text/html"]
     width, height = metadata["image/jpeg"]["width"], metadata["image/jpeg"]["height"]
-    assert image_of(made.jpeg).size in {(width, height), (2 * width, 2 * height)}
-    assert len(made.jpeg) < 250_000
-    assert made.figure.get_figwidth() > 0
+    assert image_of(comparison.jpeg).size in {(width, height), (2 * width, 2 * height)}
+    assert len(comparison.jpeg) < 250_000
+    assert comparison.figure.get_figwidth() > 0
 
 
 def test_a_comparison_of_nine_noisy_images_stays_small(folder):
@@ -196,9 +198,9 @@ def test_text_of_users_is_escaped_everywhere(folder, tmp_path):
     runs = [folder.run(("9", 30, 20), params={"6::text": f"{EVIL} {word}"}, name=EVIL) for word in ("a", "b")]
     evil_file = tmp_path / "<img src=x onerror=alert(2)>.png"
     Image.new("RGB", (30, 20)).save(evil_file)
-    made = compare([*runs, evil_file])
-    data, _ = made.bundle()
-    page = made.save(tmp_path / "page.html").read_text()
+    comparison = compare([*runs, evil_file])
+    data, _ = comparison.bundle()
+    page = comparison.save(tmp_path / "page.html").read_text()
     for html in (data["text/html"], page):
         tags = Tags(html)
         assert "onerror" not in {name for _, attributes in tags.found for name, _ in attributes}
@@ -218,15 +220,15 @@ class Tags(HTMLParser):
         self.found.append((tag, attributes))
 
 
-def test_a_page_contains_all_images_without_paths_and_metadata(made, pair, tmp_path):
+def test_a_page_contains_all_images_without_paths_and_metadata(comparison, pair, tmp_path):
     from PIL.PngImagePlugin import PngInfo
 
     notes = PngInfo()
     notes.add_text("prompt", '{"1": {"class_type": "X", "inputs": {"api_key": "sk-secret"}}}')
     path = pair[0].images[0].path
     Image.open(path).save(path, pnginfo=notes)
-    made.position = 30
-    saved = made.save(tmp_path / "out" / "why")
+    comparison.position = 30
+    saved = comparison.save(tmp_path / "out" / "why")
     assert saved == tmp_path / "out" / "why.html"
     page = saved.read_text()
     blocks = dict(re.findall(r'<script type="text/plain" id="([^"]+)">([^<]*)</script>', page))
@@ -241,37 +243,37 @@ def test_a_page_contains_all_images_without_paths_and_metadata(made, pair, tmp_p
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
 
 
-def test_a_page_of_very_large_images_contains_jpeg(made, tmp_path, monkeypatch):
+def test_a_page_of_very_large_images_contains_jpeg(comparison, tmp_path, monkeypatch):
     from comflowy_nb.notebook.compare import static
 
     monkeypatch.setattr(static, "MAX_PAGE_BYTES", 1000)
-    page = made.save(tmp_path / "why.html").read_text()
+    page = comparison.save(tmp_path / "why.html").read_text()
     assert "they are JPEG, in full size" in page
     assert page.count('"kind": "image/jpeg"') == 4
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("why.png", "a comparison is saved as a page: why.html, not why.png"),
         (".", "is a folder; name a file"),
         ("file.txt/why.html", "why.html can't be written"),
     ],
 )
-def test_errors_of_a_page_that_cannot_be_written(made, tmp_path, name, said):
+def test_page_that_can_not_be_written_is_an_error(comparison, tmp_path, name, message):
     (tmp_path / "file.txt").write_text("")
-    with pytest.raises(ImageError, match=re.escape(said)):
-        made.save(tmp_path / name)
+    with pytest.raises(ImageError, match=re.escape(message)):
+        comparison.save(tmp_path / name)
     assert [each.name for each in tmp_path.iterdir() if each.suffix in {".html", ".part"}] == []
 
 
-def test_closing_frees_everything(made, replies):
-    made.close()
-    ask(made, ask="image", index=0)
+def test_closed_comparison_has_no_images_and_sends_no_reply(comparison, replies):
+    comparison.close()
+    ask(comparison, ask="image", index=0)
     assert replies == []
-    assert made.names == []
-    assert made.bundle() == ({"text/plain": "<Comparison of >"}, {})
-    made.close()
+    assert comparison.names == []
+    assert comparison.bundle() == ({"text/plain": "<Comparison of >"}, {})
+    comparison.close()
 
 
 def test_script_and_style_load_nothing_and_parse_no_html():
@@ -291,17 +293,17 @@ def run(cell, seed, **more):
 
 
 def test_the_command_shows_the_comparison_once_and_returns_it(sandbox, tmp_path):
-    one, other = run(sandbox, 1001), run(sandbox, 1001, cfg=3)
+    first, other = run(sandbox, 1001), run(sandbox, 1001, cfg=3)
     page = tmp_path / "why.html"
-    shown = sandbox(f"%comflowy compare {one.ref} {other.ref} --mode blink --save {page}")
-    assert isinstance(shown.value, Comparison)
-    assert shown.value.mode == "blink"
-    bundles = [data for data in shown.last if "image/jpeg" in data]
+    cell = sandbox(f"%comflowy compare {first.ref} {other.ref} --mode blink --save {page}")
+    assert isinstance(cell.value, Comparison)
+    assert cell.value.mode == "blink"
+    bundles = [data for data in cell.last if "image/jpeg" in data]
     assert len(bundles) == 1
     assert f"{other.ref}" in bundles[0]["text/plain"]
-    assert any("saved: why.html" in data["text/plain"] for data in shown.last)
+    assert any("saved: why.html" in data["text/plain"] for data in cell.last)
     assert page.exists()
-    assert sandbox(f"%comflowy compare {one.ref} {other.ref};").value is None
+    assert sandbox(f"%comflowy compare {first.ref} {other.ref};").value is None
 
 
 def test_the_command_accepts_python_objects(sandbox, shell):
@@ -324,15 +326,15 @@ def test_errors_of_the_command_are_one_line(sandbox):
 
 
 def test_a_terminal_gets_the_table_and_the_paths(sandbox, shell, monkeypatch):
-    one, other = run(sandbox, 1004), run(sandbox, 1004, cfg=3)
+    first, other = run(sandbox, 1004), run(sandbox, 1004, cfg=3)
     monkeypatch.setattr(shell, "kernel", None)
-    shown = sandbox(f"%comflowy compare {one.ref} {other.ref}")
-    assert re.search(rf"{one.ref} +8\n{other.ref} +3\n", shown.stdout), shown.stdout
-    assert str(one.images[0].path) in shown.stdout
-    assert shown.last == []
+    cell = sandbox(f"%comflowy compare {first.ref} {other.ref}")
+    assert re.search(rf"{first.ref} +8\n{other.ref} +3\n", cell.stdout), cell.stdout
+    assert str(first.images[0].path) in cell.stdout
+    assert cell.last == []
 
 
 def test_help_lists_options_and_keys(sandbox):
-    said = sandbox("%comflowy help compare").last[0]["text/plain"]
-    assert "--save FILE.html" in said
-    assert "arrows move the slider" in said
+    help_text = sandbox("%comflowy help compare").last[0]["text/plain"]
+    assert "--save FILE.html" in help_text
+    assert "arrows move the slider" in help_text

@@ -20,8 +20,8 @@ def pixels(shown):
 
 
 def test_a_notebook_gets_a_jpeg_of_twice_the_pixels_with_its_size_and_file_names(folder):
-    shown = grid(folder.run(("9", 512, 512)))
-    data, metadata = shown._repr_mimebundle_(include=None, exclude=None)
+    drawn_grid = grid(folder.run(("9", 512, 512)))
+    data, metadata = drawn_grid._repr_mimebundle_(include=None, exclude=None)
     assert set(data) == {"text/plain", "image/jpeg"}
     image = Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"])))
     size = metadata["image/jpeg"]
@@ -33,20 +33,20 @@ def test_a_notebook_gets_a_jpeg_of_twice_the_pixels_with_its_size_and_file_names
 
 def test_a_single_image_is_shown_with_the_pixels_of_its_file(folder):
     run = folder.run(("9", 256, 256))
-    seen = pixels(grid(run))[40 : 40 + 512, 40 : 40 + 512]
+    drawn = pixels(grid(run))[40 : 40 + 512, 40 : 40 + 512]
     original = np.asarray(run.images[0].pil().resize((512, 512), Image.Resampling.LANCZOS)).astype(int)
-    assert abs(seen - original).mean() < 4
+    assert abs(drawn - original).mean() < 4
 
 
 @pytest.mark.parametrize("count", [1, 4, 9, 16, 64])
-def test_any_number_of_runs_is_at_most_1200_wide_and_below_a_megabyte(folder, count):
+def test_grid_of_any_number_of_runs_is_at_most_1200_px_wide_and_below_a_megabyte(folder, count):
     side = 640 if count <= 16 else 256  # creating large images takes longer than drawing them
     runs = [
         folder.run(("9", side, side), params={"3::cfg": float(n), "6::text": f"number {n} " * 9}) for n in range(count)
     ]
-    shown = grid(runs)
-    assert shown.size_px[0] <= 1200
-    assert len(shown.bundle()[0]["image/jpeg"]) < 1_000_000
+    drawn_grid = grid(runs)
+    assert drawn_grid.size_px[0] <= 1200
+    assert len(drawn_grid.bundle()[0]["image/jpeg"]) < 1_000_000
 
 
 def test_a_large_grid_is_drawn_from_thumbnails(folder):
@@ -103,13 +103,13 @@ def test_the_grid_shows_that_an_image_is_not_on_disk(folder):
 def test_the_figure_is_a_matplotlib_figure_outside_pyplot(folder):
     import sys
 
-    shown = grid(folder.run(("9", 64, 64)))
-    assert shown.figure.axes
+    drawn_grid = grid(folder.run(("9", 64, 64)))
+    assert drawn_grid.figure.axes
     if "matplotlib.pyplot" in sys.modules:
         assert not sys.modules["matplotlib.pyplot"].get_fignums()
     stream = io.BytesIO()
-    shown.figure.savefig(stream, format="png")
-    assert Image.open(stream).size[0] == 2 * shown.size_px[0]
+    drawn_grid.figure.savefig(stream, format="png")
+    assert Image.open(stream).size[0] == 2 * drawn_grid.size_px[0]
 
 
 def test_the_matplotlib_style_of_the_user_changes_nothing(folder):
@@ -123,12 +123,12 @@ def test_the_matplotlib_style_of_the_user_changes_nothing(folder):
         assert grid(folder.run(("9", 64, 64), number=5)).jpeg == plain
 
 
-def test_one_chosen_image_of_a_run_is_drawn(folder):
+def test_selected_image_of_a_run_is_drawn(folder):
     run = folder.run(("9", 64, 64), ("9", 128, 128))
     assert Grid([run], only=[1]).files() == ["token1_1.png"]
 
 
-def test_seeds_and_titles_come_from_the_image_s_own_graph(folder):
+def test_seeds_and_titles_are_read_from_the_graph_in_the_image(folder):
     from PIL.PngImagePlugin import PngInfo
 
     from comflowy_nb.notebook.display.grids import _read_graph

@@ -7,14 +7,14 @@ from comflowy_nb.notebook.display.html import join, paragraph, plain, preformatt
 EVIL = "<script>alert(1)</script>&\"'"
 
 
-def test_everything_is_escaped():
-    shown = [
+def test_all_texts_are_escaped():
+    bundles = [
         paragraph(EVIL),
         preformatted(EVIL),
         table((EVIL, "b"), [(EVIL, EVIL)]),
         join(paragraph(EVIL), paragraph(EVIL)),
     ]
-    for bundle in shown:
+    for bundle in bundles:
         assert "<script" not in bundle["text/html"]
         assert "&lt;script&gt;" in bundle["text/html"]
         assert EVIL in bundle["text/plain"]

@@ -33,7 +33,7 @@ def inputs(page):
     return [box for box in page.boxes if box.tile.input_image is not None]
 
 
-def seen(grid):
+def colours_of_headers(grid):
     """Return the colour at the middle of each header image, by name."""
     painting = grid.paint(scale=1)
     return {
@@ -69,9 +69,9 @@ def test_each_value_shows_its_image_and_its_name(comfy, invert, side):
     with connect(f"home={comfy.url}") as client:
         sweep = client.sweep(invert, {"1::image": "file:refs/*.png", "2::scale_by": [0.5, 1.0]}, **{side: "1::image"})
         grid = SweepGrid(sweep)
-        found = seen(grid)
-        assert found.keys() == COLOURS.keys()
-        assert all(near(found[name], colour) for name, colour in COLOURS.items())
+        colours = colours_of_headers(grid)
+        assert colours.keys() == COLOURS.keys()
+        assert all(near(colours[name], colour) for name, colour in COLOURS.items())
         assert not overlaps(grid)
         texts = {text.text for text in grid.paint(scale=1).page.texts}
         assert {"red.png", "green.png", "blue.png"} <= texts
@@ -86,12 +86,12 @@ def test_a_sweep_of_the_history_shows_header_images_after_their_files_are_delete
     from comflowy_nb.library import open_library
 
     library = open_library()
-    found = seen(SweepGrid(library.sweep(library.find("gone").sweep)))
-    assert all(near(found[name], colour) for name, colour in COLOURS.items())
-    for kept in library.inputs.iterdir():
-        kept.unlink()
-    found = seen(SweepGrid(library.sweep(library.find("gone").sweep)))
-    assert set(found.values()) == {(255, 255, 255)}  # the names are shown
+    colours = colours_of_headers(SweepGrid(library.sweep(library.find("gone").sweep)))
+    assert all(near(colours[name], colour) for name, colour in COLOURS.items())
+    for copy in library.inputs.iterdir():
+        copy.unlink()
+    colours = colours_of_headers(SweepGrid(library.sweep(library.find("gone").sweep)))
+    assert set(colours.values()) == {(255, 255, 255)}  # the names are shown
 
 
 def test_an_axis_of_other_values_has_no_header_images(comfy, invert):

@@ -23,11 +23,11 @@ def inside(*commands, name="out"):
 
 
 def texts(outputs):
-    return [one["data"]["text/plain"] for one in outputs if "data" in one]
+    return [output["data"]["text/plain"] for output in outputs if "data" in output]
 
 
 def count_images(outputs):
-    return sum(any(mime.startswith("image/") for mime in one.get("data", {})) for one in outputs)
+    return sum(any(mime.startswith("image/") for mime in output.get("data", {})) for output in outputs)
 
 
 class FrontEnd:
@@ -44,12 +44,12 @@ class FrontEnd:
         """Return the final outputs of the cell."""
         self.cell = []
         self._listen(self.client.execute(source))
-        errors = [one for one in self.cell if "ename" in one]
+        errors = [output for output in self.cell if "ename" in output]
         assert not errors, errors[0]["traceback"]
         return self.cell
 
     def printed(self, source):
-        return "".join(one.get("text", "") for one in self.execute(source)).strip()
+        return "".join(output.get("text", "") for output in self.execute(source)).strip()
 
     def change(self, comm_id, **state):
         """Change a widget as a user does, and wait for its callbacks."""
@@ -73,15 +73,15 @@ class FrontEnd:
             if kind == "status" and content["execution_state"] == "idle":
                 return
             captured = next((self.outputs[comm] for comm, of in self.captures.items() if of == own), None)
-            shown = self.cell if captured is None else captured
+            output = self.cell if captured is None else captured
             if kind in {"display_data", "execute_result", "stream", "error"}:
-                shown.append(content)
+                output.append(content)
             elif kind == "clear_output":
-                shown.clear()
+                output.clear()
             elif kind == "update_display_data":
-                for one in self.cell:
-                    if one.get("transient") == content["transient"]:
-                        one.update(content)
+                for output in self.cell:
+                    if output.get("transient") == content["transient"]:
+                        output.update(content)
 
     def _track_outputs(self, content, *, is_new):
         state = content["data"].get("state", {})
@@ -108,7 +108,7 @@ def started(shared_home):
 
 @pytest.fixture
 def front_end(started):
-    """The shared front end, in which each test sees only its Outputs."""
+    """Return the shared front end, in which each test sees only its Outputs."""
     started.outputs, started.captures = {}, {}
     return started
 
@@ -131,14 +131,14 @@ def test_each_command_shows_its_result_in_an_output_once(front_end):
     for source, images in expected.items():
         known = set(front_end.outputs)
         cell = front_end.execute(source)
-        made = [outputs for comm, outputs in front_end.outputs.items() if comm not in known]
+        result = [outputs for comm, outputs in front_end.outputs.items() if comm not in known]
         if not images:
             assert count_images(cell) == 1
             continue
-        assert count_images(made[0]) == images, source
+        assert count_images(result[0]) == images, source
         assert not count_images(cell), source
-        assert "" not in texts(made[0])
-        lines = [text for text in texts(made[0]) if "success" in text or "same as" in text]
+        assert "" not in texts(result[0])
+        lines = [text for text in texts(result[0]) if "success" in text or "same as" in text]
         assert len(lines) == len(set(lines)) == source.count("run_line_magic") - source.count("compare"), lines
 
 
@@ -199,9 +199,9 @@ def test_a_form_in_an_output_keeps_its_images_within_itself(front_end):
     front_end.execute(
         f"with out:\n    f = {line(f'form default steps=2 seed=77 {SMALL}')}\n    display(f)\nf.run(wait=True)"
     )
-    found = front_end.printed(
+    printed = front_end.printed(
         "def within(widget):\n    if widget.layout.display != 'none':\n        yield widget\n"
         "        for child in getattr(widget, 'children', ()):\n            yield from within(child)\n"
         "print(sum(isinstance(one, w.Image) and len(one.value) > 1000 for one in within(f)))"
     )
-    assert found == "1"
+    assert printed == "1"

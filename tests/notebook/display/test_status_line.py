@@ -15,11 +15,11 @@ from comflowy_nb.status import Status
 
 
 def text_of(html):
-    found = []
+    parts = []
     parser = HTMLParser()
-    parser.handle_data = found.append
+    parser.handle_data = parts.append
     parser.feed(html)
-    return "".join(found)
+    return "".join(parts)
 
 
 def test_a_running_run_shows_node_steps_nodes_and_time(folder):
@@ -117,10 +117,10 @@ def test_html_has_the_same_text_without_script_or_style_sheet(folder, outcome):
         (3840, "1 h 4 min"),
     ],
 )
-def test_durations(seconds, text):
+def test_durations_are_formatted(seconds, text):
     assert time_text(seconds) == text
 
 
-def test_a_time_today_has_no_date():
+def test_time_of_today_is_shown_without_a_date():
     now = datetime.now().astimezone()
     assert day(now.timestamp()) == f"{now:%H:%M}"

@@ -32,11 +32,11 @@ def axis(field, values):
 
 
 @pytest.fixture
-def swept(folder):
+def make_sweep(folder):
     """`swept(axis, axis ...)`: a sweep whose cells have no runs; `give(cell, ...)` gives one a run from the folder."""
 
     def make(*axes, sending=True):
-        laid_out = Axes({}, axes, (), tuple(one.name for one in axes))
+        laid_out = Axes({}, axes, (), tuple(axis.name for axis in axes))
         cells = expand(laid_out, workflow_content="default", identity="sandbox", seed_of=lambda key, fields: 1)
         names = dict.fromkeys(("identity", "origin", "service", "workflow", "workflow_id"), "sandbox")
         record = SweepRecord(token="sweep", number=1, **names, key="k", spec={}, created_at=time.time())
@@ -88,8 +88,8 @@ def part(painting, number):
     return np.asarray(image).astype(int)
 
 
-def test_only_changed_cells_are_painted_again(folder, swept):
-    sweep = swept(axis("3::cfg", range(6)), axis("3::steps", range(5)))
+def test_only_changed_cells_are_painted_again(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(6)), axis("3::steps", range(5)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     give(folder, sweep, 1, ("9", 128, 128))
     assert painting.refresh()
@@ -108,8 +108,8 @@ def test_only_changed_cells_are_painted_again(folder, swept):
     assert changed[:, 1].max() < box.x + box.width
 
 
-def test_every_state_looks_different_and_progress_moves(folder, swept):
-    sweep = swept(axis("3::cfg", range(6)))
+def test_every_state_looks_different_and_progress_changes_the_image(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(6)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     give(folder, sweep, 2, status=Status.RUNNING)
     give(folder, sweep, 3, status=Status.FAILED, problem=Problem("<b>out</b> of memory"))
@@ -125,8 +125,8 @@ def test_every_state_looks_different_and_progress_moves(folder, swept):
     assert part(painting, 6).tobytes() != looks[5]
 
 
-def test_images_of_another_shape_move_the_cells_once(folder, swept):
-    sweep = swept(axis("3::cfg", range(4)), axis("3::steps", range(3)))
+def test_images_of_another_shape_move_the_cells_once(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(4)), axis("3::steps", range(3)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     painting.refresh()
     square = painting.page.boxes[0]
@@ -140,43 +140,43 @@ def test_images_of_another_shape_move_the_cells_once(folder, swept):
     assert painting.page is page
 
 
-def test_several_images_are_a_mosaic_and_node_and_image_choose(folder, swept):
-    sweep = swept(axis("3::cfg", range(2)), sending=False)
+def test_several_images_are_a_mosaic_and_node_and_image_options_select(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(2)), sending=False)
     run = give(folder, sweep, 1, ("9", 100, 100), ("9", 100, 100), ("12", 100, 100))
     colours = [(255, 0, 0), (0, 160, 0), (0, 0, 255)]
     for image, colour in zip(run.images, colours, strict=True):
         Image.new("RGB", (100, 100), colour).save(image.path)
 
-    def seen(**options):
+    def shown_colours(**options):
         painting = SweepGrid(sweep, **options).paint()
         painting.refresh()
-        shown = part(painting, 1).reshape(-1, 3)
-        return [bool((abs(shown - colour).sum(axis=1) < 40).mean() > 0.1) for colour in colours]
+        output = part(painting, 1).reshape(-1, 3)
+        return [bool((abs(output - colour).sum(axis=1) < 40).mean() > 0.1) for colour in colours]
 
-    assert seen() == [True, True, True]
-    assert seen(node="12") == [False, False, True]
-    assert seen(image=1) == [False, True, False]
-    assert seen(node="9", image=0) == [True, False, False]
+    assert shown_colours() == [True, True, True]
+    assert shown_colours(node="12") == [False, False, True]
+    assert shown_colours(image=1) == [False, True, False]
+    assert shown_colours(node="9", image=0) == [True, False, False]
 
 
-def test_a_larger_sweep_is_drawn_from_thumbnails_and_deleted_ones_are_made_again(folder, swept):
-    sweep = swept(axis("3::cfg", range(6)), sending=False)
+def test_a_larger_sweep_is_drawn_from_thumbnails_and_deleted_ones_are_made_again(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(6)), sending=False)
     for number in range(1, 7):
         give(folder, sweep, number, ("9", 600, 600))
-    kept = grid(sweep).jpeg
+    before = grid(sweep).jpeg
     run = sweep.cells[2].run
     thumbnails = sorted(folder.root.glob(f"{run.token}_0.t*.jpg"))
     for thumbnail in thumbnails:
         thumbnail.unlink()
-    assert grid(sweep).jpeg == kept
+    assert grid(sweep).jpeg == before
     assert sorted(folder.root.glob(f"{run.token}_0.t*.jpg")) == thumbnails
     for cell in sweep.cells:  # without the original files: loading all of them would need too much memory
         cell.run.images[0].path.write_bytes(b"")
-    assert grid(sweep).jpeg == kept
+    assert grid(sweep).jpeg == before
 
 
-def test_a_cell_shows_that_its_image_is_missing(folder, swept):
-    sweep = swept(axis("3::cfg", range(6)), sending=False)
+def test_a_cell_shows_that_its_image_is_missing(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", range(6)), sending=False)
     for number in range(1, 7):
         give(folder, sweep, number, ("9", 64, 64))
     for path in folder.root.glob("*"):
@@ -188,16 +188,16 @@ def test_a_cell_shows_that_its_image_is_missing(folder, swept):
 
 def displayed(captured, kind):
     """Return the bundles of one kind of a view's two handles."""
-    found = []
-    for shown in captured._outputs:
-        output = shown if isinstance(shown, dict) else shown.__dict__
+    bundles = []
+    for shown_text in captured._outputs:
+        output = shown_text if isinstance(shown_text, dict) else shown_text.__dict__
         if kind in output["data"]:
-            found.append(output)
-    return found
+            bundles.append(output)
+    return bundles
 
 
-def test_a_view_updates_a_grid_only_after_a_change_and_not_too_often(folder, swept, handles):
-    sweep = swept(axis("3::cfg", range(4)))
+def test_view_updates_a_grid_only_after_a_change_and_at_a_limited_rate(folder, make_sweep, handles):
+    sweep = make_sweep(axis("3::cfg", range(4)))
     with capture_output() as captured:
         view = SweepView(sweep, in_kernel=True)
         for _ in range(20):
@@ -218,18 +218,18 @@ def test_a_view_updates_a_grid_only_after_a_change_and_not_too_often(folder, swe
         sweep.sender.is_sending = False
         view.finish()
         view.finish()
-    shown = displayed(captured, "image/jpeg")
-    assert all(output["data"]["text/plain"].startswith("s1") for output in shown)
-    last = shown[-1]
+    shown_text = displayed(captured, "image/jpeg")
+    assert all(output["data"]["text/plain"].startswith("s1") for output in shown_text)
+    last = shown_text[-1]
     size = last["metadata"]["image/jpeg"]
     image = Image.open(io.BytesIO(base64.b64decode(last["data"]["image/jpeg"])))
     assert image.size == (2 * size["width"], 2 * size["height"])
-    handles = {output["transient"]["display_id"] for output in shown}
+    handles = {output["transient"]["display_id"] for output in shown_text}
     assert len(handles) == 1, "one handle, updated"
 
 
-def test_the_status_line_shows_progress(folder, swept, handles):
-    sweep = swept(axis("3::cfg", range(4)))
+def test_the_status_line_shows_progress(folder, make_sweep, handles):
+    sweep = make_sweep(axis("3::cfg", range(4)))
     give(folder, sweep, 1, ("9", 64, 64))
     give(folder, sweep, 2, status=Status.RUNNING)
     give(folder, sweep, 3, status=Status.FAILED, problem=Problem("no memory"))
@@ -257,13 +257,13 @@ def thumbnails(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["two axes", "one axis", "three axes"])
-def test_a_thousand_cells_are_paged_below_a_megabyte(folder, swept, thumbnails, kind):
+def test_pages_of_1000_cells_are_below_a_megabyte(folder, make_sweep, thumbnails, kind):
     axes = {
         "two axes": (axis("3::cfg", range(25)), axis("3::steps", range(40))),
         "one axis": (axis("3::seed", range(1000)),),
         "three axes": (axis("3::cfg", range(10)), axis("3::steps", range(10)), axis("3::seed", range(10))),
     }[kind]
-    sweep = swept(*axes, sending=False)
+    sweep = make_sweep(*axes, sending=False)
     folder.root = thumbnails
     from comflowy_nb.tracking.run import ImageRecord
 
@@ -274,49 +274,49 @@ def test_a_thousand_cells_are_paged_below_a_megabyte(folder, swept, thumbnails, 
     for cell in sweep.cells:
         record = replace(pattern.record, token=f"token{cell.number}", number=cell.number, images=(image,))
         sweep.attach(cell, Run(record, folder.root))
-    drawn = grid(sweep)
-    data, metadata = drawn.bundle()
+    sweep_grid = grid(sweep)
+    data, metadata = sweep_grid.bundle()
     assert len(str(data)) < 1_000_000
     assert metadata["image/jpeg"]["width"] <= 1200
     assert metadata["image/jpeg"]["height"] <= 2450
-    painting = drawn.paint()
-    shown = set()
+    painting = sweep_grid.paint()
+    output = set()
     page = painting.page
     for number in range(1, page.of + 1):
         page = grid(sweep, page=number).paint(scale=1).page
         more = {box.tile.cell for box in page.boxes}
-        assert not more & shown
-        shown |= more
+        assert not more & output
+        output |= more
         if page.of > 1:
-            said = f"page {number} of {page.of}: {len(more)} of 1000 cells"
-            assert any(said in text.text for text in page.texts)
-    assert shown == set(range(1, 1001)), "every cell is on one page"
+            output_text = f"page {number} of {page.of}: {len(more)} of 1000 cells"
+            assert any(output_text in text.text for text in page.texts)
+    assert output == set(range(1, 1001)), "every cell is on one page"
     with pytest.raises(Exception, match="there is no page"):
         grid(sweep, page=page.of + 1).bundle()
 
 
-def test_the_figure_is_a_matplotlib_figure_with_text_as_text(folder, swept):
-    sweep = swept(axis("3::cfg", [2, 4]), axis("3::sampler_name", ["euler", "heun"]), sending=False)
+def test_the_figure_is_a_matplotlib_figure_with_text_as_text(folder, make_sweep):
+    sweep = make_sweep(axis("3::cfg", [2, 4]), axis("3::sampler_name", ["euler", "heun"]), sending=False)
     give(folder, sweep, 1, ("9", 64, 64))
     figure = grid(sweep).figure
-    said = {text.get_text() for text in figure.axes[0].texts}
-    assert {"cfg", "2", "4", "sampler_name", "euler", "heun", "s1.1"} <= said
+    output = {text.get_text() for text in figure.axes[0].texts}
+    assert {"cfg", "2", "4", "sampler_name", "euler", "heun", "s1.1"} <= output
 
 
-def test_no_text_of_the_figure_is_clipped_or_on_an_image(folder, swept):
+def test_no_text_of_the_figure_is_clipped_or_on_an_image(folder, make_sweep):
     long = "a very long prompt about a glass bottle on a beach with " + "many words and " * 12
     values = [long + "one moon", long + "two moons in the sky", "short"]
-    sweep = swept(
+    sweep = make_sweep(
         axis("6::text", values),
         axis("3::sampler_name", ["euler", "a_sampler_whose_name_is_much_too_long_for_any_header_of_a_row_of_images"]),
         axis("7::text", [long, "other " + long]),
         sending=False,
     )
     give(folder, sweep, 1, ("9", 256, 256))
-    drawn = grid(sweep)
-    figure = drawn.figure
+    image = grid(sweep)
+    figure = image.figure
     renderer = figure.canvas.get_renderer()
-    page = drawn.paint().page
+    page = image.paint().page
     scale = figure.dpi / 100
     placed = []
     for text in figure.axes[0].texts:
@@ -330,8 +330,8 @@ def test_no_text_of_the_figure_is_clipped_or_on_an_image(folder, swept):
         for left, top, right, low in placed:
             apart = right <= slot.x or left >= slot.x + slot.width or low <= slot.y or top >= slot.y + slot.height
             assert apart, "words on an image"
-    for number, one in enumerate(placed):
+    for number, first in enumerate(placed):
         for other in placed[number + 1 :]:
-            across = min(one[2], other[2]) - max(one[0], other[0])
-            down = min(one[3], other[3]) - max(one[1], other[1])
+            across = min(first[2], other[2]) - max(first[0], other[0])
+            down = min(first[3], other[3]) - max(first[1], other[1])
             assert across <= 1 or down <= 1, "words on words"

@@ -37,7 +37,7 @@ def bundles(captured, *, updates):
     return [output for output in captured._outputs if bool(output.get("update")) is updates]
 
 
-def test_two_displays_are_created_at_once_the_second_empty(shell, folder):
+def test_view_creates_two_displays_and_the_second_is_empty(shell, folder):
     with capture_output() as captured:
         RunView(folder.run(status=Status.RUNNING), in_kernel=True)
     status, images = bundles(captured, updates=False)
@@ -60,11 +60,11 @@ def test_frequent_progress_causes_at_most_four_updates_a_second(shell, folder):
         view = RunView(run, in_kernel=True)
         flooding = threading.Thread(target=flood)
         flooding.start()
-        began = time.monotonic()
+        started_s = time.monotonic()
         while len(bundles(captured, updates=True)) < 3:
             with pytest.raises(RunTimeout, match="and continues: %comflowy show"):
                 wait_drawing([view], 1.5)
-        took = time.monotonic() - began
+        took = time.monotonic() - started_s
         stop.set()
         flooding.join()
     updates = bundles(captured, updates=True)
@@ -78,9 +78,9 @@ def test_the_end_updates_status_and_images_once(shell, folder):
         threading.Timer(0.2, finish, (run, folder, ("9", 64, 64))).start()
         wait_drawing([view], 20)
         view.finish()
-    shown = [output for output in bundles(captured, updates=True) if "image/jpeg" in output["data"]]
-    assert len(shown) == 1
-    assert shown[0]["metadata"]["image/jpeg"]["width"] > 0
+    displayed = [output for output in bundles(captured, updates=True) if "image/jpeg" in output["data"]]
+    assert len(displayed) == 1
+    assert displayed[0]["metadata"]["image/jpeg"]["width"] > 0
     assert "success" in bundles(captured, updates=True)[-2]["data"]["text/plain"]
     assert len(bundles(captured, updates=False)) == 2
 
@@ -101,7 +101,7 @@ def test_a_terminal_gets_a_line_for_each_change_and_the_paths(shell, folder, cap
     assert lines[3:] == [f"  {run.images[0].path}"]
 
 
-def test_the_view_thread_draws_to_the_end_and_then_ends(shell, folder, threads):
+def test_view_thread_draws_until_the_run_ends_and_then_stops(shell, folder, threads):
     runs = [folder.run(status=Status.RUNNING) for _ in range(3)]
     updater = LiveUpdater()
     with capture_output() as captured:
@@ -111,8 +111,8 @@ def test_the_view_thread_draws_to_the_end_and_then_ends(shell, folder, threads):
         for run in runs:
             finish(run, folder, ("9", 64, 64))
         wait_until(lambda: not threads())
-    shown = [output for output in bundles(captured, updates=True) if "image/jpeg" in output["data"]]
-    assert len({output["transient"]["display_id"] for output in shown}) == len(shown) == 3
+    displayed = [output for output in bundles(captured, updates=True) if "image/jpeg" in output["data"]]
+    assert len({output["transient"]["display_id"] for output in displayed}) == len(displayed) == 3
 
 
 def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, threads, monkeypatch):
@@ -141,7 +141,7 @@ def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, thre
 def test_a_closed_display_does_not_end_the_thread(shell, folder):
     """After an error, background runs were no longer drawn.
 
-    The message about the failed drawing failed too, which ended the only view thread.
+    Displaying the message about the failed drawing also failed, which ended the only view thread.
     """
     bad, good = folder.run(status=Status.RUNNING), folder.run(status=Status.RUNNING)
     refused = []

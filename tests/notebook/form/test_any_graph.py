@@ -27,7 +27,7 @@ INF, NAN = math.inf, math.nan
 
 @pytest.fixture
 def graph(comfy, tmp_path):
-    """`graph(spec, value)`: the path of a graph whose node 2 has an input `x` with this description and value."""
+    """Return a function: `graph(spec, value)` writes a graph whose node 2 has an input `x`, and returns its path."""
     count = 0
 
     def make(spec, value):
@@ -45,15 +45,15 @@ def graph(comfy, tmp_path):
 
 @pytest.fixture
 def form(comfy_client, graph):
-    made = []
+    opened_forms = []
 
     def make(spec, value):
-        made.append(comflowy_nb.form(graph(spec, value), client=comfy_client))
-        return made[-1]
+        opened_forms.append(comflowy_nb.form(graph(spec, value), client=comfy_client))
+        return opened_forms[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for opened_form in opened_forms:
+        opened_form.close()
 
 
 def submitted(comfy):
@@ -75,8 +75,8 @@ def inputs_of(form):
 
 def texts_of(form):
     """Return the texts of the form, without the labels of its widgets."""
-    shown = [part for part in parts_of(form) if type(part).__name__ == "HTML" and part.layout.display != "none"]
-    return html.unescape(" ".join(part.value for part in shown))
+    html_widgets = [part for part in parts_of(form) if type(part).__name__ == "HTML" and part.layout.display != "none"]
+    return html.unescape(" ".join(part.value for part in html_widgets))
 
 
 OTHER_VALUES = [
@@ -105,26 +105,26 @@ def test_a_value_of_another_type_is_reported_and_submitted_unchanged(form, comfy
 
     The widgets were set to values of a type that they can't hold.
     """
-    one = form(spec, value)
-    assert why in one.problems["2::x"]
-    assert why in texts_of(one)
-    assert one.params == {}
-    one.run()
+    opened_form = form(spec, value)
+    assert why in opened_form.problems["2::x"]
+    assert why in texts_of(opened_form)
+    assert opened_form.params == {}
+    opened_form.run()
     wait_until(lambda: submitted(comfy))
     assert submitted(comfy)[0]["prompt"]["2"]["inputs"]["x"] == value
 
 
 def test_a_value_of_another_type_can_be_changed(form):
-    one = form(["BOOLEAN", {"default": True}], "enable")
-    (box,) = inputs_of(one)
+    opened_form = form(["BOOLEAN", {"default": True}], "enable")
+    (box,) = inputs_of(opened_form)
     box.value = "maybe"
-    assert "'maybe' is not true or false" in one.problems["2::x"]
+    assert "'maybe' is not true or false" in opened_form.problems["2::x"]
     with pytest.raises(FieldError, match="maybe"):
-        one.cell()
+        opened_form.cell()
     box.value = "false"
-    assert (one.problems, one.params) == ({}, {"2::x": False})
+    assert (opened_form.problems, opened_form.params) == ({}, {"2::x": False})
     box.value = "enable"
-    assert one.params == {}
+    assert opened_form.params == {}
 
 
 @pytest.mark.parametrize(("spec", "value", "why"), OTHER_VALUES)
@@ -170,15 +170,15 @@ ODD_SPECS = [
 @pytest.mark.parametrize("spec", ODD_SPECS, ids=str)
 def test_an_invalid_description_does_not_end_the_form(form, spec):
     """`"max": Infinity` for one input, which Python's JSON accepts, raised an OverflowError instead of a form."""
-    one = form(spec, 1)
-    assert inputs_of(one)
-    assert one.cell() == "%%comflowy run n1"
-    assert "text/html" in one.bundle()[0]
+    opened_form = form(spec, 1)
+    assert inputs_of(opened_form)
+    assert opened_form.cell() == "%%comflowy run n1"
+    assert "text/html" in opened_form.bundle()[0]
 
 
-def test_a_note_names_the_unused_parts_of_a_description(form):
-    one = form(["FLOAT", {"min": 5, "max": 2, "step": 0}], 1.0)
-    assert "min 5 and max 2 and step 0, which is not used" in texts_of(one)
+def test_note_lists_the_unused_parts_of_a_description(form):
+    opened_form = form(["FLOAT", {"min": 5, "max": 2, "step": 0}], 1.0)
+    assert "min 5 and max 2 and step 0, which is not used" in texts_of(opened_form)
     assert "not used" not in texts_of(form(["FLOAT", {"min": 0, "max": INF}], 1.0))
 
 
@@ -201,21 +201,21 @@ SPECS = st.tuples(
 @hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SPECS, JSON)
 def test_a_form_opens_for_any_description_and_any_value(form, spec, value):
-    one = form(list(spec), value)
-    assert one.params == {}
-    assert one.cell().startswith("%%comflowy run n")
-    one.close()
+    opened_form = form(list(spec), value)
+    assert opened_form.params == {}
+    assert opened_form.cell().startswith("%%comflowy run n")
+    opened_form.close()
 
 
 def test_a_form_that_fails_to_open_raises_one_error(comfy_client, graph, monkeypatch):
     """A second error followed when the form was freed: "Form has no attribute _history"."""
     workflow = comfy_client.workflow(graph(["INT", {}], 1))
-    seen = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda found: seen.append(repr(found.exc_value)))
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: unraisable.append(repr(found.exc_value)))
     with pytest.raises(TypeError):
         Form(comfy_client, workflow, None, updater=None)
     gc.collect()
-    assert [text for text in seen if "Form" in text] == []
+    assert [text for text in unraisable if "Form" in text] == []
 
 
 @pytest.mark.parametrize(("typed", "value"), [("2", 2.0), ("2.0", 2.0), ("0.5", 0.5), (".5", 0.5), ("1", 1.0)])
@@ -229,9 +229,9 @@ def test_a_number_among_options_is_compared_as_a_number(graph, comfy_client, typ
 
 
 def test_a_form_selects_a_whole_number_among_options(form):
-    one = form([[0.5, 1.0, 2.0], {}], 2)
-    assert one.problems == {}
-    assert inputs_of(one)[0].label == "2.0"
+    opened_form = form([[0.5, 1.0, 2.0], {}], 2)
+    assert opened_form.problems == {}
+    assert inputs_of(opened_form)[0].label == "2.0"
 
 
 @given(st.lists(st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=4) | st.booleans(), min_size=1))
@@ -247,6 +247,6 @@ def test_the_choice_of_an_option_with_widgets_is_its_name(form, graph, comfy_cli
     spec = [["image/gif", ["video/h264-mp4", {"crf": ["INT", {}]}], ["video/webm", [["crf", "INT"]]]], {}]
     workflow = comfy_client.workflow(graph(spec, "video/webm"))
     assert comfy_client.connection.resolve(workflow, {"x": "video/h264-mp4"}).params == {"2::x": "video/h264-mp4"}
-    one = form(spec, "video/h264-mp4")
-    assert one.problems == {}
-    assert inputs_of(one)[0].label == "video/h264-mp4"
+    opened_form = form(spec, "video/h264-mp4")
+    assert opened_form.problems == {}
+    assert inputs_of(opened_form)[0].label == "video/h264-mp4"

@@ -10,29 +10,29 @@ CFG = Field("3::cfg", FieldType.FLOAT, default=8.0, min=0, max=100, step=0.1)
 
 
 def test_two_numbers_are_a_range():
-    found = read_abbreviation(OPEN, (1, 20))
-    assert (found.field.type, found.field.min, found.field.max, found.field.step) == (FieldType.INT, 1, 20, 1)
-    assert found.value in range(1, 21)
-    assert isinstance(found.value, int)
+    field = read_abbreviation(OPEN, (1, 20))
+    assert (field.field.type, field.field.min, field.field.max, field.field.step) == (FieldType.INT, 1, 20, 1)
+    assert field.value in range(1, 21)
+    assert isinstance(field.value, int)
 
 
 def test_floats_make_a_range_of_floats_and_a_third_number_is_the_step():
-    found = read_abbreviation(OPEN, (0.0, 1.0, 0.25))
-    assert (found.field.type, found.field.step, found.value) == (FieldType.FLOAT, 0.25, 0.5)
+    field = read_abbreviation(OPEN, (0.0, 1.0, 0.25))
+    assert (field.field.type, field.field.step, field.value) == (FieldType.FLOAT, 0.25, 0.5)
 
 
 def test_a_range_narrows_a_described_field_and_begins_at_its_default():
-    found = read_abbreviation(CFG, (2, 12))
-    assert (found.field.type, found.field.min, found.field.max, found.field.step) == (FieldType.FLOAT, 2, 12, 0.1)
-    assert found.value == 8.0
+    field = read_abbreviation(CFG, (2, 12))
+    assert (field.field.type, field.field.min, field.field.max, field.field.step) == (FieldType.FLOAT, 2, 12, 0.1)
+    assert field.value == 8.0
 
 
 def test_a_list_is_a_choice_and_pairs_or_a_mapping_name_the_options():
     plain = read_abbreviation(OPEN, ["euler", "heun"])
     assert (plain.field.type, plain.field.options, plain.value) == (FieldType.CHOICE, ("euler", "heun"), "euler")
     for named in ({"soft": 4, "crisp": 9}, [("soft", 4), ("crisp", 9)]):
-        found = read_abbreviation(OPEN, named)
-        assert (found.labels, found.field.options) == (("soft", "crisp"), (4, 9))
+        field = read_abbreviation(OPEN, named)
+        assert (field.labels, field.field.options) == (("soft", "crisp"), (4, 9))
 
 
 def test_numbers_of_a_list_are_checked_by_the_field():
@@ -51,17 +51,17 @@ def test_numbers_of_a_list_are_checked_by_the_field():
         (Image.new("RGB", (4, 4)), FieldType.IMAGEUPLOAD),
     ],
 )
-def test_a_single_value_gives_a_type_to_a_field_without(given, type_):
-    found = read_abbreviation(OPEN, given)
-    assert found.field.type is type_
-    assert found.value == given
+def test_single_value_defines_the_type_of_a_field_of_unknown_type(given, type_):
+    field = read_abbreviation(OPEN, given)
+    assert field.field.type is type_
+    assert field.value == given
 
 
 @pytest.mark.parametrize("given", [(5, 1), (1, 1), (1, 2, 0), (1, 2, 3, 4), [], {}, [("a", 1), ("a", 2)], (-5, 20)])
-def test_an_invalid_example_is_rejected_with_the_field(given):
-    one = CFG if given == (-5, 20) else OPEN
+def test_error_for_an_invalid_abbreviation_has_the_field(given):
+    field = CFG if given == (-5, 20) else OPEN
     with pytest.raises(FieldError, match="node 3"):
-        read_abbreviation(one, given)
+        read_abbreviation(field, given)
 
 
 def test_a_range_for_a_text_is_rejected():

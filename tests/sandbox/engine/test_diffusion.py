@@ -67,9 +67,9 @@ def gaussian(noisy, sigma):
 def solve(sampler, steps):
     levels = np.append(np.geomspace(14.6, 0.03, steps), 0)
     start = np.array([7.3, -2.0], dtype=np.float64)
-    *_, found = SAMPLERS[sampler](gaussian, start, levels, lambda: np.zeros(2))
+    *_, solution = SAMPLERS[sampler](gaussian, start, levels, lambda: np.zeros(2))
     exact = start / np.sqrt(1 + 14.6**2)
-    return np.abs(found - exact).max()
+    return np.abs(solution - exact).max()
 
 
 @pytest.mark.parametrize(("sampler", "order"), [("euler", 1), ("heun", 2), ("dpmpp_2m", 2), ("lms", 2)])
@@ -89,16 +89,16 @@ def test_every_sampler_converges_to_the_only_image_of_a_set(sampler):
     levels = sigmas("karras", 15)
     rng = np.random.default_rng(1)
     start = rng.standard_normal(3) * levels[0]
-    *_, found = SAMPLERS[sampler](lambda x, sigma: image, start, levels, lambda: rng.standard_normal(3))
-    assert np.allclose(found, image, atol=1e-4)
+    *_, solution = SAMPLERS[sampler](lambda x, sigma: image, start, levels, lambda: rng.standard_normal(3))
+    assert np.allclose(solution, image, atol=1e-4)
 
 
-def test_the_same_arguments_give_the_same_bytes(base):
+def test_same_arguments_give_the_same_bytes(base):
     assert run().tobytes() == base.tobytes()
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_every_sampler_repeats_exactly(sampler):
+def test_every_sampler_is_deterministic(sampler):
     first, second = (run(sampler=sampler, steps=5) for _ in range(2))
     assert first.tobytes() == second.tobytes()
     assert np.isfinite(first).all()
@@ -129,12 +129,12 @@ def test_every_parameter_changes_the_image(base, change):
     assert (np.abs(after - before) > 1 / 255).mean() > 0.01
 
 
-def test_neighbouring_seeds_give_different_images_and_high_bits_count():
+def test_neighbouring_seeds_and_seeds_with_different_high_bits_give_different_images():
     images = {run(seed=seed, steps=4).tobytes() for seed in (0, 1, 2**32, 2**53, 2**53 + 1, 2**64 - 1)}
     assert len(images) == 6
 
 
-def test_images_of_a_batch_differ_and_the_first_is_that_of_a_batch_of_one(base):
+def test_images_of_a_batch_differ_and_the_first_equals_a_single_image(base):
     batch = run(count=3)
     assert batch[0].tobytes() == base[0].tobytes()
     assert len({image.tobytes() for image in batch}) == 3
@@ -167,7 +167,7 @@ def test_few_steps_leave_the_image_blurred():
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
-def test_much_guidance_in_two_steps_does_not_saturate_the_image(sampler):
+def test_strong_guidance_in_two_steps_does_not_saturate_the_image(sampler):
     """Cells of two steps were white and yellow: the second step did not correct the overshoot of the first."""
     image = look(steps=2, cfg=12.0, positive="a lighthouse by the sea, sunset, clouds", sampler=sampler)
     assert ((image < 0.01) | (image > 0.99)).all(axis=-1).mean() < 0.02

@@ -25,7 +25,7 @@ def validate(graph, input_folder=Path("no such folder")):
 
 @pytest.fixture
 def default():
-    """The default graph, small."""
+    """Return the default graph with a small image."""
     graph = json.loads((BUILTIN / "default.json").read_text())
     graph["5"]["inputs"].update(width=32, height=32)
     graph["3"]["inputs"]["steps"] = 4
@@ -43,15 +43,15 @@ def run(engine, graph, *, reports=None, should_stop=lambda: False):
     )
 
 
-def opened(image):
+def open_image(image):
     return Image.open(io.BytesIO(image.png))
 
 
 def pixels_of(image):
-    return np.asarray(opened(image))
+    return np.asarray(open_image(image))
 
 
-def plain(**nodes):
+def plain_graph(**nodes):
     return {key.lstrip("n"): {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in nodes.items()}
 
 
@@ -59,8 +59,10 @@ EMPTY = {"width": 16, "height": 8, "batch_size": 1, "color": 255}
 
 
 @pytest.fixture
-def blue():
-    return plain(n1=("EmptyImage", dict(EMPTY)), n2=("SaveImage", {"images": ["1", 0], "filename_prefix": "a/b c<"}))
+def blue_graph():
+    return plain_graph(
+        n1=("EmptyImage", dict(EMPTY)), n2=("SaveImage", {"images": ["1", 0], "filename_prefix": "a/b c<"})
+    )
 
 
 def errors_of(graph, node="3"):
@@ -83,7 +85,7 @@ def test_the_default_graph_produces_a_png_that_contains_the_graph(engine, defaul
     assert list(images) == ["9"]
     (image,) = images["9"]
     assert image.kind == "output"
-    png = opened(image)
+    png = open_image(image)
     assert (png.format, png.size) == ("PNG", (32, 32))
     assert json.loads(png.text["prompt"]) == default
 
@@ -117,7 +119,7 @@ def test_a_batch_gives_different_images(engine, default):
 
 
 @pytest.mark.parametrize("checkpoint", ["watercolour.safetensors", "night-ink.safetensors"])
-def test_checkpoints_paint_differently(engine, default, checkpoint):
+def test_checkpoints_give_different_images(engine, default, checkpoint):
     plain_image = pixels_of(run(engine, default)["9"][0]).astype(float)
     default["4"]["inputs"]["ckpt_name"] = checkpoint
     assert np.abs(pixels_of(run(engine, default)["9"][0]) - plain_image).mean() > 8
@@ -125,13 +127,13 @@ def test_checkpoints_paint_differently(engine, default, checkpoint):
 
 def test_images_have_any_shape(engine, default):
     default["5"]["inputs"].update(width=96, height=16)
-    assert opened(run(engine, default)["9"][0]).size == (96, 16)
+    assert open_image(run(engine, default)["9"][0]).size == (96, 16)
 
 
-def test_literals_are_read_in_the_type_of_their_input(engine, blue):
-    blue["1"]["inputs"].update(width="16", height=8.0, color="16711680")
-    assert validate(blue) is None
-    assert tuple(pixels_of(run(engine, blue)["2"][0])[0, 0]) == (255, 0, 0)
+def test_literals_are_read_in_the_type_of_their_input(engine, blue_graph):
+    blue_graph["1"]["inputs"].update(width="16", height=8.0, color="16711680")
+    assert validate(blue_graph) is None
+    assert tuple(pixels_of(run(engine, blue_graph)["2"][0])[0, 0]) == (255, 0, 0)
 
 
 # -- progress, memory, stopping ---------------------------------------------------------------------------------------
@@ -151,7 +153,7 @@ def test_progress_names_the_node_and_counts_its_steps(engine, default):
 
 
 @pytest.fixture
-def counted(monkeypatch):
+def executed_nodes(monkeypatch):
     """Record the nodes that were executed."""
     ran = []
     for name, node in list(NODE_TYPES.items()):
@@ -164,33 +166,33 @@ def counted(monkeypatch):
     return ran
 
 
-def test_unchanged_nodes_are_not_run_again(engine, default, counted):
+def test_unchanged_nodes_are_not_run_again(engine, default, executed_nodes):
     first = run(engine, default)["9"][0]
-    assert sorted(counted) == sorted(node["class_type"] for node in default.values())
-    counted.clear()
+    assert sorted(executed_nodes) == sorted(node["class_type"] for node in default.values())
+    executed_nodes.clear()
     assert run(engine, default)["9"][0] is first
-    assert counted == []
+    assert executed_nodes == []
     default["3"]["inputs"]["seed"] = 5
     run(engine, default)
-    assert counted == ["KSampler", "VAEDecode", "SaveImage"]
+    assert executed_nodes == ["KSampler", "VAEDecode", "SaveImage"]
 
 
-def test_memory_is_bounded(tmp_path, blue, counted):
+def test_memory_is_bounded(tmp_path, blue_graph, executed_nodes):
     engine = Engine(cache_nodes=2, input_folder=tmp_path)
-    run(engine, blue)
+    run(engine, blue_graph)
     for colour in range(3):
-        blue["1"]["inputs"]["color"] = colour
-        run(engine, blue)
+        blue_graph["1"]["inputs"]["color"] = colour
+        run(engine, blue_graph)
     assert len(engine._cache) == 2
     assert engine._cached_bytes == sum(size for _, size in engine._cache.values())
-    counted.clear()
-    blue["1"]["inputs"]["color"] = 255
-    run(engine, blue)
-    assert counted == ["EmptyImage", "SaveImage"]
+    executed_nodes.clear()
+    blue_graph["1"]["inputs"]["color"] = 255
+    run(engine, blue_graph)
+    assert executed_nodes == ["EmptyImage", "SaveImage"]
 
 
 def test_a_file_that_changed_is_read_again(engine, tmp_path):
-    graph = plain(n1=("LoadImage", {"image": "a.png"}), n2=("PreviewImage", {"images": ["1", 0]}))
+    graph = plain_graph(n1=("LoadImage", {"image": "a.png"}), n2=("PreviewImage", {"images": ["1", 0]}))
     (tmp_path / "inputs").mkdir()
     for colour in ((255, 0, 0), (0, 255, 0)):
         Image.new("RGB", (4, 4), colour).save(tmp_path / "inputs" / "a.png")
@@ -210,16 +212,16 @@ def test_cached_nodes_give_the_images_of_an_engine_without_a_cache(engine, defau
     graphs = [copy.deepcopy(default) for _ in range(4)]
     for seed, graph in enumerate(graphs):
         graph["3"]["inputs"]["seed"] = seed
-    found = [run(engine, graph)["9"][0].png for graph in graphs]
-    assert len(set(found)) == 4
+    images = [run(engine, graph)["9"][0].png for graph in graphs]
+    assert len(set(images)) == 4
     fresh = Engine(cache_nodes=0, input_folder=engine.input_folder)
-    assert [run(fresh, graph)["9"][0].png for graph in graphs] == found
+    assert [run(fresh, graph)["9"][0].png for graph in graphs] == images
 
 
-def test_a_node_that_fails_is_named_in_comfyuis_shape(engine, tmp_path):
+def test_error_of_a_failing_node_has_comfyui_format(engine, tmp_path):
     (tmp_path / "inputs").mkdir()
     (tmp_path / "inputs" / "broken.png").write_bytes(b"<b>no image</b>")
-    graph = plain(
+    graph = plain_graph(
         n1=("LoadImage", {"image": "broken.png"}), n9=("SaveImage", {"images": ["1", 0], "filename_prefix": "x"})
     )
     assert validate(graph, engine.input_folder) is None
@@ -298,7 +300,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}={case[1]}")
-def test_a_wrong_input_is_an_error_of_comfyuis_kind(default, case):
+def test_invalid_input_has_the_error_type_of_comfyui(default, case):
     name, value, kind, details, message = case
     default["3"]["inputs"][name] = value
     (error,) = errors_of(default)
@@ -310,7 +312,7 @@ def test_a_wrong_input_is_an_error_of_comfyuis_kind(default, case):
     json.dumps(validate(default), allow_nan=False)
 
 
-def test_all_errors_are_reported_at_once_with_the_outputs_they_affect(default):
+def test_all_errors_are_reported_with_the_outputs_that_they_affect(default):
     del default["3"]["inputs"]["seed"]
     default["3"]["inputs"]["cfg"] = -1
     default["5"]["inputs"]["width"] = 8
@@ -330,7 +332,7 @@ def test_nodes_that_no_output_needs_are_not_checked(default):
 
 
 def test_a_cycle_is_rejected():
-    graph = plain(
+    graph = plain_graph(
         n1=("ImageInvert", {"image": ["2", 0]}),
         n2=("ImageInvert", {"image": ["1", 0]}),
         n3=("PreviewImage", {"images": ["2", 0]}),
@@ -362,7 +364,7 @@ def test_a_batch_too_large_for_memory_is_rejected_with_a_plain_message(default):
 
 
 def test_a_missing_input_file_is_named(engine):
-    graph = plain(n1=("LoadImage", {"image": "../secret.png"}), n2=("PreviewImage", {"images": ["1", 0]}))
+    graph = plain_graph(n1=("LoadImage", {"image": "../secret.png"}), n2=("PreviewImage", {"images": ["1", 0]}))
     (error,) = validate(graph, engine.input_folder)["node_errors"]["1"]["errors"]
     assert error["type"] == "custom_validation_failed"
     assert error["details"] == "image - Invalid image file: ../secret.png"

@@ -20,33 +20,33 @@ def shipped(name, rows):
         return [np.asarray(image) / 255 for image in read_strip(archive, name, rows)]
 
 
-def assert_alike(painted, images, most):
+def assert_almost_equal(painted, images, most):
     """Assert that images are equal except for JPEG artefacts."""
     assert len(painted) == len(images)
-    for one, other in zip(painted, images, strict=True):
-        assert np.abs(np.clip(one.transpose(1, 2, 0), 0, 1) - other).mean() < most
+    for generated, image in zip(painted, images, strict=True):
+        assert np.abs(np.clip(generated.transpose(1, 2, 0), 0, 1) - image).mean() < most
 
 
-def test_shipped_land_is_the_painted_one():
+def test_shipped_land_equals_the_generated_images():
     cover, images = paint_scenes.paint_lands("landscape", "sea")
-    assert_alike(images, shipped("landscape/sea.jpg", FORMATS["landscape"][0]), 0.02)
+    assert_almost_equal(images, shipped("landscape/sea.jpg", FORMATS["landscape"][0]), 0.02)
     assert np.abs(cover - shipped("landscape/sea.png", FORMATS["landscape"][0])[0]).max() < 0.01
 
 
-def test_shipped_subject_is_the_painted_one():
+def test_shipped_subject_equals_the_generated_images():
     boat = next(subject for subject in SUBJECTS if subject.name == "boat")
     cover, images = paint_scenes.paint_subject(boat)
     top, bottom, *_ = boat.box
-    assert_alike(images, shipped("subjects/boat.jpg", bottom - top), 0.02)
+    assert_almost_equal(images, shipped("subjects/boat.jpg", bottom - top), 0.02)
     assert np.abs(cover - shipped("subjects/boat.png", bottom - top)[0]).max() < 0.01
 
 
-def test_shipped_example_is_the_painted_one():
+def test_shipped_example_equals_the_generated_image():
     example = np.asarray(Image.open(paint_scenes.FOLDER / "example.jpg")) / 255
-    assert_alike([paint_scenes.paint_example()], [example], 0.02)
+    assert_almost_equal([paint_scenes.paint_example()], [example], 0.02)
 
 
-def test_painter_and_package_have_the_same_lights():
+def test_generator_script_and_package_have_the_same_lights():
     assert [palette.name for palette in LIGHTS] == list(PALETTES)
 
 
@@ -65,8 +65,8 @@ def test_subjects_are_at_their_listed_positions(canvas):
     rows, columns = canvas
     loaded = load_layers(CHECKPOINTS[0], canvas)
     for subject, silhouette in zip(layers.SUBJECTS[1:], loaded.silhouettes[1:], strict=True):
-        for place, cover, pixels in zip(subject.places, silhouette.cover, silhouette.pixels, strict=True):
+        for position, cover, pixels in zip(subject.places, silhouette.cover, silhouette.pixels, strict=True):
             solid = pixels[cover > 0.9]
-            if abs(place) + subject.reach[0] * subject.size < 0.5 and canvas[0] <= canvas[1]:
-                assert np.mean(solid % columns) == pytest.approx((0.5 + place) * columns, abs=0.12 * rows)
+            if abs(position) + subject.reach[0] * subject.size < 0.5 and canvas[0] <= canvas[1]:
+                assert np.mean(solid % columns) == pytest.approx((0.5 + position) * columns, abs=0.12 * rows)
             assert (solid // columns).max() <= (subject.foot + subject.reach[2] * subject.size) * rows + 1

@@ -16,7 +16,7 @@ def test_synonyms_are_the_same_tag():
     ("text", "weight"),
     [("cat", 1.0), ("(cat)", 1.1), ("((cat))", 1.21), ("(cat:1.5)", 1.5), ("(a cat:0.5)", 0.5), (r"\(cat\)", 1.0)],
 )
-def test_emphasis_weighs_as_in_comfyui(text, weight):
+def test_emphasis_has_the_same_weight_as_in_comfyui(text, weight):
     assert read_prompt(text).tags["cat"] == pytest.approx(weight)
 
 
@@ -26,7 +26,7 @@ def test_any_text_can_be_read(text):
     assert np.isfinite(prompt.light).all()
 
 
-def test_a_repeated_word_has_one_and_a_half_times_the_weight():
+def test_repeated_word_has_1_5_times_the_weight():
     assert read_prompt("bottle, bottle").tags["bottle"] == pytest.approx(1.5)
 
 

@@ -31,7 +31,7 @@ def every_scene(scenes, weights):
         palette = layers.sky_palettes[s]
         for land, cover in enumerate(layers.land_cover):
             ground = sky * (1 - cover) + layers.lands[land, palette] * cover
-            for b, (silhouette, alpha, pixels) in enumerate(every_place(layers)):
+            for b, (silhouette, alpha, pixels) in enumerate(all_positions(layers)):
                 looks = looks_of[id(silhouette)]
                 for look, painted in enumerate(silhouette.looks[:, palette]):
                     image = ground.copy()
@@ -48,7 +48,7 @@ def count_scenes(scenes):
     return len(layers.skies) * len(layers.lands) * sum(len(s.looks) * len(s.pixels) for s in layers.silhouettes)
 
 
-def every_place(layers):
+def all_positions(layers):
     return [(s, *at) for s in layers.silhouettes for at in zip(s.cover, s.pixels, strict=True)]
 
 
@@ -76,11 +76,11 @@ def test_mean_is_the_softmax_weighted_mean_of_every_scene(hard_edged, plain_sum,
 
     latent = np.zeros((CHANNELS, *CANVAS), dtype=np.float32)
     latent[:3] = noisy.reshape(3, *CANVAS)
-    found = hard_edged.mean(latent, sigma, guide)[:3].reshape(3, -1)
-    assert np.abs(found - expected).max() < 2e-4 * SCALE + 1e-5
+    mean = hard_edged.mean(latent, sigma, guide)[:3].reshape(3, -1)
+    assert np.abs(mean - expected).max() < 2e-4 * SCALE + 1e-5
 
 
-def test_guidance_extrapolates_from_the_negative_mean_over_the_positive_one(hard_edged):
+def test_guidance_extrapolates_from_the_negative_beyond_the_positive_mean(hard_edged):
     yes, no = read_prompt("purple galaxy bottle"), read_prompt("day")
     latent = np.random.default_rng(5).standard_normal((CHANNELS, *CANVAS)).astype(np.float32) * 10
     means = {cfg: hard_edged.mean(latent, 10.0, hard_edged.guide(yes, no, cfg)) for cfg in (0, 1, 3)}
@@ -102,7 +102,7 @@ def test_words_increase_the_weight_of_their_scenes():
 
 def test_every_tag_of_a_scene_is_in_the_vocabulary():
     """A tag that no prompt can contain could never be selected."""
-    words = set(read_prompt(" ".join(_vocabulary())).tags)
+    tags_of_prompt = set(read_prompt(" ".join(_vocabulary())).tags)
     things = [
         *PALETTES.values(),
         *LANDS.values(),
@@ -110,7 +110,7 @@ def test_every_tag_of_a_scene_is_in_the_vocabulary():
         *SKY_TAGS.values(),
     ]
     things += [tags for subject in SUBJECTS for tags in subject.looks.values()]
-    assert {tag for tags in things for tag in tags} <= words
+    assert {tag for tags in things for tag in tags} <= tags_of_prompt
 
 
 def _vocabulary():
@@ -119,7 +119,7 @@ def _vocabulary():
     return SYNONYMS
 
 
-def test_loading_repeats_exactly_and_stays_within_the_range_of_colours():
+def test_loading_is_deterministic_and_colours_are_in_range():
     first, second = (load_layers(CHECKPOINTS[1], (20, 32)) for _ in range(2))
     for a, b in ((first.skies, second.skies), (first.lands, second.lands), (first.land_cover, second.land_cover)):
         assert a.tobytes() == b.tobytes()
@@ -170,8 +170,8 @@ def test_decoding_returns_the_requested_size(checkpoint):
 def test_decoding_an_encoded_image_returns_the_image():
     y, x = np.mgrid[0:96, 0:128] / 96
     image = np.stack([x / 1.4, y, 0.5 + 0.3 * np.sin(6 * x)], axis=-1)[None].astype(np.float32)
-    back = decode(encode(image), 0, CHECKPOINTS[0])
-    assert np.abs(back - image[0]).mean() < 0.01
+    decoded = decode(encode(image), 0, CHECKPOINTS[0])
+    assert np.abs(decoded - image[0]).mean() < 0.01
 
 
 def test_drift_moves_the_strokes_but_not_the_edges():

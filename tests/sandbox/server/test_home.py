@@ -75,7 +75,7 @@ def test_lock_files_of_dead_clients_are_removed_and_held_ones_kept(locks, clock)
     assert {path.name for path in locks.iterdir()} - {"probing.lock"} == {"note.txt"}
 
 
-def test_a_missing_lock_folder_counts_as_no_client(tmp_path, clock):
+def test_missing_lock_folder_means_that_there_is_no_client(tmp_path, clock):
     usage = Usage(tmp_path / "none", clock=clock)
     clock.now += ARRIVAL_S
     assert usage.is_over()
@@ -116,7 +116,7 @@ def test_the_address_is_replaced_atomically_and_read_back(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"url": "u", "key": "short", "pid": 1}', '{"url": "u", "key": 7, "pid": 1}']
 )
-def test_an_invalid_note_is_read_as_none(tmp_path, text):
+def test_invalid_address_file_is_read_as_none(tmp_path, text):
     paths = Paths(tmp_path)
     paths.make()
     paths.address.write_text(text)

@@ -41,12 +41,12 @@ def test_wrong_keys_and_headers_are_rejected():
         assert not auth.admits(header)
 
 
-def test_proof_depends_on_key_and_nonce():
+def test_proof_depends_on_the_key_and_the_nonce():
     auth = ApiKeyCheck("the key")
     assert auth.prove("a") == ApiKeyCheck("the key").prove("a")
     assert len({auth.prove("a"), auth.prove("b"), ApiKeyCheck("another").prove("a"), auth.prove("\udcff")}) == 4
 
 
-def test_keys_differ_and_are_long():
+def test_generated_keys_are_different_and_long():
     assert new_key() != new_key()
     assert len(new_key()) >= 43

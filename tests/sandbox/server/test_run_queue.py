@@ -47,7 +47,7 @@ def test_runs_are_rendered_at_the_same_time(sandbox):
         assert_cancelled(sandbox, run_id)
 
 
-def test_cancelling_stops_a_waiting_run_at_once_and_a_running_one_at_its_next_step(sandbox):
+def test_cancel_stops_a_waiting_run_immediately_and_a_running_run_at_its_next_step(sandbox):
     running = fill_workers(sandbox)
     waiting = [sandbox.run(LONG), sandbox.run(QUICK)]
     assert [sandbox.check(run_id)["status"] for run_id in waiting] == ["waiting", "waiting"]
@@ -62,7 +62,7 @@ def test_cancelling_stops_a_waiting_run_at_once_and_a_running_one_at_its_next_st
     sandbox.await_status(waiting[1], "success")
 
 
-def test_run_that_ended_can_not_be_cancelled(sandbox):
+def test_cancel_of_a_run_that_has_ended_is_rejected(sandbox):
     run_id = sandbox.run(QUICK)
     sandbox.await_status(run_id, "success")
     answer = cancel(sandbox, run_id)
@@ -73,7 +73,7 @@ def test_run_that_ended_can_not_be_cancelled(sandbox):
 def test_callbacks_report_each_status_in_order(sandbox, receiver):
     run_id = sandbox.run({**SMALL, "3::steps": 1000, "3::seed": 99}, callbacks=receiver.callbacks)
     data = sandbox.await_status(run_id, "success")
-    wait_for(lambda: receiver.got("/result"))
+    wait_for(lambda: receiver.received("/result"))
     assert receiver.bodies[-1] == (
         "/result",
         {
@@ -83,7 +83,7 @@ def test_callbacks_report_each_status_in_order(sandbox, receiver):
             "full_outputs": data["full_outputs"],
         },
     )
-    events = receiver.got("/progress")
+    events = receiver.received("/progress")
     assert {event["run_id"] for event in events} == {run_id}
     assert [event["type"] for event in events[:3]] == ["waiting", "pending", "running"]
     assert {event["type"] for event in events[2:]} == {"running"}
@@ -97,22 +97,22 @@ def test_callbacks_report_each_status_in_order(sandbox, receiver):
 def test_progress_is_sent_at_most_about_ten_times_a_second(sandbox, receiver):
     began_s = time.monotonic()
     run_id = sandbox.run({**SMALL, "3::steps": 10000}, callbacks=receiver.callbacks)
-    wait_for(lambda: len(receiver.got("/progress")) > 10)
-    count = sum(body["type"] == "running" for body in receiver.got("/progress"))
+    wait_for(lambda: len(receiver.received("/progress")) > 10)
+    count = sum(body["type"] == "running" for body in receiver.received("/progress"))
     took_s = time.monotonic() - began_s
     cancel(sandbox, run_id)
-    wait_for(lambda: receiver.got("/result"))
+    wait_for(lambda: receiver.received("/result"))
     assert count <= took_s / 0.1 + 2
 
 
 def test_failure_and_cancellation_are_reported(sandbox, receiver):
     failed = sandbox.run({"3::sampler_name": "nope"}, callbacks=receiver.callbacks)
-    wait_for(lambda: receiver.got("/result"))
+    wait_for(lambda: receiver.received("/result"))
     cancelled = sandbox.run(LONG, callbacks=receiver.callbacks)
     sandbox.await_status(cancelled, "running")
     cancel(sandbox, cancelled)
-    wait_for(lambda: {body["run_id"] for body in receiver.got("/result")} == {failed, cancelled})
-    by_run = {body["run_id"]: body for body in receiver.got("/result")}  # a slow receiver may get a callback twice
+    wait_for(lambda: {body["run_id"] for body in receiver.received("/result")} == {failed, cancelled})
+    by_run = {body["run_id"]: body for body in receiver.received("/result")}  # a slow receiver may get a callback twice
     first, second = by_run[failed], by_run[cancelled]
     assert (first["type"], first["run_id"]) == ("failed", failed)
     assert "nope" in first["error"]
@@ -125,11 +125,11 @@ def test_failure_and_cancellation_are_reported(sandbox, receiver):
     }
 
 
-def test_result_is_delivered_again_to_a_receiver_that_failed(sandbox, receiver):
+def test_result_callback_is_repeated_after_a_failure(sandbox, receiver):
     receiver.answers = [500, 503]
     run_id = sandbox.run(QUICK, callbacks={"on_result_url": receiver.callbacks["on_result_url"]})
-    wait_for(lambda: len(receiver.got("/result")) >= 3)
-    assert {body["run_id"] for body in receiver.got("/result")} == {run_id}
+    wait_for(lambda: len(receiver.received("/result")) >= 3)
+    assert {body["run_id"] for body in receiver.received("/result")} == {run_id}
     assert sandbox.check(run_id)["status"] == "success"
 
 
@@ -141,7 +141,7 @@ def test_a_slow_receiver_does_not_delay_a_run(sandbox, receiver):
         sandbox.await_status(run_id, "success")  # before the receiver has responded
     receiver.may_answer.set()
     for run_id in runs:
-        wait_for(lambda run_id=run_id: [body for body in receiver.got("/result") if body["run_id"] == run_id])
+        wait_for(lambda run_id=run_id: [body for body in receiver.received("/result") if body["run_id"] == run_id])
 
 
 def test_a_killed_worker_fails_only_its_run(start):
@@ -162,7 +162,7 @@ def test_a_killed_worker_fails_only_its_run(start):
     assert busy.pid not in {worker.pid for worker in sandbox.workers()}
 
 
-def test_the_next_sandbox_finishes_the_runs_of_a_killed_one(start):
+def test_next_sandbox_continues_the_runs_of_a_killed_sandbox(start):
     """Accepted runs keep their ids, images their bytes, and key and address stay valid."""
     first = start()
     done = first.run(QUICK)
@@ -174,14 +174,14 @@ def test_the_next_sandbox_finishes_the_runs_of_a_killed_one(start):
     waiting = first.run({**QUICK, "3::seed": 7})
     unwanted = first.run(LONG)
     cancel(first, unwanted)
-    note, processes = first.note, first.processes()
+    note, processes = first.address_file, first.processes()
     assert len(processes) == 1 + count_cores()
     first.end(signal.SIGKILL)
     _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive, "workers must not outlive their server"
 
     second = start()
-    assert (second.note["url"], second.note["key"]) == (note["url"], note["key"])
+    assert (second.address_file["url"], second.address_file["key"]) == (note["url"], note["key"])
     for run_id in (*running, waiting):
         assert second.await_status(run_id, "success")["full_outputs"].keys() == {"9"}
     assert second.check(unwanted)["error"] == "cancelled"
@@ -193,7 +193,7 @@ def test_the_next_sandbox_finishes_the_runs_of_a_killed_one(start):
     assert len({hashlib.sha256(requests.get(each, timeout=60).content).hexdigest() for each in urls}) == 1
 
 
-def test_a_run_that_was_running_at_repeated_crashes_is_given_up(start):
+def test_run_that_was_running_at_repeated_crashes_is_not_resumed(start):
     """A run that exhausts the memory would crash every sandbox that resumes it."""
     run_id = None
     for _ in range(3):
@@ -216,7 +216,7 @@ def test_token_of_an_earlier_sandbox_is_rejected(start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_end_leaves_no_process(start, number):
+def test_sandbox_leaves_no_process_after_a_signal(start, number):
     sandbox = start()
     runs = fill_workers(sandbox)
     assert len(runs) == count_cores()
@@ -232,14 +232,14 @@ def test_a_second_sandbox_prints_the_address_of_the_first(start):
     second = start()
     assert second.process.wait(60) == 3
     assert f"a sandbox is already running at {first.url} (process {first.process.pid})" in second.output.read_text()
-    assert first.ask("GET", "/api/open/v0/ping", token=False).status_code == 200
+    assert first.request("GET", "/api/open/v0/ping", token=False).status_code == 200
 
 
 def test_the_port_is_an_option_and_a_port_in_use_is_an_error(start, receiver, tmp_path):
-    taken = receiver.url.rpartition(":")[2]
-    refused = start("--port", taken)
-    assert refused.process.wait(60) == 1
-    assert f"cannot use port {taken}" in refused.output.read_text()
+    used_port = receiver.url.rpartition(":")[2]
+    failed = start("--port", used_port)
+    assert failed.process.wait(60) == 1
+    assert f"cannot use port {used_port}" in failed.output.read_text()
     first = start()
     port = first.url.rpartition(":")[2]
     first.end()

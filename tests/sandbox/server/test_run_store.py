@@ -39,7 +39,7 @@ def test_accepted_runs_are_loaded_in_order(path):
     again.close()
 
 
-def test_images_keep_their_order_and_are_found_by_secret(path):
+def test_images_keep_their_order_and_are_found_by_the_secret_in_their_url(path):
     store = Store.open(path)
     store.accept(SavedRun("a", "default", {}, {}))
     store.end("a", images=MADE)
@@ -64,8 +64,8 @@ def test_a_failure_keeps_its_message(path):
 def test_a_damaged_file_is_renamed_and_never_deleted(path):
     path.write_bytes(b"not a database " * 100)
     Store.open(path).close()
-    (aside,) = path.parent.glob("runs.sqlite.damaged-*")
-    assert aside.read_bytes().startswith(b"not a database")
+    (renamed,) = path.parent.glob("runs.sqlite.damaged-*")
+    assert renamed.read_bytes().startswith(b"not a database")
 
 
 def test_a_file_of_a_newer_version_is_not_changed(path):
@@ -78,7 +78,7 @@ def test_a_file_of_a_newer_version_is_not_changed(path):
     assert not list(path.parent.glob("*.damaged-*"))
 
 
-def test_only_the_owner_can_read_the_file(path):
+def test_only_the_user_who_created_the_file_can_read_it(path):
     store = Store.open(path)
     store.accept(SavedRun("a", "default", {}, {"on_result_url": "http://127.0.0.1/secret"}))
     modes = {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}

@@ -58,26 +58,26 @@ def test_connections_without_a_complete_header_are_closed(sandbox, head):
     begun_s = time.monotonic()
     slow = [socket.create_connection((host, int(port)), timeout=30) for _ in range(15)]
     try:
-        for one in slow:
-            one.sendall(head)
+        for connection in slow:
+            connection.sendall(head)
         sandbox.session.close()  # the server closes connections that were idle for 5 s, too
-        assert sandbox.ask("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key}).ok
-        assert [one.recv(1) for one in slow] == [b""] * 15
+        assert sandbox.request("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key}).ok
+        assert [connection.recv(1) for connection in slow] == [b""] * 15
         assert time.monotonic() - begun_s < 30
     finally:
-        for one in slow:
-            one.close()
+        for connection in slow:
+            connection.close()
         sandbox.session.close()  # its connection is idle for so long that the server closes it
 
 
-def test_the_token_response_is_only_the_token(sandbox):
-    answer = sandbox.ask("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key})
+def test_token_response_contains_only_the_token(sandbox):
+    answer = sandbox.request("GET", "/api/open/v0/auth/token", token=False, params={"ppt": sandbox.key})
     assert list(answer.json()) == ["access_token"]
 
 
 @pytest.mark.parametrize("words", [{}, {"ppt": ""}, {"ppt": "wrong"}, {"ppt": "wröng 😀"}])
 def test_wrong_key_gets_no_token(sandbox, words):
-    answer = sandbox.ask("GET", "/api/open/v0/auth/token", token=False, params=words)
+    answer = sandbox.request("GET", "/api/open/v0/auth/token", token=False, params=words)
     assert answer.status_code == 401
     assert answer.json() == {"success": False, "error": "the API key is missing or wrong"}
 
@@ -139,8 +139,8 @@ def test_unknown_run_is_not_found(sandbox, path):
 
 
 def test_errors_for_an_unknown_route_and_a_wrong_method_are_json(sandbox):
-    assert sandbox.ask("GET", "/nowhere").status_code == 404
-    answer = sandbox.ask("GET", "/api/open/v0/check?id=x")
+    assert sandbox.request("GET", "/nowhere").status_code == 404
+    answer = sandbox.request("GET", "/api/open/v0/check?id=x")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     assert answer.json() == {"success": False, "error": "method not allowed"}
 
@@ -154,7 +154,7 @@ def test_a_large_body_is_rejected_with_a_message(sandbox):
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:80"])
 def test_a_foreign_host_name_that_resolves_to_loopback_is_rejected(sandbox, host):
     """A website can resolve its name to 127.0.0.1 (DNS rebinding); the Host header then contains that name."""
-    answer = sandbox.ask("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}", token=False, headers={"Host": host})
+    answer = sandbox.request("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}", token=False, headers={"Host": host})
     assert answer.status_code == 403
     assert "access_token" not in answer.text
 
@@ -197,7 +197,7 @@ def test_an_image_url_supports_head_requests_and_cannot_be_guessed(sandbox):
         ({"3::cfg": -1}, "cfg"),
     ],
 )
-def test_wrong_params_fail_in_the_shape_of_comfyui(sandbox, params, words):
+def test_invalid_params_fail_with_an_error_in_comfyui_format(sandbox, params, words):
     data = sandbox.await_status(sandbox.run({**QUICK, **params}), "failed")
     assert data["output_images"] == []
     assert data["full_outputs"] == {}
@@ -208,9 +208,9 @@ def test_wrong_params_fail_in_the_shape_of_comfyui(sandbox, params, words):
 
 
 def test_workflows_are_published_with_their_fields(sandbox):
-    listed = sandbox.ask("GET", "/api/open/v0/workflows").json()["data"]
-    assert {"id": "default", "name": "default"} in listed
-    answer = sandbox.ask("GET", "/api/open/v0/workflows/default").json()["data"]
+    workflows = sandbox.request("GET", "/api/open/v0/workflows").json()["data"]
+    assert {"id": "default", "name": "default"} in workflows
+    answer = sandbox.request("GET", "/api/open/v0/workflows/default").json()["data"]
     kind, options = answer["fields"]["3::cfg"]
     assert (kind, options["default"]) == ("FLOAT", 8)
     choices, options = answer["fields"]["3::sampler_name"]
@@ -218,12 +218,12 @@ def test_workflows_are_published_with_their_fields(sandbox):
     assert "dpmpp_2m" in choices
     assert "3::model" not in answer["fields"]
     assert answer["nodes"]["3"] == {"title": "KSampler", "class_type": "KSampler"}
-    assert sandbox.ask("GET", "/api/open/v0/workflows/nope").status_code == 404
+    assert sandbox.request("GET", "/api/open/v0/workflows/nope").status_code == 404
 
 
-def test_every_published_default_runs_unchanged(sandbox):
-    for name in [each["id"] for each in sandbox.ask("GET", "/api/open/v0/workflows").json()["data"]]:
-        fields = sandbox.ask("GET", f"/api/open/v0/workflows/{name}").json()["data"]["fields"]
+def test_every_published_workflow_runs_with_its_defaults(sandbox):
+    for name in [each["id"] for each in sandbox.request("GET", "/api/open/v0/workflows").json()["data"]]:
+        fields = sandbox.request("GET", f"/api/open/v0/workflows/{name}").json()["data"]["fields"]
         params = {field: spec[1]["default"] for field, spec in fields.items()}
         sandbox.await_status(sandbox.run(params, workflow=name), "success")
 
@@ -235,27 +235,27 @@ def png(color, size=(64, 48)):
 
 
 def upload(sandbox, name, content, **form):
-    return sandbox.ask("POST", "/upload/image", files={"image": (name, content)}, data=form)
+    return sandbox.request("POST", "/upload/image", files={"image": (name, content)}, data=form)
 
 
 def test_uploaded_image_is_the_input_of_a_run(sandbox):
     content = png("red")
     answer = upload(sandbox, "../../../evil.png", content).json()
     assert (answer["subfolder"], answer["type"]) == ("", "input")
-    kept = sandbox.home / "sandbox" / "inputs" / answer["name"]
-    assert kept.read_bytes() == content
+    stored = sandbox.home / "sandbox" / "inputs" / answer["name"]
+    assert stored.read_bytes() == content
     assert upload(sandbox, "other.png", content).json() == answer
     assert upload(sandbox, "other.png", png("blue")).json() != answer
-    fields = sandbox.ask("GET", "/api/open/v0/workflows/img2img").json()["data"]["fields"]
+    fields = sandbox.request("GET", "/api/open/v0/workflows/img2img").json()["data"]["fields"]
     (field,) = [name for name, spec in fields.items() if spec[1].get("image_upload")]
     steps = next(name for name in fields if name.endswith("::steps"))
     for params in ({field: answer["name"]}, {field: "../address.json"}):
-        wanted = "failed" if ".." in params[field] else "success"
-        sandbox.await_status(sandbox.run({**params, steps: 2}, workflow="img2img"), wanted)
+        expected = "failed" if ".." in params[field] else "success"
+        sandbox.await_status(sandbox.run({**params, steps: 2}, workflow="img2img"), expected)
 
 
 def test_an_upload_without_an_image_is_rejected(sandbox):
-    assert sandbox.ask("POST", "/upload/image", data={"type": "input"}).status_code == 400
+    assert sandbox.request("POST", "/upload/image", data={"type": "input"}).status_code == 400
     assert upload(sandbox, "a.png", b"").status_code == 400
     assert upload(sandbox, "a.png", png("red"), subfolder="..").status_code == 400
     assert upload(sandbox, "a.png", png("red"), type="output").status_code == 400
@@ -266,24 +266,24 @@ def test_an_upload_without_an_image_is_rejected(sandbox):
 
 
 def test_ping_proves_the_key_without_showing_it(sandbox):
-    first = sandbox.ask("GET", "/api/open/v0/ping?nonce=a", token=False)
-    second = sandbox.ask("GET", "/api/open/v0/ping?nonce=b", token=False)
+    first = sandbox.request("GET", "/api/open/v0/ping?nonce=a", token=False)
+    second = sandbox.request("GET", "/api/open/v0/ping?nonce=b", token=False)
     assert first.json()["data"]["proof"] != second.json()["data"]["proof"]
     assert sandbox.key not in first.text
     assert first.json()["data"]["pid"] == sandbox.process.pid
 
 
-def test_the_key_is_only_in_one_file_that_only_its_owner_can_read(sandbox):
-    sandbox.ask("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}&x=%ff", token=False)
+def test_key_is_in_one_private_file_only(sandbox):
+    sandbox.request("GET", f"/api/open/v0/auth/token?ppt={sandbox.key}&x=%ff", token=False)
     note = sandbox.home / "sandbox" / "address.json"
     assert stat.S_IMODE(note.stat().st_mode) == 0o600
     assert stat.S_IMODE(note.parent.stat().st_mode) == 0o700
-    said = sandbox.output.read_text()
-    assert str(note) in said
+    output = sandbox.output.read_text()
+    assert str(note) in output
     holders = [path for path in sandbox.home.rglob("*") if path.is_file() and sandbox.key.encode() in path.read_bytes()]
     assert holders == [note]
-    words = " ".join(word for process in sandbox.processes() for word in process.cmdline())
-    assert sandbox.key not in words
+    command_lines = " ".join(argument for process in sandbox.processes() for argument in process.cmdline())
+    assert sandbox.key not in command_lines
 
 
 def test_same_params_give_the_same_image_on_any_worker(sandbox):
@@ -299,7 +299,7 @@ def test_server_starts_without_numpy():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-def test_folders_that_others_can_open_are_closed_and_half_written_files_removed(home, start):
+def test_folders_become_private_and_partial_files_are_removed(home, start):
     """A sandbox kept its key in a folder with mode 0777, and partial files of a killed sandbox were never removed."""
     for folder in (home, home / "sandbox"):
         folder.mkdir()

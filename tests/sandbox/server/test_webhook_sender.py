@@ -15,7 +15,7 @@ from comflowy_nb.sandbox.server.webhook_sender import WebhookClient, WebhookSend
     "url",
     ["http://127.0.0.1:8000/a", "http://127.9.9.9/", "http://localhost:1", "http://[::1]:80/x", "https://localhost"],
 )
-def test_loopback_is_called(url):
+def test_loopback_urls_are_accepted(url):
     assert is_loopback_url(url)
 
 
@@ -40,36 +40,36 @@ def test_loopback_is_called(url):
         "//127.0.0.1/",
     ],
 )
-def test_other_addresses_are_not_called(url):
+def test_urls_of_other_hosts_are_rejected(url):
     assert not is_loopback_url(url)
 
 
-def play(callbacks, scene):
+def run_script(callbacks, script):
     """Run a script with a webhook sender, in a new event loop."""
 
     async def main():
         webhooks = WebhookClient()
-        await scene(WebhookSender(webhooks, "run", callbacks))
+        await script(WebhookSender(webhooks, "run", callbacks))
         webhooks.close()
 
     asyncio.run(main())
 
 
-async def until(look):
-    await asyncio.to_thread(wait_for, look)
+async def wait_until_true(condition):
+    await asyncio.to_thread(wait_for, condition)
 
 
-def test_a_busy_receiver_gets_fewer_steps_but_always_the_last(slow_receiver):
-    async def scene(webhook):
+def test_slow_receiver_gets_fewer_progress_events_but_always_the_last(slow_receiver):
+    async def script(webhook):
         webhook.send_progress("waiting", {})
         for value in range(100):
             webhook.send_progress("running", {"value": value})
             await asyncio.sleep(0)
         webhook.finish({"type": "success"})
-        await until(lambda: slow_receiver.got("/result"))
+        await wait_until_true(lambda: slow_receiver.received("/result"))
 
-    play(slow_receiver.callbacks, scene)
-    events = slow_receiver.got("/progress")
+    run_script(slow_receiver.callbacks, script)
+    events = slow_receiver.received("/progress")
     assert events[0]["type"] == "waiting"
     assert events[-1]["payload"] == {"value": 99}
     assert len(events) < 5
@@ -79,47 +79,47 @@ def test_a_busy_receiver_gets_fewer_steps_but_always_the_last(slow_receiver):
 def test_a_callback_that_gets_404_is_not_repeated(receiver):
     receiver.answers = [404]
 
-    async def scene(webhook):
+    async def script(webhook):
         webhook.finish({"type": "success"})
-        await until(lambda: receiver.bodies)
+        await wait_until_true(lambda: receiver.bodies)
         await asyncio.sleep(0.5)  # longer than the delay before a retry
 
-    play({"on_result_url": receiver.url}, scene)
+    run_script({"on_result_url": receiver.url}, script)
     assert len(receiver.bodies) == 1
 
 
 def test_redirect_is_not_followed(receiver):
     receiver.answers = [302]
 
-    async def scene(webhook):
+    async def script(webhook):
         webhook.finish({"type": "success"})
-        await until(lambda: receiver.bodies)
+        await wait_until_true(lambda: receiver.bodies)
         await asyncio.sleep(0.5)
 
-    play({"on_result_url": receiver.url}, scene)
+    run_script({"on_result_url": receiver.url}, script)
     assert len(receiver.bodies) == 1
 
 
 def test_progress_is_no_longer_sent_to_a_receiver_that_always_fails(receiver):
     receiver.answers = [500] * 100
 
-    async def scene(webhook):
+    async def script(webhook):
         for value in range(8):
             webhook.send_progress("message", {"value": value})
         webhook.finish({"type": "success"})
-        await until(lambda: receiver.got("/result"))
+        await wait_until_true(lambda: receiver.received("/result"))
 
-    play(receiver.callbacks, scene)
-    assert len(receiver.got("/progress")) == 3
+    run_script(receiver.callbacks, script)
+    assert len(receiver.received("/progress")) == 3
 
 
 def test_an_unreachable_receiver_does_not_delay_the_run(receiver):
     receiver.close()
     before = time.monotonic()
 
-    async def scene(webhook):
+    async def script(webhook):
         webhook.send_progress("waiting", {})
         webhook.finish({"type": "success"})
 
-    play(receiver.callbacks, scene)
+    run_script(receiver.callbacks, script)
     assert time.monotonic() - before < 5

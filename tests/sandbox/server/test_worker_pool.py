@@ -27,25 +27,25 @@ def paths(tmp_path):
     return paths
 
 
-@pytest.mark.parametrize(("ends", "words"), [("raise SystemExit(7)", "exit status 7"), (None, "could not start")])
-def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(paths, monkeypatch, tmp_path, ends, words):
+@pytest.mark.parametrize(("script", "words"), [("raise SystemExit(7)", "exit status 7"), (None, "could not start")])
+def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(paths, monkeypatch, tmp_path, script, words):
     broken = tmp_path / "broken"
-    if ends:
-        broken.write_text(f"#!{sys.executable}\n{ends}")
+    if script:
+        broken.write_text(f"#!{sys.executable}\n{script}")
         broken.chmod(0o755)
     monkeypatch.setattr(worker_pool.sys, "executable", str(broken))
 
     async def main():
         workers = WorkerPool(paths, size=2)
-        lost = []
-        workers.on_exit = lambda worker, why: lost.append((worker.run_id, why))
+        failed_runs = []
+        workers.on_exit = lambda worker, why: failed_runs.append((worker.run_id, why))
         worker = workers.take()
         worker.run_id = "run"
         worker.order("run", run_id="run")
         assert await workers.read_node_types() is None
-        assert await workers.read_node_types() is None  # a repeated request tries and fails again
+        assert await workers.read_node_types() is None  # a second request starts the worker again and fails
         await workers.close()
-        return lost
+        return failed_runs
 
     first, second = asyncio.run(main())
     assert first[0] == "run"
@@ -82,7 +82,7 @@ def test_a_full_disk_fails_the_run_with_a_message(start):
 
 
 @LIMITED
-def test_a_full_disk_rejects_new_runs_and_loses_none(start):
+def test_full_disk_rejects_new_runs_and_loses_no_accepted_run(start):
     sandbox = start()
     run_id = sandbox.run(LONG)
     sandbox.await_status(run_id, "running")
@@ -102,20 +102,20 @@ def test_a_full_disk_rejects_new_runs_and_loses_none(start):
 
 
 def test_worker_that_does_not_stop_is_killed(start):
-    hasty = (
+    script = (
         "from comflowy_nb.sandbox.server import run_queue; run_queue._STOP_S = 1.0; "
         "from comflowy_nb.cli.main import main; main()"
     )
-    sandbox = start(program=("-c", hasty))
+    sandbox = start(program=("-c", script))
     run_id = sandbox.run(LONG)
     sandbox.await_status(run_id, "running")
     workers = sandbox.workers()
     for worker in workers:
         worker.suspend()
-    asked_s = time.monotonic()
+    cancelled_at_s = time.monotonic()
     sandbox.post("cancel", params={"id": run_id})
     assert sandbox.await_status(run_id, "failed")["error"] == "cancelled"
-    assert time.monotonic() - asked_s >= 1.0, "it had time to stop"
+    assert time.monotonic() - cancelled_at_s >= 1.0, "it had time to stop"
     for worker in workers:
         if worker.is_running():
             worker.resume()

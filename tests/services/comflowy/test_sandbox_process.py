@@ -27,16 +27,16 @@ from comflowy_nb.settings import home as client_home
 pytestmark = pytest.mark.slow
 
 
-def note_of(home):
+def address_file(home):
     return json.loads((home / "sandbox" / "address.json").read_bytes())
 
 
 @pytest.fixture
-def ended(home):
+def kill_sandbox(home):
     """End the sandbox that a test started."""
     yield
     with contextlib.suppress(OSError, psutil.NoSuchProcess, KeyError):
-        process = psutil.Process(note_of(home)["pid"])
+        process = psutil.Process(address_file(home)["pid"])
         if "comflowy_nb.cli.main" in process.cmdline():
             process.kill()
             process.wait(60)
@@ -51,7 +51,7 @@ def client_lock(home):
         yield lock
 
 
-def wait_until_gone(processes, timeout_s):
+def wait_until_ended(processes, timeout_s):
     _, alive = psutil.wait_procs(processes, timeout=timeout_s)
     assert not alive
 
@@ -60,7 +60,7 @@ def test_no_sandbox_is_found_in_a_new_home_folder(home):
     assert find_sandbox(home) is None
 
 
-def test_a_started_sandbox_is_found_and_accepts_its_key(home, client_lock, ended):
+def test_a_started_sandbox_is_found_and_accepts_its_key(home, client_lock, kill_sandbox):
     address = start_sandbox(home)
     assert find_sandbox(home) == address
     assert start_sandbox(home) == address
@@ -69,32 +69,32 @@ def test_a_started_sandbox_is_found_and_accepts_its_key(home, client_lock, ended
     assert address.key.reveal() not in repr(address)
 
 
-def test_a_started_sandbox_is_independent_of_the_kernels_process(home, client_lock, ended, monkeypatch):
+def test_started_sandbox_does_not_depend_on_the_process_of_the_kernel(home, client_lock, kill_sandbox, monkeypatch):
     """Ctrl-C in the kernel's terminal, the end of the kernel and files in its folder do not affect the sandbox."""
     monkeypatch.setenv("COMFLOWY_API_KEY", "a key of the paid service")
     monkeypatch.setenv("COMFLOWY_HEADERS", '{"https://studio.example": {"X-Key": "a secret of the proxy"}}')
     start_sandbox(home)
-    process = psutil.Process(note_of(home)["pid"])
+    process = psutil.Process(address_file(home)["pid"])
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
     assert process.cwd() == str(home / "sandbox")
     assert [name for name in process.environ() if name.startswith("COMFLOWY_")] == ["COMFLOWY_HOME"]
     assert (home / "sandbox" / "sandbox.log").stat().st_mode & 0o077 == 0
 
 
-def test_sandbox_ends_with_the_last_client(home, client_lock, ended):
+def test_sandbox_ends_with_the_last_client(home, client_lock, kill_sandbox):
     start_sandbox(home)
-    server = psutil.Process(note_of(home)["pid"])
+    server = psutil.Process(address_file(home)["pid"])
     time.sleep(5.0)  # longer than an unused sandbox runs
     processes = [server, *server.children(recursive=True)]
     assert find_sandbox(home) is not None
     client_lock.release()
-    wait_until_gone(processes, 40)
+    wait_until_ended(processes, 40)
     assert find_sandbox(home) is None
     assert "no client is left" in (home / "sandbox" / "sandbox.log").read_text()
 
 
-def test_sandbox_ends_when_its_client_was_killed(home, ended):
-    """The system frees a lock file however its holder died; the sandbox deletes it."""
+def test_sandbox_ends_when_its_client_was_killed(home, kill_sandbox):
+    """The operating system releases the lock of a killed process; the sandbox deletes the lock file."""
     code = (
         "import sys, time, filelock, pathlib; from comflowy_nb.services.comflowy.sandbox_process import start_sandbox\n"
         "home = pathlib.Path(sys.argv[1]); (home / 'locks').mkdir(parents=True)\n"
@@ -103,16 +103,16 @@ def test_sandbox_ends_when_its_client_was_killed(home, ended):
     )
     client = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True)
     assert client.stdout.readline() == "started\n"
-    server = psutil.Process(note_of(home)["pid"])
+    server = psutil.Process(address_file(home)["pid"])
     processes = [server, *server.children(recursive=True)]
     time.sleep(1.0)  # the sandbox checks the locks twice a second
     client.send_signal(signal.SIGKILL)
     client.wait()
-    wait_until_gone(processes, 40)
+    wait_until_ended(processes, 40)
     assert {path.name for path in (home / "locks").iterdir()} <= {"probing.lock"}
 
 
-def test_two_clients_that_start_at_once_share_one_sandbox(home, client_lock, ended):
+def test_clients_that_start_at_the_same_time_share_one_sandbox(home, client_lock, kill_sandbox):
     code = (
         "import sys, pathlib; from comflowy_nb.services.comflowy.sandbox_process import start_sandbox\n"
         "print(start_sandbox(pathlib.Path(sys.argv[1])).url)"
@@ -122,9 +122,9 @@ def test_two_clients_that_start_at_once_share_one_sandbox(home, client_lock, end
     ]
     urls = {starter.communicate(timeout=60)[0] for starter in starters}
     assert len(urls) == 1
-    assert urls.pop().strip() == note_of(home)["url"]
-    ours = [process for process in psutil.process_iter() if is_sandbox_of(process, home)]
-    assert [process.pid for process in ours] == [note_of(home)["pid"]]
+    assert urls.pop().strip() == address_file(home)["url"]
+    sandboxes = [process for process in psutil.process_iter() if is_sandbox_of(process, home)]
+    assert [process.pid for process in sandboxes] == [address_file(home)["pid"]]
 
 
 def is_sandbox_of(process, home):
@@ -133,16 +133,16 @@ def is_sandbox_of(process, home):
     return False
 
 
-class Stranger:
+class OtherProgram:
     """Another program at the port of an ended sandbox; it records the requests."""
 
     def __init__(self, answer):
-        self.seen = b""
-        stranger = self
+        self.received = b""
+        program = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                stranger.seen += self.requestline.encode() + bytes(self.headers)
+                program.received += self.requestline.encode() + bytes(self.headers)
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(answer)
@@ -166,14 +166,14 @@ KEY = "k" * 43
     [b"", b"<html>", b"[]", b'{"data": null}', b'{"data": {"proof": 7}}', b'{"data": {"proof": "wr\\u00f6ng"}}'],
 )
 def test_another_program_on_the_port_gets_no_key(home, answer):
-    stranger = Stranger(answer)
+    program = OtherProgram(answer)
     (home / "sandbox").mkdir(parents=True)
-    note = {"url": f"http://127.0.0.1:{stranger.server.server_port}", "key": KEY, "pid": os.getpid()}
+    note = {"url": f"http://127.0.0.1:{program.server.server_port}", "key": KEY, "pid": os.getpid()}
     (home / "sandbox" / "address.json").write_text(json.dumps(note))
     assert find_sandbox(home) is None
-    stranger.close()
-    assert b"ping" in stranger.seen
-    assert KEY.encode() not in stranger.seen
+    program.close()
+    assert b"ping" in program.received
+    assert KEY.encode() not in program.received
 
 
 @pytest.mark.parametrize(
@@ -188,24 +188,24 @@ def test_another_program_on_the_port_gets_no_key(home, answer):
         '{"url": "http://127.0.0.1:9", "key": 7, "pid": 1}',
     ],
 )
-def test_an_invalid_note_is_ignored(home, note):
+def test_invalid_address_file_is_ignored(home, note):
     (home / "sandbox").mkdir(parents=True)
     (home / "sandbox" / "address.json").write_text(note)
     assert find_sandbox(home) is None
 
 
-def test_note_of_a_dead_sandbox_does_not_keep_a_new_one_from_starting(home, client_lock, ended):
+def test_address_file_of_a_dead_sandbox_does_not_prevent_a_start(home, client_lock, kill_sandbox):
     first = start_sandbox(home)
-    process = psutil.Process(note_of(home)["pid"])
+    process = psutil.Process(address_file(home)["pid"])
     process.kill()
     process.wait(60)
     assert find_sandbox(home) is None
     second = start_sandbox(home)
     assert second.key == first.key
-    assert note_of(home)["pid"] != process.pid
+    assert address_file(home)["pid"] != process.pid
 
 
-def test_a_home_that_is_not_writable_is_named(tmp_path):
+def test_error_for_a_home_folder_that_is_not_writable_contains_its_path(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(ServiceError, match=r"can't be written .*COMFLOWY_HOME") as caught:
@@ -213,7 +213,7 @@ def test_a_home_that_is_not_writable_is_named(tmp_path):
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_failed_start_shows_the_end_of_the_log(home, ended):
+def test_a_failed_start_shows_the_end_of_the_log(home, kill_sandbox):
     (home / "sandbox").mkdir(parents=True)
     (home / "sandbox" / "runs.sqlite").mkdir()
     with pytest.raises(ServiceError, match=r"ended at its start \(exit status 1\); its log ends:\n.+") as caught:
@@ -230,7 +230,7 @@ def test_a_sandbox_that_does_not_respond_is_terminated(home, monkeypatch, tmp_pa
     with pytest.raises(ServiceError, match=r"did not respond within 1 s; its log ends:\none moment"):
         start_sandbox(home)
     deadline = time.monotonic() + 10
-    while any(str(hanging) in words for words in command_lines()):
+    while any(str(hanging) in command_line for command_line in command_lines()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

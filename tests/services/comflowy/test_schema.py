@@ -12,54 +12,54 @@ from comflowy_nb.services.comflowy.schema import read_outputs
 A, B, C, D = (f"https://images.example/{name}.png" for name in "abcd")
 
 
-def placed(images, full):
+def outputs_of(images, full):
     outputs, warning = read_outputs(images, full)
     assert [output.index for output in outputs] == list(range(len(outputs)))
     return [(output.url, output.node, output.node_index) for output in outputs], warning
 
 
-def test_an_image_in_both_lists_is_one_with_its_node():
-    assert placed([A, B], {"9": {"images": [B, A]}}) == ([(A, "9", 1), (B, "9", 0)], None)
+def test_image_in_both_lists_is_one_output_with_its_node():
+    assert outputs_of([A, B], {"9": {"images": [B, A]}}) == ([(A, "9", 1), (B, "9", 0)], None)
 
 
-def test_output_images_first_then_the_rest_by_node():
+def test_output_images_are_first_and_other_images_are_sorted_by_node():
     full = {"10": {"images": [D]}, "9": {"images": [A]}, "3": {"images": [C]}}
-    assert placed([A, B], full)[0] == [(A, "9", 0), (B, None, 0), (C, "3", 0), (D, "10", 0)]
+    assert outputs_of([A, B], full)[0] == [(A, "9", 0), (B, None, 0), (C, "3", 0), (D, "10", 0)]
 
 
-def test_the_order_of_nodes_does_not_depend_on_the_response():
-    one = {"12": {"images": [A]}, "5:2": {"images": [B]}, "5:11": {"images": [C]}, "x": {"images": [D]}}
-    other = dict(reversed(one.items()))
-    assert placed(None, one) == placed(None, other)
-    assert [node for _, node, _ in placed(None, one)[0]] == ["5:2", "5:11", "12", "x"]
+def test_order_of_outputs_does_not_depend_on_the_response():
+    images = {"12": {"images": [A]}, "5:2": {"images": [B]}, "5:11": {"images": [C]}, "x": {"images": [D]}}
+    other = dict(reversed(images.items()))
+    assert outputs_of(None, images) == outputs_of(None, other)
+    assert [node for _, node, _ in outputs_of(None, images)[0]] == ["5:2", "5:11", "12", "x"]
 
 
-def test_an_image_listed_twice_is_one():
-    assert placed([A, A, B], {"9": {"images": [B, B]}})[0] == [(A, None, 0), (B, "9", 0)]
+def test_image_listed_twice_is_one_output():
+    assert outputs_of([A, A, B], {"9": {"images": [B, B]}})[0] == [(A, None, 0), (B, "9", 0)]
 
 
-def test_an_image_of_two_nodes_belongs_to_the_first():
-    assert placed([], {"9": {"images": [A]}, "3": {"images": [A]}})[0] == [(A, "3", 0)]
+def test_image_of_two_nodes_belongs_to_the_first_node():
+    assert outputs_of([], {"9": {"images": [A]}, "3": {"images": [A]}})[0] == [(A, "3", 0)]
 
 
-def test_one_image_signed_twice_is_one():
+def test_image_with_two_signatures_is_one_output():
     """Storage services sign a URL again each time they list it."""
     first, second = f"{A}?X-Amz-Signature=1&X-Amz-Date=5&v=2", f"{A}?v=2&X-Amz-Signature=77&X-Amz-Date=6"
-    assert placed([first], {"9": {"images": [second]}})[0] == [(first, "9", 0)]
+    assert outputs_of([first], {"9": {"images": [second]}})[0] == [(first, "9", 0)]
 
 
-def test_urls_that_differ_in_an_ordinary_query_are_two_images():
-    one, two = "/view?filename=a.png&type=output", "/view?filename=b.png&type=output"
-    assert len(placed([one, two], None)[0]) == 2
+def test_urls_that_differ_in_an_unsigned_query_parameter_are_two_images():
+    first, second = "/view?filename=a.png&type=output", "/view?filename=b.png&type=output"
+    assert len(outputs_of([first, second], None)[0]) == 2
 
 
 @pytest.mark.parametrize("nothing", [None, [], {}])
 def test_a_response_without_images_has_no_outputs(nothing):
-    assert placed(nothing if nothing != {} else None, None) == ([], None)
+    assert outputs_of(nothing if nothing != {} else None, None) == ([], None)
 
 
 @pytest.mark.parametrize(
-    ("images", "full", "found", "words"),
+    ("images", "full", "expected", "words"),
     [
         ([A, None, 5, ""], None, [A], "3 of 4 entries of output_images are not URLs"),
         ([A, []], None, [A], "1 of 2 entries of output_images is not a URL"),
@@ -73,13 +73,13 @@ def test_a_response_without_images_has_no_outputs(nothing):
         (None, {"9": [A]}, [A], None),
     ],
 )
-def test_invalid_entries_cause_a_warning(images, full, found, words):
-    outputs, warning = placed(images, full)
-    assert [url for url, _, _ in outputs] == found
+def test_invalid_entries_cause_a_warning(images, full, expected, words):
+    outputs, warning = outputs_of(images, full)
+    assert [url for url, _, _ in outputs] == expected
     assert warning == words
 
 
-def test_no_address_in_a_warning_or_a_repr():
+def test_warnings_and_reprs_contain_no_url():
     outputs, warning = read_outputs([{"no": A}, B], {"9": {"images": [A, 5]}})
     assert "example" not in f"{warning} {outputs!r}"
 

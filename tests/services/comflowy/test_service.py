@@ -7,7 +7,7 @@ import json
 import threading
 
 import pytest
-from faulty_server import choose, close_after_reading, html, redirect, reply, short
+from faulty_server import choose, close_after_reading, html, redirect, reply, truncated
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ RUN = "POST /api/open/v0/run"
 CHECK = "POST /api/open/v0/check"
 CANCEL = "POST /api/open/v0/cancel"
 
-pytestmark = pytest.mark.usefixtures("few_tries")
+pytestmark = pytest.mark.usefixtures("one_retry")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def sandbox(faulty):
     service.close()
 
 
-def checked(faulty, service, data, **more):
+def check_response(faulty, service, data, **more):
     faulty.on(CHECK, reply({"success": True, "data": data, **more}))
     return service.check("r 1/2")
 
@@ -54,12 +54,12 @@ def checked(faulty, service, data, **more):
 # -- requests ---------------------------------------------------------------------------------------------------
 
 
-def test_run_as_the_page_documents_it(faulty, service):
+def test_submit_sends_the_documented_request(faulty, service):
     faulty.on(RUN, reply({"success": True, "data": {"run_id": "5"}}))
     urls = {"on_result_url": "http://127.0.0.1:1/a", "on_progress_event_url": "http://127.0.0.1:1/b"}
     params = {"3::sampler_name": "euler", "6::text": "grün, ☃ and 'quotes'", "3::cfg": 8, "3::seed": 2**64 - 1}
     assert service.submit(Submission("t", "3fef208b", params, urls)) == Accepted("5")
-    (token,), (run,) = faulty.seen(TOKEN), faulty.seen(RUN)
+    (token,), (run,) = faulty.requests(TOKEN), faulty.requests(RUN)
     assert token.query == {"ppt": "the key+&/%"}
     assert "authorization" not in token.headers
     assert run.headers["authorization"] == "Bearer the-token"
@@ -70,12 +70,12 @@ def test_run_as_the_page_documents_it(faulty, service):
 def test_callback_urls_are_sent_empty_without_a_receiver(faulty, service):
     faulty.on(RUN, reply({"success": True, "data": {"run_id": "5"}}))
     service.submit(Submission("t", "w", {}))
-    assert faulty.seen(RUN)[0].json["callback_urls"] == {}
+    assert faulty.requests(RUN)[0].json["callback_urls"] == {}
 
 
-def test_check_as_the_page_documents_it(faulty, service):
-    checked(faulty, service, {"status": "waiting"})
-    (check,) = faulty.seen(CHECK)
+def test_check_sends_the_documented_request(faulty, service):
+    check_response(faulty, service, {"status": "waiting"})
+    (check,) = faulty.requests(CHECK)
     assert check.method == "POST"
     assert check.query == {"id": "r 1/2"}
     assert check.headers["authorization"] == "Bearer the-token"
@@ -87,10 +87,10 @@ def test_each_submit_opens_a_new_connection(faulty, service):
     faulty.on(RUN, reply({"success": True, "data": {"run_id": "5"}}))
     for _ in range(3):
         service.submit(Submission("t", "w", {}))
-    assert len({seen.connection for seen in faulty.seen(RUN)}) == 3
-    checked(faulty, service, {"status": "running"})
+    assert len({request.connection for request in faulty.requests(RUN)}) == 3
+    check_response(faulty, service, {"status": "running"})
     service.check("1")
-    assert len({seen.connection for seen in faulty.seen(CHECK)}) == 1
+    assert len({request.connection for request in faulty.requests(CHECK)}) == 1
 
 
 def test_a_workflow_without_an_id_and_params_that_are_not_json_are_not_submitted(faulty, service):
@@ -104,19 +104,19 @@ def test_a_workflow_without_an_id_and_params_that_are_not_json_are_not_submitted
 # -- the token --------------------------------------------------------------------------------------------------
 
 
-def test_sixteen_threads_share_one_token(faulty, service):
+def test_16_threads_share_one_token(faulty, service):
     faulty.on(TOKEN, reply({"access_token": "the-token"}, latency_s=0.2))
     faulty.on(CHECK, reply({"success": True, "data": {"status": "running"}}))
     at_once(16, lambda: service.check("1"))
     assert (faulty.count(TOKEN), faulty.count(CHECK)) == (1, 16)
 
 
-def test_sixteen_threads_with_a_rejected_token_fetch_one_new_token(faulty, service):
+def test_16_threads_with_a_rejected_token_fetch_one_new_token(faulty, service):
     faulty.on(TOKEN, reply({"access_token": "old"}), reply({"access_token": "new"}, latency_s=0.2))
     barrier = threading.Barrier(16)
 
-    def decide(seen):
-        if seen.headers["authorization"] == "Bearer new":
+    def decide(request):
+        if request.headers["authorization"] == "Bearer new":
             return reply({"success": True, "data": {"status": "running"}})
         barrier.wait(30)
         return reply({}, 401)
@@ -137,14 +137,14 @@ def test_a_failed_token_request_is_not_repeated_by_each_thread(faulty, service, 
     assert faulty.count(TOKEN) == 1
 
 
-def test_token_under_data_is_accepted(faulty, service):
+def test_token_in_the_data_object_is_accepted(faulty, service):
     faulty.on(TOKEN, reply({"success": True, "data": {"access_token": "inner"}}))
-    checked(faulty, service, {"status": "running"})
-    assert faulty.seen(CHECK)[0].headers["authorization"] == "Bearer inner"
+    check_response(faulty, service, {"status": "running"})
+    assert faulty.requests(CHECK)[0].headers["authorization"] == "Bearer inner"
 
 
 def at_once(count, call):
-    """Call a function in several threads at once; return the errors."""
+    """Call a function in several threads at the same time; return the errors."""
     errors = []
 
     def run():
@@ -165,22 +165,22 @@ def at_once(count, call):
 
 
 @pytest.mark.parametrize("word", ["waiting", "pending", "running", "success", "failed"])
-def test_the_five_statuses(faulty, service, word):
-    snapshot = checked(faulty, service, {"status": word})
+def test_documented_statuses_are_read(faulty, service, word):
+    snapshot = check_response(faulty, service, {"status": word})
     assert (snapshot.status, snapshot.service_status) == (Status(word), word)
 
 
 @pytest.mark.parametrize("word", ["queued", "cancelled", "SUCCESS", "submitting", "", "läuft"])
 def test_an_unknown_status_counts_as_running_and_is_shown(faulty, service, word):
-    snapshot = checked(faulty, service, {"status": word, "output_images": ["https://x.example/1.png"]})
+    snapshot = check_response(faulty, service, {"status": word, "output_images": ["https://x.example/1.png"]})
     assert (snapshot.status, snapshot.service_status, snapshot.outputs) == (Status.RUNNING, word, ())
     assert repr(word) in snapshot.warning
 
 
-def test_extra_fields_are_ignored_and_optional_ones_may_be_absent_or_null(faulty, service):
+def test_unknown_fields_are_ignored_and_optional_fields_may_be_absent_or_null(faulty, service):
     data = {"status": "running", "error": None, "output_images": None, "full_outputs": None, "eta": [1, {}]}
-    assert checked(faulty, service, data, more=1) == Snapshot(Status.RUNNING, "running")
-    assert checked(faulty, service, {"status": "running"}) == Snapshot(Status.RUNNING, "running")
+    assert check_response(faulty, service, data, more=1) == Snapshot(Status.RUNNING, "running")
+    assert check_response(faulty, service, {"status": "running"}) == Snapshot(Status.RUNNING, "running")
 
 
 @pytest.mark.parametrize(
@@ -205,20 +205,20 @@ def test_an_invalid_response_is_reported_and_does_not_end_the_run(faulty, servic
     assert words in str(caught.value)
 
 
-def test_failure_with_comfyuis_own_error(faulty, service):
+def test_failed_run_has_the_error_of_comfyui(faulty, service):
     error = {"node_id": "3", "node_type": "KSampler", "exception_message": "out of memory\n", "traceback": ["File"]}
     for form in (json.dumps(error), error):
-        problem = checked(faulty, service, {"status": "failed", "error": form}).problem
+        problem = check_response(faulty, service, {"status": "failed", "error": form}).problem
         assert (problem.node, problem.node_type, problem.message) == ("3", "KSampler", "out of memory")
 
 
-def test_failure_without_a_reason(faulty, service):
-    assert checked(faulty, service, {"status": "failed"}).problem.message == "the service gave no reason"
+def test_failed_run_without_a_reason_has_a_default_message(faulty, service):
+    assert check_response(faulty, service, {"status": "failed"}).problem.message == "the service gave no reason"
 
 
-def test_a_run_is_cancelled_only_after_our_confirmed_cancel(faulty, sandbox):
-    ended = {"status": "failed", "error": "cancelled"}
-    faulty.on(CHECK, reply({"success": True, "data": ended}))
+def test_run_is_cancelled_only_after_a_confirmed_cancel_of_this_client(faulty, sandbox):
+    cancelled_data = {"status": "failed", "error": "cancelled"}
+    faulty.on(CHECK, reply({"success": True, "data": cancelled_data}))
     assert sandbox.check("1").status is Status.FAILED
     faulty.on(CANCEL, reply({"success": False, "error": "the run has ended already"}, 409))
     assert sandbox.cancel("1") is False
@@ -227,22 +227,22 @@ def test_a_run_is_cancelled_only_after_our_confirmed_cancel(faulty, sandbox):
     assert sandbox.cancel("1") is True
     assert sandbox.check("1") == Snapshot(Status.CANCELLED, "failed")
     assert sandbox.check("2").status is Status.FAILED
-    assert faulty.seen(CANCEL)[0].query == {"id": "1"}
+    assert faulty.requests(CANCEL)[0].query == {"id": "1"}
 
 
-def test_a_run_that_fails_for_another_reason_after_our_cancel_has_failed(faulty, sandbox):
+def test_run_with_an_error_after_a_cancel_is_failed(faulty, sandbox):
     faulty.on(CANCEL, reply({"success": True}))
     sandbox.cancel("1")
     faulty.on(CHECK, reply({"success": True, "data": {"status": "failed", "error": "out of memory"}}))
     assert sandbox.check("1").status is Status.FAILED
 
 
-def test_a_cancel_of_an_unknown_run(faulty, sandbox):
+def test_cancel_of_an_unknown_run_is_an_error(faulty, sandbox):
     with pytest.raises(NotFoundError):
         sandbox.cancel("1")
 
 
-def test_a_cancel_without_a_response_confirms_nothing(faulty, sandbox):
+def test_cancel_without_a_valid_response_is_not_confirmed(faulty, sandbox):
     faulty.on(CANCEL, html())
     with pytest.raises(AnswerError):
         sandbox.cancel("1")
@@ -271,7 +271,7 @@ ODD_DATA = st.fixed_dictionaries(
 @hypothesis_settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answer=JSON | st.fixed_dictionaries({"success": st.booleans() | JSON, "data": ODD_DATA | JSON}))
 def test_every_response_is_read_or_rejected(faulty, service, answer):
-    """Only `success: true` with `status: failed` fails a run, and nothing but an AnswerError escapes."""
+    """Only `success: true` with `status: failed` fails a run, and no other exception than an AnswerError is raised."""
     faulty.on(CHECK, reply(answer))
     try:
         snapshot = service.check("1")
@@ -299,13 +299,13 @@ def test_decoders_accept_any_bytes(body):
 # -- routes of the sandbox --------------------------------------------------------------------------------------
 
 
-def test_published_workflows(faulty, sandbox):
+def test_published_workflows_are_read(faulty, sandbox):
     data = [{"id": "default", "name": "Default", "more": 1}, {"id": "x"}]
     faulty.on("GET /api/open/v0/workflows", reply({"success": True, "data": data}))
     assert sandbox.workflows() == {"default": "Default", "x": "x"}
 
 
-def test_published_fields(faulty, sandbox):
+def test_published_fields_are_read(faulty, sandbox):
     data = {
         "fields": {"3::cfg": ["FLOAT", {"default": 8.0, "min": 0.0}], "3::sampler_name": [["euler", "heun"], {}]},
         "nodes": {"3": {"title": "Sampler", "class_type": "KSampler"}},
@@ -323,11 +323,11 @@ def test_published_fields(faulty, sandbox):
         *(reply({"success": False}, status) for status in (200, 400, 401, 403, 404, 405, 500, 503)),
         html(),
         redirect("/login"),
-        short({"success": True, "data": []}),
+        truncated({"success": True, "data": []}),
         reply({"success": True, "data": [{"id": 5}]}),
     ],
 )
-def test_a_service_that_publishes_nothing(faulty, service, answer):
+def test_service_without_published_fields_returns_none(faulty, service, answer):
     """The route is not documented for other services: no response of it may prevent a run."""
     faulty.on("GET /api/open/v0/workflows*", answer)
     assert service.workflows() is None
@@ -335,7 +335,7 @@ def test_a_service_that_publishes_nothing(faulty, service, answer):
     assert faulty.count("GET /api/open/v0/workflows") <= 2
 
 
-def test_a_failed_connection_does_not_count_as_an_empty_list(faulty, service):
+def test_failed_connection_is_not_an_empty_list_of_workflows(faulty, service):
     faulty.on("GET /api/open/v0/workflows*", close_after_reading())
     with pytest.raises(AnswerError):
         service.workflows()
@@ -348,20 +348,20 @@ def test_an_invalid_list_of_a_sandbox_is_an_error(faulty, sandbox):
         sandbox.workflows()
 
 
-def test_upload(faulty, sandbox):
+def test_upload_sends_a_multipart_request(faulty, sandbox):
     faulty.on("POST /upload/image", reply({}, 503), reply({"name": "ab.png", "subfolder": "", "type": "input"}))
     assert sandbox.upload("café.png", b"\x89PNG...") == "ab.png"
-    _, seen = faulty.seen("POST /upload/image")
-    assert seen.headers["content-type"].startswith("multipart/form-data")
-    assert b'name="image"' in seen.body
-    assert b"\x89PNG..." in seen.body
-    assert seen.headers["authorization"] == "Bearer the-token"
+    _, request = faulty.requests("POST /upload/image")
+    assert request.headers["content-type"].startswith("multipart/form-data")
+    assert b'name="image"' in request.body
+    assert b"\x89PNG..." in request.body
+    assert request.headers["authorization"] == "Bearer the-token"
 
 
 # -- properties -------------------------------------------------------------------------------------------------
 
 
-def test_only_the_hosted_service_costs_money():
+def test_only_the_hosted_service_is_marked_as_costing_money():
     def service(origin, kind="comflowy"):
         return Comflowy(origin, key=Secret("k"), identity="i", label="l", kind=kind)
 

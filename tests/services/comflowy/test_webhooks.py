@@ -72,7 +72,7 @@ def test_posted_events_reach_the_listener(receiver, events):
     ]
 
 
-def test_urls_are_the_same_each_time_and_differ_by_run(receiver):
+def test_callback_urls_of_a_run_are_stable_and_differ_between_runs(receiver):
     assert receiver.urls("a") == receiver.urls("a")
     assert len({path_of(receiver, token).split("/")[2] for token in "abc"}) == 3
     assert len(path_of(receiver).split("/")[2]) >= 43  # 32 bytes
@@ -100,12 +100,12 @@ def test_each_kind_of_payload_is_parsed(body, event):
     assert read_event("t", body) == event
 
 
-def test_a_forged_path_is_not_found(receiver, events):
+def test_request_to_a_forged_path_gets_404(receiver, events):
     good = path_of(receiver)
     _, token, word, name = good.split("/")
     shapes = ("/", f"/{token}", f"/{token}/{word}/x", f"{good}/x", "/t9/-/result")
-    words = ("x", "-", word[:-1], word + "A", word.swapcase(), "%C3%A9")
-    for path in (*shapes, f"/other/{word}/{name}", *(f"/{token}/{other}/{name}" for other in words)):
+    forged_parts = ("x", "-", word[:-1], word + "A", word.swapcase(), "%C3%A9")
+    for path in (*shapes, f"/other/{word}/{name}", *(f"/{token}/{other}/{name}" for other in forged_parts)):
         assert post(receiver, path) == 404, path
     assert post(receiver, f"/{token}/%FF/{name}") == 400
     receiver.forget("t1")
@@ -179,7 +179,7 @@ def raw_exchange(receiver, *pieces):
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("slowest_s", [1.0, 1000.0])
-def test_slow_senders_are_dropped_and_block_no_others(monkeypatch, events, slowest_s):
+def test_slow_senders_are_disconnected_and_do_not_block_other_senders(monkeypatch, events, slowest_s):
     monkeypatch.setattr(webhooks, "READ_TIMEOUT_S", slowest_s)
     receiver = Receiver(events)
     try:
@@ -200,7 +200,7 @@ def test_slow_senders_are_dropped_and_block_no_others(monkeypatch, events, slowe
         receiver.close()
 
 
-def test_duplicates_and_late_progress_are_passed_on_in_order(receiver, events):
+def test_duplicate_and_late_events_reach_the_listener_in_order(receiver, events):
     result, progress = path_of(receiver), path_of(receiver, name="on_progress_event_url")
     for path, kind in ((result, "success"), (result, "success"), (progress, "running")):
         assert post(receiver, path, {"type": kind}) == 204
@@ -208,10 +208,10 @@ def test_duplicates_and_late_progress_are_passed_on_in_order(receiver, events):
 
 
 def test_a_slow_or_raising_listener_does_not_block_responses():
-    events, may_go_on = ReceivedEvents(), threading.Event()
+    events, released = ReceivedEvents(), threading.Event()
 
     def listen(event):
-        may_go_on.wait(60)
+        released.wait(60)
         events(event)
         raise RuntimeError("a listener broke")
 
@@ -219,13 +219,13 @@ def test_a_slow_or_raising_listener_does_not_block_responses():
     try:
         for _ in range(3):
             assert post(receiver, path_of(receiver), {"type": "running"}) == 204
-        may_go_on.set()
+        released.set()
         events.wait_for(3)
     finally:
         receiver.close()
 
 
-def test_close_ends_the_thread_and_frees_the_port(events):
+def test_close_stops_the_thread_and_frees_the_port(events):
     before = {thread.name for thread in threading.enumerate()}
     receiver = Receiver(events)
     post(receiver, path_of(receiver))

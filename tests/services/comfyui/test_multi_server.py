@@ -19,22 +19,22 @@ from comflowy_nb.workflow.graph import Graph
 
 @pytest.fixture
 def pair(tmp_path):
-    with ComfyServer(tmp_path / "one") as one, ComfyServer(tmp_path / "two") as two:
-        for server in (one, two):
+    with ComfyServer(tmp_path / "one") as first, ComfyServer(tmp_path / "two") as second:
+        for server in (first, second):
             server.hold()
-        yield one, two
+        yield first, second
 
 
-def several(*urls):
+def multi_server(*urls):
     servers = [ComfyUI(url, identity="home", label=f"home/{number}") for number, url in enumerate(urls, 1)]
     return ComfyUICluster(servers, identity="home", label="home")
 
 
 @pytest.fixture
 def service(pair):
-    made = several(*(server.url for server in pair))
-    yield made
-    made.close()
+    multi = multi_server(*(server.url for server in pair))
+    yield multi
+    multi.close()
 
 
 def submission(color=0):
@@ -62,19 +62,19 @@ def test_the_initial_limit_is_the_sum_of_the_servers_limits(service, pair):
     assert service.on_loopback
 
 
-def test_an_unreachable_server_is_skipped_and_no_run_is_submitted_twice(pair):
-    one, _ = pair
-    service = several(f"http://127.0.0.1:{closed_port()}", one.url)
+def test_unreachable_server_is_skipped_and_no_run_is_submitted_twice(pair):
+    first, _ = pair
+    service = multi_server(f"http://127.0.0.1:{closed_port()}", first.url)
     for color in range(3):
         assert service.submit(submission(color)).server.label == "home/2"
-    assert one.asked("POST", "/prompt") == 3
+    assert first.requests_to("POST", "/prompt") == 3
     service.greet()
     assert service.last_graph() is None
     service.close()
 
 
 def test_if_all_servers_are_unreachable_the_submit_is_rejected():
-    service = several(*(f"http://127.0.0.1:{closed_port()}" for _ in range(2)))
+    service = multi_server(*(f"http://127.0.0.1:{closed_port()}" for _ in range(2)))
     outcome = service.submit(submission())
     assert isinstance(outcome, Rejected)
     assert outcome.again
@@ -85,19 +85,19 @@ def test_if_all_servers_are_unreachable_the_submit_is_rejected():
     service.close()
 
 
-def test_a_rejection_is_not_tried_at_another_server(service, pair):
+def test_rejected_run_is_not_submitted_to_another_server(service, pair):
     wrong = Submission(token="t", workflow_id=None, params={}, graph={"1": empty_image()["1"]})
     assert isinstance(service.submit(wrong), Rejected)
-    assert sum(server.asked("POST", "/prompt") for server in pair) == 1
+    assert sum(server.requests_to("POST", "/prompt") for server in pair) == 1
 
 
-def test_a_run_of_an_unknown_server_is_looked_up_at_all_servers(service, pair):
-    _, two = pair
-    alone = ComfyUI(two.url, identity="home", label="home")
-    sent = submission()
-    assert isinstance(alone.submit(sent), Accepted)
-    assert service.check(sent.token).status is Status.PENDING
-    assert service.cancel(sent.token)
+def test_run_of_an_unknown_server_is_requested_from_all_servers(service, pair):
+    _, second = pair
+    alone = ComfyUI(second.url, identity="home", label="home")
+    request = submission()
+    assert isinstance(alone.submit(request), Accepted)
+    assert service.check(request.token).status is Status.PENDING
+    assert service.cancel(request.token)
     assert counts(pair) == [0, 0]
     with pytest.raises(NotFoundError):
         service.check(str(uuid.uuid4()))
@@ -105,18 +105,18 @@ def test_a_run_of_an_unknown_server_is_looked_up_at_all_servers(service, pair):
 
 
 def test_a_dead_server_counts_only_its_active_runs(pair):
-    one, two = pair
-    service = several(one.url, two.url)
+    first, second = pair
+    service = multi_server(first.url, second.url)
     runs = [service.submit(submission(color)) for color in range(2)]
-    two.close()
+    second.close()
     with pytest.raises(UnreachableError) as caught:
         service.check(runs[1].run_id)
     assert caught.value.refused
     assert service.check(runs[0].run_id).status is Status.PENDING
-    assert service.starts_with == 3  # two at the reachable server, and the run that is still followed
+    assert service.starts_with == 3  # two at the reachable server, and the run that is still tracked
     service.forget(runs[1].run_id)
     assert service.starts_with == 2
-    one.close()
+    first.close()
     with pytest.raises(UnreachableError):
         service.check(runs[0].run_id)
     service.forget(runs[0].run_id)
@@ -126,18 +126,18 @@ def test_a_dead_server_counts_only_its_active_runs(pair):
 
 def test_a_run_is_not_lost_while_one_server_fails_and_another_refuses_connections(pair):
     """A check of a run of an earlier kernel while one server fails and the other refuses connections."""
-    one, two = pair
-    service = several(one.url, two.url)
-    one.fail("/queue", 503)
-    two.close()
+    first, second = pair
+    service = multi_server(first.url, second.url)
+    first.fail("/queue", 503)
+    second.close()
     with pytest.raises(ServerError):
         service.check(str(uuid.uuid4()))
     service.close()
 
 
 def test_an_image_with_different_names_on_two_servers_is_rejected(service, pair):
-    one, _ = pair
+    first, _ = pair
     assert service.upload("same.png", b"x") == "same.png"
-    (one.inputs / "other.png").write_bytes(b"of another client")
+    (first.inputs / "other.png").write_bytes(b"of another client")
     with pytest.raises(WorkflowError, match="rename the file"):
         service.upload("other.png", b"ours")

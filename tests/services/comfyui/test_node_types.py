@@ -78,7 +78,7 @@ def test_a_rejection_lists_the_choices_of_a_dynamic_combo():
         None,
     ],
 )
-def test_invalid_descriptions_leave_the_field_of_the_graph(odd):
+def test_field_with_an_invalid_description_is_that_of_the_graph(odd):
     described = {"input": {"required": {"how": odd}}}
     fields = types(Resize=described).fields(resized("scale by", 2.0))
     assert fields["1::how"].default == "scale by"
@@ -86,24 +86,24 @@ def test_invalid_descriptions_leave_the_field_of_the_graph(odd):
 
 
 def test_the_fields_of_a_graph_are_cached_until_the_server_may_have_changed(monkeypatch):
-    asked, now_s = [], [100.0]
+    requested, now_s = [], [100.0]
     files = [["a.safetensors"]]
 
-    def ask(class_type):
-        asked.append(class_type)
+    def get_node_type(class_type):
+        requested.append(class_type)
         return {"input": {"required": {"ckpt_name": [list(files[0])]}}}
 
     monkeypatch.setattr(comfyui_nodes.time, "monotonic", lambda: now_s[0])
-    nodes = NodeTypes(ask)
+    nodes = NodeTypes(get_node_type)
     graph = Graph({"4": {"class_type": "Loader", "inputs": {"ckpt_name": "a.safetensors"}}})
     first = nodes.fields(graph)
     first.clear()  # a caller that changes its copy does not change the cache
     files[0] = ["a.safetensors", "b.safetensors"]
     assert nodes.fields(graph)["4::ckpt_name"].options == ("a.safetensors",)
-    assert asked == ["Loader"]
+    assert requested == ["Loader"]
     now_s[0] += CACHE_S + 1
     assert nodes.fields(graph)["4::ckpt_name"].options == ("a.safetensors", "b.safetensors")
-    assert asked == ["Loader"] * 2
+    assert requested == ["Loader"] * 2
     other = Graph({"4": {"class_type": "Loader", "inputs": {"ckpt_name": "b.safetensors"}}})
     assert nodes.fields(other)["4::ckpt_name"].default == "b.safetensors"
 

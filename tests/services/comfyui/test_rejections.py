@@ -63,16 +63,16 @@ def test_each_shape_of_error_has_a_text(given, words):
     assert "/srv" not in text
 
 
-def test_an_omitted_list_is_requested():
+def test_error_without_a_list_of_options_suggests_the_fields_command():
     options = tuple(f"sampler_{number}" for number in range(40))
-    given = error(
+    body_of_error = error(
         "value_not_in_list",
         "a: 'sampler_7x' not in (list of length 40)",
         input_name="a",
         input_config=None,
         received_value="sampler_7x",
     )
-    text = refused(given, options=options)
+    text = refused(body_of_error, options=options)
     assert "sampler_0, sampler_1, sampler_2, sampler_3, sampler_4 and 35 more. Did you mean sampler_7" in text
 
 

@@ -19,10 +19,10 @@ def recorded(name):
     return body, next(iter(json.loads(body)))
 
 
-def test_the_queue_is_ordered_by_number_not_by_position_in_the_response():
+def test_queue_is_ordered_by_number_and_not_by_position_in_the_response():
     body = (RECORDED / "queue_running_and_pending.json").read_bytes()
     queue = read_queue(body)
-    assert [one[:4] for one in (*queue.running, *queue.pending)] == ["qd-a", "qd-c", "qd-b"]
+    assert [item[:4] for item in (*queue.running, *queue.pending)] == ["qd-a", "qd-c", "qd-b"]
     assert queue.ahead(queue.pending[1]) == 2
     assert queue.pending[0] in queue
     assert "another" not in queue
@@ -30,11 +30,11 @@ def test_the_queue_is_ordered_by_number_not_by_position_in_the_response():
     assert read_queue(json.dumps({"queue_running": [], "queue_pending": heap}).encode()).pending == ("a", "b", "c")
 
 
-def test_a_recorded_success():
+def test_recorded_success_is_read():
     body, prompt_id = recorded("history.json")
-    found = snapshot_of(read_entry(body, prompt_id), AT, {})
-    assert (found.status, found.service_status, found.warning) == (Status.SUCCESS, "success", None)
-    (output,) = found.outputs
+    snapshot = snapshot_of(read_entry(body, prompt_id), AT, {})
+    assert (snapshot.status, snapshot.service_status, snapshot.warning) == (Status.SUCCESS, "success", None)
+    (output,) = snapshot.outputs
     assert (output.node, output.ending) == ("9", None)
     assert output.url == f"{AT}/view?filename=ComfyUI_00001_.png&subfolder=&type=output"
 
@@ -50,11 +50,11 @@ def test_a_recorded_error_and_a_recorded_interrupt_differ():
 
 def test_an_error_without_a_message_is_a_failure():
     entry = {"status": {"status_str": "error", "completed": False, "messages": []}, "outputs": {}}
-    found = snapshot_of(entry, AT, {})
-    assert (found.status, str(found.problem)) == (Status.FAILED, "the server gave no reason")
+    snapshot = snapshot_of(entry, AT, {})
+    assert (snapshot.status, str(snapshot.problem)) == (Status.FAILED, "the server gave no reason")
 
 
-def test_images_come_first_then_files_and_texts_and_names_are_quoted():
+def test_images_come_before_files_and_texts_and_names_are_quoted():
     outputs = {
         "12": {"audio": [{"filename": "a.flac", "subfolder": "audio", "type": "output"}]},
         "3": {"text": ["hello", "", " "], "tags": ["not shown"]},
@@ -65,8 +65,8 @@ def test_images_come_first_then_files_and_texts_and_names_are_quoted():
         "7": {"latents": [{"filename": "l.latent"}], "odd": 3, "more": [{"name": "x"}, None, 7]},
         "6": "no outputs",
     }
-    found = list(read_outputs(outputs, AT))
-    assert [(one.index, one.node, one.ending, one.text) for one in found] == [
+    outputs_read = list(read_outputs(outputs, AT))
+    assert [(output.index, output.node, output.ending, output.text) for output in outputs_read] == [
         (0, "8", None, None),
         (1, "10", None, None),
         (2, "3", "txt", "hello"),
@@ -75,7 +75,7 @@ def test_images_come_first_then_files_and_texts_and_names_are_quoted():
         (5, "9", "mp4", None),
         (6, "12", "flac", None),
     ]
-    assert found[1].url == f"{AT}/view?filename=a+b%26c.png&subfolder=x%2Fy&type=temp"
+    assert outputs_read[1].url == f"{AT}/view?filename=a+b%26c.png&subfolder=x%2Fy&type=temp"
 
 
 @pytest.mark.parametrize("name", ["x.../../etc/passwd", "noending", "x.<b>", "x." + "y" * 40])
@@ -97,7 +97,7 @@ def test_invalid_items_of_a_queue_are_skipped():
     assert read_queue(body).running == ("a",)
 
 
-def test_invalid_histories():
+def test_invalid_history_responses_raise_or_are_skipped():
     assert read_entry(b"{}", "p") is None
     for body in (b"", b"[]", b'{"p": 3}', b'{"p": {"status": null}}', b'{"p": {}}'):
         with pytest.raises(SchemaError):
@@ -113,7 +113,7 @@ def test_a_run_with_thousands_of_outputs_keeps_the_first_thousand_and_warns():
     """Each of 60,000 outputs was downloaded and recorded; the cell never ended."""
     images = [{"filename": f"{number}.png", "type": "output"} for number in range(60_000)]
     entry = {"status": {"status_str": "success", "messages": []}, "outputs": {"9": {"images": images}}}
-    found = snapshot_of(entry, AT, {})
-    assert found.status is Status.SUCCESS
-    assert [output.index for output in found.outputs] == list(range(1000))
-    assert "60000 outputs" in found.warning
+    snapshot = snapshot_of(entry, AT, {})
+    assert snapshot.status is Status.SUCCESS
+    assert [output.index for output in snapshot.outputs] == list(range(1000))
+    assert "60000 outputs" in snapshot.warning

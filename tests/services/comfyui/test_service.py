@@ -30,8 +30,8 @@ def small(steps=3, seed=1, **changes):
     graph = json.loads(json.dumps(DEFAULT))
     graph["5"]["inputs"] |= {"width": 64, "height": 64}
     graph["3"]["inputs"] |= {"steps": steps, "seed": seed}
-    for place, value in changes.items():
-        node, name = place.lstrip("n").split("__")
+    for field, value in changes.items():
+        node, name = field.lstrip("n").split("__")
         graph[node]["inputs"][name] = value
     return graph
 
@@ -52,10 +52,10 @@ class Listener:
     def of(self, token):
         return [event for event in self.events if event.token == token]
 
-    def wait(self, token, wanted, timeout=60):
+    def wait(self, token, is_wanted, timeout=60):
         with self.changed:
-            found = self.changed.wait_for(lambda: any(wanted(event) for event in self.of(token)), timeout)
-        assert found, [event.status for event in self.of(token)]
+            arrived = self.changed.wait_for(lambda: any(is_wanted(event) for event in self.of(token)), timeout)
+        assert arrived, [event.status for event in self.of(token)]
 
     def wait_end(self, token):
         self.wait(token, lambda event: event.status is not None and event.status.is_final)
@@ -80,35 +80,35 @@ def submission(graph, **changes):
 def settle(service, run_id, timeout=60):
     """Check a run until it has ended."""
     deadline = time.monotonic() + timeout
-    while (found := service.check(run_id)).status.is_live:
-        assert time.monotonic() < deadline, found
+    while (snapshot := service.check(run_id)).status.is_live:
+        assert time.monotonic() < deadline, snapshot
         time.sleep(0.01)
-    return found
+    return snapshot
 
 
 # -- one run ----------------------------------------------------------------------------------------------------
 
 
-def test_a_run_has_our_id_and_events_until_its_end(comfy, service, listener):
+def test_run_has_the_id_of_the_client_and_events_until_its_end(comfy, service, listener):
     comfy.previews = True
-    sent = submission(small(4), metadata={"workflow": "default", "params": {"3::steps": 4}})
-    assert service.submit(sent) == Accepted(sent.token)
-    listener.wait_end(sent.token)
-    ((_, body),) = [one for one in comfy.bodies if one[0] == "/prompt"]
-    assert body["prompt_id"] == sent.token
+    request = submission(small(4), metadata={"workflow": "default", "params": {"3::steps": 4}})
+    assert service.submit(request) == Accepted(request.token)
+    listener.wait_end(request.token)
+    ((_, body),) = [update for update in comfy.bodies if update[0] == "/prompt"]
+    assert body["prompt_id"] == request.token
     assert "number" not in body
-    assert body["extra_data"] == {"extra_pnginfo": {"comflowy": sent.metadata}}
-    events = listener.of(sent.token)
+    assert body["extra_data"] == {"extra_pnginfo": {"comflowy": request.metadata}}
+    events = listener.of(request.token)
     assert [event.status for event in events if event.status] == [Status.RUNNING, Status.SUCCESS]
     progress = [event.progress for event in events]
-    assert {one.title for one in progress} >= {"KSampler", "Load Checkpoint", "Save Image"}
-    assert [one.value for one in progress if one.node == "3" and one.max == 4][-1] == 4
+    assert {update.title for update in progress} >= {"KSampler", "Load Checkpoint", "Save Image"}
+    assert [update.value for update in progress if update.node == "3" and update.max == 4][-1] == 4
     assert progress[-1].nodes_done == progress[-1].nodes_total == 7
-    assert any(one.preview for one in progress)
+    assert any(update.preview for update in progress)
     assert progress[-1].preview is None
-    found = service.check(sent.token)
-    assert (found.status, len(found.outputs), found.outputs[0].node) == (Status.SUCCESS, 1, "9")
-    with service.open_image(found.outputs[0]) as stream:
+    snapshot = service.check(request.token)
+    assert (snapshot.status, len(snapshot.outputs), snapshot.outputs[0].node) == (Status.SUCCESS, 1, "9")
+    with service.open_image(snapshot.outputs[0]) as stream:
         content = b"".join(stream.chunks())
         assert stream.length == len(content)
     assert content.startswith(b"\x89PNG")
@@ -116,8 +116,8 @@ def test_a_run_has_our_id_and_events_until_its_end(comfy, service, listener):
 
 def test_the_socket_is_open_before_the_first_submit(comfy, service, listener):
     service.submit(submission(empty_image()))
-    asked = [path for _, path in comfy.requests]
-    assert asked.index("/ws") < asked.index("/prompt")
+    paths = [path for _, path in comfy.requests]
+    assert paths.index("/ws") < paths.index("/prompt")
 
 
 def test_runs_of_other_clients_cause_no_events(comfy, service, listener):
@@ -126,32 +126,32 @@ def test_runs_of_other_clients_cause_no_events(comfy, service, listener):
         other.session.post(f"{comfy.url}/prompt", json={"prompt": small(5), "prompt_id": "foreign"})
         comfy.wait_end("foreign")
         other.run(small(2, seed=9))
-    sent = submission(empty_image())
-    service.submit(sent)
-    listener.wait_end(sent.token)
-    assert {event.token for event in listener.events} == {sent.token}
+    request = submission(empty_image())
+    service.submit(request)
+    listener.wait_end(request.token)
+    assert {event.token for event in listener.events} == {request.token}
     assert all(event.progress.preview is None for event in listener.events)
 
 
-def test_a_preview_without_an_id_is_used_only_while_our_run_executes(comfy, service, listener):
+def test_preview_without_an_id_is_used_only_while_a_run_of_this_client_executes(comfy, service, listener):
     comfy.previews = True
-    comfy.has_flag = lambda client: False  # as an older server: it knows no flag, and sends frames of event 1
-    sent = submission(small(3))
-    service.submit(sent)
-    listener.wait_end(sent.token)
-    assert [event.progress.preview for event in listener.of(sent.token) if event.progress.preview]
+    comfy.has_flag = lambda client: False  # like an older server: it does not know the flag and sends frames of event 1
+    request = submission(small(3))
+    service.submit(request)
+    listener.wait_end(request.token)
+    assert [event.progress.preview for event in listener.of(request.token) if event.progress.preview]
 
 
-def test_a_waiting_run_has_its_position_in_the_queue(comfy, service):
-    comfy.wait_at("3", 1)
+def test_waiting_run_has_its_position_in_the_queue(comfy, service):
+    comfy.pause_at("3", 1)
     tokens = []
     for seed in range(3):
-        sent = submission(small(2, seed=seed))
-        assert service.submit(sent) == Accepted(sent.token)
-        tokens.append(sent.token)
-    assert comfy.at_gate.wait(30)
-    found = [service.check(token) for token in tokens]
-    assert [(one.status, one.ahead) for one in found] == [
+        request = submission(small(2, seed=seed))
+        assert service.submit(request) == Accepted(request.token)
+        tokens.append(request.token)
+    assert comfy.paused.wait(30)
+    snapshots = [service.check(token) for token in tokens]
+    assert [(snapshot.status, snapshot.ahead) for snapshot in snapshots] == [
         (Status.RUNNING, None),
         (Status.PENDING, 1),
         (Status.PENDING, 2),
@@ -159,64 +159,64 @@ def test_a_waiting_run_has_its_position_in_the_queue(comfy, service):
     with BareClient(comfy.url) as other:
         other.submit(empty_image(), front=True)
     assert service.check(tokens[1]).ahead == 2
-    comfy.go_on()
+    comfy.resume()
     assert settle(service, tokens[2]).status is Status.SUCCESS
 
 
-def test_a_cached_run_shows_the_same_file(comfy, service, listener):
+def test_cached_run_returns_the_same_file(comfy, service, listener):
     first, second = submission(small()), submission(small())
     urls = []
-    for sent in (first, second):
-        service.submit(sent)
-        listener.wait_end(sent.token)
-        urls.append(service.check(sent.token).outputs[0].url)
+    for request in (first, second):
+        service.submit(request)
+        listener.wait_end(request.token)
+        urls.append(service.check(request.token).outputs[0].url)
     assert urls[0] == urls[1]
     assert listener.of(second.token)[-1].progress.nodes_done == 7
 
 
-def test_an_end_reported_by_the_socket_costs_one_request(comfy, service, listener):
-    sent = submission(empty_image())
-    service.submit(sent)
-    listener.wait_end(sent.token)
+def test_end_reported_by_the_socket_needs_one_request(comfy, service, listener):
+    request = submission(empty_image())
+    service.submit(request)
+    listener.wait_end(request.token)
     before = len(comfy.requests)
-    assert service.check(sent.token).status is Status.SUCCESS
+    assert service.check(request.token).status is Status.SUCCESS
     assert comfy.requests[before:] == [("GET", "/history")]
 
 
-def test_a_late_history_is_requested_again(comfy, service):
+def test_history_that_is_empty_after_the_end_is_requested_again(comfy, service):
     """`/history` was empty right after `execution_success` in 13 of 30 attempts: the run is then still in the queue."""
-    comfy.wait_at("2")
-    sent = submission(empty_image())
-    service.submit(sent)
-    assert comfy.at_gate.wait(30)
-    assert service.check(sent.token).status is Status.RUNNING
-    comfy.go_on()
-    assert settle(service, sent.token).status is Status.SUCCESS
+    comfy.pause_at("2")
+    request = submission(empty_image())
+    service.submit(request)
+    assert comfy.paused.wait(30)
+    assert service.check(request.token).status is Status.RUNNING
+    comfy.resume()
+    assert settle(service, request.token).status is Status.SUCCESS
 
 
-def test_a_failed_run_names_node_and_message_but_no_path_of_the_server(comfy, service, listener):
+def test_error_of_a_failed_run_has_node_and_message_but_no_server_path(comfy, service, listener):
     (comfy.inputs / "broken.png").write_bytes(b"no image")
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}, "_meta": {"title": "My image"}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
     }
-    sent = submission(graph)
-    service.submit(sent)
-    listener.wait_end(sent.token)
-    found = service.check(sent.token)
-    assert found.status is Status.FAILED
-    assert str(found.problem).startswith("node 1 (My image): cannot identify image file")
-    assert "execution.py" not in str(found.problem)
+    request = submission(graph)
+    service.submit(request)
+    listener.wait_end(request.token)
+    snapshot = service.check(request.token)
+    assert snapshot.status is Status.FAILED
+    assert str(snapshot.problem).startswith("node 1 (My image): cannot identify image file")
+    assert "execution.py" not in str(snapshot.problem)
 
 
 def test_an_interrupt_by_another_client_is_not_a_failure(comfy, service, listener):
-    comfy.wait_at("3", 2)
-    sent = submission(small(9))
-    service.submit(sent)
-    assert comfy.at_gate.wait(30)
+    comfy.pause_at("3", 2)
+    request = submission(small(9))
+    service.submit(request)
+    assert comfy.paused.wait(30)
     comfy.queue.interrupt(None)
-    listener.wait_end(sent.token)
-    assert service.check(sent.token).status is Status.CANCELLED
+    listener.wait_end(request.token)
+    assert service.check(request.token).status is Status.CANCELLED
 
 
 def test_an_absent_run_is_not_found(comfy, service):
@@ -227,15 +227,15 @@ def test_an_absent_run_is_not_found(comfy, service):
 
 def test_a_run_that_a_restart_lost_is_not_found(comfy, service, listener):
     comfy.hold()
-    sent = submission(empty_image())
-    service.submit(sent)
-    assert service.check(sent.token).status is Status.PENDING
+    request = submission(empty_image())
+    service.submit(request)
+    assert service.check(request.token).status is Status.PENDING
     comfy.restart()
     with pytest.raises(NotFoundError):
-        service.check(sent.token)
+        service.check(request.token)
 
 
-def test_outputs_of_every_kind_and_every_node(comfy, service):
+def test_outputs_of_every_kind_and_node_are_read(comfy, service):
     graph = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 2, "color": 255}},
         "10": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "a/b"}},
@@ -244,10 +244,10 @@ def test_outputs_of_every_kind_and_every_node(comfy, service):
         "12": {"class_type": "SaveAudio", "inputs": {"seconds": 0.1}},
         "13": {"class_type": "PreviewAny", "inputs": {"source": "hello"}},
     }
-    sent = submission(graph)
-    service.submit(sent)
-    outputs = settle(service, sent.token).outputs
-    assert [(one.node, one.node_index, one.ending, one.text) for one in outputs] == [
+    request = submission(graph)
+    service.submit(request)
+    outputs = settle(service, request.token).outputs
+    assert [(output.node, output.node_index, output.ending, output.text) for output in outputs] == [
         ("9", 0, None, None),
         ("9", 1, None, None),
         ("10", 0, None, None),
@@ -263,9 +263,9 @@ def test_outputs_of_every_kind_and_every_node(comfy, service):
 
 def test_socket_images_without_a_listener_cause_a_warning(comfy, service):
     graph = empty_image() | {"2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}}
-    sent = submission(graph)
-    service.submit(sent)
-    assert "no image of SaveImageWebsocket came through the socket" in settle(service, sent.token).warning
+    request = submission(graph)
+    service.submit(request)
+    assert "no image of SaveImageWebsocket came through the socket" in settle(service, request.token).warning
 
 
 # -- rejected graphs --------------------------------------------------------------------------------------------
@@ -318,13 +318,13 @@ def test_an_error_names_node_field_value_and_nearest_choice(comfy, service, chan
         ),
     ],
 )
-def test_errors_of_a_whole_graph(comfy, service, graph, words):
+def test_errors_of_a_graph_without_a_node_have_a_message(comfy, service, graph, words):
     outcome = service.submit(submission(graph))
     assert isinstance(outcome, Rejected)
     assert words in str(outcome.error)
 
 
-def test_all_errors_are_reported_at_once_and_very_many_are_counted(comfy, service):
+def test_all_errors_are_reported_and_a_large_number_is_summarised(comfy, service):
     wrong = {f"n{node}__{name}": -1 for node, name in ((3, "cfg"), (3, "steps"), (3, "seed"), (3, "denoise"))}
     wrong |= {"n5__width": 1, "n5__height": 1, "n5__batch_size": 0}
     outcome = service.submit(submission(small(**wrong)))
@@ -338,14 +338,14 @@ def test_outputs_that_will_not_run_cause_a_warning(comfy, service):
         "3": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}},
         "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
     }
-    sent = submission(graph)
-    outcome = service.submit(sent)
+    request = submission(graph)
+    outcome = service.submit(request)
     assert isinstance(outcome, Accepted)
     assert outcome.warning == (
         "some outputs will not run: node 3 (LoadImage), image: missing.png is not on the server. "
         "To upload your file: image=file:missing.png"
     )
-    assert settle(service, sent.token).status is Status.SUCCESS
+    assert settle(service, request.token).status is Status.SUCCESS
 
 
 def test_a_server_error_is_a_rejection_only_if_the_run_is_absent(comfy, service):
@@ -363,11 +363,11 @@ def test_a_response_of_a_proxy_leaves_the_run_unknown(comfy, service, monkeypatc
     comfy.fail("/prompt", status)
     outcome = service.submit(submission(empty_image()))
     assert outcome == Unknown(f"home answered with status {status}")
-    assert comfy.asked("POST", "/prompt") == 1
+    assert comfy.requests_to("POST", "/prompt") == 1
 
 
 @pytest.mark.parametrize(("status", "stops"), [(401, True), (403, True), (404, False), (429, False)])
-def test_rejections_by_status(comfy, service, status, stops):
+def test_http_status_defines_whether_a_rejection_stops_a_sweep(comfy, service, status, stops):
     comfy.fail("/prompt", status)
     outcome = service.submit(submission(empty_image()))
     assert isinstance(outcome, Rejected)
@@ -375,7 +375,7 @@ def test_rejections_by_status(comfy, service, status, stops):
     assert outcome.again is (status == 429)
 
 
-def test_a_request_that_is_too_large(tmp_path):
+def test_request_that_is_too_large_is_rejected(tmp_path):
     with ComfyServer(tmp_path / "c", max_body=2000) as server:
         service = ComfyUI(server.url, identity="home", label="home")
         outcome = service.submit(submission(small(n6__text="x" * 3000)))
@@ -388,10 +388,10 @@ def test_a_request_that_is_too_large(tmp_path):
 def test_a_graph_that_is_not_json_is_not_submitted(comfy, service):
     outcome = service.submit(submission(small(n3__cfg=float("nan"))))
     assert "can't be submitted" in str(outcome.error)
-    assert comfy.asked("POST", "/prompt") == 0
+    assert comfy.requests_to("POST", "/prompt") == 0
 
 
-def test_no_server_at_the_address(comfy):
+def test_submit_to_an_address_without_a_server_is_rejected(comfy):
     service = ComfyUI(f"http://127.0.0.1:{closed_port()}", identity="home", label="home")
     settings.retry_base_s = 0.001
     with pytest.raises(UnreachableError):
@@ -406,15 +406,15 @@ def test_no_server_at_the_address(comfy):
 
 
 @pytest.mark.parametrize("where", ["queue", "history"])
-def test_a_run_with_a_lost_response_is_found(comfy, service, where):
+def test_run_with_a_lost_response_is_found_in_queue_or_history(comfy, service, where):
     comfy.lose("/prompt")
     if where == "queue":
         comfy.hold()
-    sent = submission(empty_image())
-    assert service.submit(sent) == Accepted(sent.token)
-    assert comfy.asked("POST", "/prompt") == 1
+    request = submission(empty_image())
+    assert service.submit(request) == Accepted(request.token)
+    assert comfy.requests_to("POST", "/prompt") == 1
     comfy.release()
-    assert settle(service, sent.token).status is Status.SUCCESS
+    assert settle(service, request.token).status is Status.SUCCESS
 
 
 def test_a_run_with_a_lost_response_that_is_absent_is_unknown(comfy, service, monkeypatch):
@@ -431,31 +431,31 @@ def test_a_run_that_the_server_queues_late_is_found(comfy, service, monkeypatch)
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.LOOKUP_PAUSES_S", (0.0, 0.01, 0.01))
     comfy.lose("/prompt")
     comfy.hold()
-    put, listed, later = comfy.queue.put, comfy.queue.listed, []
+    real_put, real_listed, delayed = comfy.queue.put, comfy.queue.listed, []
 
-    def slowly(body, outputs):
-        later.append((body, outputs))
+    def put_later(body, outputs):
+        delayed.append((body, outputs))
         return 0, body["prompt_id"]
 
-    def look():
-        found = listed()
-        if later:  # just after the first lookup
-            put(*later.pop())
-        return found
+    def listed_then_put():
+        queue = real_listed()
+        if delayed:  # just after the first lookup
+            real_put(*delayed.pop())
+        return queue
 
-    monkeypatch.setattr(comfy.queue, "put", slowly)
-    monkeypatch.setattr(comfy.queue, "listed", look)
-    sent = submission(empty_image())
-    assert service.submit(sent) == Accepted(sent.token)
+    monkeypatch.setattr(comfy.queue, "put", put_later)
+    monkeypatch.setattr(comfy.queue, "listed", listed_then_put)
+    request = submission(empty_image())
+    assert service.submit(request) == Accepted(request.token)
     comfy.release()
 
 
-def test_events_before_the_response_to_the_submit(comfy, service, listener):
+def test_events_before_the_response_to_the_submit_are_kept(comfy, service, listener):
     comfy.answer_after_end()
-    sent = submission(small(2))
-    assert service.submit(sent) == Accepted(sent.token)
-    listener.wait_end(sent.token)
-    assert service.check(sent.token).status is Status.SUCCESS
+    request = submission(small(2))
+    assert service.submit(request) == Accepted(request.token)
+    listener.wait_end(request.token)
+    assert service.check(request.token).status is Status.SUCCESS
 
 
 # -- the socket -------------------------------------------------------------------------------------------------
@@ -475,14 +475,14 @@ def test_events_before_the_response_to_the_submit(comfy, service, listener):
         "END",
     ],
 )
-def test_a_socket_cut_at_any_message_costs_the_run_nothing(comfy, service, listener, message):
+def test_socket_closed_at_any_message_does_not_affect_the_run(comfy, service, listener, message):
     service._socket.wait_open(5)
     settings.retry_base_s = 0.01
     comfy.drop_at(message)
-    sent = submission(small(2))
-    assert isinstance(service.submit(sent), Accepted)
-    found = settle(service, sent.token)
-    assert (found.status, len(found.outputs)) == (Status.SUCCESS, 1)
+    request = submission(small(2))
+    assert isinstance(service.submit(request), Accepted)
+    snapshot = settle(service, request.token)
+    assert (snapshot.status, len(snapshot.outputs)) == (Status.SUCCESS, 1)
     again = submission(small(2, seed=99))
     wait_until(lambda: comfy.sockets_opened >= 2 and service._socket.is_open)
     service.submit(again)
@@ -495,21 +495,21 @@ def test_the_old_socket_is_closed_before_another_is_opened(comfy, service, liste
     comfy.cut_sockets()
     wait_until(lambda: comfy.sockets_opened >= 2 and service._socket.is_open)
     assert len(comfy.every_socket) == 1
-    sent = submission(empty_image())
-    service.submit(sent)
-    listener.wait_end(sent.token)
+    request = submission(empty_image())
+    service.submit(request)
+    listener.wait_end(request.token)
 
 
-def test_a_socket_without_events_is_replaced_by_one_with_another_client_id(comfy, service, listener, monkeypatch):
+def test_socket_without_events_is_replaced_with_another_client_id(comfy, service, listener, monkeypatch):
     """A server that closes a dead socket forgets its client id, and sends no events to a new socket of that id."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SOCKET_TIMEOUT_S", 0.05)
     settings.retry_base_s = 0.01
     service._socket.wait_open(5)
     before = service._socket.client_id
     comfy.silent = True
-    sent = submission(empty_image(1))
-    service.submit(sent)
-    assert settle(service, sent.token).status is Status.SUCCESS  # found by polling
+    request = submission(empty_image(1))
+    service.submit(request)
+    assert settle(service, request.token).status is Status.SUCCESS  # found by polling
     comfy.silent = False
     time.sleep(0.06)  # longer than SOCKET_TIMEOUT_S above
     again = submission(empty_image(2))
@@ -522,10 +522,10 @@ def test_a_socket_without_events_is_replaced_by_one_with_another_client_id(comfy
 def test_a_slow_check_does_not_block_the_socket(comfy, service, listener, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SOCKET_TIMEOUT_S", 0.0)
     for color in range(5):
-        sent = submission(empty_image(color))
-        service.submit(sent)
-        settle(service, sent.token)
-        listener.wait_end(sent.token)
+        request = submission(empty_image(color))
+        service.submit(request)
+        settle(service, request.token)
+        listener.wait_end(request.token)
     assert comfy.sockets_opened == 1
 
 
@@ -535,87 +535,87 @@ def test_invalid_messages_have_no_effect(comfy, service, listener):
         comfy._post(service._socket.client_id, odd)
     for frame in (b"", b"\0\0\0\x63", b"\0\0\0\4\0\0\xff\xff{}", b"\0\0\0\x63\0\0\0\1abc", b"\0\0\0\1\0\0\0\1jpg"):
         comfy._post(service._socket.client_id, frame)
-    sent = submission(empty_image())
-    service.submit(sent)
-    listener.wait_end(sent.token)
+    request = submission(empty_image())
+    service.submit(request)
+    listener.wait_end(request.token)
 
 
-def test_without_a_socket_polling_reports_everything(comfy, service, listener):
+def test_without_a_socket_polling_finds_the_result(comfy, service, listener):
     comfy.fail("/ws", 500, times=1000)
     settings.retry_base_s = 0.5
     service._socket.renew()
     comfy.cut_sockets()
-    sent = submission(small(2))
-    assert service.submit(sent) == Accepted(sent.token)
-    assert settle(service, sent.token).status is Status.SUCCESS
+    request = submission(small(2))
+    assert service.submit(request) == Accepted(request.token)
+    assert settle(service, request.token).status is Status.SUCCESS
 
 
 # -- cancel -----------------------------------------------------------------------------------------------------
 
 
 def test_a_pending_run_is_removed_from_the_queue(comfy, service, listener):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
-        _, foreign = other.submit(small(5))
-        assert comfy.at_gate.wait(30)
-        sent = submission(empty_image())
-        service.submit(sent)
-        assert service.cancel(sent.token)
-        assert service.check(sent.token).status is Status.CANCELLED
-        assert comfy.asked("POST", "/interrupt") == 0
-        comfy.go_on()
-        other.until_end(foreign)
-        assert other.history(foreign)[foreign]["status"]["status_str"] == "success"
+        _, other_id = other.submit(small(5))
+        assert comfy.paused.wait(30)
+        request = submission(empty_image())
+        service.submit(request)
+        assert service.cancel(request.token)
+        assert service.check(request.token).status is Status.CANCELLED
+        assert comfy.requests_to("POST", "/interrupt") == 0
+        comfy.resume()
+        other.until_end(other_id)
+        assert other.history(other_id)[other_id]["status"]["status_str"] == "success"
 
 
 def test_a_running_run_is_interrupted_by_its_id(comfy, service, listener, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 30.0)
-    comfy.wait_at("3", 2)
-    sent = submission(small(50))
-    service.submit(sent)
-    assert comfy.at_gate.wait(30)
-    assert service.cancel(sent.token)
-    assert service.check(sent.token).status is Status.CANCELLED
-    assert all(body == {"prompt_id": sent.token} for path, body in comfy.bodies if path == "/interrupt")
+    comfy.pause_at("3", 2)
+    request = submission(small(50))
+    service.submit(request)
+    assert comfy.paused.wait(30)
+    assert service.cancel(request.token)
+    assert service.check(request.token).status is Status.CANCELLED
+    assert all(body == {"prompt_id": request.token} for path, body in comfy.bodies if path == "/interrupt")
 
 
 def test_a_run_of_another_client_is_never_cancelled(comfy, service, listener):
-    comfy.wait_at("3", 1)
+    comfy.pause_at("3", 1)
     with BareClient(comfy.url) as other:
-        _, foreign = other.submit(small(3))
-        assert comfy.at_gate.wait(30)
+        _, other_id = other.submit(small(3))
+        assert comfy.paused.wait(30)
         assert service.cancel(str(uuid.uuid4()))
-        assert comfy.asked("POST", "/interrupt") == 0
-        comfy.go_on()
-        other.until_end(foreign)
-        assert other.history(foreign)[foreign]["status"]["completed"] is True
+        assert comfy.requests_to("POST", "/interrupt") == 0
+        comfy.resume()
+        other.until_end(other_id)
+        assert other.history(other_id)[other_id]["status"]["completed"] is True
 
 
-def test_an_interrupt_that_was_lost_is_repeated(comfy, service, listener, monkeypatch):
+def test_lost_interrupt_is_repeated(comfy, service, listener, monkeypatch):
     """The server clears the flag at the start of each run, so an interrupt at that time is lost."""
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 30.0)
     lost = iter([True, True])
     interrupt = comfy.queue.interrupt
     monkeypatch.setattr(comfy.queue, "interrupt", lambda run_id: None if next(lost, None) else interrupt(run_id))
-    comfy.wait_at("3", 1)
-    sent = submission(small(50))
-    service.submit(sent)
-    assert comfy.at_gate.wait(30)
-    assert service.cancel(sent.token)
-    assert comfy.asked("POST", "/interrupt") >= 3
+    comfy.pause_at("3", 1)
+    request = submission(small(50))
+    service.submit(request)
+    assert comfy.paused.wait(30)
+    assert service.cancel(request.token)
+    assert comfy.requests_to("POST", "/interrupt") >= 3
 
 
-def test_a_run_whose_node_does_not_stop_is_not_cancelled(comfy, service, listener, monkeypatch):
+def test_cancel_of_a_run_whose_node_does_not_stop_returns_false(comfy, service, listener, monkeypatch):
     monkeypatch.setattr("comflowy_nb.services.comfyui.service.SETTLE_S", 0.1)
     monkeypatch.setattr(comfy.queue, "interrupt", lambda run_id: None)
-    comfy.wait_at("3", 1)
-    sent = submission(small(2))
-    service.submit(sent)
-    assert comfy.at_gate.wait(30)
-    assert not service.cancel(sent.token)
-    comfy.go_on()
-    assert settle(service, sent.token).status is Status.SUCCESS
-    assert not service.cancel(sent.token)  # it has ended
+    comfy.pause_at("3", 1)
+    request = submission(small(2))
+    service.submit(request)
+    assert comfy.paused.wait(30)
+    assert not service.cancel(request.token)
+    comfy.resume()
+    assert settle(service, request.token).status is Status.SUCCESS
+    assert not service.cancel(request.token)  # it has ended
 
 
 # -- uploads --------------------------------------------------------------------------------------------------
@@ -630,7 +630,7 @@ def test_an_upload_gets_the_name_that_the_server_chose(comfy, service):
 # -- workflows --------------------------------------------------------------------------------------------------
 
 
-def test_fields_have_the_servers_types_ranges_and_files(comfy, service):
+def test_fields_have_types_ranges_and_files_of_the_server(comfy, service):
     graph = small() | {
         "20": {
             "class_type": "LoraLoader",
@@ -650,13 +650,13 @@ def test_fields_have_the_servers_types_ranges_and_files(comfy, service):
 def test_a_node_type_is_cached(comfy, service):
     for _ in range(3):
         service.graph_fields(Graph(small()))
-    assert comfy.asked("GET", "/object_info") == len({node["class_type"] for node in DEFAULT.values()})
+    assert comfy.requests_to("GET", "/object_info") == len({node["class_type"] for node in DEFAULT.values()})
 
 
 def test_an_unknown_node_type_has_the_fields_of_the_graph(comfy, service):
     graph = Graph({"1": {"class_type": "Mystery/Node", "inputs": {"text": "hello", "steps": 3}}})
     fields = service.graph_fields(graph)
-    assert {key: str(one.type) for key, one in fields.items()} == {"1::text": "STRING", "1::steps": "INT"}
+    assert {key: str(field.type) for key, field in fields.items()} == {"1::text": "STRING", "1::steps": "INT"}
 
 
 def test_the_graph_of_the_last_run_is_returned(comfy, service):
@@ -670,60 +670,60 @@ def test_the_graph_of_the_last_run_is_returned(comfy, service):
 # -- behind a proxy ---------------------------------------------------------------------------------------------
 
 
-def test_a_base_path_prefixes_every_route(tmp_path):
+def test_base_path_is_a_prefix_of_every_request(tmp_path):
     with ComfyServer(tmp_path / "c", base_path="/comfy") as server:
         service = ComfyUI(f"{server.url}/", identity="home", label="home")
         listener = Listener(service)
         service.greet()
-        sent = submission(empty_image())
-        service.submit(sent)
-        listener.wait_end(sent.token)
-        output = service.check(sent.token).outputs[0]
+        request = submission(empty_image())
+        service.submit(request)
+        listener.wait_end(request.token)
+        output = service.check(request.token).outputs[0]
         with service.open_image(output) as stream:
             assert b"".join(stream.chunks())
         service.close()
 
 
-def test_every_request_has_the_headers_and_no_text_shows_them(tmp_path):
+def test_every_request_has_the_headers_and_no_repr_contains_them(tmp_path):
     with ComfyServer(tmp_path / "c", wants_header=("X-Door", "open-sesame-41")) as server:
-        stranger = ComfyUI(server.url, identity="home", label="home")
+        service_without_access = ComfyUI(server.url, identity="home", label="home")
         with pytest.raises(ServiceError) as caught:
-            stranger.greet()
+            service_without_access.greet()
         assert "home answers 401: the headers in COMFLOWY_HEADERS" in str(caught.value)
         service = ComfyUI(server.url, identity="home", label="home", headers={"X-Door": Secret("open-sesame-41")})
         listener = Listener(service)
         service.greet()
-        sent = submission(empty_image())
-        service.submit(sent)
-        listener.wait_end(sent.token)
-        with service.open_image(service.check(sent.token).outputs[0]) as stream:
+        request = submission(empty_image())
+        service.submit(request)
+        listener.wait_end(request.token)
+        with service.open_image(service.check(request.token).outputs[0]) as stream:
             assert b"".join(stream.chunks())
         assert service.upload("u.png", b"one") == "u.png"
         assert "sesame" not in repr(service)
         assert "sesame" not in repr(vars(service))
         service.close()
-        stranger.close()
+        service_without_access.close()
 
 
-def test_https(tmp_path, monkeypatch):
+def test_https_server_with_a_trusted_certificate_is_used(tmp_path, monkeypatch):
     authority = Authority(tmp_path)
     with ComfyServer(tmp_path / "c", ssl_options=authority.server("127.0.0.1")) as server:
-        stranger = ComfyUI(server.url, identity="home", label="home")
+        service_without_access = ComfyUI(server.url, identity="home", label="home")
         settings.retries = 0
         with pytest.raises(ServiceError, match="certificate is not trusted"):
-            stranger.greet()
-        stranger.close()
+            service_without_access.greet()
+        service_without_access.close()
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
         service = ComfyUI(server.url, identity="home", label="home")
         listener = Listener(service)
         service.greet()
-        sent = submission(empty_image())
-        service.submit(sent)
-        listener.wait_end(sent.token)
+        request = submission(empty_image())
+        service.submit(request)
+        listener.wait_end(request.token)
         service.close()
 
 
-def test_a_server_that_is_not_comfyui(comfy, service):
+def test_server_that_is_not_comfyui_is_an_error(comfy, service):
     settings.retry_base_s = 0.001
     comfy.fail("/system_stats", 200, times=99)
     with pytest.raises(AnswerError):
@@ -734,6 +734,6 @@ def test_a_large_response_is_read(comfy, service):
     comfy.hold()
     for number in range(3):
         service.submit(submission(small(n6__text="x" * 700_000, seed=number)))
-    sent = submission(empty_image())
-    service.submit(sent)
-    assert service.check(sent.token).ahead == 3
+    request = submission(empty_image())
+    service.submit(request)
+    assert service.check(request.token).ahead == 3

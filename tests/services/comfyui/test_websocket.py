@@ -21,17 +21,19 @@ def messages(name):
 
 
 def prompt_id_of(name):
-    return next(json.loads(one)["data"]["prompt_id"] for one in messages(name) if b"prompt_id" in str(one).encode())
+    return next(
+        json.loads(message)["data"]["prompt_id"] for message in messages(name) if b"prompt_id" in str(message).encode()
+    )
 
 
 def listen(name, *, watched=True):
     reader, prompt_id = EventReader(), prompt_id_of(name)
     if watched:
         reader.watch(prompt_id, TITLES, frozenset("3456789"))
-    return reader, prompt_id, [event for one in messages(name) if (event := reader.read(one)) is not None]
+    return reader, prompt_id, [event for message in messages(name) if (event := reader.read(message)) is not None]
 
 
-def test_a_recorded_success_from_start_to_end():
+def test_recorded_success_has_events_from_start_to_end():
     reader, prompt_id, events = listen("ws_success.jsonl")
     assert {event.token for event in events} == {prompt_id}
     assert [event.status for event in events if event.status] == [Status.RUNNING, Status.SUCCESS]
@@ -80,7 +82,7 @@ def test_an_error_event_of_a_node_does_not_end_the_run():
     assert end.status is Status.SUCCESS
 
 
-def test_a_preview_without_an_id_belongs_to_our_executing_run():
+def test_preview_without_an_id_belongs_to_the_executing_run_of_this_client():
     reader = EventReader()
     reader.watch("p", {}, frozenset("1"))
     frame = struct.pack(">II", 1, 2) + b"\x89PNG"
@@ -91,14 +93,14 @@ def test_a_preview_without_an_id_belongs_to_our_executing_run():
     assert reader.read(frame) is None
 
 
-def test_a_preview_with_an_id_and_a_text():
+def test_preview_with_an_id_and_text_frames_are_read():
     reader = EventReader()
     reader.watch("p", {}, frozenset("1"))
     about = json.dumps({"prompt_id": "p", "node_id": "1", "image_type": "image/jpeg"}).encode()
     event = reader.read(struct.pack(">II", 4, len(about)) + about + b"\xff\xd8\xff")
     assert (event.token, event.progress.preview) == ("p", b"\xff\xd8\xff")
-    foreign = json.dumps({"prompt_id": "q"}).encode()
-    assert reader.read(struct.pack(">II", 4, len(foreign)) + foreign + b"\xff\xd8\xff") is None
+    other_run = json.dumps({"prompt_id": "q"}).encode()
+    assert reader.read(struct.pack(">II", 4, len(other_run)) + other_run + b"\xff\xd8\xff") is None
     reader.read(json.dumps({"type": "executing", "data": {"node": "1", "prompt_id": "p"}}))
     text = struct.pack(">II", 3, 1) + b"1" + b"width: 64,\n height: 64"
     assert reader.read(text).progress.message == "width: 64, height: 64"
@@ -132,7 +134,7 @@ def test_invalid_messages_are_ignored(message):
     assert end.progress.nodes_done == 0
 
 
-def test_a_forgotten_run_has_no_events():
+def test_run_that_is_no_longer_watched_has_no_events():
     reader = EventReader()
     reader.watch("p", {}, frozenset("1"))
     reader.forget("p")

@@ -11,7 +11,7 @@ from comflowy_nb.errors import ServiceError, UnreachableError
 from comflowy_nb.services.http import downloads, transport
 from comflowy_nb.services.http.downloads import Images
 
-pytestmark = pytest.mark.usefixtures("few_tries")
+pytestmark = pytest.mark.usefixtures("one_retry")
 
 SECRET = "canary-signature"
 
@@ -28,7 +28,7 @@ def read(images, url):
         return b"".join(stream.chunks())
 
 
-def refused(images, url):
+def error_of(images, url):
     """Return type and text of the error, which names the host at most."""
     with pytest.raises(ServiceError) as caught:
         read(images, url)
@@ -41,11 +41,13 @@ def refused(images, url):
 # -- the service's own origin -----------------------------------------------------------------------------------
 
 
-def test_any_address_of_the_services_origin_is_permitted(faulty, images):
+def test_any_url_of_the_origin_of_the_service_is_permitted(faulty, images):
     faulty.on("GET /p/1.png", reply(b"bytes"))
     for url in (f"{faulty.url}/p/1.png", "/p/1.png", f"//{faulty.netloc}/p/1.png", "p/1.png"):
         assert read(images, url) == b"bytes"
-    assert all("authorization" not in seen.headers and "cookie" not in seen.headers for seen in faulty.seen())
+    assert all(
+        "authorization" not in request.headers and "cookie" not in request.headers for request in faulty.requests()
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_any_address_of_the_services_origin_is_permitted(faulty, images):
     ],
 )
 def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, images, path, requested):
-    """`/p/a red cat.png` was rejected as a foreign URL that is not reached by https."""
+    """`/p/a red cat.png` was rejected as a URL of another host without https."""
     faulty.on(f"GET {requested}", reply(b"bytes"))
     faulty.on("GET /moved", redirect(path))
     for url in (f"{faulty.url}{path}", path, f"{faulty.url}{path}?name=a b", "/moved"):
@@ -70,7 +72,7 @@ def test_an_address_that_is_not_percent_encoded_is_fetched(faulty, images, path,
 @pytest.mark.parametrize("odd", ["http://studio@{}/1", "http://{}\\@images.example/1", "http://{} .example/1"])
 def test_percent_encoding_does_not_make_a_foreign_url_permitted(faulty, images, odd):
     faulty.on("* /*", reply(b"bytes"))
-    assert refused(images, odd.format(faulty.netloc))[0] is ServiceError
+    assert error_of(images, odd.format(faulty.netloc))[0] is ServiceError
     assert faulty.count() == 0
 
 
@@ -112,7 +114,7 @@ def test_the_length_of_a_compressed_body_is_ignored(faulty, images):
     with images.open("/1") as stream:
         assert stream.length is None
         assert b"".join(stream.chunks()) == b"body" * 100
-    assert faulty.seen("GET /1")[0].headers["accept-encoding"] == "identity"
+    assert faulty.requests("GET /1")[0].headers["accept-encoding"] == "identity"
 
 
 # -- other hosts ------------------------------------------------------------------------------------------------
@@ -139,41 +141,41 @@ def test_the_length_of_a_compressed_body_is_ignored(faulty, images):
     ],
 )
 def test_urls_that_are_never_requested(images, url, words):
-    kind, text = refused(images, url.format(SECRET))
+    kind, text = error_of(images, url.format(SECRET))
     assert kind is ServiceError, "a plain one: no second try will see it otherwise"
     assert words in text
 
 
 @pytest.mark.parametrize("odd", ["https://0x7f.1/{}", "https://127.1/{}", "https://017700000001/{}"])
-def test_unusual_spellings_of_loopback_are_rejected(images, odd):
-    kind, text = refused(images, odd.format(SECRET))
+def test_other_spellings_of_loopback_addresses_are_rejected(images, odd):
+    kind, text = error_of(images, odd.format(SECRET))
     assert kind is ServiceError
     assert "not public" in text
 
 
 @pytest.fixture
-def names(monkeypatch):
-    """Host -> its addresses, one list per lookup; the last list is repeated."""
+def dns(monkeypatch):
+    """Map a host to its addresses, one list per lookup; the last list is repeated."""
     known = {}
-    asked = []
-    real = socket.getaddrinfo
+    lookups = []
+    real_getaddrinfo = socket.getaddrinfo
 
     def resolve(host, port, *args, **options):
         if host not in known:
-            return real(host, port, *args, **options)
-        asked.append(host)
-        answers = known[host]
-        found = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+            return real_getaddrinfo(host, port, *args, **options)
+        lookups.append(host)
+        address_lists = known[host]
+        addresses = address_lists.pop(0) if len(address_lists) > 1 else address_lists[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    known["asked"] = asked
+    known["lookups"] = lookups
     return known
 
 
 @pytest.fixture
-def internet(authority, monkeypatch):
-    """An https server at 127.0.0.2, which counts as public here."""
+def public_server(authority, monkeypatch):
+    """Start an https server at 127.0.0.2, which is patched to be a public address."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
     for module in (downloads, transport):
         monkeypatch.setattr(module, "is_public", lambda address: address == "127.0.0.2")
@@ -181,106 +183,106 @@ def internet(authority, monkeypatch):
         yield server
 
 
-def test_https_to_a_public_address_is_permitted(images, internet, names):
-    names["images.example"] = [["127.0.0.2"]]
-    internet.on("GET /1.png", reply(b"bytes"))
-    assert read(images, f"https://images.example:{internet.port}/1.png?sig=x") == b"bytes"
-    (seen,) = internet.seen()
-    assert seen.headers["host"] == f"images.example:{internet.port}"
-    assert "authorization" not in seen.headers
+def test_https_to_a_public_address_is_permitted(images, public_server, dns):
+    dns["images.example"] = [["127.0.0.2"]]
+    public_server.on("GET /1.png", reply(b"bytes"))
+    assert read(images, f"https://images.example:{public_server.port}/1.png?sig=x") == b"bytes"
+    (request,) = public_server.requests()
+    assert request.headers["host"] == f"images.example:{public_server.port}"
+    assert "authorization" not in request.headers
 
 
-def test_a_name_with_a_public_and_a_private_address_is_not_requested(images, internet, names):
-    names["images.example"] = [["127.0.0.2", "10.0.0.1"]]
-    kind, text = refused(images, f"https://images.example:{internet.port}/1.png?sig={SECRET}")
+def test_host_with_a_public_and_a_private_address_is_not_requested(images, public_server, dns):
+    dns["images.example"] = [["127.0.0.2", "10.0.0.1"]]
+    kind, text = error_of(images, f"https://images.example:{public_server.port}/1.png?sig={SECRET}")
     assert (kind, "images.example, which is not public" in text) == (ServiceError, True)
-    assert internet.connections == 0
+    assert public_server.connections == 0
 
 
-def test_a_name_that_changes_its_address_after_the_check_is_rejected(images, faulty, internet, names):
+def test_host_that_changes_its_address_after_the_check_is_rejected(images, faulty, public_server, dns):
     """DNS rebinding: the address of the connection is checked too."""
-    names["images.example"] = [["127.0.0.2"], ["127.0.0.1"]]
-    kind, text = refused(images, f"https://images.example:{faulty.port}/1.png?sig={SECRET}")
+    dns["images.example"] = [["127.0.0.2"], ["127.0.0.1"]]
+    kind, text = error_of(images, f"https://images.example:{faulty.port}/1.png?sig={SECRET}")
     assert (kind, "images.example, which is not public" in text) == (ServiceError, True)
-    assert names["asked"] == ["images.example"] * 2
+    assert dns["lookups"] == ["images.example"] * 2
     assert faulty.count() == 0
 
 
-def test_each_redirect_is_checked(faulty, images, internet, names):
-    names["images.example"] = [["127.0.0.2"]]
-    names["inner.example"] = [["127.0.0.1"]]
-    outside = f"https://images.example:{internet.port}"
+def test_each_redirect_is_checked(faulty, images, public_server, dns):
+    dns["images.example"] = [["127.0.0.2"]]
+    dns["inner.example"] = [["127.0.0.1"]]
+    outside = f"https://images.example:{public_server.port}"
     faulty.on("GET /start", redirect(f"{outside}/a?sig={SECRET}"))
-    internet.on("GET /a", redirect("/b", 307)).on("GET /b", reply(b"bytes"))
+    public_server.on("GET /a", redirect("/b", 307)).on("GET /b", reply(b"bytes"))
     assert read(images, "/start") == b"bytes"
-    for location, words in [
+    for location, expected in [
         (f"http://images.example/{SECRET}", "not reached by https"),
         (f"https://inner.example/{SECRET}", "inner.example, which is not public"),
         (f"file:///{SECRET}", "never opened"),
     ]:
-        internet.on("GET /a", redirect(location))
-        kind, text = refused(images, "/start")
+        public_server.on("GET /a", redirect(location))
+        kind, text = error_of(images, "/start")
         assert kind is ServiceError
-        assert words in text
-    internet.on("GET /a", redirect(f"{faulty.url}/end"))
+        assert expected in text
+    public_server.on("GET /a", redirect(f"{faulty.url}/end"))
     faulty.on("GET /end", reply(b"back at the service"))
     assert read(images, "/start") == b"back at the service"
 
 
 def test_at_most_three_redirects_are_followed(faulty, images):
-    def decide(seen):
-        left = int(seen.path.rsplit("/", 1)[1])
-        return redirect(f"/hop/{left - 1}?sig={SECRET}") if left else reply(b"bytes")
+    def decide(request):
+        remaining = int(request.path.rsplit("/", 1)[1])
+        return redirect(f"/hop/{remaining - 1}?sig={SECRET}") if remaining else reply(b"bytes")
 
     faulty.on("GET /hop/*", choose(decide))
     assert read(images, "/hop/3") == b"bytes"
-    kind, text = refused(images, "/hop/4")
+    kind, text = error_of(images, "/hop/4")
     assert (kind, "more than 3 times" in text) == (ServiceError, True)
 
 
 def test_the_body_of_a_redirect_is_not_read(faulty, images):
     """requests read the whole body of a redirect, however large, although redirects were not followed."""
-    sent = []
+    chunks_sent = []
 
     def endless(_, wire):
         wire.send(b"HTTP/1.1 302 X\r\nLocation: /end\r\nContent-Length: 1000000000000\r\n\r\n")
-        while len(sent) < 4000 and not wire.closing.is_set():
+        while len(chunks_sent) < 4000 and not wire.closing.is_set():
             wire.send(b"x" * 65536)
-            sent.append(1)
+            chunks_sent.append(1)
 
     faulty.on("GET /start", endless).on("GET /end", reply(b"bytes"))
     assert read(images, "/start") == b"bytes"
-    assert len(sent) < 400
+    assert len(chunks_sent) < 400
 
 
 def test_a_redirect_without_a_location_is_an_error(faulty, images):
     faulty.on("GET /1", reply(b"", 302))
-    assert "status 302" in refused(images, "/1")[1]
+    assert "status 302" in error_of(images, "/1")[1]
 
 
-def test_a_certificate_of_another_name_is_not_retried(images, authority, internet, names):
-    names["other.example"] = [["127.0.0.2"]]
-    kind, text = refused(images, f"https://other.example:{internet.port}/{SECRET}")
+def test_certificate_of_another_host_is_not_retried(images, authority, public_server, dns):
+    dns["other.example"] = [["127.0.0.2"]]
+    kind, text = error_of(images, f"https://other.example:{public_server.port}/{SECRET}")
     assert kind is ServiceError
     assert "certificate" in text
-    assert internet.count() == 0
+    assert public_server.count() == 0
 
 
-def test_an_unreachable_public_host_may_be_retried(images, internet, names):
-    names["images.example"] = [["127.0.0.2"]]
-    internet.refuse()
-    assert refused(images, f"https://images.example:{internet.port}/1")[0] is UnreachableError
+def test_an_unreachable_public_host_may_be_retried(images, public_server, dns):
+    dns["images.example"] = [["127.0.0.2"]]
+    public_server.refuse()
+    assert error_of(images, f"https://images.example:{public_server.port}/1")[0] is UnreachableError
 
 
-def test_private_names_are_rejected_behind_a_proxy_too(images, faulty, names, monkeypatch):
+def test_private_hosts_are_also_rejected_behind_a_proxy(images, faulty, dns, monkeypatch):
     with FaultyServer() as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
-        names["inner.example"] = [["10.1.2.3"]]
-        assert "not public" in refused(images, f"https://inner.example/{SECRET}")[1]
+        dns["inner.example"] = [["10.1.2.3"]]
+        assert "not public" in error_of(images, f"https://inner.example/{SECRET}")[1]
         assert proxy.connections == 0
-        names["images.example"] = [["93.184.216.34"]]
-        refused(images, f"https://images.example/{SECRET}")
-        assert [seen.method for seen in proxy.seen()] == ["CONNECT"]
+        dns["images.example"] = [["93.184.216.34"]]
+        error_of(images, f"https://images.example/{SECRET}")
+        assert [request.method for request in proxy.requests()] == ["CONNECT"]
 
 
 def test_downloads_from_loopback_bypass_the_proxy(images, faulty, monkeypatch):

@@ -36,20 +36,20 @@ INVALID = {
 }
 
 
-def test_validation_of_a_graph():
+def test_validation_error_of_a_graph_has_node_and_message():
     problem = read_problem(json.dumps(INVALID))
     assert (problem.node, problem.node_type, problem.field) == ("3", "KSampler", "3::sampler_name")
     assert problem.message == "Value not in list: sampler_name: 'eular' not in ['euler', 'heun'] (and 1 more)"
     assert str(problem).startswith("node 3 (KSampler): Value not in list")
 
 
-def test_validation_without_nodes():
+def test_validation_error_without_nodes_has_its_message():
     error = {"error": {"type": "invalid_prompt", "message": "Cannot execute because node X does not exist.",
                        "details": "Node ID '#10'", "extra_info": {}}, "node_errors": {}}  # fmt: skip
     assert read_problem(error).message == "Cannot execute because node X does not exist.: Node ID '#10'"
 
 
-def test_execution_error():
+def test_execution_error_has_node_and_message():
     error = {"node_id": 3, "node_type": "KSampler", "exception_message": "CUDA out of memory\n  tried 2 GB\n",
              "exception_type": "torch.OutOfMemoryError", "traceback": ["  File nodes.py"]}  # fmt: skip
     assert read_problem(error) == Problem("CUDA out of memory tried 2 GB", node="3", node_type="KSampler")
@@ -74,22 +74,22 @@ def test_execution_error():
         ("Traceback (most recent call last):\n  File x\nValueError: bad seed\n", "ValueError: bad seed"),
     ],
 )
-def test_other_shapes(answer, message):
+def test_other_formats_of_an_error_have_a_message(answer, message):
     assert read_problem(answer).message == message
 
 
-def test_a_web_page_becomes_its_title():
+def test_text_of_a_web_page_is_its_title():
     page = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title><style>b{}</style></head><body><h1>Bad</h1>nginx"
     assert read_problem(page).message == "a web page saying “502 Bad Gateway - Bad”"
     assert read_problem("<html><body><p>Just&nbsp;text</p></body>").message == "a web page saying “Just text”"
     assert read_problem("<html></html>").message == "a web page"
 
 
-def test_a_long_text_is_cut():
+def test_long_text_is_shortened():
     assert len(read_problem("word " * 5000).message) <= 400
 
 
-def test_message_of_an_error_response():
+def test_message_of_an_error_response_is_read():
     assert read_message(b'{"success": false, "error": "no credit"}') == "no credit"
     assert read_message(b'{"success": false, "data": {"error": "inner"}}') == "inner"
     assert read_message(json.dumps(INVALID).encode()).startswith("node 3 (KSampler)")
@@ -98,7 +98,7 @@ def test_message_of_an_error_response():
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
-def test_any_json_has_a_text_of_one_line(value):
+def test_text_of_any_json_is_one_line(value):
     for form in (value, json.dumps(value)):
         message = read_problem(form).message
         assert message
@@ -118,7 +118,7 @@ def test_any_json_has_a_text_of_one_line(value):
     )
 )
 @example({"node_errors": {"3": {"errors": 1}, "errors": {"errors": [{}]}}})
-def test_comfyui_shapes_with_invalid_contents(value):
+def test_comfyui_errors_with_invalid_contents_have_a_text(value):
     assert read_problem(value).message
     assert read_message(json.dumps(value).encode()) is None or read_message(json.dumps(value).encode())
 
@@ -141,7 +141,7 @@ CREDENTIALS = [
 
 @pytest.mark.parametrize("credential", CREDENTIALS)
 def test_a_credential_that_a_service_quotes_is_masked(credential):
-    """Errors masked only our own key and token: another key in a service's error was stored in the history."""
+    """Errors masked only the client's key and token: another key in a service's error was stored in the history."""
     for text in (
         f"upstream refused {credential}",
         f'{{"error": "key \'{credential}\' is wrong"}}',

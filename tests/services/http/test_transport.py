@@ -16,7 +16,7 @@ from comflowy_nb.services.http.responses import Failure, FailureKind, Response
 from comflowy_nb.services.http.transport import is_public
 from comflowy_nb.settings import Secret
 
-pytestmark = pytest.mark.usefixtures("few_tries")
+pytestmark = pytest.mark.usefixtures("one_retry")
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def http(faulty):
     http.close()
 
 
-def test_only_a_connection_refused_by_the_server_itself_counts_as_ended(monkeypatch):
+def test_connection_refused_by_a_proxy_does_not_mean_that_the_server_has_ended(monkeypatch):
     """A proxy that refuses a connection proves nothing about the server: its runs must not count as lost."""
     closed = f"http://127.0.0.1:{closed_port()}"
     for name in ("http_proxy", "HTTP_PROXY"):
@@ -48,11 +48,11 @@ def test_loopback_bypasses_proxies(faulty, http, monkeypatch):
         assert (proxy.connections, faulty.count()) == (0, 1)
 
 
-def test_other_hosts_keep_their_proxy(faulty, monkeypatch):
+def test_requests_to_other_hosts_use_the_proxy(faulty, monkeypatch):
     monkeypatch.setenv("http_proxy", faulty.url)
     faulty.on("GET /x", reply({}))
     assert Http("http://service.example").exchange("GET", "/x", token=Secret("t")).status == 200
-    assert faulty.seen("GET /x")[0].headers["authorization"] == "Bearer t"
+    assert faulty.requests("GET /x")[0].headers["authorization"] == "Bearer t"
 
 
 def test_netrc_does_not_change_a_header(faulty, http, monkeypatch, tmp_path):
@@ -63,27 +63,27 @@ def test_netrc_does_not_change_a_header(faulty, http, monkeypatch, tmp_path):
     faulty.on("* /*", reply({}))
     http.exchange("POST", "/x", token=Secret("t"))
     http.exchange("GET", "/y")
-    assert [seen.headers.get("authorization") for seen in faulty.seen()] == ["Bearer t", None]
+    assert [request.headers.get("authorization") for request in faulty.requests()] == ["Bearer t", None]
 
 
 def test_cookies_are_not_stored(faulty, http):
     faulty.on("GET /x", reply({}, headers={"Set-Cookie": "a=b; Path=/"}))
     http.exchange("GET", "/x")
     http.exchange("GET", "/x")
-    assert [seen.headers.get("cookie") for seen in faulty.seen()] == [None, None]
+    assert [request.headers.get("cookie") for request in faulty.requests()] == [None, None]
 
 
 def test_an_idle_connection_is_not_used_again(faulty, http, monkeypatch):
     faulty.on("GET /x", reply({}))
     http.exchange("GET", "/x")
     http.exchange("GET", "/x")
-    real = time.monotonic
-    monkeypatch.setattr(transport.time, "monotonic", lambda: real() + 4.1)
+    real_monotonic = time.monotonic
+    monkeypatch.setattr(transport.time, "monotonic", lambda: real_monotonic() + 4.1)
     http.exchange("GET", "/x")
-    assert [seen.connection for seen in faulty.seen()] == [1, 1, 2]
+    assert [request.connection for request in faulty.requests()] == [1, 1, 2]
 
 
-def test_a_connection_the_server_dropped_is_not_used_again(faulty, http):
+def test_connection_closed_by_the_server_is_not_used_again(faulty, http):
     faulty.on("GET /x", reply({}))
     for _ in range(3):
         assert isinstance(http.exchange("GET", "/x"), Response)
@@ -114,7 +114,7 @@ def test_an_invalid_host_name_is_a_failure(http):
         assert isinstance(outcome, Failure)
 
 
-def test_a_token_that_is_not_a_header_value_is_a_failure(http):
+def test_token_with_line_breaks_is_a_failure(http):
     outcome = http.exchange("GET", "/", token=Secret("a\r\nX: y"))
     assert isinstance(outcome, Failure)
     assert outcome.kind is FailureKind.LOST
@@ -127,14 +127,14 @@ def test_a_token_that_is_not_a_header_value_is_a_failure(http):
      "fd12::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::",
      "2002:a00:1::1", "2001:db8::1", "2001:0:7f00:1::", "", "name"],
 )  # fmt: skip
-def test_addresses_that_are_not_public(address):
+def test_private_and_reserved_addresses_are_not_public(address):
     assert not is_public(address)
 
 
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"]
 )
-def test_addresses_that_are_public(address):
+def test_other_addresses_are_public(address):
     assert is_public(address)
 
 
@@ -176,7 +176,7 @@ def test_the_log_contains_no_query_of_an_image(faulty, caplog, query):
     assert not any("canary" in line for line in lines)
 
 
-def test_other_lines_of_the_log_are_unchanged(caplog):
+def test_log_lines_without_a_query_are_unchanged(caplog):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("urllib3.connectionpool").debug("%s of %s", "/x?id=1", 2)
     record = caplog.records[-1]

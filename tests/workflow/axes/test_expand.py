@@ -32,7 +32,7 @@ WORKFLOW = Workflow(
 )
 
 
-class Memory:
+class SeedStore:
     """Store generated seeds, as the history does; a new seed is derived from its key."""
 
     def __init__(self, modulus=2**53):
@@ -50,7 +50,7 @@ def axes_of(params=None, **more):
 
 
 def cells_of(axes, seeds=None, *, content="w", identity="sandbox"):
-    return expand(axes, workflow_content=content, identity=identity, seed_of=seeds or Memory())
+    return expand(axes, workflow_content=content, identity=identity, seed_of=seeds or SeedStore())
 
 
 def seeds_of(cells, *fields):
@@ -80,7 +80,7 @@ def test_params_are_in_the_order_typed():
         assert list(cell.params) == ["3::seed", "3::cfg", "6::text", "3::steps"]
 
 
-def test_a_cell_combines_presets_and_replaced_words():
+def test_cell_combines_a_preset_with_replaced_words():
     cells = cells_of(
         axes_of(
             {
@@ -110,7 +110,7 @@ def test_every_combination_is_one_cell(shape):
     names = ["cfg", "steps", "denoise", "prompt"][: len(shape)]
     axes = axes_of(
         {
-            name: [str(one) if name == "prompt" else one for one in range(size)]
+            name: [str(number) if name == "prompt" else number for number in range(size)]
             for name, size in zip(names, shape, strict=True)
         }
     )
@@ -126,7 +126,7 @@ def test_every_combination_is_one_cell(shape):
 
 
 def test_random_is_one_seed_for_the_whole_sweep():
-    seeds = Memory()
+    seeds = SeedStore()
     cells = cells_of(axes_of(cfg=[4, 8, 16], seed="random"), seeds)
     assert len({cell.params["3::seed"] for cell in cells}) == 1
     assert list(seeds.fields.values()) == [("3::seed",)]
@@ -137,27 +137,27 @@ def test_each_is_one_seed_per_cell():
     assert len({cell.params["3::seed"] for cell in cells}) == 10
 
 
-def test_random_n_is_the_same_seeds_along_the_other_axes():
+def test_random_n_has_the_same_seeds_for_each_value_of_other_axes():
     cells = cells_of(axes_of(cfg=[4, 8], seed="random#3"))
     assert [cell.params["3::seed"] for cell in cells[:3]] == [cell.params["3::seed"] for cell in cells[3:]]
     assert len({cell.params["3::seed"] for cell in cells}) == 3
     assert [cell.labels["seed"] for cell in cells] == ["1", "2", "3"] * 2
 
 
-def test_equal_seeds_are_generated_again():
-    seeds = Memory(modulus=8)
+def test_duplicate_seeds_are_replaced_by_new_ones():
+    seeds = SeedStore(modulus=8)
     cells = cells_of(axes_of(seed="random#4"), seeds)
     assert len({cell.params["3::seed"] for cell in cells}) == 4
     assert cells_of(axes_of(seed="random#4"), seeds) == cells
 
 
 def test_fields_set_by_one_key_share_a_seed():
-    one = Workflow("w", fields={f"{node}::seed": read_field(f"{node}::seed", ["INT", {}]) for node in "12"})
+    workflow = Workflow("w", fields={f"{node}::seed": read_field(f"{node}::seed", ["INT", {}]) for node in "12"})
     for word in ("random", "each", "random#2"):
-        axes = read_axes(one, settings_from_mapping({"all::seed": word}))
+        axes = read_axes(workflow, settings_from_mapping({"all::seed": word}))
         for cell in cells_of(axes):
             assert cell.params["1::seed"] == cell.params["2::seed"]
-    axes = read_axes(one, settings_from_mapping({"1::seed": "random", "2::seed": "random"}))
+    axes = read_axes(workflow, settings_from_mapping({"1::seed": "random", "2::seed": "random"}))
     (cell,) = cells_of(axes)
     assert cell.params["1::seed"] != cell.params["2::seed"]
 
@@ -167,46 +167,50 @@ values = st.lists(st.integers(0, 50), min_size=2, max_size=6, unique=True)
 
 @given(values, values, st.sampled_from(["random", "each", "random#3"]), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_extending_an_axis_changes_no_seed(cfgs, steps, word, chance):
-    seeds = Memory()
-    grown = cells_of(axes_of(cfg=cfgs, steps=steps, seed=word), seeds)
-    few = chance.sample(cfgs, 2)  # in another order too
-    cells = cells_of(axes_of({"seed": word, "3::cfg": few, "steps": steps[:1] * 1 + steps[1:2]}), Memory())
-    known = {(cell.params["3::cfg"], cell.params["3::steps"], cell.labels.get("seed")): cell.params for cell in grown}
+def test_extending_an_axis_changes_no_seed(cfgs, steps, seed_word, random):
+    seeds = SeedStore()
+    extended = cells_of(axes_of(cfg=cfgs, steps=steps, seed=seed_word), seeds)
+    two_values = random.sample(cfgs, 2)  # in another order too
+    cells = cells_of(
+        axes_of({"seed": seed_word, "3::cfg": two_values, "steps": steps[:1] * 1 + steps[1:2]}), SeedStore()
+    )
+    known = {
+        (cell.params["3::cfg"], cell.params["3::steps"], cell.labels.get("seed")): cell.params for cell in extended
+    }
     for cell in cells:
-        at = (cell.params["3::cfg"], cell.params["3::steps"], cell.labels.get("seed"))
-        assert cell.params == known[at]
+        key = (cell.params["3::cfg"], cell.params["3::steps"], cell.labels.get("seed"))
+        assert cell.params == known[key]
 
 
-def test_a_longer_axis_of_seeds_begins_with_the_earlier_seeds():
-    few, more = cells_of(axes_of(seed="random#3")), cells_of(axes_of(seed="random#5"))
-    assert [cell.params for cell in few] == [cell.params for cell in more[:3]]
+def test_longer_axis_of_seeds_begins_with_the_same_seeds():
+    three, five = cells_of(axes_of(seed="random#3")), cells_of(axes_of(seed="random#5"))
+    assert [cell.params for cell in three] == [cell.params for cell in five[:3]]
 
 
 def test_names_of_fields_and_labels_change_no_seed():
     first = cells_of(axes_of(prompt=["a", "b"], seed="each"))
-    for again in (
+    for axes in (
         axes_of({"6::text": ["b", "a"]}, seed="each"),
         axes_of({"6::text": {"x": "a", "y": "b"}}, seed="each"),
     ):
-        assert seeds_of(cells_of(again), "6::text") == seeds_of(first, "6::text")
+        assert seeds_of(cells_of(axes), "6::text") == seeds_of(first, "6::text")
 
 
 def test_extending_a_preset_changes_no_seed():
-    few = cells_of(axes_of({"look": {"a": {"cfg": 4}, "b": {"cfg": 5}}, "seed": "each"}))
-    more = cells_of(axes_of({"look": {"c": {"steps": 9}, "b2": {"cfg": 5}, "a": {"cfg": 4}}, "seed": "each"}))
-    known = [cell.params for cell in more]
-    assert all(cell.params in known for cell in few)
+    two_presets = cells_of(axes_of({"look": {"a": {"cfg": 4}, "b": {"cfg": 5}}, "seed": "each"}))
+    three_presets = cells_of(axes_of({"look": {"c": {"steps": 9}, "b2": {"cfg": 5}, "a": {"cfg": 4}}, "seed": "each"}))
+    known = [cell.params for cell in three_presets]
+    assert all(cell.params in known for cell in two_presets)
 
 
 def test_other_services_workflows_and_fixed_params_get_other_seeds():
     axes = axes_of(cfg=[4, 8], seed="random", steps=1)
-    drawn = [cells_of(axes)[0].params["3::seed"]]
-    drawn.append(cells_of(axes, identity="cloud")[0].params["3::seed"])
-    drawn.append(cells_of(axes, content="other")[0].params["3::seed"])
-    drawn.append(cells_of(axes_of(cfg=[4, 8], seed="random", steps=2))[0].params["3::seed"])
-    drawn.append(cells_of(axes_of(cfg=[4, 8], seed="random", steps=[1]))[0].params["3::seed"])
-    assert len(set(drawn)) == 5
+    seeds = [cells_of(axes)[0].params["3::seed"]]
+    seeds.append(cells_of(axes, identity="cloud")[0].params["3::seed"])
+    seeds.append(cells_of(axes, content="other")[0].params["3::seed"])
+    seeds.append(cells_of(axes_of(cfg=[4, 8], seed="random", steps=2))[0].params["3::seed"])
+    seeds.append(cells_of(axes_of(cfg=[4, 8], seed="random", steps=[1]))[0].params["3::seed"])
+    assert len(set(seeds)) == 5
 
 
 def test_titles_of_a_graph_change_no_seed():
@@ -218,7 +222,7 @@ def test_titles_of_a_graph_change_no_seed():
 
 
 def test_counted_runs_keep_their_seeds():
-    seeds = Memory()
+    seeds = SeedStore()
     first = cells_of(count_axes(WORKFLOW, [], 3), seeds)
     assert [cell.params for cell in cells_of(count_axes(WORKFLOW, [], 4), seeds)[:3]] == [cell.params for cell in first]
 
@@ -236,18 +240,18 @@ def test_the_order_contains_each_cell_once(shape):
 
 
 @given(st.integers(1, 200))
-def test_every_prefix_of_a_row_is_spread(size):
+def test_first_n_cells_of_a_row_are_evenly_spaced(size):
     """After n cells of a row the widest gap is at most twice the gap of n evenly spaced cells."""
     order = even_order(_positions([size]))
     for n in range(1, size + 1):
-        done = sorted(order[:n])
-        gaps = [b - a for a, b in itertools.pairwise([*done, size])]
-        assert done[0] == 0
+        positions = sorted(order[:n])
+        gaps = [b - a for a, b in itertools.pairwise([*positions, size])]
+        assert positions[0] == 0
         assert max(gaps) <= 2 * math.ceil(size / n)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 16), (2, 4, 8), (16, 2)])
-def test_every_prefix_fills_all_parts_of_a_grid_alike(shape):
+def test_first_n_cells_fill_equal_parts_of_a_grid_equally(shape):
     """The numbers of cells in equal parts (halves of each axis, quarters ...) differ by at most one."""
     order = [tuple(at) for at in itertools.product(*map(range, shape))]
     order = [order[index] for index in even_order(_positions(shape))]
@@ -262,8 +266,8 @@ def test_every_prefix_fills_all_parts_of_a_grid_alike(shape):
 
 
 @given(st.lists(st.integers(2, 9), min_size=1, max_size=4))
-def test_the_first_cells_lie_in_different_corners(shape):
-    """In any grid, the first 2**axes cells are in different coarse parts of its 2**axes."""
+def test_first_cells_are_in_different_parts_of_the_grid(shape):
+    """In any grid, the first 2**axes cells are in different ones of its 2**axes equal parts."""
     cells = list(itertools.product(*map(range, shape)))
     first = [cells[index] for index in even_order(_positions(shape))[: 2 ** len(shape)]]
     parts = {
@@ -272,7 +276,7 @@ def test_the_first_cells_lie_in_different_corners(shape):
     assert len(parts) == 2 ** len(shape)
 
 
-def test_a_thousand_cells_are_ordered_quickly():
+def test_even_order_returns_all_10000_cells():
     assert len(even_order(_positions((10, 10, 10, 10)))) == 10_000
 
 
@@ -290,23 +294,23 @@ def test_axes_are_read_back_from_json(tmp_path):
             "denoise": 1,
         }
     )
-    again = axes_from_json(json.loads(json.dumps(axes_to_json(axes))))
-    assert again == axes
-    seeds = Memory()
-    assert cells_of(again, seeds) == cells_of(axes, seeds)
+    loaded = axes_from_json(json.loads(json.dumps(axes_to_json(axes))))
+    assert loaded == axes
+    seeds = SeedStore()
+    assert cells_of(loaded, seeds) == cells_of(axes, seeds)
 
 
-def test_images_in_json_are_their_name_and_content():
-    one = Workflow("w", fields={"1::image": read_field("1::image", ["IMAGEUPLOAD", {}])})
+def test_images_in_json_are_stored_by_name_and_content_hash():
+    workflow = Workflow("w", fields={"1::image": read_field("1::image", ["IMAGEUPLOAD", {}])})
     images = [InputImage(f"{n}.png", str(n) * 64, lambda: b"secret") for n in range(2)]
-    axes = read_axes(one, settings_from_mapping({"image": images}))
-    again = axes_from_json(json.loads(json.dumps(axes_to_json(axes))))
-    assert again == axes
-    assert [value.label for value in again.axes[0].values] == ["0.png", "1.png"]
+    axes = read_axes(workflow, settings_from_mapping({"image": images}))
+    loaded = axes_from_json(json.loads(json.dumps(axes_to_json(axes))))
+    assert loaded == axes
+    assert [value.label for value in loaded.axes[0].values] == ["0.png", "1.png"]
     with pytest.raises(ImageError, match=r"0\.png"):
-        again.axes[0].values[0].params["1::image"].load()
+        loaded.axes[0].values[0].params["1::image"].load()
 
 
-def test_a_body_and_a_call_of_python_mean_the_same():
+def test_body_and_python_mapping_give_the_same_axes():
     typed = read_axes(WORKFLOW, read_body('cfg: 4, 8\nprompt: {a: "x", b: "y"}\nseed: random#2\n', sweep=True).settings)
     assert typed == axes_of(cfg=[4, 8], prompt={"a": "x", "b": "y"}, seed="random#2")

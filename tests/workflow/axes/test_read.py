@@ -28,13 +28,13 @@ def body(workflow, text, **options):
 
 def values(axes, name=None):
     """Return the values of the only axis, or of the named one."""
-    (axis,) = [one for one in axes.axes if name in {None, one.name}]
-    return [one.params[axis.fields[0]] for one in axis.values]
+    (axis,) = [axis for axis in axes.axes if name in {None, axis.name}]
+    return [value.params[axis.fields[0]] for value in axis.values]
 
 
 def labels(axes, name=None):
-    (axis,) = [one for one in axes.axes if name in {None, one.name}]
-    return [one.label for one in axis.values]
+    (axis,) = [axis for axis in axes.axes if name in {None, axis.name}]
+    return [value.label for value in axis.values]
 
 
 def problems(call, *args, **options):
@@ -46,7 +46,7 @@ def problems(call, *args, **options):
 # -- the examples --------------------------------------------------------------------------------------------------
 
 
-def test_the_line_of_the_example(workflow):
+def test_line_of_the_documented_example_is_read(workflow):
     axes = line(workflow, "3::cfg=2..8..2 3::sampler_name=euler,heun,dpmpp_2m 3::seed=7")
     assert (axes.shape, axes.count, axes.fixed) == ((4, 3), 12, {"3::seed": 7})
     assert [axis.name for axis in axes.axes] == ["3::cfg", "3::sampler_name"]
@@ -55,7 +55,7 @@ def test_the_line_of_the_example(workflow):
     assert axes.set_params == ("3::cfg", "3::sampler_name", "3::seed")
 
 
-def test_the_body_of_the_example(workflow):
+def test_body_of_the_documented_example_is_read(workflow):
     axes = body(
         workflow,
         """cfg: 4..8
@@ -66,7 +66,7 @@ seed: random
     )
     assert axes.shape == (5, 3, 3)
     assert labels(axes, "prompt") == ["day", "night", "fog"]
-    assert all(one.is_named for one in axes.axes[2].values)
+    assert all(value.is_named for value in axes.axes[2].values)
     assert values(axes, "prompt")[0] == "beautiful scenery, glass bottle, noon"
     assert axes.axes[2].fields == ("6::text",)
     assert axes.seeds == (SeedWord(("3::seed",), "random"),)
@@ -94,12 +94,12 @@ seed: random
         ("6::text=1..3||4..5", ["1..3", "4..5"]),
     ],
 )
-def test_a_text_on_the_line_is_split_at_bars_inside_quotes_too(workflow, typed, expected):
+def test_text_on_the_line_is_split_at_two_bars_even_inside_quotes(workflow, typed, expected):
     assert values(line(workflow, typed)) == expected
 
 
 @pytest.mark.parametrize("text", ["a,b", "1..5", "4,8", "{day|night}", "{a: b}", "[a] and [b]", "random", "a|b", "[a"])
-def test_a_text_without_bars_is_one(workflow, text):
+def test_text_without_two_bars_is_one_value(workflow, text):
     axes = line(workflow, f"6::text='{text}'")
     assert (axes.fixed, axes.axes) == ({"6::text": text}, ())
     if " " not in text:
@@ -109,7 +109,7 @@ def test_a_text_without_bars_is_one(workflow, text):
 @pytest.mark.parametrize(
     "text", ["bottle #1", "a photo: of", "{day|night}", '"red" and "blue"', '"red", "blue"', "4, 8", "1..5", "{a:b}"]
 )
-def test_a_text_in_a_body_is_the_rest_of_the_line(workflow, text):
+def test_text_in_a_body_extends_to_the_end_of_the_line(workflow, text):
     assert body(workflow, f"6::text: {text}\n", namespace={}).fixed == {"6::text": text}
 
 
@@ -131,13 +131,13 @@ def test_a_text_in_a_body_is_the_rest_of_the_line(workflow, text):
         ('6::text:\n  - a # b\n  - ""', ["a # b", ""]),
     ],
 )  # fmt: skip
-def test_texts_in_a_body(workflow, text, expected):
+def test_several_texts_in_a_body_are_read(workflow, text, expected):
     assert values(body(workflow, text)) == expected
 
 
-def test_a_list_in_brackets_that_may_be_a_text_is_rejected_with_both_spellings(workflow, undescribed):
-    for one, typed in ((workflow, "6::text: [a:b:0.5]"), (undescribed, "1::x: [a:b:0.5]")):
-        (problem,) = problems(body, one, typed)
+def test_ambiguous_list_in_brackets_is_rejected_with_both_spellings(workflow, undescribed):
+    for workflow_, typed in ((workflow, "6::text: [a:b:0.5]"), (undescribed, "1::x: [a:b:0.5]")):
+        (problem,) = problems(body, workflow_, typed)
         assert '["a:b:0.5"]' in problem
         assert '"[a:b:0.5]"' in problem
     (problem,) = problems(line, workflow, "6::text=[cat,dog]")
@@ -152,12 +152,12 @@ def test_texts_in_quotes_are_not_split_at_commas(workflow):
     assert "||" in problem
 
 
-def test_lines_that_are_only_partly_a_list_are_rejected(workflow):
+def test_block_list_with_a_line_without_a_dash_is_rejected(workflow):
     (problem,) = problems(body, workflow, "6::text:\n  - a\n  b\n")
     assert "'- '" in problem
 
 
-def test_lines_that_may_be_labels_or_a_text(workflow):
+def test_lines_that_may_be_labels_or_a_text_are_rejected(workflow):
     text = "6::text:\n  a photo: of\n  a cat: asleep\n"
     (problem,) = problems(body, workflow, text)
     assert "line 1" in problem
@@ -191,9 +191,9 @@ def test_lines_that_may_be_labels_or_a_text(workflow):
     ],
 )
 def test_numbers_choices_and_booleans_are_split_at_commas(workflow, typed, expected):
-    for found in (line(workflow, typed), body(workflow, typed.replace("=", ": ", 1) + " # a comment")):
-        assert values(found) == expected
-        assert [type(value) for value in values(found)] == [type(value) for value in expected]
+    for axes in (line(workflow, typed), body(workflow, typed.replace("=", ": ", 1) + " # a comment")):
+        assert values(axes) == expected
+        assert [type(value) for value in values(axes)] == [type(value) for value in expected]
 
 
 def test_lists_of_numbers_below_a_key(workflow):
@@ -201,19 +201,19 @@ def test_lists_of_numbers_below_a_key(workflow):
     assert values(body(workflow, "cfg: [\n  4, # soft\n  8,\n]\n")) == [4.0, 8.0]
 
 
-def test_a_choice_with_a_comma_is_quoted_or_is_the_whole():
-    one = Workflow("w", fields={"1::x": read_field("1::x", [["a", "b", "a,b", "c (d, e)"]])})
-    assert line(one, "x=a,b").fixed == {"1::x": "a,b"}
-    assert values(line(one, 'x="a,b",b')) == ["a,b", "b"]
-    assert values(body(one, "x: c (d, e), a")) == ["c (d, e)", "a"]
+def test_option_with_a_comma_is_quoted_or_the_whole_value():
+    workflow = Workflow("w", fields={"1::x": read_field("1::x", [["a", "b", "a,b", "c (d, e)"]])})
+    assert line(workflow, "x=a,b").fixed == {"1::x": "a,b"}
+    assert values(line(workflow, 'x="a,b",b')) == ["a,b", "b"]
+    assert values(body(workflow, "x: c (d, e), a")) == ["c (d, e)", "a"]
 
 
-def test_bars_do_not_separate_numbers(workflow):
+def test_two_bars_do_not_separate_numbers(workflow):
     assert "is not a number" in problems(line, workflow, "cfg=4||8")[0]
     assert "is not a number" in problems(line, workflow, 'cfg="4,8"')[0]
 
 
-def test_one_value_is_fixed_and_a_list_of_one_is_an_axis(workflow):
+def test_single_value_is_fixed_and_a_list_of_one_value_is_an_axis(workflow):
     assert line(workflow, "cfg=4 steps=5").fixed == {"3::cfg": 4.0, "3::steps": 5}
     assert values(line(workflow, "cfg=[4]")) == [4.0]
     assert values(line(workflow, "cfg=4..4")) == [4.0]
@@ -238,7 +238,7 @@ def test_one_value_is_fixed_and_a_list_of_one_is_an_axis(workflow):
         ("1::x=[1..3,8]", [1, 2, 3, 8]),
     ],
 )
-def test_values_of_unknown_type_on_the_line(undescribed, typed, expected):
+def test_several_values_of_unknown_type_on_the_line_are_an_axis(undescribed, typed, expected):
     assert values(line(undescribed, typed)) == expected
 
 
@@ -252,7 +252,7 @@ def test_values_of_unknown_type_on_the_line(undescribed, typed, expected):
         ("1::x=8", 8),
     ],
 )  # fmt: skip
-def test_one_value_of_unknown_type_on_the_line(undescribed, typed, expected):
+def test_single_value_of_unknown_type_on_the_line_is_fixed(undescribed, typed, expected):
     assert line(undescribed, typed).fixed == {"1::x": expected}
 
 
@@ -266,12 +266,12 @@ def test_one_value_of_unknown_type_on_the_line(undescribed, typed, expected):
         ('"a" || "4" || 4', ["a", "4", 4]),
     ],
 )  # fmt: skip
-def test_values_of_unknown_type_in_a_body(undescribed, typed, expected):
+def test_several_values_of_unknown_type_in_a_body_are_an_axis(undescribed, typed, expected):
     assert values(body(undescribed, f"1::x: {typed}")) == expected
 
 
 @pytest.mark.parametrize("typed", ["a, b", "4, b", "4, 8, a cat", '"a", "b"', "null, 4"])
-def test_other_commas_in_a_body_are_text_where_the_type_is_unknown(undescribed, typed):
+def test_commas_in_a_body_are_text_for_a_field_of_unknown_type(undescribed, typed):
     assert body(undescribed, f"1::x: {typed}").fixed == {"1::x": typed}
 
 
@@ -313,15 +313,15 @@ def test_an_error_names_the_field_and_the_value(workflow, typed, parts):
         assert part in problem
 
 
-def test_all_problems_are_reported_at_once(workflow):
-    found = problems(
+def test_all_problems_are_reported_in_one_error(workflow):
+    messages = problems(
         body,
         workflow,
         "cfg: 8..2\nsteps: 4, few, 0\nsampler_name: [euler, hun]\n"
         "look: {a: {nope: 1}, b: {denoise: 2}}\nprompt: a || \n",
     )
-    assert len(found) == 7
-    assert [problem.partition(":")[0] for problem in found] == [
+    assert len(messages) == 7
+    assert [problem.partition(":")[0] for problem in messages] == [
         "line 1", "line 2", "line 2", "line 3", "line 4", "line 4", "line 5",
     ]  # fmt: skip
 
@@ -332,15 +332,15 @@ def test_a_sweep_of_too_many_cells_is_rejected_with_its_count(workflow):
     assert "9,000 seed x 9,000 steps" in problem
 
 
-def test_a_field_set_twice(workflow):
+def test_field_set_twice_is_an_error(workflow):
     for text in ("cfg: 4, 8\n3::cfg: 2", "prompt: a || b\n6::text: c", "all::text: a || b\n7::text: c"):
         assert "set twice" in problems(body, workflow, text)[0]
 
 
-def test_an_axis_over_all_fields_of_a_name(workflow):
+def test_axis_sets_all_fields_of_a_name(workflow):
     axes = line(workflow, "all::text=a||b")
     assert axes.axes[0].fields == ("6::text", "7::text")
-    assert [dict(one.params) for one in axes.axes[0].values] == [
+    assert [dict(value.params) for value in axes.axes[0].values] == [
         {"6::text": "a", "7::text": "a"},
         {"6::text": "b", "7::text": "b"},
     ]
@@ -349,7 +349,7 @@ def test_an_axis_over_all_fields_of_a_name(workflow):
 # -- labels --------------------------------------------------------------------------------------------------------
 
 
-def test_labels_in_a_body(workflow, undescribed):
+def test_labels_in_a_body_are_read(workflow, undescribed):
     axes = body(workflow, "cfg: {low: 4, 'very high': 20} # note\nsampler_name:\n  a: euler\n  b: heun # slow\n")
     assert (labels(axes, "cfg"), values(axes, "cfg")) == (["low", "very high"], [4.0, 20.0])
     assert (labels(axes, "sampler_name"), values(axes, "sampler_name")) == (["a", "b"], ["euler", "heun"])
@@ -357,7 +357,7 @@ def test_labels_in_a_body(workflow, undescribed):
     assert (labels(axes), values(axes)) == (["a", "b", "c"], [4, "4", "cat"])
 
 
-def test_labels_over_several_lines(workflow):
+def test_labels_on_several_lines_are_read(workflow):
     axes = body(workflow, 'prompt: {\n  day: "noon, sun",\n  night: "stars",\n}\ncfg: 4')
     assert (labels(axes), values(axes)) == (["day", "night"], ["noon, sun", "stars"])
 
@@ -374,11 +374,11 @@ def test_labels_over_several_lines(workflow):
         ("prompt: {a: [x, y]}", "one value is expected here, not a list"),
     ],
 )
-def test_labels_that_are_wrong(workflow, typed, part):
+def test_invalid_labels_are_reported(workflow, typed, part):
     assert part in problems(body, workflow, typed)[0]
 
 
-def test_labels_on_the_line_are_an_error(workflow):
+def test_labels_on_the_line_are_text_or_an_error(workflow):
     assert line(workflow, "6::text={a:b}").fixed == {"6::text": "{a:b}"}
     assert "is not a number" in problems(line, workflow, 'cfg="{a: 4, b: 8}"')[0]
 
@@ -395,7 +395,7 @@ def test_a_preset_axis_sets_several_fields(workflow):
     ):
         (axis,) = body(workflow, text).axes
         assert (axis.name, axis.kind, axis.fields) == ("look", "preset", ("3::cfg", "3::sampler_name"))
-        assert [(one.label, one.is_named, dict(one.params)) for one in axis.values] == [
+        assert [(value.label, value.is_named, dict(value.params)) for value in axis.values] == [
             ("soft", True, {"3::cfg": 4.0, "3::sampler_name": "euler"}),
             ("crisp", True, {"3::cfg": 8.0, "3::sampler_name": "heun"}),
         ]
@@ -403,7 +403,7 @@ def test_a_preset_axis_sets_several_fields(workflow):
 
 def test_presets_may_set_texts_and_different_fields(workflow):
     axes = body(workflow, 'look: {a: {prompt: "a # b, c"}, b: {all::text: x, steps: 4}}')
-    assert [dict(one.params) for one in axes.axes[0].values] == [
+    assert [dict(value.params) for value in axes.axes[0].values] == [
         {"6::text": "a # b, c"},
         {"6::text": "x", "7::text": "x", "3::steps": 4},
     ]
@@ -430,7 +430,7 @@ def test_presets_may_set_texts_and_different_fields(workflow):
         ("lok: 4", ("no field 'lok'",)),
     ],
 )
-def test_presets_that_are_wrong(workflow, text, parts):
+def test_invalid_presets_are_reported(workflow, text, parts):
     (problem,) = problems(body, workflow, text)
     for part in parts:
         assert part in problem
@@ -443,7 +443,7 @@ def test_presets_need_a_described_workflow(undescribed):
 # -- search and replace --------------------------------------------------------------------------------------------
 
 
-def test_words_are_replaced(workflow):
+def test_replace_makes_an_axis_of_each_word(workflow):
     axes = body(
         workflow, 'prompt: {in: "a glass bottle, a table", replace: {bottle: [bottle, vase], table: ["a b", "c"]}}'
     )
@@ -456,15 +456,15 @@ def test_words_are_replaced(workflow):
     assert axes.set_params == ("6::text",)
 
 
-def test_words_are_replaced_in_the_workflow_s_own_text(workflow):
+def test_replace_without_in_uses_the_default_text_of_the_workflow(workflow):
     field = read_field("6::text", ["STRING", {"default": "scenery, bottle"}])
-    one = Workflow("w", fields={**workflow.fields, "6::text": field}, aliases=workflow.aliases)
-    axes = body(one, "prompt: {replace: {bottle: {a: bottle, b: a vase}}}")
+    with_default = Workflow("w", fields={**workflow.fields, "6::text": field}, aliases=workflow.aliases)
+    axes = body(with_default, "prompt: {replace: {bottle: {a: bottle, b: a vase}}}")
     assert (labels(axes), values(axes)) == (["a", "b"], ["scenery, bottle", "scenery, a vase"])
     assert "own text is not known" in problems(body, workflow, "prompt: {replace: {bottle: [a, b]}}")[0]
 
 
-def test_words_are_replaced_from_lines(workflow):
+def test_replace_is_read_from_indented_lines(workflow):
     axes = body(
         workflow,
         "prompt:\n  in: a glass bottle, noon\n  replace:\n    bottle: [bottle, vase]\n"
@@ -487,19 +487,19 @@ def test_words_are_replaced_from_lines(workflow):
         ("{bottle: [a], bottle: [b]}", "duplicate label 'bottle'"),
     ],
 )
-def test_words_that_can_t_be_replaced(workflow, replace, part):
+def test_invalid_replacements_are_reported(workflow, replace, part):
     text = f'prompt: {{in: "a glass bottle", replace: {replace}}}'
-    if part is None:  # a comma at the end does not separate
+    if part is None:  # a trailing comma is ignored
         assert body(workflow, text).shape == (1,)
         return
     assert part in problems(body, workflow, text)[0]
 
 
-def test_words_are_replaced_in_texts_only(workflow):
+def test_replace_in_a_number_field_is_an_error(workflow):
     assert "type FLOAT" in problems(body, workflow, 'cfg: {in: "4", replace: {4: [5]}}')[0]
 
 
-def test_the_same_word_twice_would_be_two_headers_of_one_name(workflow):
+def test_two_axes_that_replace_the_same_word_are_an_error(workflow):
     text = 'prompt: {in: "a cat", replace: {cat: [cat, dog]}}\n7::text: {in: "cat", replace: {cat: [cat, dog]}}'
     assert "two axes are called 'cat'" in problems(body, workflow, text)[0]
 
@@ -525,7 +525,7 @@ def test_a_python_list_is_an_axis_and_never_split_or_parsed(workflow, undescribe
     assert "no value" in problems(line, workflow, "cfg={n}", namespace={"n": []})[0]
 
 
-def test_names_are_expanded_after_splitting_and_before_numbers_are_read(workflow, undescribed):
+def test_python_names_are_expanded_after_splitting_and_before_numbers_are_parsed(workflow, undescribed):
     names = {"s": "a||b", "n": 4, "c": "1,2", "w": "euler"}
     assert values(line(workflow, '6::text="x {s}||{{n}} {n}"', namespace=names)) == ["x a||b", "{n} 4"]
     assert values(body(workflow, '6::text: ["{s}", "{n}"]', namespace=names)) == ["a||b", "4"]
@@ -536,28 +536,28 @@ def test_names_are_expanded_after_splitting_and_before_numbers_are_read(workflow
     assert "{gone}" in problems(line, workflow, "6::text=a||{gone}", namespace=names)[0]
 
 
-def test_presets_of_python(workflow):
+def test_presets_from_python_objects_are_read(workflow):
     names = {"looks": {"soft": {"cfg": 4}, "crisp": {"cfg": 8}}, "soft": {"cfg": 4}, "c": 9}
     for text in ("look: {looks}", "look: {soft: {soft}, crisp: {cfg: 8}}", "look: {soft: {cfg: 4}, crisp: {cfg: 8}}"):
         (axis,) = body(workflow, text, namespace=names).axes
-        assert [dict(one.params) for one in axis.values] == [{"3::cfg": 4.0}, {"3::cfg": 8.0}]
+        assert [dict(value.params) for value in axis.values] == [{"3::cfg": 4.0}, {"3::cfg": 8.0}]
     assert body(workflow, "look: {a: {cfg: {c}}}", namespace=names).axes[0].values[0].params == {"3::cfg": 9.0}
 
 
 # -- seeds ---------------------------------------------------------------------------------------------------------
 
 
-def test_seed_words(workflow, undescribed):
-    for one, key in ((workflow, "seed"), (undescribed, "3::seed"), (undescribed, "9::noise_seed")):
-        field_ids = one.find(key)
-        assert line(one, f"{key}=random").seeds == (SeedWord(field_ids, "random"),)
-        assert body(one, f"{key}: each").seeds == (SeedWord(field_ids, "each"),)
-        (axis,) = line(one, f"{key}=random#3").axes
-        assert (axis.kind, axis.fields, [one.label for one in axis.values]) == ("seeds", field_ids, ["1", "2", "3"])
-        assert all(one.params == {} for one in axis.values)
+def test_seed_words_are_read(workflow, undescribed):
+    for workflow_, key in ((workflow, "seed"), (undescribed, "3::seed"), (undescribed, "9::noise_seed")):
+        field_ids = workflow_.find(key)
+        assert line(workflow_, f"{key}=random").seeds == (SeedWord(field_ids, "random"),)
+        assert body(workflow_, f"{key}: each").seeds == (SeedWord(field_ids, "each"),)
+        (axis,) = line(workflow_, f"{key}=random#3").axes
+        assert (axis.kind, axis.fields, [value.label for value in axis.values]) == ("seeds", field_ids, ["1", "2", "3"])
+        assert all(value.params == {} for value in axis.values)
 
 
-def test_seed_words_are_plain_elsewhere(workflow, undescribed):
+def test_seed_words_are_text_in_other_fields(workflow, undescribed):
     assert line(workflow, "6::text=random").fixed == {"6::text": "random"}
     assert values(line(undescribed, "1::x=random,each")) == ["random", "each"]
     assert line(undescribed, '3::seed="random"').fixed == {"3::seed": "random"}
@@ -573,10 +573,10 @@ def test_a_range_for_fields_of_several_types_is_an_error():
 
 def test_all_seeds_share_a_generated_seed():
     specs = {"1::seed": ["INT", {"max": 100}], "2::seed": ["INT", {}]}
-    one = Workflow("w", fields={key: read_field(key, spec) for key, spec in specs.items()})
-    assert line(one, "all::seed=each").seeds == (SeedWord(("1::seed", "2::seed"), "each"),)
-    assert line(one, "all::seed=random#50").axes[0].fields == ("1::seed", "2::seed")
-    assert "too many seeds for a field with values from 0 to 100" in problems(line, one, "all::seed=random#51")[0]
+    workflow = Workflow("w", fields={key: read_field(key, spec) for key, spec in specs.items()})
+    assert line(workflow, "all::seed=each").seeds == (SeedWord(("1::seed", "2::seed"), "each"),)
+    assert line(workflow, "all::seed=random#50").axes[0].fields == ("1::seed", "2::seed")
+    assert "too many seeds for a field with values from 0 to 100" in problems(line, workflow, "all::seed=random#51")[0]
 
 
 @pytest.mark.parametrize(
@@ -589,11 +589,11 @@ def test_all_seeds_share_a_generated_seed():
         ("seed=random,each", "write it alone"),
     ],
 )
-def test_seed_words_that_are_wrong(workflow, typed, part):
+def test_invalid_seed_words_are_reported(workflow, typed, part):
     assert part in problems(line, workflow, typed)[0]
 
 
-def test_counting_runs_generates_all_seeds(workflow):
+def test_count_generates_all_seeds(workflow):
     settings = [Setting("6::text", "a||b"), Setting("cfg", "4")]
     axes = count_axes(workflow, settings, 4)
     assert axes.fixed == {"6::text": "a||b", "3::cfg": 4.0}
@@ -601,11 +601,11 @@ def test_counting_runs_generates_all_seeds(workflow):
     assert (axis.kind, axis.fields, axes.shape) == ("seeds", ("3::seed", "12::noise_seed"), (4,))
 
 
-def test_counting_runs_uses_the_seeds_set_to_random(workflow, undescribed):
+def test_count_generates_the_seeds_that_are_set_to_random(workflow, undescribed):
     assert count_axes(workflow, [Setting("seed", "random")], 2).axes[0].fields == ("3::seed",)
     assert count_axes(undescribed, [Setting("3::seed", "random")], 2).axes[0].fields == ("3::seed",)
-    given = count_axes(workflow, [Setting("seed", "7")], 2)
-    assert (given.axes[0].fields, given.fixed) == (("12::noise_seed",), {"3::seed": 7})
+    axes = count_axes(workflow, [Setting("seed", "7")], 2)
+    assert (axes.axes[0].fields, axes.fixed) == (("12::noise_seed",), {"3::seed": 7})
     assert "3::seed=random" in problems(count_axes, undescribed, [], 2)[0]
     assert "is set" in problems(count_axes, workflow, [Setting("seed", "7"), Setting("12::noise_seed", "7")], 2)[0]
     assert "sweep" in problems(count_axes, workflow, [Setting("cfg", "4,8")], 2)[0]
@@ -615,24 +615,24 @@ def test_counting_runs_uses_the_seeds_set_to_random(workflow, undescribed):
 # -- images ------------------------------------------------------------------------------------------------------
 
 
-def test_image_axes(workflow, undescribed, tmp_path, monkeypatch):
+def test_image_axes_are_read_from_files_urls_and_python_images(workflow, undescribed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a b.png", "c,d.png"):
         Image.new("RGB", (4, 4), "red" if name == "a b.png" else "blue").save(name)
-    for one in (workflow, undescribed):
-        axes = line(one, '10::image="file:a b.png"||file:c,d.png||https://x.y/z.png')
+    for workflow_ in (workflow, undescribed):
+        axes = line(workflow_, '10::image="file:a b.png"||file:c,d.png||https://x.y/z.png')
         assert [isinstance(value, InputImage) for value in values(axes)] == [True, True, False]
         assert labels(axes) == ["a b.png", "c,d.png", "https://x.y/z.png"]
         names = {"pics": [Image.open("a b.png"), Image.open("c,d.png")], "one": Image.open("a b.png")}
-        axes = line(one, "10::image={pics}", namespace=names)
+        axes = line(workflow_, "10::image={pics}", namespace=names)
         assert all(isinstance(value, InputImage) for value in values(axes))
-        assert line(one, "10::image={one}", namespace=names).axes == ()
+        assert line(workflow_, "10::image={one}", namespace=names).axes == ()
     assert "no file 'gone.png'" in problems(line, workflow, "image=file:gone.png||https://x.y")[0]
     Image.new("RGB", (4, 4), "red").save("e.png")
     assert "duplicate value" in problems(line, workflow, '10::image="file:a b.png"||file:e.png')[0]
 
 
-def test_arrays_of_images_are_an_axis(workflow):
+def test_array_of_several_images_is_an_axis(workflow):
     import numpy as np
 
     pixels = np.zeros((3, 4, 4, 3), np.uint8)
@@ -642,7 +642,7 @@ def test_arrays_of_images_are_an_axis(workflow):
     assert line(workflow, "image={p}", namespace={"p": pixels[0]}).axes == ()
 
 
-def test_images_of_runs(workflow):
+def test_images_of_runs_are_read(workflow):
     def open_run(ref):
         if ref != "r41[0]":
             raise RefError(f"there is no run {ref}")
@@ -668,7 +668,7 @@ def test_lists_of_a_payload_are_axes(workflow, undescribed):
     assert body(workflow, '"6::text": "a || b", "3::cfg": 4').fixed == {"6::text": "a || b", "3::cfg": 4.0}
 
 
-def test_the_page_s_payload_is_a_sweep_too(workflow):
+def test_payload_of_the_api_page_is_read_as_a_sweep(workflow):
     axes = body(
         workflow,
         'const run_payload = {workflow_id: "x", params: {"6::text": {in: "a cat", replace: {cat: ["cat", "dog"]}}}};',
@@ -679,7 +679,7 @@ def test_the_page_s_payload_is_a_sweep_too(workflow):
 # -- lines ---------------------------------------------------------------------------------------------------------
 
 
-def test_quotes_on_a_sweep_s_line(workflow):
+def test_quotes_on_the_line_of_a_sweep_are_kept_in_lists(workflow):
     words = split_line(
         """prompt="a"||'b c'||d"e cfg=4,8 x="a b","c d" y=["a b",'c'] z="all of it" --as=n""", sweep=True
     )
@@ -694,7 +694,7 @@ def test_quotes_on_a_sweep_s_line(workflow):
 
 
 @pytest.mark.parametrize("text", ['text=a||"b', "text='a'||'b c", "text=a,'b", '6::text="a'])
-def test_a_quote_that_never_closes_is_shown_on_a_sweep_s_line_too(text):
+def test_unclosed_quote_on_the_line_of_a_sweep_is_shown(text):
     with pytest.raises(LineError) as caught:
         split_line(f"default {text} and more", sweep=True)
     lines = str(caught.value).split("\n")
@@ -702,7 +702,7 @@ def test_a_quote_that_never_closes_is_shown_on_a_sweep_s_line_too(text):
     assert "%%comflowy" in str(caught.value)
 
 
-def test_a_list_with_spaces_on_the_line_is_shown():
+def test_list_with_spaces_on_the_line_is_an_error():
     with pytest.raises(LineError, match="have spaces outside quotes"):
         split_line("default cfg=[4, 8]", sweep=True)
     assert [word.raw for word in split_line("default 6::text=[a thing", sweep=True)] == [

@@ -51,7 +51,7 @@ def read(file, text):
     return read_sweep_file(file)
 
 
-def refused(file, text):
+def error_for(file, text):
     with pytest.raises(WorkflowError) as caught:
         read(file, text)
     return str(caught.value)
@@ -67,38 +67,38 @@ def round_trip(workflow, file, axes):
 
 
 def test_the_documented_example_is_read(workflow, file):
-    found = read(file, EXAMPLE)
-    assert found.workflow == "default"
-    assert found.options == {
+    sweep_file = read(file, EXAMPLE)
+    assert sweep_file.workflow == "default"
+    assert sweep_file.options == {
         "name": "bottles", "x": "cfg", "y": "sampler_name", "fresh": True, "retry": "all", "max_runs": 200,
         "stop_after": 5, "window": 4,
     }  # fmt: skip
-    axes = read_axes(workflow, found.settings)
+    axes = read_axes(workflow, sweep_file.settings)
     assert axes.shape == (5, 2, 2, 2, 3)
     assert [axis.name for axis in axes.axes] == ["cfg", "sampler_name", "prompt", "look", "seed"]
     assert [value.label for value in axes.axes[2].values] == ["day", "night"]
     assert axes.fixed == {"7::text": "ugly || {day}\nblurred"}
 
 
-def test_a_file_with_only_a_workflow(file):
-    found = read(file, "workflow: default")
-    assert (found.settings, found.options) == ([], {})
+def test_file_with_only_a_workflow_is_read(file):
+    sweep_file = read(file, "workflow: default")
+    assert (sweep_file.settings, sweep_file.options) == ([], {})
     assert read(file, "workflow: a b\nfields:\n").settings == []
 
 
-def test_names_are_not_expanded_and_plain_texts_are_read_as_in_a_body(workflow, undescribed, file):
+def test_python_names_are_not_expanded_and_plain_texts_are_read_as_in_a_body(workflow, undescribed, file):
     axes = axes_in(workflow, file, "  prompt: a {day} || b\n  7::text: 007\n  sampler_name: euler, heun\n")
     assert [value.params["6::text"] for value in axes.axes[0].values] == ["a {day}", "b"]
     assert axes.fixed == {"7::text": "007"}
-    found = read(
+    sweep_file = read(
         file, "workflow: w\nfields:\n  1::a: 4\n  1::b: '4'\n  1::c: null\n  1::d: !json '[1, {}]'\n  1::e: yes\n"
     )
-    assert read_axes(undescribed, found.settings).fixed == {
+    assert read_axes(undescribed, sweep_file.settings).fixed == {
         "1::a": 4, "1::b": "4", "1::c": None, "1::d": [1, {}], "1::e": "yes",
     }  # fmt: skip
 
 
-def test_a_text_in_quotes_is_one(workflow, file):
+def test_text_in_quotes_is_one_value(workflow, file):
     assert axes_in(workflow, file, '  prompt: "a || b"\n').fixed == {"6::text": "a || b"}
     assert [value.label for value in axes_in(workflow, file, '  prompt: ["a || b", "c"]\n').axes[0].values] == [
         "a || b",
@@ -110,7 +110,7 @@ def test_a_text_in_quotes_is_one(workflow, file):
     ]
 
 
-def test_a_list_that_may_be_a_text_is_rejected_here_too(workflow, file):
+def test_ambiguous_list_in_brackets_is_rejected(workflow, file):
     with pytest.raises(FieldError, match=r'night\.yaml, line 3: .*\["a:b:0\.5"\]'):
         axes_in(workflow, file, "  prompt: [a:b:0.5]\n")
 
@@ -136,7 +136,7 @@ def test_errors_name_the_file_and_the_line(workflow, file):
         ("  steps: 3\n  cfg: |\n    x\n", 4),
     ],
 )
-def test_an_error_names_its_own_line(workflow, file, lines, number):
+def test_error_names_the_line_of_the_invalid_value(workflow, file, lines, number):
     """An unknown field had the line of its first value, and an invalid value the line of the first one in its list."""
     with pytest.raises(FieldError, match=rf"night\.yaml, line {number}: "):
         axes_in(workflow, file, lines)
@@ -185,12 +185,12 @@ def test_an_error_in_a_file_names_its_line(file, text, parts):
     if not parts:
         read(file, text)  # Python objects are never constructed
         return
-    problem = refused(file, text)
+    problem = error_for(file, text)
     for part in ("night.yaml", *parts):
         assert part in problem or (not text and part == "night.yaml")
 
 
-def test_a_file_that_can_t_be_read(file, tmp_path):
+def test_unreadable_file_is_an_error(file, tmp_path):
     with pytest.raises(WorkflowError, match="there is no file"):
         read_sweep_file(file)
     file.write_bytes(b"workflow: \xff\xfe")
@@ -200,7 +200,7 @@ def test_a_file_that_can_t_be_read(file, tmp_path):
         read_sweep_file(tmp_path)
 
 
-# -- written and read again ----------------------------------------------------------------------------------------
+# -- export and import ----------------------------------------------------------------------------------------------
 
 CELLS = [
     'cfg: 4..8\nsampler_name: [euler, heun]\nprompt: {day: "a, b", night: "c: d"}\nseed: random',
@@ -248,11 +248,11 @@ def test_any_value_is_read_back(undescribed, workflow, file, values, text):
 
 def test_images_are_saved_beside_the_file(workflow, file, tmp_path):
     Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
-    given = [tmp_path / "a.png", Image.new("RGB", (4, 4), "blue"), "https://example.com/x.png"]
-    axes = read_axes(workflow, settings_from_mapping({"image": given}))
-    again = round_trip(workflow, file, axes)
-    assert again == axes
-    loaded = [value.params["10::image"] for value in again.axes[0].values]
+    images = [tmp_path / "a.png", Image.new("RGB", (4, 4), "blue"), "https://example.com/x.png"]
+    axes = read_axes(workflow, settings_from_mapping({"image": images}))
+    loaded_axes = round_trip(workflow, file, axes)
+    assert loaded_axes == axes
+    loaded = [value.params["10::image"] for value in loaded_axes.axes[0].values]
     assert loaded[0].load() == (tmp_path / "a.png").read_bytes()
     assert isinstance(loaded[1], InputImage)
     assert str(tmp_path) not in file.read_text("utf-8")
@@ -266,14 +266,14 @@ def test_images_are_saved_beside_the_file(workflow, file, tmp_path):
 def test_options_are_written_to_the_file(file):
     options = {"name": "n", "x": "cfg", "fresh": True, "max_runs": 7, "window": None}
     write_sweep_file(file, workflow="my flow.json", axes=Axes(), options=options)
-    found = read_sweep_file(file)
-    assert (found.workflow, found.settings) == ("my flow.json", [])
-    assert found.options == {"name": "n", "x": "cfg", "fresh": True, "max_runs": 7}
+    sweep_file = read_sweep_file(file)
+    assert (sweep_file.workflow, sweep_file.settings) == ("my flow.json", [])
+    assert sweep_file.options == {"name": "n", "x": "cfg", "fresh": True, "max_runs": 7}
     with pytest.raises(WorkflowError, match="dry_run"):
         write_sweep_file(file, workflow="w", axes=Axes(), options={"dry_run": True})
 
 
-def test_a_file_that_can_t_be_written(tmp_path):
+def test_unwritable_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkflowError, match="can't be written"):
         write_sweep_file(tmp_path / "file" / "x.yaml", workflow="w", axes=Axes())
@@ -281,8 +281,8 @@ def test_a_file_that_can_t_be_written(tmp_path):
 
 def test_a_whole_float_is_accepted_for_an_int(file, workflow):
     """`steps: 2.0` was rejected as not a whole number, though 2.0 in JSON was accepted."""
-    given = read(file, "workflow: w\nfields:\n  steps: 2.0\n  cfg: [4.0, 8]\n  7::text: 3.0\n  seed: [1.0, 2]\n")
-    axes = read_axes(workflow, given.settings)
+    sweep_file = read(file, "workflow: w\nfields:\n  steps: 2.0\n  cfg: [4.0, 8]\n  7::text: 3.0\n  seed: [1.0, 2]\n")
+    axes = read_axes(workflow, sweep_file.settings)
     assert axes.fixed == {"3::steps": 2, "7::text": "3.0"}
     assert [[value.params for value in axis.values] for axis in axes.axes] == [
         [{"3::cfg": 4.0}, {"3::cfg": 8.0}],

@@ -52,7 +52,7 @@ def plain_of(body):
         "http://x/y?z=1",
     ],
 )
-def test_the_rest_of_a_line_is_the_text(text):
+def test_text_after_a_key_extends_to_the_end_of_the_line(text):
     (setting,) = read_body(f"6::text: {text}\n").settings
     assert (setting.key, setting.value, setting.quoted, setting.where) == ("6::text", text, False, "line 1")
 
@@ -66,7 +66,7 @@ def test_a_key_ends_at_the_first_colon_before_white_space():
 
 
 @pytest.mark.parametrize("line", ["cfg=7", "cfg:7", "3::cfg", "3:: cfg", "just words", ": 7"])
-def test_a_line_without_a_key_names_its_number(line):
+def test_error_for_a_line_without_a_key_has_the_line_number(line):
     with pytest.raises(LineError, match="line 3"):
         read_body(f"6::text: a\n\n{line}\n")
 
@@ -78,8 +78,8 @@ def test_an_indented_first_line_is_an_error():
 
 def test_lines_that_begin_with_a_hash_are_comments():
     body = read_body("# first\n#second\n6::text: a\n# between\n   b\n#: x\n7::text: c\n")
-    assert [(one.key, one.value) for one in body.settings] == [("6::text", "a b"), ("7::text", "c")]
-    assert [one.where for one in body.settings] == ["line 3", "line 7"]
+    assert [(setting.key, setting.value) for setting in body.settings] == [("6::text", "a b"), ("7::text", "c")]
+    assert [setting.where for setting in body.settings] == ["line 3", "line 7"]
 
 
 def test_an_indented_hash_continues_the_text():
@@ -91,17 +91,17 @@ def test_indented_lines_are_joined_by_one_space():
     assert text_of("6::text:\n  a\n  b") == "a b"
 
 
-def test_a_bar_keeps_line_breaks():
+def test_bar_after_a_key_keeps_line_breaks():
     assert text_of("6::text: |\n  a\n    b: c\n\n  d  \n\n") == "a\n  b: c\n\nd  "
     assert text_of("6::text: |\n    a\n  b\n") == "  a\nb"
     assert text_of('6::text: |-\n  "a" # b\n') == '"a" # b'
 
 
-def test_an_angle_bracket_folds_lines():
+def test_angle_bracket_after_a_key_joins_lines():
     assert text_of("6::text: >\n  a\n  b\n\n  c\n") == "a b\nc"
 
 
-def test_a_bar_with_nothing_below_is_text():
+def test_bar_without_lines_below_is_text():
     assert text_of("6::text: |\n") == "|"
 
 
@@ -127,7 +127,7 @@ def test_quotes_around_the_whole_value_are_removed_and_contain_no_escapes(typed,
 
 
 @pytest.mark.parametrize("typed", ['"red" and "blue"', '"a", "b"', '"a"||"b"', '"a" b', "'", '"', "\"a'", "'a' # b"])
-def test_a_quote_that_closes_earlier_is_part_of_the_text(typed):
+def test_quotes_around_a_part_of_the_value_are_part_of_the_text(typed):
     (setting,) = read_body(f"6::text: {typed}\n").settings
     assert (setting.value, setting.quoted) == (typed, False)
 
@@ -146,24 +146,24 @@ def test_a_quote_that_closes_earlier_is_part_of_the_text(typed):
         ("1 # one\n  2 # two", ("1 2", False)),
     ],
 )
-def test_for_types_other_than_string_a_hash_between_spaces_is_a_comment(typed, plain):
+def test_hash_between_spaces_begins_a_comment_for_types_other_than_string(typed, plain):
     assert plain_of(f"cfg: {typed}\n") == plain
 
 
-def test_a_block_list_is_marked_and_is_still_a_text():
+def test_block_list_is_a_text_that_is_marked_as_a_list():
     (setting,) = read_body("cfg:\n  - 4\n  - 8\n").settings
     assert (setting.value, setting.is_list) == ("- 4 - 8", True)
     (setting,) = read_body("cfg: - 4\n").settings
     assert not setting.is_list
 
 
-def test_a_body_that_is_indented_as_a_whole_is_read():
+def test_body_with_every_line_indented_is_read():
     body = read_body("    6::text: a\n      b\n    # c\n    7::text: d\n")
-    assert [(one.key, one.value) for one in body.settings] == [("6::text", "a b"), ("7::text", "d")]
+    assert [(setting.key, setting.value) for setting in body.settings] == [("6::text", "a b"), ("7::text", "d")]
 
 
-def test_carriage_returns_at_the_ends_of_lines_are_removed():
-    assert [one.value for one in read_body("6::text: a\r\n  b\r\n7::text: c\r\n").settings] == ["a b", "c"]
+def test_carriage_returns_at_line_ends_are_removed():
+    assert [setting.value for setting in read_body("6::text: a\r\n  b\r\n7::text: c\r\n").settings] == ["a b", "c"]
 
 
 def test_other_line_separators_stay_in_the_text():
@@ -198,8 +198,8 @@ def test_a_payload_is_recognised_by_its_first_line():
 
 def test_a_payload_must_be_for_the_same_workflow():
     workflow = Workflow("portrait", "3fef208b")
-    for named in (None, "test_workflow_id", "3fef208b", "portrait"):
-        Body([], named, is_payload=True).check_workflow(workflow)
+    for workflow_id in (None, "test_workflow_id", "3fef208b", "portrait"):
+        Body([], workflow_id, is_payload=True).check_workflow(workflow)
     with pytest.raises(WorkflowError, match=r"other.*portrait"):
         Body([], "other", is_payload=True).check_workflow(workflow)
     with pytest.raises(WorkflowError):
@@ -213,11 +213,11 @@ _LINE = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs
 def test_any_text_in_a_line_is_submitted_as_typed(text):
     """Exceptions: white space at the ends, quotes around all of it, and `|` or `>` alone with lines below."""
     (setting,) = read_body(f"6::text: {text}\n").settings
-    bare = text.strip(" \t\r")
+    stripped = text.strip(" \t\r")
     if setting.quoted:
-        assert bare == f"{bare[0]}{setting.value}{bare[0]}"
+        assert stripped == f"{stripped[0]}{setting.value}{stripped[0]}"
     else:
-        assert setting.value == bare
+        assert setting.value == stripped
 
 
 @given(st.lists(_LINE.filter(str.strip).filter(lambda line: line[0] not in " \t"), min_size=1, max_size=6))

@@ -25,7 +25,7 @@ from comflowy_nb.workflow.syntax.json_values import as_json, plain, read_json_nu
         ("18446744073709551615", 2**64 - 1),
     ],
 )
-def test_an_unknown_type_reads_json(text, value):
+def test_value_of_unknown_type_is_parsed_as_json(text, value):
     assert read_untyped(text) == value
     assert type(read_untyped(text)) is type(value)
 
@@ -53,11 +53,11 @@ def test_an_unknown_type_reads_json(text, value):
         "[" * 100_000,
     ],
 )
-def test_other_values_of_unknown_type_are_text(text):
+def test_value_of_unknown_type_that_is_not_json_is_text(text):
     assert read_untyped(text) == text
 
 
-def test_a_number_is_one_only_as_json_writes_it():
+def test_read_json_number_accepts_only_json_numbers():
     assert read_json_number("1e2") == 100
     assert read_json_number("+1") is read_json_number(".5") is read_json_number("") is None
     for text in ("1e999", "9" * 5000):
@@ -65,29 +65,29 @@ def test_a_number_is_one_only_as_json_writes_it():
             read_json_number(text)
 
 
-def test_values_of_libraries_become_pythons_own():
+def test_library_scalars_become_builtin_types():
     class Size(IntEnum):
         BIG = 512
 
     class Word(StrEnum):
         A = "a"
 
-    for value, own in ((Size.BIG, 512), (Word.A, "a"), (np.float32(0.5), 0.5), (np.int64(3), 3), (np.True_, True)):
-        assert plain(value) == own
-        assert type(plain(value)) is type(own)
+    for value, builtin in ((Size.BIG, 512), (Word.A, "a"), (np.float32(0.5), 0.5), (np.int64(3), 3), (np.True_, True)):
+        assert plain(value) == builtin
+        assert type(plain(value)) is type(builtin)
     assert plain(None) is None
-    several = [1]
-    assert plain(several) is several
+    list_value = [1]
+    assert plain(list_value) is list_value
 
 
-def test_json_is_made_of_pythons_own_types():
+def test_as_json_returns_builtin_types_only():
     assert as_json((1, {"a": np.float64(0.5)})) == [1, {"a": 0.5}]
-    for wrong in (float("nan"), {1: 2}, object(), b"", {1, 2}, [float("inf")]):
+    for invalid in (float("nan"), {1: 2}, object(), b"", {1, 2}, [float("inf")]):
         with pytest.raises(ValueError):
-            as_json(wrong)
+            as_json(invalid)
 
 
-def test_the_text_of_an_option_is_itself_or_its_json():
+def test_text_of_an_option_is_the_string_or_its_json():
     assert [text_of(value) for value in ("a", 5, 0.5, True, None)] == ["a", "5", "0.5", "true", "null"]
 
 

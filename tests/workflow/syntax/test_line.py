@@ -30,20 +30,20 @@ def test_only_the_first_equals_sign_separates_key_and_value():
     assert values("text=a=b") == {"text": "a=b"}
 
 
-def test_a_slash_or_question_mark_before_the_equals_sign_makes_it_one_word():
+def test_word_with_a_slash_or_question_mark_before_the_equals_sign_is_not_a_setting():
     for line in ("https://app.comflowy.com/app?id=3fef208b", "a/b=c", "app?id=1", "./x=1.json"):
         (word,) = split_line(line)
         assert (word.key, word.value, word.text) == (None, None, line)
 
 
-def test_a_slash_after_the_equals_sign_does_not():
+def test_word_with_a_slash_after_the_equals_sign_is_a_setting():
     assert values("mine=https://app.comflowy.com/x?a=b --save=out/pics") == {
         "mine": "https://app.comflowy.com/x?a=b",
         "--save": "out/pics",
     }
 
 
-def test_an_empty_value_is_the_empty_text():
+def test_empty_value_is_an_empty_text():
     assert values("text= cfg=7") == {"text": "", "cfg": "7"}
     (word,) = split_line("text=")
     assert not word.quoted
@@ -103,17 +103,17 @@ def test_an_unclosed_quote_is_shown_with_a_caret_and_points_to_the_body():
     assert "%%comflowy run" in str(caught.value)
 
 
-def test_the_position_of_an_error_is_shown_in_a_long_line_too():
+def test_excerpt_of_a_long_line_shows_the_position_of_an_error():
     line = "run default text=" + "x" * 500 + " 6::text='tis " + "y" * 500
     with pytest.raises(LineError) as caught:
         split_line(line)
-    _, shown, caret, _ = str(caught.value).split("\n")
-    assert shown[caret.index("^")] == "'"
-    assert len(shown) < 120
+    _, excerpt, caret, _ = str(caught.value).split("\n")
+    assert excerpt[caret.index("^")] == "'"
+    assert len(excerpt) < 120
 
 
 @pytest.mark.parametrize("line", ['text="a","b"', 'text="a"||"b"', 'text="a", cfg=7', 'text="a",'])
-def test_a_list_of_quoted_texts_names_sweep(line):
+def test_error_for_a_list_of_quoted_texts_suggests_sweep(line):
     with pytest.raises(LineError, match="sweep"):
         split_line(line)
 
@@ -135,7 +135,7 @@ def test_a_hash_within_a_word_or_in_quotes_is_text():
     assert split_line("'#1'")[0].text == "#1"
 
 
-def test_a_field_in_quotes_is_an_error_that_shows_how_to_write_it():
+def test_error_for_a_field_in_quotes_shows_the_correct_spelling():
     for line in ('"3::cfg"=7', '"3::sampler_name"="euler" text="a b"'):
         with pytest.raises(LineError, match=r"3::\w+=VALUE"):
             split_line(line)
@@ -146,7 +146,7 @@ def test_a_word_that_begins_with_an_equals_sign_is_an_error():
         split_line("run text = cat")
 
 
-def test_a_no_break_space_belongs_to_its_word():
+def test_no_break_space_does_not_separate_words():
     assert texts("run text=a\u00a0b\u3000c") == ["run", "text=a\u00a0b\u3000c"]
 
 
@@ -158,23 +158,23 @@ def test_a_final_semicolon_is_removed_from_the_line():
 
 
 @given(st.text(alphabet="ab=#'\"\\/?,|{}:; \t\u00a0é🦊", max_size=40))
-def test_no_character_is_lost(line):
+def test_words_and_separators_contain_every_character_of_a_line(line):
     """Only white space is between the words of a line, and only white space or a comment after the last one."""
     try:
         words = split_line(line)
     except LineError:
         return
-    at = 0
+    end = 0
     for word in words:
-        assert not line[at : word.start].strip(SPACE)
+        assert not line[end : word.start].strip(SPACE)
         assert line[word.start : word.start + len(word.raw)] == word.raw
-        at = word.start + len(word.raw)
-    rest = line[at:].strip(SPACE)
+        end = word.start + len(word.raw)
+    rest = line[end:].strip(SPACE)
     assert not rest or rest == "#" or (rest[0] == "#" and rest[1] in SPACE)
 
 
 @given(st.text(max_size=60))
-def test_a_word_keeps_all_characters_but_its_quotes(line):
+def test_word_keeps_all_characters_except_its_quotes(line):
     try:
         words = split_line(line)
     except LineError:
@@ -206,19 +206,19 @@ def test_a_field_whose_node_id_has_a_space_is_quoted(sweep, value):
 NAMES = {"subject": "a fox", "n": 3, "sizes": [1, 2], "größe": "big", "day": "Monday"}
 
 
-def test_exactly_a_name_expands_to_the_object_itself():
+def test_name_alone_expands_to_the_object():
     assert expand("{sizes}", NAMES) is NAMES["sizes"]
     assert expand("{n}", NAMES) == 3
     assert expand("{größe}", NAMES) == "big"
 
 
-def test_a_name_in_a_longer_text_expands_to_its_str():
+def test_name_in_a_longer_text_expands_to_the_str_of_the_object():
     assert expand("{subject} by {n} trees", NAMES) == "a fox by 3 trees"
     assert expand(" {n}", NAMES) == " 3"
     assert expand("{sizes}!", NAMES) == "[1, 2]!"
 
 
-def test_double_braces_are_the_literal():
+def test_double_braces_expand_to_single_braces():
     assert expand("{{subject}}", NAMES) == "{subject}"
     assert expand("{{unknown}} {subject}", NAMES) == "{unknown} a fox"
     assert expand("{{{subject}}}", NAMES) == "{{subject}}"
@@ -252,7 +252,7 @@ def test_other_braces_and_dollars_are_text(text):
     assert expand(text, NAMES) == text
 
 
-def test_an_undefined_name_is_an_error_that_names_it_and_the_literal():
+def test_error_for_an_undefined_name_shows_the_name_and_double_braces():
     with pytest.raises(LineError) as caught:
         expand("a {subjekt} b", NAMES)
     assert "subjekt" in str(caught.value)
@@ -262,12 +262,12 @@ def test_an_undefined_name_is_an_error_that_names_it_and_the_literal():
         expand("{night}", {})
 
 
-def test_names_of_builtins_are_not_defined():
+def test_names_of_python_builtins_are_not_expanded():
     with pytest.raises(LineError):
         expand("{print}", NAMES)
 
 
-def test_without_a_namespace_nothing_expands():
+def test_without_a_namespace_no_name_is_expanded():
     for text in ("{subject}", "{{subject}}", "a {b}"):
         assert expand(text, None) == expand_text(text, None) == text
 

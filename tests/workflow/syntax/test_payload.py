@@ -48,21 +48,21 @@ def pairs(body):
         (EXAMPLE.replace("\n", "\r\n"), "test_workflow_id"),
     ],
 )
-def test_the_example_of_the_page_is_read_in_each_of_its_forms(body, workflow_id):
-    read = read_body(body)
-    assert read.is_payload
-    assert read.workflow_id == workflow_id
-    assert [(one.key, one.value, one.typed) for one in read.settings] == [
+def test_example_of_the_api_page_is_read_in_each_of_its_forms(body, workflow_id):
+    payload = read_body(body)
+    assert payload.is_payload
+    assert payload.workflow_id == workflow_id
+    assert [(setting.key, setting.value, setting.typed) for setting in payload.settings] == [
         ("3::sampler_name", "euler", True),
         ("6::text", PROMPT, True),
     ]
 
 
-def test_a_setting_has_the_number_of_its_line():
-    assert [one.where for one in read_body(EXAMPLE).settings] == ["line 5", "line 6"]
+def test_setting_records_its_line_number():
+    assert [setting.where for setting in read_body(EXAMPLE).settings] == ["line 5", "line 6"]
 
 
-def test_punctuation_of_javascript():
+def test_javascript_comments_quotes_and_trailing_commas_are_accepted():
     body = """
     // what it does
     {
@@ -83,12 +83,12 @@ lines`;
     }
 
 
-def test_a_name_in_braces_is_kept_for_expansion():
+def test_name_in_braces_is_not_expanded_by_the_parser():
     assert pairs('"3::seed": {seed}, "6::text": "{subject}"') == {"3::seed": "{seed}", "6::text": "{subject}"}
 
 
-def test_a_field_set_twice_is_kept_for_the_error():
-    assert [one.value for one in read_body('{"a": 1, "a": 2}').settings] == [1, 2]
+def test_both_settings_of_a_field_set_twice_are_returned():
+    assert [setting.value for setting in read_body('{"a": 1, "a": 2}').settings] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -129,18 +129,18 @@ def test_callback_urls_of_a_payload_are_ignored():
     assert read_body("{callback_urls: {on_result_url: 'x'}, params: {}}").settings == []
 
 
-def test_first_lines_of_payloads():
+def test_is_payload_recognises_the_first_lines_of_payloads():
     for line in ("{", "const a", "'x': 1", '"3::cfg" : 7', "params: {", 'workflow_id: "x";', "// note"):
         assert is_payload(line), line
     for line in ("cfg: 7", '"red" and "blue"', "const: 5", "workflow_id: x", "x: {"):
         assert not is_payload(line), line
 
 
-def test_a_dict_of_python_is_read():
+def test_printed_python_dict_is_read():
     """A dict printed by Python could not be pasted, because None was not accepted as a value."""
-    given = {"3::cfg": 7.5, "1::a": None, "1::b": True, "1::c": [False, None, "None"]}
-    assert pairs(repr(given)) == given
-    assert pairs(repr({"params": given})) == given
+    params = {"3::cfg": 7.5, "1::a": None, "1::b": True, "1::c": [False, None, "None"]}
+    assert pairs(repr(params)) == params
+    assert pairs(repr({"params": params})) == params
 
 
 # -- literals --------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON, st.booleans())
-def test_json_is_read_as_json(value, ascii_only):
+def test_json_is_read_like_json_loads(value, ascii_only):
     text = json.dumps(value, ensure_ascii=ascii_only)
     reader = LiteralReader(text)
     assert reader.json() == value
@@ -176,23 +176,23 @@ def test_a_large_number_keeps_its_digits():
         (r'"\/"', "/"),
     ],
 )
-def test_escapes_are_those_of_javascript(text, value):
+def test_javascript_escapes_are_decoded(text, value):
     assert LiteralReader(text).json() == value
 
 
 @pytest.mark.parametrize("text", [r'"C:\pics"', r'"\u12"', r'"\u{110000}"', r'"\q"', '"a\\'])
-def test_an_unknown_escape_is_an_error_because_a_backslash_would_be_lost(text):
+def test_unknown_escape_is_an_error_because_its_backslash_would_be_lost(text):
     with pytest.raises(LineError):
         LiteralReader(text).json()
 
 
-def test_a_javascript_placeholder_is_an_error_that_shows_the_syntax_of_names():
+def test_error_for_a_javascript_placeholder_shows_the_syntax_of_names():
     with pytest.raises(LineError, match=r"\{name\}"):
         LiteralReader("`a ${b}`").json()
     assert LiteralReader('"$5 ${b}"').json() == "$5 ${b}"
 
 
-def test_constants_of_a_console_are_read_only_from_a_console():
+def test_undefined_is_accepted_only_in_console_output():
     assert LiteralReader("[undefined]", is_console=True).json() == [None]
     with pytest.raises(LineError):
         LiteralReader("[undefined]").json()
@@ -204,7 +204,7 @@ EULER = [["euler", "heun", "lms"], {"default": "euler"}]
 
 
 def types(text):
-    return {key: str(one.type) for key, one in read_console(text).items()}
+    return {key: str(field.type) for key, field in read_console(text).items()}
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ def types(text):
     ],
 )
 def test_all_forms_that_a_console_prints_are_read(text):
-    (one,) = read_console(text).values()
-    assert (one.id, str(one.type), one.options, one.default) == (
+    (field,) = read_console(text).values()
+    assert (field.id, str(field.type), field.options, field.default) == (
         "3::sampler_name",
         "CHOICE",
         ("euler", "heun", "lms"),
@@ -236,7 +236,7 @@ def test_all_forms_that_a_console_prints_are_read(text):
     )
 
 
-def test_many_fields_are_read_at_once():
+def test_descriptions_of_several_fields_are_read():
     text = """
     Field_id: 3::seed
     Field_info: ["INT", {"default": 0, "min": 0, "max": 18446744073709551615}]
@@ -248,7 +248,7 @@ def test_many_fields_are_read_at_once():
     assert read_console(text)["3::seed"].max == 2**64 - 1
 
 
-def test_the_last_description_of_a_field_counts():
+def test_last_description_of_a_field_is_used():
     text = "Field_id: 3::x\nField_info: ['INT']\nField_id: 3::x\nField_info: ['FLOAT']"
     assert types(text) == {"3::x": "FLOAT"}
 
@@ -265,7 +265,7 @@ def test_the_last_description_of_a_field_counts():
         'Field_id: "3::x"\nField_info: Array(2)\n0: "FLOAT"\n1: {default: 8}\nlength: 2\n[[Prototype]]: Array(0)',
     ],
 )
-def test_an_error_for_a_collapsed_value_explains_how_to_copy_it(text):
+def test_error_for_a_collapsed_value_explains_how_to_copy_it(text):
     with pytest.raises(LineError, match=r"line \d: .*Copy object"):
         read_console(text)
 
@@ -283,7 +283,7 @@ def test_an_error_for_a_collapsed_value_explains_how_to_copy_it(text):
         ("Field_id: 3::cfg\nField_info: [", "line 2"),
     ],
 )
-def test_an_error_names_the_missing_part(text, why):
+def test_error_names_the_missing_part_of_a_description(text, why):
     with pytest.raises(LineError, match=why):
         read_console(text)
 

@@ -34,13 +34,13 @@ from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, has_range, is_range
         (".5..1.5..0.5", [0.5, 1.0, 1.5]),
     ],
 )
-def test_ranges_in_decimal_arithmetic(text, values):
-    found = read_range(text)
-    assert found == values
-    assert [type(value) for value in found] == [type(value) for value in values]
+def test_range_is_computed_in_decimal_arithmetic(text, values):
+    values_read = read_range(text)
+    assert values_read == values
+    assert [type(value) for value in values_read] == [type(value) for value in values]
 
 
-def test_whole_numbers_stay_whole_however_large():
+def test_integers_of_any_size_stay_integers():
     assert read_range(f"{2**60}..{2**60 + 2}", whole=True) == [2**60, 2**60 + 1, 2**60 + 2]
 
 
@@ -70,7 +70,7 @@ def test_whole_numbers_stay_whole_however_large():
         ("a..b", "'a' is not a number"),
     ],
 )
-def test_an_invalid_range_is_shown_with_the_reason(text, why):
+def test_error_for_an_invalid_range_has_the_reason(text, why):
     with pytest.raises(ValueError, match=re.escape(why)) as caught:
         read_range(text)
     assert repr(text) in str(caught.value)
@@ -84,7 +84,7 @@ def test_an_invalid_range_is_shown_with_the_reason(text, why):
         ("0..1#3", "0.5, one of its 3 values, is not a whole number"),
     ],
 )
-def test_whole_numbers_require_whole_ends_steps_and_values(text, why):
+def test_integer_range_needs_integer_ends_steps_and_values(text, why):
     with pytest.raises(ValueError, match=why):
         read_range(text, whole=True)
 
@@ -107,7 +107,7 @@ cents = st.integers(-100_000, 100_000).map(lambda number: Decimal(number) / 100)
 
 
 @given(cents, st.integers(1, 500).map(lambda number: Decimal(number) / 100), st.integers(0, 200), st.booleans())
-def test_a_range_is_its_decimal_values(first, step, more, down):
+def test_range_has_exact_decimal_values(first, step, more, down):
     step = -step if down else step
     last = first + more * step
     expected = [float(first + index * step) for index in range(more + 1)]
@@ -119,22 +119,22 @@ def test_a_range_is_its_decimal_values(first, step, more, down):
 @given(cents, cents, st.integers(2, 200))
 def test_n_values_include_both_ends_and_are_evenly_spaced(first, last, count):
     assume(first != last)
-    found = read_range(f"{first}..{last}#{count}")
-    assert len(found) == len(set(found)) == count
-    assert (found[0], found[-1]) == (float(first), float(last))
+    values = read_range(f"{first}..{last}#{count}")
+    assert len(values) == len(set(values)) == count
+    assert (values[0], values[-1]) == (float(first), float(last))
     gap = float(last - first) / (count - 1)
-    assert all(abs(b - a - gap) < 1e-9 for a, b in itertools.pairwise(found))
+    assert all(abs(b - a - gap) < 1e-9 for a, b in itertools.pairwise(values))
 
 
 @given(st.text(alphabet="0123456789.-+#e", max_size=20))
-def test_any_text_is_a_range_or_rejected(text):
+def test_any_text_is_read_or_rejected(text):
     try:
-        found = read_range(text)
+        values = read_range(text)
     except ValueError as error:
         assert repr(text) in str(error)  # noqa: PT017 - most texts are refused, some are not
         return
-    assert 0 < len(found) <= LARGEST_AXIS
-    assert len(set(found)) == len(found)
+    assert 0 < len(values) <= LARGEST_AXIS
+    assert len(set(values)) == len(values)
 
 
 @pytest.mark.parametrize(

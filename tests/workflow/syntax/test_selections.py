@@ -19,7 +19,7 @@ WORKFLOW = Workflow("w", "w", fields={"1::words": WORDS})
 NAMES = {"picked": ["red", "blue"], "one": "red", "several": [["red"], ["red", "blue"]]}
 
 
-def chosen(*words):
+def selection(*words):
     return {"1::words": {"__value__": list(words)}}
 
 
@@ -36,18 +36,18 @@ def run(*settings):
         [["a"], {"multiselect": True}],
     ],
 )
-def test_every_form_of_the_description_is_known(spec):
-    one = read_field("1::words", spec)
-    assert one.is_multiple
-    assert read_field("1::words", write_field(one)).is_multiple
+def test_every_description_of_a_multiple_choice_is_recognised(spec):
+    field = read_field("1::words", spec)
+    assert field.is_multiple
+    assert read_field("1::words", write_field(field)).is_multiple
 
 
-def test_a_plain_choice_accepts_one_option():
-    one = read_field("1::words", ["COMBO", {"options": ["a", "b"], "multiselect": False}])
-    assert not one.is_multiple
-    assert one.read("a") == "a"
+def test_single_choice_accepts_one_option_only():
+    field = read_field("1::words", ["COMBO", {"options": ["a", "b"], "multiselect": False}])
+    assert not field.is_multiple
+    assert field.read("a") == "a"
     with pytest.raises(FieldError):
-        one.check(["a"])
+        field.check(["a"])
 
 
 @pytest.mark.parametrize(
@@ -65,32 +65,32 @@ def test_a_plain_choice_accepts_one_option():
         ("{one}", ("red",)),
     ],
 )
-def test_one_selection_on_the_line_and_in_a_body(text, words):
+def test_selection_is_read_on_the_line_and_in_a_body(text, words):
     """`["z"]` and `{"__value__": ["z"]}` were rejected, because a list was always read as several values."""
-    assert run(Setting("words", text)) == chosen(*words)
-    assert run(*read_body(f"words: {text}").settings) == chosen(*words)
+    assert run(Setting("words", text)) == selection(*words)
+    assert run(*read_body(f"words: {text}").settings) == selection(*words)
 
 
-def test_a_list_of_lines_and_a_payload():
-    assert run(*read_body("words:\n  - red\n  - blue").settings) == chosen("red", "blue")
-    assert run(*read_body('{"1::words": ["red", "green, dark"]}').settings) == chosen("red", "green, dark")
-    assert run(*read_body('{"1::words": {"__value__": ["red"]}}').settings) == chosen("red")
+def test_selection_is_read_from_a_block_list_and_a_payload():
+    assert run(*read_body("words:\n  - red\n  - blue").settings) == selection("red", "blue")
+    assert run(*read_body('{"1::words": ["red", "green, dark"]}').settings) == selection("red", "green, dark")
+    assert run(*read_body('{"1::words": {"__value__": ["red"]}}').settings) == selection("red")
 
 
 @pytest.mark.parametrize("value", [["red", 7], ("red", 7), {"__value__": ["red", 7]}, ["red", "7"]])
-def test_one_selection_in_python(value):
-    assert resolve(WORKFLOW, settings_from_mapping({"words": value})).params == chosen("red", 7)
+def test_selection_is_read_from_python_lists(value):
+    assert resolve(WORKFLOW, settings_from_mapping({"words": value})).params == selection("red", 7)
 
 
 @pytest.mark.parametrize("text", ["[red, pink]", "pink", "[red", '{"value": ["red"]}'])
-def test_an_invalid_option_is_named(text):
+def test_invalid_option_is_an_error(text):
     with pytest.raises(FieldError, match="is not one of red, green, dark, blue, 7"):
         run(Setting("words", text))
 
 
-def test_the_cell_of_such_a_run_reads_back():
-    text = write_cell(WORKFLOW, chosen("red", "green, dark"))
-    assert run(*read_body(text.split("\n", 1)[1]).settings) == chosen("red", "green, dark")
+def test_written_cell_with_a_selection_is_read_back():
+    text = write_cell(WORKFLOW, selection("red", "green, dark"))
+    assert run(*read_body(text.split("\n", 1)[1]).settings) == selection("red", "green, dark")
 
 
 # -- sweeps -----------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def values_of(axes):
 )
 def test_a_list_of_lists_is_an_axis(settings):
     axes = axes_of(settings)
-    assert values_of(axes) == [chosen("red"), chosen("red", "blue")]
+    assert values_of(axes) == [selection("red"), selection("red", "blue")]
     assert [value.label for value in axes.axes[0].values] == ['["red"]', '["red", "blue"]']
 
 
@@ -135,7 +135,7 @@ def test_a_list_of_lists_is_an_axis(settings):
         settings_from_mapping({"words": ["red", "blue"]}),
     ],
 )
-def test_a_plain_list_in_a_sweep_is_an_error_that_shows_both_spellings(settings):
+def test_error_for_a_flat_list_in_a_sweep_shows_both_spellings(settings):
     with pytest.raises(FieldError) as caught:
         axes_of(settings)
     assert "write [[" in str(caught.value)
@@ -153,20 +153,20 @@ def test_a_plain_list_in_a_sweep_is_an_error_that_shows_both_spellings(settings)
 )
 def test_one_selection_is_fixed_in_a_sweep(settings):
     axes = axes_of(settings)
-    assert (axes.axes, dict(axes.fixed)) == ((), chosen("red"))
+    assert (axes.axes, dict(axes.fixed)) == ((), selection("red"))
 
 
 def test_a_name_in_a_selection_of_a_sweep_is_expanded():
     """In a list below the key and in `__value__`, the sweep took `{one}` as an option and the run its value."""
-    assert run(Setting("words", '{"__value__": ["{one}", "blue"]}')) == chosen("red", "blue")
+    assert run(Setting("words", '{"__value__": ["{one}", "blue"]}')) == selection("red", "blue")
     for text in ('words: {"__value__": ["{one}", "blue"]}', "words:\n  - [{one}, blue]"):
         axes = axes_of(read_body(text, sweep=True).settings)
-        assert (values_of(axes) if axes.axes else [dict(axes.fixed)]) == [chosen("red", "blue")]
+        assert (values_of(axes) if axes.axes else [dict(axes.fixed)]) == [selection("red", "blue")]
 
 
-def test_labels_and_presets_of_selections():
+def test_labels_and_presets_accept_selections():
     labelled = axes_of(read_body("words: {warm: [red], both: [red, blue]}", sweep=True).settings)
-    assert values_of(labelled) == [chosen("red"), chosen("red", "blue")]
+    assert values_of(labelled) == [selection("red"), selection("red", "blue")]
     assert [value.label for value in labelled.axes[0].values] == ["warm", "both"]
     preset = axes_of(read_body("look: {warm: {words: [red]}, both: {words: [red, blue]}}", sweep=True).settings)
-    assert values_of(preset) == [chosen("red"), chosen("red", "blue")]
+    assert values_of(preset) == [selection("red"), selection("red", "blue")]
