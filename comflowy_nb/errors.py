@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = [
     "AnswerError",
@@ -257,10 +258,10 @@ def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
     suffix = _FILE_SUFFIX.search(lower)
     stem = lower.removesuffix(suffix[0]) if suffix else lower
     known: dict[str, str] = {}
-    for one in words:
-        known.setdefault(one.lower().removesuffix(suffix[0]) if suffix else one.lower(), one)
-    begins = [one for one in known if len(stem) > 1 and one.startswith(stem)]
-    return [known[one] for one in dict.fromkeys([*difflib.get_close_matches(stem, known, n), *begins])][:n]
+    for known_word in words:
+        known.setdefault(known_word.lower().removesuffix(suffix[0]) if suffix else known_word.lower(), known_word)
+    begins = [other for other in known if len(stem) > 1 and other.startswith(stem)]
+    return [known[match] for match in dict.fromkeys([*difflib.get_close_matches(stem, known, n), *begins])][:n]
 
 
 def did_you_mean(near: Iterable[str]) -> str:
@@ -270,6 +271,12 @@ def did_you_mean(near: Iterable[str]) -> str:
         return ""
     listed = f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
     return f". Did you mean {listed}?"
+
+
+def write_problem(error: OSError, path: Path) -> str:
+    """Return why a file can't be written: a file in place of one of its folders, else the text of the error."""
+    file = next((parent for parent in path.parents if parent.is_file()), None)
+    return error.strerror or type(error).__name__ if file is None else f"{file.name} is a file, not a folder"
 
 
 def nearest_tip(word: str, words: Iterable[str]) -> str:

@@ -74,7 +74,7 @@ class Recipe(dict[str, Any]):
         """
         fields = {} if self.graph is None else self.graph.fields()
         # A line can't set the null that a graph has as a value, so those params are left out.
-        nulls = {key for key, one in fields.items() if one.default is None and self.get(key) is None}
+        nulls = {key for key, field in fields.items() if field.default is None and self.get(key) is None}
         values = {key: value for key, value in self.items() if key not in nulls}
         return write_cell(Workflow(self.workflow, fields=fields, is_partial=True), values)
 
@@ -192,7 +192,7 @@ def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = 
         The command of the cell.
     """
     head = f"%%comflowy {command} {_word(workflow.name)}"
-    values = {key: _image_text(one) if isinstance(one, InputImage) else one for key, one in params.items()}
+    values = {key: _image_text(value) if isinstance(value, InputImage) else value for key, value in params.items()}
     if not values:
         return head
     bodies = ["\n".join(line for key, value in values.items() for line in _lines(key, value))]
@@ -230,7 +230,7 @@ def _escape_names(value: Any) -> Any:
 def _reads_as(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
     """Return True if the body is read as these values without any variables."""
     # images are compared as texts, because their files may be missing
-    fields = {key: one for key, one in workflow.fields.items() if one.type is not FieldType.IMAGEUPLOAD}
+    fields = {key: field for key, field in workflow.fields.items() if field.type is not FieldType.IMAGEUPLOAD}
     described = Workflow(workflow.name, workflow.id, fields=fields, is_partial=True)
     try:
         read = resolve(described, read_body(body).settings, namespace={}).params

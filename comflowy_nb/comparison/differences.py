@@ -199,7 +199,7 @@ def _count_others(texts: Sequence[list[str]]) -> list[list[int]]:
     """Return for each token of each text the number of other texts that have it."""
     counts = [[0] * len(tokens) for tokens in texts]
     is_short = sum(map(len, texts)) <= _MAX_ALIGNED_TOKENS
-    for (one, first), (other, second) in combinations(enumerate(texts), 2):
+    for (i, first), (j, second) in combinations(enumerate(texts), 2):
         if is_short:
             blocks = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
             shared_first = [block.a + offset for block in blocks for offset in range(block.size)]
@@ -209,9 +209,9 @@ def _count_others(texts: Sequence[list[str]]) -> list[list[int]]:
             shared_first = [index for index, token in enumerate(first) if token in shared]
             shared_second = [index for index, token in enumerate(second) if token in shared]
         for index in shared_first:
-            counts[one][index] += 1
+            counts[i][index] += 1
         for index in shared_second:
-            counts[other][index] += 1
+            counts[j][index] += 1
     return counts
 
 

@@ -229,7 +229,7 @@ def _metadata(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None
 def _values_in(path: Path) -> dict[str, Any] | None:
     """Return the values in the graph that an image contains, including defaults."""
     graph = _metadata(graph_of_image, path)
-    return None if graph is None else {field_id: one.default for field_id, one in graph.fields().items()}
+    return None if graph is None else {field_id: field.default for field_id, field in graph.fields().items()}
 
 
 def _too_few(item: Any, typed: Any) -> str:

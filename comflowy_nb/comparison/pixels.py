@@ -99,7 +99,7 @@ def _read(source: Path | bytes, name: str, use: Callable[[Image.Image], _Read]) 
     except FileNotFoundError:
         raise ImageError(f"the file of {name} does not exist any more") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise ImageError(f"{name} is not an image that can be read") from error
+        raise ImageError(f"{name} can't be read as an image: use a PNG, JPEG or WebP file") from error
 
 
 # -- encoding ------------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def _positions(texts: Sequence[str]) -> list[set[int]]:
     In sorted order the position against any other text is the least of those between the neighbours in between.
     """
     order = sorted(set(texts))
-    common = [_common_length(one, other) for one, other in itertools.pairwise(order)]
+    common = [_common_length(text, other) for text, other in itertools.pairwise(order)]
     positions = {
         text: {*itertools.accumulate(reversed(common[:index]), min), *itertools.accumulate(common[index:], min)} or {0}
         for index, text in enumerate(order)
@@ -171,10 +171,10 @@ def _positions(texts: Sequence[str]) -> list[set[int]]:
     return [positions[text] for text in texts]
 
 
-def _common_length(one: str, other: str) -> int:
+def _common_length(text: str, other: str) -> int:
     """Return how many characters two texts have in common at their beginning."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+    pairs = enumerate(zip(text, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(text), len(other)))
 
 
 def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int, int]]:

@@ -142,7 +142,7 @@ def test_missing_files(sweep, library, tmp_path, read):
 def test_an_item_that_is_not_an_image_is_named_by_its_position(sweep, tmp_path, read):
     text = tmp_path / "notes.txt"
     text.write_text("hello")
-    with pytest.raises(ImageError, match=r"^notes.txt is not an image that can be read$"):
+    with pytest.raises(ImageError, match=r"^notes.txt can't be read as an image: use a PNG, JPEG or WebP file$"):
         read("r1", text)
     with pytest.raises(
         ImageError,

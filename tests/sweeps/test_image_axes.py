@@ -174,7 +174,8 @@ def test_a_value_that_is_not_an_image_is_rejected_with_its_position(client, api,
     with pytest.raises(FieldError) as caught:
         client.sweep("img2img", line("file:a.png||file:gone.png||file:notes.txt||run:r9[0]||file:b.png", denoise="2"))
     message = str(caught.value)
-    for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is not an image",
+    for words in ("image", "value 2 of 5: there is no file 'gone.png'",
+                  "value 3 of 5: notes.txt can't be read as an image",
                   "value 4 of 5: there is no run r9", "denoise"):  # fmt: skip
         assert words in message
     assert (api.count(RUN), api.count(UPLOAD)) == (0, 0)

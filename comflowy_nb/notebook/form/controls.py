@@ -348,11 +348,11 @@ class SliderControl(NumberControl):
     """A slider over the field's whole range, with the number beside it."""
 
     def _make(self) -> Any:
-        one = self.field
-        bounds: dict[str, Any] = {"min": one.min, "max": one.max, "value": one.min, "step": one.step or 1}
-        if one.type is FieldType.INT:
+        field = self.field
+        bounds: dict[str, Any] = {"min": field.min, "max": field.max, "value": field.min, "step": field.step or 1}
+        if field.type is FieldType.INT:
             return widgets.IntSlider(**self._options(**{name: int(value) for name, value in bounds.items()}))
-        return widgets.FloatSlider(**self._options(**bounds, readout_format=f".{_decimals(one)}f"))
+        return widgets.FloatSlider(**self._options(**bounds, readout_format=f".{_decimals(field)}f"))
 
     def _show(self, value: Any) -> None:
         why = self.field.problem(value)

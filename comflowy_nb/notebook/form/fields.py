@@ -70,7 +70,7 @@ def form_fields(
         If there are none. The text says how to describe fields.
     """
     described = described or {}
-    known = {**workflow.fields, **{key: one.field for key, one in described.items()}}
+    known = {**workflow.fields, **{key: form_field.field for key, form_field in described.items()}}
     for key, value in values.items():
         if key not in known:
             known[key] = read_abbreviation(Field(key), value).field if isinstance(value, (bool, str)) else Field(key)
@@ -85,12 +85,12 @@ def form_fields(
     for word, field_id in workflow.aliases.items():
         aliases.setdefault(field_id, word)
     found = []
-    for key, one in known.items():
-        is_bare = one.type is FieldType.UNKNOWN and one.default is None and key in values
+    for key, field in known.items():
+        is_bare = field.type is FieldType.UNKNOWN and field.default is None and key in values
         found.append(
             FormField(
-                replace(one, default=values[key]) if is_bare else one,  # the type of the value decides the control
-                values.get(key, one.default),
+                replace(field, default=values[key]) if is_bare else field,  # the type of the value decides the control
+                values.get(key, field.default),
                 is_explicit=key in explicit,
                 labels=described[key].labels if key in described else (),
                 alias=aliases.get(key),
@@ -128,7 +128,7 @@ def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[
     return described
 
 
-def read_abbreviation(one: Field, example: object) -> FormField:
+def read_abbreviation(field: Field, abbreviation: object) -> FormField:
     """Return the field that a short example describes, as in `ipywidgets.interact`: `(1, 20)`, `["a", "b"]`, `True`.
 
     Parameters
@@ -146,60 +146,60 @@ def read_abbreviation(one: Field, example: object) -> FormField:
     FieldError
         If the example is invalid, or outside the range or options of the field.
     """
-    example = plain(example)
-    if isinstance(example, tuple) and example and all(_is_number(part) for part in example):
-        return _range(one, example)
-    if isinstance(example, Mapping):
-        return _choice(one, list(example.items()))
-    if isinstance(example, Iterable) and not isinstance(example, (str, bytes)) and not is_image(example):
-        items = [plain(item) for item in example]
+    abbreviation = plain(abbreviation)
+    if isinstance(abbreviation, tuple) and abbreviation and all(_is_number(part) for part in abbreviation):
+        return _range(field, abbreviation)
+    if isinstance(abbreviation, Mapping):
+        return _choice(field, list(abbreviation.items()))
+    if isinstance(abbreviation, Iterable) and not isinstance(abbreviation, (str, bytes)) and not is_image(abbreviation):
+        items = [plain(item) for item in abbreviation]
         pairs = [item for item in items if isinstance(item, (tuple, list)) and len(item) == 2]
         if len(pairs) == len(items):
-            return _choice(one, [(label, option) for label, option in pairs])
-        return _choice(one, [(f"{item:g}" if isinstance(item, float) else item, item) for item in items])
-    if one.type is not FieldType.UNKNOWN:
-        return FormField(one, example)
-    return FormField(replace(one, type=_type_of(example), default=None), example)
+            return _choice(field, [(label, option) for label, option in pairs])
+        return _choice(field, [(f"{item:g}" if isinstance(item, float) else item, item) for item in items])
+    if field.type is not FieldType.UNKNOWN:
+        return FormField(field, abbreviation)
+    return FormField(replace(field, type=_type_of(abbreviation), default=None), abbreviation)
 
 
-def _range(one: Field, example: tuple[Any, ...]) -> FormField:
-    if len(example) not in {2, 3}:
+def _range(field: Field, abbreviation: tuple[Any, ...]) -> FormField:
+    if len(abbreviation) not in {2, 3}:
         raise FieldError(
-            f"{one.where}: {shown(example)} is not a range: use (lowest, highest) or (lowest, highest, step)"
+            f"{field.where}: {shown(abbreviation)} is not a range: use (lowest, highest) or (lowest, highest, step)"
         )
-    low, high = example[0], example[1]
-    is_whole = all(isinstance(part, int) for part in example)
-    default_step = one.step or (1 if is_whole else (high - low) / 100)
-    step = example[2] if len(example) == 3 else default_step
+    low, high = abbreviation[0], abbreviation[1]
+    is_whole = all(isinstance(part, int) for part in abbreviation)
+    default_step = field.step or (1 if is_whole else (high - low) / 100)
+    step = abbreviation[2] if len(abbreviation) == 3 else default_step
     if not low < high or step <= 0:
         raise FieldError(
-            f"{one.where}: {shown(example)} is not a range: the lowest comes first, and the step must be above 0"
+            f"{field.where}: {shown(abbreviation)} is not a range: the lowest comes first, and the step must be above 0"
         )
-    if one.type is FieldType.UNKNOWN:
-        one = replace(one, type=FieldType.INT if is_whole else FieldType.FLOAT)
-    elif one.type not in {FieldType.INT, FieldType.FLOAT}:
-        raise FieldError(f"{one.where}: {shown(example)} is a range, but the field has type {one.type}")
+    if field.type is FieldType.UNKNOWN:
+        field = replace(field, type=FieldType.INT if is_whole else FieldType.FLOAT)
+    elif field.type not in {FieldType.INT, FieldType.FLOAT}:
+        raise FieldError(f"{field.where}: {shown(abbreviation)} is a range, but the field has type {field.type}")
     for end in (low, high):
-        one.check(end)
-    if _is_number(one.default) and low <= one.default <= high:
-        value = one.default
+        field.check(end)
+    if _is_number(field.default) and low <= field.default <= high:
+        value = field.default
     else:
         middle = low + step * round((high - low) / 2 / step)
-        value = int(middle) if one.type is FieldType.INT else middle
-    return FormField(replace(one, min=low, max=high, step=step), value)
+        value = int(middle) if field.type is FieldType.INT else middle
+    return FormField(replace(field, min=low, max=high, step=step), value)
 
 
-def _choice(one: Field, pairs: list[tuple[Any, Any]]) -> FormField:
+def _choice(field: Field, pairs: list[tuple[Any, Any]]) -> FormField:
     if not pairs:
-        raise FieldError(f"{one.where}: the list of options is empty")
+        raise FieldError(f"{field.where}: the list of options is empty")
     options = tuple(plain(option) for _, option in pairs)
-    if one.type is not FieldType.UNKNOWN:
-        options = tuple(one.check(option) for option in options)
+    if field.type is not FieldType.UNKNOWN:
+        options = tuple(field.check(option) for option in options)
     labels = tuple(str(label) for label, _ in pairs)
     if len(set(labels)) < len(labels):
-        raise FieldError(f"{one.where}: {shown(list(labels))} contains a duplicate label")
-    value = one.default if one.default in options else options[0]
-    return FormField(replace(one, type=FieldType.CHOICE, options=options), value, labels=labels)
+        raise FieldError(f"{field.where}: {shown(list(labels))} contains a duplicate label")
+    value = field.default if field.default in options else options[0]
+    return FormField(replace(field, type=FieldType.CHOICE, options=options), value, labels=labels)
 
 
 def _type_of(value: object) -> FieldType:

@@ -95,7 +95,7 @@ def form(
     workflow = client.workflow(what) if isinstance(what, str) else what
     described = abbreviated_fields(workflow, params or {})
     recalled = client.connection.submitter.recall(workflow, before)
-    values = {**recalled, **{key: one.value for key, one in described.items()}}
+    values = {**recalled, **{key: form_field.value for key, form_field in described.items()}}
     fields = form_fields(workflow, values, explicit=list(values), described=described)
     return Form(client, workflow, fields, updater=session.updater if session is not None else LiveUpdater())
 
@@ -193,10 +193,10 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         >>> form.run(wait=True).status  # doctest: +SKIP
         <Status.SUCCESS: 'success'>
         """
-        one = self._submit(self._read_request(), fresh=fresh)
+        submitted = self._submit(self._read_request(), fresh=fresh)
         if wait:
-            wait_drawing([one])
-        return one.run
+            wait_drawing([submitted])
+        return submitted.run
 
     def set(self, params: Mapping[str, Any]) -> None:
         """Set fields of the form.
@@ -384,5 +384,5 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 def _inner_widgets(part: Any) -> list[Any]:
     """Return the style, the layout and all children of a widget, and theirs."""
     own = [*getattr(part, "children", ()), getattr(part, "style", None), getattr(part, "layout", None)]
-    found = [one for one in own if isinstance(one, widgets.Widget)]
-    return [*found, *(inner for one in found for inner in _inner_widgets(one))]
+    found = [widget for widget in own if isinstance(widget, widgets.Widget)]
+    return [*found, *(inner for widget in found for inner in _inner_widgets(widget))]

@@ -106,9 +106,9 @@ class WorkerPool:
 
     def take(self) -> Worker | None:
         """Return a worker without a run: a ready one, else a starting one, else a new one; None if all are busy."""
-        idle = sorted((worker for worker in self._workers if worker.run_id is None), key=lambda one: not one.is_ready)
+        idle = [worker for worker in self._workers if worker.run_id is None]
         if idle:
-            return idle[0]
+            return min(idle, key=lambda worker: not worker.is_ready)
         if len(self._workers) < self._size and not self._is_closing:
             return self._add()
         return None
@@ -175,7 +175,7 @@ class WorkerPool:
             traceback.print_exc()
             worker.kill()
         if worker.run_id is None:
-            self._workers.sort(key=lambda one: one is not worker)
+            self._workers.sort(key=lambda other: other is not worker)
             self.on_free()
 
 
