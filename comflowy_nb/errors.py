@@ -182,7 +182,7 @@ class UnreachableError(ServiceError):
 
     Examples
     --------
-    >>> UnreachableError("can't reach home: it refused the connection", refused=True).refused
+    >>> UnreachableError("can't reach home: connection refused", refused=True).refused
     True
     """
 

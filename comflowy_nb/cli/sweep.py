@@ -58,7 +58,10 @@ def main(args: argparse.Namespace) -> int:
     if args.name is not None:
         file.options["name"] = args.name
     if not args.connect and default_target() is None:
-        raise SettingsError("connect to what? --connect sandbox (no key needed), cloud or NAME=URL; or COMFLOWY_TARGET")
+        raise SettingsError(
+            "no target: use --connect sandbox (no key needed), --connect cloud or --connect NAME=URL, "
+            "or set COMFLOWY_TARGET"
+        )
     ask_key = _ask_key if sys.stdin.isatty() else None
     with connect(args.connect, name_address=args.connect is not None, ask_key=ask_key) as client:
         sweep, is_interrupted = _run(client, file)

@@ -86,7 +86,9 @@ def form(
     session = current_session()
     if client is None:
         if session is None:
-            raise SettingsError("nothing is connected here: %load_ext comflowy_nb, or form(..., client=connect(...))")
+            raise SettingsError(
+                "no service is connected. Type %load_ext comflowy_nb, or use form(..., client=connect(...))"
+            )
         client = session.connected()
     before: dict[str, Any] = {}
     if isinstance(what, Run):
