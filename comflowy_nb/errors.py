@@ -19,7 +19,7 @@ ComflowyError
     |-- RunFailed           the run failed
     |   `-- RunRejected     the service did not accept the run
     |-- RunCancelled        the run was cancelled
-    |-- RunHeld             the service may have accepted the run: it is not submitted again by itself
+    |-- RunHeld             the service may have accepted the run: it is not submitted again automatically
     `-- RunTimeout          the run is not settled after the timeout; it continues
 
 The text of each error says what happened, why, and what to type next. Only `UsageError` of IPython (wrong usage of a
@@ -237,7 +237,7 @@ class RunCancelled(RunError):
 
 
 class RunHeld(RunError):
-    """The service may have accepted the run, so it is not submitted again by itself; `--retry unknown` does it."""
+    """The service may have accepted the run, so it is not submitted again automatically; `--retry unknown` does it."""
 
 
 class RunTimeout(RunError):
@@ -273,9 +273,9 @@ def did_you_mean(near: Iterable[str]) -> str:
     return f". Did you mean {listed}?"
 
 
-def write_problem(error: OSError, path: Path) -> str:
-    """Return why a file can't be written: a file in place of one of its folders, else the text of the error."""
-    file = next((parent for parent in path.parents if parent.is_file()), None)
+def write_problem(error: OSError, folder: Path) -> str:
+    """Return why a folder can't be written to: it or a parent is a file, else the text of the error."""
+    file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
     return error.strerror or type(error).__name__ if file is None else f"{file.name} is a file, not a folder"
 
 

@@ -137,7 +137,7 @@ def without_metadata(content: bytes, media_type: str, name: str) -> tuple[bytes,
     """
     if media_type == "image/png" and content.startswith(PNG_MAGIC):
         return b"".join(
-            [PNG_MAGIC, *(whole for kind, whole in png_chunks(content) if kind in _PIXEL_CHUNKS)]
+            [PNG_MAGIC, *(chunk for chunk_type, chunk in png_chunks(content) if chunk_type in _PIXEL_CHUNKS)]
         ), media_type
     with open_image_file(content) as image:
         has_metadata = not _METADATA.isdisjoint(image.info)

@@ -66,7 +66,9 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
         content = json.dumps(_sweep_json(sweep, record, saved, sheets), indent=2)
         write_file(folder / f"sweep{tail}.json", content.encode("ascii"))
     except OSError as error:
-        raise ImageError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
+        raise ImageError(
+            f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error, folder)}"
+        ) from error
     copies = [path for images in saved.values() for path in images.values()]
     if missing:
         refs = ", ".join(missing[:_MAX_LISTED_REFS]) + (" ..." if len(missing) > _MAX_LISTED_REFS else "")

@@ -100,7 +100,7 @@ def test_the_values_in_the_graph_of_an_image_are_known(tmp_path, read):
         (["s1"], "s1 is a sweep of 2 cells; name some of them: %comflowy compare s1.1 s1.2"),
         (["s1", "r1"], "s1 is a sweep of 2 cells; name some of them: %comflowy compare s1.1 s1.2"),
         (["r1", "r9"], "there is no run r9; %comflowy runs lists them"),
-        (["r1", "r1[3]"], "r1 has 1 image, so no [3]"),
+        (["r1", "r1[3]"], "r1 has 1 image, so there is no r1[3]"),
         (["r1", "a b"], "invalid reference 'a b'"),
     ],
 )

@@ -296,7 +296,9 @@ def test_a_text_equal_to_the_name_of_an_image_is_a_text(client, api, folder):
     client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
     text = Field("6::name", FieldType.STRING)
     workflow = replace(client.workflow("img2img"), fields={**client.workflow("img2img").fields, text.id: text})
-    assert client.connection.submitter.recall(workflow, {"6::name": "input-1.png", FIELD: "example.png"}) == {
+    assert client.connection.submitter.restore_input_images(
+        workflow, {"6::name": "input-1.png", FIELD: "example.png"}
+    ) == {
         "6::name": "input-1.png",
         FIELD: "example.png",
     }

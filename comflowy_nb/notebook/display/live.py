@@ -52,7 +52,7 @@ class LiveView(ABC):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the run or sweep will not change any more by itself."""
+        """Whether the run or sweep will not change any more without a command."""
         return self.value.is_settled
 
     def wait_change(self, timeout: float) -> bool:

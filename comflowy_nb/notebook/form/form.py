@@ -96,7 +96,7 @@ def form(
         what = what.record.workflow_id or what.workflow
     workflow = client.workflow(what) if isinstance(what, str) else what
     described = abbreviated_fields(workflow, params or {})
-    recalled = client.connection.submitter.recall(workflow, before)
+    recalled = client.connection.submitter.restore_input_images(workflow, before)
     values = {**recalled, **{key: form_field.value for key, form_field in described.items()}}
     fields = form_fields(workflow, values, explicit=list(values), described=described)
     return Form(client, workflow, fields, updater=session.updater if session is not None else LiveUpdater())

@@ -249,7 +249,7 @@ def write_sweep_file(
         lines += ["fields:", *fields] if fields else []
         write_text(file, "\n".join(lines) + "\n")
     except OSError as error:
-        raise WorkflowError(f"{file.name} can't be written: {write_problem(error, file)}") from error
+        raise WorkflowError(f"{file.name} can't be written: {write_problem(error, file.parent)}") from error
 
 
 class _Writer:
