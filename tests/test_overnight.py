@@ -141,12 +141,12 @@ def test_no_cell_is_submitted_twice_after_the_kernel_is_killed(night):
     sender.kill()
 
     seen = watcher.run("shown = %comflowy show night")
-    assert any("not sent" in text for text in texts(seen))
+    assert any("not submitted" in text for text in texts(seen))
     assert any("image/jpeg" in data for data in seen)
     before = counts_of(watcher)
     assert sum(before.values()) == CELLS
-    assert before["not sent"] > 0, "it was killed in the middle"
-    assert set(before) <= {"success", "unknown", "not sent"}, "what the sandbox had taken was followed to its end"
+    assert before["not submitted"] > 0, "it was killed in the middle"
+    assert set(before) <= {"success", "unknown", "not submitted"}, "what the sandbox had taken was followed to its end"
     sent = taken_so_far()
 
     morning = night.start()

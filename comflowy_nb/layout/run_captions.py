@@ -196,8 +196,8 @@ def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
         return Tile(position, image.index, size)
     ref = f"{record.ref}[{image.index}]"
     if image.state == "missing":
-        why = f"{ref}: {image.error}" if image.error else ref
-        state = CellState("bad", "missing", f"{why}. %comflowy show {record.ref} fetches it again.")
+        reason = f"{ref}: {image.error}" if image.error else ref
+        state = CellState("bad", "missing", f"{reason}. %comflowy show {record.ref} fetches it again.")
     else:
         state = CellState("live", "fetching", ref)
     return Tile(position, image.index, size, state)

@@ -147,7 +147,7 @@ def keep_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]
     spans: list[list[tuple[int, int]]] = []
     for context in _CONTEXTS:
         spans = [_spans(text, at, context) for text, at in zip(texts, positions, strict=True)]
-        if all(sum(end - start for start, end in kept) <= limit for kept in spans):
+        if all(sum(end - start for start, end in intervals) <= limit for intervals in spans):
             break
     return [_cut(parts, len(text), kept) for parts, text, kept in zip(entries, texts, spans, strict=True)]
 

@@ -134,7 +134,7 @@ def _find_axis(axes: Axes, name: str) -> Axis:
     names = [axis.name for axis in axes.axes]
     tip = nearest_tip(name, names)
     if not names:
-        raise RefError(f"{name!r} is not an axis: this sweep has none")
+        raise RefError(f"{name!r} is not an axis: this sweep has none; an axis needs several values, as in cfg=4..8")
     are = "its axes are" if len(names) > 1 else "its only axis is"
     raise RefError(f"{name!r} is not an axis of this sweep; {are} {', '.join(names)}{tip}")
 

@@ -45,7 +45,7 @@ def test_runs_cells_references_and_images_of_runs(sweep, read):
     assert names(read("r1", "s1.2")) == ["r1", "s1.2"]
     assert names(read("r1[0]", "s1.2[0]", other.run.images[0])) == ["r1", "s1.2[0]", "r2"]
     assert names(read([one.run, other.run])) == ["r1", "r2"]
-    assert read("r1", "r2")[1].maker.params == {"3::cfg": 8}
+    assert read("r1", "r2")[1].known_fields.params == {"3::cfg": 8}
     assert read("r1", "r2")[1].open().getpixel((0, 0)) == (2, 0, 0)
 
 
@@ -67,7 +67,7 @@ def test_files_images_and_arrays(tmp_path, read):
     found = read(path, str(path), Image.open(path), image, array)
     assert names(found) == ["mine.jpg", "mine.jpg", "mine.jpg", "image 4", "image 5"]
     assert [each.size for each in found] == [(30, 20)] * 3 + [(10, 20), (6, 5)]
-    assert not any(each.maker.is_known for each in found)
+    assert not any(each.known_fields.is_known for each in found)
     image.paste("white", (0, 0, 10, 20))
     assert found[3].open().getpixel((0, 0)) == (0, 0, 255), "it is the image that was given"
 
@@ -76,7 +76,7 @@ def test_the_params_of_a_saved_copy_are_known(sweep, library, tmp_path, read):
     (copy,) = save_run(sweep.cells[1].run.record, library.folder, tmp_path / "saved")
     _, saved = read("r1", copy)
     assert saved.name == copy.name
-    assert saved.maker.params == {"3::cfg": 8}
+    assert saved.known_fields.params == {"3::cfg": 8}
 
 
 def test_the_values_in_the_graph_of_an_image_are_known(tmp_path, read):
@@ -85,7 +85,7 @@ def test_the_values_in_the_graph_of_an_image_are_known(tmp_path, read):
     notes.add_text("prompt", json.dumps({"3": sampler, "4": {"class_type": "Loader", "inputs": {}}}))
     path = tmp_path / "a.png"
     Image.new("RGB", (4, 4)).save(path, pnginfo=notes)
-    assert read(path, path)[0].maker.everything == {"3::cfg": 8}
+    assert read(path, path)[0].known_fields.everything == {"3::cfg": 8}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def test_sender_is_known_until_it_ends(history, owner, sweep):
     assert history.senders.living(sweep) == set()
     history.senders.begin(sweep, owner.name)
     assert history.senders.living(sweep) == {owner.name}
-    assert history.senders.living(sweep, but=owner.name) == set()
+    assert history.senders.living(sweep, except_for=owner.name) == set()
     history.senders.end(sweep, owner.name)
     assert history.senders.living(sweep) == set()
 

@@ -171,7 +171,7 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_file(done, image, tmp_pat
 
 def test_a_target_folder_that_is_a_file_is_reported(done, image, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ImageError, match="r1 can't be saved in file: File exists"):
+    with pytest.raises(ImageError, match="r1 can't be saved in file: file is a file, not a folder"):
         done([image()]).save(tmp_path / "file")
 
 

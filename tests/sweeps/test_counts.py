@@ -254,9 +254,9 @@ def test_a_run_that_ends_between_the_plan_and_the_start(client, api):
 def test_an_interrupt_keeps_the_grid_and_the_same_sweep_continues(client, api):
     api.words = ["running"] * 100_000
     swept = client.sweep("wf-1", AXES, wait=False, window=8)
-    wait_until(lambda: len(taken_so_far(api)) == 8 and swept.status_counts()["not sent"] == 4)
+    wait_until(lambda: len(taken_so_far(api)) == 8 and swept.status_counts()["not submitted"] == 4)
     swept.cancel()
-    assert swept.status_counts()["not sent"] == 4
+    assert swept.status_counts()["not submitted"] == 4
     assert "4 cells not submitted" in swept.stopped
     api.words = []
     swept.wait(30)  # this service can't cancel, so the runs continue
@@ -296,7 +296,7 @@ def test_three_failures_before_any_success_stop_the_sweep(client, api):
     settings.window = 1
     api.finished = {"status": "failed", "error": "no model"}
     swept = client.sweep("wf-1", AXES, timeout=30)
-    assert swept.status_counts() == {"failed": 3, "not sent": 9}
+    assert swept.status_counts() == {"failed": 3, "not submitted": 9}
     assert "3 failures in a row" in swept.stopped
     assert api.count(RUN) == 3
 
@@ -305,7 +305,7 @@ def test_three_unknown_runs_in_a_row_stop_the_sweep_and_stay_held(client, api):
     settings.window = 1
     api.on(RUN, close_after_reading())
     swept = client.sweep("wf-1", AXES, timeout=30)
-    assert swept.status_counts() == {"unknown": 3, "not sent": 9}
+    assert swept.status_counts() == {"unknown": 3, "not submitted": 9}
     assert api.count(RUN) == 3
     api.on(RUN, choose(lambda seen: reply({"success": True, "data": {"run_id": f"x-{api.count(RUN)}"}})))
     again = client.sweep("wf-1", AXES, timeout=30)
@@ -323,7 +323,7 @@ def test_a_rejected_key_stops_the_sweep_at_once(client, api):
     api.on("GET /api/open/v0/auth/token", refused)
     api.on(RUN, refused)
     swept = client.sweep("wf-1", AXES, timeout=30)
-    assert swept.status_counts() == {"rejected": 1, "not sent": 11}
+    assert swept.status_counts() == {"rejected": 1, "not submitted": 11}
     assert api.count(RUN) <= 2, "one request, and none after the token could not be renewed"
     assert "11 cells not submitted" in swept.stopped
 

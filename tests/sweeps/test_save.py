@@ -106,7 +106,7 @@ def test_the_json_contains_everything(swept, axis, tmp_path):
     everything = read_json(tmp_path)
     assert (everything["ref"], everything["name"], everything["sweep"]) == ("s1", "bottles", sweep.token)
     assert everything["spec"]["axes"][0]["name"] == "3::cfg"
-    assert everything["counts"] == {"submitting": 1, "success": 1, "failed": 1, "not sent": 1}
+    assert everything["counts"] == {"submitting": 1, "success": 1, "failed": 1, "not submitted": 1}
     first, failed, waiting, _ = everything["cells"]
     assert (first["ref"], first["at"], first["labels"], first["params"]) == (
         "s1.1",
@@ -118,7 +118,7 @@ def test_the_json_contains_everything(swept, axis, tmp_path):
     assert first["images"][0]["file"] == "s1.1_cfg-4.png"
     assert first["images"][0]["sha256"] == sweep.cells[0].run.record.images[0].sha256
     assert (failed["status"], failed["error"], failed["images"]) == ("failed", "no luck with 2", [])
-    assert (waiting["status"], "run" in waiting) == ("not sent", False)
+    assert (waiting["status"], "run" in waiting) == ("not submitted", False)
     assert "127.0.0.1" not in (tmp_path / "sweep.json").read_text()
 
 
@@ -238,7 +238,7 @@ def test_missing_images_are_reported_after_everything_else_is_saved(swept, axis,
 
 def test_without_any_image_there_is_nothing_to_save(swept, axis, tmp_path):
     sweep = swept(axis("3::cfg", 4, 6), ends={1: Status.FAILED, 2: None})
-    with pytest.raises(ImageError, match=r"s1 has no images to save \(1 failed, 1 not sent\)"):
+    with pytest.raises(ImageError, match=r"s1 has no images to save \(1 failed, 1 not submitted\)"):
         sweep.save(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

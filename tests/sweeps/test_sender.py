@@ -59,7 +59,7 @@ def gate(api):
 
 
 def test_cells_that_another_kernel_submits_are_waited_for_and_filled_in(api, sender):
-    """The cells were `not sent`, and the sweep seemed to have ended, while another kernel was submitting it."""
+    """The cells were `not submitted`, and the sweep seemed to have ended, while another kernel was submitting it."""
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
@@ -67,7 +67,7 @@ def test_cells_that_another_kernel_submits_are_waited_for_and_filled_in(api, sen
         assert not seen.is_sent_here
         assert seen.is_sending
         assert not seen.is_settled
-        assert seen.status_counts()["not sent"] == 36
+        assert seen.status_counts()["not submitted"] == 36
         open_gate()
         assert seen.wait(60).status_counts() == {"success": 40}
     process.wait(30)
@@ -100,7 +100,7 @@ def test_a_sweep_is_stopped_from_another_kernel(api, sender):
     said, _ = process.communicate(timeout=30)
     assert "cancelled from another kernel; 36 cells not submitted" in said
     assert api.count(RUN) == sent == 4
-    assert counts == {"success": 4, "not sent": 36}, "this service can't cancel: what ran went on"
+    assert counts == {"success": 4, "not submitted": 36}, "this service can't cancel: what ran went on"
 
 
 def test_a_dead_sender_is_not_waited_for(api, sender):
@@ -115,7 +115,7 @@ def test_a_dead_sender_is_not_waited_for(api, sender):
         wait_until(lambda: not seen.is_sending)
         open_gate()
         seen.wait(30)  # accepted runs are adopted
-        assert seen.status_counts() == {"success": 4, "not sent": 36}
+        assert seen.status_counts() == {"success": 4, "not submitted": 36}
         again = client.sweep("wf-1", {"3::cfg": list(range(1, 41))}, timeout=60)
         assert again.ref == seen.ref
         assert again.status_counts() == {"success": 40}

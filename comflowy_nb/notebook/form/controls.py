@@ -164,11 +164,11 @@ class Control(ABC):
             return False
         return True
 
-    def _show_problem(self, why: str | None) -> None:
-        if why == self.problem:
+    def _show_problem(self, problem: str | None) -> None:
+        if problem == self.problem:
             return
-        self.problem = why
-        text = "" if why is None else why.removeprefix(f"{self.field.where}: ")  # the label names the field
+        self.problem = problem
+        text = "" if problem is None else problem.removeprefix(f"{self.field.where}: ")  # the label names the field
         show_alert(self._problem_html, text)
         (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
 
@@ -355,9 +355,9 @@ class SliderControl(NumberControl):
         return widgets.FloatSlider(**self._options(**bounds, readout_format=f".{_decimals(field)}f"))
 
     def _show(self, value: Any) -> None:
-        why = self.field.problem(value)
-        if why is not None:  # a slider would move it into its range silently
-            raise FieldError(why)
+        problem = self.field.problem(value)
+        if problem is not None:  # a slider would move it into its range silently
+            raise FieldError(problem)
         self.input.value = value
 
 

@@ -84,10 +84,10 @@ def form_fields(
     aliases: dict[str, str] = {}
     for word, field_id in workflow.aliases.items():
         aliases.setdefault(field_id, word)
-    found = []
+    result = []
     for key, field in known.items():
         is_bare = field.type is FieldType.UNKNOWN and field.default is None and key in values
-        found.append(
+        result.append(
             FormField(
                 replace(field, default=values[key]) if is_bare else field,  # the type of the value decides the control
                 values.get(key, field.default),
@@ -97,10 +97,10 @@ def form_fields(
                 is_random=key in random,
             )
         )
-    return found
+    return result
 
 
-def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[str, FormField]:
+def abbreviated_fields(workflow: Workflow, abbreviations: Mapping[str, Any]) -> dict[str, FormField]:
     """Read abbreviations by field id, name or alias: `{"3::steps": (1, 30), "cfg": 7}`.
 
     Returns
@@ -114,13 +114,13 @@ def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[
     """
     described: dict[str, FormField] = {}
     problems: list[str] = []
-    for key, example in examples.items():
+    for key, abbreviation in abbreviations.items():
         try:
             for field_id in workflow.find(key):
-                found = read_abbreviation(workflow.fields.get(field_id) or Field(field_id), example)
-                if found.field.type is not FieldType.UNKNOWN:
-                    found = replace(found, value=found.field.check(found.value))
-                described[field_id] = found
+                form_field = read_abbreviation(workflow.fields.get(field_id) or Field(field_id), abbreviation)
+                if form_field.field.type is not FieldType.UNKNOWN:
+                    form_field = replace(form_field, value=form_field.field.check(form_field.value))
+                described[field_id] = form_field
         except FieldError as error:
             problems += error.problems
     if problems:
@@ -129,13 +129,13 @@ def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[
 
 
 def read_abbreviation(field: Field, abbreviation: object) -> FormField:
-    """Return the field that a short example describes, as in `ipywidgets.interact`: `(1, 20)`, `["a", "b"]`, `True`.
+    """Return the form field for an abbreviation as in `ipywidgets.interact`: `(1, 20)`, `["a", "b"]`, `True`.
 
     Parameters
     ----------
-    one
-        The field as described so far; an example narrows its range or options, and sets an unknown type.
-    example
+    field
+        The field as described so far; an abbreviation narrows its range or options, and sets an unknown type.
+    abbreviation
         A range, (lowest, highest) or (lowest, highest, step): the initial value is the field's default if the range
         contains it, else the middle. A list of options, a list of (label, option) pairs or a mapping label -> option:
         the initial value is the default if it is one of them, else the first. A boolean, a text, a number or an image:
@@ -144,7 +144,7 @@ def read_abbreviation(field: Field, abbreviation: object) -> FormField:
     Raises
     ------
     FieldError
-        If the example is invalid, or outside the range or options of the field.
+        If the abbreviation is invalid, or outside the range or options of the field.
     """
     abbreviation = plain(abbreviation)
     if isinstance(abbreviation, tuple) and abbreviation and all(_is_number(part) for part in abbreviation):
@@ -191,13 +191,14 @@ def _range(field: Field, abbreviation: tuple[Any, ...]) -> FormField:
 
 def _choice(field: Field, pairs: list[tuple[Any, Any]]) -> FormField:
     if not pairs:
-        raise FieldError(f"{field.where}: the list of options is empty")
+        raise FieldError(f"{field.where}: the abbreviation is empty; use a list of options")
     options = tuple(plain(option) for _, option in pairs)
     if field.type is not FieldType.UNKNOWN:
         options = tuple(field.check(option) for option in options)
     labels = tuple(str(label) for label, _ in pairs)
-    if len(set(labels)) < len(labels):
-        raise FieldError(f"{field.where}: {shown(list(labels))} contains a duplicate label")
+    duplicate = next((label for label in labels if labels.count(label) > 1), None)
+    if duplicate is not None:
+        raise FieldError(f"{field.where}: duplicate label {duplicate!r}")
     value = field.default if field.default in options else options[0]
     return FormField(replace(field, type=FieldType.CHOICE, options=options), value, labels=labels)
 

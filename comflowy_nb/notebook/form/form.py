@@ -82,7 +82,8 @@ def form(
     >>> form.close()
     """
     if more:
-        raise TypeError(f"form() has no parameter {next(iter(more))!r}; fields go into a mapping: form(what, {{...}})")
+        name = next(iter(more))
+        raise TypeError(f'form() has no parameter {name!r}: write form("default", {{"{name}": ...}})')
     session = current_session()
     if client is None:
         if session is None:
@@ -96,8 +97,8 @@ def form(
         what = what.record.workflow_id or what.workflow
     workflow = client.workflow(what) if isinstance(what, str) else what
     described = abbreviated_fields(workflow, params or {})
-    recalled = client.connection.submitter.restore_input_images(workflow, before)
-    values = {**recalled, **{key: form_field.value for key, form_field in described.items()}}
+    restored = client.connection.submitter.restore_input_images(workflow, before)
+    values = {**restored, **{key: form_field.value for key, form_field in described.items()}}
     fields = form_fields(workflow, values, explicit=list(values), described=described)
     return Form(client, workflow, fields, updater=session.updater if session is not None else LiveUpdater())
 
@@ -273,13 +274,13 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         --------
         >>> form.go_back(form.runs[0])  # doctest: +SKIP
         """
-        found = self._history.find(run if isinstance(run, str) else run.token)
-        if found is None:
+        form_run = self._history.find(run if isinstance(run, str) else run.token)
+        if form_run is None:
             return
         with self._request_lock:
-            self._body.restore(found.request.values, found.request.explicit)
+            self._body.restore(form_run.request.values, form_run.request.explicit)
         self._refresh()
-        self._history.show(found)
+        self._history.show(form_run)
 
     def close(self) -> None:
         """Free the widgets and stop the thread of this form. Its runs continue.

@@ -105,8 +105,8 @@ class FormRun(LiveView):
         )
         return replace(line, preview=None)
 
-    def item(self) -> dict[str, Any]:
-        """Return the item for the filmstrip, which escapes the texts."""
+    def filmstrip_item(self) -> dict[str, Any]:
+        """Return the run's data for the filmstrip; the browser code escapes its texts."""
         run, progress = self.run, self.run.progress
         text = str(run.status)
         if run.status is Status.SUCCESS:
@@ -221,8 +221,8 @@ class FormHistory:
         if not live:
             self.say("nothing is running")
         elif not self._client.service.can_cancel:
-            go_on = "the run goes" if len(live) == 1 else f"{len(live)} runs go"
-            self.say(f"{self._client.label} can't cancel: {go_on} on")
+            continuation = "the run continues" if len(live) == 1 else f"{len(live)} runs continue"
+            self.say(f"{self._client.label} can't cancel: {continuation}")
         else:
             for form_run in live:
                 self._client.cancel(form_run.run)
@@ -292,7 +292,7 @@ class FormHistory:
                 return
             if not form_run.run.status.is_live:
                 form_run.status_note = None
-            items = [each.item() for each in self._runs[-_MAX_SHOWN_RUNS:]]
+            items = [each.filmstrip_item() for each in self._runs[-_MAX_SHOWN_RUNS:]]
             if items != self.strip.items:
                 self.strip.items = items
             preview = form_run.new_preview()
@@ -361,10 +361,10 @@ def _text_changes(old: str, new: str) -> str:
     return " ".join(f"{sign} {_short(text)}" for sign, text in signs if text) or "other spacing"
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, InputImage) and isinstance(other, InputImage):
-        return one.content_sha256 == other.content_sha256
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, InputImage) and isinstance(second, InputImage):
+        return first.content_sha256 == second.content_sha256
+    return bool(first == second) and isinstance(first, bool) == isinstance(second, bool)
 
 
 def _short(value: Any) -> str:
