@@ -151,10 +151,8 @@ def _is_of(path: Path, token: str) -> bool:
 def _write_contact_sheets(sweep: Sweep, folder: Path, number_suffix: str) -> list[Path]:
     paths = []
     for number, painting in enumerate(draw_contact_sheets(sweep), 1):
-        paths.append(
-            folder
-            / (f"contact_sheet{number_suffix}.jpg" if number == 1 else f"contact_sheet_{number}{number_suffix}.jpg")
-        )
+        page = "" if number == 1 else f"_{number}"
+        paths.append(folder / f"contact_sheet{page}{number_suffix}.jpg")
         write_file(paths[-1], encode(painting.paper))
     return paths
 

@@ -85,9 +85,7 @@ class SweepSender:
         self._busy = 0  # threads that have taken a cell and not yet notified the listeners of its run
         self._unattached = 0  # those of them whose cell has no run yet
         self._ends: deque[tuple[SweepCell, Run, bool]] = deque()  # to count; True if this sweep submitted the run
-        self._resubmitted: dict[
-            int, set[str]
-        ] = {}  # number of a cell -> its lost runs after which it was submitted again
+        self._resubmitted: dict[int, set[str]] = {}  # number of a cell -> its lost runs that were submitted again
         self._failures = 0  # in a row
         self._unknowns = 0  # in a row
         self._succeeded = False

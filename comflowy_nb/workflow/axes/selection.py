@@ -116,7 +116,7 @@ def _read_table(source: Any, *, keep_empty: bool) -> Table:
         return read_table_file(source, keep_empty=keep_empty)
     if not is_table(source):
         kind = type(source).__name__
-        raise FieldError(f"a table is a file, a DataFrame or a list of mappings such as [{{'cfg': 7}}], not a {kind}")
+        raise FieldError(f"invalid table of type {kind}: use a file, a DataFrame or a list of mappings, [{{'cfg': 7}}]")
     return read_rows(source)
 
 

@@ -148,7 +148,8 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
             ids = workflow.find(column)
         except FieldError as error:
             problem = f"{table.name}, column {column!r}: {error.problems[0]}"
-            problems.append(f"{problem}. --info {column} keeps the column as information")
+            end = "" if problem.endswith("?") else "."
+            problems.append(f"{problem}{end} --info {column} keeps the column as information")
             continue
         for field_id in ids:
             if field_id in column_of:
