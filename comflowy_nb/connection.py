@@ -143,8 +143,8 @@ class Connection:
 
     def input_of_run(self, ref: str) -> InputImage:
         """Return an image of an earlier run as an input of a new one; the first one if the reference names a run."""
-        found = self._library.find(ref)
-        image = found.image if found.image is not None else found.run.images[0]
+        target = self._library.find(ref)
+        image = target.image if target.image is not None else target.run.images[0]
         return input_of_run(image)
 
     # -- earlier runs and sweeps ----------------------------------------------------------------------------------

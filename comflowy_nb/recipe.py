@@ -1,4 +1,4 @@
-"""The workflow and params that made an image, and a cell that runs them again."""
+"""The workflow and params that generated an image, and a cell that runs them again."""
 
 from __future__ import annotations
 
@@ -233,11 +233,12 @@ def _reads_as(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
     fields = {key: field for key, field in workflow.fields.items() if field.type is not FieldType.IMAGEUPLOAD}
     described = Workflow(workflow.name, workflow.id, fields=fields, is_partial=True)
     try:
-        read = resolve(described, read_body(body).settings, namespace={}).params
+        read_params = resolve(described, read_body(body).settings, namespace={}).params
     except ComflowyError:
         return False
-    return set(read) == set(values) and all(
-        read[key] == value and isinstance(read[key], bool) == isinstance(value, bool) for key, value in values.items()
+    return set(read_params) == set(values) and all(
+        read_params[key] == value and isinstance(read_params[key], bool) == isinstance(value, bool)
+        for key, value in values.items()
     )
 
 

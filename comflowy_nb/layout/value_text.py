@@ -149,7 +149,7 @@ def keep_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]
         spans = [_spans(text, at, context) for text, at in zip(texts, positions, strict=True)]
         if all(sum(end - start for start, end in intervals) <= limit for intervals in spans):
             break
-    return [_cut(parts, len(text), kept) for parts, text, kept in zip(entries, texts, spans, strict=True)]
+    return [_cut(parts, len(text), intervals) for parts, text, intervals in zip(entries, texts, spans, strict=True)]
 
 
 def entry(start: Iterable[Part], explanation: Iterable[Part]) -> Paragraph:

@@ -1,4 +1,4 @@
-"""The state of the extension in one kernel: the connected client, and the values that this execution has drawn."""
+"""The state of the extension in one kernel: the connected client, and the values that this execution has displayed."""
 
 from __future__ import annotations
 
