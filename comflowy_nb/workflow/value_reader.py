@@ -70,11 +70,11 @@ class ValueReader:
             return self._read_object(field, item.value)
         text = expand_text(item.value, self.namespace)
         if not item.quoted:
-            self._check_not_a_file(field, text, typed=item.typed)
+            self._check_not_a_file(field, text, is_python_value=item.is_python_value)
         image = self._read_image(field, text)
         if image is not None:
             return image
-        as_text = field.type is FieldType.UNKNOWN and (item.quoted or item.typed)
+        as_text = field.type is FieldType.UNKNOWN and (item.quoted or item.is_python_value)
         return text if as_text else self._read_text(field, text)
 
     def _selection(self, field: Field, value: ParsedValue) -> Any:
@@ -98,7 +98,7 @@ class ValueReader:
             if is_image(value):
                 return input_of(value)
             if isinstance(value, str):
-                self._check_not_a_file(field, value, typed=True)
+                self._check_not_a_file(field, value, is_python_value=True)
                 return self._read_image(field, value) or value
         return field.check(value)
 
@@ -134,7 +134,7 @@ class ValueReader:
                 return None
             raise
 
-    def _check_not_a_file(self, field: Field, text: str, *, typed: bool) -> None:
+    def _check_not_a_file(self, field: Field, text: str, *, is_python_value: bool) -> None:
         """Check that a text is not the bare path of an image file on this machine, which only `file:PATH` uploads.
 
         Raises
@@ -144,11 +144,11 @@ class ValueReader:
         """
         if field.type is FieldType.IMAGEUPLOAD:
             is_candidate = text != field.default and text not in field.options
-        else:  # the field may not be an image; a typed value is always text
+        else:  # the field may not be an image; a JSON or Python string is always text
             has_suffix = text.lower().endswith(tuple(IMAGE_SUFFIXES))
-            is_candidate = field.type is FieldType.UNKNOWN and not typed and has_suffix
+            is_candidate = field.type is FieldType.UNKNOWN and not is_python_value and has_suffix
         if is_candidate and not text.startswith(("file:", "run:")) and names_files(text):
-            quoted = "" if typed else f'; "{text}" in quotes is submitted as typed'
+            quoted = "" if is_python_value else f'; "{text}" in quotes is submitted as typed'
             raise FieldError(
                 f"{field.where}: {shown(text)} is a file on this machine, not on the server. Did you mean file:{text}? "
                 f"That uploads your file{quoted}"
@@ -161,7 +161,7 @@ class ValueReader:
         item = self.open(field, value)
         if field.is_multiple or not isinstance(item, Item):
             return [self.value(field, item)]
-        if isinstance(item.value, str) and not (item.value or item.quoted or item.typed or item.exact):
+        if isinstance(item.value, str) and not (item.value or item.quoted or item.is_python_value or item.exact):
             tip = '; an empty text is written ""' if field.type in {FieldType.STRING, FieldType.UNKNOWN} else ""
             raise FieldError(f"{field.where}: the value is empty{tip}")
         word = self.seed_word(field, item)
@@ -197,7 +197,7 @@ class ValueReader:
         if not isinstance(item, Item):
             raise FieldError(f"{field.where}: one text is expected here; quote a text with commas or brackets")
         if not item.exact and isinstance(item.value, str):
-            if not item.value and not item.quoted and not item.typed:
+            if not item.value and not item.quoted and not item.is_python_value:
                 raise FieldError(f'{field.where}: the text is empty; an empty text is written ""')
             return expand_text(item.value, self.namespace)
         if isinstance(item.value, (str, int, float)) and not isinstance(item.value, bool):
@@ -226,7 +226,7 @@ class ValueReader:
             return None
         if field.type.is_number:
             return text if ".." in text else None
-        is_plain = field.type is FieldType.UNKNOWN and not item.quoted and not item.typed
+        is_plain = field.type is FieldType.UNKNOWN and not item.quoted and not item.is_python_value
         return text if is_plain and is_range(text) else None
 
     def pattern_in(self, field: Field, item: Item) -> str | None:

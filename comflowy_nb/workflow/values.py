@@ -80,7 +80,7 @@ def narrowest_field(workflow: Workflow, field_ids: Sequence[str]) -> Field | Non
 
 def settings_from_mapping(params: Mapping[str, object]) -> list[Setting]:
     """Return the params of a Python call as settings."""
-    return [Setting(str(key), value, typed=True, computed=True) for key, value in params.items()]
+    return [Setting(str(key), value, is_python_value=True, computed=True) for key, value in params.items()]
 
 
 def resolve(
@@ -159,7 +159,7 @@ def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | No
         if namespace is None or not is_name(value):
             block = read_block(setting.block or (), is_text=False) if field.is_multiple and setting.is_list else None
             # a JSON or Python string may also be a list of options
-            is_python_value = setting.typed and not field.is_multiple
+            is_python_value = setting.is_python_value and not field.is_multiple
             return block if isinstance(block, MultipleValues) else Item(value, quoted, is_python_value)
         name, value = value, rounded(expand(value, namespace))
     elif setting.computed and not field.holds(plain(value)):
@@ -170,7 +170,7 @@ def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | No
     if is_list and not may_be_list and (name or field.type is not FieldType.UNKNOWN):
         problem = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
         raise several_values(field, problem)
-    return Item(value, typed=True, exact=True)
+    return Item(value, is_python_value=True, exact=True)
 
 
 def _generate(workflow: Workflow, field: Field, seed_word: str, field_ids: tuple[str, ...]) -> int:

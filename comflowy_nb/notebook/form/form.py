@@ -345,7 +345,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             newest = self._newest_request.values if self._newest_request is not None else self._history.newest_values
             self._body.advance_seeds(newest or {})
             values = self._body.read()
-            settings = [Setting(key, values[key], typed=True) for key in self._body.submitted]
+            settings = [Setting(key, values[key], is_python_value=True) for key in self._body.submitted]
             self._newest_request = FormRequest(settings, values, frozenset(self._body.explicit))
             return self._newest_request
 

@@ -44,8 +44,8 @@ def split_values(setting: Setting, field: Field, namespace: Mapping[str, Any] | 
     in_body = setting.plain is not None
     if setting.plain is not None and field.type is not FieldType.STRING:
         text, quoted = setting.plain
-    if (namespace is not None and is_name(text)) or (setting.typed and field.separator != ","):
-        return Item(text, quoted, typed=setting.typed)
+    if (namespace is not None and is_name(text)) or (setting.is_python_value and field.separator != ","):
+        return Item(text, quoted, is_python_value=setting.is_python_value)
     if setting.block is not None:
         block = read_block(setting.block, is_text=field.type is FieldType.STRING)
         if block is not None:
@@ -82,7 +82,7 @@ def _reject_text(value: ParsedValue, field: Field) -> ParsedValue:
         return value
     for item in value.items:
         is_sure = isinstance(item, Item) and (
-            item.quoted or item.typed or is_name(str(item.value)) or _is_numeric(str(item.value))
+            item.quoted or item.is_python_value or is_name(str(item.value)) or _is_numeric(str(item.value))
         )
         if not is_sure:
             listed = ", ".join(f'"{item.value}"' if isinstance(item, Item) else '"..."' for item in value.items)

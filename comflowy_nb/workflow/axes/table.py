@@ -177,7 +177,7 @@ def _read(field: Field, value: object, reader: ValueReader, *, is_text: bool) ->
     number = plain(value)
     if field.type is FieldType.INT and isinstance(number, float) and abs(number) > _MAX_FLOAT_INT:
         raise FieldError(f"{shown(number)} is a float, which stores whole numbers above 2**53 inexactly; use integers")
-    return reader.value(field, Item(number, typed=True, exact=True))
+    return reader.value(field, Item(number, is_python_value=True, exact=True))
 
 
 def _header(number: int, values: Iterable[object]) -> str:

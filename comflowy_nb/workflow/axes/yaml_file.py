@@ -153,7 +153,7 @@ class _FileReader:
                 plain = (value.value, False)
                 settings.append(Setting(key, value.value, where=where, plain=plain, key_where=key_where))
             else:
-                settings.append(Setting(key, self._read(value), where=where, typed=True, key_where=key_where))
+                settings.append(Setting(key, self._read(value), where=where, is_python_value=True, key_where=key_where))
         return settings
 
     def _read(self, node: Any) -> ParsedValue:
@@ -163,11 +163,11 @@ class _FileReader:
                 content = as_json(json.loads(self._scalar(node, "!json")))
             except (ValueError, RecursionError):
                 self._fail(node, f"{shown(node.value)} is not JSON, or {TOO_DEEP}")
-            return Item(content, typed=True, exact=True)
+            return Item(content, is_python_value=True, exact=True)
         if tag == "!image":
             parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
             try:
-                return Item(open_saved_image(self._file.parent, parts), typed=True, exact=True)
+                return Item(open_saved_image(self._file.parent, parts), is_python_value=True, exact=True)
             except ImageError as error:
                 self._fail(node, str(error))
         if tag.startswith("!"):
@@ -178,7 +178,7 @@ class _FileReader:
             text = self._text[node.start_mark.index : node.end_mark.index] if node.flow_style else None
             return MultipleValues(tuple(self._read(part) for part in node.value), text)
         if not node.style and _WHOLE_FLOAT.fullmatch(node.value):
-            return Item(float(node.value), typed=True, where=self._where(node))
+            return Item(float(node.value), is_python_value=True, where=self._where(node))
         return Item(node.value, quoted=bool(node.style), where=self._where(node))
 
     def _where(self, node: Any) -> str:

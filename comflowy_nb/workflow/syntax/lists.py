@@ -42,12 +42,12 @@ class Setting:
     Attributes
     ----------
     value
-        The text as typed, or, if `typed`, a JSON or Python value.
+        The text as typed, or, if `is_python_value`, a JSON or Python value.
     quoted
         Whether the text was in quotes.
     where, key_where
         Position of the value and of the key for errors (`line 3`); an empty `key_where` means the same position.
-    typed
+    is_python_value
         Whether the value is a JSON or Python value.
     plain
         In a body of lines: the text without comments, as types other than STRING read it, and whether it was quoted.
@@ -63,7 +63,7 @@ class Setting:
     value: object
     quoted: bool = False
     where: str = ""
-    typed: bool = False
+    is_python_value: bool = False
     plain: tuple[str, bool] | None = None
     is_list: bool = False
     block: tuple[str, ...] | None = None
@@ -73,14 +73,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One value: a text as typed, without quotes, or (`typed`) a JSON or Python value.
+    """One value: a text as typed, without quotes, or (`is_python_value`) a JSON or Python value.
 
     An `exact` value is the object of a `{name}`: it is never split, expanded or parsed. `where` is its line in a file.
     """
 
     value: object
     quoted: bool = False
-    typed: bool = False
+    is_python_value: bool = False
     exact: bool = False
     where: str = field(default="", compare=False)
 
@@ -178,7 +178,7 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
         return value
 
     def item(content: object) -> Item:
-        return Item(rounded(content) if computed or exact else content, typed=True, exact=exact)
+        return Item(rounded(content) if computed or exact else content, is_python_value=True, exact=exact)
 
     if isinstance(value, Mapping):
         options = {"takes_images": takes_images, "exact": exact, "computed": computed}
@@ -225,7 +225,7 @@ def selections(field: Field, value: ParsedValue, value_of: Callable[[Item], obje
 def as_item(value: ParsedValue, value_of: Callable[[Item], object]) -> ParsedValue:
     """Return one selection as an Item that contains a list; return anything else unchanged."""
     chosen = _chosen(value, value_of)
-    return value if chosen is None else Item(chosen, typed=True, exact=True)
+    return value if chosen is None else Item(chosen, is_python_value=True, exact=True)
 
 
 def _chosen(parsed: ParsedValue, value_of: Callable[[Item], object]) -> list[object] | None:
@@ -235,7 +235,7 @@ def _chosen(parsed: ParsedValue, value_of: Callable[[Item], object]) -> list[obj
     if isinstance(parsed, Labelled):  # ComfyUI's form of a list, {"__value__": [...]}
         return _chosen(parsed.pairs[0][1], value_of) if [key for key, _ in parsed.pairs] == [WRAPPED] else None
     value = parsed.value
-    if isinstance(value, str) and not (parsed.quoted or parsed.typed or parsed.exact):
+    if isinstance(value, str) and not (parsed.quoted or parsed.is_python_value or parsed.exact):
         try:
             flow = read_flow(value)
         except LineError:  # one text in braces

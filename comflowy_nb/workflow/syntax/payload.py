@@ -95,7 +95,7 @@ def _top_level_pairs(reader: LiteralReader) -> Pairs:
 
 
 def _setting(pair: Pair) -> Setting:
-    return Setting(pair.key, _as_json(pair.value), where=f"line {pair.line}", typed=True)
+    return Setting(pair.key, _as_json(pair.value), where=f"line {pair.line}", is_python_value=True)
 
 
 # -- field descriptions from a console -----------------------------------------------------------------------------

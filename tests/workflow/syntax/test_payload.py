@@ -52,7 +52,7 @@ def test_the_example_of_the_page_is_read_in_each_of_its_forms(body, workflow_id)
     read = read_body(body)
     assert read.is_payload
     assert read.workflow_id == workflow_id
-    assert [(one.key, one.value, one.typed) for one in read.settings] == [
+    assert [(one.key, one.value, one.is_python_value) for one in read.settings] == [
         ("3::sampler_name", "euler", True),
         ("6::text", PROMPT, True),
     ]
