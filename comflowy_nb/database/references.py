@@ -49,14 +49,14 @@ def parse_ref(text: str) -> Ref:
     RefError
         If the text is not a reference.
     """
-    whole = text.strip()
-    match = _IMAGE.fullmatch(whole)
-    rest, image = (match["rest"], int(match["image"])) if match else (whole, None)
+    reference = text.strip()
+    match = _IMAGE.fullmatch(reference)
+    rest, image = (match["rest"], int(match["image"])) if match else (reference, None)
     run, colon, node = rest.partition(":")
     if not run or any(mark in run for mark in "[] \t\n") or any(mark in node for mark in "[]") or (colon and not node):
-        raise RefError(f"invalid reference {whole!r}: {_HELP}")
+        raise RefError(f"invalid reference {reference!r}: {_HELP}")
     if node and image is None:
-        raise RefError(f"{whole} names a node; its first image is {whole}[0]")
+        raise RefError(f"{reference} names a node; its first image is {reference}[0]")
     return _parse_run(run, node or None, image)
 
 

@@ -201,17 +201,17 @@ def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int,
 
 def _cut(parts: Sequence[Part], length: int, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
     """Return these passages of the text that the parts make, in the tones of the parts."""
-    kept: list[Part] = [Part(ELLIPSIS)] if spans[0][0] else []
+    passages: list[Part] = [Part(ELLIPSIS)] if spans[0][0] else []
     for start, end in spans:
         at = 0
         for part in parts:
             text = part.text[max(0, start - at) : max(0, end - at)]
             if text:
-                kept.append(Part(text, part.tone))
+                passages.append(Part(text, part.tone))
             at += len(part.text)
         if end < length:
-            kept.append(Part(f" {ELLIPSIS} "))
-    return tuple(kept)
+            passages.append(Part(f" {ELLIPSIS} "))
+    return tuple(passages)
 
 
 def _visible(text: str) -> str:

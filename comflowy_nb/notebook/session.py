@@ -145,8 +145,8 @@ class Session:
         if isinstance(ref, Sweep) and ref.record is not None:
             return Found(ref.record)
         text = ref.ref if isinstance(ref, Run) else str(ref)
-        found = self.client.find(text) if self.client is not None else self.library.find(text)
-        return Found(ref) if isinstance(ref, Run) and found.run.status is ref.status else found
+        target = self.client.find(text) if self.client is not None else self.library.find(text)
+        return Found(ref) if isinstance(ref, Run) and target.run.status is ref.status else target
 
     def sweep(self, record: SweepRecord) -> Sweep:
         """Return the sweep of a record: the object that this kernel submits or follows, else one from the history."""

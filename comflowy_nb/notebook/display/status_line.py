@@ -224,12 +224,12 @@ def time_text(seconds: float, *, roughly: bool = False) -> str:
     """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
     if seconds < 9.95 and not (roughly and seconds >= 1):
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    total_s = round(seconds)
+    if total_s < 60:
+        return f"{total_s} s"
+    if total_s < 3600:
+        return f"{total_s // 60} min {total_s % 60} s" if total_s % 60 else f"{total_s // 60} min"
+    return f"{total_s // 3600} h {total_s % 3600 // 60} min"
 
 
 def day(seconds: float) -> str:

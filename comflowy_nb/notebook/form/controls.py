@@ -132,8 +132,9 @@ class Control(ABC):
         except FieldError as error:
             self._show_problem(str(error))
             raise
-        why = self.field.problem(value)
-        self._show_problem(None if why is None else f"{why}; it is the workflow's own value and is submitted unchanged")
+        problem = self.field.problem(value)
+        tip = "it is the workflow's own value and is submitted unchanged"
+        self._show_problem(None if problem is None else f"{problem}; {tip}")
         return value
 
     def show(self, value: Any) -> None:

@@ -387,5 +387,5 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 def _inner_widgets(part: Any) -> list[Any]:
     """Return the style, the layout and all children of a widget, and theirs."""
     own = [*getattr(part, "children", ()), getattr(part, "style", None), getattr(part, "layout", None)]
-    found = [widget for widget in own if isinstance(widget, widgets.Widget)]
-    return [*found, *(inner for widget in found for inner in _inner_widgets(widget))]
+    children = [widget for widget in own if isinstance(widget, widgets.Widget)]
+    return [*children, *(inner for child in children for inner in _inner_widgets(child))]

@@ -110,7 +110,7 @@ class FormBody:
             With the problems of all fields that would be submitted and are invalid.
         """
         values, problems = self.state()
-        wrong = [why for key, why in problems.items() if key not in values]
+        wrong = [problem for key, problem in problems.items() if key not in values]
         if wrong:
             raise FieldError(*wrong)
         return values

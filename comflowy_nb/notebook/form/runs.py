@@ -135,9 +135,9 @@ class FormRun(LiveView):
 
     def make_thumbnail(self) -> None:
         """Make the first image a small data URL, if there is one that can be read."""
-        kept = [image for image in self.run.images if image.record.state == "kept"]
+        stored = [image for image in self.run.images if image.record.state == "kept"]
         try:
-            self.thumbnail = _small_url(kept[0].thumbnail(256)) if kept else None
+            self.thumbnail = _small_url(stored[0].thumbnail(256)) if stored else None
         except ComflowyError:
             self.thumbnail = None
 

@@ -215,6 +215,6 @@ class RunQueue:
         for image, url in zip(images, urls, strict=True):
             outputs.setdefault(image.node, {"images": []})["images"].append(url)
         # Previews are the result only if the graph saves no image.
-        kept = [url for image, url in zip(images, urls, strict=True) if image.kind == "output"]
-        result: dict[str, Any] = {"output_images": kept or urls, "full_outputs": outputs}
+        output_urls = [url for image, url in zip(images, urls, strict=True) if image.kind == "output"]
+        result: dict[str, Any] = {"output_images": output_urls or urls, "full_outputs": outputs}
         return result if saved.error is None else {**result, "error": saved.error}

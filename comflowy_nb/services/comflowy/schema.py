@@ -287,8 +287,8 @@ def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, .
             outputs.append(Output(index, node, position, url))
         else:
             outputs.append(Output(index, None, next(without_node), url))
-    kept, warning = limit_outputs(outputs)
-    return kept, "; ".join(dict.fromkeys((*filter(None, [warning]), *problems))) or None
+    limited, warning = limit_outputs(outputs)
+    return limited, "; ".join(dict.fromkeys((*filter(None, [warning]), *problems))) or None
 
 
 def _by_node(full_outputs: Any, problems: list[str]) -> Iterator[tuple[str, int, str]]:
