@@ -83,7 +83,7 @@ class Recipe(dict[str, Any]):
 
 
 def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
-    """Return the workflow and the params that made an image.
+    """Return the workflow and the params that generated an image.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _recipe(metadata: RunMetadata, graph: Graph | None, path: Path | None) -> Re
 
 
 def find_metadata(path: Path, library: Library) -> tuple[RunMetadata | None, Graph | None]:
-    """Return the workflow and params, and the graph, that made an image file; each None if unknown.
+    """Return the workflow and params, and the graph, that generated an image file; each None if unknown.
 
     They come from the file, else from the history or a sidecar: a server may write no metadata (ComfyUI's
     `--disable-metadata`), and other programs remove it.

@@ -149,7 +149,7 @@ class Session:
         return Found(ref) if isinstance(ref, Run) and target.run.status is ref.status else target
 
     def sweep(self, record: SweepRecord) -> Sweep:
-        """Return the sweep of a record: the object that this kernel submits or follows, else one from the history."""
+        """Return the sweep of a record: the object that this kernel submits or tracks, else one from the history."""
         sweep = self._sweeps.get(record.token)
         if sweep is not None and (not sweep.is_settled or all(cell.run is not None for cell in sweep.cells)):
             return sweep
@@ -188,7 +188,7 @@ class Session:
         say(data, metadata, in_kernel=self.in_kernel)
 
     def begin_execution(self) -> None:
-        """Forget the values that earlier cells have drawn."""
+        """Forget the values that earlier cells have displayed."""
         self._drawn.clear()
 
     def close(self) -> None:

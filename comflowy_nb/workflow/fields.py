@@ -341,10 +341,10 @@ def _check_choice(field: Field, value: Any) -> Any:
 
 
 def _invalid(field: Field, value: object, problem: str) -> FieldError:
-    if value == "":
-        example = "true" if field.type is FieldType.BOOLEAN else "7"
+    example = "true" if field.type is FieldType.BOOLEAN else "7" if field.type.is_number else None
+    if isinstance(value, str) and not value and example is not None:
         return FieldError(f"{field.where} has no value; type {field.name}={example}")
-    if field.is_seed and str(value).lower().startswith("random"):
+    if isinstance(value, str) and value.lower().startswith("random") and field.is_seed and field.type.is_number:
         tip = "use random; in a sweep also each or random#N, as in random#4"
         return FieldError(f"{field.where}: invalid seed {shown(value)}: {tip}")
     return FieldError(f"{field.where}: {shown(value)} {problem}")

@@ -71,10 +71,10 @@ def warnings_of(images: Sequence[Compared], canvas: tuple[int, int], differences
         )
     unknown = [each.name for each in images if not each.known_fields.is_known]
     if unknown and len(unknown) < len(images):
-        warnings.append(f"How {' and '.join(unknown)} {'was' if len(unknown) == 1 else 'were'} made is not known.")
+        warnings.append(f"The params of {' and '.join(unknown)} are not known.")
     if not differences.rows:
         all_unknown = len(unknown) == len(images)
-        warnings.append("How these images were made is not known." if all_unknown else "No field is known to differ.")
+        warnings.append("The params of these images are not known." if all_unknown else "No field is known to differ.")
     return [plain(line) for line in warnings]
 
 
