@@ -272,6 +272,8 @@ def split_id(field_id: str) -> tuple[str, str]:
 
 def _parse(field: Field, text: str) -> Any:
     """Return the value that a text means by the type of a field, before it is checked."""
+    if not text and (field.type.is_number or field.type is FieldType.BOOLEAN):
+        raise FieldError(f"{field.where} has no value; type {field.name}={'7' if field.type.is_number else 'true'}")
     is_int = _INT.fullmatch(text)
     if field.type is FieldType.INT and not is_int:
         raise _invalid(field, text, "is not a whole number")
@@ -341,9 +343,6 @@ def _check_choice(field: Field, value: Any) -> Any:
 
 
 def _invalid(field: Field, value: object, problem: str) -> FieldError:
-    example = "true" if field.type is FieldType.BOOLEAN else "7" if field.type.is_number else None
-    if isinstance(value, str) and not value and example is not None:
-        return FieldError(f"{field.where} has no value; type {field.name}={example}")
     if isinstance(value, str) and value.lower().startswith("random") and field.is_seed and field.type.is_number:
         tip = "use random; in a sweep also each or random#N, as in random#4"
         return FieldError(f"{field.where}: invalid seed {shown(value)}: {tip}")
