@@ -73,7 +73,7 @@ class Connection:
             self.tracker.receiver = Receiver(self.tracker.handle_event, public_url=settings.callback_url)
         service.listen(self.tracker.handle_event)
         self.registry = RunRegistry(self.tracker, owner=owner.name, owners=library.locks, images_folder=library.folder)
-        self.submitter = Submitter(self.tracker, self.registry, owner=owner.name, inputs=library.inputs)
+        self.submitter = Submitter(self.tracker, self.registry, lock_name=owner.name, inputs=library.inputs)
         self.planner = SweepPlanner(library, self.tracker, self.registry, self.submitter, owner=owner.name)
         metadata = partial(find_metadata, library=library)
         self.finder = Finder(library.home, service, self.tracker.scheduler, metadata)
@@ -96,7 +96,7 @@ class Connection:
         """Add the params of an earlier run or an image where `resolved` has none."""
         if base is None:
             return resolved
-        params = {**self.submitter.recall(workflow, base.params), **resolved.params}
+        params = {**self.submitter.restore_input_images(workflow, base.params), **resolved.params}
         return replace(
             resolved, params=params, set_params=tuple(dict.fromkeys((*base.set_params, *resolved.set_params)))
         )
@@ -138,13 +138,13 @@ class Connection:
             params = base.params if base is not None else None
             axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:
-            axes = axes.on(self.submitter.recall(workflow, base.params), base.set_params)
+            axes = axes.on(self.submitter.restore_input_images(workflow, base.params), base.set_params)
         return self.planner.draft(workflow, axes, **options)
 
     def input_of_run(self, ref: str) -> InputImage:
         """Return an image of an earlier run as an input of a new one; the first one if the reference names a run."""
-        found = self._library.find(ref)
-        image = found.image if found.image is not None else found.run.images[0]
+        target = self._library.find(ref)
+        image = target.image if target.image is not None else target.run.images[0]
         return input_of_run(image)
 
     # -- earlier runs and sweeps ----------------------------------------------------------------------------------

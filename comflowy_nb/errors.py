@@ -19,7 +19,7 @@ ComflowyError
     |-- RunFailed           the run failed
     |   `-- RunRejected     the service did not accept the run
     |-- RunCancelled        the run was cancelled
-    |-- RunHeld             the service may have accepted the run: it is not submitted again by itself
+    |-- RunHeld             the service may have accepted the run: it is not submitted again automatically
     `-- RunTimeout          the run is not settled after the timeout; it continues
 
 The text of each error says what happened, why, and what to type next. Only `UsageError` of IPython (wrong usage of a
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = [
     "AnswerError",
@@ -181,7 +182,7 @@ class UnreachableError(ServiceError):
 
     Examples
     --------
-    >>> UnreachableError("can't reach home: it refused the connection", refused=True).refused
+    >>> UnreachableError("can't reach home: connection refused", refused=True).refused
     True
     """
 
@@ -236,7 +237,7 @@ class RunCancelled(RunError):
 
 
 class RunHeld(RunError):
-    """The service may have accepted the run, so it is not submitted again by itself; `--retry unknown` does it."""
+    """The service may have accepted the run, so it is not submitted again automatically; `--retry unknown` does it."""
 
 
 class RunTimeout(RunError):
@@ -257,10 +258,10 @@ def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
     suffix = _FILE_SUFFIX.search(lower)
     stem = lower.removesuffix(suffix[0]) if suffix else lower
     known: dict[str, str] = {}
-    for one in words:
-        known.setdefault(one.lower().removesuffix(suffix[0]) if suffix else one.lower(), one)
-    begins = [one for one in known if len(stem) > 1 and one.startswith(stem)]
-    return [known[one] for one in dict.fromkeys([*difflib.get_close_matches(stem, known, n), *begins])][:n]
+    for known_word in words:
+        known.setdefault(known_word.lower().removesuffix(suffix[0]) if suffix else known_word.lower(), known_word)
+    begins = [other for other in known if len(stem) > 1 and other.startswith(stem)]
+    return [known[match] for match in dict.fromkeys([*difflib.get_close_matches(stem, known, n), *begins])][:n]
 
 
 def did_you_mean(near: Iterable[str]) -> str:
@@ -270,6 +271,12 @@ def did_you_mean(near: Iterable[str]) -> str:
         return ""
     listed = f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
     return f". Did you mean {listed}?"
+
+
+def write_problem(error: OSError, folder: Path) -> str:
+    """Return why a folder can't be written to: it or a parent is a file, else the text of the error."""
+    file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+    return error.strerror or type(error).__name__ if file is None else f"{file.name} is a file, not a folder"
 
 
 def nearest_tip(word: str, words: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The workflow and params that made an image, and a cell that runs them again."""
+"""The workflow and params that generated an image, and a cell that runs them again."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Recipe(dict[str, Any]):
         """
         fields = {} if self.graph is None else self.graph.fields()
         # A line can't set the null that a graph has as a value, so those params are left out.
-        nulls = {key for key, one in fields.items() if one.default is None and self.get(key) is None}
+        nulls = {key for key, field in fields.items() if field.default is None and self.get(key) is None}
         values = {key: value for key, value in self.items() if key not in nulls}
         return write_cell(Workflow(self.workflow, fields=fields, is_partial=True), values)
 
@@ -99,7 +99,7 @@ class Recipe(dict[str, Any]):
 
 
 def params_from(image: str | os.PathLike[str] | RunImage | Run, *, workflow: str = DEFAULT) -> Recipe:
-    """Return the workflow and the params that made an image.
+    """Return the workflow and the params that generated an image.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def _recipe_of_other_tool(generation: Generation, path: Path, workflow: str) -> 
 
 
 def find_metadata(path: Path, library: Library) -> tuple[RunMetadata | None, Graph | None]:
-    """Return the workflow and params, and the graph, that made an image file; each None if unknown.
+    """Return the workflow and params, and the graph, that generated an image file; each None if unknown.
 
     They come from the file, else from the history or a sidecar: a server may write no metadata (ComfyUI's
     `--disable-metadata`), and other programs remove it.
@@ -236,7 +236,7 @@ def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = 
         The command of the cell.
     """
     head = f"%%comflowy {command} {_word(workflow.name)}"
-    values = {key: _image_text(one) if isinstance(one, InputImage) else one for key, one in params.items()}
+    values = {key: _image_text(value) if isinstance(value, InputImage) else value for key, value in params.items()}
     if not values:
         return head
     bodies = ["\n".join(line for key, value in values.items() for line in _lines(key, value))]
@@ -274,14 +274,15 @@ def _escape_names(value: Any) -> Any:
 def _reads_as(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
     """Return True if the body is read as these values without any variables."""
     # images are compared as texts, because their files may be missing
-    fields = {key: one for key, one in workflow.fields.items() if one.type is not FieldType.IMAGEUPLOAD}
+    fields = {key: field for key, field in workflow.fields.items() if field.type is not FieldType.IMAGEUPLOAD}
     described = Workflow(workflow.name, workflow.id, fields=fields, is_partial=True)
     try:
-        read = resolve(described, read_body(body).settings, namespace={}).params
+        read_params = resolve(described, read_body(body).settings, namespace={}).params
     except ComflowyError:
         return False
-    return set(read) == set(values) and all(
-        read[key] == value and isinstance(read[key], bool) == isinstance(value, bool) for key, value in values.items()
+    return set(read_params) == set(values) and all(
+        read_params[key] == value and isinstance(read_params[key], bool) == isinstance(value, bool)
+        for key, value in values.items()
     )
 
 

@@ -124,13 +124,13 @@ class Scheduler:
         """
 
         def repeat() -> None:
-            goes_on = True
+            continues = True
             try:
-                goes_on = action()
+                continues = action()
             except ComflowyError as error:  # the history is locked, the disk is full
                 _log.debug("an action of %s is tried again: %s", self._name, error)
             finally:
-                if goes_on:
+                if continues:
                     self.submit_at(self.clock() + period_s, repeat)
 
         self.execute(repeat)
@@ -159,7 +159,7 @@ class Scheduler:
         return max(0.0, self._paused_until_s - self.clock())
 
     def close(self) -> None:
-        """Drop the queued actions. Running actions end by themselves: the threads are daemons."""
+        """Drop the queued actions. Running actions are not interrupted: the threads are daemons."""
         with self._changed:
             self._closed = True
             self._queue.clear()

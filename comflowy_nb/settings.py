@@ -279,10 +279,12 @@ def cloud_url() -> str:
     SettingsError
         If `COMFLOWY_URL` is not an http or https address.
     """
+    url = os.environ.get("COMFLOWY_URL") or CLOUD_URL
     try:
-        return str(_url(os.environ.get("COMFLOWY_URL") or CLOUD_URL))
-    except SettingsError as error:
-        raise SettingsError(f"the environment variable COMFLOWY_URL {error}, such as {CLOUD_URL}") from None
+        return str(_url(url))
+    except SettingsError:
+        shown = "" if "@" in url else f" {url!r}"  # without a password
+        raise SettingsError(f"invalid COMFLOWY_URL{shown}: use an http or https address such as {CLOUD_URL}") from None
 
 
 def key_from_env() -> Secret | None:

@@ -170,7 +170,7 @@ def decide_submit(
     earlier : sequence of Status
         Statuses of the earlier runs, newest first.
     fresh : bool, default False
-        Ignore earlier successes. By itself it never submits again what is live or held.
+        Ignore earlier successes. Alone it never submits a live or held run again.
     retry : {"failed", "unknown", "all", "none"}, default "failed"
         What to submit again: `failed` (failed, rejected and cancelled), `unknown` (unknown and lost), both or nothing.
     resubmit_lost : bool, default False
@@ -184,7 +184,7 @@ def decide_submit(
         `new`: submit. `joined`: an earlier run is live. `same`: an earlier run succeeded. `held`: the newest run may
         have been accepted. `ended`: the newest run failed, and `retry` does not permit another submit.
     index : int or None
-        Index of the earlier run that answers the request; None for `new`.
+        Index of the earlier run that is used for the request; None for `new`.
     """
     for index, status in enumerate(earlier):
         if status.is_live:

@@ -141,12 +141,12 @@ def test_no_cell_is_submitted_twice_after_the_kernel_is_killed(kernels):
     sender.kill()
 
     outputs_of_watcher = watcher.run("shown = %comflowy show night")
-    assert any("not sent" in text for text in texts(outputs_of_watcher))
+    assert any("not submitted" in text for text in texts(outputs_of_watcher))
     assert any("image/jpeg" in data for data in outputs_of_watcher)
     before = counts_of(watcher)
     assert sum(before.values()) == CELLS
-    assert before["not sent"] > 0, "it was killed in the middle"
-    assert set(before) <= {"success", "unknown", "not sent"}, "what the sandbox had taken was followed to its end"
+    assert before["not submitted"] > 0, "it was killed in the middle"
+    assert set(before) <= {"success", "unknown", "not submitted"}, "what the sandbox had taken was followed to its end"
     accepted_before = accepted_runs()
 
     new_kernel = kernels.start()

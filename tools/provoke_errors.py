@@ -283,7 +283,7 @@ def page(cells: list[Cell], errors: list[str]) -> str:
             heading = cell.heading
             parts.append(f"## {heading}\n")
         shown = "\n".join(
-            wrapped for line in error.splitlines() for wrapped in textwrap.wrap(line, WIDTH, drop_whitespace=False,
+            wrapped for line in error.splitlines() for wrapped in textwrap.wrap(line, WIDTH,
                 replace_whitespace=False, break_long_words=False, subsequent_indent="    ") or [""]
         )  # fmt: skip
         parts.append(f"```text\n{cell.source}\n\n{shown}\n```\n")

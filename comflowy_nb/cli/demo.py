@@ -123,8 +123,8 @@ def find_quickstart() -> Path:
 
 def kernel_environment(home: Path) -> dict[str, str]:
     """Return an environment without the user's services and keys, with everything stored under `home`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
-    return kept | {"COMFLOWY_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
+    return environment | {"COMFLOWY_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
 
 def execute(
@@ -180,9 +180,9 @@ def strip(content: nbformat.NotebookNode) -> None:
 def _images(content: nbformat.NotebookNode) -> Iterator[bytes]:
     """Yield the bytes of every PNG or JPEG among the outputs."""
     for data in _data(content):
-        found = data.get("image/png") or data.get("image/jpeg")
-        if found:
-            yield base64.b64decode(found)
+        image = data.get("image/png") or data.get("image/jpeg")
+        if image:
+            yield base64.b64decode(image)
 
 
 def to_html(content: nbformat.NotebookNode, *, title: str) -> str:
@@ -296,8 +296,8 @@ def _read(path: Path) -> nbformat.NotebookNode:
     try:
         return nbformat.read(path, as_version=4)
     except (OSError, UnicodeDecodeError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not a notebook"
-        raise SettingsError(f"can't read {path}: {why}") from error
+        reason = error.strerror if isinstance(error, OSError) else "not a notebook"
+        raise SettingsError(f"can't read {path}: {reason}") from error
 
 
 def _remove_widgets(content: nbformat.NotebookNode) -> None:

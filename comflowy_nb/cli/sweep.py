@@ -58,7 +58,10 @@ def main(args: argparse.Namespace) -> int:
     if args.name is not None:
         file.options["name"] = args.name
     if not args.connect and default_target() is None:
-        raise SettingsError("connect to what? --connect sandbox (no key needed), cloud or NAME=URL; or COMFLOWY_TARGET")
+        raise SettingsError(
+            "no target: use --connect sandbox (no key needed), --connect cloud or --connect NAME=URL, "
+            "or set COMFLOWY_TARGET"
+        )
     ask_key = _ask_key if sys.stdin.isatty() else None
     with connect(args.connect, name_address=args.connect is not None, ask_key=ask_key) as client:
         sweep, is_interrupted = _run(client, file)
@@ -100,7 +103,7 @@ def _run(client: Client, file: SweepFile) -> tuple[Sweep, bool]:
             raise  # nothing was submitted
         sweep, is_interrupted = planned[0], True
         progress = progress or _Progress(sweep, started_at)
-        progress.say("interrupted: no more is submitted; interrupt again to stop waiting")
+        progress.say("interrupted: no more cells are submitted; interrupt again to stop waiting")
         _stop(client, sweep, progress)
     progress.update()
     progress.close()
@@ -123,9 +126,9 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
         while sweep.is_sending or any(can_cancel or run.status is Status.SUBMITTING for run in live_runs()):
             sweep.wait_change(UPDATE_S)
             progress.update()
-        left = len(live_runs())
-        if left:
-            progress.say(f"{client.label} can't cancel: {left} go on there")
+        count = len(live_runs())
+        if count:
+            progress.say(f"{client.label} can't cancel: {count} run{'s continue' if count > 1 else ' continues'}")
     except KeyboardInterrupt:
         progress.say("stopped waiting; the submitted runs continue")
 
@@ -133,10 +136,10 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
 def _ask_key(label: str) -> Secret | None:
     try:
         where = " (in the settings on the home page of https://app.comflowy.com)" if label == "cloud" else ""
-        typed = getpass.getpass(f"API key for {label}{where}, not shown: ").strip()
+        key = getpass.getpass(f"API key for {label}{where}, not shown: ").strip()
     except EOFError:
         return None
-    return Secret(typed) if typed else None
+    return Secret(key) if key else None
 
 
 class _Progress:

@@ -15,7 +15,7 @@ from comflowy_nb.layout.value_text import LONG_TEXT, identity_of, name_fields, s
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Differences", "FieldRow", "Maker", "Mark", "Piece", "find_differences", "mark_words"]
+__all__ = ["Differences", "FieldRow", "KnownFields", "Mark", "Piece", "find_differences", "mark_words"]
 
 Mark = Literal["same", "some", "only"]
 
@@ -42,8 +42,8 @@ _UNKNOWN = Piece("?")  # instead of an unknown value
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
-    """The known fields of the run that made an image.
+class KnownFields:
+    """The known fields of the run that generated an image.
 
     Attributes
     ----------
@@ -95,30 +95,30 @@ class Differences:
     seeds_differ: bool = False
 
 
-def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]] = ()) -> Differences:
+def find_differences(images: Sequence[KnownFields], *, sizes: Sequence[tuple[int, int]] = ()) -> Differences:
     """Compare the fields of several images.
 
     An unknown value is not a difference. A value that is not set is one if another image has it set.
 
     Parameters
     ----------
-    makers
-        One per image.
+    images
+        The known fields of each image.
     sizes
         Width and height of each image in pixels. A row shows them if they differ.
     """
     facts: dict[str, list[str | None]] = {
-        "workflow": [maker.facts.get("workflow") for maker in makers],
-        "service": [maker.facts.get("service") for maker in makers],
+        "workflow": [known.facts.get("workflow") for known in images],
+        "service": [known.facts.get("service") for known in images],
         "size": [f"{width} \N{MULTIPLICATION SIGN} {height}" for width, height in sizes],
     }
     rows = [_fact_row(name, texts) for name, texts in facts.items() if len({*texts} - {None}) > 1]
-    keys = _keys(makers)
-    values = {key: [_look_up(key, maker, makers) for maker in makers] for key in keys}
+    keys = _keys(images)
+    values = {key: [_look_up(key, known, images) for known in images] for key in keys}
     different = [key for key in keys if len(_identities(values[key])) > 1]
-    was_set = {key for maker in makers for key in maker.set_params}
-    seeds = {key for maker in makers for key in seeds_of(maker.everything)}
-    is_comparable = sum(maker.is_known for maker in makers) > 1
+    was_set = {key for known in images for key in known.set_params}
+    seeds = {key for known in images for key in seeds_of(known.everything)}
+    is_comparable = sum(known.is_known for known in images) > 1
     common = [key for key in keys if is_comparable and key not in different and key in was_set | seeds]
     names = name_fields([*different, *common])
     rows += sorted((_field_row(names[key], values[key]) for key in different), key=lambda row: row.is_long)
@@ -129,23 +129,26 @@ def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]
     return Differences(tuple(rows), tuple(shared), bool(seeds & set(different)))
 
 
-def _keys(makers: Sequence[Maker]) -> list[str]:
-    """Return all field ids: first those the user set, in their order, then the other submitted ones, then the rest."""
-    chosen = [key for maker in makers for key in maker.set_params if key in (maker.params or {})]
-    submitted = [key for maker in makers for key in maker.params or {}]
-    others = [key for maker in makers for key in maker.others or {}]
+def _keys(images: Sequence[KnownFields]) -> list[str]:
+    """Return all field ids, each once.
+
+    First the ids that the user set, then the other submitted ids, then the ids known only from the graph.
+    """
+    chosen = [key for known in images for key in known.set_params if key in (known.params or {})]
+    submitted = [key for known in images for key in known.params or {}]
+    others = [key for known in images for key in known.others or {}]
     return list(dict.fromkeys((*chosen, *submitted, *others)))
 
 
-def _look_up(key: str, maker: Maker, makers: Sequence[Maker]) -> Any:
-    everything = maker.everything
+def _look_up(key: str, known: KnownFields, images: Sequence[KnownFields]) -> Any:
+    everything = known.everything
     if key in everything:
         return everything[key]
-    if not maker.is_known:
+    if not known.is_known:
         return _UNKNOWN
     # A field known only from the graph of another image is unknown here.
-    is_submitted_by_any = any(key in (other.params or {}) for other in makers)
-    return _UNSET if is_submitted_by_any or maker.others is not None else _UNKNOWN
+    is_submitted_by_any = any(key in (other.params or {}) for other in images)
+    return _UNSET if is_submitted_by_any or known.others is not None else _UNKNOWN
 
 
 def _identities(values: Sequence[Any]) -> set[object]:
@@ -153,18 +156,22 @@ def _identities(values: Sequence[Any]) -> set[object]:
 
 
 def _field_row(name: str, values: Sequence[Any]) -> FieldRow:
-    known = [value for value in values if not isinstance(value, Piece)]
-    texts = {identity_of(value): write_value(value) for value in known}
+    known_values = [value for value in values if not isinstance(value, Piece)]
+    texts = {identity_of(value): write_value(value) for value in known_values}
     if len(set(texts.values())) < len(texts):  # they differ in a late digit or in white space
-        texts = {identity_of(value): json.dumps(value, ensure_ascii=False, default=str) for value in known}
-    written = [texts[identity_of(value)] for value in known]
-    is_prose = all(isinstance(value, str) for value in known) and any(" " in text for text in written)
-    marked = mark_words(written) if is_prose and len(known) > 1 else [(Piece(text or '""'),) for text in written]
+        texts = {identity_of(value): json.dumps(value, ensure_ascii=False, default=str) for value in known_values}
+    value_texts = [texts[identity_of(value)] for value in known_values]
+    is_prose = all(isinstance(value, str) for value in known_values) and any(" " in text for text in value_texts)
+    marked = (
+        mark_words(value_texts)
+        if is_prose and len(known_values) > 1
+        else [(Piece(text or '""'),) for text in value_texts]
+    )
     pieces = iter(marked)
     return FieldRow(
         name,
         tuple((value,) if isinstance(value, Piece) else next(pieces) or (Piece('""'),) for value in values),
-        is_long=any(len(text) > LONG_TEXT for text in written),
+        is_long=any(len(text) > LONG_TEXT for text in value_texts),
         is_known=tuple(not isinstance(value, Piece) for value in values),
     )
 
@@ -199,7 +206,7 @@ def _count_others(texts: Sequence[list[str]]) -> list[list[int]]:
     """Return for each token of each text the number of other texts that have it."""
     counts = [[0] * len(tokens) for tokens in texts]
     is_short = sum(map(len, texts)) <= _MAX_ALIGNED_TOKENS
-    for (one, first), (other, second) in combinations(enumerate(texts), 2):
+    for (i, first), (j, second) in combinations(enumerate(texts), 2):
         if is_short:
             blocks = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
             shared_first = [block.a + offset for block in blocks for offset in range(block.size)]
@@ -209,9 +216,9 @@ def _count_others(texts: Sequence[list[str]]) -> list[list[int]]:
             shared_first = [index for index, token in enumerate(first) if token in shared]
             shared_second = [index for index, token in enumerate(second) if token in shared]
         for index in shared_first:
-            counts[one][index] += 1
+            counts[i][index] += 1
         for index in shared_second:
-            counts[other][index] += 1
+            counts[j][index] += 1
     return counts
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from comflowy_nb.comparison.differences import Maker
+from comflowy_nb.comparison.differences import KnownFields
 from comflowy_nb.comparison.pixels import PREVIEW_PX, image_size, open_rgb
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import ComflowyError, ImageError, RefError
@@ -45,8 +45,8 @@ class Compared:
         The caption.
     size
         Width and height of the upright image, in pixels.
-    maker
-        The known fields of the run that made the image.
+    known_fields
+        The known fields of the run that generated the image.
     source
         Its file, or the content of one.
     also
@@ -59,7 +59,7 @@ class Compared:
 
     name: str
     size: tuple[int, int]
-    maker: Maker
+    known_fields: KnownFields
     source: Path | bytes = field(repr=False)
     also: str = ""
     warning: str | None = None
@@ -134,11 +134,11 @@ def _flatten(items: Iterable[Any]) -> Iterable[Any]:
 
 
 def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
-    """Return the object that a reference names; other items unchanged."""
+    """Return the run or image that a reference names, or the path of a file; return other items unchanged."""
     if not isinstance(item, str):
         return item
     try:
-        found = (find or open_library().find)(item)
+        target = (find or open_library().find)(item)
     except RefError:
         path = Path(item).expanduser()
         if path.is_file():
@@ -146,23 +146,23 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
         if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"} or "/" in item:
             raise ImageError(no_such_file(item, "file or run")) from None
         raise
-    if found.sweep is not None:
-        raise RefError(_name_cells(found.sweep.ref, found.sweep.count))
-    return found.image if found.image is not None else found.run
+    if target.sweep is not None:
+        raise RefError(_name_cells(target.sweep.ref, target.sweep.count))
+    return target.image if target.image is not None else target.run
 
 
-def _read(item: Any, typed: Any, position: int) -> Compared:
+def _read(item: Any, original: Any, position: int) -> Compared:
     if isinstance(item, Sweep):
         raise RefError(_name_cells(item.ref, len(item.cells)))
     if isinstance(item, SweepCell):
         if item.run is None:
             raise RefError(f"{item.ref} was not submitted; run the cell of the sweep again to submit it")
         return _of_run(item.run, item.ref)
-    is_cell = isinstance(typed, str) and not isinstance(item, Path) and parse_ref(typed).cell is not None
+    is_cell = isinstance(original, str) and not isinstance(item, Path) and parse_ref(original).cell is not None
     if isinstance(item, Run):
-        return _of_run(item, typed if is_cell else item.ref)
+        return _of_run(item, original if is_cell else item.ref)
     if isinstance(item, RunImage):
-        return _of_run_image(item, name=typed if is_cell else None)
+        return _of_run_image(item, name=original if is_cell else None)
     if isinstance(item, os.PathLike):
         return _of_file(Path(item).expanduser())
     return _of_pixels(item, position)
@@ -175,8 +175,8 @@ def _of_run(run: Run, name: str) -> Compared:
     if record.status.is_live:
         raise RefError(f"{run.ref} is not done ({record.status}); %comflowy show {run.ref} waits for its images")
     if not count:
-        why = f": {run.error}" if run.error else ""
-        raise RefError(f"{run.ref} has no images to compare ({record.status}{why})")
+        reason = f": {run.error}" if run.error else ""
+        raise RefError(f"{run.ref} has no images to compare ({record.status}{reason})")
     warning = None
     if count > 1:
         warning = f"{name} has {count} images: its first, {name}[0], is compared."
@@ -190,9 +190,9 @@ def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | No
     if name is None:
         name = record.ref if len(record.images) == 1 else f"{record.ref}[{image.record.index}]"
     facts = {"workflow": record.workflow, "service": record.service}
-    maker = Maker(dict(record.params), tuple(record.set_params), _values_in(path), facts)
+    known_fields = KnownFields(dict(record.params), tuple(record.set_params), _values_in(path), facts)
     size = image_size(path, name)
-    return Compared(name, size, maker, path, also=record.name or "", warning=warning, small=image.thumbnail)
+    return Compared(name, size, known_fields, path, also=record.name or "", warning=warning, small=image.thumbnail)
 
 
 def _of_file(path: Path) -> Compared:
@@ -202,9 +202,9 @@ def _of_file(path: Path) -> Compared:
     metadata = _metadata(metadata_of_image, path)
     others = _values_in(path)
     if metadata is None:
-        return Compared(path.name, size, Maker(others=others), path)
-    maker = Maker(metadata.params, metadata.set_params, others, {"workflow": metadata.workflow})
-    return Compared(path.name, size, maker, path)
+        return Compared(path.name, size, KnownFields(others=others), path)
+    known_fields = KnownFields(metadata.params, metadata.set_params, others, {"workflow": metadata.workflow})
+    return Compared(path.name, size, known_fields, path)
 
 
 def _of_pixels(item: Any, position: int) -> Compared:
@@ -215,7 +215,7 @@ def _of_pixels(item: Any, position: int) -> Compared:
         raise ImageError(f"image {position + 1} of the comparison: {error}") from None
     file = getattr(item, "filename", "")
     name = Path(file).name if isinstance(file, str) and file else f"image {position + 1}"
-    return Compared(name, image_size(content, name), Maker(), content)
+    return Compared(name, image_size(content, name), KnownFields(), content)
 
 
 def _metadata(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None:
@@ -229,17 +229,17 @@ def _metadata(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None
 def _values_in(path: Path) -> dict[str, Any] | None:
     """Return the values in the graph that an image contains, including defaults."""
     graph = _metadata(graph_of_image, path)
-    return None if graph is None else {field_id: one.default for field_id, one in graph.fields().items()}
+    return None if graph is None else {field_id: field.default for field_id, field in graph.fields().items()}
 
 
-def _too_few(item: Any, typed: Any) -> str:
+def _too_few(item: Any, original: Any) -> str:
     """Return the error for a comparison of one image, with a command to type instead."""
     if isinstance(item, Sweep):
         return _name_cells(item.ref, len(item.cells))
     if isinstance(item, Run | SweepCell) and len(item.images) >= MIN_IMAGES:
         refs = [f"{item.ref}[{index}]" for index in range(min(len(item.images), MAX_IMAGES))]
         return f"{item.ref} alone has {len(item.images)} images; to compare them: %comflowy compare {_listed(refs)}"
-    ref = typed if isinstance(typed, str) else getattr(item, "ref", None)
+    ref = original if isinstance(original, str) else getattr(item, "ref", None)
     return f"compare needs at least two images: {_USAGE if ref is None else f'%comflowy compare {ref} {_other(ref)}'}"
 
 

@@ -99,7 +99,7 @@ def _read(source: Path | bytes, name: str, use: Callable[[Image.Image], _Read]) 
     except FileNotFoundError:
         raise ImageError(f"the file of {name} does not exist any more") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise ImageError(f"{name} is not an image that can be read") from error
+        raise ImageError(f"{name} can't be read as an image: use a PNG, JPEG or WebP file") from error
 
 
 # -- encoding ------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def without_metadata(content: bytes, media_type: str, name: str) -> tuple[bytes,
     """
     if media_type == "image/png" and content.startswith(PNG_MAGIC):
         return b"".join(
-            [PNG_MAGIC, *(whole for kind, whole in png_chunks(content) if kind in _PIXEL_CHUNKS)]
+            [PNG_MAGIC, *(chunk for chunk_type, chunk in png_chunks(content) if chunk_type in _PIXEL_CHUNKS)]
         ), media_type
     with open_image_file(content) as image:
         has_metadata = not _METADATA.isdisjoint(image.info)

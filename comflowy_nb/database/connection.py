@@ -68,15 +68,15 @@ def _make_private(folder: Path, label: str) -> tuple[str, ...]:
     """
     if os.name != "posix" or not folder.is_dir():
         return ()
-    found = folder.stat()
-    if not found.st_mode & 0o077:
+    status = folder.stat()
+    if not status.st_mode & 0o077:
         return ()
-    if found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
+    if status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX:
         with contextlib.suppress(OSError):
             folder.chmod(0o700)
     if not folder.stat().st_mode & 0o077:
         return ()
-    mode = stat.S_IMODE(found.st_mode)
+    mode = stat.S_IMODE(status.st_mode)
     return (f"other users of this machine can open the {label} (mode {mode:04o}): chmod 700 it",)
 
 
@@ -116,8 +116,8 @@ class Store:
             with FileLock(folder / "history.lock", timeout=2 * BUSY_TIMEOUT_S):
                 self._idle.append(self._open())
         except (OSError, NotImplementedError) as error:
-            why = getattr(error, "strerror", None) or type(error).__name__
-            raise HistoryError(f"the history can't be opened in the home folder: {why}") from error
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise HistoryError(f"the history can't be opened in the home folder: {reason}") from error
         except Timeout as error:
             raise HistoryError("the history can't be opened: another process has kept it locked") from error
         _stores.add(self)
@@ -132,7 +132,7 @@ class Store:
 
     @contextlib.contextmanager
     def write(self, *, full: bool = False) -> Iterator[sqlite3.Connection]:
-        """Yield a connection within an immediate transaction: committed at the end, rolled back after an error.
+        """Yield a connection in a `BEGIN IMMEDIATE` transaction. Commit it at the end; roll it back after an error.
 
         Parameters
         ----------
@@ -140,7 +140,9 @@ class Store:
             Flush the transaction to the disk, so that it survives a power cut.
         """
         with self._writing, self._borrow("written") as connection:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")  # not possible in a transaction
+            connection.execute(
+                f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}"
+            )  # SQLite rejects this pragma in a transaction
             connection.execute("BEGIN IMMEDIATE")
             self._check_files()
             yield connection
@@ -253,7 +255,7 @@ class Store:
 
     def _check_files(self) -> None:
         """Raise a HistoryError if the open files are not those in the home folder, which other processes use."""
-        if any(opened not in (None, found) for opened, found in zip(self._files, self._identify(), strict=False)):
+        if any(opened not in (None, current) for opened, current in zip(self._files, self._identify(), strict=False)):
             raise HistoryError(
                 f"the history can't be used: {FILE_NAME} was deleted, moved or replaced in the home folder while this "
                 "process used it; put it back, or restart the kernel to continue with the present file"
@@ -313,10 +315,10 @@ _Identity = tuple[int, int]  # device and inode
 def _identity(path: Path, *, may_be_empty: bool) -> _Identity | None:
     """Return the device and inode of a file; None if it does not exist, or is empty and must not be."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return (found.st_dev, found.st_ino) if found.st_size or may_be_empty else None
+    return (status.st_dev, status.st_ino) if status.st_size or may_be_empty else None
 
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
@@ -345,9 +347,9 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
             f"the history ({FILE_NAME}) was written by a newer comflowy_nb: pip install -U comflowy_nb, or set "
             "COMFLOWY_HOME to another folder"
         )
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok" or version < VERSION:  # every file is created with its version
-        raise _DamagedError(found)
+    result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if result != "ok" or version < VERSION:  # every file is created with its version
+        raise _DamagedError(result)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -51,8 +51,8 @@ class ProcessLock:
             make_folder(folder)
             self._lock = _hold(self._path)
         except (OSError, NotImplementedError) as error:
-            why = getattr(error, "strerror", None) or type(error).__name__
-            raise HistoryError(f"the lock file can't be created in the home folder: {why}") from error
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise HistoryError(f"can't create a lock file in the home folder (COMFLOWY_HOME): {reason}") from error
         self._process = _held_here[self.name] = os.getpid()
 
     def release(self) -> None:
@@ -66,11 +66,11 @@ class ProcessLock:
         return f"<ProcessLock {self.name[:8]}>"
 
 
-def check_not_forked(process: int, what: str) -> None:
+def check_not_forked(process: int, label: str) -> None:
     """Raise a ComflowyError in a process other than `process`: a forked child has none of its parent's threads."""
     if os.getpid() != process:
         raise ComflowyError(
-            f"{what} can't be used in a process forked from the one that connected; connect in this one"
+            f"{label} can't be used in a process forked from the one that connected; connect in this one"
         )
 
 
@@ -110,7 +110,7 @@ def clean_locks(folder: Path, keep: Collection[str]) -> None:
 
 
 def remove_free_locks(folder: Path) -> None:
-    """Remove all lock files of a folder that no process holds."""
+    """Remove each lock file in `folder` that is not held by a process."""
     for path in folder.glob("*.lock"):
         with contextlib.suppress(OSError, NotImplementedError):
             _remove_if_free(path)

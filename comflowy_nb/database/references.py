@@ -18,8 +18,8 @@ _CELL = re.compile(r"([^.]+)\.([0-9]{1,9})")
 _SWEEP = re.compile(r"s([0-9]{1,18})(?:\.([0-9]{1,9}))?")
 _RESERVED = re.compile(r"last|[rs][0-9]+")
 _HELP = (
-    "a run is r41, a name, its id, last or last~1; a sweep s3 or a name, a cell of it s3.12 or NAME.12; "
-    "a run's first image r41[0], the first of node 9 r41:9[0]"
+    "for a run use r41, a name, an id, last or last~1; for a sweep s3 or a name; for a cell s3.12; "
+    "for an image r41[0] or r41:9[0]"
 )
 
 
@@ -49,14 +49,14 @@ def parse_ref(text: str) -> Ref:
     RefError
         If the text is not a reference.
     """
-    whole = text.strip()
-    found = _IMAGE.fullmatch(whole)
-    rest, image = (found["rest"], int(found["image"])) if found else (whole, None)
+    reference = text.strip()
+    match = _IMAGE.fullmatch(reference)
+    rest, image = (match["rest"], int(match["image"])) if match else (reference, None)
     run, colon, node = rest.partition(":")
     if not run or any(mark in run for mark in "[] \t\n") or any(mark in node for mark in "[]") or (colon and not node):
-        raise RefError(f"invalid reference {whole!r}: {_HELP}")
+        raise RefError(f"invalid reference {reference!r}: {_HELP}")
     if node and image is None:
-        raise RefError(f"{whole} names a node; its first image is {whole}[0]")
+        raise RefError(f"{reference} names a node; its first image is {reference}[0]")
     return _parse_run(run, node or None, image)
 
 
@@ -69,8 +69,8 @@ def _parse_run(run: str, node: str | None, image: int | None) -> Ref:
         return Ref("sweep", run, number=int(sweep[1]), cell=_int(sweep[2]), node=node, image=image)
     if run.startswith("last~"):
         raise RefError(f"invalid reference {run!r}: {_HELP}")
-    if (named := _CELL.fullmatch(run)) and named[1].isidentifier() and not _RESERVED.fullmatch(named[1]):
-        return Ref("name", run, cell=int(named[2]), node=node, image=image)
+    if (cell := _CELL.fullmatch(run)) and cell[1].isidentifier() and not _RESERVED.fullmatch(cell[1]):
+        return Ref("name", run, cell=int(cell[2]), node=node, image=image)
     return Ref("name" if run.isidentifier() else "id", run, node=node, image=image)
 
 
@@ -87,6 +87,6 @@ def check_name(name: str) -> None:
         If it is not an identifier, or already means something else as a reference.
     """
     if _RESERVED.fullmatch(name):
-        raise RefError(f"{name} can't be a name: it already means a run or a sweep; use another one")
+        raise RefError(f"{name} can't be a name: it is reserved; use another name")
     if not name.isidentifier() or keyword.iskeyword(name):
         raise RefError(f"{name!r} can't be a name: use letters, digits and _, not beginning with a digit")

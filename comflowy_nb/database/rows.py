@@ -237,7 +237,7 @@ def link_cell(connection: sqlite3.Connection, cell: tuple[str, int], run: str) -
         If there is no such cell.
     """
     if not connection.execute("UPDATE cells SET run = ? WHERE sweep = ? AND number = ?", (run, *cell)).rowcount:
-        raise HistoryError("the history knows no such cell of a sweep")
+        raise HistoryError("the history has no such cell of a sweep")
 
 
 def read_cells(connection: sqlite3.Connection, sweep: str, number: int | None = None) -> list[CellRecord]:

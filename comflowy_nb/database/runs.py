@@ -72,8 +72,8 @@ class History(Table[RunRecord]):
         history = cls(Store(folder))
         clean_locks(history._store.locks, keep=find_owners(history._store, _TRACKED))
         remove_free_locks(history._images)  # of images that a killed process was downloading
-        for left in (folder, folder / "workflows", folder / "inputs"):
-            remove_leftovers(left)
+        for leftover_folder in (folder, folder / "workflows", folder / "inputs"):
+            remove_leftovers(leftover_folder)
         remove_leftovers(history._images, "*/*.part")
         return history
 
@@ -109,9 +109,9 @@ class History(Table[RunRecord]):
             dead = dead_submitters(self._store)
             with self._store.write(full=costs_money) as connection:
                 _hold_unanswered(connection, dead)
-                found = look_up(connection, [request.key], sweep=sweep, **options)[request.key]
-                kind: DecisionKind = "new" if found is None else found.kind
-                token = request.token if found is None or kind == "new" else found.record.token
+                decision = look_up(connection, [request.key], sweep=sweep, **options)[request.key]
+                kind: DecisionKind = "new" if decision is None else decision.kind
+                token = request.token if decision is None or kind == "new" else decision.record.token
                 if kind == "new":
                     insert_run(connection, request)
                 if request.name is not None and kind != "held":
@@ -129,8 +129,8 @@ class History(Table[RunRecord]):
         """
         # A run is found by its id, so the id is flushed to the disk, and with it the request.
         with self._store.write(full=changes.get("service_run_id") is not None) as connection:
-            found = find_runs(connection, "WHERE token = ?", token)
-            record = records.apply(found[0], event, **changes) if found else None
+            runs = find_runs(connection, "WHERE token = ?", token)
+            record = records.apply(runs[0], event, **changes) if runs else None
             if record is None:
                 return None
             put_status(connection, record)
@@ -237,8 +237,8 @@ class History(Table[RunRecord]):
             return []
         with self._store.write() as connection:
             _hold_unanswered(connection, dead)
-            found = find_runs(connection, f"WHERE {_TRACKED} ORDER BY number")
-        return [run for run in found if run.owner in dead and identity in {None, run.identity}]
+            runs = find_runs(connection, f"WHERE {_TRACKED} ORDER BY number")
+        return [run for run in runs if run.owner in dead and identity in {None, run.identity}]
 
 
 def _hold_unanswered(connection: sqlite3.Connection, dead: Collection[str]) -> None:
@@ -252,7 +252,7 @@ def _hold_unanswered(connection: sqlite3.Connection, dead: Collection[str]) -> N
 
 def _record(connection: sqlite3.Connection, token: str) -> RunRecord:
     """Return the record of a run; raise a HistoryError if there is none."""
-    found = find_runs(connection, "WHERE token = ?", token)
-    if not found:
-        raise HistoryError("the history knows no such run")
-    return found[0]
+    runs = find_runs(connection, "WHERE token = ?", token)
+    if not runs:
+        raise HistoryError("the history has no such run")
+    return runs[0]

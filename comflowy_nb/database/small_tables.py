@@ -91,11 +91,11 @@ class Senders:
         with self._store.write() as connection:
             connection.execute("DELETE FROM senders WHERE sweep = ? AND owner = ?", (sweep, owner))
 
-    def living(self, sweep: str, *, but: str | None = None) -> set[str]:
-        """Return the living owners that are submitting a sweep, without `but`."""
+    def living(self, sweep: str, *, except_for: str | None = None) -> set[str]:
+        """Return the living owners that are submitting a sweep, without `except_for`."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT owner FROM senders WHERE sweep = ?", (sweep,)).fetchall()
-        owners = {row["owner"] for row in rows} - {but}
+        owners = {row["owner"] for row in rows} - {except_for}
         return owners - dead_owners(self._store.locks, owners)
 
     def ask_stop(self, sweep: str) -> None:

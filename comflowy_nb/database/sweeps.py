@@ -72,14 +72,14 @@ class Sweeps(Table[SweepRecord]):
         if request.name is not None:
             check_name(request.name)
         with self._store.write() as connection:
-            found = _same(connection, request.identity, request.key, fresh=request.fresh)
-            token = request.token if found is None else found.token
-            if found is None:
+            earlier = _same(connection, request.identity, request.key, fresh=request.fresh)
+            token = request.token if earlier is None else earlier.token
+            if earlier is None:
                 insert_sweep(connection, request)
                 put_seeds(connection, seeds or {})
             elif not request.fresh:
                 update_spec(connection, token, request.spec)
-            if found is None or not request.fresh:
+            if earlier is None or not request.fresh:
                 put_cells(connection, token, cells)
             if request.name is not None:
                 put_name(connection, "sweeps", token, request.name)
@@ -149,7 +149,7 @@ class Sweeps(Table[SweepRecord]):
 
 def _same(connection: sqlite3.Connection, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:
     which = "AND fresh" if fresh else ""
-    found = find_sweeps(
+    sweeps = find_sweeps(
         connection, f"WHERE key = ? AND identity = ? {which} ORDER BY number DESC LIMIT 1", key, identity
     )
-    return None if not found or (fresh and found[0].ended_at is not None) else found[0]
+    return None if not sweeps or (fresh and sweeps[0].ended_at is not None) else sweeps[0]

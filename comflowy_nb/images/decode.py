@@ -104,9 +104,9 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         checksum = zlib.crc32(memoryview(content)[position + 4 : end - 4])
         if checksum.to_bytes(4, "big") != content[end - 4 : end]:
             raise ImageError("the PNG is truncated or damaged: a checksum is wrong")
-        kind = content[position + 4 : position + 8]
-        yield kind, content[position:end]
-        if kind == b"IEND":
+        chunk_type = content[position + 4 : position + 8]
+        yield chunk_type, content[position:end]
+        if chunk_type == b"IEND":
             return
         position = end
 
@@ -122,17 +122,17 @@ def flatten(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if image.mode != "RGB" else image.copy()
 
 
-def _format(head: bytes) -> str:
-    if head.startswith(PNG_MAGIC):
+def _format(start: bytes) -> str:
+    if start.startswith(PNG_MAGIC):
         return "PNG"
-    if head.startswith(b"\xff\xd8\xff"):
+    if start.startswith(b"\xff\xd8\xff"):
         return "JPEG"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         return "WEBP"
-    other = next((name for magic, name in _OTHER_FORMATS if head.startswith(magic)), "of an unknown format")
-    if head[4:8] == b"ftyp":
-        other = "an AVIF" if head[8:12] in {b"avif", b"avis"} else "a video"
-    if head.lstrip().startswith(b"<"):
+    other = next((name for magic, name in _OTHER_FORMATS if start.startswith(magic)), "of an unknown format")
+    if start[4:8] == b"ftyp":
+        other = "an AVIF" if start[8:12] in {b"avif", b"avis"} else "a video"
+    if start.lstrip().startswith(b"<"):
         other = "a web page or an SVG"
     raise ImageError(f"it is {other}: not an image this version keeps (PNG, JPEG, WebP)")
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
-_MAX_NAME_BYTES = 120  # in UTF-8; with a suffix well below the limit of file systems, 255
+_MAX_NAME_BYTES = 120  # in UTF-8; with a suffix below 255, the limit of most file systems
 _MAX_VALUE_CHARS = 24
 
 
@@ -48,8 +48,8 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
 
     Returns
     -------
-    The paths of the copies in the order of the images, or the path of the zip file. An equal file is not written again.
-    Another file with the same name is kept, and the copy gets a number.
+    The paths of the copies in the order of the images, or the path of the zip file. An equal file is reused.
+    If another file has the name, the copy gets a number: `NAME (2).png`.
 
     Raises
     ------
@@ -68,40 +68,43 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
     if kind == "image":
         _check_file_name(record, outputs, target)
     folder = target if kind == "folder" else target.parent
-    written: list[Path] = []
+    paths: list[Path] = []
     missing: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for image in outputs:
             source = stored_file(images_folder, image)
             if source is None:
-                why = f" ({image.error})" if image.error and image.state == "missing" else ""
-                missing.append(f"{record.ref}[{image.index}]{why}")
+                reason = f" ({image.error})" if image.error and image.state == "missing" else ""
+                missing.append(f"{record.ref}[{image.index}]{reason}")
                 continue
             path = target if kind == "image" else folder / f"{readable_name(record, image)}{source.suffix}"
-            written.append(copy_with_params(source, path, run_metadata(record)))
+            paths.append(copy_with_params(source, path, run_metadata(record)))
     except OSError as error:
-        raise ImageError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
+        raise ImageError(
+            f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error, folder)}"
+        ) from error
     if missing:
-        count = f"{len(written)} of {len(outputs)} images saved in {folder.name or folder}"
+        count = f"{len(paths)} of {len(outputs)} images saved in {folder.name or folder}"
         raise ImageError(f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref} fetches them again")
-    return written
+    return paths
 
 
 def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: Path) -> None:
     """Check that there is one image, of the format that the suffix of the target names."""
     if len(outputs) > 1:
-        one = f"%comflowy save {record.ref}[0] {target.name}"
+        command = f"%comflowy save {record.ref}[0] {target.name}"
         raise SettingsError(
             f"{record.ref} has {len(outputs)} images, so they can't be saved to {target.name}: use a folder "
-            f"({target.stem}), a zip file ({target.stem}.zip), or name one image: {one}"
+            f"({target.stem}), a zip file ({target.stem}.zip), or name one image: {command}"
         )
     suffix = Path(outputs[0].file or "").suffix
     if suffix and target.suffix.lower().replace(".jpeg", ".jpg") != suffix:
         image = f"{record.ref}[{outputs[0].index}]"
+        kind = suffix.removeprefix(".").upper()
         raise SettingsError(
-            f"{image} is a {suffix.removeprefix('.').upper()} image: use {target.stem}{suffix}. Another kind: "
-            f'find("{image}").image.pil().save("{target.name}") in Python'
+            f"{image} is a {kind} image: use {target.stem}{suffix}. To convert it, in Python: "
+            f'find("{image}").image.pil().save("{target.name}")'
         )
 
 
@@ -116,18 +119,18 @@ def copy_with_params(source: Path, target: Path, metadata: Mapping[str, Any]) ->
         If the source is damaged.
     """
     content = source.read_bytes()
-    note = json.dumps(metadata, ensure_ascii=True)
+    metadata_json = json.dumps(metadata, ensure_ascii=True)
     if content.startswith(PNG_MAGIC):
-        return _write_new(target, _with_text(content, _TEXT_CHUNK, note.encode("ascii")))
+        return _write_new(target, _with_text(content, _TEXT_CHUNK, metadata_json.encode("ascii")))
     path = _write_new(target, content)
-    _write_new(path.with_suffix(f"{path.suffix}.json"), note.encode("ascii"))
+    _write_new(path.with_suffix(f"{path.suffix}.json"), metadata_json.encode("ascii"))
     return path
 
 
 def readable_name(record: RunRecord, image: ImageRecord) -> str:
     """Return `r41_default_cfg-7_seed-42_0`: reference, name, as many set params as fit, and the image's index."""
-    head = f"{record.ref}_{slug(record.name or record.workflow)}"
-    return add_parts(head, values_in_name(record.set_params, record.params), f"_{image.index}")
+    prefix = f"{record.ref}_{slug(record.name or record.workflow)}"
+    return add_parts(prefix, values_in_name(record.set_params, record.params), f"_{image.index}")
 
 
 def values_in_name(keys: Sequence[str], params: Mapping[str, Any]) -> list[str]:
@@ -140,16 +143,16 @@ def values_in_name(keys: Sequence[str], params: Mapping[str, Any]) -> list[str]:
     return [f"{slug(label)}-{slug(params[key])}" for key, label in zip(keys, labels, strict=True) if key in params]
 
 
-def add_parts(head: str, parts: Iterable[str], tail: str) -> str:
+def add_parts(prefix: str, parts: Iterable[str], suffix: str) -> str:
     """Join parts with underscores; leave out each part that would make the name too long."""
     for part in parts:
-        if len(f"{head}_{part}{tail}".encode()) <= _MAX_NAME_BYTES:
-            head += f"_{part}"
-    return head + tail
+        if len(f"{prefix}_{part}{suffix}".encode()) <= _MAX_NAME_BYTES:
+            prefix += f"_{part}"
+    return prefix + suffix
 
 
 def slug(value: Any) -> str:
-    """Return a value in letters, digits, `.`, `_` and `-`; a long one is cut at a word."""
+    """Return a value as letters, digits, `.`, `_` and `-`, cut at a word after 24 characters."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     text = unicodedata.normalize("NFC", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
@@ -163,20 +166,20 @@ def slug(value: Any) -> str:
 def _with_text(content: bytes, keyword: bytes, text: bytes) -> bytes:
     """Insert a text chunk before the pixels of a PNG; replace an older one with the same keyword."""
     body = b"tEXt" + keyword + b"\0" + text
-    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    text_chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
     parts, is_inserted = [PNG_MAGIC], False
-    for kind, whole in png_chunks(content):
-        if kind in {b"tEXt", b"iTXt", b"zTXt"} and whole[8:].startswith(keyword + b"\0"):
+    for chunk_type, chunk in png_chunks(content):
+        if chunk_type in {b"tEXt", b"iTXt", b"zTXt"} and chunk[8:].startswith(keyword + b"\0"):
             continue
-        if kind == b"IDAT" and not is_inserted:
-            parts.append(chunk)
+        if chunk_type == b"IDAT" and not is_inserted:
+            parts.append(text_chunk)
             is_inserted = True
-        parts.append(whole)
+        parts.append(chunk)
     return b"".join(parts)
 
 
 def _write_new(path: Path, content: bytes) -> Path:
-    """Write a file under a name that no other file has; return its path."""
+    """Write a file without overwriting another one: reuse an equal file, else number the name. Return its path."""
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     with locked_file(part):
         part.write_bytes(content)

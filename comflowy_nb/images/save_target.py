@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from comflowy_nb.errors import ImageError, SettingsError
+from comflowy_nb.errors import ImageError, SettingsError, write_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ def kind_of_target(target: Path) -> Literal["folder", "zip", "image"]:
         return "folder"
     if suffix in _OTHER_FILES:
         accepted = f"a folder ({target.stem}), a zip file ({target.stem}.zip) or, for one image, an image file"
-        raise SettingsError(f"can't save to {target.name}: use {accepted}")
+        raise SettingsError(f"a {suffix} file can't hold images: use {accepted}")
     return "zip" if suffix == ".zip" else "image" if suffix in _IMAGES else "folder"
 
 
@@ -87,7 +87,7 @@ def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
                 raise missing
             return target
     except OSError as error:
-        raise ImageError(f"{target.name} can't be written: {os_reason(error)}") from error
+        raise ImageError(f"{target.name} can't be written: {os_reason(error, target.parent)}") from error
 
 
 def move_new(part: Path, target: Path) -> Path:
@@ -110,11 +110,11 @@ def move_new(part: Path, target: Path) -> Path:
     return part.replace(candidate)
 
 
-def os_reason(error: OSError) -> str:
-    """Return why a file can't be written."""
+def os_reason(error: OSError, folder: Path | None = None) -> str:
+    """Return why a file can't be written to a folder."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "the disk is full"
-    return error.strerror or type(error).__name__
+    return (error.strerror or type(error).__name__) if folder is None else write_problem(error, folder)
 
 
 def _pack(files: list[Path], path: Path) -> Path:

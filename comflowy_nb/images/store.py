@@ -86,9 +86,9 @@ def keep_output(stream: ImageStream, *, folder: Path, token: str, output: Output
         month = folder / time.strftime("%Y-%m", time.gmtime())
         make_folder(month)
         with exclusive_lock(folder / f"{stem}.lock", settings.image_deadline_s):
-            kept = _find_kept(folder, stem, output, stream.length)
-            if kept is not None:
-                return kept
+            stored = _find_kept(folder, stem, output, stream.length)
+            if stored is not None:
+                return stored
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             with locked_file(part, mode=0o600):
                 sha256 = receive(stream, part, settings.image_max_bytes)

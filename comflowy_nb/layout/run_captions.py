@@ -172,8 +172,8 @@ def _letters(
     """Return the letter of each (field, text), and the legend, for fields with a long text."""
     letters: dict[tuple[str, str], str] = {}
     legend = []
-    for key, written in texts.items():
-        different = list(dict.fromkeys(written.values()))
+    for key, texts_of_runs in texts.items():
+        different = list(dict.fromkeys(texts_of_runs.values()))
         if not any(len(text) > LONG_TEXT for text in different):
             continue
         for text, parts in zip(different, keep_differences(stand_out(different)), strict=True):
@@ -196,8 +196,8 @@ def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
         return Tile(position, image.index, size)
     ref = f"{record.ref}[{image.index}]"
     if image.state == "missing":
-        why = f"{ref}: {image.error}" if image.error else ref
-        state = CellState("bad", "missing", f"{why}. %comflowy show {record.ref} fetches it again.")
+        reason = f"{ref}: {image.error}" if image.error else ref
+        state = CellState("bad", "missing", f"{reason}. %comflowy show {record.ref} fetches it again.")
     else:
         state = CellState("live", "fetching", ref)
     return Tile(position, image.index, size, state)

@@ -53,8 +53,8 @@ def arrange(sheet: Sheet, *, width_px: int, measure: Measure) -> Page:
     room = (width_px - 2 * MARGIN_PX - GAP_PX * (columns - 1)) / columns
     mosaics = {cell: mosaic(cell.tiles, (min(side, room), side)) for cell in cells}
     column = min(room, max(_MIN_COLUMN_PX, *(box.x + box.width for boxes in mosaics.values() for box in boxes)))
-    wanted = columns * column + GAP_PX * (columns - 1) + 2 * MARGIN_PX
-    page = Page(math.ceil(min(width_px, max(MIN_PAGE_PX, wanted))))
+    needed_px = columns * column + GAP_PX * (columns - 1) + 2 * MARGIN_PX
+    page = Page(math.ceil(min(width_px, max(MIN_PAGE_PX, needed_px))))
     text_px = page.width - 2 * MARGIN_PX
     y = float(MARGIN_PX)
     if sheet.head:

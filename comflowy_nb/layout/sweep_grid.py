@@ -238,16 +238,16 @@ def _even(count: int, most: int) -> int:
 # -- positions on a page ----------------------------------------------------------------------------------------------
 
 
-def _arrange_page(bands: Bands, limits: PageLimits, shown: Sequence[Band], number: int, of: int) -> Page:
+def _arrange_page(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], number: int, of: int) -> Page:
     sheet, measure = bands.sheet, bands.measure
-    across = max(map(len, shown))
-    columns = max(len(block.columns) for band in shown for block in band)
-    wanted = 2 * MARGIN_PX + bands.label + (across - 1) * bands.stride_px + columns * bands.column_px - CELL_GAP_PX
-    page = Page(min(limits.width_px, max(MIN_PAGE_PX, wanted)), number=number, of=of)
+    across = max(map(len, page_bands))
+    columns = max(len(block.columns) for band in page_bands for block in band)
+    needed_px = 2 * MARGIN_PX + bands.label + (across - 1) * bands.stride_px + columns * bands.column_px - CELL_GAP_PX
+    page = Page(min(limits.width_px, max(MIN_PAGE_PX, needed_px)), number=number, of=of)
     text_px = page.width - 2 * MARGIN_PX
-    head = [*sheet.head, _page_note(bands, limits, shown, number, of)] if of > 1 else sheet.head
+    head = [*sheet.head, _page_note(bands, limits, page_bands, number, of)] if of > 1 else sheet.head
     y = page.add_paragraphs(head, (MARGIN_PX, MARGIN_PX), text_px, measure) + 14
-    for before, band in zip((None, *shown), shown, strict=False):
+    for before, band in zip((None, *page_bands), page_bands, strict=False):
         y += bands.gap(before, band) if before is not None else 0
         top = y + bands.title_height(band)
         cells_top = top + bands.header_height(band)
@@ -260,7 +260,7 @@ def _arrange_page(bands: Bands, limits: PageLimits, shown: Sequence[Band], numbe
             if sheet.y is not None and (position == 0 or bands.shape.splits_rows):
                 _add_labels(page, bands, sheet.y, block, (x, cells_top))
         y += bands.band_height(band)
-    values = _values_on(sheet, shown)
+    values = _values_on(sheet, page_bands)
     legend = [paragraph for axis, index, paragraph in sheet.legend if (axis, index) in values]
     if legend:
         y = page.add_paragraphs(legend, (MARGIN_PX, y + 14), text_px, measure)
@@ -268,8 +268,8 @@ def _arrange_page(bands: Bands, limits: PageLimits, shown: Sequence[Band], numbe
     return page
 
 
-def _page_note(bands: Bands, limits: PageLimits, shown: Sequence[Band], number: int, of: int) -> Paragraph:
-    cells = sum(len(block.rows) * len(block.columns) for band in shown for block in band)
+def _page_note(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], number: int, of: int) -> Paragraph:
+    cells = sum(len(block.rows) * len(block.columns) for band in page_bands for block in band)
     ref, command = bands.sheet.ref, limits.next_page
     tip = f"; {command.format(ref=ref, page=number % of + 1)} for another" if ref and command else ""
     return Paragraph((Part(f"page {number} of {of}: {cells} of {bands.sheet.count} cells{tip}", "muted"),), 2)
@@ -292,7 +292,10 @@ def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) ->
 
 
 def _add_headers(page: Page, bands: Bands, axis: Headings, block: Block, position: tuple[int, float, float]) -> None:
-    """Add the headings of the columns, and above them the name of their axis; `position` is left, top and bottom."""
+    """Add the column headings, with their lower edge at `bottom`.
+
+    Above them are the axis name and, for an image axis, the input images. `position` is left, top and bottom.
+    """
     left, top, bottom = position
     if bands.shows_axis(block):
         page.add_lines(_name_lines(bands, axis, bands.block_px), left, top)
@@ -330,10 +333,10 @@ def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: 
         page.add_lines(lines, x, y + above)
 
 
-def _values_on(sheet: SweepSheet, shown: Sequence[Band]) -> set[tuple[str, int]]:
+def _values_on(sheet: SweepSheet, page_bands: Sequence[Band]) -> set[tuple[str, int]]:
     """Return (axis, index) of each value on this page."""
     values: set[tuple[str, int]] = set()
-    for block in (block for band in shown for block in band):
+    for block in (block for band in page_bands for block in band):
         values.update(block.panel.values)
         for axis, indices in ((sheet.x, block.columns), (sheet.y, block.rows)):
             if axis is not None:

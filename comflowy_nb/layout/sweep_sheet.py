@@ -274,7 +274,10 @@ class Bands:
         return min(INPUT_PX, self.box[0])
 
     def shows_axis(self, block: Block) -> bool:
-        """Return whether the axis is named above its values: not again where one row continues in the next band."""
+        """Return whether a block shows the axis name above its column headings.
+
+        If there are no rows to name, only the first block shows it.
+        """
         return self.sheet.x is not None and (self.sheet.y is not None or block.columns.start == 0)
 
     def header_lines(self, axis: Headings, index: int) -> list[Line]:
@@ -306,7 +309,7 @@ class Bands:
         }
 
     def split(self, band: Band, rows: int) -> tuple[Band, Band]:
-        """Split a band below this number of rows."""
+        """Split a band after its first `rows` rows. Return the upper and the lower part."""
         upper = [replace(block, rows=block.rows[:rows]) for block in band]
         lower = [replace(block, rows=block.rows[rows:]) for block in band if len(block.rows) > rows]
         return upper, lower

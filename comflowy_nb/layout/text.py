@@ -71,12 +71,12 @@ def wrap(parts: Sequence[Part], width: float, measure: Measure, *, max_lines: in
             x += size
             continue
         is_breakable = size > width or _is_without_spaces(text)
-        head = _longest_fitting(text, tone, width - x, measure) if is_breakable else ""
-        if not head.strip() and not lines[-1]:
-            head = text[:1]  # a line holds at least one letter
-        if head.strip():
-            _append(lines[-1], x, head, tone, measure)
-            text = text[len(head) :]
+        start = _longest_fitting(text, tone, width - x, measure) if is_breakable else ""
+        if not start.strip() and not lines[-1]:
+            start = text[:1]  # a line holds at least one letter
+        if start.strip():
+            _append(lines[-1], x, start, tone, measure)
+            text = text[len(start) :]
         words.insert(0, (text, tone))
         if len(lines) == max_lines:
             _add_ellipsis(lines[-1], width, measure)
@@ -128,9 +128,9 @@ def _add_ellipsis(line: Line, width: float, measure: Measure) -> None:
     while line:
         x, text, tone = line.pop()
         room = width - x - measure(ELLIPSIS, tone)
-        kept = text if measure(text, tone) <= room else _longest_fitting(text, tone, room, measure)
-        if kept.strip() or not line:
-            line.append((x, kept.rstrip(" ,;") + ELLIPSIS, tone))
+        shortened = text if measure(text, tone) <= room else _longest_fitting(text, tone, room, measure)
+        if shortened.strip() or not line:
+            line.append((x, shortened.rstrip(" ,;") + ELLIPSIS, tone))
             return
 
 
@@ -146,4 +146,4 @@ def without_mathematics(markup: str) -> str:
     a pair of delimiters within one run of text. So each `$` and each backslash becomes a separate element. They are
     character references, because ipywidgets looks for mathematics in the markup of a description too.
     """
-    return _TAG_OR_DELIMITER.sub(lambda found: found[1] or f"<span>&#{ord(found[2])};</span>", markup)
+    return _TAG_OR_DELIMITER.sub(lambda match: match[1] or f"<span>&#{ord(match[2])};</span>", markup)

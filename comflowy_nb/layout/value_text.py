@@ -147,9 +147,9 @@ def keep_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]
     spans: list[list[tuple[int, int]]] = []
     for context in _CONTEXTS:
         spans = [_spans(text, at, context) for text, at in zip(texts, positions, strict=True)]
-        if all(sum(end - start for start, end in kept) <= limit for kept in spans):
+        if all(sum(end - start for start, end in intervals) <= limit for intervals in spans):
             break
-    return [_cut(parts, len(text), kept) for parts, text, kept in zip(entries, texts, spans, strict=True)]
+    return [_cut(parts, len(text), intervals) for parts, text, intervals in zip(entries, texts, spans, strict=True)]
 
 
 def entry(start: Iterable[Part], explanation: Iterable[Part]) -> Paragraph:
@@ -163,7 +163,7 @@ def _positions(texts: Sequence[str]) -> list[set[int]]:
     In sorted order the position against any other text is the least of those between the neighbours in between.
     """
     order = sorted(set(texts))
-    common = [_common_length(one, other) for one, other in itertools.pairwise(order)]
+    common = [_common_length(text, other) for text, other in itertools.pairwise(order)]
     positions = {
         text: {*itertools.accumulate(reversed(common[:index]), min), *itertools.accumulate(common[index:], min)} or {0}
         for index, text in enumerate(order)
@@ -171,10 +171,10 @@ def _positions(texts: Sequence[str]) -> list[set[int]]:
     return [positions[text] for text in texts]
 
 
-def _common_length(one: str, other: str) -> int:
+def _common_length(text: str, other: str) -> int:
     """Return how many characters two texts have in common at their beginning."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+    pairs = enumerate(zip(text, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(text), len(other)))
 
 
 def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int, int]]:
@@ -201,17 +201,17 @@ def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int,
 
 def _cut(parts: Sequence[Part], length: int, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
     """Return these passages of the text that the parts make, in the tones of the parts."""
-    kept: list[Part] = [Part(ELLIPSIS)] if spans[0][0] else []
+    passages: list[Part] = [Part(ELLIPSIS)] if spans[0][0] else []
     for start, end in spans:
         at = 0
         for part in parts:
             text = part.text[max(0, start - at) : max(0, end - at)]
             if text:
-                kept.append(Part(text, part.tone))
+                passages.append(Part(text, part.tone))
             at += len(part.text)
         if end < length:
-            kept.append(Part(f" {ELLIPSIS} "))
-    return tuple(kept)
+            passages.append(Part(f" {ELLIPSIS} "))
+    return tuple(passages)
 
 
 def _visible(text: str) -> str:

@@ -166,8 +166,8 @@ def _shorten_traceback(error: BaseException) -> None:
 
 
 def _find(shell: InteractiveShell) -> Comflowy | None:
-    found = shell.magics_manager.registry.get(Comflowy.__name__)
-    return found if isinstance(found, Comflowy) else None
+    magics = shell.magics_manager.registry.get(Comflowy.__name__)
+    return magics if isinstance(magics, Comflowy) else None
 
 
 def _warn_of_broken_kernel() -> None:

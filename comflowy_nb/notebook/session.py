@@ -1,4 +1,4 @@
-"""The state of the extension in one kernel: the connected client, and the values that this execution has drawn."""
+"""The state of the extension in one kernel: the connected client, and the values that this execution has displayed."""
 
 from __future__ import annotations
 
@@ -145,11 +145,11 @@ class Session:
         if isinstance(ref, Sweep) and ref.record is not None:
             return Found(ref.record)
         text = ref.ref if isinstance(ref, Run) else str(ref)
-        found = self.client.find(text) if self.client is not None else self.library.find(text)
-        return Found(ref) if isinstance(ref, Run) and found.run.status is ref.status else found
+        target = self.client.find(text) if self.client is not None else self.library.find(text)
+        return Found(ref) if isinstance(ref, Run) and target.run.status is ref.status else target
 
     def sweep(self, record: SweepRecord) -> Sweep:
-        """Return the sweep of a record: the object that this kernel submits or follows, else one from the history."""
+        """Return the sweep of a record: the object that this kernel submits or tracks, else one from the history."""
         sweep = self._sweeps.get(record.token)
         if sweep is not None and (not sweep.is_settled or all(cell.run is not None for cell in sweep.cells)):
             return sweep
@@ -188,7 +188,7 @@ class Session:
         say(data, metadata, in_kernel=self.in_kernel)
 
     def begin_execution(self) -> None:
-        """Forget the values that earlier cells have drawn."""
+        """Forget the values that earlier cells have displayed."""
         self._drawn.clear()
 
     def close(self) -> None:

@@ -122,8 +122,8 @@ def paint_box(paper: Image.Image, box: Box, scale: int, load: Callable[[Tile, tu
         try:
             image = load(box.tile, size)
         except (ComflowyError, OSError) as error:
-            why = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
-            state = CellState("bad", "missing", why)
+            reason = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
+            state = CellState("bad", "missing", reason)
     if state is not None:
         image = draw_panel(state, (size[0] // scale, size[1] // scale), scale)
     paper.paste(image, (round(box.x * scale), round(box.y * scale)))

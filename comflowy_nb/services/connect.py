@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["detect_kind", "open_service"]
 
 NOTHING_CONNECTED = (
-    "nothing is connected: %comflowy connect sandbox (no key needed), %comflowy connect cloud, "
+    "no service is connected. Type %comflowy connect sandbox (no key needed), %comflowy connect cloud, "
     "%comflowy connect comfyui, or %comflowy connect NAME=https://... for another server (in scripts: COMFLOWY_TARGET)"
 )
 
@@ -98,17 +98,17 @@ def _open(
     shown = origin if name_address else "the server"
     if target.addresses and _must_be_comfyui(target.addresses[0], shown):
         return _comfyui(target.addresses, name)
-    check_key_transport(origin)
+    check_key_transport(origin, shown)
     if not is_cloud and detect_kind(origin, shown) == "comfyui":
         return _comfyui((origin,), name)
     # A saved notebook contains names of services, never their addresses.
     label = name or ("cloud" if is_cloud else "local" if is_loopback(origin) else "comflowy")
-    return _greeted(Comflowy(origin, key=get_key(origin, label), identity=name or origin, label=label))
+    return _checked(Comflowy(origin, key=get_key(origin, label), identity=name or origin, label=label))
 
 
 def _sandbox(address: SandboxAddress, name: str | None) -> Service:
     label = name or "sandbox"
-    return _greeted(Comflowy(address.url, key=address.key, identity=label, label=label, kind="sandbox"))
+    return _checked(Comflowy(address.url, key=address.key, identity=label, label=label, kind="sandbox"))
 
 
 def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
@@ -116,15 +116,15 @@ def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
     label = name or "comfyui"
     identity = name or addresses[0]
     if len(addresses) == 1:
-        return _greeted(ComfyUI(addresses[0], identity=identity, label=label, headers=headers_for(addresses[0])))
+        return _checked(ComfyUI(addresses[0], identity=identity, label=label, headers=headers_for(addresses[0])))
     servers = [
         ComfyUI(address, identity=identity, label=f"{label}/{number}", headers=headers_for(address))
         for number, address in enumerate(addresses, start=1)
     ]
-    return _greeted(ComfyUICluster(servers, identity=identity, label=label))
+    return _checked(ComfyUICluster(servers, identity=identity, label=label))
 
 
-def _greeted(service: Service) -> Service:
+def _checked(service: Service) -> Service:
     """Return the service if it responds and accepts the key; else close it."""
     try:
         service.greet()
@@ -165,8 +165,8 @@ def detect_kind(origin: str, label: str = "the server") -> str:
         if response.text.startswith(BROKEN):
             return "comflowy"
         raise error_of(response, label)
-    found = json_object(response.body)
-    is_api = found is not None and (response.status not in _AMBIGUOUS_STATUSES or "success" in found)
+    data = json_object(response.body)
+    is_api = data is not None and (response.status not in _AMBIGUOUS_STATUSES or "success" in data)
     # A service that fails without a key is judged by its response to a request with a key.
     if is_api or response.status in {400, 422} or response.status >= 500:
         return "comflowy"
@@ -175,14 +175,13 @@ def detect_kind(origin: str, label: str = "the server") -> str:
     if response.status in {401, 403}:  # a Comflowy service that asks for a key
         return "comflowy"
     if response.body_error:
-        raise AnswerError(f"{label}'s response can't be used: {response.body_error}")
+        raise AnswerError(f"{label}'s response is incomplete: {response.body_error}; try again")
     if 300 <= response.status < 400:
-        raise AnswerError(f"{label} redirects elsewhere, which is not followed; connect to the address in its response")
+        raise AnswerError(f"{label} redirects to another address, which is not followed; connect to that address")
     body = response.body.strip()
     content = "an empty response" if not body else "a web page" if body.startswith(b"<") else "something else"
     raise AnswerError(
-        f"{label} is not a Comflowy service: it answers with {content} (status {response.status}); "
-        "is the address right?"
+        f"{label} is not a Comflowy service: it answers with {content} (status {response.status}); check the address"
     )
 
 
@@ -218,5 +217,5 @@ def _is_comfyui(response: Response | Failure) -> bool:
     proxy_error = error_of_proxy(response.status, "the server")
     if proxy_error is not None:
         raise proxy_error
-    found = json_object(response.body) or {}
-    return response.is_ok and isinstance(found.get("system"), dict)
+    stats = json_object(response.body) or {}
+    return response.is_ok and isinstance(stats.get("system"), dict)

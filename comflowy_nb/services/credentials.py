@@ -72,11 +72,11 @@ def _checked(key: Secret) -> Secret:
     if not stripped.reveal():
         raise AuthError(f"the API key is empty. {WHERE_THE_KEY_IS}")
     if not stripped.is_token():
-        raise AuthError("invalid API key: a key is one word of ASCII letters, digits and signs")
+        raise AuthError("invalid API key: a key is one word of ASCII letters, digits and punctuation")
     return stripped
 
 
-def check_key_transport(origin: str) -> None:
+def check_key_transport(origin: str, label: str = "this server") -> None:
     """Check that a key sent to an origin is encrypted or stays on this machine.
 
     Raises
@@ -85,7 +85,8 @@ def check_key_transport(origin: str) -> None:
         If the origin is plain http and not loopback.
     """
     if not origin.startswith("https://") and not is_loopback(origin):
-        raise AuthError("the API key is not sent over plain http, where others can read it; use https")
+        reason = "because plain http is not encrypted: use its https address"
+        raise AuthError(f"the API key is not sent to {label}, {reason}")
 
 
 def stored_key(origin: str) -> Secret | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from comflowy_nb.workflow.catalogue import FILE_NAME, Catalogue, Entry
 from comflowy_nb.workflow.graph import HOW_TO_EXPORT, read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
+from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["SERVER_LAST", "Finder", "KnownWorkflow", "id_in_url"]
 
 SERVER_LAST = "server:last"
+_USER = re.compile(r"//[^/@]*@")  # user name and password of a URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class KnownWorkflow:
 
 
 class Finder:
-    """Finds workflows on one service and keeps the service's answers.
+    """Finds workflows on one service and caches the service's responses.
 
     Parameters
     ----------
@@ -80,7 +83,7 @@ class Finder:
         self._find_metadata = find_metadata
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
-        self._found: dict[str, Workflow] = {}
+        self._workflows: dict[str, Workflow] = {}
         self._redefined: set[str] = set()  # names of which the user was warned
 
     def catalogue(self) -> Catalogue:
@@ -110,12 +113,12 @@ class Finder:
             If a request to the service fails.
         """
         workflow = self._find(ref)
-        self._found[ref] = workflow
+        self._workflows[ref] = workflow
         return workflow
 
     def recall(self, ref: str) -> Workflow | None:
         """Return the last result of `find` for this name, without a request."""
-        return self._found.get(ref)
+        return self._workflows.get(ref)
 
     def names(self) -> list[str]:
         """Return the names known without a request."""
@@ -150,7 +153,7 @@ class Finder:
         if graph is None:
             raise WorkflowError(
                 f"{self._label} has run nothing since it was started: queue the workflow once in ComfyUI, "
-                "then server:last names it"
+                "then use server:last"
             )
         return graph
 
@@ -262,5 +265,6 @@ def id_in_url(url: str) -> str:
     except ValueError:
         ids = []
     if len(ids) != 1 or not ids[0]:
-        raise WorkflowError("the address of the editor must end in ?id=ID, with the workflow's id")
+        address = shown(_USER.sub("//", url))
+        raise WorkflowError(f"invalid address {address}: it must end in ?id=ID, with the workflow's id")
     return ids[0]

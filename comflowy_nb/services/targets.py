@@ -75,7 +75,7 @@ def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
     if name is None and rest in names:
         return parse_target(f"{rest}={names[rest]}")
     if not rest.strip(" ,"):
-        raise SettingsError(f"connect to what? Use {ACCEPTED_TARGETS}")
+        raise SettingsError(f"connect needs a target: use {ACCEPTED_TARGETS}")
     if rest.lower() in _KEYWORDS:
         raise SettingsError(f"unknown target {rest!r}. Did you mean {rest.lower()}?")
     if names and _NAME.fullmatch(rest) and not is_loopback(f"http://{rest}"):
@@ -125,7 +125,7 @@ def origin_of(url: str) -> str:
             tip = nearest_tip(shown, _KEYWORDS)
             raise SettingsError(f"unknown target {shown!r}{tip or '.'} Use {ACCEPTED_TARGETS}")
         scheme = "http" if is_loopback(f"http://{host}") else "https"
-        raise SettingsError(f"{shown!r} lacks its scheme; write {scheme}://{host}")
+        raise SettingsError(f"{shown!r} has no scheme: type {scheme}://{host}")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -135,7 +135,7 @@ def origin_of(url: str) -> str:
     if parts.scheme not in _DEFAULT_PORTS:
         raise SettingsError(f"{shown!r} is not an http or https address such as https://app.comflowy.com")
     if not host:
-        raise SettingsError(f"{shown!r} names no host; an address looks like https://app.comflowy.com")
+        raise SettingsError(f"{shown!r} has no host: use an address such as https://app.comflowy.com")
     if _INVALID_IN_URL.search(text) or not text.isprintable():
         raise SettingsError(f"{shown!r} is not a valid address: it contains an invalid character")
     suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
@@ -169,10 +169,10 @@ _LOCK_TIMEOUT_S = 10.0
 def read_names(home: Path) -> Mapping[str, str]:
     """Return name -> target; an unreadable file counts as empty."""
     try:
-        found = json.loads((home / _FILE).read_text("utf-8"))
+        data = json.loads((home / _FILE).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    pairs = found.items() if isinstance(found, dict) else ()
+    pairs = data.items() if isinstance(data, dict) else ()
     return {name: target for name, target in pairs if isinstance(target, str)}
 
 

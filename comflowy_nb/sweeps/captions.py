@@ -53,9 +53,9 @@ def choose_axes(axes: Axes, layout: Mapping[str, str | None]) -> tuple[Axis | No
         If a name is not an axis, or one axis is named twice.
     """
     named = {side: _find_axis(axes, name) for side, name in layout.items() if name}
-    for (one, first), (other, second) in itertools.combinations(named.items(), 2):
+    for (name, first), (other_name, second) in itertools.combinations(named.items(), 2):
         if first is second:
-            raise RefError(f"{first.name} can't be both {one} and {other}: name another axis for one of them")
+            raise RefError(f"{first.name} can't be both {name} and {other_name}: name another axis for one of them")
     rest = [axis for axis in axes.axes if axis not in named.values()]
     x = named.get("x") or (rest.pop(0) if rest else None)
     y = named.get("y") or (rest.pop(0) if rest else None)
@@ -134,7 +134,7 @@ def _find_axis(axes: Axes, name: str) -> Axis:
     names = [axis.name for axis in axes.axes]
     tip = nearest_tip(name, names)
     if not names:
-        raise RefError(f"{name!r} is not an axis: this sweep has none")
+        raise RefError(f"{name!r} is not an axis: this sweep has none; an axis needs several values, as in cfg=4..8")
     are = "its axes are" if len(names) > 1 else "its only axis is"
     raise RefError(f"{name!r} is not an axis of this sweep; {are} {', '.join(names)}{tip}")
 
@@ -190,7 +190,7 @@ def _write_axis(
         legend.append((axis.name, index, entry(parts, explanation)))
     longest_note = max((heading.note for heading in headings), key=len)
     images = tuple(
-        next((one for one in value.params.values() if isinstance(one, InputImage)), None) for value in axis.values
+        next((param for param in value.params.values() if isinstance(param, InputImage)), None) for value in axis.values
     )
     shown = images if any(image is not None for image in images) else ()
     return Headings(axis.name, name, tuple(headings), longest_note, shown), legend
@@ -236,7 +236,7 @@ def _write_presets(axis: Axis) -> list[list[Part]]:
 
 def _seeds(axis: Axis, sweep: Sweep) -> list[str]:
     """Return the seed that was generated for each index of an axis."""
-    position = [one.name for one in sweep.axes.axes].index(axis.name)
+    position = [other.name for other in sweep.axes.axes].index(axis.name)
     seeds = [""] * len(axis.values)
     for cell in sweep.cells:
         seeds[cell.at[position]] = next((str(cell.params[key]) for key in axis.fields if key in cell.params), "")
@@ -255,7 +255,7 @@ def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
     names = name_fields(shown)
     params: Mapping[str, Any] = sweep.cells[0].params if sweep.cells else axes.fixed
     generated = {key: seeds.word for seeds in axes.seeds for key in seeds.fields}
-    replaced = [_flat(axis.name) for one in axes.axes for axis in one.simple if axis.kind == "replace"]
+    replaced = [_flat(axis.name) for group in axes.axes for axis in group.simple if axis.kind == "replace"]
     paragraphs = []
     for key in shown:
         if generated.get(key) == "each":
@@ -297,7 +297,7 @@ def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None
         return CellState("waiting", "waiting" if is_waiting else cell.status_text)
     images = chosen_images(run.record.images, node=node, image=image)
     if run.status is Status.SUCCESS and images:
-        return CellState("images", images=tuple((one.index, one.file, one.state) for one in images))
+        return CellState("images", images=tuple((image.index, image.file, image.state) for image in images))
     state = state_of_run(run.record)
     if run.status is Status.SUCCESS and run.record.images:
         return replace(state, detail="no such image")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_SENT", "SweepCell", "cell_count", "held_text", "raise_for_failures"]
 
-NOT_SENT = "not sent"  # in place of a status, before the cell is submitted
+NOT_SENT = "not submitted"  # in place of a status, before the cell is submitted
 
 
 class SweepCell:
@@ -68,7 +68,7 @@ class SweepCell:
 
     @property
     def status_text(self) -> str:
-        """Status of the run, or `not sent`."""
+        """Status of the run, or `not submitted`."""
         return NOT_SENT if self.run is None else str(self.run.status)
 
     @property

@@ -88,8 +88,8 @@ class ImageFrame(pd.DataFrame):
             thumbnails.append(value)
             return f"{secret}-{len(thumbnails) - 1}"
 
-        written = self._with(placeholder)._repr_html_()  # type: ignore[operator]  # pandas-stubs leave it out
-        if written is None:  # display.notebook_repr_html is off
+        markup = self._with(placeholder)._repr_html_()  # type: ignore[operator]  # pandas-stubs leave it out
+        if markup is None:  # display.notebook_repr_html is off
             return None
         left_bytes = MAX_IMAGE_BYTES
 
@@ -108,7 +108,7 @@ class ImageFrame(pd.DataFrame):
                 f'alt="{text}" title="{text}">'
             )
 
-        return re.sub(rf"{secret}-([0-9]+)", draw, without_mathematics(str(written)))
+        return re.sub(rf"{secret}-([0-9]+)", draw, without_mathematics(str(markup)))
 
     def __repr__(self) -> str:
         return repr(self._with(_shown))
@@ -198,8 +198,8 @@ def _plain(value: Any) -> Any:
     return value.name if isinstance(value, InputImage) else value
 
 
-def _is_same(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+def _is_same(first: Mapping[str, Any], second: Mapping[str, Any], key: str) -> bool:
     """Return whether two params have the same value of the same type, or both have none."""
-    if key not in one or key not in other:
-        return (key in one) == (key in other)
-    return type(one[key]) is type(other[key]) and bool(one[key] == other[key])
+    if key not in first or key not in second:
+        return (key in first) == (key in second)
+    return type(first[key]) is type(second[key]) and bool(first[key] == second[key])

@@ -61,12 +61,14 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         saved, missing = _copy_all(sweep, images_folder, folder)
-        tail = _free_tail(folder, record.token)
-        sheets = _write_contact_sheets(sweep, folder, tail)
+        number_suffix = _free_suffix(folder, record.token)
+        sheets = _write_contact_sheets(sweep, folder, number_suffix)
         content = json.dumps(_sweep_json(sweep, record, saved, sheets), indent=2)
-        write_file(folder / f"sweep{tail}.json", content.encode("ascii"))
+        write_file(folder / f"sweep{number_suffix}.json", content.encode("ascii"))
     except OSError as error:
-        raise ImageError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
+        raise ImageError(
+            f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error, folder)}"
+        ) from error
     copies = [path for images in saved.values() for path in images.values()]
     if missing:
         refs = ", ".join(missing[:_MAX_LISTED_REFS]) + (" ..." if len(missing) > _MAX_LISTED_REFS else "")
@@ -74,7 +76,7 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
             f"{len(copies)} of {len(copies) + len(missing)} images saved in {folder.name or folder}; not on disk: "
             f"{refs}. %comflowy show {record.ref} fetches them again"
         )
-    return [*copies, *sheets, folder / f"sweep{tail}.json"]
+    return [*copies, *sheets, folder / f"sweep{number_suffix}.json"]
 
 
 def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int, dict[int, Path]], list[str]]:
@@ -93,8 +95,8 @@ def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int
             if source is None:
                 missing.append(f"{cell.ref}[{image.index}]")
                 continue
-            tail = f"_{image.index}" if len(record.images) > 1 else ""
-            target = folder / f"{_copy_name(sweep, cell, names, tail)}{source.suffix}"
+            index_suffix = f"_{image.index}" if len(record.images) > 1 else ""
+            target = folder / f"{_copy_name(sweep, cell, names, index_suffix)}{source.suffix}"
             copies[image.index] = copy_with_params(source, target, metadata)
     return saved, missing
 
@@ -109,7 +111,7 @@ def _value_names(axis: Axis) -> list[str]:
     return [slug(differing or label) for differing, label in zip(strong, labels, strict=True)]
 
 
-def _copy_name(sweep: Sweep, cell: SweepCell, names: Mapping[str, list[str]], tail: str) -> str:
+def _copy_name(sweep: Sweep, cell: SweepCell, names: Mapping[str, list[str]], index_suffix: str) -> str:
     """Return the reference, the values on the axes, then the other params that were set, as far as they fit."""
     width = len(str(len(sweep.cells)))  # so that an alphabetical list is in the order of the cells
     axes = sweep.axes.axes
@@ -122,18 +124,18 @@ def _copy_name(sweep: Sweep, cell: SweepCell, names: Mapping[str, list[str]], ta
     varied = {key for axis in axes for key in axis.fields}
     rest = [key for key in sweep.axes.set_params if key not in varied]
     parts += values_in_name([*seeds, *rest], cell.params)
-    return add_parts(f"{sweep.ref}.{cell.number:0{width}}", parts, tail)
+    return add_parts(f"{sweep.ref}.{cell.number:0{width}}", parts, index_suffix)
 
 
-def _free_tail(folder: Path, token: str) -> str:
+def _free_suffix(folder: Path, token: str) -> str:
     """Return what follows `sweep` in the file name: nothing, or ` (2)` and so on if the name is that of other files."""
     number = 1
     while True:
-        tail = "" if number == 1 else f" ({number})"
-        path = folder / f"sweep{tail}.json"
-        is_free = not path.exists() and not (folder / f"contact_sheet{tail}.jpg").exists()
+        suffix = "" if number == 1 else f" ({number})"
+        path = folder / f"sweep{suffix}.json"
+        is_free = not path.exists() and not (folder / f"contact_sheet{suffix}.jpg").exists()
         if is_free or (path.is_file() and _is_of(path, token)):
-            return tail
+            return suffix
         number += 1
 
 
@@ -146,10 +148,11 @@ def _is_of(path: Path, token: str) -> bool:
     return isinstance(content, dict) and content.get("sweep") == token
 
 
-def _write_contact_sheets(sweep: Sweep, folder: Path, tail: str) -> list[Path]:
+def _write_contact_sheets(sweep: Sweep, folder: Path, number_suffix: str) -> list[Path]:
     paths = []
     for number, painting in enumerate(draw_contact_sheets(sweep), 1):
-        paths.append(folder / (f"contact_sheet{tail}.jpg" if number == 1 else f"contact_sheet_{number}{tail}.jpg"))
+        page = "" if number == 1 else f"_{number}"
+        paths.append(folder / f"contact_sheet{page}{number_suffix}.jpg")
         write_file(paths[-1], encode(painting.paper))
     return paths
 

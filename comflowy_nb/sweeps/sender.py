@@ -95,7 +95,7 @@ class SweepSender:
         self._busy = 0  # threads that have taken a cell and not yet notified the listeners of its run
         self._unattached = 0  # those of them whose cell has no run yet
         self._ends: deque[tuple[SweepCell, Run, bool]] = deque()  # to count; True if this sweep submitted the run
-        self._moved: dict[int, set[str]] = {}  # number of a cell -> its lost runs after which it was submitted again
+        self._resubmitted: dict[int, set[str]] = {}  # number of a cell -> its lost runs that were submitted again
         self._failures = 0  # in a row
         self._unknowns = 0  # in a row
         self._succeeded = False
@@ -223,7 +223,7 @@ class SweepSender:
     # -- ends of runs ---------------------------------------------------------------------------------------------
 
     def _count_ends(self) -> None:
-        """Count the ends that were noted, and stop if they are too bad."""
+        """Count the noted ends, and stop after too many failures."""
         counted = []
         while self._ends:
             try:
@@ -258,7 +258,7 @@ class SweepSender:
             return f"stopped: {run.error}"
         if self._unknowns >= MAX_UNKNOWN_IN_A_ROW:
             return (
-                f"stopped after {self._unknowns} lost answers in a row: the service may or may not have accepted them"
+                f"stopped after {self._unknowns} lost responses in a row: the service may or may not have accepted them"
             )
         if self._stop_after and self._failures >= self._stop_after and not self._succeeded:
             return f"stopped after {self._failures} failures in a row ({run.error}); --stop-after 0 never stops"
@@ -281,7 +281,7 @@ class SweepSender:
         """Queue a lost cell for another server of the service, at most once for each; return whether it is queued."""
         service = self._tracker.service
         with self._lock:
-            lost = self._moved.setdefault(cell.number, set())
+            lost = self._resubmitted.setdefault(cell.number, set())
             is_over = self._cancelled or self._sweep.stopped is not None or cell.run is not run
             if is_over or not service.resubmits_lost or self._retry == "none" or len(lost) + 1 >= len(service.origins):
                 return False
@@ -307,7 +307,7 @@ class SweepSender:
 
 
 class SweepWatcher:
-    """Follows a sweep that another process submits, by reading its cells from the history.
+    """Track a sweep that another process submits, by reading its cells from the history.
 
     Parameters
     ----------
@@ -329,7 +329,7 @@ class SweepWatcher:
         self.is_sending = True
 
     def begin(self) -> None:
-        """Follow the sweep while another process submits it."""
+        """Track the sweep while another process submits it."""
         sweep = self._sweep()
         if sweep is None:
             return
@@ -350,7 +350,7 @@ class SweepWatcher:
                 cell.run.cancel()
 
     def _is_sent_elsewhere(self) -> bool:
-        return bool(self._history.senders.living(self._token, but=self._owner))
+        return bool(self._history.senders.living(self._token, except_for=self._owner))
 
     def _check(self) -> bool:
         """Read the cells. Return whether the sweep is still being submitted."""

@@ -159,7 +159,7 @@ class Sweep(Waitable[SweepCell | None]):
         Returns
         -------
         dict of str to int
-            Status -> number of cells, without statuses that no cell has; `not sent` for cells without a run.
+            Status -> number of cells, without statuses that no cell has; `not submitted` for cells without a run.
 
         Examples
         --------

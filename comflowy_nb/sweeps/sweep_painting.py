@@ -167,7 +167,7 @@ class SweepPainting:
     def _images(self, cell: SweepCell) -> list[RunImage]:
         if cell.run is None:
             return []
-        chosen = {one.index for one in chosen_images(cell.run.record.images, node=self._node, image=self._image)}
+        chosen = {image.index for image in chosen_images(cell.run.record.images, node=self._node, image=self._image)}
         return [image for image in cell.run.images if image.record.index in chosen]
 
     def _sizes_of(self, cell: SweepCell) -> ImageSizes:

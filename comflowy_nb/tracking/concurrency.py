@@ -26,7 +26,7 @@ class ConcurrencyLimit:
     """Maximum number of runs in flight. It grows while throughput grows.
 
     A service that executes n runs at once is kept busy by 2n runs in flight: one that runs and one that waits for each
-    place, so that no place is idle until an end is known. From a small start the limit doubles after each turn (as
+    slot, so that no slot is idle until an end is known. From a small start the limit doubles after each turn (as
     many successes as its size), until a turn raises the throughput by less than 15 % over the best turn before it. By
     then it is about 2n.
 
@@ -119,7 +119,7 @@ class SubmitQueue:
         self._queued: deque[RunTracker] = deque()
         self._newest: Run | None = None  # the run that the service accepted last
         self._sources: list[RunSource] = []
-        self._asked = 0  # calls of `send_next` that have not returned
+        self._sending = 0  # calls of `send_next` that have not returned
         start, max_size = sizes()
         self._last_limit = ConcurrencyLimit(start, max_size=max_size)
 
@@ -167,12 +167,12 @@ class SubmitQueue:
             while self._queued and len(self._in_flight) < size:
                 ready.append(self._queued.popleft())
                 self._start(ready[-1])
-            room = max(0, size - len(self._in_flight) - self._asked) if self._sources else 0
-            self._asked += room
+            room = max(0, size - len(self._in_flight) - self._sending) if self._sources else 0
+            self._sending += room
         for run_tracker in ready:
             run_tracker.execute(run_tracker.submit)
         for _ in range(room):
-            self._scheduler.execute(self._ask_source)
+            self._scheduler.execute(self._send_from_source)
 
     def close(self) -> list[RunTracker]:
         """Start no more submits. Return the live runs, the queued ones included."""
@@ -237,7 +237,7 @@ class SubmitQueue:
         self._in_flight.add(run_tracker)
         self._limit().note_submit(self._scheduler.clock())
 
-    def _ask_source(self) -> None:
+    def _send_from_source(self) -> None:
         with self._lock:
             source = self._sources[0] if self._sources else None
             if len(self._sources) > 1:
@@ -247,9 +247,9 @@ class SubmitQueue:
             has_more = source is not None and source.send_next()
         finally:
             with self._lock:
-                self._asked -= 1
+                self._sending -= 1
                 if not has_more and source in self._sources:
                     self._sources.remove(source)
-            # Always: while this run was submitted it counted twice, as asked for and as in flight, so that an end
+            # Always: while this run was submitted it counted twice, in `_sending` and as in flight, so that an end
             # meanwhile found no room.
             self.fill()

@@ -64,15 +64,17 @@ class Downloads:
         """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
         listed = {output.index: output for output in outputs}
         self._rechecked.pop(run.token, None)
-        self.give_up(run, "the service no longer has it", but=listed)
+        self.give_up(run, "the service no longer has it", except_for=listed)
         for image in run.record.outputs:
             if image.state == "expected":
                 self._queue_try(run, listed[image.index], tries=1)
 
-    def give_up(self, run: Run, why: str, *, but: Mapping[int, Output] | None = None) -> None:
-        """Mark every expected image as missing, except those with an index in `but`."""
+    def give_up(self, run: Run, reason: str, *, except_for: Mapping[int, Output] | None = None) -> None:
+        """Mark every expected image as missing, except those with an index in `except_for`."""
         expected = [image for image in run.record.outputs if image.state == "expected"]
-        missing = [replace(image, state="missing", error=why) for image in expected if image.index not in (but or ())]
+        missing = [
+            replace(image, state="missing", error=reason) for image in expected if image.index not in (except_for or ())
+        ]
         if missing:
             self._settle(run, *missing)
 
@@ -118,11 +120,11 @@ class Downloads:
     def _handle_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
         # A plain ServiceError means that the URL is not allowed, which another try does not change. Content that is
         # not an image may have been truncated on the way once, hardly twice.
-        is_hopeless = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else MAX_TRIES)
+        is_permanent = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else MAX_TRIES)
         next_output: Output | None = output
         if isinstance(error, (NotFoundError, AuthError)):
             next_output = self._with_fresh_url(run, output) if tries == 1 else None
-        if is_hopeless or next_output is None:
+        if is_permanent or next_output is None:
             self._settle(run, _missing(output, str(error)))
             return
         fresh = next_output
@@ -163,8 +165,8 @@ def expected_image(output: Output) -> ImageRecord:
     return ImageRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
-def _missing(output: Output, why: str) -> ImageRecord:
-    return replace(expected_image(output), state="missing", error=why)
+def _missing(output: Output, reason: str) -> ImageRecord:
+    return replace(expected_image(output), state="missing", error=reason)
 
 
 class FairQueue:

@@ -26,7 +26,7 @@ OWNER_CHECK_S = 2.0  # between checks whether that process lives
 
 
 class RunRegistry:
-    """The runs that were submitted to one service, read from the history or made now.
+    """The runs that were submitted to one service, from the history or new.
 
     Parameters
     ----------
@@ -192,11 +192,11 @@ class RunRegistry:
             checks_owner = now_s - owner_checked_s >= OWNER_CHECK_S
             if checks_owner:
                 owner_checked_s = now_s
-            goes_on = self._read_watched(run, checks_owner=checks_owner)
-            if not goes_on:
+            continues = self._read_watched(run, checks_owner=checks_owner)
+            if not continues:
                 with self._lock:
                     self._watched.discard(run.token)
-            return goes_on
+            return continues
 
         self._tracker.scheduler.every(WATCH_S, read)
 

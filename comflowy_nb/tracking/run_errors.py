@@ -41,4 +41,4 @@ def resubmit_hint(run: Run) -> str:
     """Return a text that says how a held run is submitted again."""
     if run.is_submitted_again:
         return "the same request submits it again"
-    return f"nothing is submitted again by itself; {RETRY} submits it again"
+    return f"nothing is submitted again automatically; {RETRY} submits it again"

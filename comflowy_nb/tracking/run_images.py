@@ -26,7 +26,7 @@ class RunImage:
     Parameters
     ----------
     run : Run
-        The run that made the image.
+        The run that generated the image.
     record : ImageRecord
         The history's record of the image: node, size, format, sha256.
     path : pathlib.Path or None
@@ -56,9 +56,9 @@ class RunImage:
             If the file is not on disk. The message names the command that fetches it again.
         """
         if self._path is None or not self._path.exists():
-            why = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
+            reason = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
             raise ImageError(
-                f"the image {self.ref} is not on disk{why}; %comflowy show {self.run.ref} fetches it again"
+                f"the image {self.ref} is not on disk{reason}; %comflowy show {self.run.ref} fetches it again"
             )
         return self._path
 
@@ -69,7 +69,7 @@ class RunImage:
 
     @property
     def node(self) -> str | None:
-        """Id of the node that made the image; None if the service does not say."""
+        """Id of the node that generated the image; None if the service does not report it."""
         return self.record.node
 
     @property
@@ -152,7 +152,7 @@ class RunImage:
         folder = self._path.parents[self.record.file.count("/")]
         try:
             return thumbnail_path(folder, self.record, size_px)
-        except ImageError:  # the disk is full, or there is nothing to make it from
+        except ImageError:  # the disk is full, or there is no image to make it from
             return self.path
 
     def __repr__(self) -> str:
@@ -191,8 +191,10 @@ class Images:
         try:
             return self._images[index]
         except IndexError:
-            count = len(self._images)
-            raise RefError(f"{self._run.ref} has {count or 'no'} image{'s' * (count != 1)}, so no [{index}]") from None
+            count, ref = len(self._images), self._run.ref
+            raise RefError(
+                f"{ref} has {count or 'no'} image{'s' * (count != 1)}, so there is no {ref}[{index}]"
+            ) from None
 
     def of(self, node: str) -> list[RunImage]:
         """Return the images of one node, by its id."""

@@ -1,4 +1,4 @@
-"""Submits a request: its key, its input images, its record in the history, and the run that is new or reused."""
+"""Submit a request: compute its key, upload its input images, record it, and return the new or the reused run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Submitted:
     Parameters
     ----------
     run : Run
-        The run that answers the request.
+        The new or the reused run.
     outcome : {"new", "same", "joined", "ended"}
         `new` (submitted now), `same` (an earlier success), `joined` (live already) or `ended` (it failed before, and
         `retry` did not permit another submit). A held run raises RunHeld instead.
@@ -69,20 +69,20 @@ class Submitted:
 
 
 class Submitter:
-    """The submits of one client.
+    """Submits the requests of one client.
 
     Parameters
     ----------
-    owner
+    lock_name
         Name of the client's lock file.
     inputs
-        Folder of the uploaded images, from which a sweep can be continued when the files of the user are gone.
+        Folder with copies of uploaded images, so that a later kernel can continue a sweep without the user's files.
     """
 
-    def __init__(self, tracker: Tracker, registry: RunRegistry, *, owner: str, inputs: Path) -> None:
+    def __init__(self, tracker: Tracker, registry: RunRegistry, *, lock_name: str, inputs: Path) -> None:
         self._tracker = tracker
         self._registry = registry
-        self._owner = owner
+        self._owner = lock_name
         self._inputs = inputs
         self._uploads: dict[str, str] = {}  # sha256 of a content -> its name on the service
 
@@ -94,20 +94,20 @@ class Submitter:
         Raises
         ------
         WorkflowError, ServiceError
-            If one can't be uploaded.
+            If an image can't be uploaded. Nothing was submitted.
         """
         params = [item for values in cells for item in values.items()]
         images = {value.content_sha256: (value, field) for field, value in params if isinstance(value, InputImage)}
         for image, field in images.values():
             self._upload(image, field)
 
-    def recall(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+    def restore_input_images(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the params of an earlier run, with its input images in place of their names on the service.
 
-        So the same request gets the same key: images count by their content, not by their names on the service.
+        The request key then equals the earlier one, because it contains the content of images, not their names.
         """
         identity, history = self._tracker.service.identity, self._tracker.history
-        found = dict(params)
+        restored = dict(params)
         for key, value in params.items():
             field = workflow.fields.get(key)
             if not isinstance(value, str) or (field is not None and field.type not in _IMAGE_TYPES):
@@ -115,8 +115,8 @@ class Submitter:
             content_sha256 = history.inputs.find(identity, value)
             content = None if content_sha256 is None else kept_input(self._inputs, content_sha256)
             if content_sha256 is not None and content is not None:
-                found[key] = InputImage(value, content_sha256, partial(bytes, content))
-        return found
+                restored[key] = InputImage(value, content_sha256, partial(bytes, content))
+        return restored
 
     def _upload(self, image: InputImage, field: str) -> str:
         """Upload an image once, and keep its content. Return its name on the service."""
@@ -126,9 +126,9 @@ class Submitter:
             return name
         name = self._tracker.scheduler.run(lambda: service.upload(image.name, image.load()))
         if name is None:
-            raise WorkflowError(f"{service.label} takes no uploads: give {field} the https address of an image")
+            raise WorkflowError(f"{service.label} accepts no uploads: give {field} the https address of an image")
         self._uploads[image.content_sha256] = name
-        with contextlib.suppress(OSError, HistoryError):  # without the copy the run is still submitted
+        with contextlib.suppress(OSError, HistoryError):  # the copy is optional
             path = _input_path(self._inputs, image.content_sha256)
             if path is not None and not path.exists():
                 make_folder(self._inputs)
@@ -139,7 +139,7 @@ class Submitter:
     # -- requests -------------------------------------------------------------------------------------------------
 
     def key(self, workflow: Workflow, values: Mapping[str, Any]) -> str:
-        """Return the request key, by which an identical request is recognised: images count by their content."""
+        """Return the request key; identical requests have the same key. An image counts by its content."""
         return request_key(self._tracker.service.identity, workflow.content, values)
 
     def build_request(
@@ -153,7 +153,7 @@ class Submitter:
     ) -> RunRequest:
         """Upload the input images, and return the request as it will be submitted.
 
-        `cell` is the token of a sweep and the number of the cell that the run is for.
+        `cell` is (token of the sweep, number of the cell).
 
         Raises
         ------
@@ -162,8 +162,8 @@ class Submitter:
         """
         service = self._tracker.service
         params = {
-            field: self._upload(value, field) if isinstance(value, InputImage) else value
-            for field, value in values.items()
+            field_id: self._upload(value, field_id) if isinstance(value, InputImage) else value
+            for field_id, value in values.items()
         }
         # the graph without the params, so that all cells of a sweep share one in the history
         graph = dict(workflow.graph.nodes) if workflow.id is None and workflow.graph is not None else None
@@ -184,7 +184,7 @@ class Submitter:
         )
 
     def submit(self, request: RunRequest, *, fresh: bool, retry: Retry) -> tuple[Decision, Run]:
-        """Record a request in the history and submit it, or return the earlier run that answers it.
+        """Record a request in the history and submit it, or return the earlier run with the same request key.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class Submitter:
         decision = record()
         is_lost = decision.kind == "held" and decision.record.status is Status.LOST
         if is_lost and service.resubmits_lost and retry != "none":
-            self._find_again(decision.record)
+            self._track_if_still_there(decision.record)
             decision = record(resubmit_lost=True)
         run = self._registry.run(decision.record)
         if decision.kind == "new":
@@ -228,11 +228,11 @@ class Submitter:
         )
         self._tracker.submit(run, submission)
 
-    def _find_again(self, record: RunRecord) -> None:
-        """Track a lost run if the service has it after all, as when the tunnel to the service was closed for a while.
+    def _track_if_still_there(self, record: RunRecord) -> None:
+        """Track a lost run again if the service still has it, for example after a closed tunnel.
 
-        A run that the service does not have is not executed any more, and may be submitted again. A server that
-        refuses the connection has no queue.
+        If the service does not have the run, it does not execute it. A refused connection means that the server has
+        ended, and its queue with it.
         """
         service = self._tracker.service
         run_id = record.service_run_id or service.run_id_of(record.token)
@@ -250,21 +250,22 @@ class Submitter:
                 raise
             return True
 
-        if retried(has_it, threading.Event()):
-            found = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
-            if found is not None:
-                self._tracker.track(self._registry.run(found))
+        never_set = threading.Event()  # nothing stops this check
+        if retried(has_it, never_set):
+            tracked_record = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
+            if tracked_record is not None:
+                self._tracker.track(self._registry.run(tracked_record))
 
 
 def kept_input(folder: Path, content_sha256: str) -> bytes | None:
-    """Return the content of an image that was uploaded once; None if it is not in the folder."""
+    """Return the stored copy of an uploaded image, or None."""
     path = _input_path(folder, content_sha256)
     try:
         return None if path is None else path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise HistoryError(f"a kept image can't be read: {error.strerror}") from error
+        raise HistoryError(f"a stored input image can't be read: {error.strerror}") from error
 
 
 def _input_path(folder: Path, content_sha256: str) -> Path | None:

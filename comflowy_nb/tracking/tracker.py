@@ -1,4 +1,4 @@
-"""Tracks every live run of one client: when it is submitted and checked, and what the events of the service mean.
+"""Track every live run of one client: decide when to submit and check it, and handle the events of the service.
 
 HTTP runs on the threads of the tracker's scheduler.
 """
@@ -147,7 +147,7 @@ class Tracker:
                 run_tracker.drop_if_unsent()
         self.downloads.close()
 
-    # -- the facts that the tracked runs share --------------------------------------------------------------------
+    # -- state that the tracked runs share ------------------------------------------------------------------------
 
     @property
     def reports_ends(self) -> bool:

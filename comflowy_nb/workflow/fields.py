@@ -270,101 +270,100 @@ def split_id(field_id: str) -> tuple[str, str]:
 # -- parsing and checking by type ----------------------------------------------------------------------------------
 
 
-def _parse(one: Field, text: str) -> Any:
+def _parse(field: Field, text: str) -> Any:
     """Return the value that a text means by the type of a field, before it is checked."""
+    if not text and (field.type.is_number or field.type is FieldType.BOOLEAN):
+        raise FieldError(f"{field.where} has no value; type {field.name}={'7' if field.type.is_number else 'true'}")
     is_int = _INT.fullmatch(text)
-    if one.type is FieldType.INT and not is_int:
-        raise _invalid(one, text, "is not a whole number")
-    if one.type is FieldType.FLOAT and not _FLOAT.fullmatch(text):
-        raise _invalid(one, text, "is not a number")
-    if one.type is FieldType.BOOLEAN and text.lower() not in {"true", "false"}:
-        raise _invalid(one, text, "is not true or false")
-    match one.type:
+    if field.type is FieldType.INT and not is_int:
+        raise _invalid(field, text, "is not a whole number")
+    if field.type is FieldType.FLOAT and not _FLOAT.fullmatch(text):
+        raise _invalid(field, text, "is not a number")
+    if field.type is FieldType.BOOLEAN and text.lower() not in {"true", "false"}:
+        raise _invalid(field, text, "is not true or false")
+    match field.type:
         case FieldType.INT | FieldType.FLOAT:
             try:
                 return int(text) if is_int else float(text)
             except ValueError:  # Python reads at most 4300 digits
-                raise FieldError(f"{one.where}: a number of {len(text)} digits is too large") from None
+                raise FieldError(f"{field.where}: a number of {len(text)} digits is too large") from None
         case FieldType.BOOLEAN:
             return text.lower() == "true"
         case FieldType.UNKNOWN:
             try:
                 return read_untyped(text)
             except ValueError as error:
-                raise FieldError(f"{one.where}: {error}") from None
+                raise FieldError(f"{field.where}: {error}") from None
     return text
 
 
-def _check(one: Field, value: Any) -> Any:
+def _check(field: Field, value: Any) -> Any:
     """Convert a value for submission, after checking it by the type of its field."""
-    match one.type:
+    match field.type:
         case FieldType.INT | FieldType.FLOAT:
-            return _check_number(one, value)
+            return _check_number(field, value)
         case FieldType.CHOICE:
-            return _check_choice(one, value)
+            return _check_choice(field, value)
         case FieldType.UNKNOWN:
-            return _check_untyped(one, value)
+            try:
+                return value if isinstance(value, InputImage) else as_json(value)
+            except ValueError as error:
+                raise _invalid(field, value, str(error)) from None
         case FieldType.STRING if _is_number(value):
             return str(value)
         case FieldType.STRING if not isinstance(value, str):
-            raise _invalid(one, value, "is not a text")
+            raise _invalid(field, value, "is not a text")
         case FieldType.BOOLEAN if not isinstance(value, bool):
-            raise _invalid(one, value, "is not true or false")
+            raise _invalid(field, value, "is not true or false")
         case FieldType.IMAGEUPLOAD if not isinstance(value, (str, InputImage)):
-            raise _invalid(one, value, "is neither an image nor the name or address of one")
+            raise _invalid(field, value, "is not an image: use a file, a URL, a PIL image or an array")
     return value
 
 
-def _check_number(one: Field, value: object) -> float:
-    is_int = one.type is FieldType.INT
+def _check_number(field: Field, value: object) -> float:
+    is_int = field.type is FieldType.INT
     if not is_finite(value) or (is_int and value != int(value)):
-        raise _invalid(one, value, "is not a whole number" if is_int else "is not a number")
+        raise _invalid(field, value, "is not a whole number" if is_int else "is not a number")
     number = int(value) if is_int else _as_float(value)
-    if one.min is not None and number < one.min:
-        tip = f"; {one.name}=random generates a seed" if one.is_seed else ""
-        raise FieldError(f"{one.where}: {_number(number)} is below {_number(one.min)}, the minimum{tip}")
-    if one.max is not None and number > one.max:
-        raise FieldError(f"{one.where}: {_number(number)} is above {_number(one.max)}, the maximum")
+    if field.min is not None and number < field.min:
+        tip = f"; {field.name}=random generates a seed" if field.is_seed else ""
+        raise FieldError(f"{field.where}: {_number(number)} is below {_number(field.min)}, the minimum{tip}")
+    if field.max is not None and number > field.max:
+        raise FieldError(f"{field.where}: {_number(number)} is above {_number(field.max)}, the maximum")
     return number
 
 
-def _check_untyped(one: Field, value: object) -> Any:
-    if isinstance(value, InputImage):
-        return value
-    try:
-        return as_json(value)
-    except ValueError as error:
-        raise _invalid(one, value, str(error)) from None
-
-
-def _check_choice(one: Field, value: Any) -> Any:
-    if not one.is_multiple:
-        return _choose(one, value)
+def _check_choice(field: Field, value: Any) -> Any:
+    if not field.is_multiple:
+        return _choose(field, value)
     if isinstance(value, dict) and set(value) == {WRAPPED}:
         value = value[WRAPPED]
     chosen = list(value) if isinstance(value, (list, tuple, set)) else [value]
-    return {WRAPPED: [_choose(one, plain(item)) for item in chosen]}
+    return {WRAPPED: [_choose(field, plain(item)) for item in chosen]}
 
 
-def _invalid(one: Field, value: object, problem: str) -> FieldError:
-    return FieldError(f"{one.where}: {shown(value)} {problem}")
+def _invalid(field: Field, value: object, problem: str) -> FieldError:
+    if isinstance(value, str) and value.lower().startswith("random") and field.is_seed and field.type.is_number:
+        tip = "use random; in a sweep also each or random#N, as in random#4"
+        return FieldError(f"{field.where}: invalid seed {shown(value)}: {tip}")
+    return FieldError(f"{field.where}: {shown(value)} {problem}")
 
 
-def _choose(one: Field, value: object) -> Any:
+def _choose(field: Field, value: object) -> Any:
     """Return the option that equals a value; of several equal ones, that of the value's own type."""
     text = text_of(value)
-    equal = [option for option in one.options if text in {text_of(option), str(option)}]
+    equal = [option for option in field.options if text in {text_of(option), str(option)}]
     if not equal and (number := _number_in(value)) is not None:  # 2 and 2.0 are the same option
-        equal = [option for option in one.options if not isinstance(option, str) and number == _number_in(option)]
+        equal = [option for option in field.options if not isinstance(option, str) and number == _number_in(option)]
     if equal:
         return next((option for option in equal if type(option) is type(value)), equal[0])
-    if one.takes_any_option and isinstance(value, str):
+    if field.takes_any_option and isinstance(value, str):
         return value
-    if not one.options:
-        raise _invalid(one, value, "can't be chosen: the service offers no options here")
-    texts = [text_of(option) for option in one.options]
+    if not field.options:
+        raise _invalid(field, value, "can't be chosen: the service offers no options here")
+    texts = [text_of(option) for option in field.options]
     tip = nearest_tip(text, texts)
-    raise FieldError(f"{one.where}: {shown(value)} is not one of {listed(texts, _MAX_LISTED_OPTIONS)}{tip}")
+    raise FieldError(f"{field.where}: {shown(value)} is not one of {listed(texts, _MAX_LISTED_OPTIONS)}{tip}")
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

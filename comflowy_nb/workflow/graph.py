@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["HOW_TO_EXPORT", "Graph", "is_editor_format", "link_target", "parse_graph", "read_graph"]
 
 HOW_TO_EXPORT = (
-    "in ComfyUI choose Workflow > Export (API) and use that file, or run it there once and name it server:last"
+    "in ComfyUI choose Workflow > Export (API) and use that file, "
+    "or run it there once and use server:last as the workflow"
 )
 
 _KEPT_KEYS = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
@@ -55,9 +56,9 @@ class Graph:
         The fields have no options and no ranges, because a graph does not contain them.
         """
         fields = {}
-        for node, one in self.nodes.items():
-            class_type = str(one["class_type"])
-            for name, value in one["inputs"].items():
+        for node, content in self.nodes.items():
+            class_type = str(content["class_type"])
+            for name, value in content["inputs"].items():
                 if link_target(value) in self.nodes:
                     continue
                 type_ = _type_of(name, value, class_type)
@@ -84,7 +85,7 @@ class Graph:
         FieldError
             If a node does not exist.
         """
-        nodes = {node: {**one, "inputs": dict(one.get("inputs") or {})} for node, one in self.nodes.items()}
+        nodes = {node: {**content, "inputs": dict(content.get("inputs") or {})} for node, content in self.nodes.items()}
         problems = []
         for field_id, value in params.items():
             node, name = split_id(field_id)
@@ -148,18 +149,18 @@ def parse_graph(text: str, name: str) -> Graph:
     if is_too_deep(graph):  # the graph may come from JSON within a string
         raise WorkflowError(f"{name} can't be read as JSON: {TOO_DEEP}")
     nodes = {}
-    for node, one in graph.items():
-        if not _is_node(one):
+    for node, content in graph.items():
+        if not _is_node(content):
             continue
-        nodes[node] = {"class_type": one["class_type"], "inputs": {}} | {
-            key: one[key] for key in _KEPT_KEYS if key in one
+        nodes[node] = {"class_type": content["class_type"], "inputs": {}} | {
+            key: content[key] for key in _KEPT_KEYS if key in content
         }
         if not isinstance(nodes[node]["inputs"], dict):
             raise WorkflowError(f"{name}: the inputs of node {node!r} are not a mapping")
         try:
             json.dumps(nodes[node]["inputs"], allow_nan=False)
         except ValueError:
-            raise WorkflowError(f"{name}: node {node!r} contains NaN or Infinity") from None
+            raise WorkflowError(f"{name}: node {node!r} contains NaN or Infinity; use a finite number") from None
     for key, note in graph.items():
         if key not in nodes:
             _check_note(key, note, nodes, name)
@@ -250,7 +251,7 @@ def _is_graph(value: object) -> bool:
 
 def _has_inputs(graph: Mapping[str, Any]) -> bool:
     """Return True if a node has inputs. Errors of a server also contain nodes with a class_type, but no inputs."""
-    return any(isinstance(one.get("inputs"), dict) for one in graph.values() if _is_node(one))
+    return any(isinstance(node.get("inputs"), dict) for node in graph.values() if _is_node(node))
 
 
 def is_editor_format(value: object) -> bool:
@@ -265,7 +266,7 @@ def _check_note(key: str, note: Any, nodes: Mapping[str, Mapping[str, Any]], nam
     """
     inputs = note.get("inputs") if isinstance(note, dict) else None
     targets = {link_target(value) for value in inputs.values()} if isinstance(inputs, dict) else set()
-    is_linked = any(key == link_target(value) for one in nodes.values() for value in one["inputs"].values())
+    is_linked = any(key == link_target(value) for node in nodes.values() for value in node["inputs"].values())
     is_node = isinstance(note, dict) and (key.isdecimal() or "class_type" in note)
     if is_node or is_linked or not targets.isdisjoint(nodes):
         raise WorkflowError(f"{name}: node {key!r} has no class_type: give it one, or remove it and the links to it")

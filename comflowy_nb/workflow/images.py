@@ -91,7 +91,7 @@ def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> Inpu
     try:
         size_bytes = file.stat().st_size
         if size_bytes > settings.image_max_bytes:
-            raise ImageError(f"{file.name} has {size_bytes} bytes, more than %config Comflowy.image_max_bytes allows")
+            raise ImageError(_too_large(file.name, size_bytes))
         content = file.read_bytes()
     except OSError as error:
         raise ImageError(f"{file.name} can't be read: {error.strerror}") from error
@@ -107,12 +107,17 @@ def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage
         If the content is too large or not an image.
     """
     if len(content) > settings.image_max_bytes:
-        raise ImageError(f"{name} has {len(content)} bytes, more than %config Comflowy.image_max_bytes allows")
+        raise ImageError(_too_large(name, len(content)))
     try:
         open_image_file(content).close()
     except Exception as error:  # Pillow raises many types for invalid files
-        raise ImageError(f"{name} is not an image that can be read") from error
+        raise ImageError(f"{name} can't be read as an image: use a PNG, JPEG or WebP file") from error
     return InputImage(name, hashlib.sha256(content).hexdigest(), lambda: content, source)
+
+
+def _too_large(name: str, size_bytes: int) -> str:
+    tip = f"use a smaller image, or %config Comflowy.image_max_bytes = {size_bytes}"
+    return f"{name} has {size_bytes} bytes, the limit is {settings.image_max_bytes}: {tip}"
 
 
 def is_image(value: object) -> bool:
@@ -308,11 +313,11 @@ def label_images(images: Sequence[InputImage]) -> list[str]:
         if not any(longer):
             break
         depths = [depth + is_longer for depth, is_longer in zip(depths, longer, strict=True)]
-    seen: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
     for index, label in enumerate(labels):
         if counts[label] > 1:
-            seen[label] += 1
-            labels[index] = f"{label} ({seen[label]})"
+            numbers[label] += 1
+            labels[index] = f"{label} ({numbers[label]})"
     return labels
 
 
@@ -364,7 +369,7 @@ def open_saved_image(folder: Path, parts: Mapping[str, str]) -> InputImage:
         If the file is missing or has changed.
     """
     if set(parts) != {"file", "name", "identity", "sha256"}:
-        raise ImageError("!image needs file, name, identity and sha256, and nothing else")
+        raise ImageError("invalid !image: use exactly the keys file, name, identity and sha256")
     image = open_input(folder / Path(parts["file"]), name=parts["name"])
     if image.content_sha256 != parts["sha256"]:
         raise ImageError(f"{parts['file']} has changed; use file:PATH instead")

@@ -78,51 +78,51 @@ def _type_and_options(kind: str | Sequence[Any], info: dict[str, Any]) -> tuple[
         if listed is not None and not isinstance(listed, (list, tuple)):
             return FieldType.UNKNOWN, ()
         info.pop("options", None)
-    options = tuple(map(_option_of, listed or ()))
-    return FieldType.CHOICE, tuple(one for one in options if not isinstance(one, float) or math.isfinite(one))
+    options = map(_option_of, listed or ())
+    return FieldType.CHOICE, tuple(item for item in options if not isinstance(item, float) or math.isfinite(item))
 
 
 def _usable(info: dict[str, Any]) -> dict[str, Any]:
     """Remove default, range and step from `info` and return them; unusable values are None and stay in `info`."""
-    found = {name: info.get(name) for name in ("default", "min", "max", "step")}
-    if isinstance(found["default"], float) and not math.isfinite(found["default"]):
-        found["default"] = None
+    usable = {name: info.get(name) for name in ("default", "min", "max", "step")}
+    if isinstance(usable["default"], float) and not math.isfinite(usable["default"]):
+        usable["default"] = None
     for name in ("min", "max", "step"):
-        found[name] = found[name] if is_finite(found[name]) else None
-    if found["min"] is not None and found["max"] is not None and found["min"] > found["max"]:
-        found["min"] = found["max"] = None
-    if found["step"] is not None and found["step"] <= 0:
-        found["step"] = None
-    for name, value in found.items():
+        usable[name] = usable[name] if is_finite(usable[name]) else None
+    if usable["min"] is not None and usable["max"] is not None and usable["min"] > usable["max"]:
+        usable["min"] = usable["max"] = None
+    if usable["step"] is not None and usable["step"] <= 0:
+        usable["step"] = None
+    for name, value in usable.items():
         if value is not None or info.get(name) is None:
             info.pop(name, None)
-    return found
+    return usable
 
 
 def _option_of(option: object) -> object:
     """Return the value of a listed option; of `[name, {controls}]` the name."""
-    named = isinstance(option, (list, tuple)) and len(option) > 1 and isinstance(option[0], str)
-    return option[0] if named else option  # type: ignore[index]  # a list
+    is_labelled = isinstance(option, (list, tuple)) and len(option) > 1 and isinstance(option[0], str)
+    return option[0] if is_labelled else option  # type: ignore[index]  # a list
 
 
-def write_field(one: Field) -> list[Any]:
+def write_field(field: Field) -> list[Any]:
     """Return ComfyUI's description of a field: `["FLOAT", {"default": 8.0, ...}]`, `[["euler", ...], {...}]`."""
     known = {
-        "default": one.default,
-        "min": one.min,
-        "max": one.max,
-        "step": one.step,
-        "round": one.round,
-        "multiline": one.multiline or None,
-        "tooltip": one.tooltip,
-        "label_on": one.label_on,
-        "label_off": one.label_off,
+        "default": field.default,
+        "min": field.min,
+        "max": field.max,
+        "step": field.step,
+        "round": field.round,
+        "multiline": field.multiline or None,
+        "tooltip": field.tooltip,
+        "label_on": field.label_on,
+        "label_off": field.label_off,
     }
-    info = {name: value for name, value in known.items() if value is not None} | dict(one.extra)
-    kind: Any = one.type.value
-    if one.type is FieldType.CHOICE or (one.type is FieldType.IMAGEUPLOAD and one.options):
-        kind = "COMBO" if one.takes_any_option else list(one.options)
-    if one.type is FieldType.IMAGEUPLOAD and one.options:
+    info = {name: value for name, value in known.items() if value is not None} | dict(field.extra)
+    kind: Any = field.type.value
+    if field.type is FieldType.CHOICE or (field.type is FieldType.IMAGEUPLOAD and field.options):
+        kind = "COMBO" if field.takes_any_option else list(field.options)
+    if field.type is FieldType.IMAGEUPLOAD and field.options:
         info["image_upload"] = True
     return [kind, info]
 
@@ -135,8 +135,8 @@ def read_described(field_id: str, described: Any) -> Field:
     return read_field(field_id, described.get("info"), node_title=title, class_type=class_type)
 
 
-def write_described(one: Field) -> Any:
+def write_described(field: Field) -> Any:
     """Return ComfyUI's form of a field; in a mapping with the node's title and class if they are known."""
-    described = {"info": write_field(one), "title": one.node_title, "class": one.class_type}
+    described = {"info": write_field(field), "title": field.node_title, "class": field.class_type}
     known = {key: value for key, value in described.items() if value is not None}
     return known if len(known) > 1 else known["info"]

@@ -5,9 +5,9 @@ All problems are reported together, before anything is submitted.
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from comflowy_nb.workflow.images import InputImage
-    from comflowy_nb.workflow.syntax.lists import Written
+    from comflowy_nb.workflow.syntax.lists import ParsedValue
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
 MAX_GENERATED_SEED = 2**53 - 1  # the largest integer that JavaScript, and so the editor, represents exactly
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Resolved:
     """The params of one run.
 
@@ -56,31 +56,31 @@ class Resolved:
 
     params: dict[str, Any]
     set_params: tuple[str, ...] = ()
-    generated_seeds: dict[str, int] = field(default_factory=dict)
+    generated_seeds: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-def seed_range(one: Field | None) -> tuple[int, int]:
+def seed_range(field: Field | None) -> tuple[int, int]:
     """Return the range of generated seeds: from 0, at most `MAX_GENERATED_SEED`, and within the range of the field."""
-    low = max(0, int(one.min)) if one is not None and one.min is not None else 0
-    high = min(MAX_GENERATED_SEED, int(one.max)) if one is not None and one.max is not None else MAX_GENERATED_SEED
+    low = 0 if field is None or field.min is None else max(0, int(field.min))
+    high = MAX_GENERATED_SEED if field is None or field.max is None else min(MAX_GENERATED_SEED, int(field.max))
     return low, max(low, high)
 
 
-def generate_seed(one: Field | None) -> int:
+def generate_seed(field: Field | None) -> int:
     """Return a random seed for a field."""
-    low, high = seed_range(one)
+    low, high = seed_range(field)
     return low + secrets.randbelow(high - low + 1)
 
 
 def narrowest_field(workflow: Workflow, field_ids: Sequence[str]) -> Field | None:
-    """Return the field with the smallest maximum, whose seeds fit all of them; None if none is described."""
-    fields = [workflow.fields[one] for one in field_ids if one in workflow.fields]
-    return min(fields, key=lambda one: MAX_GENERATED_SEED if one.max is None else one.max, default=None)
+    """Return the field with the smallest maximum: a seed within it is valid for all. None if no field is described."""
+    fields = [workflow.fields[field_id] for field_id in field_ids if field_id in workflow.fields]
+    return min(fields, key=lambda field: MAX_GENERATED_SEED if field.max is None else field.max, default=None)
 
 
 def settings_from_mapping(params: Mapping[str, object]) -> list[Setting]:
     """Return the params of a Python call as settings."""
-    return [Setting(str(key), value, typed=True, computed=True) for key, value in params.items()]
+    return [Setting(str(key), value, is_python_value=True, computed=True) for key, value in params.items()]
 
 
 def resolve(
@@ -123,26 +123,25 @@ def resolve(
         except FieldError as error:
             log.report(setting, error)
             continue
-        for one in (log.field(field_id) for field_id in field_ids if log.reserve(field_id, setting)):
+        for field in (log.field(field_id) for field_id in field_ids if log.reserve(field_id, setting)):
             try:
-                written = _one_value(setting, one, namespace)
-                word = reader.seed_word(one, written) if isinstance(written, Item) else None
-                if word is None:
-                    params[one.id] = reader.value(one, written)
+                value = _one_value(setting, field, namespace)
+                seed_word = reader.seed_word(field, value) if isinstance(value, Item) else None
+                if seed_word is None:
+                    params[field.id] = reader.value(field, value)
                 else:
                     shared = next((seeds[other] for other in field_ids if other in seeds), None)
-                    params[one.id] = seeds[one.id] = (
-                        _generate(workflow, one, word, field_ids) if shared is None else shared
+                    params[field.id] = seeds[field.id] = (
+                        _generate(workflow, field, seed_word, field_ids) if shared is None else shared
                     )
             except (FieldError, LineError, ImageError, RefError) as error:
-                log.report(setting, error, one.id)
-    if log.problems:
-        raise FieldError(*dict.fromkeys(log.problems))
+                log.report(setting, error, field.id)
+    log.raise_problems()
     return Resolved(params, tuple(params), seeds)
 
 
-def _one_value(setting: Setting, one: Field, namespace: Mapping[str, Any] | None) -> Written:
-    """Return the value of a setting of a run, with the object that a `{name}` refers to.
+def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | None) -> ParsedValue:
+    """Return the one value of a setting, with `{name}` replaced by its Python object.
 
     Raises
     ------
@@ -152,48 +151,51 @@ def _one_value(setting: Setting, one: Field, namespace: Mapping[str, Any] | None
         If the name is not defined.
     """
     value, quoted, name = setting.value, setting.quoted, ""
-    if setting.plain is not None and one.type is not FieldType.STRING:
+    if setting.plain is not None and field.type is not FieldType.STRING:
         value, quoted = setting.plain
-        if setting.is_list and not one.is_multiple:
-            raise several_values(one, "a list of values")
+        if setting.is_list and not field.is_multiple:
+            raise several_values(field, "a list of values")
     if isinstance(value, str):
         if namespace is None or not is_name(value):
-            block = read_block(setting.block or (), is_text=False) if one.is_multiple and setting.is_list else None
-            typed = setting.typed and not one.is_multiple  # a typed text may be a selection, too
-            return block if isinstance(block, MultipleValues) else Item(value, quoted, typed)
+            block = read_block(setting.block or (), is_text=False) if field.is_multiple and setting.is_list else None
+            # a JSON or Python string may also be a list of options
+            is_python_value = setting.is_python_value and not field.is_multiple
+            return block if isinstance(block, MultipleValues) else Item(value, quoted, is_python_value)
         name, value = value, rounded(expand(value, namespace))
-    elif setting.computed and not one.holds(plain(value)):
+    elif setting.computed and not field.holds(plain(value)):
         value = rounded(value)
     value = plain(value)
     is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-    may_be_list = one.is_multiple or one.holds(value) or (one.type.takes_images and is_image(value))
-    if is_list and not may_be_list and (name or one.type is not FieldType.UNKNOWN):
+    may_be_list = field.is_multiple or field.holds(value) or (field.type.takes_images and is_image(value))
+    if is_list and not may_be_list and (name or field.type is not FieldType.UNKNOWN):
         problem = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
-        raise several_values(one, problem)
-    return Item(value, typed=True, exact=True)
+        raise several_values(field, problem)
+    return Item(value, is_python_value=True, exact=True)
 
 
-def _generate(workflow: Workflow, one: Field, word: str, field_ids: tuple[str, ...]) -> int:
-    if word != "random":
-        tip = "run --count N, or seed=random#N in a sweep" if word != "each" else "%comflowy sweep takes several"
-        raise FieldError(f"{one.where}: {word} generates several seeds, but a run takes one; {tip}")
+def _generate(workflow: Workflow, field: Field, seed_word: str, field_ids: tuple[str, ...]) -> int:
+    """Return a seed for `random`; reject `each` and `random#N`."""
+    if seed_word != "random":
+        tip = "run --count N, or seed=random#N in a sweep" if seed_word != "each" else "%comflowy sweep takes several"
+        raise FieldError(f"{field.where}: {seed_word} generates several seeds, but a run takes one; {tip}")
     return generate_seed(narrowest_field(workflow, field_ids))
 
 
 class SettingLog:
-    """Record of which setting set each field, and of all problems found."""
+    """Record which setting set each field, all problems, and tips that apply to several problems."""
 
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
         self._setting_of: dict[str, Setting] = {}
         self.problems: list[str] = []
+        self.tips: list[str] = []
 
     def field(self, field_id: str) -> Field:
-        """Return the field of an id, of unknown type if it is not described."""
+        """Return the described field, or a field of unknown type."""
         return self._workflow.fields.get(field_id) or Field(field_id)
 
     def reserve(self, field_id: str, setting: Setting) -> bool:
-        """Return True if this setting is the first for the field; report a second one."""
+        """Register the first setting of a field. Return False and report a problem for another one."""
         if field_id in self._setting_of:
             self._report_twice(field_id, self._setting_of[field_id], setting)
             return False
@@ -202,10 +204,16 @@ class SettingLog:
 
     def report(self, setting: Setting, error: Exception, field_id: str | None = None) -> None:
         """Add a problem, with the field and the line of the setting."""
-        text, *more = error.problems if isinstance(error, FieldError) else (str(error),)
+        text, *tips = error.problems if isinstance(error, FieldError) else (str(error),)
         if field_id is not None and not isinstance(error, FieldError):
             text = f"{self.field(field_id).where}: {text}"
-        self.problems += [f"{setting.where}: {text}" if "line " in setting.where else text, *more]
+        self.problems += [f"{setting.where}: {text}" if "line " in setting.where else text]
+        self.tips += tips
+
+    def raise_problems(self) -> None:
+        """Raise FieldError if there are problems: each once, and the tips after them."""
+        if self.problems:
+            raise FieldError(*dict.fromkeys([*self.problems, *self.tips]))
 
     def _report_twice(self, field_id: str, first: Setting, setting: Setting) -> None:
         where = self.field(field_id).where
@@ -214,5 +222,5 @@ class SettingLog:
             name = first.key if first.key == setting.key else where
             self.problems.append(f"{name} is set twice on this line{keys}. Keep one.")
             return
-        both = [f"{one.key} ({one.where})" if one.where else one.key for one in (first, setting)]
+        both = [f"{setting.key} ({setting.where})" if setting.where else setting.key for setting in (first, setting)]
         self.problems.append(f"{where} is set twice: {' and '.join(both)}. Keep one.")

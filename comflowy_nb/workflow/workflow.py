@@ -93,7 +93,7 @@ class Workflow:
         Examples
         --------
         >>> from comflowy_nb.workflow.fields import Field
-        >>> Workflow("w", fields={one: Field(one) for one in ("6::text", "7::text")}).find("all::text")
+        >>> Workflow("w", fields={key: Field(key) for key in ("6::text", "7::text")}).find("all::text")
         ('6::text', '7::text')
         """
         if key in self.fields:
@@ -106,21 +106,22 @@ class Workflow:
             if is_id:
                 return (key,)
             raise FieldError(*self._not_described(key))
-        named = [field_id for field_id, one in self.fields.items() if one.name == (name if colons else key)]
-        if colons and node == "all" and named:
-            return tuple(named)
+        matches = [field_id for field_id, field in self.fields.items() if field.name == (name if colons else key)]
+        if colons and node == "all" and matches:
+            return tuple(matches)
         if self.is_partial and is_id:
             return (key,)
-        if colons or not named:
+        if colons or not matches:
             raise FieldError(self._unknown(key))
-        if len(named) > 1:
-            raise FieldError(self._ambiguous(key, named))
-        return (named[0],)
+        if len(matches) > 1:
+            raise FieldError(self._ambiguous(key, matches))
+        return (matches[0],)
 
     def _find_alias(self, alias: str) -> tuple[str, ...]:
         target = self.aliases[alias]
         if target in self.aliases and target not in self.fields:  # a chain of aliases may be circular
-            raise FieldError(f"the alias {alias!r} names {target!r}, which is an alias too; use a field id")
+            tip = f"type %comflowy workflow alias {self.name} {alias}=6::text"
+            raise FieldError(f"the alias {alias!r} names {target!r}, which is an alias too; {tip}")
         try:
             return self.find(target)
         except FieldError as error:
@@ -129,8 +130,9 @@ class Workflow:
     def _ambiguous(self, name: str, field_ids: Sequence[str]) -> str:
         """Return an error with the title and the current value of each field, as far as they tell the fields apart."""
         fields = [self.fields[field_id] for field_id in field_ids]
-        titles = [one.node_title or one.class_type or "" for one in fields]
-        values = ["" if one.default is None or isinstance(one.default, list) else _short(one.default) for one in fields]
+        titles = [field.node_title or field.class_type or "" for field in fields]
+        defaults = [field.default for field in fields]
+        values = ["" if value is None or isinstance(value, list) else _short(value) for value in defaults]
         if len(set(titles)) == 1 < len(set(values)):
             titles = [""] * len(fields)
         listed = [
@@ -145,10 +147,10 @@ class Workflow:
     def _unknown(self, key: str) -> str:
         node, colons, name = key.partition("::")
         if colons:
-            keys = [f"all::{one.name}" for one in self.fields.values()] if node == "all" else list(self.fields)
-            near = nearest(key, keys) or [one for one in self.fields if split_id(one)[1] == name][:3]
+            keys = [f"all::{field.name}" for field in self.fields.values()] if node == "all" else list(self.fields)
+            near = nearest(key, keys) or [field_id for field_id in self.fields if split_id(field_id)[1] == name][:3]
         else:
-            names = {one.name: field_id for field_id, one in self.fields.items()}
+            names = {field.name: field_id for field_id, field in self.fields.items()}
             near = [
                 f"{word} ({names[word]})" if word in names else word for word in nearest(key, [*names, *self.aliases])
             ]
@@ -213,7 +215,7 @@ def request_key(identity: str, content: object, params: Mapping[str, Any]) -> st
 
 def without_titles(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the nodes of a graph without their titles, which do not change the run."""
-    return {node: {key: one[key] for key in one if key != "_meta"} for node, one in nodes.items()}
+    return {node: {key: content[key] for key in content if key != "_meta"} for node, content in nodes.items()}
 
 
 def sha256_of(value: object) -> str:

@@ -241,7 +241,7 @@ def test_interrupted_sweep_is_continued_by_the_same_command(api, file, start):
     command.interrupt()
     code, out, terminal_output = command.end()
     assert code == 130
-    assert "can't cancel: 6 go on there" in terminal_output
+    assert "can't cancel: 6 runs continue" in terminal_output
     assert "run the same command again to continue" in terminal_output
     assert "Traceback" not in terminal_output + out
     assert "s1: 0 of 6 succeeded" in out
@@ -263,7 +263,7 @@ def test_interrupt_cancels_the_runs_of_the_sandbox(tmp_path, start):
     command.interrupt()
     code, out, terminal_output = command.end(60)
     assert code == 130
-    assert "no more is submitted" in terminal_output
+    assert "no more cells are submitted" in terminal_output
     states = {row.split()[2] for row in rows_of(out)}
     assert "cancelled" in states
     assert not states & {"running", "waiting", "pending", "submitting"}

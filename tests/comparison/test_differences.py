@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from comflowy_nb.comparison.differences import Maker, Piece, find_differences, mark_words
+from comflowy_nb.comparison.differences import KnownFields, Piece, find_differences, mark_words
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def fields_of_image(params=None, **known):
     params = None if params is None else {f"3::{key}" if "::" not in key else key: v for key, v in params.items()}
-    return Maker(params, tuple(params or ()), **known)
+    return KnownFields(params, tuple(params or ()), **known)
 
 
 def table(*makers, **given):
@@ -39,14 +39,14 @@ def test_defaults_are_read_from_the_graph_in_an_image():
 
 
 def test_an_unknown_value_is_not_a_difference():
-    assert table(fields_of_image({"cfg": 7}), Maker()) == {}
+    assert table(fields_of_image({"cfg": 7}), KnownFields()) == {}
     assert table(fields_of_image({"cfg": 7}, others={"3::steps": 20}), fields_of_image({"cfg": 7})) == {}
-    assert table(fields_of_image({"cfg": 7}), fields_of_image({"cfg": 4}), Maker()) == {"cfg": ("7", "4", "?")}
+    assert table(fields_of_image({"cfg": 7}), fields_of_image({"cfg": 4}), KnownFields()) == {"cfg": ("7", "4", "?")}
 
 
 def test_no_value_is_shared_if_only_one_image_is_known():
-    assert find_differences([fields_of_image({"cfg": 7}), Maker()]).shared == ()
-    assert find_differences([fields_of_image({"cfg": 7}), fields_of_image({"cfg": 7}), Maker()]).shared == (
+    assert find_differences([fields_of_image({"cfg": 7}), KnownFields()]).shared == ()
+    assert find_differences([fields_of_image({"cfg": 7}), fields_of_image({"cfg": 7}), KnownFields()]).shared == (
         ("cfg", "7"),
     )
 

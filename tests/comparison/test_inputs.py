@@ -45,7 +45,7 @@ def test_runs_cells_references_and_run_images_are_compared(sweep, read):
     assert names(read("r1", "s1.2")) == ["r1", "s1.2"]
     assert names(read("r1[0]", "s1.2[0]", other.run.images[0])) == ["r1", "s1.2[0]", "r2"]
     assert names(read([first.run, other.run])) == ["r1", "r2"]
-    assert read("r1", "r2")[1].maker.params == {"3::cfg": 8}
+    assert read("r1", "r2")[1].known_fields.params == {"3::cfg": 8}
     assert read("r1", "r2")[1].open().getpixel((0, 0)) == (2, 0, 0)
 
 
@@ -67,7 +67,7 @@ def test_files_images_and_arrays_are_compared(tmp_path, read):
     images = read(path, str(path), Image.open(path), image, array)
     assert names(images) == ["mine.jpg", "mine.jpg", "mine.jpg", "image 4", "image 5"]
     assert [each.size for each in images] == [(30, 20)] * 3 + [(10, 20), (6, 5)]
-    assert not any(each.maker.is_known for each in images)
+    assert not any(each.known_fields.is_known for each in images)
     image.paste("white", (0, 0, 10, 20))
     assert images[3].open().getpixel((0, 0)) == (0, 0, 255), "it is the image that was given"
 
@@ -76,7 +76,7 @@ def test_the_params_of_a_saved_copy_are_known(sweep, library, tmp_path, read):
     (copy,) = save_run(sweep.cells[1].run.record, library.folder, tmp_path / "saved")
     _, saved = read("r1", copy)
     assert saved.name == copy.name
-    assert saved.maker.params == {"3::cfg": 8}
+    assert saved.known_fields.params == {"3::cfg": 8}
 
 
 def test_the_values_in_the_graph_of_an_image_are_known(tmp_path, read):
@@ -85,7 +85,7 @@ def test_the_values_in_the_graph_of_an_image_are_known(tmp_path, read):
     notes.add_text("prompt", json.dumps({"3": sampler, "4": {"class_type": "Loader", "inputs": {}}}))
     path = tmp_path / "a.png"
     Image.new("RGB", (4, 4)).save(path, pnginfo=notes)
-    assert read(path, path)[0].maker.everything == {"3::cfg": 8}
+    assert read(path, path)[0].known_fields.everything == {"3::cfg": 8}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_values_in_the_graph_of_an_image_are_known(tmp_path, read):
         (["s1"], "s1 is a sweep of 2 cells; name some of them: %comflowy compare s1.1 s1.2"),
         (["s1", "r1"], "s1 is a sweep of 2 cells; name some of them: %comflowy compare s1.1 s1.2"),
         (["r1", "r9"], "there is no run r9; %comflowy runs lists them"),
-        (["r1", "r1[3]"], "r1 has 1 image, so no [3]"),
+        (["r1", "r1[3]"], "r1 has 1 image, so there is no r1[3]"),
         (["r1", "a b"], "invalid reference 'a b'"),
     ],
 )
@@ -142,7 +142,7 @@ def test_missing_files_are_errors(sweep, library, tmp_path, read):
 def test_an_item_that_is_not_an_image_is_named_by_its_position(sweep, tmp_path, read):
     text = tmp_path / "notes.txt"
     text.write_text("hello")
-    with pytest.raises(ImageError, match=r"^notes.txt is not an image that can be read$"):
+    with pytest.raises(ImageError, match=r"^notes.txt can't be read as an image: use a PNG, JPEG or WebP file$"):
         read("r1", text)
     with pytest.raises(
         ImageError,

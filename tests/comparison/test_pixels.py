@@ -166,14 +166,14 @@ def test_previews_are_small_and_never_enlarged():
 
 
 def test_missing_and_invalid_files_are_errors(tmp_path):
-    with pytest.raises(ImageError, match=r"^notes is not an image that can be read$"):
+    with pytest.raises(ImageError, match=r"^notes can't be read as an image: use a PNG, JPEG or WebP file$"):
         open_rgb(b"hello", "notes")
     with pytest.raises(ImageError, match=r"the file of a.png does not exist any more"):
         open_rgb(tmp_path / "a.png", "a.png")
     with pytest.raises(ImageError, match=r"the file of a.png can't be read"):
         for_browser(tmp_path / "a.png", "a.png")
     broken = encoded(Image.fromarray(noise()))[:-200]
-    with pytest.raises(ImageError, match="half is not an image"):
+    with pytest.raises(ImageError, match="half can't be read as an image"):
         open_rgb(broken, "half")
 
 

@@ -115,7 +115,7 @@ def test_failed_read_does_not_end_a_watch(api, home):
     api.live_statuses = ["running"] * 100_000
     with connect(f"test={api.url}", key="the-key") as sender, connect(f"test={api.url}", key="the-key") as watcher:
         sweep = sender.sweep("wf-1", {"3::seed": [1, 2, 3]}, wait=False, window=2)
-        wait_until(lambda: sweep.status_counts() == {"running": 2, "not sent": 1})
+        wait_until(lambda: sweep.status_counts() == {"running": 2, "not submitted": 1})
         joined_request = watcher.submit("wf-1", {"3::seed": 1})
         assert joined_request.outcome == "joined"
         watched_sweep = watcher.connection.reopen(history.find("s1").sweep)

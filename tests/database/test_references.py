@@ -97,7 +97,7 @@ def test_parts_of_a_reference_are_parsed(run, node, image):
 
 @pytest.mark.parametrize("name", ["s3", "s0", "r41", "last"])
 def test_a_name_that_is_a_reference_is_rejected(name):
-    with pytest.raises(RefError, match="already means a run or a sweep"):
+    with pytest.raises(RefError, match="it is reserved; use another name"):
         check_name(name)
 
 

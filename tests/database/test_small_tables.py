@@ -14,7 +14,7 @@ def test_process_that_submits_a_sweep_is_known_until_it_ends(history, process_lo
     assert history.senders.living(sweep) == set()
     history.senders.begin(sweep, process_lock.name)
     assert history.senders.living(sweep) == {process_lock.name}
-    assert history.senders.living(sweep, but=process_lock.name) == set()
+    assert history.senders.living(sweep, except_for=process_lock.name) == set()
     history.senders.end(sweep, process_lock.name)
     assert history.senders.living(sweep) == set()
 

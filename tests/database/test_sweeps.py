@@ -353,7 +353,7 @@ def test_id_that_looks_like_a_cell_is_found(library, run_request):
         ("s1.3", r"s1\.3 was not submitted"),
         ("s1[0]", r"s1 is a sweep of 3 cells; the first image of one is s1\.1\[0\]"),
         ("bottles[0]", r"the first image of one is s1\.1\[0\]"),
-        ("s1.2[7]", r"r3 has 2 images, so no \[7\]"),
+        ("s1.2[7]", r"r3 has 2 images, so there is no r3\[7\]"),
     ],
 )
 def test_a_reference_to_a_missing_cell_is_an_error(library, sweep_in_history, ref, text):

@@ -176,7 +176,7 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_file(make_run, image, tmp
 
 def test_target_folder_that_is_a_file_is_an_error(make_run, image, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ImageError, match="r1 can't be saved in file: File exists"):
+    with pytest.raises(ImageError, match="r1 can't be saved in file: file is a file, not a folder"):
         make_run([image()]).save(tmp_path / "file")
 
 

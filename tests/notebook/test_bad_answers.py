@@ -65,7 +65,7 @@ def test_an_unreachable_server_is_one_plain_error(cell, api):
     ("target", "message"),
     [
         ("htp://x", "not an http or https address"),
-        ("localhost:8000", "write http://localhost:8000"),
+        ("localhost:8000", "type http://localhost:8000"),
         ("nonsense", "sandbox, cloud, comfyui, or an address"),
         ("http://user:secret@127.0.0.1:1", "user name or password"),
         ("http://127.0.0.1:99999", "port"),

@@ -108,7 +108,7 @@ def test_python_names_are_expanded_by_the_magic_only(sandbox, shell):
         ("%comflowy run default stepps=3", FieldError, "steps"),
         ("%comflowy run defualt", WorkflowError, "default"),
         ("%comflowy run default steps=soon", FieldError, "whole number"),
-        ("%comflowy run default 6::text='unclosed", LineError, "is never closed"),
+        ("%comflowy run default 6::text='unclosed", LineError, "is not closed"),
         ("%%comflowy run default\nsteps 3", LineError, "line"),
         ("%comflowy run default cfg=1..3", FieldError, "sweep"),
         ("%%comflowy run default\n" + '{"workflow_id": "other", "params": {}}', WorkflowError, "other"),

@@ -41,7 +41,7 @@ def test_comflowy_api_is_recognised_by_responses_with_any_status(faulty, status)
         (html(404), AnswerError, "a web page (status 404)"),
         (reply(b""), AnswerError, "an empty response (status 200)"),
         (reply([]), AnswerError, "something else (status 200)"),
-        (redirect("https://other.example/"), AnswerError, "redirects elsewhere"),
+        (redirect("https://other.example/"), AnswerError, "redirects to another address"),
     ],
 )
 def test_error_for_an_unrecognised_server_is_one_line(faulty, answer, kind, words):
@@ -63,7 +63,7 @@ def test_server_that_fails_without_a_key_is_treated_as_comflowy(faulty, answer):
 
 
 def test_address_without_a_server_is_an_error():
-    with pytest.raises(UnreachableError, match="refused the connection"):
+    with pytest.raises(UnreachableError, match="connection refused"):
         detect_kind(f"http://127.0.0.1:{closed_port()}")
 
 

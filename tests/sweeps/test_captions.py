@@ -32,7 +32,7 @@ def test_a_cell_without_images_shows_the_reason(make_sweep, axis, end, kind, tex
 
 def test_a_cell_is_waiting_only_while_the_sweep_is_submitted(make_sweep, axis):
     sweep = make_sweep(axis("3::cfg", 2, 4), ends={2: None})
-    assert cell_state_of(sweep.cells[1]).text == "not sent"
+    assert cell_state_of(sweep.cells[1]).text == "not submitted"
     sweep.is_sent_elsewhere = True
     assert cell_state_of(sweep.cells[1]).text == "waiting"
 

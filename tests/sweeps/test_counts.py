@@ -258,9 +258,9 @@ def test_sweep_ends_although_a_run_ended_between_its_plan_and_its_start(client, 
 def test_an_interrupt_keeps_the_grid_and_the_same_sweep_continues(client, api):
     api.live_statuses = ["running"] * 100_000
     sweep = client.sweep("wf-1", AXES, wait=False, window=8)
-    wait_until(lambda: len(accepted_runs(api)) == 8 and sweep.status_counts()["not sent"] == 4)
+    wait_until(lambda: len(accepted_runs(api)) == 8 and sweep.status_counts()["not submitted"] == 4)
     sweep.cancel()
-    assert sweep.status_counts()["not sent"] == 4
+    assert sweep.status_counts()["not submitted"] == 4
     assert "4 cells not submitted" in sweep.stopped
     api.live_statuses = []
     sweep.wait(30)  # this service can't cancel, so the runs continue
@@ -300,7 +300,7 @@ def test_three_failures_before_any_success_stop_the_sweep_with_one_submit_each(c
     settings.window = 1
     api.finished = {"status": "failed", "error": "no model"}
     sweep = client.sweep("wf-1", AXES, timeout=30)
-    assert sweep.status_counts() == {"failed": 3, "not sent": 9}
+    assert sweep.status_counts() == {"failed": 3, "not submitted": 9}
     assert "3 failures in a row" in sweep.stopped
     assert api.count(RUN) == 3
 
@@ -309,7 +309,7 @@ def test_three_unknown_runs_in_a_row_stop_the_sweep_and_stay_held(client, api):
     settings.window = 1
     api.on(RUN, close_after_reading())
     sweep = client.sweep("wf-1", AXES, timeout=30)
-    assert sweep.status_counts() == {"unknown": 3, "not sent": 9}
+    assert sweep.status_counts() == {"unknown": 3, "not submitted": 9}
     assert api.count(RUN) == 3
     api.on(RUN, choose(lambda request: reply({"success": True, "data": {"run_id": f"x-{api.count(RUN)}"}})))
     again = client.sweep("wf-1", AXES, timeout=30)
@@ -327,7 +327,7 @@ def test_rejected_key_stops_the_sweep_after_one_submit(client, api):
     api.on("GET /api/open/v0/auth/token", refused)
     api.on(RUN, refused)
     sweep = client.sweep("wf-1", AXES, timeout=30)
-    assert sweep.status_counts() == {"rejected": 1, "not sent": 11}
+    assert sweep.status_counts() == {"rejected": 1, "not submitted": 11}
     assert api.count(RUN) <= 2, "one request, and none after the token could not be renewed"
     assert "11 cells not submitted" in sweep.stopped
 

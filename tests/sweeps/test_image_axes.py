@@ -174,7 +174,8 @@ def test_a_value_that_is_not_an_image_is_rejected_with_its_position(client, api,
     with pytest.raises(FieldError) as caught:
         client.sweep("img2img", line("file:a.png||file:gone.png||file:notes.txt||run:r9[0]||file:b.png", denoise="2"))
     message = str(caught.value)
-    for words in ("image", "value 2 of 5: there is no file 'gone.png'", "value 3 of 5: notes.txt is not an image",
+    for words in ("image", "value 2 of 5: there is no file 'gone.png'",
+                  "value 3 of 5: notes.txt can't be read as an image",
                   "value 4 of 5: there is no run r9", "denoise"):  # fmt: skip
         assert words in message
     assert (api.count(RUN), api.count(UPLOAD)) == (0, 0)
@@ -297,7 +298,9 @@ def test_text_equal_to_the_name_of_an_image_stays_a_text(client, api, folder):
     client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
     text = Field("6::name", FieldType.STRING)
     workflow = replace(client.workflow("img2img"), fields={**client.workflow("img2img").fields, text.id: text})
-    assert client.connection.submitter.recall(workflow, {"6::name": "input-1.png", FIELD: "example.png"}) == {
+    assert client.connection.submitter.restore_input_images(
+        workflow, {"6::name": "input-1.png", FIELD: "example.png"}
+    ) == {
         "6::name": "input-1.png",
         FIELD: "example.png",
     }

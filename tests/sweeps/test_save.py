@@ -106,7 +106,7 @@ def test_sweep_json_has_spec_counts_cells_and_images(make_sweep, axis, tmp_path)
     content = read_json(tmp_path)
     assert (content["ref"], content["name"], content["sweep"]) == ("s1", "bottles", sweep.token)
     assert content["spec"]["axes"][0]["name"] == "3::cfg"
-    assert content["counts"] == {"submitting": 1, "success": 1, "failed": 1, "not sent": 1}
+    assert content["counts"] == {"submitting": 1, "success": 1, "failed": 1, "not submitted": 1}
     first, failed, waiting, _ = content["cells"]
     assert (first["ref"], first["at"], first["labels"], first["params"]) == (
         "s1.1",
@@ -118,7 +118,7 @@ def test_sweep_json_has_spec_counts_cells_and_images(make_sweep, axis, tmp_path)
     assert first["images"][0]["file"] == "s1.1_cfg-4.png"
     assert first["images"][0]["sha256"] == sweep.cells[0].run.record.images[0].sha256
     assert (failed["status"], failed["error"], failed["images"]) == ("failed", "no luck with 2", [])
-    assert (waiting["status"], "run" in waiting) == ("not sent", False)
+    assert (waiting["status"], "run" in waiting) == ("not submitted", False)
     assert "127.0.0.1" not in (tmp_path / "sweep.json").read_text()
 
 
@@ -238,7 +238,7 @@ def test_missing_images_are_reported_after_everything_else_is_saved(make_sweep, 
 
 def test_sweep_without_images_can_not_be_saved(make_sweep, axis, tmp_path):
     sweep = make_sweep(axis("3::cfg", 4, 6), ends={1: Status.FAILED, 2: None})
-    with pytest.raises(ImageError, match=r"s1 has no images to save \(1 failed, 1 not sent\)"):
+    with pytest.raises(ImageError, match=r"s1 has no images to save \(1 failed, 1 not submitted\)"):
         sweep.save(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -59,7 +59,7 @@ def gate(api):
 
 
 def test_cells_that_another_kernel_submits_are_tracked_and_shown(api, sender):
-    """The cells were `not sent`, and the sweep seemed to have ended, while another kernel was submitting it."""
+    """The cells were `not submitted`, and the sweep seemed to have ended, while another kernel was submitting it."""
     open_gate = gate(api)
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
@@ -67,7 +67,7 @@ def test_cells_that_another_kernel_submits_are_tracked_and_shown(api, sender):
         assert not sweep.is_sent_here
         assert sweep.is_sending
         assert not sweep.is_settled
-        assert sweep.status_counts()["not sent"] == 36
+        assert sweep.status_counts()["not submitted"] == 36
         open_gate()
         assert sweep.wait(60).status_counts() == {"success": 40}
     process.wait(30)
@@ -100,7 +100,7 @@ def test_a_sweep_is_stopped_from_another_kernel(api, sender):
     output, _ = process.communicate(timeout=30)
     assert "cancelled from another kernel; 36 cells not submitted" in output
     assert api.count(RUN) == submits == 4
-    assert counts == {"success": 4, "not sent": 36}, "this service can't cancel: what ran went on"
+    assert counts == {"success": 4, "not submitted": 36}, "this service can't cancel: what ran went on"
 
 
 def test_sweep_of_a_dead_kernel_is_not_waited_for(api, sender):
@@ -115,7 +115,7 @@ def test_sweep_of_a_dead_kernel_is_not_waited_for(api, sender):
         wait_until(lambda: not sweep.is_sending)
         open_gate()
         sweep.wait(30)  # accepted runs are adopted
-        assert sweep.status_counts() == {"success": 4, "not sent": 36}
+        assert sweep.status_counts() == {"success": 4, "not submitted": 36}
         again = client.sweep("wf-1", {"3::cfg": list(range(1, 41))}, timeout=60)
         assert again.ref == sweep.ref
         assert again.status_counts() == {"success": 40}

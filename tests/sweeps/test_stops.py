@@ -30,7 +30,7 @@ def test_earlier_successes_do_not_disable_stop_after(client, api):
     client.sweep("wf-1", cells(1, 2, 3), timeout=60)
     api.finished = FAILED
     extended = client.sweep("wf-1", cells(*range(1, 12)), timeout=60, window=1)
-    assert extended.status_counts() == {"success": 3, "failed": 3, "not sent": 5}
+    assert extended.status_counts() == {"success": 3, "failed": 3, "not submitted": 5}
     assert "3 failures in a row" in extended.stopped
     assert api.count(RUN) == 3 + 3
 
@@ -95,6 +95,6 @@ def test_images_that_arrive_between_lost_responses_do_not_reset_the_count(client
     for event in released:
         event.set()
     sweep.wait(60)
-    assert sweep.status_counts() == {"success": 1, "unknown": 3, "not sent": 4}
-    assert "3 lost answers in a row" in sweep.stopped
+    assert sweep.status_counts() == {"success": 1, "unknown": 3, "not submitted": 4}
+    assert "3 lost responses in a row" in sweep.stopped
     assert api.count(RUN) == 4

@@ -138,7 +138,7 @@ def test_three_failures_before_any_success_stop_the_sweep(client, api):
     assert "stopped after 3 failures in a row" in sweep.stopped
     assert "no model" in sweep.stopped
     assert 3 <= api.count(RUN) <= 5
-    assert sweep.status_counts()["not sent"] >= 15
+    assert sweep.status_counts()["not submitted"] >= 15
 
 
 def test_stop_after_0_never_stops(client, api):
@@ -152,7 +152,7 @@ def test_three_lost_responses_in_a_row_stop_the_sweep_and_nothing_is_repeated(cl
     settings.window = 1
     api.on(RUN, close_after_reading())
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
-    assert "3 lost answers in a row" in sweep.stopped
+    assert "3 lost responses in a row" in sweep.stopped
     count = api.count(RUN)
     assert count <= 5
     assert sweep.status_counts()["unknown"] == count
@@ -169,7 +169,7 @@ def test_rejected_key_stops_the_sweep_immediately(client, api):
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 21)}, timeout=60)
     assert sweep.stopped
     assert sweep.status_counts()["rejected"] <= 2
-    assert sweep.status_counts()["not sent"] >= 18
+    assert sweep.status_counts()["not submitted"] >= 18
 
 
 def test_cancel_stops_submits(client, api):
@@ -181,7 +181,7 @@ def test_cancel_stops_submits(client, api):
     sweep.wait(60)
     assert api.count(RUN) == 2
     assert "28 cells not submitted" in sweep.stopped
-    assert sweep.status_counts() == {"success": 2, "not sent": 28}
+    assert sweep.status_counts() == {"success": 2, "not submitted": 28}
     again = client.sweep("wf-1", {"3::cfg": range(1, 31)}, timeout=30)
     assert again.status_counts() == {"success": 30}
     assert api.count(RUN) == 30

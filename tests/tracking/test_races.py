@@ -115,7 +115,7 @@ def test_a_cell_that_is_being_submitted_is_cancelled_with_the_others(cancelling,
     monkeypatch.setattr(Submitter, "submit", submit)
     sweeps.append(cancelling.sweep("img2img", {"3::seed": [1, 2, 3]}, wait=False, window=1))
     sweeps[0].wait(60)
-    assert sweeps[0].status_counts() == {"cancelled": 1, "not sent": 2}
+    assert sweeps[0].status_counts() == {"cancelled": 1, "not submitted": 2}
     assert len(cancelling.ended) == 1
 
 
@@ -146,5 +146,5 @@ def test_an_interrupt_at_the_start_of_a_sweep_cancels_the_sweep(cancelling, monk
         cancelling.sweep("img2img", {"3::seed": [1, 2, 3]}, window=1)
     sweep = caught.value.result
     sweep.wait(60)
-    assert set(sweep.status_counts()) <= {"cancelled", "not sent"}
+    assert set(sweep.status_counts()) <= {"cancelled", "not submitted"}
     assert not cancelling.live()

@@ -90,7 +90,7 @@ def test_int_accepts_digits_with_a_sign(text, value):
     assert type(INT.read(text)) is int
 
 
-@pytest.mark.parametrize("text", ["7.0", "1e3", "1_000", " 7", "0x7", "", "seven", "\u0667", "nan", "1,000", "--7"])
+@pytest.mark.parametrize("text", ["7.0", "1e3", "1_000", " 7", "0x7", "seven", "\u0667", "nan", "1,000", "--7"])
 def test_text_that_is_not_an_integer_is_rejected(text):
     with pytest.raises(FieldError, match=r"node 3 \(KSampler\), x: .* is not a whole number"):
         INT.read(text)
@@ -104,7 +104,7 @@ def test_float_accepts_json_numbers_and_a_leading_point(text, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["nan", "inf", "-Infinity", "NaN", "1e999", "+7", "7.", "0x1p3", "1_0.0", "07", "", "7 ", "1,5"]
+    "text", ["nan", "inf", "-Infinity", "NaN", "1e999", "+7", "7.", "0x1p3", "1_0.0", "07", "7 ", "1,5"]
 )
 def test_text_that_is_not_a_number_is_rejected(text):
     with pytest.raises(FieldError, match="is not a number"):
@@ -126,10 +126,16 @@ def test_boolean_accepts_true_and_false_in_any_case(text, value):
     assert field("BOOLEAN").read(text) is value
 
 
-@pytest.mark.parametrize("text", ["yes", "1", "0", "", "on", "t"])
+@pytest.mark.parametrize("text", ["yes", "1", "0", "on", "t"])
 def test_text_that_is_not_a_boolean_is_rejected(text):
     with pytest.raises(FieldError, match="true or false"):
         field("BOOLEAN").read(text)
+
+
+def test_an_empty_number_or_boolean_is_reported_as_missing():
+    for empty, example in ((INT, "x=7"), (ANY_FLOAT, "x=7"), (field("BOOLEAN"), "x=true")):
+        with pytest.raises(FieldError, match=rf"node 3 \(KSampler\), x has no value; type {example}$"):
+            empty.read("")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_file_that_is_not_an_image_is_rejected_with_a_reason(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("notes.txt", "empty.png"):
-        with pytest.raises(ImageError, match=f"{name} is not an image"):
+        with pytest.raises(ImageError, match=f"{name} can't be read as an image"):
             open_input(tmp_path / name)
     with pytest.raises(ImageError, match="there is no file"):
         open_input(tmp_path / "gone.png")
@@ -182,7 +182,7 @@ def test_pattern_without_a_match_and_file_that_is_not_an_image_are_errors(refs):
     with pytest.raises(ImageError, match=r"no file matches 'refs/\*\.jpg'"):
         open_images("refs/*.jpg")
     (refs / "x3.png").write_text("no image")
-    with pytest.raises(ImageError, match=r"x3\.png is not an image"):
+    with pytest.raises(ImageError, match=r"x3\.png can't be read as an image"):
         open_images("refs/x*.png")
 
 

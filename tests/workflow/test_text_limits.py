@@ -186,7 +186,7 @@ def test_deep_indentation_in_a_body_is_rejected_quickly():
 def test_a_deeply_nested_python_value_is_rejected(depth):
     value = functools.reduce(lambda inner, _: [inner], range(depth), 1)
     with pytest.raises(ComflowyError, match="more than 64 deep"):
-        resolve(UNDESCRIBED, [Setting("3::x", value, typed=True)])
+        resolve(UNDESCRIBED, [Setting("3::x", value, is_python_value=True)])
 
 
 def test_brackets_in_a_quoted_text_are_kept():

@@ -503,5 +503,5 @@ def test_seed_words_need_their_exact_spelling():
         with pytest.raises(FieldError, match="several seeds"):
             resolve(described, [Setting("1::seed", word)])
     for word in ("Random", "random#", "random#-1", "randomly", "random 3"):
-        with pytest.raises(FieldError, match="not a whole number"):
+        with pytest.raises(FieldError, match="invalid seed"):
             resolve(described, [Setting("1::seed", word)])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from comflowy_nb import __version__
 from comflowy_nb.comparison.pixels import PREVIEW_PX, find_difference, fit_on_canvas, jpeg_of, without_metadata
-from comflowy_nb.errors import ComflowyError, ImageError
+from comflowy_nb.errors import ComflowyError, ImageError, write_problem
 from comflowy_nb.layout.page import Tile
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet, arrange
 from comflowy_nb.layout.text import Paragraph, Part
@@ -76,11 +76,11 @@ def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str
     if len(images) != 2 or images[0].size != images[1].size:
         return None, []
     try:
-        found = find_difference(images[0].open(), images[1].open())
+        difference = find_difference(images[0].open(), images[1].open())
     except ComflowyError:
         return None, []
-    numbers, caveat = describe_difference(found, *images)
-    return found, [numbers, f"Lightest: {found.top} of 255 and more. {caveat}"]
+    numbers, caveat = describe_difference(difference, *images)
+    return difference, [numbers, f"Lightest: {difference.top} of 255 and more. {caveat}"]
 
 
 def _sheet(
@@ -159,13 +159,13 @@ def save_page(comparison: Comparison, images: Sequence[Compared], path: Path) ->
     if not path.suffix:
         path = path.with_suffix(".html")
     if path.suffix.lower() not in {".html", ".htm"}:
-        raise ImageError(f"a comparison is saved as a page: {path.with_suffix('.html').name}, not {path.name}")
+        raise ImageError(f"can't save a comparison to {path.name}: use {path.with_suffix('.html').name}")
     content = _page(comparison, images)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content.encode())
     except OSError as error:
-        raise ImageError(f"{path.name} can't be written: {error.strerror}") from error
+        raise ImageError(f"{path.name} can't be written: {write_problem(error, path.parent)}") from error
     return path
 
 
@@ -197,7 +197,7 @@ def _page(comparison: Comparison, images: Sequence[Compared]) -> str:
         ),
     }
     template = (Path(__file__).parent / "page.html").read_text("utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template)
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
 
 
 def _base64(content: bytes) -> str:

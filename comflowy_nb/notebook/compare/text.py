@@ -43,7 +43,7 @@ def captions_of(images: Sequence[Compared], differences: Differences, label: Seq
     """Return a short caption for each image: the fields of `label`, else the short ones that differ."""
     if label is not None:
         names = name_fields(label)
-        values = [each.maker.everything for each in images]
+        values = [each.known_fields.everything for each in images]
         return [_caption([(names[key], write_value(each[key])) for key in label if key in each]) for each in values]
     rows = [row for row in differences.rows if row.name != "size"]
     short = [row for row in rows if max(map(len, row.texts)) <= _MAX_CAPTION_VALUE_CHARS]
@@ -69,12 +69,12 @@ def warnings_of(images: Sequence[Compared], canvas: tuple[int, int], differences
             f"The images have different sizes: each is scaled to fit a canvas of {canvas[0]} "
             f"\N{MULTIPLICATION SIGN} {canvas[1]} pixels, in its middle."
         )
-    unknown = [each.name for each in images if not each.maker.is_known]
+    unknown = [each.name for each in images if not each.known_fields.is_known]
     if unknown and len(unknown) < len(images):
-        warnings.append(f"How {' and '.join(unknown)} {'was' if len(unknown) == 1 else 'were'} made is not known.")
+        warnings.append(f"The params of {' and '.join(unknown)} are not known.")
     if not differences.rows:
         all_unknown = len(unknown) == len(images)
-        warnings.append("How these images were made is not known." if all_unknown else "No field is known to differ.")
+        warnings.append("The params of these images are not known." if all_unknown else "No field is known to differ.")
     return [plain(line) for line in warnings]
 
 
@@ -142,17 +142,17 @@ def _title(image: Compared) -> str:
     return f"{image.name} {image.also}".strip()
 
 
-def describe_difference(found: Difference, one: Compared, other: Compared) -> tuple[str, str]:
+def describe_difference(difference: Difference, first: Compared, second: Compared) -> tuple[str, str]:
     """Return the numbers of the difference of two images, and a caveat about their meaning."""
-    if found.mean_error is None or found.psnr_db is None or found.share is None:
+    if difference.mean_error is None or difference.psnr_db is None or difference.share is None:
         return "No numbers: the images have different sizes.", "The map compares them scaled to one canvas."
-    if math.isinf(found.psnr_db):
+    if math.isinf(difference.psnr_db):
         return "The two images are equal, pixel for pixel.", ""
     numbers = (
-        f"Mean absolute error {found.mean_error:.3g} of 255{_DOT}PSNR {found.psnr_db:.1f} dB{_DOT}"
-        f"{_percent(found.share)} of the pixels differ"
+        f"Mean absolute error {difference.mean_error:.3g} of 255{_DOT}PSNR {difference.psnr_db:.1f} dB{_DOT}"
+        f"{_percent(difference.share)} of the pixels differ"
     )
-    if find_differences([one.maker, other.maker]).seeds_differ:
+    if find_differences([first.known_fields, second.known_fields]).seeds_differ:
         return numbers, "The seeds differ, so the numbers say only that these are two images, not which is better."
     return numbers, "They say how much changed, not which is better; across different seeds they mean nothing."
 

@@ -128,13 +128,13 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         self, images: Sequence[Compared], *, mode: str | None = None, label: Sequence[str] | None = None
     ) -> None:
         if mode is not None and mode not in MODES:
-            raise SettingsError(f"mode is {', '.join(MODES[:-1])} or {MODES[-1]}, not {mode!r}")
+            raise SettingsError(f"invalid mode {mode!r}: use {', '.join(MODES[:-1])} or {MODES[-1]}")
         self._images = list(images)
         self._still: DrawnPage | None = None
         self._is_closed = False
         sizes = [each.size for each in images]
         self._canvas = canvas_size(sizes)
-        self._differences = find_differences([each.maker for each in images], sizes=sizes)
+        self._differences = find_differences([each.known_fields for each in images], sizes=sizes)
         captions = captions_of(images, self._differences, None if label is None else _find_fields(label, images))
         self._chosen_captions = None if label is None else captions
         content = {
@@ -223,11 +223,11 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
                 content, kind = for_browser(images[index].source, images[index].name)
                 return {"kind": kind}, content
             case {"ask": "difference", "pair": [int(left), int(right)]} if left in indices and right in indices:
-                found = find_difference(images[left].open(), images[right].open())
+                difference = find_difference(images[left].open(), images[right].open())
                 stream = io.BytesIO()
-                found.heat.save(stream, "PNG")
-                numbers, caveat = describe_difference(found, images[left], images[right])
-                reply = {"kind": "image/png", "top": found.top, "numbers": numbers, "caveat": caveat}
+                difference.heat.save(stream, "PNG")
+                numbers, caveat = describe_difference(difference, images[left], images[right])
+                reply = {"kind": "image/png", "top": difference.top, "numbers": numbers, "caveat": caveat}
                 return reply, stream.getvalue()
         raise SettingsError("the page sent a request that this version does not know; run the cell again")
 
@@ -312,12 +312,12 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
 def _find_fields(names: Sequence[str], images: Sequence[Compared]) -> list[str]:
     """Return the ids of the fields of the images with these ids or names."""
-    known = dict.fromkeys(key for each in images for key in each.maker.everything)
-    found: list[str] = []
+    known = dict.fromkeys(key for each in images for key in each.known_fields.everything)
+    field_ids: list[str] = []
     for name in [names] if isinstance(names, str) else names:
         keys = [key for key in known if name in {key, key.split("::", 1)[-1]}]
         if not keys:
             tip = nearest_tip(name, [*known, *(key.split("::", 1)[-1] for key in known)])
             raise FieldError(f"no image here has a field {name!r}{tip}")
-        found += keys
-    return list(dict.fromkeys(found))
+        field_ids += keys
+    return list(dict.fromkeys(field_ids))

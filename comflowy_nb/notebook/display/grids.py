@@ -215,7 +215,7 @@ def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:
         except (ComflowyError, OSError):
             continue
         if graph is not None:
-            params = {field_id: one.default for field_id, one in graph.fields().items()}
+            params = {field_id: field.default for field_id, field in graph.fields().items()}
             return seeds_of(params), {node: graph.title(node) or "" for node in graph.nodes}
     return {}, {}
 

@@ -72,9 +72,9 @@ def preformatted(text: str) -> dict[str, str]:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
     """Return a bundle of a table, without the columns in which every cell is empty."""
-    written = [[plain(" ".join(cell.split())) for cell in row] for row in rows]
-    kept = [index for index in range(len(headings)) if any(row[index] for row in written)]
-    shown = [[row[index] for index in kept] for row in (headings, *written)]
+    cells = [[plain(" ".join(cell.split())) for cell in row] for row in rows]
+    columns = [index for index in range(len(headings)) if any(row[index] for row in cells)]
+    shown = [[row[index] for index in columns] for row in (headings, *cells)]
     markup = [[html_text(cell) for cell in row] for row in shown]
     return {"text/plain": _plain_table(shown), "text/html": html_table(markup[0], markup[1:])}
 

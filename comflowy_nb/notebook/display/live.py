@@ -52,7 +52,7 @@ class LiveView(ABC):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the run or sweep will not change any more by itself."""
+        """Whether the run or sweep will not change any more without a command."""
         return self.value.is_settled
 
     def wait_change(self, timeout: float) -> bool:
@@ -129,9 +129,9 @@ class LiveUpdater:
             else:
                 view.draw()
         except Exception as error:  # noqa: BLE001 - one view that fails must not end the thread of the others
-            why = str(error) if isinstance(error, ComflowyError) else type(error).__name__
+            reason = str(error) if isinstance(error, ComflowyError) else type(error).__name__
             with contextlib.suppress(Exception):  # the note goes to the display that has just failed
-                view.note(f"the images can't be drawn ({why}); %comflowy show {view.ref}")
+                view.note(f"the images can't be drawn ({reason}); %comflowy show {view.ref}")
             return True
         return settled
 
@@ -162,10 +162,10 @@ def wait_drawing(views: Sequence[LiveView], timeout_s: float | None = None) -> N
 
 @contextlib.contextmanager
 def _recording_interrupts() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises a KeyboardInterrupt which CPython has discarded.
+    """Yield a function that re-raises a KeyboardInterrupt that CPython discarded.
 
-    CPython discards one that arrives inside a weak reference callback. After a grid was drawn such callbacks run for a
-    while, because matplotlib's figure is freed.
+    CPython discards a KeyboardInterrupt raised inside a weakref callback. Freeing a matplotlib figure runs such
+    callbacks.
     """
     received: list[int] = []
 

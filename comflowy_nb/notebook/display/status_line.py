@@ -205,9 +205,9 @@ def _add_problem(line: StatusLine, run: Run) -> None:
     else:
         after = f" after {time_text(seconds)}" if seconds is not None and status is not Status.REJECTED else ""
         line.add((f"{status}{after}", "odd" if status is Status.CANCELLED else "bad"))
-    why = str(record.problem) if record.problem is not None else record.reason
-    if why:
-        line.add((why, "plain"))
+    reason = str(record.problem) if record.problem is not None else record.reason
+    if reason:
+        line.add((reason, "plain"))
     if status.is_held:
         line.add((resubmit_hint(run), "muted"))
     if any(output.state == "kept" for output in record.outputs):
@@ -224,12 +224,12 @@ def time_text(seconds: float, *, roughly: bool = False) -> str:
     """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
     if seconds < 9.95 and not (roughly and seconds >= 1):
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    total_s = round(seconds)
+    if total_s < 60:
+        return f"{total_s} s"
+    if total_s < 3600:
+        return f"{total_s // 60} min {total_s % 60} s" if total_s % 60 else f"{total_s // 60} min"
+    return f"{total_s // 3600} h {total_s % 3600 // 60} min"
 
 
 def day(seconds: float) -> str:
@@ -287,5 +287,5 @@ def _describe_images(record: RunRecord, images: Sequence[ImageRecord], state: st
     """Name the first of these images, their state, and the reason of the first: `r1[0] is missing: REASON`."""
     names = ", ".join(f"{record.ref}[{image.index}]" for image in images[:3])
     verb = "is" if len(images) == 1 else "are"
-    why = f": {images[0].error}" if images[0].error else ""
-    return f"{names}{' ...' if len(images) > 3 else ''} {verb} {state}{why}"
+    reason = f": {images[0].error}" if images[0].error else ""
+    return f"{names}{' ...' if len(images) > 3 else ''} {verb} {state}{reason}"

@@ -74,10 +74,10 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
     return None if plan.seconds is None else max(0.0, plan.seconds - elapsed_s)
 
 
-def sweeps_table(found: Sequence[SweepRecord]) -> dict[str, str]:
+def sweeps_table(records: Sequence[SweepRecord]) -> dict[str, str]:
     """Return sweeps as rows: reference, name, workflow, number of cells, time, axes."""
     rows = []
-    for record in found:
+    for record in records:
         axes = record.spec.get("axes", [])
         varied = " x ".join(f"{len(axis.get('values', ()))} {axis.get('name', '')}" for axis in axes)
         cells = f"{record.count} cell{'s' * (record.count != 1)}"
@@ -91,7 +91,7 @@ def cells_table(sweep: Sweep) -> dict[str, str]:
     rows = []
     for cell in sweep.cells:
         record = cell.run.record if cell.run is not None else None
-        status = "not sent" if cell.status is None else str(cell.status)
+        status = "not submitted" if cell.status is None else str(cell.status)
         text = status if not cell.error else f"{status}: {cell.error}"
         took = time_text(record.seconds) if record is not None and record.seconds is not None else ""
         labels = [cell.labels.get(name, "") for name in names]
@@ -157,8 +157,8 @@ def _add_problems(line: StatusLine, sweep: Sweep) -> None:
         names = ", ".join(cell.ref for cell in cells[:_MAX_NAMED_CELLS])
         more = " ..." if len(cells) > _MAX_NAMED_CELLS else ""
         reasons = {cell.error for cell in cells if cell.error}
-        why = f": {reasons.pop()}" if len(reasons) == 1 and status is not Status.CANCELLED else ""
-        line.add((f"{len(cells)} {status}", tone), (f"({names}{more}{why})", "plain"))
+        reason = f": {reasons.pop()}" if len(reasons) == 1 and status is not Status.CANCELLED else ""
+        line.add((f"{len(cells)} {status}", tone), (f"({names}{more}{reason})", "plain"))
     left = sum(cell.status is None for cell in sweep.cells)
     if not left or not sweep.is_settled:
         return

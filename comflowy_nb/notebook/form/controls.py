@@ -132,8 +132,9 @@ class Control(ABC):
         except FieldError as error:
             self._show_problem(str(error))
             raise
-        why = self.field.problem(value)
-        self._show_problem(None if why is None else f"{why}; it is the workflow's own value and is submitted unchanged")
+        problem = self.field.problem(value)
+        tip = "it is the workflow's own value and is submitted unchanged"
+        self._show_problem(None if problem is None else f"{problem}; {tip}")
         return value
 
     def show(self, value: Any) -> None:
@@ -164,11 +165,11 @@ class Control(ABC):
             return False
         return True
 
-    def _show_problem(self, why: str | None) -> None:
-        if why == self.problem:
+    def _show_problem(self, problem: str | None) -> None:
+        if problem == self.problem:
             return
-        self.problem = why
-        text = "" if why is None else why.removeprefix(f"{self.field.where}: ")  # the label names the field
+        self.problem = problem
+        text = "" if problem is None else problem.removeprefix(f"{self.field.where}: ")  # the label names the field
         show_alert(self._problem_html, text)
         (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
 
@@ -348,16 +349,16 @@ class SliderControl(NumberControl):
     """A slider over the field's whole range, with the number beside it."""
 
     def _make(self) -> Any:
-        one = self.field
-        bounds: dict[str, Any] = {"min": one.min, "max": one.max, "value": one.min, "step": one.step or 1}
-        if one.type is FieldType.INT:
+        field = self.field
+        bounds: dict[str, Any] = {"min": field.min, "max": field.max, "value": field.min, "step": field.step or 1}
+        if field.type is FieldType.INT:
             return widgets.IntSlider(**self._options(**{name: int(value) for name, value in bounds.items()}))
-        return widgets.FloatSlider(**self._options(**bounds, readout_format=f".{_decimals(one)}f"))
+        return widgets.FloatSlider(**self._options(**bounds, readout_format=f".{_decimals(field)}f"))
 
     def _show(self, value: Any) -> None:
-        why = self.field.problem(value)
-        if why is not None:  # a slider would move it into its range silently
-            raise FieldError(why)
+        problem = self.field.problem(value)
+        if problem is not None:  # a slider would move it into its range silently
+            raise FieldError(problem)
         self.input.value = value
 
 

@@ -70,7 +70,7 @@ def form_fields(
         If there are none. The text says how to describe fields.
     """
     described = described or {}
-    known = {**workflow.fields, **{key: one.field for key, one in described.items()}}
+    known = {**workflow.fields, **{key: form_field.field for key, form_field in described.items()}}
     for key, value in values.items():
         if key not in known:
             known[key] = read_abbreviation(Field(key), value).field if isinstance(value, (bool, str)) else Field(key)
@@ -84,23 +84,23 @@ def form_fields(
     aliases: dict[str, str] = {}
     for word, field_id in workflow.aliases.items():
         aliases.setdefault(field_id, word)
-    found = []
-    for key, one in known.items():
-        is_bare = one.type is FieldType.UNKNOWN and one.default is None and key in values
-        found.append(
+    result = []
+    for key, field in known.items():
+        is_bare = field.type is FieldType.UNKNOWN and field.default is None and key in values
+        result.append(
             FormField(
-                replace(one, default=values[key]) if is_bare else one,  # the type of the value decides the control
-                values.get(key, one.default),
+                replace(field, default=values[key]) if is_bare else field,  # the type of the value decides the control
+                values.get(key, field.default),
                 is_explicit=key in explicit,
                 labels=described[key].labels if key in described else (),
                 alias=aliases.get(key),
                 is_random=key in random,
             )
         )
-    return found
+    return result
 
 
-def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[str, FormField]:
+def abbreviated_fields(workflow: Workflow, abbreviations: Mapping[str, Any]) -> dict[str, FormField]:
     """Read abbreviations by field id, name or alias: `{"3::steps": (1, 30), "cfg": 7}`.
 
     Returns
@@ -114,13 +114,13 @@ def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[
     """
     described: dict[str, FormField] = {}
     problems: list[str] = []
-    for key, example in examples.items():
+    for key, abbreviation in abbreviations.items():
         try:
             for field_id in workflow.find(key):
-                found = read_abbreviation(workflow.fields.get(field_id) or Field(field_id), example)
-                if found.field.type is not FieldType.UNKNOWN:
-                    found = replace(found, value=found.field.check(found.value))
-                described[field_id] = found
+                form_field = read_abbreviation(workflow.fields.get(field_id) or Field(field_id), abbreviation)
+                if form_field.field.type is not FieldType.UNKNOWN:
+                    form_field = replace(form_field, value=form_field.field.check(form_field.value))
+                described[field_id] = form_field
         except FieldError as error:
             problems += error.problems
     if problems:
@@ -128,14 +128,14 @@ def abbreviated_fields(workflow: Workflow, examples: Mapping[str, Any]) -> dict[
     return described
 
 
-def read_abbreviation(one: Field, example: object) -> FormField:
-    """Return the field that a short example describes, as in `ipywidgets.interact`: `(1, 20)`, `["a", "b"]`, `True`.
+def read_abbreviation(field: Field, abbreviation: object) -> FormField:
+    """Return the form field for an abbreviation as in `ipywidgets.interact`: `(1, 20)`, `["a", "b"]`, `True`.
 
     Parameters
     ----------
-    one
-        The field as described so far; an example narrows its range or options, and sets an unknown type.
-    example
+    field
+        The field as described so far; an abbreviation narrows its range or options, and sets an unknown type.
+    abbreviation
         A range, (lowest, highest) or (lowest, highest, step): the initial value is the field's default if the range
         contains it, else the middle. A list of options, a list of (label, option) pairs or a mapping label -> option:
         the initial value is the default if it is one of them, else the first. A boolean, a text, a number or an image:
@@ -144,62 +144,63 @@ def read_abbreviation(one: Field, example: object) -> FormField:
     Raises
     ------
     FieldError
-        If the example is invalid, or outside the range or options of the field.
+        If the abbreviation is invalid, or outside the range or options of the field.
     """
-    example = plain(example)
-    if isinstance(example, tuple) and example and all(_is_number(part) for part in example):
-        return _range(one, example)
-    if isinstance(example, Mapping):
-        return _choice(one, list(example.items()))
-    if isinstance(example, Iterable) and not isinstance(example, (str, bytes)) and not is_image(example):
-        items = [plain(item) for item in example]
+    abbreviation = plain(abbreviation)
+    if isinstance(abbreviation, tuple) and abbreviation and all(_is_number(part) for part in abbreviation):
+        return _range(field, abbreviation)
+    if isinstance(abbreviation, Mapping):
+        return _choice(field, list(abbreviation.items()))
+    if isinstance(abbreviation, Iterable) and not isinstance(abbreviation, (str, bytes)) and not is_image(abbreviation):
+        items = [plain(item) for item in abbreviation]
         pairs = [item for item in items if isinstance(item, (tuple, list)) and len(item) == 2]
         if len(pairs) == len(items):
-            return _choice(one, [(label, option) for label, option in pairs])
-        return _choice(one, [(f"{item:g}" if isinstance(item, float) else item, item) for item in items])
-    if one.type is not FieldType.UNKNOWN:
-        return FormField(one, example)
-    return FormField(replace(one, type=_type_of(example), default=None), example)
+            return _choice(field, [(label, option) for label, option in pairs])
+        return _choice(field, [(f"{item:g}" if isinstance(item, float) else item, item) for item in items])
+    if field.type is not FieldType.UNKNOWN:
+        return FormField(field, abbreviation)
+    return FormField(replace(field, type=_type_of(abbreviation), default=None), abbreviation)
 
 
-def _range(one: Field, example: tuple[Any, ...]) -> FormField:
-    if len(example) not in {2, 3}:
+def _range(field: Field, abbreviation: tuple[Any, ...]) -> FormField:
+    if len(abbreviation) not in {2, 3}:
         raise FieldError(
-            f"{one.where}: {shown(example)} is not a range: use (lowest, highest) or (lowest, highest, step)"
+            f"{field.where}: {shown(abbreviation)} is not a range: use (lowest, highest) or (lowest, highest, step)"
         )
-    low, high = example[0], example[1]
-    is_whole = all(isinstance(part, int) for part in example)
-    default_step = one.step or (1 if is_whole else (high - low) / 100)
-    step = example[2] if len(example) == 3 else default_step
+    low, high = abbreviation[0], abbreviation[1]
+    is_whole = all(isinstance(part, int) for part in abbreviation)
+    default_step = field.step or (1 if is_whole else (high - low) / 100)
+    step = abbreviation[2] if len(abbreviation) == 3 else default_step
     if not low < high or step <= 0:
         raise FieldError(
-            f"{one.where}: {shown(example)} is not a range: the lowest comes first, and the step must be above 0"
+            f"{field.where}: {shown(abbreviation)} is not a range: the lowest comes first, and the step must be above 0"
         )
-    if one.type is FieldType.UNKNOWN:
-        one = replace(one, type=FieldType.INT if is_whole else FieldType.FLOAT)
-    elif one.type not in {FieldType.INT, FieldType.FLOAT}:
-        raise FieldError(f"{one.where}: {shown(example)} is a range, but the field has type {one.type}")
+    if field.type is FieldType.UNKNOWN:
+        field = replace(field, type=FieldType.INT if is_whole else FieldType.FLOAT)
+    elif field.type not in {FieldType.INT, FieldType.FLOAT}:
+        raise FieldError(f"{field.where}: {shown(abbreviation)} is a range, but the field has type {field.type}")
     for end in (low, high):
-        one.check(end)
-    if _is_number(one.default) and low <= one.default <= high:
-        value = one.default
+        field.check(end)
+    if _is_number(field.default) and low <= field.default <= high:
+        value = field.default
     else:
         middle = low + step * round((high - low) / 2 / step)
-        value = int(middle) if one.type is FieldType.INT else middle
-    return FormField(replace(one, min=low, max=high, step=step), value)
+        value = int(middle) if field.type is FieldType.INT else middle
+    return FormField(replace(field, min=low, max=high, step=step), value)
 
 
-def _choice(one: Field, pairs: list[tuple[Any, Any]]) -> FormField:
+def _choice(field: Field, pairs: list[tuple[Any, Any]]) -> FormField:
     if not pairs:
-        raise FieldError(f"{one.where}: the list of options is empty")
+        raise FieldError(f"{field.where}: the abbreviation is empty; use a list of options")
     options = tuple(plain(option) for _, option in pairs)
-    if one.type is not FieldType.UNKNOWN:
-        options = tuple(one.check(option) for option in options)
+    if field.type is not FieldType.UNKNOWN:
+        options = tuple(field.check(option) for option in options)
     labels = tuple(str(label) for label, _ in pairs)
-    if len(set(labels)) < len(labels):
-        raise FieldError(f"{one.where}: {shown(list(labels))} contains a duplicate label")
-    value = one.default if one.default in options else options[0]
-    return FormField(replace(one, type=FieldType.CHOICE, options=options), value, labels=labels)
+    duplicate = next((label for label in labels if labels.count(label) > 1), None)
+    if duplicate is not None:
+        raise FieldError(f"{field.where}: duplicate label {duplicate!r}")
+    value = field.default if field.default in options else options[0]
+    return FormField(replace(field, type=FieldType.CHOICE, options=options), value, labels=labels)
 
 
 def _type_of(value: object) -> FieldType:

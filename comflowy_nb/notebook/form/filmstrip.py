@@ -37,7 +37,7 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
     _css = (_FOLDER / "form.css").read_text("utf-8")
 
     items = traitlets.List().tag(sync=True)
-    """For each run, the dict of `FormRun.item`."""
+    """For each run, the dict of `FormRun.filmstrip_item`."""
     thumbs = traitlets.Dict().tag(sync=True)
     """Token -> a small JPEG as a data URL. Apart from `items`, which change several times a second."""
     preview = traitlets.Dict().tag(sync=True)

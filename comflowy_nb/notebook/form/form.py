@@ -82,11 +82,14 @@ def form(
     >>> form.close()
     """
     if more:
-        raise TypeError(f"form() has no parameter {next(iter(more))!r}; fields go into a mapping: form(what, {{...}})")
+        name = next(iter(more))
+        raise TypeError(f'form() has no parameter {name!r}: write form("default", {{"{name}": ...}})')
     session = current_session()
     if client is None:
         if session is None:
-            raise SettingsError("nothing is connected here: %load_ext comflowy_nb, or form(..., client=connect(...))")
+            raise SettingsError(
+                "no service is connected. Type %load_ext comflowy_nb, or use form(..., client=connect(...))"
+            )
         client = session.connected()
     before: dict[str, Any] = {}
     if isinstance(what, Run):
@@ -94,8 +97,8 @@ def form(
         what = what.record.workflow_id or what.workflow
     workflow = client.workflow(what) if isinstance(what, str) else what
     described = abbreviated_fields(workflow, params or {})
-    recalled = client.connection.submitter.recall(workflow, before)
-    values = {**recalled, **{key: one.value for key, one in described.items()}}
+    restored = client.connection.submitter.restore_input_images(workflow, before)
+    values = {**restored, **{key: form_field.value for key, form_field in described.items()}}
     fields = form_fields(workflow, values, explicit=list(values), described=described)
     return Form(client, workflow, fields, updater=session.updater if session is not None else LiveUpdater())
 
@@ -193,10 +196,10 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         >>> form.run(wait=True).status  # doctest: +SKIP
         <Status.SUCCESS: 'success'>
         """
-        one = self._submit(self._read_request(), fresh=fresh)
+        submitted = self._submit(self._read_request(), fresh=fresh)
         if wait:
-            wait_drawing([one])
-        return one.run
+            wait_drawing([submitted])
+        return submitted.run
 
     def set(self, params: Mapping[str, Any]) -> None:
         """Set fields of the form.
@@ -271,13 +274,13 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         --------
         >>> form.go_back(form.runs[0])  # doctest: +SKIP
         """
-        found = self._history.find(run if isinstance(run, str) else run.token)
-        if found is None:
+        form_run = self._history.find(run if isinstance(run, str) else run.token)
+        if form_run is None:
             return
         with self._request_lock:
-            self._body.restore(found.request.values, found.request.explicit)
+            self._body.restore(form_run.request.values, form_run.request.explicit)
         self._refresh()
-        self._history.show(found)
+        self._history.show(form_run)
 
     def close(self) -> None:
         """Free the widgets and stop the thread of this form. Its runs continue.
@@ -342,7 +345,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             newest = self._newest_request.values if self._newest_request is not None else self._history.newest_values
             self._body.advance_seeds(newest or {})
             values = self._body.read()
-            settings = [Setting(key, values[key], typed=True) for key in self._body.submitted]
+            settings = [Setting(key, values[key], is_python_value=True) for key in self._body.submitted]
             self._newest_request = FormRequest(settings, values, frozenset(self._body.explicit))
             return self._newest_request
 
@@ -384,5 +387,5 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 def _inner_widgets(part: Any) -> list[Any]:
     """Return the style, the layout and all children of a widget, and theirs."""
     own = [*getattr(part, "children", ()), getattr(part, "style", None), getattr(part, "layout", None)]
-    found = [one for one in own if isinstance(one, widgets.Widget)]
-    return [*found, *(inner for one in found for inner in _inner_widgets(one))]
+    children = [widget for widget in own if isinstance(widget, widgets.Widget)]
+    return [*children, *(inner for child in children for inner in _inner_widgets(child))]

@@ -62,9 +62,9 @@ class FormBody:
     ) -> None:
         self._client = client
         self._workflow = workflow
-        self._fields = {one.field.id: one for one in fields}
+        self._fields = {form_field.field.id: form_field for form_field in fields}
         self._controls: dict[str, Control] = {}
-        self.explicit = {one.field.id for one in fields if one.is_explicit}
+        self.explicit = {form_field.field.id for form_field in fields if form_field.is_explicit}
         self.names = {key: self._fields[key].alias or name for key, name in name_fields(self._fields).items()}
         self._groups = [self._make_group(members) for members in _group(fields)]  # box and searched text of each
         self.parts: list[Any] = [widgets.Box([box for box, _ in self._groups]).add_class("cfy-groups")]
@@ -110,7 +110,7 @@ class FormBody:
             With the problems of all fields that would be submitted and are invalid.
         """
         values, problems = self.state()
-        wrong = [why for key, why in problems.items() if key not in values]
+        wrong = [problem for key, problem in problems.items() if key not in values]
         if wrong:
             raise FieldError(*wrong)
         return values
@@ -123,10 +123,10 @@ class FormBody:
         """Return the fields and their values as text and as a table."""
         values, _ = self.state()
         rows, last_title = [], None
-        for key, one in self._fields.items():
-            value = values.get(key, one.value)
+        for key, form_field in self._fields.items():
+            value = values.get(key, form_field.value)
             text = value.name if isinstance(value, InputImage) else "" if value is None else write_value(value)
-            title = _node_title([one]) or one.field.node
+            title = _node_title([form_field]) or form_field.field.node
             rows.append(("" if title == last_title else title, self.names[key], text))
             last_title = title
         head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to fill it in")
@@ -180,7 +180,7 @@ class FormBody:
 
     def _make_group(self, members: Sequence[FormField]) -> tuple[Any, str]:
         """Create the controls of one node; return their box, and the text in which the search finds it."""
-        controls = [self._make_control(one) for one in members]
+        controls = [self._make_control(form_field) for form_field in members]
         title = _node_title(members) or "node"
         head = widgets.HTML(
             f'<span class="cfy-group-title">{html_text(plain(title))} '
@@ -190,28 +190,28 @@ class FormBody:
         box = widgets.VBox([head, fields]).add_class("cfy-group")
         if len(controls) > _MAX_NARROW_FIELDS:
             box.add_class("cfy-large")
-        words = " ".join(f"{one.field.id} {one.alias or ''}" for one in members)
+        words = " ".join(f"{form_field.field.id} {form_field.alias or ''}" for form_field in members)
         return box, f"{title} {words}".casefold()
 
-    def _make_control(self, one: FormField) -> Control:
-        field, label = one.field, one.alias or one.field.name
+    def _make_control(self, form_field: FormField) -> Control:
+        field, label = form_field.field, form_field.alias or form_field.field.name
         control: Control
         if field.type is FieldType.IMAGEUPLOAD:
             control = ImageControl(
                 field, label, can_upload=self._client.service.can_upload, open_run=self._client.connection.input_of_run
             )
         else:
-            values = [value for value in (field.default, one.value) if value is not None]
+            values = [value for value in (field.default, form_field.value) if value is not None]
             try:
                 control = _control_for(field, label, values)
             except Exception as error:  # noqa: BLE001 - one description that no control can use must not end the form
                 control = TextControl(field, label, note=f"can't use its description ({error}): type any value")
         if isinstance(control, ChoiceControl):
             control.keeps_graph_value = self._workflow.graph is not None
-            if one.labels:
-                control.label(one.labels)
-        control.begin(one.value)
-        if one.is_random and isinstance(control, SeedControl):
+            if form_field.labels:
+                control.label(form_field.labels)
+        control.begin(form_field.value)
+        if form_field.is_random and isinstance(control, SeedControl):
             control.mode.value = "random"
         self._controls[field.id] = control
         return control
@@ -279,19 +279,20 @@ def _is_exact_number(value: object) -> bool:
 def _group(fields: Iterable[FormField]) -> list[list[FormField]]:
     """Group by node; first the nodes that users change most: those with long texts, then images, then seeds."""
     by_node: dict[str, list[FormField]] = {}
-    for one in fields:
-        by_node.setdefault(one.field.node, []).append(one)
+    for form_field in fields:
+        by_node.setdefault(form_field.field.node, []).append(form_field)
 
     def rank(members: Sequence[FormField]) -> int:
-        if any(one.field.multiline for one in members):
+        if any(form_field.field.multiline for form_field in members):
             return 0
-        if any(one.field.type is FieldType.IMAGEUPLOAD for one in members):
+        if any(form_field.field.type is FieldType.IMAGEUPLOAD for form_field in members):
             return 1
-        return 2 if any(one.field.is_seed for one in members) else 3
+        return 2 if any(form_field.field.is_seed for form_field in members) else 3
 
     return sorted(by_node.values(), key=rank)
 
 
 def _node_title(members: Iterable[FormField]) -> str:
     """Return the title of a node, else its class; empty if neither is known."""
-    return next((title for one in members if (title := one.field.node_title or one.field.class_type)), "")
+    fields = (form_field.field for form_field in members)
+    return next((title for field in fields if (title := field.node_title or field.class_type)), "")

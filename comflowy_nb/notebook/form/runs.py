@@ -105,8 +105,8 @@ class FormRun(LiveView):
         )
         return replace(line, preview=None)
 
-    def item(self) -> dict[str, Any]:
-        """Return the item for the filmstrip, which escapes the texts."""
+    def filmstrip_item(self) -> dict[str, Any]:
+        """Return the run's data for the filmstrip; the browser code escapes its texts."""
         run, progress = self.run, self.run.progress
         text = str(run.status)
         if run.status is Status.SUCCESS:
@@ -135,9 +135,9 @@ class FormRun(LiveView):
 
     def make_thumbnail(self) -> None:
         """Make the first image a small data URL, if there is one that can be read."""
-        kept = [image for image in self.run.images if image.record.state == "kept"]
+        stored = [image for image in self.run.images if image.record.state == "kept"]
         try:
-            self.thumbnail = _small_url(kept[0].thumbnail(256)) if kept else None
+            self.thumbnail = _small_url(stored[0].thumbnail(256)) if stored else None
         except ComflowyError:
             self.thumbnail = None
 
@@ -184,7 +184,7 @@ class FormHistory:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        return tuple(one.run for one in self._runs)
+        return tuple(form_run.run for form_run in self._runs)
 
     @property
     def newest_values(self) -> Mapping[str, Any] | None:
@@ -192,7 +192,7 @@ class FormHistory:
         return self._runs[-1].request.values if self._runs else None
 
     def find(self, token: str) -> FormRun | None:
-        return next((one for one in self._runs if one.token == token), None)
+        return next((form_run for form_run in self._runs if form_run.token == token), None)
 
     # -- submitting and cancelling --------------------------------------------------------------------------------
 
@@ -217,16 +217,16 @@ class FormHistory:
 
     def stop(self) -> None:
         """Cancel the runs in progress; if that is not possible, say why."""
-        live = [one for one in self._runs if one.run.status.is_live]
+        live = [form_run for form_run in self._runs if form_run.run.status.is_live]
         if not live:
             self.say("nothing is running")
         elif not self._client.service.can_cancel:
-            go_on = "the run goes" if len(live) == 1 else f"{len(live)} runs go"
-            self.say(f"{self._client.label} can't cancel: {go_on} on")
+            continuation = "the run continues" if len(live) == 1 else f"{len(live)} runs continue"
+            self.say(f"{self._client.label} can't cancel: {continuation}")
         else:
-            for one in live:
-                self._client.cancel(one.run)
-                one.note("cancelling")
+            for form_run in live:
+                self._client.cancel(form_run.run)
+                form_run.note("cancelling")
 
     def _add(self, submitted: Submitted, request: FormRequest, usual_s: float | None) -> FormRun:
         with self._lock:
@@ -235,7 +235,8 @@ class FormHistory:
             else:
                 changed = describe_changes(self.newest_values, request.values, self._names)
             new = FormRun(self, submitted, request, changed, usual_s)
-            self._runs = [one for one in self._runs if one.token != new.token] + [new]  # a run again moves to the end
+            # a repeated run moves to the end
+            self._runs = [form_run for form_run in self._runs if form_run.token != new.token] + [new]
             self._on_new_run()  # before it is shown: an observer may read `Form.runs`
             self.show(new)
         self._updater.add(new)
@@ -247,14 +248,14 @@ class FormHistory:
         """Show a text instead of the status until the next change."""
         self.status.value = f'<span class="cfy-quiet">{html_text(plain(text))}</span>'
 
-    def show(self, one: FormRun) -> None:
+    def show(self, form_run: FormRun) -> None:
         """Show the status and images of this run."""
         with self._lock:
-            self._shown = one
-            self.strip.shown = one.token
-            self.draw(one)
-            if one.is_settled:
-                self._draw_images(one)
+            self._shown = form_run
+            self.strip.shown = form_run.token
+            self.draw(form_run)
+            if form_run.is_settled:
+                self._draw_images(form_run)
 
     def show_on(self, images: DisplaySlot, compared: DisplaySlot) -> None:
         """Show images and comparisons there instead of inside the form."""
@@ -268,10 +269,10 @@ class FormHistory:
         """Show a comparison of these runs."""
         from comflowy_nb.notebook.compare.widget import compare  # noqa: PLC0415 - only when asked for
 
-        found = [one.run for token in tokens if (one := self.find(token)) is not None]
-        if len(found) < 2:
+        runs = [form_run.run for token in tokens if (form_run := self.find(token)) is not None]
+        if len(runs) < 2:
             raise SettingsError("mark two or more runs in the strip, then compare them")
-        new = compare(found)
+        new = compare(runs)
         with self._lock:
             old, self._comparison = self._comparison, new
             _show_in(self._compared, new)
@@ -284,42 +285,42 @@ class FormHistory:
             if self._comparison is not None:
                 self._comparison.close()
 
-    def draw(self, one: FormRun) -> None:
+    def draw(self, form_run: FormRun) -> None:
         """Draw the current state of a run: its item in the filmstrip, its status and its preview."""
         with self._lock:
             if self._is_closed:
                 return
-            if not one.run.status.is_live:
-                one.status_note = None
-            items = [each.item() for each in self._runs[-_MAX_SHOWN_RUNS:]]
+            if not form_run.run.status.is_live:
+                form_run.status_note = None
+            items = [each.filmstrip_item() for each in self._runs[-_MAX_SHOWN_RUNS:]]
             if items != self.strip.items:
                 self.strip.items = items
-            preview = one.new_preview()
+            preview = form_run.new_preview()
             if preview is not None:
-                self.strip.preview = {"token": one.token, "url": preview}
-            if one is self._shown:
-                self.status.value = one.line().html
+                self.strip.preview = {"token": form_run.token, "url": preview}
+            if form_run is self._shown:
+                self.status.value = form_run.line().html
             self.stop_button.disabled = not any(each.run.status.is_live for each in self._runs)
 
-    def draw_final(self, one: FormRun) -> None:
+    def draw_final(self, form_run: FormRun) -> None:
         """Draw the final state of a run, its thumbnail and its images."""
-        one.make_thumbnail()
+        form_run.make_thumbnail()
         with self._lock:
             if self._is_closed:
                 return
             thumbs = {each.token: each.thumbnail for each in self._runs[-_MAX_SHOWN_RUNS:] if each.thumbnail}
             if thumbs != self.strip.thumbs:
                 self.strip.thumbs = thumbs
-            self.draw(one)
-            if one is self._shown:
-                self._draw_images(one)
+            self.draw(form_run)
+            if form_run is self._shown:
+                self._draw_images(form_run)
 
-    def _draw_images(self, one: FormRun) -> None:
-        if not one.run.record.images:
+    def _draw_images(self, form_run: FormRun) -> None:
+        if not form_run.run.record.images:
             return
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
-        _show_in(self._images, Grid([one.run]))
+        _show_in(self._images, Grid([form_run.run]))
 
 
 def _show_in(where: InnerDisplay | DisplaySlot, shown: Grid | Comparison) -> None:
@@ -360,10 +361,10 @@ def _text_changes(old: str, new: str) -> str:
     return " ".join(f"{sign} {_short(text)}" for sign, text in signs if text) or "other spacing"
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, InputImage) and isinstance(other, InputImage):
-        return one.content_sha256 == other.content_sha256
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, InputImage) and isinstance(second, InputImage):
+        return first.content_sha256 == second.content_sha256
+    return bool(first == second) and isinstance(first, bool) == isinstance(second, bool)
 
 
 def _short(value: Any) -> str:

@@ -94,9 +94,9 @@ def _blur_strides(image: Array, levels: Levels) -> Array:
     reach = _BLUR_PER_STRIDE * (stride - _SHARP_STRIDE) * min(image.shape[1:])
     if reach <= 0:
         return image
-    whole = int(np.ceil(reach))
-    blurred = soften(image[:3], whole)
-    return np.concatenate([image[:3] + (blurred - image[:3]) * np.float32(reach / whole), image[3:]])
+    radius = int(np.ceil(reach))
+    blurred = soften(image[:3], radius)
+    return np.concatenate([image[:3] + (blurred - image[:3]) * np.float32(reach / radius), image[3:]])
 
 
 # -- noise levels -----------------------------------------------------------------------------------------------------
@@ -137,8 +137,8 @@ def _at(table: Levels, timesteps: Levels) -> Levels:
 def _sigma_table() -> Levels:
     """Return the 1000 levels of Stable Diffusion: the square roots of the betas are linear from 0.00085 to 0.012."""
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
-    kept = np.cumprod(1 - betas)
-    return np.sqrt((1 - kept) / kept)
+    products = np.cumprod(1 - betas)
+    return np.sqrt((1 - products) / products)
 
 
 # -- the denoiser -----------------------------------------------------------------------------------------------------
@@ -179,9 +179,9 @@ Noise: TypeAlias = "Callable[[], Array]"
 Steps: TypeAlias = "Iterator[Array]"  # the latents after each step
 
 
-def _blend(x: Array, estimate: Array, kept: float) -> Array:
+def _blend(x: Array, estimate: Array, share: float) -> Array:
     """Interpolate between the noisy image and the estimate."""
-    return np.float32(kept) * x + np.float32(1 - kept) * estimate
+    return np.float32(share) * x + np.float32(1 - share) * estimate
 
 
 def _euler(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Steps:

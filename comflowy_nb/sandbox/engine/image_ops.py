@@ -72,13 +72,13 @@ def scale(images: Pixels, width: int, height: int, method: str, crop: str) -> Pi
     height = height or max(1, round(old_height * width / old_width))
     if crop == "center":
         if old_width * height > width * old_height:
-            kept = max(1, round(old_height * width / height))
-            start = (old_width - kept) // 2
-            images = images[:, :, start : start + kept]
+            kept_px = max(1, round(old_height * width / height))
+            start = (old_width - kept_px) // 2
+            images = images[:, :, start : start + kept_px]
         else:
-            kept = max(1, round(old_width * height / width))
-            start = (old_height - kept) // 2
-            images = images[:, start : start + kept]
+            kept_px = max(1, round(old_width * height / width))
+            start = (old_height - kept_px) // 2
+            images = images[:, start : start + kept_px]
     planes = [[resize_plane(image[..., c], width, height, RESAMPLING[method]) for c in range(3)] for image in images]
     return np.clip(np.asarray(planes, dtype=np.float32).transpose(0, 2, 3, 1), 0, 1)
 
@@ -176,12 +176,12 @@ def sharpen(planes: Pixels, amount: float) -> Pixels:
 
 def _extreme(planes: Pixels, axis: int, function: np.ufunc) -> Pixels:
     """Return the minimum or maximum of each point and its two neighbours."""
-    found = planes.copy()
+    result = planes.copy()
     last = planes.shape[axis] - 1
     for into, out_of in ((0, 1), (1, 0)):
-        here = _from(found, into, last, axis)
+        here = _from(result, into, last, axis)
         function(here, _from(planes, out_of, last, axis), out=here)
-    return found
+    return result
 
 
 def warp(planes: Pixels, right: Pixels, down: Pixels) -> Pixels:

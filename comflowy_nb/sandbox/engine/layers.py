@@ -157,14 +157,14 @@ def _load_silhouette(archive: ZipFile, subject: Subject, canvas: tuple[int, int]
     cover = _as_cover(read(f"{subject.name}.png"))
     row, column = (grid.ravel() for grid in np.mgrid[y0:y1, x0:x1])
     placed = np.stack([column + round(place * columns) for place in subject.places])
-    seen = (cover > 0) & (row >= 0) & (row < rows) & (placed >= 0) & (placed < columns)
-    kept = seen.any(axis=0)
-    seen, placed, row, cover = seen[:, kept], placed[:, kept], row[kept], cover[kept]
-    looks = np.ascontiguousarray(_recolour(read(f"{subject.name}.jpg"), style)[..., kept])
+    visible = (cover > 0) & (row >= 0) & (row < rows) & (placed >= 0) & (placed < columns)
+    is_used = visible.any(axis=0)
+    visible, placed, row, cover = visible[:, is_used], placed[:, is_used], row[is_used], cover[is_used]
+    looks = np.ascontiguousarray(_recolour(read(f"{subject.name}.jpg"), style)[..., is_used])
     return Silhouette(
         looks.reshape(len(subject.looks), len(PALETTES), 3, -1),
-        np.where(seen, cover, 0).astype(np.float32),
-        np.where(seen, row * columns + placed, rows * columns),
+        np.where(visible, cover, 0).astype(np.float32),
+        np.where(visible, row * columns + placed, rows * columns),
     )
 
 

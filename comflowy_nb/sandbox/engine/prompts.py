@@ -76,20 +76,20 @@ def read_prompt(text: str) -> Conditioning:
 
 
 def _weigh(text: str) -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
-    opened: list[int] = []  # index in `found` at which each open bracket began
+    weighted: list[tuple[str, float]] = []
+    opened: list[int] = []  # index in `weighted` at which each open bracket began
     for token in _TOKEN.finditer(text):
         match token[0]:
             case "(":
-                opened.append(len(found))
+                opened.append(len(weighted))
             case part if part.endswith(")") and not part.startswith("\\"):
                 factor = float(token[1]) if token[1] else 1.1
-                start = opened.pop() if opened else len(found)
+                start = opened.pop() if opened else len(weighted)
                 factor = min(max(factor, -_MAX_WEIGHT), _MAX_WEIGHT)
-                found[start:] = [(word, weight * factor) for word, weight in found[start:]]
+                weighted[start:] = [(word, weight * factor) for word, weight in weighted[start:]]
             case part if part[0] != "\\":
-                found.append((part, 1.0))
-    return found
+                weighted.append((part, 1.0))
+    return weighted
 
 
 def _singular(word: str) -> str:

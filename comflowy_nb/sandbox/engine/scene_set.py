@@ -188,7 +188,7 @@ def _share(evidence: PerLayer, weights: Weights, sky_palettes: NDArray[np.int64]
     palettes = len(weights.palettes)
     skies = evidence.skies + weights.skies[:, None, None]
     by_palette = np.stack([_ln_sum_exp(skies[sky_palettes == p]) for p in range(palettes)])  # (palettes, L, B)
-    looks = [found + weight[:, None] for found, weight in zip(evidence.looks, weights.looks, strict=True)]
+    looks = [scores + weight[:, None] for scores, weight in zip(evidence.looks, weights.looks, strict=True)]
     by_look = [_ln_sum_exp(look, axis=1) for look in looks]  # of each subject, (places, palettes)
     total = (
         by_palette

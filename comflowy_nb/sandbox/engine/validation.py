@@ -69,7 +69,7 @@ def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[G
     This function checks nodes, fields and types; `validate` checks ranges and choices.
     """
     changed: Graph = copy.deepcopy(dict(graph))
-    found: dict[str, list[Body]] = {}
+    errors: dict[str, list[Body]] = {}
     for field_id, value in params.items():
         node_id, _, name = field_id.partition("::")
         node = changed.get(node_id)
@@ -80,18 +80,18 @@ def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[G
             return changed, _body("invalid_prompt", message, f"Node ID '#{_short(node_id)}'")
         config = _inputs(node).get(name)
         if config is None:
-            found.setdefault(node_id, []).append(_unknown_input(node, name, value))
+            errors.setdefault(node_id, []).append(_unknown_input(node, name, value))
             continue
         error = None
         if not isinstance(value, list):
             value, error = _read_literal(name, config, value)  # noqa: PLW2901
         if error:
-            found.setdefault(node_id, []).append(error)
+            errors.setdefault(node_id, []).append(error)
         node.setdefault("inputs", {})[name] = value
-    if not found:
+    if not errors:
         return changed, None
-    dependent = {node_id: [o for o in _outputs(changed) if node_id in (_reach(changed, o) or [])] for node_id in found}
-    return changed, _failed({k: _node_body(changed, k, errors, dependent[k]) for k, errors in found.items()})
+    dependent = {node_id: [o for o in _outputs(changed) if node_id in (_reach(changed, o) or [])] for node_id in errors}
+    return changed, _failed({k: _node_body(changed, k, node_errors, dependent[k]) for k, node_errors in errors.items()})
 
 
 def normalise(graph: Mapping[str, Any]) -> Graph:
@@ -149,31 +149,32 @@ def _check_class(node_id: str, node: Any) -> Body | None:
 
 def _node_errors(graph: Graph, node_id: str, input_folder: Path) -> Iterator[Body]:
     node = graph[node_id]
-    given = node.get("inputs", {})
+    inputs = node.get("inputs", {})
     known = _inputs(node)
-    read: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     sound = True
-    for name, value in given.items():
+    for name, value in inputs.items():
         if name not in known:
             yield _unknown_input(node, name, value)
     for name, config in known.items():
-        if name not in given:
+        if name not in inputs:
             error: Body | None = _error("required_input_missing", "Required input is missing", name, input_name=name)
-        elif isinstance(given[name], list):
-            error = _check_link(graph, name, config, given[name])
+        elif isinstance(inputs[name], list):
+            error = _check_link(graph, name, config, inputs[name])
         else:
-            read[name], error = _read_literal(name, config, given[name])
-            error = error or _check_range(name, config, read[name])
+            values[name], error = _read_literal(name, config, inputs[name])
+            error = error or _check_range(name, config, values[name])
             if not error and name == "image" and node["class_type"] == "LoadImage":
-                error = _check_file(read[name], input_folder)
+                error = _check_file(values[name], input_folder)
         if error:
             sound = False
             yield error
-    if sound and {"width", "height", "batch_size"} <= read.keys():
-        area = read["width"] * read["height"] * read["batch_size"]
+    if sound and {"width", "height", "batch_size"} <= values.keys():
+        area = values["width"] * values["height"] * values["batch_size"]
         if area > MAX_AREA_PX:
             details = (
-                f"width - {read['batch_size']} x {read['width']}x{read['height']} are {area / 1e6:.1f} million pixels; "
+                f"width - {values['batch_size']} x {values['width']}x{values['height']} are "
+                f"{area / 1e6:.1f} million pixels; "
                 f"the sandbox renders up to {MAX_AREA_PX / 1e6:.1f} million in one batch of up to {MAX_BATCH}"
             )
             yield _error("custom_validation_failed", "Custom validation failed for node", details, input_name="width")

@@ -76,8 +76,8 @@ class Paths:
         for folder in (self.folder, self.images, self.inputs):
             folder.mkdir(mode=0o700, exist_ok=True)
         for folder in (self.home, self.folder):  # a client warns if others can read them
-            found = folder.stat()
-            if os.name == "posix" and found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
+            status = folder.stat()
+            if os.name == "posix" and status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX:
                 with contextlib.suppress(OSError):
                     folder.chmod(0o700)
 

@@ -46,29 +46,29 @@ def new_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-def _same(one: str, other: str) -> bool:
+def _same(first: str, second: str) -> bool:
     # compare_digest accepts only ASCII texts, so compare bytes.
-    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
+    return hmac.compare_digest(first.encode("utf-8", "surrogatepass"), second.encode("utf-8", "surrogatepass"))
 
 
 class ApiKeyCheck:
-    """Issue access tokens for the key, and check them."""
+    """Issues and checks access tokens for the API key."""
 
     def __init__(self, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._key = key
         self._clock = clock
-        self._ends: dict[str, float] = {}  # token -> its expiry, oldest first
+        self._expires_at: dict[str, float] = {}  # token -> its expiry, oldest first
 
     def token_for(self, key: str) -> str | None:
         """Return a new access token, or None if the key is wrong."""
         if not _same(key, self._key):
             return None
         now = self._clock()
-        self._ends = {token: end for token, end in self._ends.items() if end > now}
-        while len(self._ends) >= _TOKENS_MAX:
-            del self._ends[next(iter(self._ends))]
+        self._expires_at = {token: end for token, end in self._expires_at.items() if end > now}
+        while len(self._expires_at) >= _TOKENS_MAX:
+            del self._expires_at[next(iter(self._expires_at))]
         token = secrets.token_urlsafe(32)
-        self._ends[token] = now + TOKEN_LIFE_S
+        self._expires_at[token] = now + TOKEN_LIFE_S
         return token
 
     def admits(self, authorization: str | None) -> bool:
@@ -76,11 +76,11 @@ class ApiKeyCheck:
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             return False
-        end = self._ends.get(token.strip())
+        end = self._expires_at.get(token.strip())
         return end is not None and end > self._clock()
 
     def prove(self, nonce: str) -> str:
-        """Return the HMAC of a nonce: it shows a client that this server has the key, which is not sent."""
+        """Return the HMAC-SHA256 of a nonce. It proves that this server has the key, without sending the key."""
         content = f"comflowy_nb sandbox {nonce}".encode("utf-8", "surrogatepass")
         return hmac.new(self._key.encode(), content, hashlib.sha256).hexdigest()
 
@@ -322,7 +322,7 @@ def make_application(context: Context) -> Application:
 def _read_json(request: HTTPServerRequest) -> Mapping[str, Any]:
     """Return the body, which must be a JSON object."""
     try:
-        body = json.loads(request.body, parse_constant=_refuse_constant)
+        body = json.loads(request.body, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         raise _ApiError(HTTPStatus.BAD_REQUEST, "the body is not JSON") from None
     if not isinstance(body, dict):
@@ -330,7 +330,7 @@ def _read_json(request: HTTPServerRequest) -> Mapping[str, Any]:
     return body
 
 
-def _refuse_constant(name: str) -> float:
+def _reject_constant(name: str) -> float:
     raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.sandbox.server.run_store import Image, SavedRun, State
+from comflowy_nb.sandbox.server.run_store import Image, RunStatus, SavedRun
 from comflowy_nb.sandbox.server.webhook_sender import WebhookSender
 from comflowy_nb.sandbox.server.workflows import graph_of
 
@@ -43,9 +43,9 @@ class Cancelling(StrEnum):
 class _ActiveRun:
     saved: SavedRun
     webhook: WebhookSender
-    state: State = State.WAITING
+    status: RunStatus = RunStatus.WAITING
     worker: Worker | None = None
-    cancel_asked: bool = False
+    cancel_requested: bool = False
     error: str | None = None  # set if the end could not be written to the database
 
 
@@ -76,7 +76,7 @@ class RunQueue:
         """Queue the runs that earlier sandboxes accepted and did not finish, and return their number."""
         for saved in self._store.unfinished():
             run = self._activate(saved)
-            if saved.cancel_asked:
+            if saved.cancel_requested:
                 self._end(run, error=CANCELLED)
             elif saved.starts >= _STARTS_MAX:
                 error = f"the sandbox died {saved.starts} times while it rendered this run, so it does not try again"
@@ -108,10 +108,10 @@ class RunQueue:
         """Return the `data` of the response to a check; None for an unknown run."""
         run = self._live.get(run_id)
         if run is not None:
-            data: dict[str, Any] = {"status": run.state.value, "output_images": [], "full_outputs": {}}
+            data: dict[str, Any] = {"status": run.status.value, "output_images": [], "full_outputs": {}}
             return data if run.error is None else {**data, "error": run.error}
         saved = self._store.get(run_id)
-        return None if saved is None else {"status": saved.state.value, **self._result(saved, base_url)}
+        return None if saved is None else {"status": saved.status.value, **self._result(saved, base_url)}
 
     def cancel(self, run_id: str) -> Cancelling:
         """Cancel a queued run at once, and one that is being rendered at its next step."""
@@ -121,12 +121,12 @@ class RunQueue:
             if saved is None:
                 return Cancelling.NO_SUCH_RUN
             return Cancelling.DONE if saved.error == CANCELLED else Cancelling.TOO_LATE
-        if run.state.is_final:
+        if run.status.is_final:
             return Cancelling.TOO_LATE
-        if run.cancel_asked:
+        if run.cancel_requested:
             return Cancelling.DONE
         self._store.ask_cancel(run_id)
-        run.cancel_asked = True
+        run.cancel_requested = True
         if run.worker is None:
             self._queue.remove(run)
             self._end(run, error=CANCELLED)
@@ -153,27 +153,27 @@ class RunQueue:
                 self._end(run, error=f"this sandbox has no workflow {saved.workflow_id!r}")
                 continue
             run.worker = worker
-            run.state = State.PENDING
+            run.status = RunStatus.PENDING
             run.webhook.send_progress("pending", _NO_PROGRESS)
             worker.run_id = saved.run_id
             worker.order("run", run_id=saved.run_id, graph=graph, params=saved.params)
 
     def _on_message(self, worker: Worker, message: Mapping[str, Any]) -> None:
         run = self._live.get(message["run_id"])
-        if run is None or run.worker is not worker or run.state.is_final:
+        if run is None or run.worker is not worker or run.status.is_final:
             return
         run_id = run.saved.run_id
         match message["kind"]:
             case "started":
                 with contextlib.suppress(sqlite3.Error):  # a full disk must not stop the run
                     self._store.count_start(run_id)
-                run.state = State.RUNNING
+                run.status = RunStatus.RUNNING
                 run.webhook.send_progress("running", _NO_PROGRESS)
             case "progress":
                 run.webhook.send_progress("running", message["payload"])
-            case "done" if not run.cancel_asked:
+            case "done" if not run.cancel_requested:
                 self._end(run, images=[Image(**image) for image in message["images"]])
-            case "failed" if not run.cancel_asked:
+            case "failed" if not run.cancel_requested:
                 self._end(run, error=message["error"])
             case "done" | "failed" | "stopped":
                 for image in message.get("images", ()):
@@ -181,10 +181,10 @@ class RunQueue:
                 # The client has been answered that the run is cancelled, even if the run ended first.
                 self._end(run, error=CANCELLED)
 
-    def _on_exit(self, worker: Worker, why: str) -> None:
+    def _on_exit(self, worker: Worker, reason: str) -> None:
         run = self._live.get(worker.run_id or "")
-        if run is not None and not run.state.is_final:
-            self._end(run, error=CANCELLED if run.cancel_asked else why)
+        if run is not None and not run.status.is_final:
+            self._end(run, error=CANCELLED if run.cancel_requested else reason)
 
     def _kill_if_running(self, worker: Worker, run_id: str) -> None:
         if worker.run_id == run_id:
@@ -199,14 +199,14 @@ class RunQueue:
             self._store.end(run_id, images=images, error=error)
         except sqlite3.Error as problem:
             # The run stays unfinished on disk, so the next sandbox resumes it. For clients of this sandbox it failed.
-            run.state = State.FAILED
+            run.status = RunStatus.FAILED
             run.error = f"the sandbox could not store the result of this run: {problem}"
             run.webhook.finish({"type": "failed", "error": run.error, "output_images": [], "full_outputs": {}})
             return
         del self._live[run_id]
         saved = self._store.get(run_id)
         assert saved is not None
-        run.webhook.finish({"type": saved.state.value, **self._result(saved, self._base_url)})
+        run.webhook.finish({"type": saved.status.value, **self._result(saved, self._base_url)})
 
     def _result(self, saved: SavedRun, base_url: str) -> dict[str, Any]:
         images = self._store.images(saved.run_id)
@@ -215,6 +215,6 @@ class RunQueue:
         for image, url in zip(images, urls, strict=True):
             outputs.setdefault(image.node, {"images": []})["images"].append(url)
         # Previews are the result only if the graph saves no image.
-        kept = [url for image, url in zip(images, urls, strict=True) if image.kind == "output"]
-        result: dict[str, Any] = {"output_images": kept or urls, "full_outputs": outputs}
+        output_urls = [url for image, url in zip(images, urls, strict=True) if image.kind == "output"]
+        result: dict[str, Any] = {"output_images": output_urls or urls, "full_outputs": outputs}
         return result if saved.error is None else {**result, "error": saved.error}

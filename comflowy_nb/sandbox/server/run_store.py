@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Image", "SavedRun", "State", "Store", "StoreError"]
+__all__ = ["Image", "RunStatus", "SavedRun", "Store", "StoreError"]
 
 _VERSION = 1
 
@@ -53,8 +53,8 @@ class StoreError(Exception):
     """The file cannot be used; the text says why."""
 
 
-class State(StrEnum):
-    """The five statuses of the API."""
+class RunStatus(StrEnum):
+    """Status of a run, as the Comflowy API names it."""
 
     WAITING = "waiting"
     PENDING = "pending"
@@ -64,7 +64,7 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        return self in {State.SUCCESS, State.FAILED}
+        return self in {RunStatus.SUCCESS, RunStatus.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class SavedRun:
     workflow_id: str
     params: Mapping[str, Any]
     callbacks: Mapping[str, str] = field(repr=False)  # they hold the client's secret
-    state: State = State.WAITING
+    status: RunStatus = RunStatus.WAITING
     error: str | None = None
     starts: int = 0  # how often a worker began it
-    cancel_asked: bool = False
+    cancel_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Store:
             run.workflow_id,
             json.dumps(run.params),
             json.dumps(run.callbacks),
-            run.state.value,
+            run.status.value,
             time.time(),
         )
 
@@ -148,11 +148,11 @@ class Store:
 
     def end(self, run_id: str, *, images: Sequence[Image] = (), error: str | None = None) -> None:
         """Record the end of a run: a failure with an error, else a success with its images."""
-        state = State.SUCCESS if error is None else State.FAILED
+        status = RunStatus.SUCCESS if error is None else RunStatus.FAILED
         with self._connection:
             self._connection.execute(
                 "UPDATE runs SET state = ?, error = ?, ended_at = ? WHERE run_id = ?",
-                (state.value, error, time.time(), run_id),
+                (status.value, error, time.time(), run_id),
             )
             self._connection.executemany(
                 "INSERT INTO images (run_id, position, node, kind, file, secret) VALUES (?, ?, ?, ?, ?, ?)",
@@ -175,7 +175,14 @@ class Store:
         rows = self._connection.execute(f"SELECT {columns} FROM runs {where}", values)  # noqa: S608 - our own texts
         return [
             SavedRun(
-                run_id, workflow_id, json.loads(params), json.loads(callbacks), State(state), error, starts, bool(asked)
+                run_id,
+                workflow_id,
+                json.loads(params),
+                json.loads(callbacks),
+                RunStatus(state),
+                error,
+                starts,
+                bool(asked),
             )
             for run_id, workflow_id, params, callbacks, state, error, starts, asked in rows
         ]

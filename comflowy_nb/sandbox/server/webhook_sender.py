@@ -126,10 +126,10 @@ class WebhookSender:
             self._is_delivering = False
 
     async def _pause(self) -> None:
-        rest_s = self._last_step_s + _PROGRESS_GAP_S - time.monotonic()
-        if rest_s > 0:
+        wait_s = self._last_step_s + _PROGRESS_GAP_S - time.monotonic()
+        if wait_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_finished.wait(), rest_s)
+                await asyncio.wait_for(self._is_finished.wait(), wait_s)
         self._last_step_s = time.monotonic()
 
     async def _deliver_event(self, event: Mapping[str, Any]) -> None:

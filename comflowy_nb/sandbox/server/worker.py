@@ -89,10 +89,10 @@ def _run(engine: Engine, pipe: Pipe, order: Mapping[str, Any], folder: Path) -> 
     run_id: str = order["run_id"]
     pipe.send("started", run_id=run_id)
     try:
-        graph, wrong = apply_params(order["graph"], order["params"])
-        wrong = wrong or validate(graph, engine.input_folder)
-        if wrong:
-            pipe.send("failed", run_id=run_id, error=json.dumps(wrong))
+        graph, errors = apply_params(order["graph"], order["params"])
+        errors = errors or validate(graph, engine.input_folder)
+        if errors:
+            pipe.send("failed", run_id=run_id, error=json.dumps(errors))
             return
         outputs = engine.run(
             graph,

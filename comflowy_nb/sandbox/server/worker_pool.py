@@ -96,7 +96,7 @@ class WorkerPool:
         self._is_closing = False
         self._node_types: asyncio.Future[Mapping[str, Any] | None] = asyncio.get_running_loop().create_future()
         self.on_message: Callable[[Worker, Mapping[str, Any]], None] = lambda _worker, _message: None
-        self.on_exit: Callable[[Worker, str], None] = lambda _worker, _why: None
+        self.on_exit: Callable[[Worker, str], None] = lambda _worker, _reason: None
         self.on_free: Callable[[], None] = lambda: None
 
     def warm(self) -> None:
@@ -106,9 +106,9 @@ class WorkerPool:
 
     def take(self) -> Worker | None:
         """Return a worker without a run: a ready one, else a starting one, else a new one; None if all are busy."""
-        idle = sorted((worker for worker in self._workers if worker.run_id is None), key=lambda one: not one.is_ready)
+        idle = [worker for worker in self._workers if worker.run_id is None]
         if idle:
-            return idle[0]
+            return min(idle, key=lambda worker: not worker.is_ready)
         if len(self._workers) < self._size and not self._is_closing:
             return self._add()
         return None
@@ -140,7 +140,7 @@ class WorkerPool:
         try:
             process = await worker.start(self._paths)
         except OSError as error:
-            why = f"the sandbox could not start a worker process ({error.strerror or type(error).__name__})"
+            reason = f"the sandbox could not start a worker process ({error.strerror or type(error).__name__})"
         else:
             if self._is_closing:
                 worker.kill()
@@ -149,10 +149,10 @@ class WorkerPool:
                 async for line in process.stdout:
                     if line.endswith(b"\n"):  # else the worker died while it wrote
                         self._on_message(worker, json.loads(line))
-            why = _describe_end(await _await_exit(process), was_ready=worker.is_ready)
+            reason = _describe_end(await _await_exit(process), was_ready=worker.is_ready)
         self._workers.remove(worker)
         if not self._is_closing:
-            self.on_exit(worker, why)
+            self.on_exit(worker, reason)
             # A worker that could not start would fail again, so only a run starts another one.
             if worker.is_ready:
                 self.warm()
@@ -175,7 +175,7 @@ class WorkerPool:
             traceback.print_exc()
             worker.kill()
         if worker.run_id is None:
-            self._workers.sort(key=lambda one: one is not worker)
+            self._workers.sort(key=lambda other: other is not worker)
             self.on_free()
 
 
@@ -190,7 +190,7 @@ async def _await_exit(process: asyncio.subprocess.Process) -> int:
 
 
 def _describe_end(code: int, *, was_ready: bool) -> str:
-    how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+    detail = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
     if was_ready:
-        return f"the worker of the sandbox died while it rendered this run ({how}); run it again"
-    return f"the worker of the sandbox could not start ({how}); sandbox.log in its folder says why"
+        return f"the worker of the sandbox died while it rendered this run ({detail}); run it again"
+    return f"the worker of the sandbox could not start ({detail}); sandbox.log in its folder says why"

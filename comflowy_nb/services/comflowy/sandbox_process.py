@@ -59,9 +59,9 @@ def start_sandbox(home: Path) -> SandboxAddress:
     ServiceError
         If the folder can't be written, or the sandbox does not start; with the end of its log.
     """
-    found = find_sandbox(home, stay=True)
-    if found is not None:
-        return found
+    sandbox = find_sandbox(home, stay=True)
+    if sandbox is not None:
+        return sandbox
     folder = home.absolute() / "sandbox"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -131,9 +131,9 @@ def _start(home: Path, log: Path) -> SandboxAddress:
     threading.Thread(target=process.wait, name="comflowy-sandbox-end", daemon=True).start()
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
-        found = find_sandbox(home, stay=True)
-        if found is not None:
-            return found
+        sandbox = find_sandbox(home, stay=True)
+        if sandbox is not None:
+            return sandbox
         code = process.poll()
         if code is not None and code != _EXIT_ALREADY_RUNNING:  # another one that is starting will respond
             raise ServiceError(f"the sandbox ended at its start (exit status {code}){_tail(log, offset, home)}")

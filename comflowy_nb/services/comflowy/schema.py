@@ -19,7 +19,7 @@ from comflowy_nb.services.http.responses import (
     Failure,
     SchemaError,
     error_of_status,
-    masked,
+    mask_secrets,
     outcome_of_failure,
     rejection_of,
 )
@@ -113,19 +113,19 @@ _UPLOADED = msgspec.json.Decoder(_Uploaded)
 
 def _decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     if not body.strip():
-        raise SchemaError("it is empty")
+        raise SchemaError("the body is empty")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise SchemaError(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise SchemaError("it is a web page" if body.lstrip()[:1] == b"<" else "it is not JSON") from None
+        raise SchemaError("the body is a web page" if body.lstrip()[:1] == b"<" else "the body is not JSON") from None
 
 
 def _decode_success(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Decode a response of the form `{success: true, data}`."""
     if not _decode(body, _SUCCESS).success:
-        raise SchemaError(read_message(body) or "it contains success: false without a reason", is_rejection=True)
+        raise SchemaError(read_message(body) or "it reports success: false without a reason", is_rejection=True)
     return _decode(body, decoder)
 
 
@@ -227,7 +227,7 @@ def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret
     Parameters
     ----------
     response : Response or Failure
-        The result of the exchange.
+        The result of the request.
     label : str
         The service's name in errors.
     hide : tuple of Secret
@@ -240,9 +240,9 @@ def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret
     if response.status not in _REJECTED:
         return Unknown(f"{label} answered with status {response.status}")
     if response.status in {400, 422}:
-        message = masked(read_message(response.body), hide)
+        message = mask_secrets(read_message(response.body), hide)
         return Rejected(ServiceError(f"{label} rejected it: {message or f'status {response.status}'}"))
-    return rejection_of(error_of_status(response, label, "workflow", hide=hide))
+    return rejection_of(error_of_status(response, label, "workflow with this id", hide=hide))
 
 
 def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -> Outcome:
@@ -252,7 +252,7 @@ def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -
         return Accepted(run_id)
     if response.body_error:
         return Unknown(f"{label}'s response is incomplete: {response.body_error}")
-    message = masked(_rejection(response.body), hide)
+    message = mask_secrets(_rejection(response.body), hide)
     if message is not None:
         return Rejected(ServiceError(f"{label} rejected it: {message}"))
     return Unknown(f"{label}'s response has no run id")
@@ -287,8 +287,8 @@ def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, .
             outputs.append(Output(index, node, position, url))
         else:
             outputs.append(Output(index, None, next(without_node), url))
-    kept, warning = limit_outputs(outputs)
-    return kept, "; ".join(dict.fromkeys((*filter(None, [warning]), *problems))) or None
+    limited, warning = limit_outputs(outputs)
+    return limited, "; ".join(dict.fromkeys((*filter(None, [warning]), *problems))) or None
 
 
 def _by_node(full_outputs: Any, problems: list[str]) -> Iterator[tuple[str, int, str]]:

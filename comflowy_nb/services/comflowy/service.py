@@ -20,10 +20,10 @@ from comflowy_nb.services.http.responses import (
     Failure,
     Response,
     SchemaError,
-    decoded,
+    decode_response,
     error_of,
     error_of_status,
-    masked,
+    mask_secrets,
     rejection_of,
 )
 from comflowy_nb.services.targets import is_loopback
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Comflowy"]
 
 _API = "/api/open/v0"
+_RUN = "run with this id"
 _MAX_CHECK_BYTES = 32 * 1024 * 1024  # a result lists the URL of every output, most of them signed
 
 T = TypeVar("T")
@@ -106,7 +107,7 @@ class Comflowy(Service):
         if isinstance(response, Failure):
             raise error_of(response, self.label)
         if response.status == 404:
-            raise ServiceError(f"{self.label} has no Comflowy API at its address; is the address right?")
+            raise ServiceError(f"the address of {self.label} has no Comflowy API; {self._address_tip}")
         if not response.is_ok:
             raise error_of_status(response, self.label, "key", hide=self._secrets)
         problem, is_rejection = response.body_error, False
@@ -114,10 +115,14 @@ class Comflowy(Service):
             try:
                 return schema.read_token(response.body)
             except SchemaError as error:
-                problem, is_rejection = masked(str(error), self._secrets), error.is_rejection
+                problem, is_rejection = mask_secrets(str(error), self._secrets), error.is_rejection
         if is_rejection:
             raise AuthError(f"{self.label} rejected the key: {problem}; %comflowy login asks for another")
-        raise AnswerError(f"{self.label} returned no access token: {problem}; is the address right?")
+        raise AnswerError(f"{self.label} returned no access token: {problem}; {self._address_tip}")
+
+    @property
+    def _address_tip(self) -> str:
+        return "check COMFLOWY_URL" if self.label == "cloud" else "check the address"
 
     def _with_token(self, send: Callable[[Secret], Response | Failure]) -> Response | Failure:
         """Send a request with the token, and after a 401 once more with a new token.
@@ -137,7 +142,7 @@ class Comflowy(Service):
         return self._with_token(lambda token: self._http.exchange(method, path, token=token, **options))
 
     def _decoded(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
-        return decoded(response, decode, self.label, requested, hide=self._secrets)
+        return decode_response(response, decode, self.label, requested, hide=self._secrets)
 
     @property
     def _secrets(self) -> tuple[Secret, ...]:
@@ -179,14 +184,14 @@ class Comflowy(Service):
 
     def check(self, run_id: str) -> Snapshot:
         response = self._request("POST", f"{_API}/check", query={"id": run_id}, max_bytes=_MAX_CHECK_BYTES)
-        data = self._decoded(response, schema.read_check, "run")
-        service_status = (masked(data.status, self._secrets) or "")[:100]
+        data = self._decoded(response, schema.read_check, _RUN)
+        service_status = (mask_secrets(data.status, self._secrets) or "")[:100]
         status = schema.STATUSES.get(service_status, Status.RUNNING)
         if status is Status.FAILED:
             if run_id in self._cancelled and isinstance(data.error, str) and data.error.strip() == "cancelled":
                 return Snapshot(Status.CANCELLED, service_status)
             problem = read_problem(data.error)
-            problem = replace(problem, message=masked(problem.message, self._secrets) or "")
+            problem = replace(problem, message=mask_secrets(problem.message, self._secrets) or "")
             return Snapshot(status, service_status, problem=problem)
         if status is Status.SUCCESS:
             outputs, warning = schema.read_outputs(data.output_images, data.full_outputs)
@@ -204,7 +209,7 @@ class Comflowy(Service):
         response = self._request("POST", f"{_API}/cancel", query={"id": run_id})
         if isinstance(response, Response) and response.status == 409:  # the run has already ended
             return False
-        is_confirmed = self._decoded(response, schema.read_confirmed, "run")
+        is_confirmed = self._decoded(response, schema.read_confirmed, _RUN)
         if is_confirmed:
             self._cancelled.add(run_id)
         return is_confirmed
@@ -224,7 +229,7 @@ class Comflowy(Service):
 
         def upload() -> str:
             response = self._request("POST", "/upload/image", files={"image": (name, content)})
-            return self._decoded(response, schema.read_name, "upload")
+            return self._decoded(response, schema.read_name, "route for uploads")
 
         return retried(upload, self._closing)
 
@@ -252,7 +257,7 @@ class Comflowy(Service):
                     return decode(response.body) if response.is_ok and not response.body_error else None
                 except SchemaError:
                     return None
-            return self._decoded(response, decode, "workflow")
+            return self._decoded(response, decode, "workflow with this id")
 
         try:
             return retried(read, self._closing)

@@ -72,7 +72,7 @@ def read_queue(body: bytes) -> QueueState:
 
 def _queue_items(items: object) -> list[Any]:
     if not isinstance(items, list):
-        raise SchemaError("it lists no queue")
+        raise SchemaError("the body lists no queue")
     return [
         item
         for item in items
@@ -92,11 +92,11 @@ def read_entry(body: bytes, prompt_id: str) -> dict[str, Any] | None:
 
 def read_object(body: bytes) -> dict[str, Any]:
     """Decode a JSON object."""
-    found = json_object(body)
-    if found is None:
+    data = json_object(body)
+    if data is None:
         kind = "a web page" if body.lstrip()[:1] == b"<" else "not a JSON object" if body.strip() else "empty"
-        raise SchemaError(f"it is {kind}")
-    return found
+        raise SchemaError(f"the body is {kind}")
+    return data
 
 
 # -- ended runs -------------------------------------------------------------------------------------------------
@@ -161,9 +161,9 @@ def read_outputs(outputs: object, address: str, socket_images: SocketImages | No
         for node, images in (socket_images or {}).items()
         for position, content in enumerate(images)
     )
-    found = [*_by_node(outputs, address), *through_socket]
-    found.sort(key=lambda output: (output.ending is not None, node_order(output.node or "")))
-    yield from (replace(output, index=index) for index, output in enumerate(found))
+    all_outputs = [*_by_node(outputs, address), *through_socket]
+    all_outputs.sort(key=lambda output: (output.ending is not None, node_order(output.node or "")))
+    yield from (replace(output, index=index) for index, output in enumerate(all_outputs))
 
 
 def _by_node(outputs: object, address: str) -> Iterator[Output]:
@@ -218,11 +218,11 @@ def read_rejection(body: bytes, titles: Mapping[str, str], options_of: Callable[
     options_of : callable
         Node class and input name -> the choices: the response omits long lists.
     """
-    found = json_object(body) or {}
-    text = node_errors_text(found.get("node_errors"), titles, options_of)
+    data = json_object(body) or {}
+    text = node_errors_text(data.get("node_errors"), titles, options_of)
     if text:
         return text
-    error = found.get("error")
+    error = data.get("error")
     error = error if isinstance(error, dict) else {}
     if error.get("type") == "prompt_outputs_failed_validation":
         return "the nodes of the graph form a cycle"
@@ -246,14 +246,14 @@ def dangling_links(graph: Mapping[str, Any], titles: Mapping[str, str]) -> list[
 
 def _missing_class(error: Mapping[str, Any], titles: Mapping[str, str]) -> str | None:
     """Return a message about the node whose class the server lacks, or None."""
-    found = _MISSING_CLASS.search(one_line(error.get("message")))
-    if error.get("type") not in {"invalid_prompt", "missing_node_type"} or found is None:
+    match = _MISSING_CLASS.search(one_line(error.get("message")))
+    if error.get("type") not in {"invalid_prompt", "missing_node_type"} or match is None:
         return None
     node = extra_info(error).get("node_id")
     in_details = _NODE_ID.search(one_line(error.get("details")))
     if node is None and in_details:
         node = in_details[1]
-    class_type = found[1] or found[2]
+    class_type = match[1] or match[2]
     where = "" if node is None else f"node {node} ({titles.get(str(node), class_type)}): "
     return f"{where}the server has no node class {class_type}; install the custom nodes that contain it"
 
@@ -323,8 +323,8 @@ def _not_listed(value: object, options: Sequence[str]) -> str:
 
 
 def _quoted_choices(details: str) -> list[str]:
-    found = _CHOICES.search(details)
-    return re.findall(r"'([^']*)'", found[1]) if found else []
+    match = _CHOICES.search(details)
+    return re.findall(r"'([^']*)'", match[1]) if match else []
 
 
 def _shortened(value: object) -> str:

@@ -35,10 +35,10 @@ from comflowy_nb.services.http.error_text import json_object
 from comflowy_nb.services.http.responses import (
     Failure,
     Response,
-    decoded,
+    decode_response,
     error_of_proxy,
     error_of_status,
-    masked,
+    mask_secrets,
     outcome_of_failure,
     rejection_of,
 )
@@ -133,7 +133,7 @@ class ComfyUI(Service):
         except NotFoundError:
             stats = {}
         if not isinstance(stats.get("system"), dict):
-            raise AnswerError(f"{self.label} does not respond as a ComfyUI server does; is the address right?")
+            raise AnswerError(f"{self.label} is not a ComfyUI server; check its address")
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class ComfyUI(Service):
         proxy_error = error_of_proxy(response.status, self.label) if isinstance(response, Response) else None
         if proxy_error is not None:
             raise proxy_error
-        return decoded(response, decode, self.label, requested, hide=self._secrets)
+        return decode_response(response, decode, self.label, requested, hide=self._secrets)
 
     def _queue(self) -> QueueState:
         return self._get("/queue", read_queue, "queue")
@@ -211,7 +211,7 @@ class ComfyUI(Service):
             reason = "; ".join(dangling_links(graph, titles)) or read_rejection(
                 response.body, titles, self._types.options
             )
-            return self._rejected(masked(reason, self._secrets))
+            return self._rejected(mask_secrets(reason, self._secrets))
         if response.status == 413:
             return self._rejected("the request is larger than the server accepts")
         if response.status in {401, 402, 403, 404, 422, 429}:
@@ -227,12 +227,13 @@ class ComfyUI(Service):
         return Unknown(f"{self.label} answered with status {response.status}")
 
     def _success_outcome(self, response: Response, titles: Mapping[str, str]) -> Outcome:
-        found = json_object(response.body) or {}
-        prompt_id = found.get("prompt_id")
+        data = json_object(response.body) or {}
+        prompt_id = data.get("prompt_id")
         if not isinstance(prompt_id, str):
             return Unknown(f"{self.label}'s response has no prompt id")
-        wrong = node_errors_text(found.get("node_errors"), titles, self._types.options)
-        return Accepted(prompt_id, f"some outputs will not run: {masked(wrong, self._secrets)}" if wrong else None)
+        problems = node_errors_text(data.get("node_errors"), titles, self._types.options)
+        warning = f"some outputs will not run: {mask_secrets(problems, self._secrets)}" if problems else None
+        return Accepted(prompt_id, warning)
 
     def _find_run(self, token: str) -> Accepted | None:
         """Look up a run whose submit had no usable response; the server may still be processing the request."""
@@ -357,7 +358,7 @@ class ComfyUI(Service):
             response = self._http.exchange("POST", "/upload/image", files={"image": (name, content)})
             if isinstance(response, Response) and response.status == 413:
                 raise ServiceError(f"{self.label} rejected {name}: the file is larger than the server accepts")
-            return self._decoded(response, read_name, "upload")
+            return self._decoded(response, read_name, "route for uploads")
 
         return retried(upload, self._closing)
 

@@ -44,7 +44,7 @@ _no_log = logging.Logger("comflowy-websocket", logging.CRITICAL + 1)  # noqa: LO
 
 
 class Socket:
-    """Opened by `start` and reopened whenever it breaks, until `close`.
+    """A WebSocket that `start` opens, and that is reopened whenever it breaks, until `close`.
 
     Parameters
     ----------
@@ -258,9 +258,9 @@ class EventReader:
         with self._lock:
             if isinstance(message, bytes):
                 return self._read_frame(message)
-            found = json_object(message) or {}
-            data = found.get("data")
-            return self._read_text(str(found.get("type")), data) if isinstance(data, dict) else None
+            decoded = json_object(message) or {}
+            data = decoded.get("data")
+            return self._read_text(str(decoded.get("type")), data) if isinstance(data, dict) else None
 
     def _live(self, prompt_id: object) -> tuple[str, WatchedRun | None]:
         """Return the prompt id, and the run if it is watched and has not ended."""

@@ -63,10 +63,10 @@ _PAGE = re.compile(r"(?is)^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype
 def json_object(text: str | bytes) -> dict[str, Any] | None:
     """Decode a JSON object; return None for anything else."""
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def read_problem(error: object) -> Problem:
@@ -178,10 +178,10 @@ def extra_info(error: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def missing_image(details: str) -> str | None:
     """Return the problem of a custom validation that found no image of a name; None for other problems."""
-    found = _MISSING_IMAGE.match(details)
-    if found is None:
+    match = _MISSING_IMAGE.match(details)
+    if match is None:
         return None
-    field, name = found.groups()
+    field, name = match.groups()
     return f"{name} is not on the server. To upload your file: {field}=file:{name}"
 
 
@@ -202,8 +202,8 @@ def _find_message(value: object, depth: int = 0) -> str | None:
         return None
     if isinstance(value, dict):
         for key in _TEXT_KEYS:
-            if key in value and (found := _find_message(value[key], depth + 1)):
-                return found
+            if key in value and (message := _find_message(value[key], depth + 1)):
+                return message
         if isinstance(value.get("errors"), list | dict):
             return _find_message(value["errors"], depth + 1)
         return None
@@ -236,5 +236,5 @@ def _page_text(page: str) -> str:
     page = _HIDDEN_TAGS.sub(" ", page[:50_000])
     headings = [heading for _, heading in _HEADINGS.findall(page)]
     texts = (" ".join(html.unescape(text).split()) for part in headings or [page] for text in _TAG.split(part))
-    found = list(dict.fromkeys(filter(None, texts)))
-    return "a web page" + (f" saying “{one_line(' - '.join(found if headings else found[:3]))}”" if found else "")
+    lines = list(dict.fromkeys(filter(None, texts)))
+    return "a web page" + (f" saying “{one_line(' - '.join(lines if headings else lines[:3]))}”" if lines else "")

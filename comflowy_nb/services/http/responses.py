@@ -1,4 +1,4 @@
-"""The result of an exchange (a response or a failure), and the errors of this package for it."""
+"""Results of HTTP requests, `Response` or `Failure`, and the errors raised for them."""
 
 from __future__ import annotations
 
@@ -46,35 +46,35 @@ __all__ = [
     "Response",
     "SchemaError",
     "classify",
-    "decoded",
+    "decode_response",
     "error_of",
     "error_of_proxy",
     "error_of_status",
-    "masked",
+    "mask_secrets",
     "outcome_of_failure",
     "rate_limit_error",
     "read_retry_after",
     "rejection_of",
 ]
 
-MAX_PAUSE_S = 120.0  # a longer Retry-After is reported as this, and not waited for
+MAX_PAUSE_S = 120.0  # longer Retry-After values are capped at this, and not waited for
 BROKEN = "the connection broke"  # the beginning of `Failure.text` if neither a timeout nor TLS was the cause
 
 T = TypeVar("T")
 
 
 class FailureKind(StrEnum):
-    """Why there is no response; all but `LOST` prove that the server has not read the request."""
+    """Why there is no response; all but `RESPONSE_LOST` prove that the server has not read the request."""
 
     NOT_SENT = "not sent"  # no connection was made
     UNTRUSTED = "untrusted"  # the certificate is not trusted
     NOT_PUBLIC = "not public"  # the address is not public
-    LOST = "lost"  # the server may have read the request
+    RESPONSE_LOST = "response lost"  # the server may have read the request
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exchange without a response.
+    """A request without a response.
 
     `text` is the reason, without host and URL. `refused` means that the server's own host refused the connection, so no
     process listens there.
@@ -87,7 +87,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The head of a response, and its body unless `body_error` says why that is incomplete."""
+    """Status, headers and body of a response; `body_error` says why the body is incomplete."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)  # names in lower case
@@ -100,14 +100,14 @@ class Response:
 
 
 class SchemaError(Exception):
-    """The body of a response is not as documented. Caught inside `services`: its text may repeat a secret."""
+    """The body of a response is not as documented. Never leaves `services`, because its text may quote a secret."""
 
     def __init__(self, text: str, *, is_rejection: bool = False) -> None:
         super().__init__(text)
         self.is_rejection = is_rejection  # the service responded with `success: false`
 
 
-def decoded(
+def decode_response(
     response: Response | Failure,
     decode: Callable[[bytes], T],
     label: str,
@@ -120,13 +120,13 @@ def decoded(
     Parameters
     ----------
     response : Response or Failure
-        The result of the exchange.
+        The result of the request.
     decode : callable
         Decode the body, or raise SchemaError.
     label : str
         The service's name in errors.
     requested : str
-        The requested thing in errors, as in `the service has no such run`.
+        Name of the requested resource in errors, such as `run with this id`.
     hide : tuple of Secret
         Secrets to mask in the service's own text.
 
@@ -144,7 +144,7 @@ def decoded(
         try:
             return decode(response.body)
         except SchemaError as error:
-            problem = masked(str(error), hide)
+            problem = mask_secrets(str(error), hide)
     raise AnswerError(f"invalid response from {label}: {problem}")
 
 
@@ -152,16 +152,16 @@ def decoded(
 
 
 def classify(error: BaseException, deadline: Deadline) -> Failure:
-    """Return the failure for an exception of requests: what it proves about the request.
+    """Return the failure for an exception of requests. Its kind says whether the server may have read the request.
 
     The class alone is not enough: requests raises ConnectionError, ProxyError and SSLError both before and after the
-    server has read the request. Only an inner error of connecting or of the certificate proves that nothing was sent.
+    server has read the request. Only a wrapped connection or certificate error proves that nothing was sent.
     """
     chain = list(_inner(error))
-    proof = next((found for inner in chain if (found := _proof(inner)) is not None), None)
+    proof = next((failure for inner in chain if (failure := _proof(inner)) is not None), None)
     if proof is not None and any(isinstance(inner, ProxyError) for inner in chain):
         proof = replace(proof, refused=False)  # the proxy refused it, which proves nothing about the server
-    return proof or Failure(FailureKind.LOST, _reason(error, chain, deadline))
+    return proof or Failure(FailureKind.RESPONSE_LOST, _reason(error, chain, deadline))
 
 
 def _proof(inner: BaseException) -> Failure | None:
@@ -176,7 +176,7 @@ def _proof(inner: BaseException) -> Failure | None:
         return Failure(FailureKind.NOT_SENT, "its name is not known: no network, or a mistyped address")
     if isinstance(inner, NewConnectionError):
         refused = isinstance(inner.__cause__, ConnectionRefusedError)
-        text = "it refused the connection" if refused else "no connection could be made"
+        text = "connection refused; is the server running?" if refused else "no connection could be made"
         return Failure(FailureKind.NOT_SENT, text, refused=refused)
     if isinstance(inner, ConnectTimeoutError):
         return Failure(FailureKind.NOT_SENT, f"no connection within {settings.connect_timeout_s:g} s")
@@ -196,7 +196,7 @@ def _reason(error: BaseException, chain: list[BaseException], deadline: Deadline
 
 
 def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
-    """Yield an exception and those it wraps, without `__context__`, which may be of another request."""
+    """Yield an exception and those it wraps, without `__context__`, which may belong to another request."""
     yield error
     if depth < 8:
         for part in (*error.args, getattr(error, "reason", None), getattr(error, "original_error", None)):
@@ -208,18 +208,18 @@ def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
 
 
 def error_of(failure: Failure, label: str) -> ServiceError:
-    """Return the error for a read without a response."""
+    """Return the error for a request without a response."""
     if failure.kind is FailureKind.NOT_SENT:
         return UnreachableError(f"can't reach {label}: {failure.text}", refused=failure.refused)
-    if failure.kind is FailureKind.LOST:
+    if failure.kind is FailureKind.RESPONSE_LOST:
         return AnswerError(f"{label} did not respond: {failure.text}")
     return ServiceError(f"can't use {label}: {failure.text}")
 
 
 def error_of_status(response: Response, label: str, requested: str, *, hide: tuple[Secret, ...] = ()) -> ServiceError:
-    """Return the error for a response whose status is not 2xx; the parameters are those of `decoded`."""
+    """Return the error for a response whose status is not 2xx; the parameters are those of `decode_response`."""
     status = response.status
-    message = masked(read_message(response.body), hide)
+    message = mask_secrets(read_message(response.body), hide)
     detail = f": {message}" if message else ""
     pause_s = read_retry_after(response.headers.get("retry-after"))
     if status == 429 or (status == 503 and pause_s is not None):
@@ -227,14 +227,15 @@ def error_of_status(response: Response, label: str, requested: str, *, hide: tup
     if status == 401:
         return AuthError(f"{label} rejected the key{detail}; %comflowy login asks for another")
     if status == 402:
-        return AuthError(f"{label} asks for payment (402){detail}")
+        return AuthError(f"{label} requires payment (402){detail}")
     if status == 403:
         return AuthError(f"{label} does not allow the request (403){detail}")
     if status == 404:
-        return NotFoundError(f"{label} has no such {requested}{detail}")
+        is_redundant = message is not None and ("no such" in message or "not found" in message.lower())
+        return NotFoundError(f"{label} has no {requested}{'' if is_redundant else detail}")
     if 300 <= status < 400:
         return AnswerError(
-            f"{label} redirects elsewhere (status {status}), which is not followed; is the address right?"
+            f"{label} redirects to another address (status {status}), which is not followed; connect to that address"
         )
     if status >= 500 or status == 408:
         return ServerError(f"{label} failed with status {status}{detail}")
@@ -242,7 +243,7 @@ def error_of_status(response: Response, label: str, requested: str, *, hide: tup
 
 
 def error_of_proxy(status: int, label: str) -> AuthError | None:
-    """Return the error for a 401 or 403 of a proxy before a ComfyUI server, which itself has no authentication."""
+    """Return the error for a 401 or 403 of a proxy in front of a ComfyUI server, which itself has no authentication."""
     if status not in {401, 403}:
         return None
     return AuthError(f"{label} answers {status}: the headers in COMFLOWY_HEADERS for its origin are missing or invalid")
@@ -277,7 +278,7 @@ def read_retry_after(header: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def masked(text: str | None, hide: tuple[Secret, ...]) -> str | None:
+def mask_secrets(text: str | None, hide: tuple[Secret, ...]) -> str | None:
     """Mask secrets that a service's message may quote."""
     if text is not None:
         for secret in hide:
@@ -289,7 +290,7 @@ def masked(text: str | None, hide: tuple[Secret, ...]) -> str | None:
 
 def outcome_of_failure(failure: Failure, label: str) -> Rejected | Unknown:
     """Return the outcome of a submit without a response."""
-    if failure.kind is FailureKind.LOST:
+    if failure.kind is FailureKind.RESPONSE_LOST:
         return Unknown(f"{label} did not respond: {failure.text}")
     return Rejected(error_of(failure, label), again=failure.kind is FailureKind.NOT_SENT)
 

@@ -48,28 +48,28 @@ def expand(
     seeds = _SeedSource(axes, workflow_content, identity, seed_of)
     shared = {name: seeds.seed(word.fields, {}) for word in axes.seeds if word.word == "random" for name in word.fields}
     seed_columns = {
-        axis.name: seeds.axis_seeds(axis) for one in axes.axes for axis in one.simple if axis.kind == "seeds"
+        axis.name: seeds.axis_seeds(axis) for group in axes.axes for axis in group.simple if axis.kind == "seeds"
     }
     each = [word.fields for word in axes.seeds if word.word == "each"]
     order = {name: index for index, name in enumerate(axes.set_params)}
     cells: list[tuple[Cell, dict[str, Any]]] = []
     for at in itertools.product(*map(range, axes.shape)):
-        chosen = [(axis, index) for one, index in zip(axes.axes, at, strict=True) for axis in one.simple]
-        coordinates = _coordinates(chosen)
+        pairs = [(axis, index) for group, index in zip(axes.axes, at, strict=True) for axis in group.simple]
+        coordinates = _coordinates(pairs)
         params = dict(axes.fixed) | shared
         for fields in each:
             params |= dict.fromkeys(fields, seeds.seed(fields, coordinates))
-        for axis, index in chosen:  # after the seeds: a table may set the seed of some rows
+        for axis, index in pairs:  # after the seeds: a table may set the seed of some rows
             params |= seed_columns[axis.name][index] if axis.kind == "seeds" else axis.values[index].params
-        params |= _replaced_texts(axes.texts, [(axis, axis.values[index]) for axis, index in chosen])
+        params |= _replaced_texts(axes.texts, [(axis, axis.values[index]) for axis, index in pairs])
         ordered = dict(sorted(params.items(), key=lambda item: order.get(item[0], len(order))))
         cell = Cell(0, at, ordered, axes.labels(at), axes.info(at))
         if keeps is None or keeps(cell):
             cells.append((cell, coordinates))
     if axes.sample is not None and axes.sample < len(cells):
-        ranked = sorted(cells, key=lambda one: sha256_of([axes.sample_seed, one[1]]))
-        chosen_cells = {one[0].at for one in ranked[: axes.sample]}
-        cells = [one for one in cells if one[0].at in chosen_cells]
+        ranked = sorted(cells, key=lambda item: sha256_of([axes.sample_seed, item[1]]))
+        chosen_cells = {item[0].at for item in ranked[: axes.sample]}
+        cells = [item for item in cells if item[0].at in chosen_cells]
     return [_numbered(cell, number, axes.pinned) for number, (cell, _) in enumerate(cells, 1)]
 
 
@@ -124,8 +124,8 @@ def even_order(positions: Sequence[Sequence[int]]) -> list[int]:
 def _replaced_texts(texts: Mapping[str, str], chosen: Sequence[tuple[Axis, AxisValue]]) -> dict[str, str]:
     replaced = {}
     for name, text in texts.items():
-        found = [(axis.name, value.word) for axis, value in chosen if name in axis.fields]
-        replaced[name] = replace_words(text, {word: new for word, new in found if new is not None})
+        words = [(axis.name, value.word) for axis, value in chosen if name in axis.fields]
+        replaced[name] = replace_words(text, {word: new for word, new in words if new is not None})
     return replaced
 
 
@@ -137,7 +137,7 @@ class _SeedSource:
     ) -> None:
         if isinstance(content, Mapping):
             content = without_titles(content)
-        names = sorted(_canonical_name(axis) for one in axes.axes for axis in one.simple)
+        names = sorted(_canonical_name(axis) for group in axes.axes for axis in group.simple)
         self._base = sha256_of([identity, content, dict(axes.fixed), dict(axes.texts), names])
         self._seed_of = seed_of
 
@@ -147,12 +147,12 @@ class _SeedSource:
 
     def axis_seeds(self, axis: Axis) -> list[dict[str, int]]:
         """Return the seeds of `random#N`, all of them different."""
-        found: list[int] = []
+        seeds: list[int] = []
         for index in range(len(axis.values)):
             coordinates = {_canonical_name(axis): index}
             candidates = (self.seed(axis.fields, coordinates, attempt) for attempt in range(_MAX_TRIES))
-            found.append(next(seed for seed in candidates if seed not in found))
-        return [dict.fromkeys(axis.fields, seed) for seed in found]
+            seeds.append(next(seed for seed in candidates if seed not in seeds))
+        return [dict.fromkeys(axis.fields, seed) for seed in seeds]
 
 
 def _coordinates(chosen: Sequence[tuple[Axis, int]]) -> dict[str, Any]:
@@ -174,12 +174,12 @@ def _identity(axis: Axis, index: int) -> Any:
 
 
 def _canonical_name(axis: Axis) -> str:
-    """Return a name for an axis that does not depend on aliases, so that an alias gets the seeds of its field."""
+    """Return a name for an axis that ignores aliases: an alias and its field generate the same seeds."""
     fields = " ".join(sorted(axis.fields))
     match axis.kind:
-        case "preset":  # its fields may grow with it
+        case "preset":  # adding a field to a preset must not change its seeds
             return f"preset {axis.name}"
-        case "rows":  # so may the columns of a table
+        case "rows":  # nor adding a column to a table
             return "rows"
         case "replace":
             return f"replace {fields} {axis.name}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.syntax.lists import Setting, Written
+    from comflowy_nb.workflow.syntax.lists import ParsedValue, Setting
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["count_axes", "read_axes"]
@@ -97,14 +97,14 @@ def count_axes(
     params = resolved.params
     seeds = tuple(resolved.generated_seeds) or tuple(
         name
-        for name, one in workflow.fields.items()
-        if one.is_seed and one.type is FieldType.INT and name not in params
+        for name, field in workflow.fields.items()
+        if field.is_seed and field.type is FieldType.INT and name not in params
     )
     if not seeds:
         explicit = [name for name in params if name in workflow.fields and workflow.fields[name].is_seed]
         tip = "no seed field is known here: name one, as in 3::seed=random"
-        why = f"{', '.join(explicit)} is set: remove it, or --count" if explicit else tip
-        raise FieldError(f"--count {count} generates seeds, but {why}")
+        reason = f"{', '.join(explicit)} is set: remove it, or --count" if explicit else tip
+        raise FieldError(f"--count {count} generates seeds, but {reason}")
     try:
         values = _seed_values(workflow, seeds, count, f"--count {count}")
     except ValueError as error:
@@ -142,12 +142,10 @@ class _SweepReader:
 
     def axes(self) -> Axes:
         """Return the axes of all settings, or raise FieldError with all problems."""
-        problems = self._log.problems
         names = [axis.name for axis in self._axes]
-        for name in dict.fromkeys(one for one in names if names.count(one) > 1):
-            problems.append(f"two axes are called {name!r}: their headers could not be distinguished")
-        if problems:
-            raise FieldError(*dict.fromkeys(problems))
+        for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+            self._log.problems.append(f"two axes are called {name!r}: their headers could not be distinguished")
+        self._log.raise_problems()
         return Axes(self._fixed, tuple(self._axes), tuple(self._seeds), tuple(self._set_params), self._texts)
 
     def read(self, setting: Setting) -> None:
@@ -167,21 +165,21 @@ class _SweepReader:
                 self._read_fields(setting, field_ids)
 
     def _read_fields(self, setting: Setting, field_ids: tuple[str, ...]) -> None:
-        one = self._log.field(field_ids[0])
-        written = self._values.open(one, split_values(setting, one, self._values.namespace))
-        if one.is_multiple:
-            written = selections(one, written, self._values.expanded)
-        if isinstance(written, Labelled) and _is_replace(written):
-            self._add_replacements(setting, field_ids, written)
-        elif not isinstance(written, Item):
-            self._add_values(setting, field_ids, _pairs(written))
-        elif (word := self._values.seed_word(one, written)) is not None:
+        field = self._log.field(field_ids[0])
+        value = self._values.open(field, split_values(setting, field, self._values.namespace))
+        if field.is_multiple:
+            value = selections(field, value, self._values.expanded)
+        if isinstance(value, Labelled) and _is_replace(value):
+            self._add_replacements(setting, field_ids, value)
+        elif not isinstance(value, Item):
+            self._add_values(setting, field_ids, _pairs(value))
+        elif (word := self._values.seed_word(field, value)) is not None:
             self._add_seeds(setting, field_ids, word)
-        elif self._values.range_in(one, written) is not None or self._values.pattern_in(one, written) is not None:
-            self._add_values(setting, field_ids, _pairs(written))
+        elif self._values.range_in(field, value) is not None or self._values.pattern_in(field, value) is not None:
+            self._add_values(setting, field_ids, _pairs(value))
         else:
             for field_id in field_ids:
-                self._fixed[field_id] = self._values.value(self._log.field(field_id), written)
+                self._fixed[field_id] = self._values.value(self._log.field(field_id), value)
 
     # -- problems ----------------------------------------------------------------------------------------------------
 
@@ -190,23 +188,23 @@ class _SweepReader:
 
     @contextmanager
     def _reporting(
-        self, setting: Setting, where: str, position: str = "", written: Written | None = None
+        self, setting: Setting, where: str, position: str = "", value: ParsedValue | None = None
     ) -> Iterator[None]:
-        """Report an error with its field, the position of its value in a list, and the line of `written` in a file."""
+        """Report an error with its field, the position of its value in a list, and the line of `value` in a file."""
         try:
             yield
         except (FieldError, LineError, ImageError, RefError, ValueError) as error:
-            text, *more = error.problems if isinstance(error, FieldError) else (str(error),)
+            text, *tips = error.problems if isinstance(error, FieldError) else (str(error),)
             if position:
                 text = f"{where}, {position}: {text.removeprefix(f'{where}: ')}"
             elif not isinstance(error, FieldError):  # a FieldError names its field
                 text = f"{where}: {text}"
-            self._report(setting, text, written)
-            self._log.problems += more
+            self._report(setting, text, value)
+            self._log.tips += tips
 
-    def _report(self, setting: Setting, problem: str, written: Written | None = None) -> None:
-        if isinstance(written, Item) and written.where:
-            setting = replace(setting, where=written.where)
+    def _report(self, setting: Setting, problem: str, value: ParsedValue | None = None) -> None:
+        if isinstance(value, Item) and value.where:
+            setting = replace(setting, where=value.where)
         self._log.report(setting, FieldError(problem))
 
     def _reserve(self, field_id: str, setting: Setting) -> bool:
@@ -231,7 +229,7 @@ class _SweepReader:
                 continue
             key = canonical_json([value.word, dict(value.params)])
             if key in known:
-                both = " and ".join(dict.fromkeys(repr(one.label) for one in (known[key], value)))
+                both = " and ".join(dict.fromkeys(repr(axis_value.label) for axis_value in (known[key], value)))
                 self._report(setting, f"{where}: duplicate value: {both}")
             known[key] = value
         if len(axis.values) > LARGEST_AXIS:
@@ -239,21 +237,23 @@ class _SweepReader:
         self._axes.append(axis)
 
     def _add_values(
-        self, setting: Setting, field_ids: tuple[str, ...], pairs: Sequence[tuple[str | None, Written]]
+        self, setting: Setting, field_ids: tuple[str, ...], pairs: Sequence[tuple[str | None, ParsedValue]]
     ) -> None:
         """Add an axis of the values of a list, a mapping of labels, a range or a pattern of files."""
         where = self._where(field_ids[0])
         if not pairs:
             raise FieldError(f"{where}: {setting.key} has no values: give at least one")
         values: list[AxisValue] = []
-        for index, (label, written) in enumerate(pairs, 1):
+        for index, (label, value) in enumerate(pairs, 1):
             name = f"{index} of {len(pairs)}" if label is None else repr(label)
             position = f"value {name}" if label is not None or len(pairs) > 1 else ""
             columns = []
-            for one in map(self._log.field, field_ids):
-                with self._reporting(setting, one.where, position, written):
-                    is_one = label is not None
-                    columns.append([self._values.single(one, written)] if is_one else self._values.values(one, written))
+            for field in map(self._log.field, field_ids):
+                with self._reporting(setting, field.where, position, value):
+                    if label is None:
+                        columns.append(self._values.values(field, value))
+                    else:
+                        columns.append([self._values.single(field, value)])
             if len(columns) == len(field_ids):
                 for row in zip(*columns, strict=True):
                     params = dict(zip(field_ids, row, strict=True))
@@ -264,7 +264,7 @@ class _SweepReader:
     def _label_images(self, setting: Setting, field_id: str, values: list[AxisValue]) -> None:
         """Give the images among the values labels that distinguish them."""
         column = [value.params[field_id] for value in values]
-        images = {index: one for index, one in enumerate(column) if isinstance(one, InputImage)}
+        images = {index: value for index, value in enumerate(column) if isinstance(value, InputImage)}
         for text in column if images else ():  # in a field of unknown type a text may begin so, but not beside images
             if isinstance(text, str) and text.startswith(("file:", "run:")):
                 self._report(setting, f"{self._where(field_id)}: there is no image {text!r}")
@@ -284,43 +284,43 @@ class _SweepReader:
 
     # -- search and replace ------------------------------------------------------------------------------------------
 
-    def _add_replacements(self, setting: Setting, field_ids: tuple[str, ...], written: Labelled) -> None:
+    def _add_replacements(self, setting: Setting, field_ids: tuple[str, ...], value: Labelled) -> None:
         """Add an axis for each word that is replaced."""
-        one = self._log.field(field_ids[0])
-        parts = _by_label(written)
+        field = self._log.field(field_ids[0])
+        parts = _by_label(value)
         texts = {field_id: self._searched(self._log.field(field_id), parts.get("in")) for field_id in field_ids}
         words = _by_label(cast("Labelled", parts["replace"]))
         if not words:
-            raise FieldError(f"{one.where}: replace contains no word: write replace: {{WORD: [WORD, OTHER]}}")
+            raise FieldError(f"{field.where}: replace contains no word: write replace: {{WORD: [WORD, OTHER]}}")
         for field_id, text in texts.items():
-            found = find_words(text, words)
+            replaced = find_words(text, words)
             for word in words:
-                if word not in found:
+                if word not in replaced:
                     inside = ", but within another word that is replaced," if word in text else ""
                     self._report(setting, f"{self._where(field_id)}: {word!r} is not found{inside} in {shown(text)}")
         self._texts |= texts
         for word, node in words.items():
-            pairs = _pairs(self._values.open(one, node))
+            pairs = _pairs(self._values.open(field, node))
             if not pairs:
-                self._report(setting, f"{one.where}, {word!r}: the list is empty")
+                self._report(setting, f"{field.where}, {word!r}: the list is empty")
                 continue
             values = []
             for label, item in pairs:
-                with self._reporting(setting, one.where, f"the words for {word!r}", item):
-                    new = self._values.text(one, item)
+                with self._reporting(setting, field.where, f"the words for {word!r}", item):
+                    new = self._values.text(field, item)
                     params = {field_id: replace_words(text, {word: new}) for field_id, text in texts.items()}
                     values.append(AxisValue(params, new if label is None else label, label is not None, word=new))
-            self._add_axis(setting, Axis(word, "replace", field_ids, tuple(values)), f"{one.where}, {word!r}")
+            self._add_axis(setting, Axis(word, "replace", field_ids, tuple(values)), f"{field.where}, {word!r}")
 
-    def _searched(self, one: Field, explicit: Written | None) -> str:
+    def _searched(self, field: Field, explicit: ParsedValue | None) -> str:
         """Return the text in which words are replaced: the explicit one, else that of `--from`, else the workflow's."""
-        if one.type not in {FieldType.STRING, FieldType.UNKNOWN}:
-            raise FieldError(f"{one.where}: words can be replaced in a text, and this is of type {one.type}")
+        if field.type not in {FieldType.STRING, FieldType.UNKNOWN}:
+            raise FieldError(f"{field.where}: replace needs a text field, and {field.name} is of type {field.type}")
         if explicit is not None:
-            return self._values.text(one, explicit)
-        text = self._base.get(one.id, one.default)
+            return self._values.text(field, explicit)
+        text = self._base.get(field.id, field.default)
         if not isinstance(text, str) or not text:
-            raise FieldError(f"{one.where}: the workflow's own text is not known: write {{in: TEXT, replace: ...}}")
+            raise FieldError(f"{field.where}: the workflow's own text is not known: write {{in: TEXT, replace: ...}}")
         return text
 
     # -- presets -----------------------------------------------------------------------------------------------------
@@ -328,15 +328,15 @@ class _SweepReader:
     def _presets(self, setting: Setting) -> list[tuple[str, Labelled]] | None:
         """Return the presets of a setting whose key is not a field; None if its value is not a mapping of presets."""
         key = setting.key
-        is_used = key in self._workflow.aliases or any(one.name == key for one in self._workflow.fields.values())
+        is_used = key in self._workflow.aliases or any(field.name == key for field in self._workflow.fields.values())
         if not self._workflow.is_described or "::" in key or is_used:
             return None
-        found: Written | None = read_mapping(setting)
-        if found is None and isinstance(setting.value, str):
-            found = self._values.open(None, Item(setting.value))
-        if not isinstance(found, Labelled):
+        value: ParsedValue | None = read_mapping(setting)
+        if value is None and isinstance(setting.value, str):
+            value = self._values.open(None, Item(setting.value))
+        if not isinstance(value, Labelled):
             return None
-        presets = [(label, self._values.open(None, node)) for label, node in found.pairs]
+        presets = [(label, self._values.open(None, node)) for label, node in value.pairs]
         invalid = [label for label, node in presets if not isinstance(node, Labelled)]
         if not invalid:
             return cast("list[tuple[str, Labelled]]", presets)
@@ -354,7 +354,7 @@ class _SweepReader:
             params: dict[str, Any] = {}
             problem_count = len(self._log.problems)
             if not fields.pairs:
-                self._report(setting, f"{setting.key}, {position}: it sets nothing")
+                self._report(setting, f"{setting.key}: {position} is empty: write {label}: {{cfg: 4}}")
             for key, node in fields.pairs:
                 with self._reporting(setting, setting.key, position, node):
                     for field_id in self._workflow.find(key):
@@ -368,11 +368,11 @@ class _SweepReader:
         self._add_axis(setting, Axis(setting.key, "preset", tuple(reserved), tuple(values)), setting.key)
 
 
-def _pairs(written: Written) -> Sequence[tuple[str | None, Written]]:
+def _pairs(value: ParsedValue) -> Sequence[tuple[str | None, ParsedValue]]:
     """Return the values with their labels; None for a value without a label."""
-    if isinstance(written, Labelled):
-        return written.pairs
-    return [(None, item) for item in (written.items if isinstance(written, MultipleValues) else (written,))]
+    if isinstance(value, Labelled):
+        return value.pairs
+    return [(None, item) for item in (value.items if isinstance(value, MultipleValues) else (value,))]
 
 
 def _header(value: object) -> str:
@@ -382,17 +382,17 @@ def _header(value: object) -> str:
     return text_of(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def _is_replace(written: Labelled) -> bool:
-    parts = dict(written.pairs)
+def _is_replace(mapping: Labelled) -> bool:
+    parts = dict(mapping.pairs)
     return isinstance(parts.get("replace"), Labelled) and set(parts) <= {"in", "replace"}
 
 
-def _by_label(written: Labelled) -> dict[str, Written]:
-    found: dict[str, Written] = {}
-    for label, node in written.pairs:
-        if label in found:
+def _by_label(mapping: Labelled) -> dict[str, ParsedValue]:
+    nodes: dict[str, ParsedValue] = {}
+    for label, node in mapping.pairs:
+        if label in nodes:
             raise ValueError(f"duplicate label {label!r}")
         if not label:
             raise ValueError("an empty word can't be replaced")
-        found[label] = node
-    return found
+        nodes[label] = node
+    return nodes

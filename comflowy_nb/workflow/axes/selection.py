@@ -102,11 +102,11 @@ def _pin(axes: Axes, key: str, seeds: int | Sequence[int], workflow: Workflow) -
     pinned = dict(axes.pinned)
     fixed = dict(axes.fixed)
     ids = workflow.find(key)
-    for one in described(workflow, ids):
+    for field in described(workflow, ids):
         if isinstance(seeds, int):
-            fixed[one.id] = one.check(seeds)
+            fixed[field.id] = field.check(seeds)
         else:
-            pinned[one.id] = tuple(one.check(seed) for seed in seeds)
+            pinned[field.id] = tuple(field.check(seed) for seed in seeds)
     words = [replace(word, fields=tuple(name for name in word.fields if name not in fixed)) for word in axes.seeds]
     return replace(axes, fixed=fixed, pinned=pinned, seeds=tuple(word for word in words if word.fields))
 
@@ -116,7 +116,7 @@ def _read_table(source: Any, *, keep_empty: bool) -> Table:
         return read_table_file(source, keep_empty=keep_empty)
     if not is_table(source):
         kind = type(source).__name__
-        raise FieldError(f"a table is a file, a DataFrame or a list of mappings such as [{{'cfg': 7}}], not a {kind}")
+        raise FieldError(f"invalid table of type {kind}: use a file, a DataFrame or a list of mappings, [{{'cfg': 7}}]")
     return read_rows(source)
 
 
@@ -146,7 +146,7 @@ def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None
 
 def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any]:
     """Return the function that reads the value of a name from a cell."""
-    simple = [axis for one in axes.axes for axis in one.simple]
+    simple = [axis for group in axes.axes for axis in group.simple]
     if any(axis.name == name and _has_labels(axis) for axis in simple):
         return lambda cell: cell.labels[name]
     if any(name in value.info for axis in simple for value in axis.values):
@@ -162,8 +162,8 @@ def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any
 
 
 def _default(field_id: str, workflow: Workflow) -> Any:
-    one = workflow.fields.get(field_id)
-    return None if one is None else one.default
+    field = workflow.fields.get(field_id)
+    return None if field is None else field.default
 
 
 def _comparable(value: Any) -> Any:
@@ -176,13 +176,13 @@ def _has_labels(axis: Axis) -> bool:
 
 def _add(axes: Axes, axis: Axis) -> Axes:
     """Add the axis of a table or a file. A fixed value of one of its fields is for the rows without a value."""
-    varied = {name: one.name for one in axes.axes for name in one.fields}
+    varied = {name: axis.name for axis in axes.axes for name in axis.fields}
     problems = [f"{name} is set twice: by {axis.name} and by {varied[name]}" for name in axis.fields if name in varied]
     for name in axis.fields:
         is_set = name in axes.fixed or any(name in word.fields for word in axes.seeds)
         if is_set and all(name in value.params for value in axis.values):
             problems.append(f"{name} is set twice: as one value, and in every row of the table. Keep one.")
-    if any(one.name == axis.name for one in axes.axes):
+    if any(other.name == axis.name for other in axes.axes):
         problems.append(f"two axes are called {axis.name!r}")
     if problems:
         raise FieldError(*problems)
@@ -195,7 +195,7 @@ def _missing_notes(axes: Axes, table: Table, workflow: Workflow) -> list[str]:
     notes = []
     for column in table.columns:
         count = table.missing(column)
-        ids = [one for one in axes.axes[0].fields if one in _ids(workflow, column)]
+        ids = [field_id for field_id in axes.axes[0].fields if field_id in _ids(workflow, column)]
         if count and ids:
             is_set = ids[0] in axes.fixed or any(ids[0] in word.fields for word in axes.seeds)
             own = "the value set for all" if is_set else "the workflow's value"
@@ -215,16 +215,16 @@ def _zip(axes: Axes, names: Sequence[str]) -> Axes:
     option = f"--zip {','.join(names)}"
     if len(set(names)) < 2:
         raise FieldError(f"{option} needs two or more axes: --zip cfg,steps")
-    found: list[Axis] = []
+    zipped_axes: list[Axis] = []
     for name in names:
-        axis = next((one for one in axes.axes if name == one.name or name in one.fields), None)
+        axis = next((axis for axis in axes.axes if name == axis.name or name in axis.fields), None)
         if axis is None:
-            known = [one.name for one in axes.axes]
+            known = [axis.name for axis in axes.axes]
             listed = f"the axes are {', '.join(known)}" if known else "the sweep has no axes"
             raise FieldError(f"{option}: {name!r} is not an axis; {listed}{nearest_tip(name, known)}")
-        if axis in found or axis.parts:
+        if axis in zipped_axes or axis.parts:
             raise FieldError(f"{option}: {name} is zipped twice")
-        found.append(axis)
-    zipped = zip_axes(found)
-    rest = [zipped if one is found[0] else one for one in axes.axes if one is found[0] or one not in found]
-    return replace(axes, axes=tuple(rest))
+        zipped_axes.append(axis)
+    zipped = zip_axes(zipped_axes)
+    first, *others = zipped_axes
+    return replace(axes, axes=tuple(zipped if axis is first else axis for axis in axes.axes if axis not in others))

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.syntax.lists import Setting, Written
+    from comflowy_nb.workflow.syntax.lists import ParsedValue, Setting
 
 __all__ = ["read_mapping", "split_values"]
 
 
-def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | None = None) -> Written:
+def split_values(setting: Setting, field: Field, namespace: Mapping[str, Any] | None = None) -> ParsedValue:
     """Split a setting of one field into its values.
 
     Raises
@@ -38,22 +38,22 @@ def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | No
         If it is a list of more values than an axis can have.
     """
     if not isinstance(setting.value, str):
-        found = of_python(setting.value, takes_images=one.type.takes_images, computed=setting.computed)
-        return _reject_text(found, one)
+        values = of_python(setting.value, takes_images=field.type.takes_images, computed=setting.computed)
+        return _reject_text(values, field)
     text, quoted = setting.value, setting.quoted
     in_body = setting.plain is not None
-    if setting.plain is not None and one.type is not FieldType.STRING:
+    if setting.plain is not None and field.type is not FieldType.STRING:
         text, quoted = setting.plain
-    if (namespace is not None and is_name(text)) or (setting.typed and one.separator != ","):
-        return Item(text, quoted, typed=setting.typed)
+    if (namespace is not None and is_name(text)) or (setting.is_python_value and field.separator != ","):
+        return Item(text, quoted, is_python_value=setting.is_python_value)
     if setting.block is not None:
-        block = read_block(setting.block, is_text=one.type is FieldType.STRING)
+        block = read_block(setting.block, is_text=field.type is FieldType.STRING)
         if block is not None:
             return block
     flow = read_flow(text) if not quoted and (text[:1] == "[" or in_body) else None  # a line has no labels
     if flow is not None:
-        return _reject_text(flow, one)
-    parts = _split_text(text, one, namespace, quoted=quoted, in_body=in_body)
+        return _reject_text(flow, field)
+    parts = _split_text(text, field, namespace, quoted=quoted, in_body=in_body)
     return MultipleValues(tuple(parts)) if len(parts) > 1 else parts[0]
 
 
@@ -65,43 +65,43 @@ def read_mapping(setting: Setting) -> Labelled | None:
     LineError, ValueError
         As `split_values`.
     """
-    found: Written | None
+    value: ParsedValue | None
     if not isinstance(setting.value, str):
-        found = of_python(setting.value, takes_images=False, computed=setting.computed)
+        value = of_python(setting.value, takes_images=False, computed=setting.computed)
     elif setting.plain is None:
         return None
     else:
         block = read_block(setting.block, is_text=False) if setting.block is not None else None
-        found = block or read_flow(setting.value) or read_flow(setting.plain[0])
-    return found if isinstance(found, Labelled) else None
+        value = block or read_flow(setting.value) or read_flow(setting.plain[0])
+    return value if isinstance(value, Labelled) else None
 
 
-def _reject_text(written: Written, one: Field) -> Written:
+def _reject_text(value: ParsedValue, field: Field) -> ParsedValue:
     """Return `written`; raise if it may be a text in brackets, not a list of numbers and quoted items."""
-    if not isinstance(written, MultipleValues) or written.text is None or one.separator == ",":
-        return written
-    for item in written.items:
+    if not isinstance(value, MultipleValues) or value.text is None or field.separator == ",":
+        return value
+    for item in value.items:
         is_sure = isinstance(item, Item) and (
-            item.quoted or item.typed or is_name(str(item.value)) or _is_numeric(str(item.value))
+            item.quoted or item.is_python_value or is_name(str(item.value)) or _is_numeric(str(item.value))
         )
         if not is_sure:
-            listed = ", ".join(f'"{one.value}"' if isinstance(one, Item) else '"..."' for one in written.items)
+            listed = ", ".join(f'"{item.value}"' if isinstance(item, Item) else '"..."' for item in value.items)
             raise LineError(
-                f"{shown(written.text)} may be a list or a text with brackets: a list has its items in quotes, "
-                f'[{listed}]; a text is quoted as a whole, "{written.text}"'
+                f"{shown(value.text)} may be a list or a text with brackets: a list has its items in quotes, "
+                f'[{listed}]; a text is quoted as a whole, "{value.text}"'
             )
-    return written
+    return value
 
 
 def _split_text(
-    text: str, one: Field, namespace: Mapping[str, Any] | None, *, quoted: bool, in_body: bool
+    text: str, field: Field, namespace: Mapping[str, Any] | None, *, quoted: bool, in_body: bool
 ) -> list[Item]:
-    if one.separator == "||":
+    if field.separator == "||":
         return _split_at_bars(text, quoted=quoted, in_body=in_body)
-    if quoted or (one.separator == "," and text in {str(option) for option in one.options}):
+    if quoted or (field.separator == "," and text in {str(option) for option in field.options}):
         return [Item(text, quoted)]
-    if one.separator == ",":
-        return _split(expand_text(text, namespace) if one.type.is_number else text, ",")
+    if field.separator == ",":
+        return _split(expand_text(text, namespace) if field.type.is_number else text, ",")
     if text[:1] in {"[", "{"} and not isinstance(read_untyped(text), str):
         return [Item(text)]  # JSON
     bars = _split(text, "||")
@@ -121,23 +121,23 @@ def _split_at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:
     """Return the texts between `||`, those inside quotes too."""
     if quoted:
         return _split_quoted(text)
-    found: list[Item] = []
+    items: list[Item] = []
     at = 0
     while True:
-        at += len(text[at:]) - len(text[at:].lstrip(SPACE)) if found else 0
+        at += len(text[at:]) - len(text[at:].lstrip(SPACE)) if items else 0
         close = closing_quote(text, at) if text[at : at + 1] in {'"', "'"} else None
         rest = text[close + 1 :].lstrip(SPACE) if close is not None else ""
         if close is not None and (not rest or rest.startswith("||")):
-            found += _split_quoted(text[at + 1 : close])
+            items += _split_quoted(text[at + 1 : close])
             at = len(text) - len(rest)
         else:
             if close is not None and not in_body:
                 raise LineError(f'{shown(text)}: separate several texts by ||, as in "a"||"b"')
             part, bars, _ = text[at:].partition("||")
-            found.append(Item(part.rstrip(SPACE) if bars else part))
+            items.append(Item(part.rstrip(SPACE) if bars else part))
             at += len(part)
         if at >= len(text):
-            return found
+            return items
         at += len("||")
 
 
@@ -153,11 +153,11 @@ def _split_quoted(text: str) -> list[Item]:
 
 def _split(text: str, separator: str) -> list[Item]:
     """Return the parts between separators that are outside quotes and, if it is a comma, outside brackets."""
-    found: list[Item] = []
+    items: list[Item] = []
     start, at, depth, opens = 0, 0, 0, True
     while at <= len(text):
         if at >= len(text) or (not depth and text.startswith(separator, at)):
-            found.append(Item(*unquote(text[start:at].strip(SPACE))))
+            items.append(Item(*unquote(text[start:at].strip(SPACE))))
             at += len(separator)
             start, opens = at, True
             continue
@@ -171,7 +171,7 @@ def _split(text: str, separator: str) -> list[Item]:
             depth = max(0, depth - 1)
         opens = opens and char in SPACE
         at += 1
-    return found
+    return items
 
 
 def _is_numeric(text: str) -> bool:

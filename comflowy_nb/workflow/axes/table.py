@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections import Counter
 from pathlib import Path
@@ -57,22 +58,22 @@ def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Seque
     values = []
     for number, (row, label) in enumerate(zip(table.rows, labels, strict=True), 1):
         params: dict[str, Any] = {}
-        for column, ones in fields.items():
+        for column, members in fields.items():
             if column in row.values:
-                for one in ones:
+                for field in members:
                     try:
-                        params[one.id] = _read(one, row.values[column], reader, is_text=table.is_text)
+                        params[field.id] = _read(field, row.values[column], reader, is_text=table.is_text)
                     except ComflowyError as error:
-                        text = str(error).removeprefix(f"{one.where}: ")
+                        text = str(error).removeprefix(f"{field.where}: ")
                         problems.append(f"{row.where}, column {column}: {text}")
         is_named = bool(label) and counts[label] == 1
         notes = {name: text_of(plain(row.values[name])) for name in info if name in row.values}
         values.append(AxisValue(params, label or _header(number, params.values()), is_named, info=notes))
     if problems:
-        left = len(problems) - _MAX_PROBLEMS
-        more = [f"and {left} more problem{'s' * (left != 1)}"] if left > 0 else []
+        others = len(problems) - _MAX_PROBLEMS
+        more = [f"and {others} more problem{'s' * (others != 1)}"] if others > 0 else []
         raise FieldError(*problems[:_MAX_PROBLEMS], *more)
-    ids = tuple(one.id for ones in fields.values() for one in ones)
+    ids = tuple(field.id for members in fields.values() for field in members)
     return Axis("row", "rows", ids, tuple(values))
 
 
@@ -98,15 +99,16 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     ids = workflow.find(key)
     if isinstance(source, (str, Path)):
         name, lines = Path(source).name, _read_lines(source)
-        kept = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("# ")]
+        is_kept = [bool(line.strip()) and not line.startswith("# ") for line in lines]
     else:
         name, lines = key, list(source)
-        kept = list(enumerate(lines, 1))
+        is_kept = [True] * len(lines)
     values: list[AxisValue] = []
     problems = []
-    for number, line in kept:
+    for number, line in itertools.compress(enumerate(lines, 1), is_kept):
         try:
-            params = {one.id: one.read(line if _is_text(one) else line.strip()) for one in described(workflow, ids)}
+            fields = described(workflow, ids)
+            params = {field.id: field.read(line if _is_text(field) else line.strip()) for field in fields}
         except FieldError as error:
             problems.append(f"{name}, line {number}: {error}")
             continue
@@ -145,8 +147,9 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
         try:
             ids = workflow.find(column)
         except FieldError as error:
-            why = error.problems[0]
-            problems.append(f"{table.name}, column {column!r}: {why}. --info {column} keeps the column as information")
+            problem = f"{table.name}, column {column!r}: {error.problems[0]}"
+            end = "" if problem.endswith("?") else "."
+            problems.append(f"{problem}{end} --info {column} keeps the column as information")
             continue
         for field_id in ids:
             if field_id in column_of:
@@ -161,20 +164,20 @@ def described(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
     return (workflow.fields.get(field_id) or Field(field_id) for field_id in ids)
 
 
-def _is_text(one: Field) -> bool:
-    return one.type in {FieldType.STRING, FieldType.UNKNOWN}
+def _is_text(field: Field) -> bool:
+    return field.type in {FieldType.STRING, FieldType.UNKNOWN}
 
 
-def _read(one: Field, value: object, reader: ValueReader, *, is_text: bool) -> Any:
+def _read(field: Field, value: object, reader: ValueReader, *, is_text: bool) -> Any:
     """Return the value of one cell of a table, by the type of its field."""
-    if isinstance(value, str) and (is_text or one.type not in {FieldType.STRING, FieldType.UNKNOWN}):
-        if one.type.takes_images or one.is_multiple:
-            return reader.value(one, Item(value))
-        return one.read(value if one.type is FieldType.STRING else value.strip())
+    if isinstance(value, str) and (is_text or field.type not in {FieldType.STRING, FieldType.UNKNOWN}):
+        if field.type.takes_images or field.is_multiple:
+            return reader.value(field, Item(value))
+        return field.read(value if field.type is FieldType.STRING else value.strip())
     number = plain(value)
-    if one.type is FieldType.INT and isinstance(number, float) and abs(number) > _MAX_FLOAT_INT:
+    if field.type is FieldType.INT and isinstance(number, float) and abs(number) > _MAX_FLOAT_INT:
         raise FieldError(f"{shown(number)} is a float, which stores whole numbers above 2**53 inexactly; use integers")
-    return reader.value(one, Item(number, typed=True, exact=True))
+    return reader.value(field, Item(number, is_python_value=True, exact=True))
 
 
 def _header(number: int, values: Iterable[object]) -> str:

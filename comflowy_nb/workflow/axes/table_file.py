@@ -76,17 +76,17 @@ def read_rows(value: Any, name: str = "the table") -> Table:
     """
     rows: Iterable[dict[str, object]]
     if _is_frame(value):
-        columns = [_column_name(one, name) for one in value.columns]
+        columns = [_column_name(column, name) for column in value.columns]
         rows = (dict(zip(columns, row, strict=True)) for row in value.itertuples(index=False, name=None))
     else:
         columns = list(dict.fromkeys(_column_name(key, name) for row in value for key in row))
         rows = (dict(row) for row in value)
     _check_columns(name, columns)
-    read = [
-        TableRow({key: rounded(one) for key, one in row.items() if not _is_missing(one)}, f"{name}, row {number}")
+    table_rows = [
+        TableRow({key: rounded(item) for key, item in row.items() if not _is_missing(item)}, f"{name}, row {number}")
         for number, row in enumerate(rows, 1)
     ]
-    return _checked(Table(name, tuple(columns), tuple(read)))
+    return _checked(Table(name, tuple(columns), tuple(table_rows)))
 
 
 def read_table_file(path: str | Path, *, keep_empty: bool = False) -> Table:
@@ -155,7 +155,7 @@ def _read_csv(name: str, text: str, separator: str, *, keep_empty: bool) -> Tabl
 
 def _read_jsonl(name: str, text: str) -> Table:
     problems: list[str] = []
-    found: list[tuple[int, dict[str, object]]] = []
+    objects: list[tuple[int, dict[str, object]]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -167,23 +167,23 @@ def _read_jsonl(name: str, text: str) -> Table:
         if not isinstance(row, dict) or is_too_deep(row):
             problems.append(f'{name}, line {number}: a JSON object such as {{"cfg": 7}} is expected in each line')
             continue
-        found.append((number, row))
+        objects.append((number, row))
     if problems:
         raise FieldError(*problems)
-    columns = list(dict.fromkeys(key for _, row in found for key in row))
+    columns = list(dict.fromkeys(key for _, row in objects for key in row))
     _check_columns(name, columns)
     rows = [
         TableRow(
             {key: value for key, value in row.items() if not _is_missing(value)}, f"{name}, row {index} (line {line})"
         )
-        for index, (line, row) in enumerate(found, 1)
+        for index, (line, row) in enumerate(objects, 1)
     ]
     return _checked(Table(name, tuple(columns), tuple(rows)))
 
 
-def _read_parquet(file: Path, typed: str | Path) -> Table:
+def _read_parquet(file: Path, path: str | Path) -> Table:
     if not file.is_file():
-        raise WorkflowError(no_such_file(typed))
+        raise WorkflowError(no_such_file(path))
     try:
         import pandas as pd  # noqa: PLC0415 - an optional package, and slow to import
     except ImportError:
@@ -217,9 +217,9 @@ def _check_separator(name: str, columns: Sequence[str], separator: str) -> None:
     """Raise for a file in which another character separates the columns."""
     for other, text in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
         if len(columns) == 1 and other != separator and other in columns[0]:
-            wanted = "tabs" if separator == "\t" else "commas"
+            expected = "tabs" if separator == "\t" else "commas"
             tip = " or call the file .tsv" if other == "\t" else " or call the file .csv" if other == "," else ""
-            raise FieldError(f"{name}: its columns are separated by {text}; save it with {wanted}{tip}")
+            raise FieldError(f"{name}: its columns are separated by {text}; save it with {expected}{tip}")
 
 
 def _column_name(key: object, name: str) -> str:
@@ -230,17 +230,17 @@ def _column_name(key: object, name: str) -> str:
 
 def _unique_keys(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     pairs = list(pairs)
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"{twice!r} is set twice")
-    return found
+    return mapping
 
 
 def _json_problem(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"not valid JSON: {error.msg} at column {error.colno}"
-    return str(error) if isinstance(error, ValueError) else "too many brackets are nested"
+    return str(error) if isinstance(error, ValueError) else "brackets are nested too deep"
 
 
 def _is_frame(value: object) -> bool:

@@ -97,7 +97,7 @@ def zip_axes(parts: Sequence[Axis]) -> Axis:
         raise FieldError(f"--zip {','.join(lengths)} needs axes of equal length, and {sizes} values")
     values = [
         AxisValue(
-            {name: one for value in row for name, one in value.params.items()},
+            {name: param for value in row for name, param in value.params.items()},
             " + ".join(value.label for value in row),
             is_named=any(value.is_named for value in row),
             info={name: text for value in row for name, text in value.info.items()},
@@ -163,7 +163,7 @@ class Axes:
 
     def labels(self, at: Sequence[int]) -> dict[str, str]:
         """Return the labels of a cell by the names of the axes, and of the parts of a `zip`."""
-        chosen = [(axis, index) for one, index in zip(self.axes, at, strict=True) for axis in (one, *one.parts)]
+        chosen = [(axis, index) for group, index in zip(self.axes, at, strict=True) for axis in (group, *group.parts)]
         return {axis.name: axis.values[index].label for axis, index in chosen}
 
     def info(self, at: Sequence[int]) -> dict[str, str]:
@@ -201,9 +201,9 @@ class Axes:
             if kept is not None:
                 axes.append(kept)
                 continue
-            new = [one for one in own_axes if one.name == axis.name or set(one.fields) & set(axis.fields)]
+            new = [own_axis for own_axis in own_axes if _replaces(own_axis, axis)]
             axes += new
-            own_axes = [one for one in own_axes if one not in new]
+            own_axes = [own_axis for own_axis in own_axes if own_axis not in new]
         seeds = [replace(word, fields=self._not_set_here(word.fields)) for word in before.seeds]
         return Axes(
             {**{key: value for key, value in before.fixed.items() if key not in self.set_params}, **self.fixed},
@@ -219,22 +219,22 @@ class Axes:
 
     def changes(self, before: Axes) -> list[str]:
         """Return a sentence for each change that `over` makes beyond giving an axis other values."""
-        found = []
+        changes = []
         for axis in before.axes:
             kept = self._kept_of(axis)
-            if kept is axis or any(_replaces_values(one, axis) for one in self.axes):
+            if kept is axis or any(_replaces_values(own_axis, axis) for own_axis in self.axes):
                 continue
             left = self._not_set_here(axis.fields)
             if kept is not None:
                 new = ", ".join(key for key in axis.fields if key not in left)
-                found.append(f"axis {axis.name} no longer sets {new}, only {', '.join(left)}")
+                changes.append(f"axis {axis.name} no longer sets {new}, only {', '.join(left)}")
             elif left:
-                found.append(f"axis {axis.name} is replaced; the new one does not set {', '.join(left)}")
+                changes.append(f"axis {axis.name} is replaced; the new one does not set {', '.join(left)}")
             else:
                 labels = [value.label for value in axis.values[: _MAX_SHOWN_LABELS + 1]]
                 labels[_MAX_SHOWN_LABELS:] = ["..."] if len(labels) > _MAX_SHOWN_LABELS else []
-                found.append(f"axis {axis.name} ({', '.join(labels)}) is replaced")
-        return found
+                changes.append(f"axis {axis.name} ({', '.join(labels)}) is replaced")
+        return changes
 
     def _not_set_here(self, field_ids: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(key for key in field_ids if key not in self.set_params)
@@ -242,7 +242,7 @@ class Axes:
     def _kept_of(self, axis: Axis) -> Axis | None:
         """Return the part of an earlier axis that these settings keep; None if they replace it."""
         fields = self._not_set_here(axis.fields)
-        if not fields or any(one.name == axis.name for one in self.axes):
+        if not fields or any(own_axis.name == axis.name for own_axis in self.axes):
             return None
         if fields == axis.fields:
             return axis
@@ -252,7 +252,7 @@ class Axes:
         known: dict[str, str] = {}
         values = []
         for value in axis.values:
-            params = {key: one for key, one in value.params.items() if key in fields}
+            params = {key: param for key, param in value.params.items() if key in fields}
             values.append(replace(value, params=params))
             content = canonical_json([value.word, params])
             if not axis.may_repeat and content in known:
@@ -263,6 +263,11 @@ class Axes:
                 )
             known[content] = value.label
         return replace(axis, fields=fields, values=tuple(values))
+
+
+def _replaces(new: Axis, axis: Axis) -> bool:
+    """Return True if an axis has the name or a field of an earlier one."""
+    return new.name == axis.name or not set(new.fields).isdisjoint(axis.fields)
 
 
 def _replaces_values(new: Axis, axis: Axis) -> bool:
@@ -309,15 +314,16 @@ def _encode(value: Any) -> dict[str, Any]:
         return {"image": {"name": value.name, "sha256": value.content_sha256}}
     if isinstance(value, Axis) and value.parts:  # its values are made of those of its parts
         return {"parts": value.parts}
-    found = {one.name: getattr(value, one.name) for one in fields(value) if one.name != "notes"}
+    names = [attribute.name for attribute in fields(value) if attribute.name != "notes"]
+    attributes = {name: getattr(value, name) for name in names}
     return {
-        name: one
-        for name, one in found.items()
-        if one is not None and one is not False and (one or name not in _OPTIONAL)
+        name: content
+        for name, content in attributes.items()
+        if content is not None and content is not False and (content or name not in _OPTIONAL)
     }
 
 
-def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] | None = None) -> Axes:
+def axes_from_json(data: Mapping[str, Any], read_image: Callable[[str], bytes | None] | None = None) -> Axes:
     """Return the axes that `axes_to_json` wrote.
 
     Parameters
@@ -327,18 +333,18 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
     """
 
     def params(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: _value_from_json(value, kept) for name, value in values.items()}
+        return {name: _value_from_json(value, read_image) for name, value in values.items()}
 
-    def axis(one: Mapping[str, Any]) -> Axis:
-        if "parts" in one:
-            return zip_axes([axis(part) for part in one["parts"]])
-        values = tuple(AxisValue(**{**value, "params": params(value["params"])}) for value in one["values"])
-        return Axis(one["name"], one["kind"], tuple(one["fields"]), values)
+    def axis(content: Mapping[str, Any]) -> Axis:
+        if "parts" in content:
+            return zip_axes([axis(part) for part in content["parts"]])
+        values = tuple(AxisValue(**{**value, "params": params(value["params"])}) for value in content["values"])
+        return Axis(content["name"], content["kind"], tuple(content["fields"]), values)
 
     return Axes(
         params(data["fixed"]),
         tuple(map(axis, data["axes"])),
-        tuple(SeedWord(tuple(one["fields"]), one["word"]) for one in data["seeds"]),
+        tuple(SeedWord(tuple(seed_word["fields"]), seed_word["word"]) for seed_word in data["seeds"]),
         tuple(data["set_params"]),
         dict(data["texts"]),
         data.get("where"),
@@ -348,15 +354,15 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
     )
 
 
-def _value_from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:
+def _value_from_json(value: Any, read_image: Callable[[str], bytes | None] | None) -> Any:
     match value:
         case {"image": {"name": name, "sha256": sha256, **others}, **more} if not others and not more:
-            return InputImage(name, sha256, partial(_load, name, sha256, kept))
+            return InputImage(name, sha256, partial(_load, name, sha256, read_image))
     return value
 
 
-def _load(name: str, sha256: str, kept: Callable[[str], bytes | None] | None) -> bytes:
-    content = None if kept is None else kept(sha256)
+def _load(name: str, sha256: str, read_image: Callable[[str], bytes | None] | None) -> bytes:
+    content = None if read_image is None else read_image(sha256)
     if content is None:
         raise ImageError(f"the content of {name} is not stored: set the image again")
     return content

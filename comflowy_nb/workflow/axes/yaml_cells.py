@@ -70,10 +70,10 @@ class CellReader:
         }
         if "table" in parts and "rows" in parts:
             self._fail(parts["rows"], "a sweep file has table or rows, not both")
-        found: Any = {_OPTION_OF.get(key, key): readers[key](node) for key, node in parts.items()}
-        if found.get("empty", "missing") not in {"missing", "text"}:
+        values: Any = {_OPTION_OF.get(key, key): readers[key](node) for key, node in parts.items()}
+        if values.get("empty", "missing") not in {"missing", "text"}:
             self._fail(parts["empty"], "empty is missing or text")
-        options: CellOptions = found
+        options: CellOptions = values
         return options
 
     def _file(self, node: Any, key: str) -> str:
@@ -151,7 +151,7 @@ def write_cells(
     pinned
         Field id -> the generated seed of each cell, to write instead of generating them again.
     """
-    simple = [one for whole in axes.axes for one in whole.simple]
+    simple = [axis for group in axes.axes for axis in group.simple]
     for axis in simple:
         if axis.kind == "rows":
             yield from _rows(file, axis, cells, write_value)
@@ -177,8 +177,8 @@ def _lines(file: Path, axes: Sequence[Axis], cells: CellOptions) -> Iterator[str
     for axis in axes:
         source = cells.get("lines", {}).get(axis.name)
         texts = [json.dumps(next(iter(value.params.values())), ensure_ascii=False) for value in axis.values]
-        named = _named_file(file, source) if isinstance(source, (str, Path)) else f"[{', '.join(texts)}]"
-        yield f"  {json.dumps(axis.name)}: {named}"
+        text = _named_file(file, source) if isinstance(source, (str, Path)) else f"[{', '.join(texts)}]"
+        yield f"  {json.dumps(axis.name)}: {text}"
 
 
 def _rows(file: Path, axis: Axis, cells: CellOptions, write_value: Callable[[Any], str]) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _rows(file: Path, axis: Axis, cells: CellOptions, write_value: Callable[[Any
     else:
         yield "rows:"
         for value in axis.values:
-            columns = {name: write_value(one) for name, one in value.params.items()}
+            columns = {name: write_value(param) for name, param in value.params.items()}
             if value.is_named:
                 columns["label"] = json.dumps(value.label, ensure_ascii=False)
             columns |= {name: json.dumps(text, ensure_ascii=False) for name, text in value.info.items()}

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from comflowy_nb.errors import ImageError, WorkflowError, nearest_tip
+from comflowy_nb.errors import ImageError, WorkflowError, nearest_tip, write_problem
 from comflowy_nb.workflow.axes.selection import CellOptions
 from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, write_cells
 from comflowy_nb.workflow.fields import split_id
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
-    from comflowy_nb.workflow.syntax.lists import Written
+    from comflowy_nb.workflow.syntax.lists import ParsedValue
 
 __all__ = ["FILE_OPTIONS", "SweepFile", "read_sweep_file", "write_sweep_file"]
 
@@ -52,7 +52,7 @@ _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")  # as Python writes th
 _PLAIN_KEY = re.compile(r"[A-Za-z_0-9]+(?:::[A-Za-z_0-9]+)?")
 
 _TEXT = (r"(?s).+", str, "a text")
-_COUNT = (r"[1-9][0-9]{0,8}", int, "a whole number from 1")
+_COUNT = (r"[1-9][0-9]{0,8}", int, "a whole number, 1 or greater")
 FILE_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, conversion, what is accepted
     "name": _TEXT,
     "x": _TEXT,
@@ -61,7 +61,7 @@ FILE_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, c
     "fresh": (r"(?i)true|false", lambda text: text.lower() == "true", "true or false"),
     "retry": (r"failed|unknown|all|none", str, "one of failed, unknown, all, none"),
     "max_runs": _COUNT,
-    "stop_after": (r"[0-9]{1,9}", int, "a whole number from 0"),
+    "stop_after": (r"[0-9]{1,9}", int, "a whole number, 0 or greater"),
     "window": _COUNT,
 }
 
@@ -136,49 +136,49 @@ class _FileReader:
 
     def _exact(self, node: Any) -> Any:
         """Return the value of a node with a tag."""
-        written = self._written(node)
-        if not isinstance(written, Item):
+        value = self._read(node)
+        if not isinstance(value, Item):
             self._fail(node, "one value is expected here")
-        return written.value
+        return value.value
 
     def _settings(self, node: Any) -> list[Setting]:
         if isinstance(node, ScalarNode) and not node.value:
             return []
         if not isinstance(node, MappingNode):
             self._fail(node, "fields must be a mapping with one FIELD: VALUES in each line")
-        found = []
+        settings = []
         for key, (key_node, value) in self._pairs(node).items():
             where, key_where = self._where(value), self._where(key_node)
             if _is_plain_text(value):
                 plain = (value.value, False)
-                found.append(Setting(key, value.value, where=where, plain=plain, key_where=key_where))
+                settings.append(Setting(key, value.value, where=where, plain=plain, key_where=key_where))
             else:
-                found.append(Setting(key, self._written(value), where=where, typed=True, key_where=key_where))
-        return found
+                settings.append(Setting(key, self._read(value), where=where, is_python_value=True, key_where=key_where))
+        return settings
 
-    def _written(self, node: Any) -> Written:
+    def _read(self, node: Any) -> ParsedValue:
         tag = str(node.tag)
         if tag == "!json":
             try:
-                found = as_json(json.loads(self._scalar(node, "!json")))
+                content = as_json(json.loads(self._scalar(node, "!json")))
             except (ValueError, RecursionError):
                 self._fail(node, f"{shown(node.value)} is not JSON, or {TOO_DEEP}")
-            return Item(found, typed=True, exact=True)
+            return Item(content, is_python_value=True, exact=True)
         if tag == "!image":
             parts = {key: self._scalar(part, key) for key, (_, part) in self._pairs(node).items()}
             try:
-                return Item(open_saved_image(self._file.parent, parts), typed=True, exact=True)
+                return Item(open_saved_image(self._file.parent, parts), is_python_value=True, exact=True)
             except ImageError as error:
                 self._fail(node, str(error))
         if tag.startswith("!"):
             self._fail(node, f"unknown tag {tag}; use !json or !image")
         if isinstance(node, MappingNode):
-            return Labelled(tuple((key, self._written(part)) for key, (_, part) in self._pairs(node).items()))
+            return Labelled(tuple((key, self._read(part)) for key, (_, part) in self._pairs(node).items()))
         if isinstance(node, SequenceNode):
-            typed = self._text[node.start_mark.index : node.end_mark.index] if node.flow_style else None
-            return MultipleValues(tuple(self._written(part) for part in node.value), typed)
+            text = self._text[node.start_mark.index : node.end_mark.index] if node.flow_style else None
+            return MultipleValues(tuple(self._read(part) for part in node.value), text)
         if not node.style and _WHOLE_FLOAT.fullmatch(node.value):
-            return Item(float(node.value), typed=True, where=self._where(node))
+            return Item(float(node.value), is_python_value=True, where=self._where(node))
         return Item(node.value, quoted=bool(node.style), where=self._where(node))
 
     def _where(self, node: Any) -> str:
@@ -188,13 +188,13 @@ class _FileReader:
         """Return key -> node of the key, node of the value."""
         if not isinstance(node, MappingNode):
             self._fail(node, "a mapping, KEY: VALUE, is expected here")
-        found: dict[str, tuple[Any, Any]] = {}
+        pairs: dict[str, tuple[Any, Any]] = {}
         for key_node, value in node.value:
             key = self._scalar(key_node, "a key")
-            if key in found:
+            if key in pairs:
                 self._fail(key_node, f"duplicate key {key!r}")
-            found[key] = key_node, value
-        return found
+            pairs[key] = key_node, value
+        return pairs
 
     def _scalar(self, node: Any, name: str, key_node: Any = None) -> str:
         if not isinstance(node, ScalarNode):
@@ -249,7 +249,7 @@ def write_sweep_file(
         lines += ["fields:", *fields] if fields else []
         write_text(file, "\n".join(lines) + "\n")
     except OSError as error:
-        raise WorkflowError(f"{file.name} can't be written: {error.strerror}") from error
+        raise WorkflowError(f"{file.name} can't be written: {write_problem(error, file.parent)}") from error
 
 
 class _Writer:
@@ -266,15 +266,15 @@ class _Writer:
         for name in [*before, *self._axes.set_params]:
             if name in done:
                 continue
-            simple = [axis for one in self._axes.axes for axis in one.simple]
-            found = [axis for axis in simple if name in axis.fields and axis.kind not in {"rows", "lines"}]
+            simple = [axis for group in self._axes.axes for axis in group.simple]
+            axes = [axis for axis in simple if name in axis.fields and axis.kind not in {"rows", "lines"}]
             word = next((word for word in self._axes.seeds if name in word.fields), None)
             if word is not None:
                 done.update(word.fields)
                 yield f"{_key(_shared_key(word.fields))}: {word.word}"
-            elif found:
-                done.update(*(axis.fields for axis in found))
-                yield from self._replace(found) if found[0].kind == "replace" else self._axis(found[0])
+            elif axes:
+                done.update(*(axis.fields for axis in axes))
+                yield from self._replace(axes) if axes[0].kind == "replace" else self._axis(axes[0])
             elif name in self._axes.fixed:
                 done.add(name)
                 yield f"{_key(name)}: {self.value(self._axes.fixed[name])}"
@@ -285,7 +285,7 @@ class _Writer:
         elif axis.kind == "preset":
             yield f"{_key(axis.name)}:"
             for value in axis.values:
-                fields = ", ".join(f"{_key(name)}: {self.value(one)}" for name, one in value.params.items())
+                fields = ", ".join(f"{_key(name)}: {self.value(param)}" for name, param in value.params.items())
                 yield f"  {_key(value.label)}: {{{fields}}}"
         else:
             yield from self._values(
@@ -323,8 +323,8 @@ class _Writer:
 def _name_themselves(values: Sequence[AxisValue]) -> bool:
     """Return True if the images get the same labels from their names alone, the only labels that the file stores."""
     firsts = [(next(iter(value.params.values()), None), value.label) for value in values]  # all fields are equal
-    images = [(one, label) for one, label in firsts if isinstance(one, InputImage)]
-    labels = label_images([replace(one, source="") for one, _ in images])
+    images = [(image, label) for image, label in firsts if isinstance(image, InputImage)]
+    labels = label_images([replace(image, source="") for image, _ in images])
     return labels == [label for _, label in images]
 
 

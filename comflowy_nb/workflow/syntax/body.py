@@ -21,7 +21,7 @@ from comflowy_nb.workflow.syntax.payload import is_payload, read_payload
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comflowy_nb.workflow.syntax.lists import Written
+    from comflowy_nb.workflow.syntax.lists import ParsedValue
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Body", "read_block", "read_body"]
@@ -43,11 +43,11 @@ class Body:
 
     def check_workflow(self, workflow: Workflow) -> None:
         """Raise WorkflowError if a payload names another workflow."""
-        named = self.workflow_id
-        if named in {None, _EXAMPLE_ID, workflow.id, workflow.name}:
+        name = self.workflow_id
+        if name in {None, _EXAMPLE_ID, workflow.id, workflow.name}:
             return
         own = f"{workflow.name} ({workflow.id})" if workflow.id not in {None, workflow.name} else workflow.name
-        raise WorkflowError(f"the payload is for the workflow {named!r}, not for {own}: remove its workflow_id")
+        raise WorkflowError(f"the payload is for the workflow {name!r}, not for {own}: remove its workflow_id")
 
 
 def read_body(text: str, *, sweep: bool = False) -> Body:
@@ -79,16 +79,16 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
 
 
 def _read_lines(lines: list[str], *, sweep: bool) -> list[Setting]:
-    found: list[tuple[int, str, list[str]]] = []  # number of the line, line, lines that continue it
+    entries: list[tuple[int, str, list[str]]] = []  # number of the line, line, lines that continue it
     for number, line in enumerate(lines, 1):
         continues = not line.strip(_BLANK) or line[0] in " \t#" or (sweep and _CLOSERS.fullmatch(line))
-        if found and continues:
+        if entries and continues:
             if not line.startswith("#"):
-                found[-1][2].append(line)
+                entries[-1][2].append(line)
         elif line.strip(_BLANK) and not line.lstrip(_BLANK).startswith("#"):
-            found.append((number, line, []))
+            entries.append((number, line, []))
     settings = []
-    for number, line, below in found:
+    for number, line, below in entries:
         key, rest = _split_key(line, number)
         while below and not below[-1].strip(_BLANK):
             below.pop()
@@ -161,7 +161,7 @@ def read_block(
     if odd is not None:
         raise LineError(
             f"{shown(odd)} is not an item of the list: begin each item with '- ' (indent the lines that "
-            "continue an item further); write a text of several lines below | or >"
+            "continue an item further); begin a text of several lines with FIELD: |"
         )
     return MultipleValues(tuple(_item(head[1:].strip(_BLANK), below, is_text=is_text) for head, below in entries))
 
@@ -172,23 +172,23 @@ def _is_item(line: str) -> bool:
 
 def _entries(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Return the lines indented as the first one, each with the more indented lines below it."""
-    found: list[tuple[str, list[str]]] = []
+    entries: list[tuple[str, list[str]]] = []
     indent: int | None = None
     for line in lines:
         bare = line.strip(_BLANK)
         width = len(line) - len(line.lstrip(_BLANK))
         if bare and (indent is None or width <= indent):
             indent = width if indent is None else indent
-            found.append((bare, []))
-        elif found:
-            found[-1][1].append(line)
-    return found
+            entries.append((bare, []))
+        elif entries:
+            entries[-1][1].append(line)
+    return entries
 
 
 def _read_mapping(
     entries: list[tuple[str, list[str]]], *, is_text: bool, is_mapping: bool, depth: int
 ) -> Labelled | None:
-    pairs: list[tuple[str, Written]] = []
+    pairs: list[tuple[str, ParsedValue]] = []
     for head, below in entries:
         colon = _KEY_END.search(head)
         if colon is None:
@@ -209,14 +209,14 @@ def _read_mapping(
     )
 
 
-def _value(rest: str, below: list[str], *, is_text: bool, is_mapping: bool, depth: int) -> Written:
+def _value(rest: str, below: list[str], *, is_text: bool, is_mapping: bool, depth: int) -> ParsedValue:
     """Return the value of a label, which may be a list or a mapping."""
     if _block_text(rest, below) is None:
         block = read_block(below, is_text=is_text, is_mapping=is_mapping, depth=depth) if not rest else None
         parts = _stripped(rest, below)
-        found = block or read_flow(" ".join(parts)) or (None if is_text else read_flow(_without_comments(parts)[0]))
-        if found is not None:
-            return found
+        value = block or read_flow(" ".join(parts)) or (None if is_text else read_flow(_without_comments(parts)[0]))
+        if value is not None:
+            return value
     return _item(rest, below, is_text=is_text)
 
 

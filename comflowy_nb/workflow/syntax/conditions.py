@@ -153,7 +153,7 @@ class _Parser:
     def _negation(self) -> Test:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            self.fail(f"more than {MAX_DEPTH} not and brackets are nested")
+            self.fail(f"not and brackets are nested more than {MAX_DEPTH} deep")
         if self._take("not"):
             negated = self._negation()
             self._depth -= 1
@@ -231,14 +231,14 @@ class _Parser:
         if not rest.strip():
             self._start, self._end, self.kind, self._current = len(self._text), len(self._text), "end", ""
             return
-        found = _TOKEN.match(self._text, self._end)
-        if found is None:
+        match = _TOKEN.match(self._text, self._end)
+        if match is None:
             self._start = self._end + len(rest) - len(rest.lstrip())
             first = self._text[self._start]
             self.fail(f"the {first} is not closed" if first in "\"'`" else "expected a name, a number or a text")
-        self.kind = str(found.lastgroup)
-        self._current = found[self.kind]
-        self._start, self._end = found.start(self.kind), found.end()
+        self.kind = str(match.lastgroup)
+        self._current = match[self.kind]
+        self._start, self._end = match.start(self.kind), match.end()
         if self.kind == "word" and self._current.lower() in _KEYWORDS:
             self.kind, self._current = "keyword", self._current.lower()
 

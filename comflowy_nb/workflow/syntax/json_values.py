@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 MAX_DEPTH = 64  # of nested lists and objects, because code that handles values is recursive
-TOO_DEEP = f"too many brackets are nested, more than {MAX_DEPTH} deep"
+TOO_DEEP = f"brackets are nested more than {MAX_DEPTH} deep"
 
 _MAX_SHOWN_CHARS = 60
 _COMPUTED_DIGITS = 12  # doubles have 15 to 17 significant digits, and the last ones contain rounding errors
@@ -105,12 +105,12 @@ def read_untyped(text: str) -> Any:
     if text[:1] not in {"[", "{"}:
         return text
     try:
-        found = json.loads(text, parse_constant=_reject_constant, parse_float=read_json_number)
+        value = json.loads(text, parse_constant=_reject_constant, parse_float=read_json_number)
     except (ValueError, RecursionError):
         return text
-    if is_too_deep(found):
+    if is_too_deep(value):
         raise ValueError(f"{shown(text)}: {TOO_DEEP}; quote it to submit it as text")
-    return found
+    return value
 
 
 def _reject_constant(constant: str) -> NoReturn:
@@ -121,11 +121,11 @@ def is_too_deep(value: object) -> bool:
     """Return True if lists and objects are nested more than `MAX_DEPTH` deep."""
     level = [value]
     for _ in range(MAX_DEPTH):
-        nested = [one for one in level if isinstance(one, (dict, list, tuple))]
+        nested = [value for value in level if isinstance(value, (dict, list, tuple))]
         if not nested:
             return False
-        level = [item for one in nested for item in (one.values() if isinstance(one, dict) else one)]
-    return any(isinstance(one, (dict, list, tuple)) for one in level)
+        level = [item for value in nested for item in (value.values() if isinstance(value, dict) else value)]
+    return any(isinstance(value, (dict, list, tuple)) for value in level)
 
 
 def as_json(value: object, depth: int = 0) -> Any:

@@ -131,7 +131,7 @@ def scan_flow(text: str, start: int, *, spaces: bool = False) -> tuple[int, list
     Returns
     -------
     The position after the closing bracket, and the entries between the commas (a comma may follow the last one); None
-    if the bracket never closes.
+    if the bracket is not closed.
     """
     closing: list[str] = []
     entries: list[str] = []
@@ -216,7 +216,7 @@ def _end_of_value(line: str, start: int, *, sweep: bool) -> tuple[int, bool]:
         if opens and line[at] in "\"'":
             close = closing_quote(line, at)
             if close is None:
-                _fail(line, at, f"the quote {line[at]} is never closed", use_body)
+                _fail(line, at, f"the quote {line[at]} is not closed", use_body)
             is_quoted = at == start and line[close + 1 : close + 2] in {"", *SPACE}
             at, opens = close + 1, False
             if not sweep and not is_quoted:
@@ -250,8 +250,7 @@ def _fail(line: str, at: int, problem: str, tip: str) -> NoReturn:
 # -- expansion -----------------------------------------------------------------------------------------------------
 
 NAMES_ALONE = (
-    "braces take only the name of a variable: assign the value to one first, as in values = ..., and type "
-    "{field}={{values}}"
+    "braces take only the name of a variable, as in {field}={{values}}; several values are a list: {field}=[4,8]"
 )
 _NAME = r"[^\W\d]\w*"
 BRACED_NAME = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
@@ -281,19 +280,19 @@ def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
     if namespace is None:
         return text
     return BRACED_NAME.sub(
-        lambda found: f"{{{found[1]}}}" if found[1] else str(rounded(_look_up(found[2], namespace))), text
+        lambda match: f"{{{match[1]}}}" if match[1] else str(rounded(_look_up(match[2], namespace))), text
     )
 
 
 def is_name(text: str) -> bool:
     """Return True if a text is exactly `{name}`."""
-    found = BRACED_NAME.fullmatch(text)
-    return found is not None and found[2] is not None
+    match = BRACED_NAME.fullmatch(text)
+    return match is not None and match[2] is not None
 
 
 def _look_up(name: str, namespace: Mapping[str, Any]) -> Any:
     if name in namespace:
         return namespace[name]
-    near = nearest(name, [known for known in namespace if not known.startswith("_")], 1)
-    tip = did_you_mean(f"{{{one}}}" for one in near) or "."
+    near = nearest(name, [name for name in namespace if not name.startswith("_")], 1)
+    tip = did_you_mean(f"{{{match}}}" for match in near) or "."
     raise LineError(f"{{{name}}}: there is no variable {name}{tip} Write {{{{{name}}}}} for the text {{{name}}}")

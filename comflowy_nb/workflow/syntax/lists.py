@@ -24,8 +24,8 @@ __all__ = [
     "Item",
     "Labelled",
     "MultipleValues",
+    "ParsedValue",
     "Setting",
-    "Written",
     "as_item",
     "of_python",
     "read_flow",
@@ -42,12 +42,12 @@ class Setting:
     Attributes
     ----------
     value
-        The text as typed, or, if `typed`, a JSON or Python value.
+        The text as typed, or, if `is_python_value`, a JSON or Python value.
     quoted
         Whether the text was in quotes.
     where, key_where
         Position of the value and of the key for errors (`line 3`); an empty `key_where` means the same position.
-    typed
+    is_python_value
         Whether the value is a JSON or Python value.
     plain
         In a body of lines: the text without comments, as types other than STRING read it, and whether it was quoted.
@@ -63,7 +63,7 @@ class Setting:
     value: object
     quoted: bool = False
     where: str = ""
-    typed: bool = False
+    is_python_value: bool = False
     plain: tuple[str, bool] | None = None
     is_list: bool = False
     block: tuple[str, ...] | None = None
@@ -73,14 +73,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One value: a text as typed, without quotes, or (`typed`) a JSON or Python value.
+    """One value: a text as typed, without quotes, or (`is_python_value`) a JSON or Python value.
 
     An `exact` value is the object of a `{name}`: it is never split, expanded or parsed. `where` is its line in a file.
     """
 
     value: object
     quoted: bool = False
-    typed: bool = False
+    is_python_value: bool = False
     exact: bool = False
     where: str = field(default="", compare=False)
 
@@ -89,7 +89,7 @@ class Item:
 class MultipleValues:
     """A list. `text` is the list as typed in brackets, which may be meant as a text; None for any other list."""
 
-    items: tuple[Written, ...]
+    items: tuple[ParsedValue, ...]
     text: str | None = None
 
 
@@ -97,10 +97,10 @@ class MultipleValues:
 class Labelled:
     """Pairs of label and value, with duplicate labels."""
 
-    pairs: tuple[tuple[str, Written], ...]
+    pairs: tuple[tuple[str, ParsedValue], ...]
 
 
-Written: TypeAlias = Item | MultipleValues | Labelled
+ParsedValue: TypeAlias = Item | MultipleValues | Labelled
 
 
 def read_flow(text: str) -> MultipleValues | Labelled | None:
@@ -122,7 +122,7 @@ def read_flow(text: str) -> MultipleValues | Labelled | None:
 
 
 def _read_mapping(text: str, entries: list[str]) -> Labelled | None:
-    pairs: list[tuple[str, Written]] = []
+    pairs: list[tuple[str, ParsedValue]] = []
     unlabelled = []
     for entry in entries:
         label, rest = _split_label(entry)
@@ -135,8 +135,8 @@ def _read_mapping(text: str, entries: list[str]) -> Labelled | None:
         pairs.append((label, value))
     if pairs and unlabelled:
         raise LineError(
-            f"{shown(text)}: {shown(unlabelled[0])} has no label; labelled values are {{a: VALUE, b: VALUE}}, "
-            'and a value with a comma or a text in braces is quoted: "..."'
+            f"{shown(text)}: {shown(unlabelled[0])} has no label: write {{low: 4, high: 8}}; "
+            "quote a value with a comma or braces"
         )
     return Labelled(tuple(pairs)) if pairs else None
 
@@ -152,7 +152,7 @@ def _split_label(entry: str) -> tuple[str | None, str]:
     return (label, entry[colon.end() :].strip(SPACE)) if colon is not None and label else (None, entry)
 
 
-def _read_entry(entry: str) -> Written | None:
+def _read_entry(entry: str) -> ParsedValue | None:
     """Return the value of an entry; None if its quote closes before its end."""
     close = flow_quote_end(entry, 0) if entry[:1] in {'"', "'"} else None
     if close is not None:
@@ -164,7 +164,7 @@ def _read_entry(entry: str) -> Written | None:
     return read_flow(entry) or Item(entry)
 
 
-def of_python(value: object, *, takes_images: bool, exact: bool = False, computed: bool = False) -> Written:
+def of_python(value: object, *, takes_images: bool, exact: bool = False, computed: bool = False) -> ParsedValue:
     """Convert a JSON or Python value: a mapping has labels, any other iterable is a list.
 
     Floats of a `computed` value, and of the object of a `{name}` (`exact`), are rounded to 12 digits.
@@ -177,12 +177,12 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
     if isinstance(value, (Item, MultipleValues, Labelled)):
         return value
 
-    def item(one: object) -> Item:
-        return Item(rounded(one) if computed or exact else one, typed=True, exact=exact)
+    def item(content: object) -> Item:
+        return Item(rounded(content) if computed or exact else content, is_python_value=True, exact=exact)
 
     if isinstance(value, Mapping):
         options = {"takes_images": takes_images, "exact": exact, "computed": computed}
-        return Labelled(tuple((str(key), of_python(one, **options)) for key, one in value.items()))
+        return Labelled(tuple((str(key), of_python(item_value, **options)) for key, item_value in value.items()))
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
         return item(value)
     if takes_images and is_image(value):
@@ -197,7 +197,7 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
 # -- selections of fields that take several options at once --------------------------------------------------------
 
 
-def selections(one: Field, written: Written, value_of: Callable[[Item], object]) -> Written:
+def selections(field: Field, value: ParsedValue, value_of: Callable[[Item], object]) -> ParsedValue:
     """Return one selection as an Item, several selections as a list of them.
 
     Parameters
@@ -210,37 +210,37 @@ def selections(one: Field, written: Written, value_of: Callable[[Item], object])
     FieldError
         If it is a plain list, which may be one selection or an axis; the text shows how to write each.
     """
-    if not isinstance(written, MultipleValues):
-        return as_item(written, value_of)
-    if all(_chosen(item, value_of) is not None for item in written.items):
-        return written
-    options = [str(item.value) if isinstance(item, Item) else "..." for item in written.items]
+    if not isinstance(value, MultipleValues):
+        return as_item(value, value_of)
+    if all(_chosen(item, value_of) is not None for item in value.items):
+        return value
+    options = [str(item.value) if isinstance(item, Item) else "..." for item in value.items]
     listed, each = ", ".join(options), ", ".join(f"[{option}]" for option in options)
     raise FieldError(
-        f"{one.where}: [{listed}] may be one value of several options or several values: "
+        f"{field.where}: [{listed}] may be one value of several options or several values: "
         f"write [[{listed}]] for the one value, [{each}] for the others"
     )
 
 
-def as_item(written: Written, value_of: Callable[[Item], object]) -> Written:
+def as_item(value: ParsedValue, value_of: Callable[[Item], object]) -> ParsedValue:
     """Return one selection as an Item that contains a list; return anything else unchanged."""
-    chosen = _chosen(written, value_of)
-    return written if chosen is None else Item(chosen, typed=True, exact=True)
+    chosen = _chosen(value, value_of)
+    return value if chosen is None else Item(chosen, is_python_value=True, exact=True)
 
 
-def _chosen(written: Written, value_of: Callable[[Item], object]) -> list[object] | None:
+def _chosen(parsed: ParsedValue, value_of: Callable[[Item], object]) -> list[object] | None:
     """Return the options of one selection; None for a lone value."""
-    if isinstance(written, MultipleValues):
-        return [value_of(item) if isinstance(item, Item) else item for item in written.items]
-    if isinstance(written, Labelled):  # ComfyUI's form of a list, {"__value__": [...]}
-        return _chosen(written.pairs[0][1], value_of) if [key for key, _ in written.pairs] == [WRAPPED] else None
-    value = written.value
-    if isinstance(value, str) and not (written.quoted or written.typed or written.exact):
+    if isinstance(parsed, MultipleValues):
+        return [value_of(item) if isinstance(item, Item) else item for item in parsed.items]
+    if isinstance(parsed, Labelled):  # ComfyUI's form of a list, {"__value__": [...]}
+        return _chosen(parsed.pairs[0][1], value_of) if [key for key, _ in parsed.pairs] == [WRAPPED] else None
+    value = parsed.value
+    if isinstance(value, str) and not (parsed.quoted or parsed.is_python_value or parsed.exact):
         try:
-            found = read_flow(value)
+            flow = read_flow(value)
         except LineError:  # one text in braces
             return None
-        return None if found is None else _chosen(found, value_of)
+        return None if flow is None else _chosen(flow, value_of)
     if isinstance(value, dict) and set(value) == {WRAPPED}:
         value = value[WRAPPED]
     return list(value) if isinstance(value, (list, tuple)) else None

@@ -65,13 +65,14 @@ def read_payload(text: str) -> tuple[list[Setting], str | None]:
         if other is None:
             twice = next(pair for number, pair in enumerate(pairs) if pair.key in {each.key for each in pairs[:number]})
             raise LineError(f"line {twice.line}: {twice.key} is set twice in the payload. Keep one.")
-        raise LineError(f"line {other.line}: {other.key!r} is not a part of a payload; use {', '.join(_PARTS)}")
+        tip = "use workflow_id, params or callback_urls"
+        raise LineError(f"line {other.line}: unknown key {other.key!r} in a payload: {tip}")
     workflow_id = parts["workflow_id"].value if "workflow_id" in parts else None
     if "workflow_id" in parts and not isinstance(workflow_id, str):
         raise LineError(f"line {parts['workflow_id'].line}: workflow_id must be a text in quotes, not {workflow_id!r}")
     params = parts["params"].value if "params" in parts else Pairs()
     if not isinstance(params, Pairs):
-        raise LineError(f"line {parts['params'].line}: params must be an object, as in params: {{'3::cfg': 7}}")
+        raise LineError(f'line {parts["params"].line}: params must be an object, as in "params": {{"3::cfg": 7}}')
     return [_setting(pair) for pair in params], workflow_id
 
 
@@ -94,7 +95,7 @@ def _top_level_pairs(reader: LiteralReader) -> Pairs:
 
 
 def _setting(pair: Pair) -> Setting:
-    return Setting(pair.key, _as_json(pair.value), where=f"line {pair.line}", typed=True)
+    return Setting(pair.key, _as_json(pair.value), where=f"line {pair.line}", is_python_value=True)
 
 
 # -- field descriptions from a console -----------------------------------------------------------------------------
@@ -140,19 +141,19 @@ def read_console(text: str) -> dict[str, Field]:
 
 
 def _described_ids(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield each field id with its description."""
-    found: dict[str, tuple[Any, int]] = {}
+    """Parse pairs of Field_id and Field_info. Yield each field id with its description."""
+    parts: dict[str, tuple[Any, int]] = {}
     at = 0
     while mark := _MARK.search(text, at):
         part = mark["part"].lower()
-        if part in found:
+        if part in parts:
             break
         value, at = _field_id(text, mark.end()) if part == "id" else _field_info(text, mark.end())
-        found[part] = value, text.count("\n", 0, mark.start()) + 1
-        if len(found) == 2:
-            yield found["id"][0], found["info"][0]
-            found.clear()
-    for part, (value, line) in found.items():
+        parts[part] = value, text.count("\n", 0, mark.start()) + 1
+        if len(parts) == 2:
+            yield parts["id"][0], parts["info"][0]
+            parts.clear()
+    for part, (value, line) in parts.items():
         missing = f"the Field_info of {value}" if part == "id" else "the Field_id of a Field_info"
         raise LineError(f"line {line}: {missing} is missing; copy both from the console")
 
@@ -161,10 +162,10 @@ def _field_id(text: str, at: int) -> tuple[str, int]:
     reader = LiteralReader(text, at)
     if text[at : at + 1] in {'"', "'"}:
         return reader.string(), reader.at
-    found = _BARE_ID.match(text, at)
-    if found is None or _MARK.match(text, at):
+    match = _BARE_ID.match(text, at)
+    if match is None or _MARK.match(text, at):
         reader.fail("Field_id is empty")
-    return found[0], found.end()
+    return match[0], match.end()
 
 
 def _field_info(text: str, at: int) -> tuple[Any, int]:
@@ -189,15 +190,15 @@ def _field_info(text: str, at: int) -> tuple[Any, int]:
 def _field_mapping(text: str) -> dict[str, Any]:
     """Return the fields of `{"3::cfg": ["FLOAT", {...}]}`, the form of the catalogue; empty for any other text."""
     try:
-        found = LiteralReader(text).json()
+        mapping = LiteralReader(text).json()
     except LineError:
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(mapping, dict):
         return {}
-    invalid = [key for key, info in found.items() if "::" not in key or not isinstance(info, list)]
-    if invalid and len(invalid) < len(found):
-        raise FieldError(f"{invalid[0]!r} is not a field id with its description")
-    return {} if invalid else found
+    invalid = [key for key, info in mapping.items() if "::" not in key or not isinstance(info, list)]
+    if invalid and len(invalid) < len(mapping):
+        raise FieldError(f'{invalid[0]!r} is not a field id with a description: write {{"3::steps": ["INT", {{}}]}}')
+    return {} if invalid else mapping
 
 
 # -- literals ------------------------------------------------------------------------------------------------------
@@ -235,12 +236,12 @@ class Pairs(list[Pair]):
 def _as_json(value: Any) -> Any:
     """Convert a value to builtin lists and dicts; a duplicate key is an error."""
     if isinstance(value, Pairs):
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for pair in value:
-            if pair.key in found:
+            if pair.key in mapping:
                 raise LineError(f"line {pair.line}: duplicate key {pair.key!r} in one object")
-            found[pair.key] = _as_json(pair.value)
-        return found
+            mapping[pair.key] = _as_json(pair.value)
+        return mapping
     return [_as_json(item) for item in value] if isinstance(value, list) else value
 
 
@@ -270,7 +271,7 @@ class LiteralReader:
         while ignored := _IGNORED.match(self.text, self.at):
             self.at = ignored.end()
         if self.text.startswith("/*", self.at):
-            self.fail("a comment /* is never closed")
+            self.fail("a comment /* is not closed")
 
     def peek(self) -> str:
         """Return the next character after white space and comments; empty at the end."""
@@ -292,31 +293,31 @@ class LiteralReader:
                 self.fail(TOO_DEEP)
             self._depth += 1
             self.at += 1
-            found = self.pairs("}") if first == "{" else [self.value() for _ in self._items("]", ",")]
+            value = self.pairs("}") if first == "{" else [self.value() for _ in self._items("]", ",")]
             self._depth -= 1
-            return found
+            return value
         return self.string() if first and first in "\"'`" else self._number_or_constant()
 
     def pairs(self, closing: str) -> Pairs:
         """Read the pairs of an object through its closing brace, or to the end of the text if `closing` is empty."""
-        found = Pairs()
+        pairs = Pairs()
         for _ in self._items(closing, ",;"):
             line, key = self.line, self._key()
             if self.peek() != ":":
                 self.fail(f"a colon is missing after the key {key!r}")
             self.at += 1
-            found.append(Pair(key, self.value(), line))
-        return found
+            pairs.append(Pair(key, self.value(), line))
+        return pairs
 
     def string(self) -> str:
         """Read a string."""
-        found = _STRING.match(self.text, self.at)
-        if found is None:
+        match = _STRING.match(self.text, self.at)
+        if match is None:
             self.fail(
-                f"the string {shown(self._ahead())} is never closed; write a text of several lines between backticks, "
+                f"the string {shown(self._ahead())} is not closed; write a text of several lines between backticks, "
                 "and a backslash as \\\\"
             )
-        inner, quote = self.at + 1, found[0][0]
+        inner, quote = self.at + 1, match[0][0]
 
         def unescape(escape: re.Match[str]) -> str:
             if escape[0] == "${" and quote != "`":
@@ -332,8 +333,8 @@ class LiteralReader:
                 self.fail(f"\\{char} is not an escape; in a payload write a backslash as \\\\")
             return _ESCAPED[char]
 
-        text = _ESCAPE.sub(unescape, found[0][1:-1])
-        self.at = found.end()
+        text = _ESCAPE.sub(unescape, match[0][1:-1])
+        self.at = match.end()
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # joins \ud83e\udd8a
 
     def fail(self, problem: str) -> NoReturn:
@@ -357,24 +358,24 @@ class LiteralReader:
     def _key(self) -> str:
         if self.peek() in {'"', "'"}:
             return self.string()
-        found = _KEY.match(self.text, self.at)
-        if not found:
+        match = _KEY.match(self.text, self.at)
+        if not match:
             self.fail(f"a key is missing before {shown(self._ahead())}")
-        self.at = found.end()
-        return found[0]
+        self.at = match.end()
+        return match[0]
 
     def _number_or_constant(self) -> Any:
-        found = _TOKEN.match(self.text, self.at)
-        if not found:
+        match = _TOKEN.match(self.text, self.at)
+        if not match:
             self.fail(f"a value is missing before {shown(self._ahead())}" if self._ahead() else "a value is missing")
-        token = found[0]
+        token = match[0]
         try:
             number = read_json_number(re.sub(r"^(-?)\.(?=[0-9])", r"\g<1>0.", token))
         except ValueError as error:
             self.fail(str(error))
         if number is None and token not in self._constants:
             self.fail(f"{shown(self._ahead())} is not a value; quote a text")
-        self.at = found.end()
+        self.at = match.end()
         return number if number is not None else self._constants[token]
 
     def _ahead(self) -> str:

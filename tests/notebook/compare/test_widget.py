@@ -156,7 +156,7 @@ def test_unknown_keywords_modes_and_fields_are_rejected(pair):
         compare(*pair, speed=3)
     with pytest.raises(TypeError, match="positoin"):
         Comparison([], positoin=3)
-    with pytest.raises(SettingsError, match=r"^mode is slider, blink, side or difference, not 'wipe'$"):
+    with pytest.raises(SettingsError, match=r"^invalid mode 'wipe': use slider, blink, side or difference$"):
         compare(*pair, mode="wipe")
     with pytest.raises(FieldError, match=r"^no image here has a field 'cgf'\. Did you mean "):
         compare(*pair, label=["cgf"])
@@ -255,7 +255,7 @@ def test_a_page_of_very_large_images_contains_jpeg(comparison, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("why.png", "a comparison is saved as a page: why.html, not why.png"),
+        ("why.png", "can't save a comparison to why.png: use why.html"),
         (".", "is a folder; name a file"),
         ("file.txt/why.html", "why.html can't be written"),
     ],

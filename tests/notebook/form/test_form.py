@@ -538,7 +538,7 @@ def test_image_reference_can_be_typed_as_on_a_line(form, sandbox, tmp_path):
     assert "no file" in opened_form.problems["1::image"]
     (tmp_path / "text.png").write_text("no image")
     box(opened_form, "1::image").value = f"file:{tmp_path}/text.png"
-    assert "not an image" in opened_form.problems["1::image"]
+    assert "can't be read as an image" in opened_form.problems["1::image"]
 
 
 def test_a_service_without_uploads_needs_an_address():

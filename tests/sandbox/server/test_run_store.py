@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from comflowy_nb.sandbox.server.run_store import Image, SavedRun, State, Store, StoreError
+from comflowy_nb.sandbox.server.run_store import Image, RunStatus, SavedRun, Store, StoreError
 
 MADE = [Image("12", "temp", "a_0.png"), Image("9", "output", "a_1.png"), Image("9", "output", "a_2.png")]
 
@@ -33,8 +33,8 @@ def test_accepted_runs_are_loaded_in_order(path):
     again = Store.open(path)
     first, second = again.unfinished()
     assert first == runs[0]
-    assert (second.run_id, second.starts, second.cancel_asked) == ("c", 1, True)
-    assert again.get("a").state is State.SUCCESS
+    assert (second.run_id, second.starts, second.cancel_requested) == ("c", 1, True)
+    assert again.get("a").status is RunStatus.SUCCESS
     assert again.get("unknown") is None
     again.close()
 
@@ -56,7 +56,7 @@ def test_a_failure_keeps_its_message(path):
     store = Store.open(path)
     store.accept(SavedRun("a", "default", {}, {}))
     store.end("a", error="cancelled")
-    assert (store.get("a").state, store.get("a").error) == (State.FAILED, "cancelled")
+    assert (store.get("a").status, store.get("a").error) == (RunStatus.FAILED, "cancelled")
     assert store.unfinished() == []
     store.close()
 

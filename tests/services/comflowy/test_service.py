@@ -374,7 +374,7 @@ def test_only_the_hosted_service_is_marked_as_costing_money():
 
 def test_a_wrong_address_and_a_wrong_key_have_different_errors(faulty, service):
     faulty.on(TOKEN, reply({}, 404))
-    with pytest.raises(ServiceError, match="is the address right") as caught:
+    with pytest.raises(ServiceError, match="check the address") as caught:
         service.greet()
     assert not isinstance(caught.value, AuthError)
 

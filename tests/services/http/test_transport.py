@@ -117,7 +117,7 @@ def test_an_invalid_host_name_is_a_failure(http):
 def test_token_with_line_breaks_is_a_failure(http):
     outcome = http.exchange("GET", "/", token=Secret("a\r\nX: y"))
     assert isinstance(outcome, Failure)
-    assert outcome.kind is FailureKind.LOST
+    assert outcome.kind is FailureKind.RESPONSE_LOST
 
 
 @pytest.mark.parametrize(

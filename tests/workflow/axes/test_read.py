@@ -425,7 +425,7 @@ def test_presets_may_set_texts_and_different_fields(workflow):
         ("look: {a: {cfg: 1..3}}", ("preset 'a'", "range")),
         ("look: {a: {cfg: [1, 2]}}", ("preset 'a'", "list")),
         ("look: {a: {seed: random}}", ("preset 'a'", "random")),
-        ("look: {a: {}, b: {cfg: 5}}", ("preset 'a'", "sets nothing")),
+        ("look: {a: {}, b: {cfg: 5}}", ("preset 'a'", "is empty: write a: {cfg: 4}")),
         ("look: {a: 4, b: 5}", ("no field 'look'",)),
         ("lok: 4", ("no field 'lok'",)),
     ],
@@ -585,8 +585,8 @@ def test_all_seeds_share_a_generated_seed():
         ("seed=random#0", "no seed"),
         ("seed=random#1000000000000", "too many"),
         ("seed=random#20000", "20,000"),
-        ("seed=1,random", "write it alone"),
-        ("seed=random,each", "write it alone"),
+        ("seed=1,random", "write seed=random"),
+        ("seed=random,each", "write seed=random"),
     ],
 )
 def test_invalid_seed_words_are_reported(workflow, typed, part):

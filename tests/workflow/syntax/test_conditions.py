@@ -87,8 +87,8 @@ def test_names_are_listed_once_in_their_order():
         ("__import__('os').system('ls')", "at \"('os').system('ls')\": expected a comparison"),
         ("cfg.__class__ < 4 if 1 else 2", "at 'if 1 else 2': expected and, or, or the end"),
         ("[cfg for cfg in (1,)]", "at '[cfg for cfg in (1,)]': expected a name"),
-        ("(" * 100 + "cfg = 1" + ")" * 100, "more than 64 not and brackets are nested"),
-        ("not " * 1000 + "cfg = 1", "more than 64 not and brackets are nested"),
+        ("(" * 100 + "cfg = 1" + ")" * 100, "not and brackets are nested more than 64 deep"),
+        ("not " * 1000 + "cfg = 1", "not and brackets are nested more than 64 deep"),
         ("cfg = 1 or " * 2000 + "cfg = 1", "at most 10,000 characters"),
     ],
 )

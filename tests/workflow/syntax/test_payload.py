@@ -52,7 +52,7 @@ def test_example_of_the_api_page_is_read_in_each_of_its_forms(body, workflow_id)
     payload = read_body(body)
     assert payload.is_payload
     assert payload.workflow_id == workflow_id
-    assert [(setting.key, setting.value, setting.typed) for setting in payload.settings] == [
+    assert [(setting.key, setting.value, setting.is_python_value) for setting in payload.settings] == [
         ("3::sampler_name", "euler", True),
         ("6::text", PROMPT, True),
     ]
@@ -103,19 +103,19 @@ def test_both_settings_of_a_field_set_twice_are_returned():
         ('{"a": NaN}', "not a value"),
         ('{"a": undefined}', "not a value"),
         ('{"a": 1e999}', "too large"),
-        ('\n\n{"a": "b\n"}', "line 3: the string .* is never closed"),
+        ('\n\n{"a": "b\n"}', "line 3: the string .* is not closed"),
         ("const p = 5", "object"),
         ("const p", "line 1"),
         ("{} {}", "unexpected text after"),
         ("{params: 5}", "params must be an object"),
-        ("{params: {}, size: 5}", "'size' is not a part of a payload"),
+        ("{params: {}, size: 5}", "unknown key 'size' in a payload"),
         ("{params: {}, params: {}}", "twice"),
         ("{workflow_id: 5, params: {}}", "workflow_id must be a text"),
         ('{"a": {"b": 1, "b": 2}}', "duplicate key 'b' in one object"),
         ("{a: [1, 2}", "line 1"),
-        ("{/* a: 1}", "is never closed"),
+        ("{/* a: 1}", "is not closed"),
         ("{" * 100_000, "line 1"),
-        ("{a:" + "[" * 100_000, "too many brackets"),
+        ("{a:" + "[" * 100_000, "brackets are nested"),
     ],
 )
 def test_an_error_in_a_payload_has_its_line_and_reason(body, why):
