@@ -490,7 +490,7 @@ class Client:
         text : str, optional
             Words that the params, the name or the workflow must contain.
         **filters : Any
-            The filters of `history.runs`: `since`, `status`, `workflow`, `limit`, and params by field.
+            The filters of `history.runs`: `where`, `since`, `status`, `workflow`, `limit`, and params by field.
 
         Returns
         -------
@@ -505,6 +505,8 @@ class Client:
         Examples
         --------
         >>> [run.params["3::cfg"] for run in client.runs(status="success", cfg=7, limit=1)]
+        [7.0]
+        >>> [run.params["3::cfg"] for run in client.runs(where="6 < cfg <= 7", limit=1)]
         [7.0]
         """
         return [self.connection.registry.run(run.record) for run in self.library.runs(text, **filters)]

@@ -225,6 +225,7 @@ class Library:
         self,
         text: str | None = None,
         *,
+        where: str | None = None,
         since: float | None = None,
         status: Status | str | None = None,
         workflow: str | None = None,
@@ -235,7 +236,7 @@ class Library:
 
         Parameters
         ----------
-        text, since, status, workflow, limit : optional
+        text, where, since, status, workflow, limit : optional
             As for `history.runs`.
         **params : Any
             Values by field.
@@ -245,7 +246,7 @@ class Library:
         list of Run
             The runs, which are not tracked.
         """
-        return self.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
+        return self.search(text, params=params, where=where, since=since, status=status, workflow=workflow, limit=limit)
 
     def search(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:
         """Return the runs that match, newest first. Unlike in `runs`, a field may have the name of a filter.

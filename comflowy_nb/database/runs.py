@@ -11,6 +11,7 @@ from comflowy_nb.database.connection import Store
 from comflowy_nb.database.deduplication import RESPONSE_LOST, Decision, RetryOptions, look_up
 from comflowy_nb.database.process_locks import clean_locks, is_alive, remove_free_locks
 from comflowy_nb.database.records import RunRecord
+from comflowy_nb.database.reference_words import cell_words, name_words, number_words
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
     Table,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.deduplication import Kind
     from comflowy_nb.database.records import ImageRecord, RunChanges, RunRequest
+    from comflowy_nb.database.search import Filters, RunRow
 
 __all__ = ["History"]
 
@@ -48,6 +50,8 @@ class History(Table[RunRecord]):
     Open it with `History.open(folder)`. Its methods may be called on any thread. `warnings` are for the user: a
     damaged file that was set aside, a slower journal, a folder that others can open.
     """
+
+    table = "runs"
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, find_runs)
@@ -209,6 +213,26 @@ class History(Table[RunRecord]):
         with self._store.read() as connection:
             return search.search(connection, text, **filters)
 
+    def search_rows(self, text: str | None = None, **filters: Unpack[Filters]) -> list[RunRow]:
+        """Return the runs that match, newest first, those of each sweep in one row; see `search.search_rows`."""
+        with self._store.read() as connection:
+            return search.search_rows(connection, text, **filters)
+
+    def field_names(self) -> set[str]:
+        """Return the ids and the bare names of the fields of all runs."""
+        with self._store.read() as connection:
+            return search.field_names(connection)
+
+    def reference_words(self, prefix: str) -> list[str]:
+        """Return the references that begin with a text, at most some of each kind: `s3`, `r41`, names and ids."""
+        with self._store.read() as connection:
+            return [*number_words(connection, prefix), *name_words(connection, prefix)]
+
+    def cell_words(self, sweep: str, digits: str) -> list[str]:
+        """Return the numbers of the cells of a sweep, given by its token, that begin with these digits."""
+        with self._store.read() as connection:
+            return cell_words(connection, sweep, digits)
+
     # -- orphaned runs ------------------------------------------------------------------------------------------
 
     def adopt(self, token: str, owner: str) -> RunRecord | None:
@@ -237,6 +261,10 @@ class History(Table[RunRecord]):
             _hold_unanswered(connection, dead)
             found = find_runs(connection, f"WHERE {_TRACKED} ORDER BY number")
         return [run for run in found if run.owner in dead and identity in {None, run.identity}]
+
+    def dead(self, owners: Iterable[str]) -> set[str]:
+        """Return the owners among these that have died."""
+        return self._dead(owners)
 
     def _dead_submitters(self) -> set[str]:
         """Return the owners that died during a submit."""

@@ -19,6 +19,7 @@ from comflowy_nb.database.rows import (
     update_spec,
 )
 from comflowy_nb.database.small_tables import put_seeds
+from comflowy_nb.database.sweep_summaries import find_summaries, search_summaries, unfinished_summaries
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.deduplication import Decision, RetryOptions
     from comflowy_nb.database.records import CellRecord, SweepRequest
+    from comflowy_nb.database.sweep_summaries import SweepSummary
 
 __all__ = ["Sweeps"]
 
@@ -39,6 +41,8 @@ class Sweeps(Table[SweepRecord]):
     dead_submitters
         Returns the owners that died during a submit.
     """
+
+    table = "sweeps"
 
     def __init__(self, store: Store, dead_submitters: Callable[[], set[str]]) -> None:
         super().__init__(store, find_sweeps)
@@ -132,6 +136,23 @@ class Sweeps(Table[SweepRecord]):
         with self._store.read() as connection:
             rows = connection.execute("SELECT number, run FROM cells WHERE sweep = ? AND run IS NOT NULL", (token,))
             return dict(rows.fetchall())
+
+    def summaries(self, tokens: Sequence[str]) -> list[SweepSummary]:
+        """Return the summaries of sweeps, newest first."""
+        with self._store.read() as connection:
+            return find_summaries(connection, tokens)
+
+    def search(
+        self, text: str | None = None, *, since: float | None = None, limit: int | None = 20
+    ) -> list[SweepSummary]:
+        """Return the sweeps that match, newest first; see `sweep_summaries.search_summaries`."""
+        with self._store.read() as connection:
+            return search_summaries(connection, text, since=since, limit=limit)
+
+    def unfinished(self, *, since: float, limit: int) -> list[SweepSummary]:
+        """Return the sweeps with cells that are live or were not submitted, newest first."""
+        with self._store.read() as connection:
+            return unfinished_summaries(connection, since=since, limit=limit)
 
     def peek(
         self, keys: Sequence[str], *, sweep: str | None = None, **options: Unpack[RetryOptions]

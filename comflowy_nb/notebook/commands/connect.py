@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
-from comflowy_nb.notebook.commands.runs import as_table
+from comflowy_nb.notebook.commands.list_runs import rows_table
+from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
@@ -44,7 +45,8 @@ def connect(session: Session, request: Request) -> None:
     target = expand_text(typed[0].text, request.namespace)
     client = session.connect(target, name_address=target == typed[0].text)
     moved = [f"{client.label} was the name of another target; from now on it is this one"] if client.is_moved else []
-    session.say(paragraph(*_greeting(client), *moved, *_news(client)))
+    orphaned = unfinished_lines(session, unfinished(session), only_orphaned=True)
+    session.say(paragraph(*_greeting(client), *moved, *_news(client), *orphaned))
 
 
 def login(session: Session, request: Request) -> None:
@@ -79,27 +81,35 @@ def logout(session: Session, request: Request) -> None:
 
 
 def overview(session: Session, request: Request) -> None:
-    """Show the connection, the runs in progress, recent runs, and the next commands."""
+    """Show the connection, sweeps and runs in progress, recent runs, and the next commands."""
     del request
     client = session.client
     target = default_target()
+    history = session.library.history
     parts = []
+    swept = unfinished(session)
+    of_sweeps = unfinished_lines(session, swept)
     if client is not None:
         parts.append(paragraph(*_greeting(client), *_news(client)))
-        live = client.live()
+        parts += [paragraph(*of_sweeps)] if of_sweeps else []
+        cells = {token for one in swept for token in history.sweeps.runs_of(one.record.token).values()}
+        live = [run for run in client.live() if run.token not in cells]
         if live:
             parts.append(paragraph("running:", *(plain_line(run) for run in live[:_LISTED])))
     elif target is not None:
         parts.append(paragraph(f"nothing is connected yet; the first run connects to {_without_address(target)}"))
     else:
         parts.append(paragraph("nothing is connected", *_WAYS))
-    recent = session.library.runs(limit=_LISTED)
+    if client is None and of_sweeps:
+        parts.append(paragraph(*of_sweeps))
+    recent = history.search_rows(limit=_LISTED)
     if recent:
-        parts.append(table(as_table(recent)))
+        listed = rows_table(session, recent)
+        parts.append(table(listed))
     if client is None and target is None:
         following = "next: %comflowy connect sandbox"
     else:
-        shown = [f"%comflowy show {recent[0].ref}"] if recent else []
+        shown = [f"%comflowy show {listed.rows[0][0]}"] if recent else []
         following = "   ".join(["next: %comflowy run default", *shown, "%comflowy help"])
     session.say(join(*parts, paragraph(following)))
 

@@ -231,12 +231,22 @@ COMMANDS: Mapping[str, Command] = {
             "run:form", (_AS, _FROM), words=(0, 1), has_fields=True,
         ),
         Command(
-            "runs", "runs [TEXT] [FIELD=VALUE ...]", "search earlier runs", "runs:runs",
+            "sweeps", "sweeps [TEXT]", "search earlier sweeps", "list_sweeps:sweeps",
             (
+                Option("--since", "TIME", "only sweeps of the last 2h, 30d ...", duration_s),
+                Option("--limit", "N", "at most N sweeps (default 20)", _whole_from(1)),
+            ),
+            words=(0, None),
+        ),
+        Command(
+            "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "list_runs:runs",
+            (
+                Option("--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"'),
+                Option("--cells", None, "list the runs of sweeps singly"),
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
                 Option("--status", "STATUS", "only runs with this status", choices=tuple(map(str, Status))),
                 Option("--workflow", "NAME", "only runs of this workflow", names="workflow"),
-                Option("--limit", "N", "at most N runs (default 20)", _whole_from(1)),
+                Option("--limit", "N", "at most N rows (default 20)", _whole_from(1)),
             ),
             words=(0, None), has_fields=True,
         ),

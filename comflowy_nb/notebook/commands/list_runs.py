@@ -1,0 +1,221 @@
+"""`%comflowy runs`: search earlier runs by text, fields and conditions, and list them, a sweep in one row."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from comflowy_nb.database.field_filters import AnyOf, read_wanted
+from comflowy_nb.errors import RefError, nearest_tip
+from comflowy_nb.layout.captions import name_fields, write_value
+from comflowy_nb.notebook.display.html import Table, join, paragraph, table
+from comflowy_nb.notebook.display.show import RunList
+from comflowy_nb.notebook.display.status_line import day, time_text
+from comflowy_nb.notebook.display.sweep_list import counts_text, summary_took, varied
+from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
+from comflowy_nb.workflow.syntax.conditions import parse_condition
+from comflowy_nb.workflow.syntax.line import expand, expand_text, unquote
+from comflowy_nb.workflow.syntax.ranges import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from comflowy_nb.database.search import RunRow
+    from comflowy_nb.database.sweep_summaries import SweepSummary
+    from comflowy_nb.notebook.commands.options import Request
+    from comflowy_nb.notebook.session import Session
+    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.syntax.line import Word
+
+__all__ = ["rows_table", "runs"]
+
+_ORDERED = re.compile(r"(?P<name>`[^`]+`|(?:\w|.*::)[^<>=!`\"']*)(?P<sign>[<>])(?P<value>[^<>=]+)")
+_SIGNS = frozenset({"<", ">", "<=", ">=", "!=", "=="})
+_CONSTANTS = frozenset({"true", "false", "null"})
+
+
+def runs(session: Session, request: Request) -> RunList:
+    """List earlier runs, newest first."""
+    options = request.options
+    is_search = bool(request.words or request.fields or options)
+    if len(request.words) == 1 and not request.fields and not options:
+        swept = _sweep_named(session, request.ref(request.words[0]))
+        if swept is not None:
+            session.say(join(paragraph(plain_sweep_line(swept)), table(cells_table(swept))))
+            return _shown(session, [cell.run for cell in swept.cells if cell.run is not None])
+    words, params, where = _read_filters(request)
+    history = session.library.history
+    filters: dict[str, Any] = {
+        "params": params,
+        "where": where,
+        "since": time.time() - options["since"] if "since" in options else None,
+        "status": options.get("status"),
+        "workflow": options.get("workflow"),
+        "limit": options.get("limit", 20),
+    }
+    if params or where is not None or "cells" in options:
+        found = session.library.search(" ".join(words) or None, **filters)
+        content = _table(map(_run_row, found))
+    else:
+        rows = history.search_rows(" ".join(words) or None, **filters)
+        found = [session.library.run(record) for row in rows for record in row.runs]
+        content = rows_table(session, rows)
+    if found:
+        session.say(table(content))
+    elif is_search and (count := history.count()):
+        names = [*params, *(parse_condition(where).names if where is not None else ())]
+        session.say(paragraph(*_nothing_found(session, count, names)))
+    else:
+        session.say(paragraph("no runs yet: %comflowy run default"))
+    return _shown(session, found)
+
+
+def rows_table(session: Session, rows: Sequence[RunRow]) -> Table:
+    """Return runs and sweeps as rows: reference, name, workflow, service, status, time, duration, values set."""
+    library = session.library
+    summaries = library.history.sweeps.summaries([row.sweep for row in rows if row.sweep is not None])
+    by_token = {summary.record.token: summary for summary in summaries}
+    return _table(
+        _run_row(library.run(row.runs[0])) if row.sweep is None else _sweep_row(by_token[row.sweep]) for row in rows
+    )
+
+
+# -- reading the filters --------------------------------------------------------------------------------------------
+
+
+def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | None]:
+    """Return the words of the text, the values of FIELD=VALUE, and the condition.
+
+    Raises
+    ------
+    UsageError
+        For a condition with spaces, or a field that is set twice.
+    """
+    words: list[str] = []
+    params: dict[str, Any] = {}
+    conditions: list[str] = []
+    for word in request.words:
+        condition = _read_ordered(word, request)
+        if condition is not None:
+            conditions.append(condition)
+        elif word.text in _SIGNS and not word.quoted:
+            raise UsageError(f'write a condition without spaces, as cfg{word.text}3, or --where "cfg {word.text} 3"')
+        else:
+            words.append(request.text(word))
+    for word in request.fields:
+        condition = _read_compared(word, request)
+        if condition is not None:
+            conditions.append(condition)
+            continue
+        key = word.key or ""
+        if key in params:
+            raise UsageError(f"{key} is set twice. For either value: {key}=A,B")
+        params[key] = _wanted(expand(word.value or "", request.namespace), is_quoted=word.quoted)
+    if "where" in request.options:
+        conditions.append(request.options["where"])
+    if len(conditions) > 1:
+        for one in conditions:
+            parse_condition(one)  # so that an error shows what was typed
+        conditions = [f"({one})" for one in conditions]
+    return words, params, " and ".join(conditions) or None
+
+
+def _wanted(value: Any, *, is_quoted: bool) -> Any:
+    """Return what a field is compared with: a Python list is alternatives, as `a,b` is."""
+    if isinstance(value, list | tuple):
+        return AnyOf(list(value), tuple(value))
+    return read_wanted(value) if isinstance(value, str) and not is_quoted else value
+
+
+def _read_ordered(word: Word, request: Request) -> str | None:
+    """Return the condition in a word such as `cfg>3`; None for a text."""
+    found = None if word.quoted else _ORDERED.fullmatch(word.text)
+    if found is None:
+        return None
+    value = expand_text(found["value"], request.namespace)
+    return _condition(found["name"], found["sign"], value) if is_number(value) else None
+
+
+def _read_compared(word: Word, request: Request) -> str | None:
+    """Return the condition in a word such as `steps<=20`, `sampler_name!=euler` or `cfg==7`; None for FIELD=VALUE."""
+    key, value = word.key or "", word.value or ""
+    if key[-1:] in {"<", ">", "!"}:
+        name, sign, is_quoted = key[:-1], f"{key[-1]}=", word.quoted
+    elif value.startswith("=") and not word.quoted:
+        name, sign = key, "=="
+        value, is_quoted = unquote(value[1:])
+    else:
+        return None
+    if not name or not (value or is_quoted):
+        raise UsageError(f"invalid condition {word.raw!r}: write it as cfg>=3 or sampler_name!=euler")
+    return _condition(name, sign, expand_text(value, request.namespace), is_quoted=is_quoted)
+
+
+def _condition(name: str, sign: str, value: str, *, is_quoted: bool = False) -> str:
+    """Return a condition in the grammar of `--where`."""
+    if is_quoted or not (is_number(value) or value.lower() in _CONSTANTS):
+        quote = "'" if '"' in value else '"'
+        if quote in value:
+            raise UsageError(f"a condition can't contain a text with both kinds of quotes: {value}")
+        value = f"{quote}{value}{quote}"
+    return f"`{name.strip('`')}` {sign} {value}"
+
+
+# -- showing --------------------------------------------------------------------------------------------------------
+
+
+def _run_row(run: Run) -> tuple[str, ...]:
+    record = run.record
+    names = name_fields(record.set_params)
+    values = [f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params]
+    status = str(record.status) if record.status.is_live or not run.error else f"{record.status}: {run.error}"
+    took = time_text(record.seconds) if record.seconds is not None else ""
+    started = day(record.created_at)
+    return record.ref, record.name or "", record.workflow, record.service, status, started, took, " ".join(values)
+
+
+def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
+    record = summary.record
+    took = summary_took(summary)
+    status, started = counts_text(summary), day(record.created_at)
+    return record.ref, record.name or "", record.workflow, record.service, status, started, took, varied(record.spec)
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> Table:
+    """Return the table, without the names of the services if there is only one."""
+    rows = list(rows)
+    if len({row[3] for row in rows}) == 1:
+        rows = [(*row[:3], "", *row[4:]) for row in rows]
+    return Table(("run", "name", "workflow", "on", "status", "when", "took", "set"), rows)
+
+
+def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[str]:
+    """Return that no run matches, how many there are, and the fields that no run has."""
+    there_are = "There is 1 run" if count == 1 else f"There are {count:,} runs"
+    lines = [f"No runs match. {there_are}; %comflowy runs shows the latest."]
+    names = list(dict.fromkeys(names))
+    known = session.library.history.field_names() if names else set()
+    lines += [
+        f"No run has a field {name}{nearest_tip(name, sorted(known)) or '.'}" for name in names if name not in known
+    ]
+    return lines
+
+
+def _sweep_named(session: Session, ref: Any) -> Sweep | None:
+    """Return the sweep that a word names; None if it is a text to search for."""
+    try:
+        record = session.find(ref).sweep
+    except RefError:
+        return None
+    return None if record is None else session.sweep(record)
+
+
+def _shown(session: Session, found: Iterable[Run]) -> RunList:
+    """Return the runs as a list that this execution does not show again."""
+    found = RunList(found)
+    session.drawn.add(found.token)
+    return found
