@@ -223,6 +223,12 @@ class History(Table[RunRecord]):
         with self._store.read() as connection:
             return search.field_names(connection)
 
+    def recent_params(self, limit: int = 200) -> list[dict[str, Any]]:
+        """Return the params of the newest runs, newest first."""
+        with self._store.read() as connection:
+            rows = connection.execute("SELECT params FROM runs ORDER BY number DESC LIMIT ?", (limit,)).fetchall()
+        return [json.loads(row["params"]) for row in rows]
+
     def reference_words(self, prefix: str) -> list[str]:
         """Return the references that begin with a text, at most some of each kind: `s3`, `r41`, names and ids."""
         with self._store.read() as connection:

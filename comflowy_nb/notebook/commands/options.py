@@ -99,7 +99,7 @@ class Option:
     help: str
     parse: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
-    names: Literal["axis", "file", "ref", "table", "workflow"] | None = None
+    names: Literal["axes", "axis", "fields", "file", "folder", "lines", "ref", "table", "workflow"] | None = None
     repeats: bool = False
 
     @property
@@ -152,8 +152,8 @@ _RETRY = ("failed", "unknown", "all", "none")
 
 _AS = Option("--as", "NAME", "set this Python variable, and the name in the history", _name)
 _FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a run or image", names="ref")
-_FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields")
-_LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list)
+_FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields", names="file")
+_LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list, names="fields")
 _SUBMIT = (
     _AS,
     _FROM,
@@ -161,7 +161,13 @@ _SUBMIT = (
     Option("--retry", "WHICH", "which unsuccessful runs to submit again, default failed", choices=_RETRY),
     Option("--background", None, "return at once; the output is still updated"),
     Option("--timeout", "TIME", "wait at most 30, 30s, 5m, 2h; the run continues", duration_s),
-    Option("--save", "DIR", "also save copies: a folder, NAME.zip or, for one image, NAME.png", _save_target),
+    Option(
+        "--save",
+        "DIR",
+        "also save copies: a folder, NAME.zip or, for one image, NAME.png",
+        _save_target,
+        names="folder",
+    ),
     _LABEL,
 )
 
@@ -210,8 +216,11 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--table", "FILE", "one cell for each row: .csv, .tsv, .jsonl or {df}", names="table"),
                 Option("--info", "COLUMNS", "columns of the table that are not fields", _list),
                 Option("--empty", "WHAT", "an empty value of a CSV table", choices=("missing", "text")),
-                Option("--lines", "FIELD=FILE", "one value for each line of a file", _field_file, repeats=True),
-                Option("--zip", "AXES", "axes that vary together: cfg,steps", _list, repeats=True),
+                Option(
+                    "--lines", "FIELD=FILE", "one value for each line of a file", _field_file,
+                    names="lines", repeats=True,
+                ),
+                Option("--zip", "AXES", "axes that vary together: cfg,steps", _list, names="axes", repeats=True),
                 Option("--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"'),
                 Option("--sample", "N", "only N of the combinations", _whole_from(1)),
                 Option("--sample-seed", "K", "choose other combinations", _whole_from(0)),
@@ -222,7 +231,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--strict", None, "raise if a cell did not succeed"),
                 Option("--node", "ID", "show the images of this node"),
                 Option("--image", "K", "show only the image with this index, from 0", _whole_from(0)),
-                Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing"),
+                Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing", names="file"),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
@@ -260,7 +269,7 @@ COMMANDS: Mapping[str, Command] = {
             (
                 Option("--mode", "MODE", "the first mode", choices=_MODES),
                 _LABEL,
-                Option("--save", "FILE.html", "also write it as one HTML page that works offline"),
+                Option("--save", "FILE.html", "also write it as one HTML page that works offline", names="file"),
             ),
             words=(1, None),
         ),
