@@ -160,7 +160,7 @@ class Completions:
 
     def _positional(self, command: Command, plain: list[str], typed: str) -> list[str]:
         """Return the words that may follow `plain`, the words that are neither options nor fields."""
-        names = name_words(typed, self._session.shell.user_ns)
+        names = self._names(typed)
         if names is not None:
             return names
         if command.name in _REF_COMMANDS:
@@ -237,7 +237,7 @@ class Completions:
 
     def _field_values(self, command: Command, plain: list[str], key: str, typed: str) -> list[str]:
         """Return the values that complete a field: Python names, choices, files and images of runs."""
-        names = name_words(typed, self._session.shell.user_ns)
+        names = self._names(typed)
         if names is not None:
             return names
         if command.name == "runs":
@@ -267,7 +267,7 @@ class Completions:
     def _option_value(self, command: Command, option: Option, words: list[str], typed: str) -> tuple[str, list[str]]:
         """Return the part of an option's value that is completed, and the words that complete it."""
         value = unquoted(typed)
-        names = name_words(value, self._session.shell.user_ns)
+        names = self._names(value)
         if names is not None:
             return value, names
         if option.names == "lines":
@@ -298,6 +298,11 @@ class Completions:
             case "workflow":
                 return self._workflow_names()
         return list(option.choices)
+
+    def _names(self, typed: str) -> list[str] | None:
+        """Return the values with a name of a variable, if a `{` is open."""
+        shell = self._session.shell
+        return name_words(typed, shell.user_ns, shell.user_ns_hidden)
 
     def _refs(self, typed: str) -> list[str]:
         return reference_words(self._session.library, typed)

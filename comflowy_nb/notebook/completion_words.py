@@ -16,7 +16,7 @@ from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from comflowy_nb.library import Library
 
@@ -171,10 +171,16 @@ def _natural_order(word: str) -> list[tuple[int, str]]:
 # -- Python names ---------------------------------------------------------------------------------------------------
 
 
-def name_words(value: str, namespace: Mapping[str, object]) -> list[str] | None:
-    """Return a value with the names of variables that complete its last `{`; None if it has no open `{`."""
+def name_words(value: str, namespace: Mapping[str, object], hidden: Collection[str] = ()) -> list[str] | None:
+    """Return a value with the names of variables that complete its last `{`; None if it has no open `{`.
+
+    Parameters
+    ----------
+    hidden
+        Names that are not offered: those of IPython itself.
+    """
     before, brace, name = value.rpartition("{")
     if not brace or "}" in name or (name and not name.isidentifier()):
         return None
-    names: Iterable[str] = (each for each in list(namespace) if each.startswith(name) and not each.startswith("_"))
+    names = [each for each in namespace if each.startswith(name) and not each.startswith("_") and each not in hidden]
     return [f"{before}{{{each}}}" for each in sorted(names)]

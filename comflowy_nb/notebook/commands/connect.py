@@ -20,6 +20,7 @@ from comflowy_nb.workflow.syntax.line import expand_text
 
 if TYPE_CHECKING:
     from comflowy_nb.client import Client
+    from comflowy_nb.database.search import RunRow
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
 
@@ -86,32 +87,34 @@ def overview(session: Session, request: Request) -> None:
     client = session.client
     target = default_target()
     history = session.library.history
-    parts = []
     swept = unfinished(session)
-    of_sweeps = unfinished_lines(session, swept)
+    of_sweeps = [paragraph(*lines)] if (lines := unfinished_lines(session, swept)) else []
     if client is not None:
-        parts.append(paragraph(*_greeting(client), *_news(client)))
-        parts += [paragraph(*of_sweeps)] if of_sweeps else []
+        parts = [paragraph(*_greeting(client), *_news(client)), *of_sweeps]
         cells = {token for one in swept for token in history.sweeps.runs_of(one.record.token).values()}
         live = [run for run in client.live() if run.token not in cells]
         if live:
             parts.append(paragraph("running:", *(plain_line(run) for run in live[:_LISTED])))
     elif target is not None:
-        parts.append(paragraph(f"nothing is connected yet; the first run connects to {_without_address(target)}"))
+        text = f"nothing is connected yet; the first run connects to {_without_address(target)}"
+        parts = [*of_sweeps, paragraph(text)]
     else:
-        parts.append(paragraph("nothing is connected", *_WAYS))
-    if client is None and of_sweeps:
-        parts.append(paragraph(*of_sweeps))
+        parts = [*of_sweeps, paragraph("nothing is connected", *_WAYS)]
     recent = history.search_rows(limit=_LISTED)
     if recent:
-        listed = rows_table(session, recent)
-        parts.append(table(listed))
+        parts.append(table(rows_table(session, recent)))
     if client is None and target is None:
         following = "next: %comflowy connect sandbox"
     else:
-        shown = [f"%comflowy show {listed.rows[0][0]}"] if recent else []
+        shown = [f"%comflowy show {_ref_of(session, recent[0])}"] if recent else []
         following = "   ".join(["next: %comflowy run default", *shown, "%comflowy help"])
     session.say(join(*parts, paragraph(following)))
+
+
+def _ref_of(session: Session, row: RunRow) -> str:
+    """Return the reference of a row: that of its sweep or of its run."""
+    swept = None if row.sweep is None else session.library.history.sweeps.get(row.sweep)
+    return row.runs[0].ref if swept is None else swept.ref
 
 
 def _account(client: Client | None) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from comflowy_nb.database.field_filters import AnyOf, read_wanted
+from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.notebook.display.html import Table, join, paragraph, table
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.search import RunRow
     from comflowy_nb.database.sweep_summaries import SweepSummary
+    from comflowy_nb.library import Found
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
-    from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.syntax.line import Word
 
@@ -43,10 +44,14 @@ def runs(session: Session, request: Request) -> RunList:
     options = request.options
     is_search = bool(request.words or request.fields or options)
     if len(request.words) == 1 and not request.fields and not options:
-        swept = _sweep_named(session, request.ref(request.words[0]))
-        if swept is not None:
+        named = _named(session, request.ref(request.words[0]))
+        if named is not None and named.sweep is not None:
+            swept = session.sweep(named.sweep)
             session.say(join(paragraph(plain_sweep_line(swept)), table(cells_table(swept))))
             return _shown(session, [cell.run for cell in swept.cells if cell.run is not None])
+        if named is not None:
+            session.say(table(_table([_run_row(named.run)])))
+            return _shown(session, [named.run])
     words, params, where = _read_filters(request)
     history = session.library.history
     filters: dict[str, Any] = {
@@ -205,13 +210,14 @@ def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[s
     return lines
 
 
-def _sweep_named(session: Session, ref: Any) -> Sweep | None:
-    """Return the sweep that a word names; None if it is a text to search for."""
+def _named(session: Session, ref: Any) -> Found | None:
+    """Return the sweep, or the cell of one, that a word names; None if it is a text to search for."""
     try:
-        record = session.find(ref).sweep
+        found = session.find(ref)
+        is_cell = isinstance(ref, str) and parse_ref(ref).cell is not None
     except RefError:
         return None
-    return None if record is None else session.sweep(record)
+    return found if found.sweep is not None or is_cell else None
 
 
 def _shown(session: Session, found: Iterable[Run]) -> RunList:

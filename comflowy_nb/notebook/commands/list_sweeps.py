@@ -70,6 +70,9 @@ def _advice(session: Session, summary: SweepSummary, dead: set[str]) -> str:
     if summary.submitters - dead or (not summary.missing and not summary.owners & dead):
         return ""
     resume = f"%comflowy resume {record.ref}"
-    advice = f"run its cell again or {resume}" if summary.missing else f"{resume} tracks them again"
+    if not summary.missing:
+        advice = f"{resume} tracks them again"
+    else:
+        advice = f"run its cell again or {resume}" if summary.live else "run its cell again to submit the others"
     is_elsewhere = session.client is None or session.client.identity != record.identity
     return f"connect to {record.service}, then {advice}" if is_elsewhere else advice
