@@ -203,10 +203,10 @@ def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[s
     there_are = "There is 1 run" if count == 1 else f"There are {count:,} runs"
     lines = [f"No runs match. {there_are}; %comflowy runs shows the latest."]
     names = list(dict.fromkeys(names))
-    known = session.library.history.field_names() if names else set()
-    lines += [
-        f"No run has a field {name}{nearest_tip(name, sorted(known)) or '.'}" for name in names if name not in known
-    ]
+    known = sorted(session.library.history.field_names()) if names else []
+    for name in names:
+        near = nearest_tip(name, [one for one in known if ("::" in one) is ("::" in name)])
+        lines += [f"No run has a field {name}{near or '.'}"] if name not in known else []
     return lines
 
 
