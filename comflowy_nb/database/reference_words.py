@@ -1,4 +1,4 @@
-"""The references that begin with a text, for completion: few statements, whatever the size of the history."""
+"""The references that begin with a text, for completion, in a few statements for a history of any size."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_cells_are_counted_by_status(history, entered, owner):
     assert history.sweeps.summaries([]) == []
 
 
-def test_a_sweep_without_runs_of_its_own_has_no_duration(history, entered, cells, sweep_request):
+def test_a_sweep_that_submitted_no_run_has_no_duration(history, entered, cells, sweep_request):
     first = entered("a", None, ["success"])
     second = history.sweeps.enter(sweep_request("other"), cells(1, "a"))
     history.sweeps.set_cells(second.token, history.sweeps.runs_of(first.token))

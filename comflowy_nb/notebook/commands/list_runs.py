@@ -200,8 +200,8 @@ def _table(rows: Iterable[tuple[str, ...]]) -> Table:
 
 def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[str]:
     """Return that no run matches, how many there are, and the fields that no run has."""
-    there_are = "There is 1 run" if count == 1 else f"There are {count:,} runs"
-    lines = [f"No runs match. {there_are}; %comflowy runs shows the latest."]
+    runs_text = "1 run" if count == 1 else f"{count:,} runs"
+    lines = [f"No runs match. %comflowy runs shows the latest. The history has {runs_text}."]
     names = list(dict.fromkeys(names))
     known = sorted(session.library.history.field_names()) if names else []
     for name in names:

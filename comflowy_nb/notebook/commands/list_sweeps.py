@@ -35,8 +35,8 @@ def sweeps(session: Session, request: Request) -> None:
     elif not (count := history.sweeps.count()):
         session.say(paragraph("no sweeps yet: %comflowy sweep default cfg=4..8"))
     else:
-        there_are = "There is 1 sweep" if count == 1 else f"There are {count:,} sweeps"
-        session.say(paragraph(f"No sweeps match. {there_are}; %comflowy sweeps shows the latest."))
+        sweeps_text = "1 sweep" if count == 1 else f"{count:,} sweeps"
+        session.say(paragraph(f"No sweeps match. %comflowy sweeps shows the latest. The history has {sweeps_text}."))
 
 
 def unfinished(session: Session) -> list[SweepSummary]:

@@ -51,5 +51,5 @@ def test_the_examples_can_be_parsed():
 
 
 def test_help_on_an_unknown_command_names_the_nearest():
-    with pytest.raises(UsageError, match=r"unknown command 'swep'\. Did you mean sweep\?"):
+    with pytest.raises(UsageError, match=r"unknown command 'swep'\. Did you mean sweep or sweeps\?"):
         help_on("help swep")

@@ -56,7 +56,7 @@ def test_a_value_of_another_type_does_not_match(sandbox, ck):
 def test_nothing_found_says_how_many_runs_there_are_and_the_nearest_field(sandbox, ck):
     count = len(history.runs(limit=None))
     nothing = text(sandbox("%comflowy runs cfg>9000"))
-    assert nothing == f"No runs match. There are {count:,} runs; %comflowy runs shows the latest."
+    assert nothing == f"No runs match. %comflowy runs shows the latest. The history has {count:,} runs."
     lines = text(sandbox("%comflowy runs cgf>3 smapler_name=euler")).splitlines()
     assert lines[1:] == [
         "No run has a field smapler_name. Did you mean sampler_name?",
@@ -107,7 +107,9 @@ def test_sweeps_are_listed_and_found(sandbox, ck):
     assert found.splitlines()[0].split() == ["sweep", "name", "workflow", "varied", "cells", "when", "took"]
     assert f"{ck.ref} " in found
     assert "3 cfg x 2 sampler_name  6 of 6 done" in found
-    assert "No sweeps match. There " in text(sandbox("%comflowy sweeps zebra"))
+    assert "No sweeps match. %comflowy sweeps shows the latest. The history has " in text(
+        sandbox("%comflowy sweeps zebra")
+    )
 
 
 def test_the_name_of_a_sweep_is_a_reference_everywhere(sandbox, ck, tmp_path):
