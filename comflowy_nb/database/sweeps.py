@@ -12,6 +12,7 @@ from comflowy_nb.database.rows import (
     Table,
     find_sweeps,
     insert_sweep,
+    json_list,
     link_cell,
     put_cells,
     put_name,
@@ -136,6 +137,15 @@ class Sweeps(Table[SweepRecord]):
         with self._store.read() as connection:
             rows = connection.execute("SELECT number, run FROM cells WHERE sweep = ? AND run IS NOT NULL", (token,))
             return dict(rows.fetchall())
+
+    def of_runs(self, tokens: Sequence[str]) -> dict[str, SweepRecord]:
+        """Return token of a run -> the sweep for which it was submitted, for the runs that were submitted for one."""
+        sql = "SELECT token, sweep FROM runs WHERE sweep IS NOT NULL AND token IN (SELECT value FROM json_each(?))"
+        with self._store.read() as connection:
+            found = dict(connection.execute(sql, (json_list(tokens),)).fetchall())
+            clause = "WHERE token IN (SELECT value FROM json_each(?))"
+            records = {one.token: one for one in find_sweeps(connection, clause, json_list(set(found.values())))}
+        return {token: records[sweep] for token, sweep in found.items()}
 
     def summaries(self, tokens: Sequence[str]) -> list[SweepSummary]:
         """Return the summaries of sweeps, newest first."""

@@ -142,7 +142,9 @@ def _news(client: Client) -> list[str]:
     done = client.connection.take_ended_orphans()
     if not done:
         return []
-    refs = " ".join(run.ref for run in done[:_NAMED_NEWS])
+    swept = client.library.history.sweeps.of_runs([run.token for run in done])
+    named = dict.fromkeys(swept[run.token].ref if run.token in swept else run.ref for run in done)
+    refs = " ".join(list(named)[:_NAMED_NEWS])
     days = {day(run.record.created_at) for run in done}
     since = f" from {days.pop()}" if len(days) == 1 else ""
     count = f"{len(done)} run{'s' * (len(done) != 1)}"

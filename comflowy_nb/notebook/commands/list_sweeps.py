@@ -50,13 +50,13 @@ def unfinished_lines(session: Session, found: Sequence[SweepSummary], *, only_or
     Parameters
     ----------
     only_orphaned
-        Leave out the sweeps whose kernel has not been killed.
+        Leave out the sweeps of other services, and those whose kernel has not been killed.
     """
     history = session.library.history
     dead = history.dead({owner for one in found for owner in one.submitters | one.owners})
     lines = []
     for summary in found[:_MAX_NAMED]:
-        if only_orphaned and not summary.submitters & dead:
+        if only_orphaned and (_is_elsewhere(session, summary) or not summary.submitters & dead):
             continue
         lines.append(unfinished_line(summary, _advice(session, summary, dead)))
     if len(found) > _MAX_NAMED and not only_orphaned:
@@ -74,5 +74,9 @@ def _advice(session: Session, summary: SweepSummary, dead: set[str]) -> str:
         advice = f"{resume} tracks them again"
     else:
         advice = f"run its cell again or {resume}" if summary.live else "run its cell again to submit the others"
-    is_elsewhere = session.client is None or session.client.identity != record.identity
-    return f"connect to {record.service}, then {advice}" if is_elsewhere else advice
+    return f"connect to {record.service}, then {advice}" if _is_elsewhere(session, summary) else advice
+
+
+def _is_elsewhere(session: Session, summary: SweepSummary) -> bool:
+    """Return True if the service of a sweep is not connected."""
+    return session.client is None or session.client.identity != summary.record.identity

@@ -170,6 +170,9 @@ def resume(session: Session, request: Request) -> Run | Sweep | RunList:
         session.say(paragraph(*_resumed_lines(session, client, resumed)))
     elif lines := [line for one in swept if (line := _missing_line(one))]:
         session.say(paragraph(*lines))
+    if not refs:
+        records = client.library.history.sweeps.of_runs([run.token for run in resumed])
+        swept += [session.sweep(one) for one in {one.token: one for one in records.values()}.values()]
     in_sweeps = {cell.run.token for one in swept for cell in one.cells if cell.run is not None}
     return _show_all(session, swept, [run for run in resumed if run.token not in in_sweeps])
 
