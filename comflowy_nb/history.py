@@ -94,7 +94,7 @@ def runs(
     --------
     >>> comflowy_nb.history.runs("cat", cfg=7, status="success", limit=1)
     [<Run r... 'cat' success ... s>]
-    >>> comflowy_nb.history.runs(where="cfg > 6 and not text contains dog", limit=1)
+    >>> comflowy_nb.history.runs(where="cfg > 6 or steps > 20", limit=1)
     [<Run r... success ... s>]
     """
     return open_library().runs(text, where=where, since=since, status=status, workflow=workflow, limit=limit, **params)
