@@ -153,7 +153,7 @@ class Completions:
         plain = [unquoted(word).rstrip("\"'") for word in words if "=" not in word.split("/")[0]]
         plain = self._with_source(plain, done)
         if equals and "/" not in name:
-            value = _last_value(value) if command.name == "sweep" else value
+            value = _AFTER_SEPARATOR.sub("", value) if command.name == "sweep" else value
             return unquoted(value), _quoted_paths(value, self._field_values(command, plain, name, unquoted(value)))
         typed = unquoted(fragment)
         return typed, _quoted_paths(fragment, self._positional(command, plain, typed))

@@ -80,6 +80,8 @@ def test_files_of_images_tables_lines_and_folders(shell, here):
 def test_a_file_with_a_space_is_quoted(shell, here):
     assert offered(shell, "%comflowy run img2img image=", "file:my") == ['"file:my boat.png"']
     assert offered(shell, '%comflowy run img2img image="', "file:my b") == ["file:my boat.png"]
+    assert offered(shell, '%comflowy sweep img2img image=file:ketch.png||"', "file:my b") == ["file:my boat.png"]
+    assert offered(shell, "%comflowy sweep img2img image=file:ketch.png||", "file:my") == ['"file:my boat.png"']
     assert offered(shell, "%%comflowy run img2img\nimage: ", "file:my b") == ["file:my boat.png"]
 
 

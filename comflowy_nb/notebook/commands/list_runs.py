@@ -84,8 +84,10 @@ def rows_table(session: Session, rows: Sequence[RunRow]) -> Table:
     library = session.library
     summaries = library.history.sweeps.summaries([row.sweep for row in rows if row.sweep is not None])
     by_token = {summary.record.token: summary for summary in summaries}
+    swept = [by_token.get(row.sweep or "") for row in rows]
     return _table(
-        _run_row(library.run(row.runs[0])) if row.sweep is None else _sweep_row(by_token[row.sweep]) for row in rows
+        _run_row(library.run(row.runs[0])) if summary is None else _sweep_row(summary)
+        for row, summary in zip(rows, swept, strict=True)
     )
 
 
