@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comflowy_nb.database.field_filters import AnyOf, has_params, is_fulfilled, read_wanted
 from comflowy_nb.errors import LineError, SettingsError
@@ -108,3 +110,29 @@ def test_search_with_a_condition(history, intent):
     assert {"cfg", "3::cfg", "seed", "3::seed"} == history.field_names()
     with pytest.raises(LineError, match="invalid condition"):
         history.search(where="cfg >")
+
+
+SIGNS = st.sampled_from(["<", ">=", "=", "!="])
+COMPARISONS = st.builds("{} {} {}".format, st.sampled_from("ab"), SIGNS, st.integers(0, 3))
+CONDITIONS = st.recursive(
+    COMPARISONS,
+    lambda inner: st.one_of(
+        inner.map("not ({})".format),
+        st.builds("({}) and ({})".format, inner, inner),
+        st.builds("({}) or ({})".format, inner, inner),
+    ),
+    max_leaves=6,
+)
+
+
+@given(text=CONDITIONS, a=st.integers(0, 3), b=st.integers(0, 3))
+def test_a_condition_of_known_values_is_what_a_sweep_evaluates(text, a, b):
+    condition = parse_condition(text)
+    assert condition.is_true({"a": a, "b": b}) is condition.matches({"a": a, "b": b})
+
+
+@given(text=CONDITIONS, a=st.integers(0, 3))
+def test_what_is_true_without_a_value_is_true_with_each(text, a):
+    condition = parse_condition(text)
+    if condition.is_true({"a": a}):
+        assert all(condition.is_true({"a": a, "b": b}) for b in range(4))
