@@ -181,7 +181,8 @@ r.save("why.html").""",
     "resume": """\
   %comflowy resume          all unfinished runs that no kernel tracks
   %comflowy resume r41
-  %comflowy resume s3       the runs of a sweep; says how to submit the others""",
+  %comflowy resume s3       the runs of a sweep
+  %comflowy sweep --from s3   also submits its cells that have no run yet""",
 }
 
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.display.html import paragraph, table
-from comflowy_nb.notebook.display.sweep_list import sweeps_table, unfinished_line
+from comflowy_nb.notebook.display.sweep_list import submit_command, sweeps_table, unfinished_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def _advice(session: Session, summary: SweepSummary, dead: set[str]) -> str:
     if not summary.missing:
         advice = f"{resume} tracks them again"
     else:
-        advice = f"run its cell again or {resume}" if summary.live else "run its cell again to submit the others"
+        advice = f"run its cell again or {resume if summary.live else submit_command(record)}"
     return f"connect to {record.service}, then {advice}" if _is_elsewhere(session, summary) else advice
 
 

@@ -16,6 +16,7 @@ from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import UPDATE_S, show_bundle, wait_drawing
 from comflowy_nb.notebook.display.show import RunList, show_comparison
 from comflowy_nb.notebook.display.status_line import plain_line
+from comflowy_nb.notebook.display.sweep_list import submit_command
 from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
 
 if TYPE_CHECKING:
@@ -188,15 +189,12 @@ def _resumed_lines(session: Session, client: Client, resumed: Sequence[Run]) -> 
 def _missing_line(sweep: Sweep) -> str | None:
     """Return how to submit the cells of a sweep that have no run; None if there are none, or they are submitted."""
     missing = sum(cell.status is None for cell in sweep.cells)
-    if not missing or sweep.is_sending:
+    if not missing or sweep.is_sending or sweep.record is None:
         return None
     title = " ".join(filter(None, (sweep.ref, sweep.name)))
     cells = f"{missing} of {len(sweep.cells)} cells {'was' if missing == 1 else 'were'} not submitted"
     them = "it" if missing == 1 else "them"
-    return (
-        f"{title}: {cells}. To submit {them}, run the cell with its %comflowy sweep again: what is done or running is "
-        "not submitted again"
-    )
+    return f"{title}: {cells}. To submit {them}, run its cell again or {submit_command(sweep.record)}"
 
 
 def _show_all(session: Session, swept: list[Sweep], runs: list[Run], **options: Any) -> Run | Sweep | RunList:

@@ -11,9 +11,10 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.database.sweep_summaries import SweepSummary
 
-__all__ = ["counts_text", "summary_took", "sweeps_table", "unfinished_line", "varied"]
+__all__ = ["counts_text", "submit_command", "summary_took", "sweeps_table", "unfinished_line", "varied"]
 
 _OTHER = (Status.CANCELLED, Status.UNKNOWN, Status.LOST)
 
@@ -53,6 +54,14 @@ def counts_text(summary: SweepSummary) -> str:
 def summary_took(summary: SweepSummary) -> str:
     """Return the duration of a sweep that has no live runs; empty if it is not known."""
     return "" if summary.live or summary.seconds is None else time_text(max(0.0, summary.seconds))
+
+
+def submit_command(record: SweepRecord) -> str:
+    """Return what submits the cells of a sweep that have no run yet, without its notebook cell.
+
+    A sweep with `--fresh` is continued with it.
+    """
+    return f"%comflowy sweep --from {record.ref}{' --fresh' if record.fresh else ''}"
 
 
 def varied(spec: Mapping[str, Any]) -> str:

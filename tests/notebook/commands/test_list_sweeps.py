@@ -57,15 +57,18 @@ def test_a_sweep_of_a_killed_kernel_is_named_and_continued(killed):
     assert re.search(r"\d runs? (is|are) tracked", resumed)
     assert re.search(COUNTS, resumed)
     shown = killed("%comflowy resume longsweep2")
-    assert f"{left} of 24 cells were not submitted. To submit them, run the cell with its %comflowy sweep" in text(
-        shown
-    )
+    cells = f"{left} of 24 cells were not submitted. To submit them, run its cell again or %comflowy sweep --from s1"
+    assert cells in text(shown)
     assert shown.value.status_counts()["success"] == 24 - left - unknown
     done = rf"s1 longsweep2: {24 - left - unknown} of 24 done,( 1 unknown,)? {left} not submitted"
-    assert re.search(rf"{done}; run its cell again to submit the others", text(killed("%comflowy")))
+    assert re.search(rf"{done}; run its cell again or %comflowy sweep --from s1", text(killed("%comflowy")))
     assert re.search(
         rf"{24 - left - unknown} of 24 done,( 1 unknown,)? {left} not submitted", text(killed("%comflowy sweeps"))
     )
+    continued = killed("%comflowy sweep --from s1")
+    assert continued.value.ref == "s1"
+    assert continued.value.status_counts()["success"] == 24 - unknown
+    assert "not submitted" not in text(killed("%comflowy"))
 
 
 def test_a_sweep_of_this_kernel_needs_no_advice(cell, handles):
@@ -86,7 +89,9 @@ def test_sweeps_of_an_empty_history(cell, handles):
 
 def test_an_unfinished_sweep_of_another_service_asks_to_connect_first(cell, handles, library, sweep_request, cells):
     library.history.sweeps.enter(sweep_request(name="far", identity="studio", service="studio"), cells(2))
-    line = "s1 far: 0 of 2 done, 2 not submitted; connect to studio, then run its cell again to submit the others"
+    line = (
+        "s1 far: 0 of 2 done, 2 not submitted; connect to studio, then run its cell again or %comflowy sweep --from s1"
+    )
     assert line in text(cell("%comflowy"))
     assert "far" not in text(cell("%comflowy connect sandbox"))
     assert line in text(cell("%comflowy"))
