@@ -147,6 +147,17 @@ class Sweeps(Table[SweepRecord]):
             records = {one.token: one for one in find_sweeps(connection, clause, json_list(set(found.values())))}
         return {token: records[sweep] for token, sweep in found.items()}
 
+    def cell_refs(self, tokens: Sequence[str]) -> dict[str, str]:
+        """Return token of a run -> reference of the cell for which it was submitted: `s3.12`."""
+        sql = (
+            "SELECT runs.token, sweeps.number || '.' || min(cells.number) "
+            "FROM runs JOIN sweeps ON sweeps.token = runs.sweep "
+            "JOIN cells ON cells.sweep = runs.sweep AND cells.run = runs.token "
+            "WHERE runs.token IN (SELECT value FROM json_each(?)) GROUP BY runs.token"
+        )
+        with self._store.read() as connection:
+            return {token: f"s{numbers}" for token, numbers in connection.execute(sql, (json_list(tokens),))}
+
     def summaries(self, tokens: Sequence[str]) -> list[SweepSummary]:
         """Return the summaries of sweeps, newest first."""
         with self._store.read() as connection:

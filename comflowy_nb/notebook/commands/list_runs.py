@@ -64,7 +64,8 @@ def runs(session: Session, request: Request) -> RunList:
     }
     if params or where is not None or "cells" in options:
         found = session.library.search(" ".join(words) or None, **filters)
-        content = _table(map(_run_row, found))
+        cells = history.sweeps.cell_refs([run.token for run in found])
+        content = _table(_run_row(run, cells.get(run.token, "")) for run in found)
     else:
         rows = history.search_rows(" ".join(words) or None, **filters)
         found = [session.library.run(record) for row in rows for record in row.runs]
@@ -175,29 +176,31 @@ def _condition(name: str, sign: str, value: str, *, is_quoted: bool = False) -> 
 # -- showing --------------------------------------------------------------------------------------------------------
 
 
-def _run_row(run: Run) -> tuple[str, ...]:
+def _run_row(run: Run, cell: str = "") -> tuple[str, ...]:
     record = run.record
     names = name_fields(record.set_params)
     values = [f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params]
     status = str(record.status) if record.status.is_live or not run.error else f"{record.status}: {run.error}"
     took = time_text(record.seconds) if record.seconds is not None else ""
     started = day(record.created_at)
-    return record.ref, record.name or "", record.workflow, record.service, status, started, took, " ".join(values)
+    name = record.name or ""
+    return record.ref, cell, name, record.workflow, record.service, status, started, took, " ".join(values)
 
 
 def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
     record = summary.record
     took = summary_took(summary)
     status, started = counts_text(summary), day(record.created_at)
-    return record.ref, record.name or "", record.workflow, record.service, status, started, took, varied(record.spec)
+    name = record.name or ""
+    return record.ref, "", name, record.workflow, record.service, status, started, took, varied(record.spec)
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> Table:
     """Return the table, without the names of the services if there is only one."""
     rows = list(rows)
-    if len({row[3] for row in rows}) == 1:
-        rows = [(*row[:3], "", *row[4:]) for row in rows]
-    return Table(("run", "name", "workflow", "on", "status", "when", "took", "set"), rows)
+    if len({row[4] for row in rows}) == 1:
+        rows = [(*row[:4], "", *row[5:]) for row in rows]
+    return Table(("run", "cell", "name", "workflow", "on", "status", "when", "took", "set"), rows)
 
 
 def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[str]:
