@@ -97,4 +97,6 @@ def runs(
     >>> comflowy_nb.history.runs(where="cfg > 6 or steps > 20", limit=1)
     [<Run r... success ... s>]
     """
-    return open_library().runs(text, where=where, since=since, status=status, workflow=workflow, limit=limit, **params)
+    return open_library().runs(
+        text, params=params, where=where, since=since, status=status, workflow=workflow, limit=limit
+    )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.errors import ComflowyError
+from comflowy_nb.notebook.commands.options import COMMANDS
 from comflowy_nb.notebook.completion_words import (
     FOLDERS_ONLY,
     FROM_SUFFIXES,
@@ -36,8 +37,6 @@ except ImportError:  # IPython 7, as on Google Colab
     context_matcher = None
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from IPython.core.completer import CompletionContext
 
     from comflowy_nb.notebook.commands.options import Command, Option
@@ -53,12 +52,6 @@ _REF_COMMANDS = {"show", "compare", "cancel", "resume"}
 _MAX_VALUE_CHARS = 60  # of a value that is offered
 _FIELD_COMMANDS = {"run", "sweep", "form"}
 _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
-
-
-def _commands() -> Mapping[str, Command]:
-    from comflowy_nb.notebook.commands.options import COMMANDS  # noqa: PLC0415 - not needed before the first Tab
-
-    return COMMANDS
 
 
 class Completions:
@@ -135,8 +128,8 @@ class Completions:
     def _on_line(self, rest: str) -> tuple[str, list[str]]:
         done, fragment = split_unfinished(rest)
         if not done:
-            return fragment, [f"{name} " for name in _commands()]
-        command = _commands().get(done[0])
+            return fragment, [f"{name} " for name in COMMANDS]
+        command = COMMANDS.get(done[0])
         if command is None:
             return fragment, []
         words, pending = _split_options(command, done[1:])
@@ -176,7 +169,7 @@ class Completions:
             case "connect", 0:
                 return [*_TARGETS, *read_names(home())]
             case "help", 0:
-                return list(_commands())
+                return list(COMMANDS)
         return self._workflow_words(command, plain, typed)
 
     def _workflow_words(self, command: Command, plain: list[str], typed: str) -> list[str]:
@@ -208,7 +201,7 @@ class Completions:
 
     def _in_body(self, rest: str, before: str) -> tuple[str, list[str]]:
         done, _ = split_unfinished(f"{rest} ")
-        command = _commands().get(done[0]) if done else None
+        command = COMMANDS.get(done[0]) if done else None
         if command is None or command.name not in _FIELD_COMMANDS:
             return "", []
         words, _ = _split_options(command, done[1:])
@@ -331,7 +324,7 @@ def _after(words: list[str], name: str) -> list[str]:
 def _names_command(rest: str) -> bool:
     """Return True if a line has a command, and something after it."""
     name, space, _ = rest.strip().partition(" ")
-    return name in _commands() and bool(space)
+    return name in COMMANDS and bool(space)
 
 
 def _quoted_paths(typed: str, words: list[str]) -> list[str]:

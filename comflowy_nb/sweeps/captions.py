@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError, nearest_tip
-from comflowy_nb.layout.captions import (
+from comflowy_nb.layout.page import CellState
+from comflowy_nb.layout.run_captions import state_of_run
+from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
+from comflowy_nb.layout.text import Paragraph, Part
+from comflowy_nb.layout.value_text import (
     LONG_TEXT,
     add_part,
     bare_name,
@@ -19,11 +24,9 @@ from comflowy_nb.layout.captions import (
     write_apart,
     write_value,
 )
-from comflowy_nb.layout.page import CellState, state_of_run
-from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
-from comflowy_nb.layout.text import Paragraph, Part
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.ranges import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cell_state_of", "choose_axes", "chosen_images", "sheet_of_sweep"]
 
+_MIN_FILLED = 1 / 3  # of a grid; with fewer cells than this they are listed, each with its values
 _LONG_NOTE = 16  # characters: a longer text goes into the legend
 _SEVERAL_FIELDS = frozenset({"preset", "rows", "zip"})  # kinds of axes whose values set several fields
 
@@ -90,14 +94,37 @@ def sheet_of_sweep(
     for axis in (each for each in (x, y, *further) if each is not None):
         headings[axis.name], entries = _write_axis(axis, sweep, letters, all_letters=axis.name in lettered)
         legend += entries
+    if len(headings) > 1 and not any(layout.values()) and len(sweep.cells) < _MIN_FILLED * sweep.axes.count:
+        listed = _list_cells(sweep, headings)
+        numbers = tuple(cell.number for cell in sweep.cells)
+        return SweepSheet(_head(sweep, label), (Panel((numbers,)),), x=listed, legend=tuple(legend), ref=_ref_of(sweep))
     return SweepSheet(
         head=_head(sweep, label),
         panels=_panels(sweep, x, y, further, headings),
         x=headings[x.name] if x else None,
         y=headings[y.name] if y else None,
         legend=tuple(legend),
-        ref=sweep.ref if sweep.record is not None else None,
+        ref=_ref_of(sweep),
     )
+
+
+def _ref_of(sweep: Sweep) -> str | None:
+    return sweep.ref if sweep.record is not None else None
+
+
+def _list_cells(sweep: Sweep, headings: Mapping[str, Headings]) -> Headings:
+    """Return a heading for each cell, for a sweep with so few of its combinations that a grid would be almost empty."""
+    texts = []
+    for cell in sweep.cells:
+        chosen = zip(sweep.axes.axes, cell.at, strict=True)
+        parts = [(headings[axis.name].name, headings[axis.name].values[index].text) for axis, index in chosen]
+        texts.append(", ".join(text if _is_word(text) else f"{name} {text}" for name, text in parts))
+    return Headings("cell", "combination", tuple(map(Heading, texts)))
+
+
+def _is_word(text: str) -> bool:
+    """Return whether a value says what it is without the name of its field: a sampler does, a number does not."""
+    return len(text) > 1 and not is_number(text)
 
 
 def _find_axis(axes: Axes, name: str) -> Axis:
@@ -247,16 +274,10 @@ def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
 
 def _highlight(text: str, words: Sequence[str]) -> list[Part]:
     """Return the text with the words that are replaced in strong letters."""
-    parts = [Part(text)]
-    for word in words:
-        split: list[Part] = []
-        for part in parts:
-            pieces = part.text.split(word) if part.tone == "text" else [part.text]
-            for index, piece in enumerate(pieces):
-                split += [Part(word, "strong")] if index else []
-                split += [Part(piece, part.tone)] if piece else []
-        parts = split
-    return parts
+    if not words:
+        return [Part(text)]
+    pieces = re.split(f"({'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})", text)
+    return [Part(piece, "strong" if index % 2 else "text") for index, piece in enumerate(pieces) if piece]
 
 
 def _flat(text: str) -> str:

@@ -13,10 +13,10 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.database.deduplication import Kind
+    from comflowy_nb.status import DecisionKind
     from comflowy_nb.tracking.run import RunRecord
 
-__all__ = ["SweepPlan", "check_count", "make_plan", "needs_permit", "planned_word"]
+__all__ = ["SweepPlan", "check_count", "make_plan", "needs_permit", "planned_text"]
 
 MAX_PAID_RUNS = 64  # without --max-runs, on a service that costs money
 MAX_FREE_RUNS = 500  # without --max-runs, on any other service
@@ -100,7 +100,7 @@ class SweepPlan:
 
 
 def make_plan(
-    decisions: Sequence[tuple[Kind, RunRecord | None]],
+    decisions: Sequence[tuple[DecisionKind, RunRecord | None]],
     *,
     total: int,
     now: datetime,
@@ -141,7 +141,7 @@ def make_plan(
     )
 
 
-def planned_word(kind: Kind, record: RunRecord | None) -> str:
+def planned_text(kind: DecisionKind, record: RunRecord | None) -> str:
     """Return what the plan does with one cell, as text."""
     if _is_again(kind, record):
         assert record is not None
@@ -176,7 +176,7 @@ def needs_permit(plan: SweepPlan, *, costs_money: bool) -> bool:
     return plan.to_send > (MAX_PAID_RUNS if costs_money else MAX_FREE_RUNS)
 
 
-def _is_again(kind: Kind, record: RunRecord | None) -> bool:
+def _is_again(kind: DecisionKind, record: RunRecord | None) -> bool:
     return kind == "new" and record is not None and record.status in _RETRIED
 
 

@@ -10,12 +10,12 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
 from comflowy_nb.notebook.commands.list_runs import rows_table
 from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
-from comflowy_nb.notebook.display.html import join, paragraph, table
+from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
+from comflowy_nb.services.finder import SERVER_LAST
 from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.settings import cloud_url, default_target
-from comflowy_nb.workflow.finder import SERVER_LAST
 from comflowy_nb.workflow.syntax.line import expand_text
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def overview(session: Session, request: Request) -> None:
         parts = [*of_sweeps, paragraph("nothing is connected", *_WAYS)]
     recent = history.search_rows(limit=_LISTED)
     if recent:
-        parts.append(table(rows_table(session, recent)))
+        parts.append(rows_table(session, recent))
     if client is None and target is None:
         following = "next: %comflowy connect sandbox"
     else:

@@ -11,8 +11,8 @@ from IPython.core.error import UsageError
 from comflowy_nb.database.field_filters import AnyOf, read_wanted
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError, nearest_tip
-from comflowy_nb.layout.captions import name_fields, write_value
-from comflowy_nb.notebook.display.html import Table, join, paragraph, table
+from comflowy_nb.layout.value_text import name_fields, write_value
+from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.show import RunList
 from comflowy_nb.notebook.display.status_line import day, time_text
 from comflowy_nb.notebook.display.sweep_list import counts_text, summary_took, varied
@@ -47,10 +47,10 @@ def runs(session: Session, request: Request) -> RunList:
         named = _named(session, request.ref(request.words[0]))
         if named is not None and named.sweep is not None:
             swept = session.sweep(named.sweep)
-            session.say(join(paragraph(plain_sweep_line(swept)), table(cells_table(swept))))
+            session.say(join(paragraph(plain_sweep_line(swept)), cells_table(swept)))
             return _shown(session, [cell.run for cell in swept.cells if cell.run is not None])
         if named is not None:
-            session.say(table(_table([_run_row(named.run)])))
+            session.say(_table([_run_row(named.run)]))
             return _shown(session, [named.run])
     words, params, where = _read_filters(request)
     history = session.library.history
@@ -63,7 +63,7 @@ def runs(session: Session, request: Request) -> RunList:
         "limit": options.get("limit", 20),
     }
     if params or where is not None or "cells" in options:
-        found = session.library.search(" ".join(words) or None, **filters)
+        found = session.library.runs(" ".join(words) or None, **filters)
         cells = history.sweeps.cell_refs([run.token for run in found])
         content = _table(_run_row(run, cells.get(run.token, "")) for run in found)
     else:
@@ -71,7 +71,7 @@ def runs(session: Session, request: Request) -> RunList:
         found = [session.library.run(record) for row in rows for record in row.runs]
         content = rows_table(session, rows)
     if found:
-        session.say(table(content))
+        session.say(content)
     elif is_search and (count := history.count()):
         names = [*params, *(parse_condition(where).names if where is not None else ())]
         session.say(paragraph(*_nothing_found(session, count, names)))
@@ -80,8 +80,8 @@ def runs(session: Session, request: Request) -> RunList:
     return _shown(session, found)
 
 
-def rows_table(session: Session, rows: Sequence[RunRow]) -> Table:
-    """Return runs and sweeps as rows: reference, name, workflow, service, status, time, duration, values set."""
+def rows_table(session: Session, rows: Sequence[RunRow]) -> dict[str, str]:
+    """Return a table of runs and sweeps: reference, name, workflow, service, status, time, duration, values set."""
     library = session.library
     summaries = library.history.sweeps.summaries([row.sweep for row in rows if row.sweep is not None])
     by_token = {summary.record.token: summary for summary in summaries}
@@ -195,12 +195,12 @@ def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
     return record.ref, "", name, record.workflow, record.service, status, started, took, varied(record.spec)
 
 
-def _table(rows: Iterable[tuple[str, ...]]) -> Table:
+def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
     """Return the table, without the names of the services if there is only one."""
     rows = list(rows)
     if len({row[4] for row in rows}) == 1:
         rows = [(*row[:4], "", *row[5:]) for row in rows]
-    return Table(("run", "cell", "name", "workflow", "on", "status", "when", "took", "set"), rows)
+    return table(("run", "cell", "name", "workflow", "on", "status", "when", "took", "set"), rows)
 
 
 def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[str]:
@@ -228,5 +228,5 @@ def _named(session: Session, ref: Any) -> Found | None:
 def _shown(session: Session, found: Iterable[Run]) -> RunList:
     """Return the runs as a list that this execution does not show again."""
     found = RunList(found)
-    session.drawn.add(found.token)
+    session.mark_drawn(found)
     return found

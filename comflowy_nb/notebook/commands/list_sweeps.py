@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from comflowy_nb.notebook.display.html import paragraph, table
+from comflowy_nb.database.process_locks import dead_owners
+from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.sweep_list import submit_command, sweeps_table, unfinished_line
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def sweeps(session: Session, request: Request) -> None:
         limit=options.get("limit", 20),
     )
     if found:
-        session.say(table(sweeps_table(found)))
+        session.say(sweeps_table(found))
     elif not (count := history.sweeps.count()):
         session.say(paragraph("no sweeps yet: %comflowy sweep default cfg=4..8"))
     else:
@@ -52,8 +53,8 @@ def unfinished_lines(session: Session, found: Sequence[SweepSummary], *, only_or
     only_orphaned
         Leave out the sweeps of other services, and those whose kernel has not been killed.
     """
-    history = session.library.history
-    dead = history.dead({owner for one in found for owner in one.submitters | one.owners})
+    owners = {owner for one in found for owner in one.submitters | one.owners}
+    dead = dead_owners(session.library.locks, owners)
     lines = []
     for summary in found[:_MAX_NAMED]:
         if only_orphaned and (_is_elsewhere(session, summary) or not summary.submitters & dead):

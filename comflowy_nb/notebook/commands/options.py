@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import keyword
 import re
@@ -205,7 +206,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "sweep",
-            "sweep WORKFLOW [FIELD=VALUES ...]",
+            "sweep WORKFLOW|FILE.yaml [FIELD=VALUES ...]",
             "run a workflow for all combinations of values, in a labelled grid",
             "sweep:sweep",
             (
@@ -232,6 +233,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--node", "ID", "show the images of this node"),
                 Option("--image", "K", "show only the image with this index, from 0", _whole_from(0)),
                 Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing", names="file"),
+                Option("--pin", None, "with --export: also write the generated seeds"),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
@@ -303,6 +305,10 @@ class Request:
     def ref(self, word: Word) -> Any:
         """Return the text of a reference, or the Python object if the word is exactly `{name}`."""
         return _ref(word.text, self.namespace)
+
+    def arguments_for(self, function: Callable[..., object]) -> dict[str, Any]:
+        """Return the typed options that have the name of a parameter of a function, as keyword arguments."""
+        return self.arguments(*(name.replace("_", "-") for name in inspect.signature(function).parameters))
 
     def arguments(self, *options: str) -> dict[str, Any]:
         """Return those of the options that were typed, as keyword arguments."""

@@ -57,7 +57,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     views = [
         session.view(
             each.run,
-            how="shown",
+            outcome="shown",
             only=[each.image.record.index] if each.image is not None else None,
             with_images=not in_one_grid,
         )
@@ -65,7 +65,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     ]
     _wait(session, views)
     if in_one_grid and any(run.record.images for run in runs):
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
+        from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         show_bundle(*Grid(runs).bundle())
     return runs[0] if len(runs) == 1 else _shown(session, runs)
@@ -79,7 +79,7 @@ def compare(session: Session, request: Request) -> Comparison:
     options = request.options
     images = read_images([request.ref(word) for word in request.words], find=session.find)
     made = Comparison(images, mode=options.get("mode"), label=options.get("label"))
-    session.drawn.add(made.token)  # so that the value of the cell is not shown again
+    session.mark_drawn(made)  # so that the value of the cell is not shown again
     show_comparison(made, in_kernel=session.in_kernel)
     if "save" in options:
         session.say(paragraph(f"saved: {made.save(options['save']).name}"))
@@ -200,7 +200,7 @@ def _missing_line(sweep: Sweep) -> str | None:
 def _show_all(session: Session, swept: list[Sweep], runs: list[Run], **options: Any) -> Run | Sweep | RunList:
     """Show sweeps, each with these options of its view, and then runs."""
     views: list[View] = [session.sweep_view(one, sent=False, **options) for one in swept]
-    _wait(session, [*views, *(session.view(run, how="shown") for run in runs)])
+    _wait(session, [*views, *(session.view(run, outcome="shown") for run in runs)])
     shown: list[Sweep | Run] = [*swept, *runs]
     return shown[0] if len(shown) == 1 else _shown(session, shown)
 
@@ -225,5 +225,5 @@ def _wait(session: Session, views: Sequence[View]) -> None:
 def _shown(session: Session, found: Sequence[Any]) -> RunList:
     """Return the runs as a list that this execution does not show again."""
     found = RunList(found)
-    session.drawn.add(found.token)
+    session.mark_drawn(found)
     return found

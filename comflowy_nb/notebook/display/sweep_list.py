@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.notebook.display.html import Table
+from comflowy_nb.notebook.display.html import table
 from comflowy_nb.notebook.display.status_line import day, time_text
 from comflowy_nb.status import Status
 
@@ -19,8 +19,8 @@ __all__ = ["counts_text", "submit_command", "summary_took", "sweeps_table", "unf
 _OTHER = (Status.CANCELLED, Status.UNKNOWN, Status.LOST)
 
 
-def sweeps_table(found: Sequence[SweepSummary]) -> Table:
-    """Return sweeps as rows: reference, name, workflow, service, axes, cells, time, duration."""
+def sweeps_table(found: Sequence[SweepSummary]) -> dict[str, str]:
+    """Return a table of sweeps: reference, name, workflow, service, axes, cells, time, duration."""
     rows = []
     for summary in found:
         record = summary.record
@@ -38,7 +38,7 @@ def sweeps_table(found: Sequence[SweepSummary]) -> Table:
         )
     if len({row[3] for row in rows}) == 1:
         rows = [(*row[:3], "", *row[4:]) for row in rows]
-    return Table(("sweep", "name", "workflow", "on", "varied", "cells", "when", "took"), rows)
+    return table(("sweep", "name", "workflow", "on", "varied", "cells", "when", "took"), rows)
 
 
 def counts_text(summary: SweepSummary) -> str:

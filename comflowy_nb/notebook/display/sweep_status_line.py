@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from comflowy_nb.notebook.display.html import Table
+from comflowy_nb.notebook.display.html import table
 from comflowy_nb.notebook.display.status_line import StatusLine, time_text
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.failures import held_text
+from comflowy_nb.sweeps.cell import held_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,7 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
     return None if plan.seconds is None else max(0.0, plan.seconds - elapsed_s)
 
 
-def cells_table(sweep: Sweep) -> Table:
+def cells_table(sweep: Sweep) -> dict[str, str]:
     """Return the cells of a sweep as rows: reference, run, status, duration, labels."""
     names = [axis.name for axis in sweep.axes.axes]
     rows = []
@@ -84,7 +84,7 @@ def cells_table(sweep: Sweep) -> Table:
         took = time_text(record.seconds) if record is not None and record.seconds is not None else ""
         labels = [cell.labels.get(name, "") for name in names]
         rows.append((cell.ref, record.ref if record is not None else "", text, took, *labels))
-    return Table(("cell", "run", "status", "took", *names), rows)
+    return table(("cell", "run", "status", "took", *names), rows)
 
 
 def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.workflow.axes.types import Cell
-from comflowy_nb.workflow.workflow import canonical_json
+from comflowy_nb.workflow.workflow import sha256_of, without_titles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -68,10 +67,16 @@ def expand(
         if keeps is None or keeps(cell):
             cells.append((cell, coordinates))
     if axes.sample is not None and axes.sample < len(cells):
-        ranked = sorted(cells, key=lambda one: _sha256([axes.sample_seed, one[1]]))
+        ranked = sorted(cells, key=lambda one: sha256_of([axes.sample_seed, one[1]]))
         chosen_cells = {one[0].at for one in ranked[: axes.sample]}
         cells = [one for one in cells if one[0].at in chosen_cells]
-    return [replace(cell, number=number) for number, (cell, _) in enumerate(cells, 1)]
+    return [_numbered(cell, number, axes.pinned) for number, (cell, _) in enumerate(cells, 1)]
+
+
+def _numbered(cell: Cell, number: int, pinned: Mapping[str, Sequence[int]]) -> Cell:
+    """Return a cell with its number and its pinned seeds."""
+    seeds = {name: values[number - 1] for name, values in pinned.items() if number <= len(values)}
+    return replace(cell, number=number, params={**cell.params, **seeds})
 
 
 def find_words(text: str, words: Iterable[str]) -> set[str]:
@@ -130,14 +135,14 @@ class _SeedSource:
     def __init__(
         self, axes: Axes, content: object, identity: str, seed_of: Callable[[str, tuple[str, ...]], int]
     ) -> None:
-        if isinstance(content, Mapping):  # titles do not change the run
-            content = {node: {key: one[key] for key in one if key != "_meta"} for node, one in content.items()}
+        if isinstance(content, Mapping):
+            content = without_titles(content)
         names = sorted(_canonical_name(axis) for one in axes.axes for axis in one.simple)
-        self._base = _sha256([identity, content, dict(axes.fixed), dict(axes.texts), names])
+        self._base = sha256_of([identity, content, dict(axes.fixed), dict(axes.texts), names])
         self._seed_of = seed_of
 
     def seed(self, fields: tuple[str, ...], coordinates: Mapping[str, Any], attempt: int = 0) -> int:
-        key = _sha256([self._base, sorted(fields), dict(coordinates), *([attempt] if attempt else [])])
+        key = sha256_of([self._base, sorted(fields), dict(coordinates), *([attempt] if attempt else [])])
         return self._seed_of(key, fields)
 
     def axis_seeds(self, axis: Axis) -> list[dict[str, int]]:
@@ -180,7 +185,3 @@ def _canonical_name(axis: Axis) -> str:
             return f"replace {fields} {axis.name}"
         case _:
             return f"{axis.kind} {fields}"
-
-
-def _sha256(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()

@@ -17,7 +17,7 @@ from comflowy_nb.workflow.syntax.json_values import shown, text_of
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, selections
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 from comflowy_nb.workflow.value_reader import ValueReader
-from comflowy_nb.workflow.values import MAX_GENERATED_SEED, SettingLog, narrowest_field, resolve
+from comflowy_nb.workflow.values import SettingLog, narrowest_field, resolve, seed_range
 from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:
@@ -120,9 +120,7 @@ def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word:
         raise ValueError(f"{word} generates no seeds: use at least random#1")
     if count > LARGEST_AXIS:
         raise ValueError(f"{word} generates {count:,} seeds; an axis has at most {LARGEST_AXIS:,}")
-    one = narrowest_field(workflow, field_ids)
-    low = max(0, one.min or 0) if one is not None else 0
-    high = MAX_GENERATED_SEED if one is None or one.max is None else min(one.max, MAX_GENERATED_SEED)
+    low, high = seed_range(narrowest_field(workflow, field_ids))
     if count > (high - low + 1) / 2:  # equal seeds are generated again, so at least half must be left
         raise ValueError(f"{word} generates too many seeds for a field with values from {low:g} to {high:g}")
     return tuple(AxisValue({}, str(index)) for index in range(1, count + 1))
@@ -320,11 +318,7 @@ class _SweepReader:
             raise FieldError(f"{one.where}: words can be replaced in a text, and this is of type {one.type}")
         if explicit is not None:
             return self._values.text(one, explicit)
-        text: object = one.default
-        graph = self._workflow.graph
-        if graph is not None and one.node in graph.nodes:
-            text = graph.nodes[one.node].get("inputs", {}).get(one.name, text)
-        text = self._base.get(one.id, text)
+        text = self._base.get(one.id, one.default)
         if not isinstance(text, str) or not text:
             raise FieldError(f"{one.where}: the workflow's own text is not known: write {{in: TEXT, replace: ...}}")
         return text

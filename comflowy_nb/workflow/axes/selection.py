@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from comflowy_nb.errors import FieldError, nearest_tip
-from comflowy_nb.workflow.axes.table import lines_axis, rows_axis
+from comflowy_nb.workflow.axes.table import described, lines_axis, rows_axis
 from comflowy_nb.workflow.axes.table_file import is_table, read_rows, read_table_file
 from comflowy_nb.workflow.axes.types import zip_axes
 from comflowy_nb.workflow.images import InputImage
@@ -36,7 +36,7 @@ class CellOptions(TypedDict, total=False):
     info : sequence of str
         Columns of the table that are not fields.
     lines : mapping of str to str or pathlib.Path
-        Field -> text file, of which each line is a value.
+        Field -> text file, of which each line is a value; or a list of texts.
     zipped : sequence of sequences of str
         Groups of axes that vary together.
     where : str
@@ -45,16 +45,19 @@ class CellOptions(TypedDict, total=False):
         The number of cells to choose, from 1.
     sample_seed : int
         Another number chooses other cells; 0 by default.
+    pinned : mapping of str to int or sequence of int
+        Seeds instead of generated ones, by field: one for all cells, or one for each in their order.
     """
 
     table: Any
     empty: Literal["missing", "text"]
     info: Sequence[str]
-    lines: Mapping[str, str | Path]
+    lines: Mapping[str, str | Path | Sequence[str]]
     zipped: Sequence[Sequence[str]]
     where: str
     sample: int
     sample_seed: int
+    pinned: Mapping[str, int | Sequence[int]]
 
 
 def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: ValueReader) -> Axes:
@@ -88,8 +91,24 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
         sample_seed=options.get("sample_seed", 0),
         notes=tuple(notes),
     )
+    for key, seeds in options.get("pinned", {}).items():
+        axes = _pin(axes, key, seeds, workflow)
     cell_filter(axes, workflow)  # reports unknown names
     return axes
+
+
+def _pin(axes: Axes, key: str, seeds: int | Sequence[int], workflow: Workflow) -> Axes:
+    """Set seeds that would be generated: one for all cells, or one for each."""
+    pinned = dict(axes.pinned)
+    fixed = dict(axes.fixed)
+    ids = workflow.find(key)
+    for one in described(workflow, ids):
+        if isinstance(seeds, int):
+            fixed[one.id] = one.check(seeds)
+        else:
+            pinned[one.id] = tuple(one.check(seed) for seed in seeds)
+    words = [replace(word, fields=tuple(name for name in word.fields if name not in fixed)) for word in axes.seeds]
+    return replace(axes, fixed=fixed, pinned=pinned, seeds=tuple(word for word in words if word.fields))
 
 
 def _read_table(source: Any, *, keep_empty: bool) -> Table:
@@ -201,7 +220,8 @@ def _zip(axes: Axes, names: Sequence[str]) -> Axes:
         axis = next((one for one in axes.axes if name == one.name or name in one.fields), None)
         if axis is None:
             known = [one.name for one in axes.axes]
-            raise FieldError(f"{option}: {name!r} is not an axis{nearest_tip(name, known)}; axes: {', '.join(known)}")
+            listed = f"the axes are {', '.join(known)}" if known else "the sweep has no axes"
+            raise FieldError(f"{option}: {name!r} is not an axis; {listed}{nearest_tip(name, known)}")
         if axis in found or axis.parts:
             raise FieldError(f"{option}: {name} is zipped twice")
         found.append(axis)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.value_reader import ValueReader
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["lines_axis", "rows_axis"]
+__all__ = ["described", "lines_axis", "rows_axis"]
 
 _LABEL = "label"  # the column with the headers of the rows
 _HEADER_CHARS = 28  # of a header made from a text
@@ -76,7 +76,7 @@ def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Seque
     return Axis("row", "rows", ids, tuple(values))
 
 
-def lines_axis(key: str, path: str | Path, workflow: Workflow) -> tuple[Axis, str | None]:
+def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow) -> tuple[Axis, str | None]:
     """Return the axis of the lines of a text file, and a note about the lines that are skipped.
 
     Empty lines, and lines that begin with `#` and a space, are skipped.
@@ -85,8 +85,8 @@ def lines_axis(key: str, path: str | Path, workflow: Workflow) -> tuple[Axis, st
     ----------
     key
         The field, as in `6::text`.
-    path
-        The file, in UTF-8, UTF-16 or UTF-32.
+    source
+        The file, in UTF-8, UTF-16 or UTF-32; or the texts themselves, of which none is skipped.
 
     Raises
     ------
@@ -95,35 +95,39 @@ def lines_axis(key: str, path: str | Path, workflow: Workflow) -> tuple[Axis, st
     FieldError
         If the field is unknown, or a line is not a valid value; with all lines.
     """
-    file = Path(path).expanduser()
-    try:
-        text = read_named_text(file, _MAX_LINES_BYTES, file.name)
-    except FileNotFoundError:
-        raise WorkflowError(no_such_file(path)) from None
     ids = workflow.find(key)
-    lines = text.removesuffix("\n").split("\n")
+    if isinstance(source, (str, Path)):
+        name, lines = Path(source).name, _read_lines(source)
+        kept = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("# ")]
+    else:
+        name, lines = key, list(source)
+        kept = list(enumerate(lines, 1))
     values: list[AxisValue] = []
     problems = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith("# "):
-            continue
+    for number, line in kept:
         try:
-            params = {one.id: one.read(line if _is_text(one) else line.strip()) for one in _described(workflow, ids)}
+            params = {one.id: one.read(line if _is_text(one) else line.strip()) for one in described(workflow, ids)}
         except FieldError as error:
-            problems.append(f"{file.name}, line {number}: {error}")
+            problems.append(f"{name}, line {number}: {error}")
             continue
         values.append(AxisValue(params, _header(len(values) + 1, [line])))
     if problems:
         raise FieldError(*problems[:_MAX_PROBLEMS])
     if not values:
-        raise WorkflowError(
-            f"{file.name} has no lines with text; empty lines and lines that begin with '# ' are skipped"
-        )
+        raise WorkflowError(f"{name} has no lines with text; empty lines and lines that begin with '# ' are skipped")
     if len(values) > LARGEST_AXIS:
-        raise FieldError(f"{file.name} has {len(values):,} lines; an axis has at most {LARGEST_AXIS:,} values")
+        raise FieldError(f"{name} has {len(values):,} lines; an axis has at most {LARGEST_AXIS:,} values")
     skipped = len(lines) - len(values)
-    note = f"{file.name}: {skipped} empty or comment line{'s' * (skipped != 1)} skipped" if skipped else None
+    note = f"{name}: {skipped} empty or comment line{'s' * (skipped != 1)} skipped" if skipped else None
     return Axis(key, "lines", ids, tuple(values)), note
+
+
+def _read_lines(path: str | Path) -> list[str]:
+    file = Path(path).expanduser()
+    try:
+        return read_named_text(file, _MAX_LINES_BYTES, file.name).removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        raise WorkflowError(no_such_file(path)) from None
 
 
 def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[dict[str, list[Field]], list[str]]:
@@ -142,17 +146,18 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
             ids = workflow.find(column)
         except FieldError as error:
             why = error.problems[0]
-            problems.append(f"{table.name}, column {column!r}: {why}. --info {column} keeps a column that is no field")
+            problems.append(f"{table.name}, column {column!r}: {why}. --info {column} keeps the column as information")
             continue
         for field_id in ids:
             if field_id in column_of:
                 problems.append(f"{table.name}: the columns {column_of[field_id]!r} and {column!r} are the same field")
             column_of[field_id] = column
-        fields[column] = list(_described(workflow, ids))
+        fields[column] = list(described(workflow, ids))
     return fields, problems
 
 
-def _described(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
+def described(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
+    """Return the fields of these ids, of unknown type if they are not described."""
     return (workflow.fields.get(field_id) or Field(field_id) for field_id in ids)
 
 

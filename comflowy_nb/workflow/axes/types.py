@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ __all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWord", "axes_from_json", "a
 
 AxisKind: TypeAlias = Literal["values", "preset", "replace", "seeds", "rows", "lines", "zip"]
 
+_OPTIONAL = frozenset({"info", "parts", "sample_seed", "pinned"})  # left out of the JSON if empty or 0
 _MAX_SHOWN_LABELS = 4  # of a replaced axis, in a notice
 
 
@@ -134,6 +136,8 @@ class Axes:
         A condition on the cells; combinations that do not fulfil it are left out.
     sample : int or None
         The number of cells, chosen by a hash of their values and of `sample_seed`.
+    pinned : mapping
+        Field id -> the seed of each cell, in their order, instead of generated ones.
     notes : tuple of str
         Information about files for the plan, such as skipped lines. Not stored.
     """
@@ -146,6 +150,7 @@ class Axes:
     where: str | None = None
     sample: int | None = None
     sample_seed: int = 0
+    pinned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -209,7 +214,7 @@ class Axes:
             before.where if self.where is None else self.where,
             before.sample if self.sample is None else self.sample,
             before.sample_seed if self.sample is None else self.sample_seed,
-            self.notes,
+            notes=self.notes,
         )
 
     def changes(self, before: Axes) -> list[str]:
@@ -295,26 +300,21 @@ class Cell:
 
 def axes_to_json(axes: Axes) -> dict[str, Any]:
     """Return the axes as JSON values; an image is its name and the sha256 of its content."""
-    selection: dict[str, Any] = {}
-    if axes.where is not None:
-        selection["where"] = axes.where
-    if axes.sample is not None:
-        selection |= {"sample": axes.sample, "sample_seed": axes.sample_seed}
+    return json.loads(json.dumps(axes, default=_encode))  # type: ignore[no-any-return]  # a mapping
+
+
+def _encode(value: Any) -> dict[str, Any]:
+    """Return a dataclass as a mapping, without the optional properties that are not set."""
+    if isinstance(value, InputImage):
+        return {"image": {"name": value.name, "sha256": value.content_sha256}}
+    if isinstance(value, Axis) and value.parts:  # its values are made of those of its parts
+        return {"parts": value.parts}
+    found = {one.name: getattr(value, one.name) for one in fields(value) if one.name != "notes"}
     return {
-        "fixed": _params_to_json(axes.fixed),
-        "axes": [_axis_to_json(axis) for axis in axes.axes],
-        "seeds": [{"fields": list(word.fields), "word": word.word} for word in axes.seeds],
-        "set_params": list(axes.set_params),
-        "texts": dict(axes.texts),
-        **selection,
+        name: one
+        for name, one in found.items()
+        if one is not None and one is not False and (one or name not in _OPTIONAL)
     }
-
-
-def _axis_to_json(axis: Axis) -> dict[str, Any]:
-    if axis.parts:
-        return {"kind": axis.kind, "parts": [_axis_to_json(part) for part in axis.parts]}
-    values = [_value_to_json(value) for value in axis.values]
-    return {"name": axis.name, "kind": axis.kind, "fields": list(axis.fields), "values": values}
 
 
 def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] | None = None) -> Axes:
@@ -332,17 +332,8 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
     def axis(one: Mapping[str, Any]) -> Axis:
         if "parts" in one:
             return zip_axes([axis(part) for part in one["parts"]])
-        values = [
-            AxisValue(
-                params(value["params"]),
-                value["label"],
-                value.get("is_named", False),
-                value.get("word"),
-                value.get("info", {}),
-            )
-            for value in one["values"]
-        ]
-        return Axis(one["name"], one["kind"], tuple(one["fields"]), tuple(values))
+        values = tuple(AxisValue(**{**value, "params": params(value["params"])}) for value in one["values"])
+        return Axis(one["name"], one["kind"], tuple(one["fields"]), values)
 
     return Axes(
         params(data["fixed"]),
@@ -353,27 +344,8 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
         data.get("where"),
         data.get("sample"),
         data.get("sample_seed", 0),
+        {name: tuple(seeds) for name, seeds in data.get("pinned", {}).items()},
     )
-
-
-def _params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: {"image": {"name": value.name, "sha256": value.content_sha256}}
-        if isinstance(value, InputImage)
-        else value
-        for name, value in params.items()
-    }
-
-
-def _value_to_json(value: AxisValue) -> dict[str, Any]:
-    found: dict[str, Any] = {"params": _params_to_json(value.params), "label": value.label}
-    if value.is_named:
-        found["is_named"] = True
-    if value.word is not None:
-        found["word"] = value.word
-    if value.info:
-        found["info"] = dict(value.info)
-    return found
 
 
 def _value_from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:

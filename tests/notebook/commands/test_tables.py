@@ -9,6 +9,7 @@ import pytest
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import FieldError, LineError, WorkflowError
+from comflowy_nb.sweeps.captions import sheet_of_sweep
 
 TINY = "width=64 height=64 steps=1 seed=3"
 
@@ -50,7 +51,7 @@ def test_a_table_times_an_axis_with_columns_that_are_not_fields(sandbox, here):
     (here / "prompts.tsv").write_text("text_a\tcategory\nred\tx\n", encoding="utf-8")
     made = sandbox("%comflowy sweep default --table prompts.tsv --dry-run")
     assert isinstance(made.error, FieldError)
-    assert "--info text_a keeps a column that is no field" in str(made.error)
+    assert "--info text_a keeps the column as information" in str(made.error)
     (here / "prompts.tsv").write_text("6::text\tcategory\nred boat\twarm\nblue boat\tcold\n", encoding="utf-8")
     made = sandbox(f"%comflowy sweep default --table prompts.tsv --info category cfg=5,6 {TINY}")
     assert made.error is None, made.error
@@ -209,7 +210,7 @@ def test_a_sample_only_grows(sandbox):
 def test_a_killed_table_sweep_is_shown_again_with_its_labels(sandbox, here):
     (here / "p.csv").write_text("label,6::text,kind\nday,sun,a\nnight,moon,b\n", encoding="utf-8")
     made = sandbox(f"%comflowy sweep default --table p.csv --info kind cfg=5,6 --where 'cfg < 6 or label = x' {TINY}")
-    assert isinstance(made.error, FieldError), "label is no name of a field"
+    assert isinstance(made.error, FieldError), "label is not a field"
     made = sandbox(f"%comflowy sweep default --table p.csv --info kind cfg=5,6 --where 'cfg < 6 or kind = b' {TINY}")
     assert made.error is None, made.error
     again = sandbox(f"%comflowy show {made.value.ref}").value
@@ -229,3 +230,75 @@ def test_the_path_of_a_text_file_as_a_text_is_pointed_out(sandbox, here):
         "6::text: the words 'file:prompts.txt' are submitted. --lines 6::text=prompts.txt takes the file's lines",
         "6::text: the words 'prompts.txt' are submitted. --lines 6::text=prompts.txt takes the file's lines",
     ]
+
+
+def test_a_sparse_sample_is_listed_instead_of_drawn_in_an_empty_grid(sandbox):
+    made = sandbox("%comflowy sweep default cfg=2..9 steps=2..9 sampler_name=euler,heun --dry-run --sample 5").value
+    listed = sheet_of_sweep(made, made.layout)
+    assert listed.y is None
+    assert [panel.cells for panel in listed.panels] == [((1, 2, 3, 4, 5),)]
+    assert [heading.text for heading in listed.x.values] == [  # noqa: PD011
+        f"cfg {cell.labels['cfg']}, steps {cell.labels['steps']}, {cell.labels['sampler_name']}" for cell in made.cells
+    ]
+    chosen = sheet_of_sweep(made, {"x": "steps", "y": "cfg", "z": None})
+    assert sum(number > 0 for panel in chosen.panels for row in panel.cells for number in row) == 5
+    assert all(any(number for row in panel.cells for number in row) for panel in chosen.panels)
+
+
+def test_a_sweep_of_a_table_goes_through_a_file_and_back(sandbox, here):
+    """`--export` wrote only the fields; the sweep of a file had other cells."""
+    (here / "p.csv").write_text('label,6::text,kind\nday,"sun, sea",a\nnight,"moon \U0001f319",b\n', encoding="utf-8")
+    (here / "l.txt").write_text("blurry\n# no\nugly || {x}\n", encoding="utf-8")
+    (here / "files").mkdir()
+    line = (
+        "--table p.csv --info kind --lines 7::text=l.txt cfg=5,6 sampler_name=euler,heun --zip cfg,sampler_name "
+        "--where 'kind = a or cfg > 5' --sample 5 --sample-seed 2 width=64 height=64 steps=1 seed=each"
+    )
+    typed = sandbox(f"%comflowy sweep default {line} --dry-run").value
+    assert len(typed.cells) == 5
+    made = sandbox(f"%comflowy sweep default {line} --pin --export files/t.yaml")
+    assert made.error is None, made.error
+    read = sandbox("%comflowy sweep files/t.yaml --dry-run")
+    assert read.error is None, read.error
+    assert [(dict(one.labels), dict(one.info)) for one in read.value.cells] == [
+        (dict(one.labels), dict(one.info)) for one in typed.cells
+    ]
+    unseeded = [{key: one for key, one in cell.params.items() if key != "3::seed"} for cell in typed.cells]
+    assert [{key: one for key, one in cell.params.items() if key != "3::seed"} for cell in read.value.cells] == unseeded
+    again = sandbox("%comflowy sweep files/t.yaml --dry-run").value
+    assert [cell.params for cell in again.cells] == [cell.params for cell in read.value.cells], "pinned seeds"
+    (here / "p.csv").write_text("label,6::text,kind\nday,sun,a\nnight,moon,b\n", encoding="utf-8")
+    changed = sandbox("%comflowy sweep files/t.yaml --dry-run")
+    assert "../p.csv has changed since this sweep file was written" in plan_of(changed)
+
+
+def test_the_rows_of_a_frame_are_written_into_the_file(sandbox, shell, here):
+    shell.user_ns["df"] = pd.DataFrame(
+        {"6::text": ["7", "null", "a: b"], "steps": [1, 2, 3], "label": ["x", "y", None]}
+    )
+    line = "default --table {df} seed=random width=64 height=64"
+    made = sandbox(f"%comflowy sweep {line} --export t.yaml")
+    assert made.error is None, made.error
+    read = sandbox("%comflowy sweep t.yaml cfg=3 --dry-run").value
+    assert rows_of(read, "6::text", "3::steps", "3::cfg") == [("7", 1, 3), ("null", 2, 3), ("a: b", 3, 3)]
+    assert [cell.labels["row"] for cell in read.cells] == ["x", "y", "3 a: b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("table: [a]", "t.yaml, line 2: table must be one value"),
+        ("table: a.csv\nrows: []", "t.yaml, line 3: a sweep file has table or rows, not both"),
+        ("empty: no", "t.yaml, line 2: empty is missing or text"),
+        ("sample: some", "t.yaml, line 2: sample is a whole number, 0 or greater"),
+        ("zip: cfg", "t.yaml, line 2: zip must be a list"),
+        ("wher: cfg < 6", "Did you mean where?"),
+        ("lines: {6::text: {sha256: a}}", "lines is a file"),
+        ("pinned: {3::seed: [1, 2]}", "pinned has 2 seeds for 3::seed, and the sweep has 1 cells"),
+    ],
+)
+def test_invalid_key_of_a_sweep_file(sandbox, here, text, problem):
+    (here / "t.yaml").write_text(f"workflow: default\n{text}\n", encoding="utf-8")
+    made = sandbox("%comflowy sweep t.yaml --dry-run")
+    assert isinstance(made.error, WorkflowError)
+    assert problem in str(made.error)
