@@ -18,7 +18,7 @@ def entered(history, sweep_request, cells, intent):
         record = history.sweeps.enter(sweep_request(key, name=name, **changes), cells(len(statuses), key))
         for number, status in enumerate(statuses, 1):
             if status is not None:
-                run = history.claim(intent(f"{key}{number}", cell=(record.token, number))).record
+                run = history.record_or_reuse(intent(f"{key}{number}", cell=(record.token, number))).record
                 bring(history, run.token, status)
         return history.sweeps.get(record.token)
 
@@ -71,7 +71,7 @@ def test_sweeps_are_found_by_words_of_name_axes_and_values(history, entered):
 
 def test_the_runs_of_a_sweep_are_one_row(history, entered, intent):
     one = entered("a", "looks", ["success", "success"])
-    history.claim(intent("single"))
+    history.record_or_reuse(intent("single"))
     two = entered("b", "more", ["failed"])
     rows = history.search_rows()
     assert [(row.sweep, [run.number for run in row.runs]) for row in rows] == [
@@ -85,16 +85,16 @@ def test_the_runs_of_a_sweep_are_one_row(history, entered, intent):
 
 def test_a_listed_sweep_has_its_runs_that_are_older_than_others(history, entered, intent, sweep_request, cells):
     record = history.sweeps.enter(sweep_request("a"), cells(2, "a"))
-    history.claim(intent("a1", cell=(record.token, 1)))
-    history.claim(intent("single"))
-    history.claim(intent("a2", cell=(record.token, 2)))
+    history.record_or_reuse(intent("a1", cell=(record.token, 1)))
+    history.record_or_reuse(intent("single"))
+    history.record_or_reuse(intent("a2", cell=(record.token, 2)))
     (row,) = history.search_rows(limit=1)
     assert [run.number for run in row.runs] == [3, 1]
 
 
 def test_references_by_their_beginning(history, entered, intent):
     record = entered("a", "looks", ["success"] * 12)
-    run = history.claim(intent("one", name="loop")).record
+    run = history.record_or_reuse(intent("one", name="loop")).record
     history.apply(run.token, StatusEvent.ACCEPTED, service_run_id="3fef-1")
     assert history.reference_words("loo") == ["loop", "looks"]
     assert history.reference_words("r1") == ["r13", "r12", "r11", "r10", "r1"]
