@@ -8,7 +8,8 @@ import pytest
 from IPython.core.error import UsageError
 
 from comflowy_nb.notebook.commands.help import show_help
-from comflowy_nb.notebook.commands.options import COMMANDS, read_line
+from comflowy_nb.notebook.commands.line import read_line
+from comflowy_nb.notebook.commands.options import COMMANDS
 
 COLUMNS = 80
 
