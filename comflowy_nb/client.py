@@ -482,6 +482,7 @@ class Client:
         self,
         text: str | None = None,
         *,
+        where: str | None = None,
         since: float | None = None,
         status: Status | str | None = None,
         workflow: str | None = None,
@@ -492,7 +493,7 @@ class Client:
 
         Parameters
         ----------
-        text, since, status, workflow, limit : optional
+        text, where, since, status, workflow, limit : optional
             As for `history.runs`.
         **params : Any
             As for `history.runs`.
@@ -511,8 +512,12 @@ class Client:
         --------
         >>> [run.params["3::cfg"] for run in client.runs(status="success", cfg=7, limit=1)]
         [7.0]
+        >>> [run.params["3::cfg"] for run in client.runs(where="6 < cfg <= 7", limit=1)]
+        [7.0]
         """
-        found = self.library.runs(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
+        found = self.library.runs(
+            text, params=params, where=where, since=since, status=status, workflow=workflow, limit=limit
+        )
         return [self.connection.registry.run(run.record) for run in found]
 
     def find(self, ref: str) -> Found:

@@ -47,6 +47,7 @@ def find(ref: str) -> Found:
 def runs(
     text: str | None = None,
     *,
+    where: str | None = None,
     since: float | None = None,
     status: Status | str | None = None,
     workflow: str | None = None,
@@ -60,6 +61,9 @@ def runs(
     text : str, optional
         Words, separated by white space. Each must occur, in any case, in the params, the name, the workflow, the
         error, an id or the reference of a run.
+    where : str, optional
+        A condition of the values, such as `"cfg < 6 or steps > 20"`: comparisons, `in`, `contains`, `and`, `or`, `not`.
+        A run that does not have a compared field, or has a value of another type there, does not match.
     since : float, optional
         Only runs that were recorded at or after this time, in UTC seconds since 1970.
     status : Status or str, optional
@@ -81,6 +85,8 @@ def runs(
     ------
     SettingsError
         If `status` is not a status.
+    LineError
+        If `where` can't be parsed.
     HistoryError
         If the history can't be opened or read.
 
@@ -88,5 +94,9 @@ def runs(
     --------
     >>> comflowy_nb.history.runs("cat", cfg=7, status="success", limit=1)
     [<Run r... 'cat' success ... s>]
+    >>> comflowy_nb.history.runs(where="cfg > 6 or steps > 20", limit=1)
+    [<Run r... success ... s>]
     """
-    return open_library().runs(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
+    return open_library().runs(
+        text, params=params, where=where, since=since, status=status, workflow=workflow, limit=limit
+    )

@@ -59,6 +59,8 @@ class Table(Generic[R]):
         `find_runs` or `find_sweeps`.
     """
 
+    table: str  # name of the table of SQL
+
     def __init__(self, store: Store, find: Callable[..., list[R]]) -> None:
         self._store = store
         self._find = find
@@ -77,6 +79,11 @@ class Table(Generic[R]):
         """Return the newest records, newest first."""
         with self._store.read() as connection:
             return self._find(connection, "ORDER BY number DESC LIMIT ?", -1 if limit is None else limit)
+
+    def count(self) -> int:
+        """Return the number of records."""
+        with self._store.read() as connection:
+            return int(connection.execute(f"SELECT count(*) FROM {self.table}").fetchone()[0])  # noqa: S608 - own names
 
     def _first(self, clause: str, *values: Any) -> R | None:
         with self._store.read() as connection:

@@ -11,6 +11,7 @@ from comflowy_nb.database.connection import Store
 from comflowy_nb.database.deduplication import RESPONSE_LOST, Decision, RetryOptions, dead_submitters, look_up
 from comflowy_nb.database.process_locks import clean_locks, dead_owners, remove_free_locks
 from comflowy_nb.database.records import RunRecord
+from comflowy_nb.database.reference_words import cell_words, name_words, number_words
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
     Table,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.database.records import ImageRecord, RunChanges, RunRequest
+    from comflowy_nb.database.search import Filters, RunRow
     from comflowy_nb.status import DecisionKind
 
 __all__ = ["History"]
@@ -49,6 +51,8 @@ class History(Table[RunRecord]):
     Open it with `History.open(folder)`. Its methods may be called on any thread. `warnings` are for the user: a
     damaged file that was set aside, a slower journal, a folder that others can open.
     """
+
+    table = "runs"
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, find_runs)
@@ -210,6 +214,32 @@ class History(Table[RunRecord]):
         """Return the runs that match, newest first; see `search.search`."""
         with self._store.read() as connection:
             return search.search(connection, text, **filters)
+
+    def search_rows(self, text: str | None = None, **filters: Unpack[Filters]) -> list[RunRow]:
+        """Return the runs that match, newest first, those of each sweep in one row; see `search.search_rows`."""
+        with self._store.read() as connection:
+            return search.search_rows(connection, text, **filters)
+
+    def field_names(self) -> set[str]:
+        """Return the ids and the bare names of the fields of all runs."""
+        with self._store.read() as connection:
+            return search.field_names(connection)
+
+    def recent_params(self, limit: int = 200) -> list[dict[str, Any]]:
+        """Return the params of the newest runs, newest first."""
+        with self._store.read() as connection:
+            rows = connection.execute("SELECT params FROM runs ORDER BY number DESC LIMIT ?", (limit,)).fetchall()
+        return [json.loads(row["params"]) for row in rows]
+
+    def reference_words(self, prefix: str) -> list[str]:
+        """Return the references that begin with a text, at most some of each kind: `s3`, `r41`, names and ids."""
+        with self._store.read() as connection:
+            return [*number_words(connection, prefix), *name_words(connection, prefix)]
+
+    def cell_words(self, sweep: str, digits: str) -> list[str]:
+        """Return the numbers of the cells of a sweep, given by its token, that begin with these digits."""
+        with self._store.read() as connection:
+            return cell_words(connection, sweep, digits)
 
     # -- orphaned runs ------------------------------------------------------------------------------------------
 

@@ -1,49 +1,55 @@
-"""Search for runs by text, params, time, status, workflow and service id."""
+"""Search for runs by text, params, a condition, time, status, workflow and service id."""
 
 from __future__ import annotations
 
 import json
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from comflowy_nb.database.field_filters import has_params, is_equal, is_fulfilled
 from comflowy_nb.database.rows import find_runs, read_runs
 from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
+from comflowy_nb.workflow.syntax.conditions import parse_condition
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from comflowy_nb.database.records import RunRecord
+    from comflowy_nb.workflow.syntax.conditions import Condition
 
-__all__ = ["Filters", "find_by_service_id", "is_equal", "search"]
+__all__ = ["Filters", "RunRow", "field_names", "find_by_service_id", "is_equal", "search", "search_rows"]
 
 
 class Filters(TypedDict, total=False):
     """Conditions of a search, all of which must hold.
 
     `params` are field ids or bare names with their values; numbers compare as numbers, everything else as text.
+    `where` is a condition such as `cfg < 6 or steps > 20`.
     `since` is in UTC seconds since 1970. `limit` is 20 unless set; None returns all runs.
     """
 
     params: Mapping[str, Any]
+    where: str | None
     since: float | None
     status: Status | str | None
     workflow: str | None
     limit: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A row of a list of runs: one run, or the matching runs of one sweep, newest first."""
+
+    sweep: str | None  # the token of the sweep
+    runs: tuple[RunRecord, ...]
+
+
 def search(
-    connection: sqlite3.Connection,
-    text: str | None = None,
-    *,
-    params: Mapping[str, Any] | None = None,
-    since: float | None = None,
-    status: Status | str | None = None,
-    workflow: str | None = None,
-    limit: int | None = 20,
+    connection: sqlite3.Connection, text: str | None = None, *, limit: int | None = 20, **filters: Any
 ) -> list[RunRecord]:
     """Return the runs for which all conditions hold, newest first; see `Filters`.
 
@@ -56,9 +62,50 @@ def search(
     ------
     SettingsError
         If the status is not a status of a run.
+    LineError
+        If the condition can't be parsed.
     """
+    return read_runs(connection, list(islice(_find(connection, text, **filters), limit)))
+
+
+def search_rows(
+    connection: sqlite3.Connection, text: str | None = None, *, limit: int | None = 20, **filters: Any
+) -> list[RunRow]:
+    """Return what `search` finds with the runs of each sweep in one row; `limit` is the number of rows."""
+    found: dict[str, list[sqlite3.Row]] = {}
+    for row in _find(connection, text, **filters):
+        key = row["sweep"] or row["token"]
+        if key in found:
+            found[key].append(row)
+        elif limit is None or len(found) < limit:
+            found[key] = [row]
+        elif not any(rows[0]["sweep"] for rows in found.values()):
+            break  # no listed sweep can have older runs
+    records = {one.token: one for one in read_runs(connection, [row for rows in found.values() for row in rows])}
+    return [RunRow(rows[0]["sweep"], tuple(records[row["token"]] for row in rows)) for rows in found.values()]
+
+
+def field_names(connection: sqlite3.Connection) -> set[str]:
+    """Return the ids and the bare names of the fields of all runs."""
+    rows = connection.execute("SELECT DISTINCT each.key FROM runs, json_each(runs.params) AS each")
+    ids = {str(row[0]) for row in rows}
+    return ids | {field_id.partition("::")[2] for field_id in ids}
+
+
+def _find(
+    connection: sqlite3.Connection,
+    text: str | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    where: str | None = None,
+    since: float | None = None,
+    status: Status | str | None = None,
+    workflow: str | None = None,
+) -> Iterator[sqlite3.Row]:
+    """Yield the rows that match, newest first."""
     if status is not None and status not in list(Status):
         raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
+    condition = None if where is None else parse_condition(where)
     rows = connection.execute(
         "SELECT * FROM runs WHERE (:since IS NULL OR created_at >= :since) AND (:status IS NULL OR status = :status) "
         "AND (:workflow IS NULL OR workflow = :workflow OR workflow_id = :workflow) ORDER BY number DESC",
@@ -66,8 +113,7 @@ def search(
     )
     words = (text or "").casefold().split()
     # Params are compared here: SQLite reads an integer above 2**63, as a seed may be, as a float.
-    found = (row for row in rows if _matches(row, words, params or {}))
-    return read_runs(connection, list(islice(found, limit)))
+    return (row for row in rows if _matches(row, words, params or {}, condition))
 
 
 def find_by_service_id(connection: sqlite3.Connection, prefix: str) -> RunRecord | None:
@@ -94,44 +140,14 @@ def find_by_service_id(connection: sqlite3.Connection, prefix: str) -> RunRecord
     return None
 
 
-def is_equal(stored: Any, wanted: Any) -> bool:
-    """Return True if a submitted value equals the wanted one, which may be typed as text."""
-    if isinstance(stored, bool) or isinstance(wanted, bool):
-        return str(stored).casefold() == str(wanted).casefold()
-    if isinstance(stored, int | float):
-        number = _number(wanted)
-        return number is not None and number == _number(stored)
-    if isinstance(stored, str):
-        return stored == str(wanted)
-    if isinstance(wanted, str):
-        try:
-            wanted = json.loads(wanted)
-        except ValueError:
-            return False
-    return bool(stored == wanted)
-
-
-def _matches(row: sqlite3.Row, words: Sequence[str], wanted: Mapping[str, Any]) -> bool:
-    if not words and not wanted:
+def _matches(row: sqlite3.Row, words: Sequence[str], wanted: Mapping[str, Any], condition: Condition | None) -> bool:
+    if not words and not wanted and condition is None:
         return True
     params = json.loads(row["params"])
-    if not all(_has(params, key, value) for key, value in wanted.items()):
+    if not has_params(params, wanted) or (condition is not None and not is_fulfilled(params, condition)):
         return False
     problem = None if row["problem"] is None else str(Problem(*json.loads(row["problem"])))
     parts = [row["name"], row["workflow"], row["workflow_id"], row["service_run_id"], problem, row["reason"]]
     parts += [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in params.values()]
     text = "\n".join([f"r{row['number']}", *filter(None, parts)]).casefold()
     return all(word in text for word in words)
-
-
-def _has(params: Mapping[str, Any], key: str, value: Any) -> bool:
-    if "::" in key:
-        return key in params and is_equal(params[key], value)
-    return any(is_equal(stored, value) for name, stored in params.items() if name.partition("::")[2] == key)
-
-
-def _number(value: Any) -> Decimal | None:
-    try:
-        return Decimal(str(value).strip())
-    except InvalidOperation:
-        return None

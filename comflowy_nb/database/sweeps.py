@@ -12,6 +12,7 @@ from comflowy_nb.database.rows import (
     Table,
     find_sweeps,
     insert_sweep,
+    json_list,
     link_cell,
     put_cells,
     put_name,
@@ -19,6 +20,7 @@ from comflowy_nb.database.rows import (
     update_spec,
 )
 from comflowy_nb.database.small_tables import put_seeds
+from comflowy_nb.database.sweep_summaries import find_summaries, search_summaries, unfinished_summaries
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,12 +29,15 @@ if TYPE_CHECKING:
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.deduplication import Decision, RetryOptions
     from comflowy_nb.database.records import CellRecord, SweepRequest
+    from comflowy_nb.database.sweep_summaries import SweepSummary
 
 __all__ = ["Sweeps"]
 
 
 class Sweeps(Table[SweepRecord]):
     """The sweeps of the history and their cells."""
+
+    table = "sweeps"
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, find_sweeps)
@@ -125,6 +130,43 @@ class Sweeps(Table[SweepRecord]):
         with self._store.read() as connection:
             rows = connection.execute("SELECT number, run FROM cells WHERE sweep = ? AND run IS NOT NULL", (token,))
             return dict(rows.fetchall())
+
+    def of_runs(self, tokens: Sequence[str]) -> dict[str, SweepRecord]:
+        """Return token of a run -> the sweep for which it was submitted, for the runs that were submitted for one."""
+        sql = "SELECT token, sweep FROM runs WHERE sweep IS NOT NULL AND token IN (SELECT value FROM json_each(?))"
+        with self._store.read() as connection:
+            found = dict(connection.execute(sql, (json_list(tokens),)).fetchall())
+            clause = "WHERE token IN (SELECT value FROM json_each(?))"
+            records = {one.token: one for one in find_sweeps(connection, clause, json_list(set(found.values())))}
+        return {token: records[sweep] for token, sweep in found.items()}
+
+    def cell_refs(self, tokens: Sequence[str]) -> dict[str, str]:
+        """Return token of a run -> reference of the cell for which it was submitted: `s3.12`."""
+        sql = (
+            "SELECT runs.token, sweeps.number || '.' || min(cells.number) "
+            "FROM runs JOIN sweeps ON sweeps.token = runs.sweep "
+            "JOIN cells ON cells.sweep = runs.sweep AND cells.run = runs.token "
+            "WHERE runs.token IN (SELECT value FROM json_each(?)) GROUP BY runs.token"
+        )
+        with self._store.read() as connection:
+            return {token: f"s{numbers}" for token, numbers in connection.execute(sql, (json_list(tokens),))}
+
+    def summaries(self, tokens: Sequence[str]) -> list[SweepSummary]:
+        """Return the summaries of sweeps, newest first."""
+        with self._store.read() as connection:
+            return find_summaries(connection, tokens)
+
+    def search(
+        self, text: str | None = None, *, since: float | None = None, limit: int | None = 20
+    ) -> list[SweepSummary]:
+        """Return the sweeps that match, newest first; see `sweep_summaries.search_summaries`."""
+        with self._store.read() as connection:
+            return search_summaries(connection, text, since=since, limit=limit)
+
+    def unfinished(self, *, since: float, limit: int) -> list[SweepSummary]:
+        """Return the sweeps with cells that are live or were not submitted, newest first."""
+        with self._store.read() as connection:
+            return unfinished_summaries(connection, since=since, limit=limit)
 
     def peek(
         self, keys: Sequence[str], *, sweep: str | None = None, **options: Unpack[RetryOptions]

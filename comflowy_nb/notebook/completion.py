@@ -1,15 +1,35 @@
-"""Complete `%comflowy` lines and the bodies of `%%comflowy` cells when the user presses Tab, without any request."""
+"""Complete `%comflowy` lines and the bodies of `%%comflowy` cells when the user presses Tab, without any request.
+
+Where nothing completes a word, the word itself is offered: IPython then asks no other matcher, and jedi would take
+seconds over a line that is not Python.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.notebook.commands.options import COMMANDS
+from comflowy_nb.notebook.completion_words import (
+    FOLDERS_ONLY,
+    FROM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    file_words,
+    input_words,
+    name_words,
+    reference_words,
+    split_unfinished,
+    unquoted,
+)
 from comflowy_nb.services.targets import read_names
 from comflowy_nb.settings import home
+from comflowy_nb.workflow.fields import FieldType
 
 try:
     from IPython.core.completer import SimpleCompletion, context_matcher
@@ -28,8 +48,8 @@ __all__ = ["Completions"]
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud", "comfyui")
-_MAX_REFS = 12  # of runs, and as many of sweeps
-_REF_COMMANDS = {"show", "compare", "save", "cancel", "resume"}
+_REF_COMMANDS = {"show", "compare", "cancel", "resume"}
+_MAX_VALUE_CHARS = 60  # of a value that is offered
 _FIELD_COMMANDS = {"run", "sweep", "form"}
 _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
@@ -72,7 +92,7 @@ class Completions:
         text, line_number = self._requested(line)
         fragment, words = self._find(text, line_number, before)
         start = max(0, len(fragment) - len(completer.splitter.split_line(before)))
-        return [word[start:] for word in words]
+        return [word[start:] for word in words if word.startswith(fragment)]
 
     def _requested(self, line: str) -> tuple[str, int]:
         """Return the text of the whole cell and the number of the line in it, which IPython 7 does not pass.
@@ -90,19 +110,23 @@ class Completions:
     def _find(self, text: str, line_number: int, before: str) -> tuple[str, list[str]]:
         """Return the typed part of the word at the cursor, and the words that complete it."""
         magic = _CELL.match(text.split("\n", 1)[0])
+        is_known = False
         try:
             if magic is not None and line_number > 0:
+                is_known = _names_command(magic["rest"])
                 fragment, words = self._in_body(magic["rest"], before)
             elif line := (magic and _CELL.match(before)) or _LINE.match(before):
+                is_known = _names_command(line["rest"])
                 fragment, words = self._on_line(line["rest"])
             else:
                 return "", []
         except (ComflowyError, OSError):  # the command reports a damaged catalogue
             return "", []
-        return fragment, [word for word in dict.fromkeys(words) if word.startswith(fragment)]
+        found = [word for word in dict.fromkeys(words) if word.lstrip("\"'").startswith(fragment)]
+        return fragment, found or ([fragment] if fragment and is_known else [])
 
     def _on_line(self, rest: str) -> tuple[str, list[str]]:
-        *done, fragment = rest.split() if rest[-1:].strip() else [*rest.split(), ""]
+        done, fragment = split_unfinished(rest)
         if not done:
             return fragment, [f"{name} " for name in COMMANDS]
         command = COMMANDS.get(done[0])
@@ -113,43 +137,80 @@ class Completions:
         if pending is None and equals and name.startswith("--"):
             pending, fragment = command.option(name), value
         if pending is not None:
-            return fragment, self._option_values(command, pending, words)
+            return self._option_value(command, pending, words, fragment)
         if name.startswith("--"):
             used = {word.partition("=")[0] for word in done}
-            return fragment, [f"{option.name} " for option in command.options if option.name not in used]
-        plain = [word for word in words if "=" not in word.split("/")[0]]
-        if equals:
-            value = _last_value(value) if command.name == "sweep" else value
-            return value, self._choices(command, plain, name)
-        return fragment, self._positional(command, plain)
+            return fragment, [
+                f"{option.name} " for option in command.options if option.repeats or option.name not in used
+            ]
+        plain = [unquoted(word).rstrip("\"'") for word in words if "=" not in word.split("/")[0]]
+        plain = self._with_source(plain, done)
+        if equals and "/" not in name:
+            value = _AFTER_SEPARATOR.sub("", value) if command.name == "sweep" else value
+            return unquoted(value), _quoted_paths(value, self._field_values(command, plain, name, unquoted(value)))
+        typed = unquoted(fragment)
+        return typed, _quoted_paths(fragment, self._positional(command, plain, typed))
 
-    def _positional(self, command: Command, plain: list[str]) -> list[str]:
+    def _positional(self, command: Command, plain: list[str], typed: str) -> list[str]:
         """Return the words that may follow `plain`, the words that are neither options nor fields."""
+        names = self._names(typed)
+        if names is not None:
+            return names
         if command.name in _REF_COMMANDS:
-            return self._refs() if command.name != "save" or not plain else []
+            files = file_words(typed, IMAGE_SUFFIXES) if command.name == "compare" and typed else []
+            return [*self._refs(typed), *files]
         match command.name, len(plain):
+            case "save", 0:
+                return self._refs(typed)
+            case "save", 1:
+                return file_words(typed, FOLDERS_ONLY)
+            case "runs", count:
+                return [*(self._refs(typed) if not count else []), *self._recent_fields()]
             case "connect", 0:
                 return [*_TARGETS, *read_names(home())]
             case "help", 0:
                 return list(COMMANDS)
+        return self._workflow_words(command, plain, typed)
+
+    def _workflow_words(self, command: Command, plain: list[str], typed: str) -> list[str]:
+        """Return the workflows and the fields that may follow `plain`."""
+        match command.name, len(plain):
             case "workflow", 0:
                 return ["add ", "alias "]
-            case ("run" | "sweep" | "form" | "fields", 0) | ("workflow", 1):
+            case "workflow", 1:
                 return [f"{name} " for name in self._workflow_names()]
+            case ("run" | "sweep" | "form" | "fields", 0) | ("workflow", 2):
+                files = file_words(typed, FROM_SUFFIXES) if typed else []
+                return [*(f"{name} " for name in self._workflow_names()), *files]
             case "run" | "sweep" | "form", 1:
                 return [f"{key}=" for key in _keys(self._workflow(command, plain))]
         return []
 
+    def _with_source(self, plain: list[str], words: list[str]) -> list[str]:
+        """Return the plain words of a line, or the workflow of the run or the sweep in `--from`."""
+        following = [
+            *(word.partition("=")[2] for word in words if word.startswith("--from=")),
+            *_after(words, "--from"),
+        ]
+        if plain or not following:
+            return plain
+        with suppress(ComflowyError):
+            what = self._session.library.find(unquoted(following[0]).rstrip("\"'")).what
+            return [what.workflow if isinstance(what, SweepRecord) else what.record.workflow]
+        return plain
+
     def _in_body(self, rest: str, before: str) -> tuple[str, list[str]]:
-        done = rest.split()
+        done, _ = split_unfinished(f"{rest} ")
         command = COMMANDS.get(done[0]) if done else None
         if command is None or command.name not in _FIELD_COMMANDS:
             return "", []
         words, _ = _split_options(command, done[1:])
+        words = self._with_source(words, done)
         key, colon, value = before.partition(": ")
         if colon:
             value = _last_value(value.lstrip(" [")) if command.name == "sweep" else value
-            return value.lstrip(" \"'"), self._choices(command, words, key.strip().strip("\"'"))
+            typed = value.lstrip(" \"'")
+            return typed, self._field_values(command, words, key.strip().strip("\"'"), typed)
         fragment = before.lstrip()
         end = "" if fragment[:1] in {'"', "'"} else ": "
         return fragment.lstrip("\"'"), [f"{key}{end}" for key in _keys(self._workflow(command, words))]
@@ -167,6 +228,17 @@ class Completions:
         last = ["server:last"] if client.service.runs_graphs else []
         return [*client.connection.finder.names(), *last]
 
+    def _field_values(self, command: Command, plain: list[str], key: str, typed: str) -> list[str]:
+        """Return the values that complete a field: Python names, choices, files and images of runs."""
+        names = self._names(typed)
+        if names is not None:
+            return names
+        if command.name == "runs":
+            return self._recent_values(key)
+        if typed.startswith(("file:", "run:")):
+            return input_words(self._session.library, typed)
+        return self._choices(command, plain, key)
+
     def _choices(self, command: Command, plain: list[str], key: str) -> list[str]:
         """Return the values that complete a field of the workflow of the line."""
         workflow = self._workflow(command, plain)
@@ -181,26 +253,85 @@ class Completions:
             words += ["random", "random#", "each"] if command.name == "sweep" else ["random"]
         if any(str(one.type) == "BOOLEAN" for one in fields):
             words += ["true", "false"]
+        if any(one.type is FieldType.IMAGEUPLOAD for one in fields):
+            words += input_words(self._session.library, "")
         return words
 
-    def _option_values(self, command: Command, option: Option, words: list[str]) -> list[str]:
+    def _option_value(self, command: Command, option: Option, words: list[str], typed: str) -> tuple[str, list[str]]:
+        """Return the part of an option's value that is completed, and the words that complete it."""
+        value = unquoted(typed)
+        names = self._names(value)
+        if names is not None:
+            return value, names
+        if option.names == "lines":
+            key, equals, path = value.partition("=")
+            if not equals:
+                return key, [f"{name}=" for name in _keys(self._workflow(command, words))]
+            return unquoted(path), _quoted_paths(path, file_words(unquoted(path), None))
+        if option.names in {"axes", "fields"}:
+            value = _last_value(value)
+        return value, _quoted_paths(typed, self._option_words(command, option, words, value))
+
+    def _option_words(self, command: Command, option: Option, words: list[str], value: str) -> list[str]:
         match option.names:
-            case "axis":
+            case "axis" | "axes":
                 return [word.partition("=")[0] for word in words if "=" in word] or _keys(
                     self._workflow(command, words)
                 )
+            case "fields":
+                return _keys(self._workflow(command, words))
             case "ref":
-                return self._refs()
+                return [*self._refs(value), *(file_words(value, FROM_SUFFIXES) if value else [])]
+            case "table":
+                return file_words(value, TABLE_SUFFIXES)
+            case "file":
+                return file_words(value, None)
+            case "folder":
+                return file_words(value, FOLDERS_ONLY)
             case "workflow":
                 return self._workflow_names()
         return list(option.choices)
 
-    def _refs(self) -> list[str]:
-        """Return the newest runs and sweeps of the history."""
-        library = self._session.library
-        runs, sweeps = library.runs(limit=_MAX_REFS), library.history.sweeps.recent(_MAX_REFS)
-        names = [name for name in (*(run.record.name for run in runs), *(sweep.name for sweep in sweeps)) if name]
-        return [*(sweep.ref for sweep in sweeps), *(run.ref for run in runs), *names, "last"]
+    def _names(self, typed: str) -> list[str] | None:
+        """Return the values with a name of a variable, if a `{` is open."""
+        shell = self._session.shell
+        return name_words(typed, shell.user_ns, shell.user_ns_hidden)
+
+    def _refs(self, typed: str) -> list[str]:
+        return reference_words(self._session.library, typed)
+
+    def _recent_fields(self) -> list[str]:
+        """Return the names and the ids of the fields of the newest runs, with `=`."""
+        ids = list(dict.fromkeys(key for params in self._session.library.history.recent_params() for key in params))
+        return [f"{name}=" for name in dict.fromkeys([*(one.partition("::")[2] for one in ids), *ids])]
+
+    def _recent_values(self, key: str) -> list[str]:
+        """Return the values that a field has in the newest runs."""
+        found = [
+            value if isinstance(value, str) else json.dumps(value)
+            for params in self._session.library.history.recent_params()
+            for name, value in params.items()
+            if key in {name, name.partition("::")[2]} and isinstance(value, str | int | float)
+        ]
+        return [text for text in dict.fromkeys(found) if len(text) <= _MAX_VALUE_CHARS and "\n" not in text]
+
+
+def _after(words: list[str], name: str) -> list[str]:
+    """Return the word after this one, if there is one."""
+    return words[words.index(name) + 1 :][:1] if name in words else []
+
+
+def _names_command(rest: str) -> bool:
+    """Return True if a line has a command, and something after it."""
+    name, space, _ = rest.strip().partition(" ")
+    return name in COMMANDS and bool(space)
+
+
+def _quoted_paths(typed: str, words: list[str]) -> list[str]:
+    """Return words with quotes around those that contain spaces, unless a quote is open already."""
+    if typed[:1] in {'"', "'"}:
+        return words
+    return [f'"{word}"' if " " in word.rstrip() else word for word in words]
 
 
 def _keys(workflow: Workflow | None) -> list[str]:

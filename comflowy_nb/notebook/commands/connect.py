@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
-from comflowy_nb.notebook.commands.runs import runs_table
+from comflowy_nb.notebook.commands.list_runs import rows_table
+from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
 from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
@@ -19,6 +20,7 @@ from comflowy_nb.workflow.syntax.line import expand_text
 
 if TYPE_CHECKING:
     from comflowy_nb.client import Client
+    from comflowy_nb.database.search import RunRow
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
 
@@ -44,7 +46,8 @@ def connect(session: Session, request: Request) -> None:
     target = expand_text(typed[0].text, request.namespace)
     client = session.connect(target, name_address=target == typed[0].text)
     moved = [f"{client.label} was the name of another target; from now on it is this one"] if client.is_moved else []
-    session.say(paragraph(*_greeting(client), *moved, *_news(client)))
+    orphaned = unfinished_lines(session, unfinished(session), only_orphaned=True)
+    session.say(paragraph(*_greeting(client), *moved, *_news(client), *orphaned))
 
 
 def login(session: Session, request: Request) -> None:
@@ -79,29 +82,39 @@ def logout(session: Session, request: Request) -> None:
 
 
 def overview(session: Session, request: Request) -> None:
-    """Show the connection, the runs in progress, recent runs, and the next commands."""
+    """Show the connection, sweeps and runs in progress, recent runs, and the next commands."""
     del request
     client = session.client
     target = default_target()
-    parts = []
+    history = session.library.history
+    swept = unfinished(session)
+    of_sweeps = [paragraph(*lines)] if (lines := unfinished_lines(session, swept)) else []
     if client is not None:
-        parts.append(paragraph(*_greeting(client), *_news(client)))
-        live = client.live()
+        parts = [paragraph(*_greeting(client), *_news(client)), *of_sweeps]
+        cells = {token for one in swept for token in history.sweeps.runs_of(one.record.token).values()}
+        live = [run for run in client.live() if run.token not in cells]
         if live:
             parts.append(paragraph("running:", *(plain_line(run) for run in live[:_LISTED])))
     elif target is not None:
-        parts.append(paragraph(f"nothing is connected yet; the first run connects to {_without_address(target)}"))
+        text = f"nothing is connected yet; the first run connects to {_without_address(target)}"
+        parts = [*of_sweeps, paragraph(text)]
     else:
-        parts.append(paragraph("nothing is connected", *_WAYS))
-    recent = session.library.runs(limit=_LISTED)
+        parts = [*of_sweeps, paragraph("nothing is connected", *_WAYS)]
+    recent = history.search_rows(limit=_LISTED)
     if recent:
-        parts.append(runs_table(recent))
+        parts.append(rows_table(session, recent))
     if client is None and target is None:
         following = "next: %comflowy connect sandbox"
     else:
-        shown = [f"%comflowy show {recent[0].ref}"] if recent else []
+        shown = [f"%comflowy show {_ref_of(session, recent[0])}"] if recent else []
         following = "   ".join(["next: %comflowy run default", *shown, "%comflowy help"])
     session.say(join(*parts, paragraph(following)))
+
+
+def _ref_of(session: Session, row: RunRow) -> str:
+    """Return the reference of a row: that of its sweep or of its run."""
+    swept = None if row.sweep is None else session.library.history.sweeps.get(row.sweep)
+    return row.runs[0].ref if swept is None else swept.ref
 
 
 def _account(client: Client | None) -> tuple[str, str]:
@@ -129,7 +142,9 @@ def _news(client: Client) -> list[str]:
     done = client.connection.take_ended_orphans()
     if not done:
         return []
-    refs = " ".join(run.ref for run in done[:_NAMED_NEWS])
+    swept = client.library.history.sweeps.of_runs([run.token for run in done])
+    named = dict.fromkeys(swept[run.token].ref if run.token in swept else run.ref for run in done)
+    refs = " ".join(list(named)[:_NAMED_NEWS])
     days = {day(run.record.created_at) for run in done}
     since = f" from {days.pop()}" if len(days) == 1 else ""
     count = f"{len(done)} run{'s' * (len(done) != 1)}"

@@ -140,11 +140,26 @@ mark two or more to compare them. Copy as cell copies the %%comflowy run cell.
 In Python: bottle.params, bottle.set({"cfg": 4}), bottle.run(), bottle.runs,
 bottle.cell(), bottle.close(). A form with other ranges and choices:
   comflowy_nb.form("default", {"steps": (1, 30), "cfg": [4, 8]})""",
+    "sweeps": """\
+  %comflowy sweeps
+  %comflowy sweeps bottle --since 30d    a text in the name, axes and values
+  %comflowy show s3                      its grid
+  %comflowy resume s3                    if its kernel was killed
+
+%comflowy alone names those that are not finished.""",
     "runs": """\
   %comflowy runs
   %comflowy runs galaxy        a text in the values
   %comflowy runs cfg=7 --since 30d --status success
-  %comflowy runs s3            the cells of a sweep""",
+  %comflowy runs cfg=2..5 sampler_name=euler,heun
+  %comflowy runs cfg>3 steps<=20 sampler_name!=euler
+  %comflowy runs --where "cfg < 6 or steps > 20"
+  %comflowy runs s3            the cells of a sweep
+
+cfg=2..5 are the values from 2 to 5; commas separate alternatives. All of what
+is typed must hold. A run without the field, or with a value of another type,
+does not match; a text matches as a whole (--where "text contains cat": a part).
+The runs of a sweep are one row, without fields and conditions; see --cells.""",
     "show": """\
   %comflowy show r41           by number
   %comflowy show bottle        by the name set with --as
@@ -177,7 +192,8 @@ r.save("why.html").""",
     "resume": """\
   %comflowy resume          all unfinished runs that no kernel tracks
   %comflowy resume r41
-  %comflowy resume s3       its runs; to submit the others, run its cell again""",
+  %comflowy resume s3       the runs of a sweep
+  %comflowy sweep --from s3   also submits its cells that have no run yet""",
 }
 
 

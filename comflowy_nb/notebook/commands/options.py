@@ -1,9 +1,8 @@
-"""The table of the commands of `%comflowy`, from which parsing, help, completion and errors come; the line parser."""
+"""The table of the commands of `%comflowy`, from which parsing, help, completion and errors come."""
 
 from __future__ import annotations
 
 import inspect
-import itertools
 import keyword
 import re
 from dataclasses import dataclass
@@ -16,15 +15,16 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import SettingsError, nearest_tip
 from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.syntax.line import NAMES_ALONE, expand_text, is_name, split_line
+from comflowy_nb.workflow.syntax.line import expand_text, is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.syntax.line import Word
 
 __all__ = [
+    "BARE",
     "COMMANDS",
     "Command",
     "Option",
@@ -32,7 +32,6 @@ __all__ = [
     "duration_s",
     "execute",
     "find_command",
-    "read_line",
 ]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)")
@@ -100,7 +99,7 @@ class Option:
     help: str
     parse: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
-    names: Literal["axis", "file", "ref", "table", "workflow"] | None = None
+    names: Literal["axes", "axis", "fields", "file", "folder", "lines", "ref", "table", "workflow"] | None = None
     repeats: bool = False
 
     @property
@@ -153,8 +152,8 @@ _RETRY = ("failed", "unknown", "all", "none")
 
 _AS = Option("--as", "NAME", "set this Python variable, and the name in the history", _name)
 _FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a run or image", names="ref")
-_FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields")
-_LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list)
+_FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields", names="file")
+_LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list, names="fields")
 _SUBMIT = (
     _AS,
     _FROM,
@@ -162,7 +161,13 @@ _SUBMIT = (
     Option("--retry", "WHICH", "which unsuccessful runs to submit again, default failed", choices=_RETRY),
     Option("--background", None, "return at once; the output is still updated"),
     Option("--timeout", "TIME", "wait at most 30, 30s, 5m, 2h; the run continues", duration_s),
-    Option("--save", "DIR", "also save copies: a folder, NAME.zip or, for one image, NAME.png", _save_target),
+    Option(
+        "--save",
+        "DIR",
+        "also save copies: a folder, NAME.zip or, for one image, NAME.png",
+        _save_target,
+        names="folder",
+    ),
     _LABEL,
 )
 
@@ -211,8 +216,11 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--table", "FILE", "one cell for each row: .csv, .tsv, .jsonl or {df}", names="table"),
                 Option("--info", "COLUMNS", "columns of the table that are not fields", _list),
                 Option("--empty", "WHAT", "an empty value of a CSV table", choices=("missing", "text")),
-                Option("--lines", "FIELD=FILE", "one value for each line of a file", _field_file, repeats=True),
-                Option("--zip", "AXES", "axes that vary together: cfg,steps", _list, repeats=True),
+                Option(
+                    "--lines", "FIELD=FILE", "one value for each line of a file", _field_file,
+                    names="lines", repeats=True,
+                ),
+                Option("--zip", "AXES", "axes that vary together: cfg,steps", _list, names="axes", repeats=True),
                 Option("--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"'),
                 Option("--sample", "N", "only N of the combinations", _whole_from(1)),
                 Option("--sample-seed", "K", "choose other combinations", _whole_from(0)),
@@ -223,7 +231,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--strict", None, "raise if a cell did not succeed"),
                 Option("--node", "ID", "show the images of this node"),
                 Option("--image", "K", "show only the image with this index, from 0", _whole_from(0)),
-                Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing"),
+                Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing", names="file"),
                 Option("--pin", None, "with --export: also write the generated seeds"),
             ),
             words=(0, 1), has_fields=True, has_body=True,
@@ -233,12 +241,22 @@ COMMANDS: Mapping[str, Command] = {
             "run:form", (_AS, _FROM), words=(0, 1), has_fields=True,
         ),
         Command(
-            "runs", "runs [TEXT] [FIELD=VALUE ...]", "search earlier runs", "runs:runs",
+            "sweeps", "sweeps [TEXT]", "search earlier sweeps", "list_sweeps:sweeps",
             (
+                Option("--since", "TIME", "only sweeps of the last 2h, 30d ...", duration_s),
+                Option("--limit", "N", "at most N sweeps (default 20)", _whole_from(1)),
+            ),
+            words=(0, None),
+        ),
+        Command(
+            "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "list_runs:runs",
+            (
+                Option("--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"'),
+                Option("--cells", None, "list the runs of sweeps singly"),
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
                 Option("--status", "STATUS", "only runs with this status", choices=tuple(map(str, Status))),
                 Option("--workflow", "NAME", "only runs of this workflow", names="workflow"),
-                Option("--limit", "N", "at most N runs (default 20)", _whole_from(1)),
+                Option("--limit", "N", "at most N rows (default 20)", _whole_from(1)),
             ),
             words=(0, None), has_fields=True,
         ),
@@ -252,7 +270,7 @@ COMMANDS: Mapping[str, Command] = {
             (
                 Option("--mode", "MODE", "the first mode", choices=_MODES),
                 _LABEL,
-                Option("--save", "FILE.html", "also write it as one HTML page that works offline"),
+                Option("--save", "FILE.html", "also write it as one HTML page that works offline", names="file"),
             ),
             words=(1, None),
         ),
@@ -265,7 +283,7 @@ COMMANDS: Mapping[str, Command] = {
         Command("help", "help [COMMAND]", "show this help, or that of one command", "help:show_help", words=(0, 1)),
     )
 }  # fmt: skip
-_BARE = Command("", "", "show the connection and recent runs", "connect:overview")
+BARE = Command("", "", "show the connection and recent runs", "connect:overview")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,35 +320,6 @@ def execute(session: Session, request: Request) -> Any:
     return getattr(import_module(f"comflowy_nb.notebook.commands.{module}"), function)(session, request)
 
 
-def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Request:
-    """Parse a line.
-
-    Raises
-    ------
-    UsageError
-        For an unknown command or option, with the nearest one, and for too many or too few words.
-    LineError
-        If the line can't be split into words.
-    """
-    words = split_line(line, sweep=line.split(None, 1)[:1] == ["sweep"])
-    if not words:
-        if body is not None and body.strip():
-            raise UsageError("%%comflowy needs a command on its line: %%comflowy run WORKFLOW")
-        return Request(_BARE, (), (), {}, None, namespace)
-    command = COMMANDS["help"] if words[0].text in {"-h", "--help", "?"} else find_command(words[0].raw)
-    if body is not None and not command.has_body:
-        raise UsageError(f"{command.name} takes no body. Use one %: %comflowy {command.usage}")
-    plain, fields, options = _sort(command, words[1:], namespace)
-    minimum, maximum = command.words
-    if maximum is not None and (len(plain) > maximum or "from" in options):
-        _check_for_unquoted_text(words, plain, fields)
-    if maximum is not None and len(plain) > maximum:
-        raise _unexpected(command, plain[maximum])
-    if len(plain) < minimum:
-        raise UsageError(f"missing argument. Usage: %comflowy {command.usage}")
-    return Request(command, tuple(plain), tuple(fields), options, body, namespace)
-
-
 def find_command(name: str) -> Command:
     """Return a command.
 
@@ -347,70 +336,3 @@ def find_command(name: str) -> Command:
 def _ref(text: str, namespace: Mapping[str, Any]) -> Any:
     name = text[1:-1]
     return namespace[name] if is_name(text) and name in namespace else expand_text(text, namespace)
-
-
-def _sort(
-    command: Command, words: list[Word], namespace: Mapping[str, Any]
-) -> tuple[list[Word], list[Word], dict[str, Any]]:
-    """Separate plain words, FIELD=VALUE, and options with their values."""
-    plain: list[Word] = []
-    fields: list[Word] = []
-    options: dict[str, Any] = {}
-    rest = iter(words)
-    for word in rest:
-        if word.raw.startswith("--"):
-            option, text = _split_option(command, word, rest)
-            value = True if text is None else option.read(text, namespace)
-            if option.repeats:
-                value = [*options.get(option.key, ()), value]
-            elif option.key in options:
-                raise UsageError(f"{option.name} is set twice. Keep one.")
-            options[option.key] = value
-        elif word.key is None:
-            plain.append(word)
-        elif command.has_fields:
-            fields.append(word)
-        else:
-            raise _unexpected(command, word)
-    return plain, fields, options
-
-
-def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[Option, str | None]:
-    """Return an option and its text, after the first `=` (even after a `/`) or the next word; None for a flag."""
-    name, sign, text = word.text.partition("=")
-    option = command.option(name)
-    if option is None:
-        tip = nearest_tip(name, [each.name for each in command.options])
-        raise UsageError(f"{command.name} has no option {name}{tip or '.'} See %comflowy help {command.name}")
-    if option.value is None:
-        if sign:
-            raise UsageError(f"{name} takes no value")
-        return option, None
-    if sign:
-        return option, text
-    following = next(rest, None)
-    if following is None or following.raw.startswith("--"):
-        accepted = f" ({option.accepted})" if option.accepted and not option.choices else ""
-        raise UsageError(f"{name} needs a value: {name} {'|'.join(option.choices) or option.value}{accepted}")
-    return option, following.text
-
-
-def _unexpected(command: Command, word: Word) -> UsageError:
-    return UsageError(f"unexpected word {word.raw!r}. Usage: %comflowy {command.usage}")
-
-
-def _check_for_unquoted_text(words: list[Word], plain: list[Word], fields: list[Word]) -> None:
-    """Raise for a word that follows FIELD=VALUE: it belongs to a text, a list or an expression with spaces."""
-    for before, word in itertools.pairwise(words):
-        if word not in plain or before not in fields or before.raw[-1] in "\"'":
-            continue
-        rest = list(itertools.takewhile(lambda one: one in plain, words[words.index(word) :]))
-        value = str(before.value or "")
-        if value.startswith("{") and "}" not in value:
-            tip = f"In a value, {NAMES_ALONE.format(field=before.key)}"
-        elif value.endswith(",") or word.raw.startswith(","):
-            tip = f"Type several values without spaces between them: {before.raw}{''.join(one.raw for one in rest)}"
-        else:
-            text = " ".join([value, *(one.raw for one in rest)])
-            tip = f'Put text that contains spaces in quotes: {before.key}="{text}"'
-        raise UsageError(f"unexpected word {word.raw!r}. {tip}")

@@ -1,4 +1,4 @@
-"""Commands for earlier and current runs: `runs`, `show`, `compare`, `save`, `cancel` and `resume`."""
+"""Commands for earlier and current runs: `show`, `compare`, `save`, `cancel` and `resume`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
-from comflowy_nb.layout.value_text import name_fields, write_value
+from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
 from comflowy_nb.notebook.commands.run import save_run
 from comflowy_nb.notebook.commands.sweep import save_sweep
-from comflowy_nb.notebook.display.html import join, paragraph, table
+from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import UPDATE_S, show_bundle, wait_drawing
 from comflowy_nb.notebook.display.show import RunList, show_comparison
-from comflowy_nb.notebook.display.status_line import day, plain_line, time_text
-from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line, sweeps_table
-from comflowy_nb.workflow.syntax.json_values import read_untyped
-from comflowy_nb.workflow.syntax.line import expand
+from comflowy_nb.notebook.display.status_line import plain_line
+from comflowy_nb.notebook.display.sweep_list import submit_command
+from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,41 +31,9 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["cancel", "compare", "resume", "runs", "runs_table", "save", "show"]
+__all__ = ["cancel", "compare", "resume", "save", "show"]
 
-_LISTED_SWEEPS = 5  # below the newest runs
 _CONFIRM_S = 15.0  # most services confirm a cancel at once
-
-
-def runs(session: Session, request: Request) -> RunList:
-    """List earlier runs, newest first."""
-    options = request.options
-    is_search = bool(request.words or request.fields or options)
-    if len(request.words) == 1 and not request.fields and not options:
-        swept = _sweep_named(session, request.ref(request.words[0]))
-        if swept is not None:
-            session.say(join(paragraph(plain_sweep_line(swept)), cells_table(swept)))
-            return _shown(session, [cell.run for cell in swept.cells if cell.run is not None])
-    params = {}
-    for word in request.fields:
-        value = expand(word.value or "", request.namespace)
-        params[word.key or ""] = read_untyped(value) if isinstance(value, str) and not word.quoted else value
-    found = session.library.runs(
-        " ".join(request.text(word) for word in request.words) or None,
-        params=params,
-        since=time.time() - options["since"] if "since" in options else None,
-        status=options.get("status"),
-        workflow=options.get("workflow"),
-        limit=options.get("limit", 20),
-    )
-    sweeps = [] if is_search else session.library.history.sweeps.recent(_LISTED_SWEEPS)
-    if found:
-        session.say(join(runs_table(found), *([sweeps_table(sweeps)] if sweeps else [])))
-    elif is_search:
-        session.say(paragraph("No runs match. %comflowy runs shows the latest."))
-    else:
-        session.say(paragraph("no runs yet: %comflowy run default"))
-    return _shown(session, found)
 
 
 def show(session: Session, request: Request) -> Run | Sweep | RunList:
@@ -200,40 +167,34 @@ def resume(session: Session, request: Request) -> Run | Sweep | RunList:
         swept.append(sweep)
         refs += [cell.ref for cell in sweep.cells if cell.status is not None and not cell.status.is_final]
     resumed = client.resume(*refs) if refs or not swept else []
-    if not resumed and not swept:
-        session.say(paragraph("all runs are done or tracked already"))
+    if not refs and not swept:
+        session.say(paragraph(*_resumed_lines(session, client, resumed)))
+    elif lines := [line for one in swept if (line := _missing_line(one))]:
+        session.say(paragraph(*lines))
+    if not refs:
+        records = client.library.history.sweeps.of_runs([run.token for run in resumed])
+        swept += [session.sweep(one) for one in {one.token: one for one in records.values()}.values()]
     in_sweeps = {cell.run.token for one in swept for cell in one.cells if cell.run is not None}
     return _show_all(session, swept, [run for run in resumed if run.token not in in_sweeps])
 
 
-def runs_table(found: Sequence[Run]) -> dict[str, str]:
-    """Return a table of runs: reference, name, workflow, service, status, time, duration, values set."""
-    rows = []
-    for run in found:
-        record = run.record
-        names = name_fields(record.set_params)
-        values = [
-            f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params
-        ]
-        status = str(record.status) if record.status.is_live or not run.error else f"{record.status}: {run.error}"
-        took = time_text(record.seconds) if record.seconds is not None else ""
-        started = day(record.created_at)
-        rows.append(
-            (record.ref, record.name or "", record.workflow, record.service, status, started, took, " ".join(values))
-        )
-    services = {row[3] for row in rows}
-    if len(services) == 1:
-        rows = [(*row[:3], "", *row[4:]) for row in rows]
-    return table(("run", "name", "workflow", "on", "status", "when", "took", "set"), rows)
+def _resumed_lines(session: Session, client: Client, resumed: Sequence[Run]) -> list[str]:
+    """Return what is tracked and what is left to do, after all orphaned runs were adopted."""
+    live = client.live()
+    tracked = f"{len(live)} run{' is' if len(live) == 1 else 's are'} tracked"
+    first = "all runs are done or tracked already" if not resumed else f"{len(resumed)} resumed"
+    return [f"{first}; {tracked}" if live else first, *unfinished_lines(session, unfinished(session))]
 
 
-def _sweep_named(session: Session, ref: Any) -> Sweep | None:
-    """Return the sweep that a word names; None if it is a text to search for."""
-    try:
-        record = session.find(ref).sweep
-    except RefError:
+def _missing_line(sweep: Sweep) -> str | None:
+    """Return how to submit the cells of a sweep that have no run; None if there are none, or they are submitted."""
+    missing = sum(cell.status is None for cell in sweep.cells)
+    if not missing or sweep.is_sending or sweep.record is None:
         return None
-    return None if record is None else session.sweep(record)
+    title = " ".join(filter(None, (sweep.ref, sweep.name)))
+    cells = f"{missing} of {len(sweep.cells)} cells {'was' if missing == 1 else 'were'} not submitted"
+    them = "it" if missing == 1 else "them"
+    return f"{title}: {cells}. To submit {them}, run its cell again or {submit_command(sweep.record)}"
 
 
 def _show_all(session: Session, swept: list[Sweep], runs: list[Run], **options: Any) -> Run | Sweep | RunList:

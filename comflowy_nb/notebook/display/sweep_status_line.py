@@ -1,4 +1,4 @@
-"""The status line of a sweep, and tables of sweeps and of the cells of one. Pure."""
+"""The status line of a sweep, and the table of its cells. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import time
 from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.display.html import table
-from comflowy_nb.notebook.display.status_line import StatusLine, day, time_text
+from comflowy_nb.notebook.display.status_line import StatusLine, time_text
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import held_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.notebook.display.status_line import Tone
     from comflowy_nb.sweeps.sweep import Sweep
 
-__all__ = ["cells_table", "plain_sweep_line", "seconds_left", "sweep_line", "sweeps_table"]
+__all__ = ["cells_table", "plain_sweep_line", "seconds_left", "sweep_line"]
 
 _MAX_NAMED_CELLS = 3  # of each status; the grid shows the others
 _PROBLEMS: Mapping[Status, Tone] = {
@@ -72,17 +71,6 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
     if ended >= _MIN_ENDED_RUNS:
         return elapsed_s / ended * left
     return None if plan.seconds is None else max(0.0, plan.seconds - elapsed_s)
-
-
-def sweeps_table(records: Sequence[SweepRecord]) -> dict[str, str]:
-    """Return sweeps as rows: reference, name, workflow, number of cells, time, axes."""
-    rows = []
-    for record in records:
-        axes = record.spec.get("axes", [])
-        varied = " x ".join(f"{len(axis.get('values', ()))} {axis.get('name', '')}" for axis in axes)
-        cells = f"{record.count} cell{'s' * (record.count != 1)}"
-        rows.append((record.ref, record.name or "", record.workflow, cells, day(record.created_at), varied))
-    return table(("sweep", "name", "workflow", "cells", "when", "varied"), rows)
 
 
 def cells_table(sweep: Sweep) -> dict[str, str]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn, TypeAlias
 
-    Test: TypeAlias = Callable[[Mapping[str, Any]], bool]  # of the values of the names
+    # of the values of the names, and whether a comparison of different types raises; None is neither true nor false
+    Test: TypeAlias = Callable[[Mapping[str, Any], bool], bool | None]
 
 __all__ = ["Condition", "parse_condition"]
 
@@ -91,7 +92,26 @@ class Condition:
         >>> condition.matches({"cfg": 7.5, "steps": 30})
         True
         """
-        return self._test(values)
+        return bool(self._test(values, True))
+
+    def is_true(self, values: Mapping[str, Any]) -> bool:
+        """Return whether the condition is true of values of any types, such as those of an earlier run.
+
+        Parameters
+        ----------
+        values : mapping
+            The value of each name. A comparison with a name that is missing, or with a value of a type that it does
+            not accept, is neither true nor false, and its `not` neither; only `= null` and `!= null` are.
+
+        Examples
+        --------
+        >>> condition = parse_condition("cfg < 6 or steps > 20")
+        >>> condition.is_true({"steps": 30}), condition.is_true({"cfg": "high"})
+        (True, False)
+        >>> parse_condition("not cfg < 6").is_true({})
+        False
+        """
+        return self._test(values, False) is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +162,13 @@ class _Parser:
         tests = [self._conjunction()]
         while self._take("or"):
             tests.append(self._conjunction())
-        return tests[0] if len(tests) == 1 else lambda values: any(test(values) for test in tests)
+        return tests[0] if len(tests) == 1 else _any(tests)
 
     def _conjunction(self) -> Test:
         tests = [self._negation()]
         while self._take("and"):
             tests.append(self._negation())
-        return tests[0] if len(tests) == 1 else lambda values: all(test(values) for test in tests)
+        return tests[0] if len(tests) == 1 else _all(tests)
 
     def _negation(self) -> Test:
         self._depth += 1
@@ -157,7 +177,7 @@ class _Parser:
         if self._take("not"):
             negated = self._negation()
             self._depth -= 1
-            return lambda values: not negated(values)
+            return _not(negated)
         if self._take("("):
             test = self.condition()
             if not self._take(")"):
@@ -188,7 +208,7 @@ class _Parser:
             self.fail("expected a comparison such as cfg < 6 or sampler_name = 'euler'")
         if not self.names:
             self.fail("a comparison needs a name, such as cfg")
-        return tests[0] if len(tests) == 1 else lambda values: all(test(values) for test in tests)
+        return tests[0] if len(tests) == 1 else _all(tests)
 
     def _membership(self, left: _Operand, *, is_negated: bool) -> Test:
         """Parse what follows `in`."""
@@ -198,14 +218,14 @@ class _Parser:
         options = [self._operand()]
         if closing is None and self._take(".."):
             low, high = options[0], self._operand()
-            above, below = _compare(low, "<=", left), _compare(left, "<=", high)
-            return lambda values: (above(values) and below(values)) is not is_negated
+            between = _all([_compare(low, "<=", left), _compare(left, "<=", high)])
+            return _not(between) if is_negated else between
         while self._take(","):
             options.append(self._operand())
         if closing is not None and not self._take(closing):
             self.fail(f"expected , or {closing}")
-        equal = [_compare(left, "=", option) for option in options]
-        return lambda values: any(test(values) for test in equal) is not is_negated
+        equal = _any([_compare(left, "=", option) for option in options])
+        return _not(equal) if is_negated else equal
 
     def _operand(self, *, is_first: bool = False) -> _Operand:
         kind, token = self.kind, self._current
@@ -254,17 +274,49 @@ class _Parser:
         raise LineError(f"invalid condition {shown(self._text)}, {position}: {problem}")
 
 
-# -- comparing -----------------------------------------------------------------------------------------------------
+# -- comparing, in the logic of three values: True, False, and None for neither ----------------------------------------
+
+
+def _any(tests: Sequence[Test]) -> Test:
+    def test(values: Mapping[str, Any], is_strict: bool) -> bool | None:  # noqa: FBT001 - positional in Test
+        result: bool | None = False
+        for one in tests:
+            found = one(values, is_strict)
+            if found:
+                return True
+            if found is None:
+                result = None
+        return result
+
+    return test
+
+
+def _all(tests: Sequence[Test]) -> Test:
+    return _not(_any([_not(test) for test in tests]))
+
+
+def _not(test: Test) -> Test:
+    def negated(values: Mapping[str, Any], is_strict: bool) -> bool | None:  # noqa: FBT001 - positional in Test
+        found = test(values, is_strict)
+        return None if found is None else not found
+
+    return negated
 
 
 def _compare(left: _Operand, sign: str, right: _Operand) -> Test:
-    def test(values: Mapping[str, Any]) -> bool:
+    names_null = any(operand.name is None and operand.constant is None for operand in (left, right))
+
+    def test(values: Mapping[str, Any], is_strict: bool) -> bool | None:  # noqa: FBT001 - positional in Test
         first, second = left.value(values), right.value(values)
         if first is None or second is None:
+            if not is_strict and not names_null:
+                return None
             is_equal = first is None and second is None
             return not is_equal if sign == "!=" else is_equal and sign in _EQUAL
         problem = _mismatch(sign, first, second)
         if problem is not None:
+            if not is_strict:
+                return None
             raise FieldError(f"{left.shown} {sign} {right.shown} can't be compared: {problem}")
         if sign in _ORDER:
             return _ORDER[sign](first, second)

@@ -8,7 +8,8 @@ import pytest
 from IPython.core.error import UsageError
 
 from comflowy_nb.notebook.commands.help import show_help
-from comflowy_nb.notebook.commands.options import COMMANDS, read_line
+from comflowy_nb.notebook.commands.line import read_line
+from comflowy_nb.notebook.commands.options import COMMANDS
 
 COLUMNS = 80
 
@@ -51,5 +52,5 @@ def test_examples_in_help_texts_can_be_parsed():
 
 
 def test_help_on_an_unknown_command_names_the_nearest():
-    with pytest.raises(UsageError, match=r"unknown command 'swep'\. Did you mean sweep\?"):
+    with pytest.raises(UsageError, match=r"unknown command 'swep'\. Did you mean sweep or sweeps\?"):
         help_on("help swep")

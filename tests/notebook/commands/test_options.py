@@ -8,7 +8,8 @@ import pytest
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import LineError
-from comflowy_nb.notebook.commands.options import COMMANDS, duration_s, read_line
+from comflowy_nb.notebook.commands.line import read_line
+from comflowy_nb.notebook.commands.options import COMMANDS, duration_s
 
 
 def read(line, body=None, **names):

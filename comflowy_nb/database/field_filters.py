@@ -1,0 +1,148 @@
+"""Whether the params of a run have the values that a search asks for: equal values, intervals, lists, conditions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import SettingsError
+from comflowy_nb.workflow.syntax.json_values import read_untyped
+from comflowy_nb.workflow.syntax.ranges import is_range
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from comflowy_nb.workflow.syntax.conditions import Condition
+
+__all__ = ["AnyOf", "Interval", "has_params", "is_equal", "is_fulfilled", "read_wanted"]
+
+_MAX_COMBINATIONS = 1000  # of the fields that share the names of a condition, in one run
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The numbers from `low` to `high`, both included."""
+
+    low: Decimal
+    high: Decimal
+
+    def contains(self, stored: Any) -> bool:
+        """Return True if a stored value is a number in the interval."""
+        number = None if isinstance(stored, bool) or not isinstance(stored, int | float) else _number(stored)
+        return number is not None and self.low <= number <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Alternatives: a stored value matches if it equals one of them, or all that was typed, such as a text `a, b`."""
+
+    whole: Any
+    options: tuple[Any, ...]  # values and intervals
+
+    def matches(self, stored: Any) -> bool:
+        """Return True if a stored value is one of the alternatives."""
+        return stored == self.whole or any(
+            option.contains(stored) if isinstance(option, Interval) else is_equal(stored, option)
+            for option in self.options
+        )
+
+
+def read_wanted(text: str) -> Any:
+    """Return what unquoted text asks for: alternatives for `a,b` and `a..b`, else an untyped value.
+
+    Raises
+    ------
+    SettingsError
+        If a range has a step or a number of values, which only a sweep understands.
+
+    Examples
+    --------
+    >>> read_wanted("2..5,8").matches(8.0), read_wanted("euler,heun").matches("heun")
+    (True, True)
+    >>> read_wanted("7.5")
+    7.5
+    """
+    items = [item.strip() for item in text.split(",")]
+    if text[:1] in {"[", "{"} or not all(items) or not (len(items) > 1 or is_range(text)):
+        return read_untyped(text)
+    return AnyOf(text, tuple(_read_interval(item) if is_range(item) else item for item in items))
+
+
+def _read_interval(text: str) -> Interval:
+    first, *others = text.split("..")
+    if len(others) != 1 or "#" in text:
+        low, high = first, others[0].partition("#")[0]
+        raise SettingsError(f"{text} has steps, and a search takes the interval: {low}..{high}; put a text in quotes")
+    low_number, high_number = sorted([Decimal(first), Decimal(others[0])])
+    return Interval(low_number, high_number)
+
+
+def is_equal(stored: Any, wanted: Any) -> bool:
+    """Return True if a submitted value equals the wanted one, which may be typed as text, or is one of `AnyOf`."""
+    if isinstance(wanted, AnyOf):
+        return wanted.matches(stored)
+    if isinstance(stored, bool) or isinstance(wanted, bool):
+        return str(stored).casefold() == str(wanted).casefold()
+    if isinstance(stored, int | float):
+        number = _number(wanted)
+        return number is not None and number == _number(stored)
+    if isinstance(stored, str):
+        return stored == str(wanted)
+    if isinstance(wanted, str):
+        try:
+            wanted = json.loads(wanted)
+        except ValueError:
+            return False
+    return bool(stored == wanted)
+
+
+def has_params(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return True if a run has all wanted values; a bare name is any field of that name."""
+    return all(any(is_equal(stored, value) for stored in _values(params, key)) for key, value in wanted.items())
+
+
+def is_fulfilled(params: Mapping[str, Any], condition: Condition) -> bool:
+    """Return True if a condition is true of the params of a run.
+
+    A comparison with a field that the run does not have, or with a value of another type, is not true. Where several
+    fields have a name, one choice of them that makes the condition true is enough.
+
+    Raises
+    ------
+    SettingsError
+        If there are too many such choices.
+
+    Examples
+    --------
+    >>> from comflowy_nb.workflow.syntax.conditions import parse_condition
+    >>> condition = parse_condition("cfg < 6 or steps > 20")
+    >>> is_fulfilled({"3::cfg": 7.5, "3::steps": 30}, condition), is_fulfilled({"3::cfg": 7.5}, condition)
+    (True, False)
+    """
+    choices = [_values(params, name) or [None] for name in condition.names]
+    count = 1
+    for values in choices:
+        count *= len(values)
+    if count > _MAX_COMBINATIONS:
+        shared = ", ".join(name for name, values in zip(condition.names, choices, strict=True) if len(values) > 1)
+        raise SettingsError(f"several fields of a run have the names {shared}: use their ids, as in 3::cfg")
+    return any(
+        condition.is_true(dict(zip(condition.names, values, strict=True))) for values in itertools.product(*choices)
+    )
+
+
+def _values(params: Mapping[str, Any], key: str) -> list[Any]:
+    """Return the values of a field id, or of all fields with a bare name."""
+    if "::" in key:
+        return [params[key]] if key in params else []
+    return [stored for name, stored in params.items() if name.partition("::")[2] == key]
+
+
+def _number(value: Any) -> Decimal | None:
+    try:
+        return Decimal(str(value).strip())
+    except InvalidOperation:
+        return None

@@ -1,0 +1,50 @@
+"""The references that begin with a text, for completion, in a few statements for a history of any size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["MAX_WORDS", "cell_words", "name_words", "number_words"]
+
+MAX_WORDS = 100  # of each kind; the user types one more character for the others
+_LAST_CHARACTER = "\U0010ffff"
+
+
+def name_words(connection: sqlite3.Connection, prefix: str) -> list[str]:
+    """Return the names that begin with a text, and the ids of services that do; the newest names first.
+
+    Parameters
+    ----------
+    prefix
+        With an empty text, all names and no ids.
+    """
+    values: tuple[Any, ...] = (prefix, prefix + _LAST_CHARACTER, MAX_WORDS)
+    rows = connection.execute(
+        "SELECT name FROM names WHERE name >= ? AND name < ? GROUP BY name ORDER BY max(id) DESC LIMIT ?", values
+    ).fetchall()
+    if prefix:
+        rows += connection.execute(
+            "SELECT service_run_id FROM runs WHERE service_run_id >= ? AND service_run_id < ? LIMIT ?", values
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def number_words(connection: sqlite3.Connection, prefix: str) -> list[str]:
+    """Return the references by number, `s3` and `r41`, that begin with a text, the newest first."""
+    words = []
+    for letter, table in (("s", "sweeps"), ("r", "runs")):
+        digits = prefix.removeprefix(letter) if prefix else ""
+        if prefix and (not prefix.startswith(letter) or (digits and not digits.isdecimal())):
+            continue
+        sql = f"SELECT number FROM {table} WHERE ? = '' OR number LIKE ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - own names
+        words += [f"{letter}{row[0]}" for row in connection.execute(sql, (digits, f"{digits}%", MAX_WORDS)).fetchall()]
+    return words
+
+
+def cell_words(connection: sqlite3.Connection, sweep: str, digits: str) -> list[str]:
+    """Return the numbers of the cells of a sweep, given by its token, that begin with these digits, in order."""
+    sql = "SELECT number FROM cells WHERE sweep = ? AND (? = '' OR number LIKE ?) ORDER BY number LIMIT ?"
+    return [str(row[0]) for row in connection.execute(sql, (sweep, digits, f"{digits}%", MAX_WORDS)).fetchall()]

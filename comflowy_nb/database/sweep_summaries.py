@@ -1,0 +1,170 @@
+"""Summaries of sweeps: how many cells are done, running or missing, from counts in SQL instead of all cells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.database.rows import find_sweeps, json_list
+from comflowy_nb.status import Status
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from comflowy_nb.database.records import SweepRecord
+
+__all__ = ["SweepSummary", "find_summaries", "search_summaries", "unfinished_summaries"]
+
+_LIVE = ", ".join(f"'{status}'" for status in Status if status.is_live)
+_FAILED = (Status.FAILED, Status.REJECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSummary:
+    """A sweep with the number of its cells by status.
+
+    Attributes
+    ----------
+    record
+        The sweep.
+    counts
+        Status -> number of cells, without statuses that no cell has.
+    missing
+        Number of cells without a run.
+    seconds
+        From the first submit of the sweep to the last end of its runs; None if it submitted none that has ended.
+    owners
+        The owners of the live runs of its cells.
+    submitters
+        The owners that submit its cells, or died while they did.
+    """
+
+    record: SweepRecord
+    counts: Mapping[Status, int]
+    missing: int
+    seconds: float | None
+    owners: frozenset[str]
+    submitters: frozenset[str]
+
+    @property
+    def done(self) -> int:
+        """Number of cells with a success."""
+        return self.counts.get(Status.SUCCESS, 0)
+
+    @property
+    def failed(self) -> int:
+        """Number of cells that failed or were rejected."""
+        return sum(self.counts.get(status, 0) for status in _FAILED)
+
+    @property
+    def live(self) -> int:
+        """Number of cells with a live run."""
+        return sum(count for status, count in self.counts.items() if status.is_live)
+
+
+def find_summaries(connection: sqlite3.Connection, tokens: Sequence[str]) -> list[SweepSummary]:
+    """Return the summaries of sweeps, newest first."""
+    records = find_sweeps(
+        connection, "WHERE token IN (SELECT value FROM json_each(?)) ORDER BY number DESC", json_list(tokens)
+    )
+    return _summarise(connection, records)
+
+
+def search_summaries(
+    connection: sqlite3.Connection, text: str | None = None, *, since: float | None = None, limit: int | None = 20
+) -> list[SweepSummary]:
+    """Return the sweeps that match, newest first.
+
+    Parameters
+    ----------
+    text
+        Words, each of which must occur in the reference, the name, the workflow, an axis or a value.
+    since
+        Only sweeps that were recorded at or after this time, in UTC seconds since 1970.
+    """
+    words = (text or "").casefold().split()
+    rows = connection.execute(
+        "SELECT token, number, name, workflow, workflow_id, service, spec FROM sweeps "
+        "WHERE ? IS NULL OR created_at >= ? ORDER BY number DESC",
+        (since, since),
+    )
+    tokens: list[str] = []
+    for row in rows:
+        if limit is not None and len(tokens) >= limit:
+            break
+        if not words or all(word in _text_of(row) for word in words):
+            tokens.append(row["token"])
+    return find_summaries(connection, tokens)
+
+
+def unfinished_summaries(connection: sqlite3.Connection, *, since: float, limit: int) -> list[SweepSummary]:
+    """Return the sweeps with cells that are live or were not submitted, newest first."""
+    records = find_sweeps(
+        connection,
+        "WHERE created_at >= ? AND EXISTS (SELECT 1 FROM cells LEFT JOIN runs ON runs.token = cells.run "  # noqa: S608 - own words
+        f"WHERE cells.sweep = sweeps.token AND (cells.run IS NULL OR runs.status IN ({_LIVE}))) "
+        "ORDER BY number DESC LIMIT ?",
+        since,
+        limit,
+    )
+    return _summarise(connection, records)
+
+
+def _summarise(connection: sqlite3.Connection, records: Sequence[SweepRecord]) -> list[SweepSummary]:
+    """Return the summaries of these sweeps, in three statements."""
+    tokens = json_list(record.token for record in records)
+    counts: dict[str, dict[Status, int]] = {record.token: {} for record in records}
+    owners: dict[str, set[str]] = {record.token: set() for record in records}
+    for row in connection.execute(
+        "SELECT cells.sweep, runs.status, runs.owner, count(*) AS count FROM cells JOIN runs ON runs.token = cells.run "
+        "WHERE cells.sweep IN (SELECT value FROM json_each(?)) GROUP BY cells.sweep, runs.status, runs.owner",
+        (tokens,),
+    ):
+        status, of_sweep = Status(row["status"]), counts[row["sweep"]]
+        of_sweep[status] = of_sweep.get(status, 0) + row["count"]
+        if status.is_live:
+            owners[row["sweep"]].add(row["owner"])
+    durations = connection.execute(
+        "SELECT cells.sweep, max(runs.finished_at) - min(runs.created_at) FROM cells "
+        "JOIN runs ON runs.token = cells.run AND runs.sweep = cells.sweep "
+        "WHERE cells.sweep IN (SELECT value FROM json_each(?)) GROUP BY cells.sweep",
+        (tokens,),
+    )
+    seconds = dict(durations.fetchall())
+    submitters: dict[str, set[str]] = {}
+    for row in connection.execute(
+        "SELECT sweep, owner FROM senders WHERE sweep IN (SELECT value FROM json_each(?))", (tokens,)
+    ):
+        submitters.setdefault(row["sweep"], set()).add(row["owner"])
+    return [
+        SweepSummary(
+            record,
+            counts[record.token],
+            record.count - sum(counts[record.token].values()),
+            seconds.get(record.token),
+            frozenset(owners[record.token]),
+            frozenset(submitters.get(record.token, ())),
+        )
+        for record in records
+    ]
+
+
+def _text_of(row: sqlite3.Row) -> str:
+    """Return what a text is searched in."""
+    parts = [f"s{row['number']}", row["name"], row["workflow"], row["workflow_id"], row["service"]]
+    parts += _scalars(json.loads(row["spec"]))
+    return "\n".join(filter(None, parts)).casefold()
+
+
+def _scalars(value: Any) -> Iterator[str]:
+    """Yield the values of a stored grid as texts, and the ids of its fields."""
+    if isinstance(value, dict):
+        yield from (key for key in value if "::" in key)
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _scalars(item)
+    elif value is not None:
+        yield value if isinstance(value, str) else json.dumps(value)

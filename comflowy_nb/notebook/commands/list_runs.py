@@ -1,0 +1,232 @@
+"""`%comflowy runs`: search earlier runs by text, fields and conditions, and list them, a sweep in one row."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from comflowy_nb.database.field_filters import AnyOf, read_wanted
+from comflowy_nb.database.references import parse_ref
+from comflowy_nb.errors import RefError, nearest_tip
+from comflowy_nb.layout.value_text import name_fields, write_value
+from comflowy_nb.notebook.display.html import join, paragraph, table
+from comflowy_nb.notebook.display.show import RunList
+from comflowy_nb.notebook.display.status_line import day, time_text
+from comflowy_nb.notebook.display.sweep_list import counts_text, summary_took, varied
+from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
+from comflowy_nb.workflow.syntax.conditions import parse_condition
+from comflowy_nb.workflow.syntax.line import expand, expand_text, unquote
+from comflowy_nb.workflow.syntax.ranges import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from comflowy_nb.database.search import RunRow
+    from comflowy_nb.database.sweep_summaries import SweepSummary
+    from comflowy_nb.library import Found
+    from comflowy_nb.notebook.commands.options import Request
+    from comflowy_nb.notebook.session import Session
+    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.syntax.line import Word
+
+__all__ = ["rows_table", "runs"]
+
+_ORDERED = re.compile(r"(?P<name>`[^`]+`|(?:\w|.*::)[^<>=!`\"']*)(?P<sign>[<>])(?P<value>[^<>=]+)")
+_SIGNS = frozenset({"<", ">", "<=", ">=", "!=", "=="})
+_CONSTANTS = frozenset({"true", "false", "null"})
+
+
+def runs(session: Session, request: Request) -> RunList:
+    """List earlier runs, newest first."""
+    options = request.options
+    is_search = bool(request.words or request.fields or options)
+    if len(request.words) == 1 and not request.fields and not options:
+        named = _named(session, request.ref(request.words[0]))
+        if named is not None and named.sweep is not None:
+            swept = session.sweep(named.sweep)
+            session.say(join(paragraph(plain_sweep_line(swept)), cells_table(swept)))
+            return _shown(session, [cell.run for cell in swept.cells if cell.run is not None])
+        if named is not None:
+            session.say(_table([_run_row(named.run)]))
+            return _shown(session, [named.run])
+    words, params, where = _read_filters(request)
+    history = session.library.history
+    filters: dict[str, Any] = {
+        "params": params,
+        "where": where,
+        "since": time.time() - options["since"] if "since" in options else None,
+        "status": options.get("status"),
+        "workflow": options.get("workflow"),
+        "limit": options.get("limit", 20),
+    }
+    if params or where is not None or "cells" in options:
+        found = session.library.runs(" ".join(words) or None, **filters)
+        cells = history.sweeps.cell_refs([run.token for run in found])
+        content = _table(_run_row(run, cells.get(run.token, "")) for run in found)
+    else:
+        rows = history.search_rows(" ".join(words) or None, **filters)
+        found = [session.library.run(record) for row in rows for record in row.runs]
+        content = rows_table(session, rows)
+    if found:
+        session.say(content)
+    elif is_search and (count := history.count()):
+        names = [*params, *(parse_condition(where).names if where is not None else ())]
+        session.say(paragraph(*_nothing_found(session, count, names)))
+    else:
+        session.say(paragraph("no runs yet: %comflowy run default"))
+    return _shown(session, found)
+
+
+def rows_table(session: Session, rows: Sequence[RunRow]) -> dict[str, str]:
+    """Return a table of runs and sweeps: reference, name, workflow, service, status, time, duration, values set."""
+    library = session.library
+    summaries = library.history.sweeps.summaries([row.sweep for row in rows if row.sweep is not None])
+    by_token = {summary.record.token: summary for summary in summaries}
+    swept = [by_token.get(row.sweep or "") for row in rows]
+    return _table(
+        _run_row(library.run(row.runs[0])) if summary is None else _sweep_row(summary)
+        for row, summary in zip(rows, swept, strict=True)
+    )
+
+
+# -- reading the filters --------------------------------------------------------------------------------------------
+
+
+def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | None]:
+    """Return the words of the text, the values of FIELD=VALUE, and the condition.
+
+    Raises
+    ------
+    UsageError
+        For a condition with spaces, or a field that is set twice.
+    """
+    words: list[str] = []
+    params: dict[str, Any] = {}
+    conditions: list[str] = []
+    for word in request.words:
+        condition = _read_ordered(word, request)
+        if condition is not None:
+            conditions.append(condition)
+        elif word.text in _SIGNS and not word.quoted:
+            raise UsageError(f'write a condition without spaces, as cfg{word.text}3, or --where "cfg {word.text} 3"')
+        else:
+            words.append(request.text(word))
+    for word in request.fields:
+        condition = _read_compared(word, request)
+        if condition is not None:
+            conditions.append(condition)
+            continue
+        key = word.key or ""
+        if key in params:
+            raise UsageError(f"{key} is set twice. For either value: {key}=A,B")
+        params[key] = _wanted(expand(word.value or "", request.namespace), is_quoted=word.quoted)
+    if "where" in request.options:
+        conditions.append(request.options["where"])
+    if len(conditions) > 1:
+        for one in conditions:
+            parse_condition(one)  # so that an error shows what was typed
+        conditions = [f"({one})" for one in conditions]
+    return words, params, " and ".join(conditions) or None
+
+
+def _wanted(value: Any, *, is_quoted: bool) -> Any:
+    """Return what a field is compared with: a Python list is alternatives, as `a,b` is."""
+    if isinstance(value, list | tuple):
+        return AnyOf(list(value), tuple(value))
+    return read_wanted(value) if isinstance(value, str) and not is_quoted else value
+
+
+def _read_ordered(word: Word, request: Request) -> str | None:
+    """Return the condition in a word such as `cfg>3`; None for a text."""
+    found = None if word.quoted else _ORDERED.fullmatch(word.text)
+    if found is None:
+        return None
+    value = expand_text(found["value"], request.namespace)
+    return _condition(found["name"], found["sign"], value) if is_number(value) else None
+
+
+def _read_compared(word: Word, request: Request) -> str | None:
+    """Return the condition in a word such as `steps<=20`, `sampler_name!=euler` or `cfg==7`; None for FIELD=VALUE."""
+    key, value = word.key or "", word.value or ""
+    if key[-1:] in {"<", ">", "!"}:
+        name, sign, is_quoted = key[:-1], f"{key[-1]}=", word.quoted
+    elif value.startswith("=") and not word.quoted:
+        name, sign = key, "=="
+        value, is_quoted = unquote(value[1:])
+    else:
+        return None
+    if not name or not (value or is_quoted):
+        raise UsageError(f"invalid condition {word.raw!r}: write it as cfg>=3 or sampler_name!=euler")
+    return _condition(name, sign, expand_text(value, request.namespace), is_quoted=is_quoted)
+
+
+def _condition(name: str, sign: str, value: str, *, is_quoted: bool = False) -> str:
+    """Return a condition in the grammar of `--where`."""
+    if is_quoted or not (is_number(value) or value.lower() in _CONSTANTS):
+        quote = "'" if '"' in value else '"'
+        if quote in value:
+            raise UsageError(f"a condition can't contain a text with both kinds of quotes: {value}")
+        value = f"{quote}{value}{quote}"
+    return f"`{name.strip('`')}` {sign} {value}"
+
+
+# -- showing --------------------------------------------------------------------------------------------------------
+
+
+def _run_row(run: Run, cell: str = "") -> tuple[str, ...]:
+    record = run.record
+    names = name_fields(record.set_params)
+    values = [f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params]
+    status = str(record.status) if record.status.is_live or not run.error else f"{record.status}: {run.error}"
+    took = time_text(record.seconds) if record.seconds is not None else ""
+    started = day(record.created_at)
+    name = record.name or ""
+    return record.ref, cell, name, record.workflow, record.service, status, started, took, " ".join(values)
+
+
+def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
+    record = summary.record
+    took = summary_took(summary)
+    status, started = counts_text(summary), day(record.created_at)
+    name = record.name or ""
+    return record.ref, "", name, record.workflow, record.service, status, started, took, varied(record.spec)
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
+    """Return the table, without the names of the services if there is only one."""
+    rows = list(rows)
+    if len({row[4] for row in rows}) == 1:
+        rows = [(*row[:4], "", *row[5:]) for row in rows]
+    return table(("run", "cell", "name", "workflow", "on", "status", "when", "took", "set"), rows)
+
+
+def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[str]:
+    """Return that no run matches, how many there are, and the fields that no run has."""
+    runs_text = "1 run" if count == 1 else f"{count:,} runs"
+    lines = [f"No runs match. %comflowy runs shows the latest. The history has {runs_text}."]
+    names = list(dict.fromkeys(names))
+    known = sorted(session.library.history.field_names()) if names else []
+    for name in names:
+        near = nearest_tip(name, [one for one in known if ("::" in one) is ("::" in name)])
+        lines += [f"No run has a field {name}{near or '.'}"] if name not in known else []
+    return lines
+
+
+def _named(session: Session, ref: Any) -> Found | None:
+    """Return the sweep, or the cell of one, that a word names; None if it is a text to search for."""
+    try:
+        found = session.find(ref)
+        is_cell = isinstance(ref, str) and parse_ref(ref).cell is not None
+    except RefError:
+        return None
+    return found if found.sweep is not None or is_cell else None
+
+
+def _shown(session: Session, found: Iterable[Run]) -> RunList:
+    """Return the runs as a list that this execution does not show again."""
+    found = RunList(found)
+    session.mark_drawn(found)
+    return found

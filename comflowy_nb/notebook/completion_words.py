@@ -1,0 +1,186 @@
+"""What completion offers: references of the history, files, Python names; and the words of an unfinished line.
+
+Each function needs a few statements of SQL or one read of one folder, and never a request.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from comflowy_nb.errors import ComflowyError
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES
+from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from comflowy_nb.library import Library
+
+__all__ = [
+    "FOLDERS_ONLY",
+    "FROM_SUFFIXES",
+    "IMAGE_SUFFIXES",
+    "TABLE_SUFFIXES",
+    "file_words",
+    "input_words",
+    "name_words",
+    "reference_words",
+    "split_unfinished",
+    "unquoted",
+]
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
+FROM_SUFFIXES = IMAGE_SUFFIXES | {".json"}
+FOLDERS_ONLY: frozenset[str] = frozenset()
+
+_MAX_FILES = 200  # the user types one more character for the others
+_MAX_ENTRIES = 50_000  # of a folder that are read
+_KEY = re.compile(rf"[^={SPACE}\"']*=?")
+_DIGITS = re.compile(r"(\d+)")
+_CELL = re.compile(r"(?P<sweep>[^.:\[\]]+)\.(?P<digits>[0-9]*)")
+_IMAGE = re.compile(r"(?P<run>[^:\[\]]+)(?::[^\[\]]*)?(?:\[[0-9]*\]?)?")
+
+
+def split_unfinished(text: str) -> tuple[list[str], str]:
+    """Return the complete words of a line, and the word at its end, which may be empty or in an open quote.
+
+    Examples
+    --------
+    >>> split_unfinished('run default text="a cat" image=file:ph')
+    (['run', 'default', 'text="a cat"'], 'image=file:ph')
+    >>> split_unfinished('run default text="a c')
+    (['run', 'default'], 'text="a c')
+    """
+    words: list[str] = []
+    at = 0
+    while True:
+        while at < len(text) and text[at] in SPACE:
+            at += 1
+        start = at
+        found = _KEY.match(text, at)
+        at = found.end() if found is not None else at
+        while at < len(text) and text[at] not in SPACE:
+            is_open = text[at] in "\"'" and (at == start or text[at - 1] in "=,|")
+            close = closing_quote(text, at) if is_open else at
+            if close is None:
+                return words, text[start:]
+            at = close + 1
+        if at >= len(text):
+            return words, text[start:]
+        words.append(text[start:at])
+
+
+def unquoted(value: str) -> str:
+    """Return a value without the quote that opens it, which may not be closed yet."""
+    return value[1:] if value[:1] in {'"', "'"} else value
+
+
+# -- references -----------------------------------------------------------------------------------------------------
+
+
+def reference_words(library: Library, typed: str) -> list[str]:
+    """Return the references that begin with what is typed: runs, sweeps, names, ids; after `ck.` the cells of a sweep.
+
+    After `[` or `:` the images of a run are returned. Of each kind there are at most 100, the newest first.
+    """
+    if "[" in typed or ":" in typed:
+        return _image_words(library, typed)
+    cell = _CELL.fullmatch(typed)
+    if cell is not None:
+        return _cell_words(library, cell["sweep"], cell["digits"])
+    return [*library.history.reference_words(typed), "last"]
+
+
+def _cell_words(library: Library, name: str, digits: str) -> list[str]:
+    with suppress(ComflowyError):
+        sweep = library.find(name).sweep
+        if sweep is not None:
+            return [f"{name}.{number}" for number in library.history.cell_words(sweep.token, digits)]
+    return []
+
+
+def _image_words(library: Library, typed: str) -> list[str]:
+    found = _IMAGE.fullmatch(typed)
+    words: list[str] = []
+    with suppress(ComflowyError):
+        for image in library.find(found["run"]).run.images if found is not None else ():
+            words.append(f"{found['run']}[{image.record.index}]")  # type: ignore[index]  # there is one
+            if image.record.node is not None:
+                words.append(f"{found['run']}:{image.record.node}[{image.record.node_index}]")  # type: ignore[index]
+    return words
+
+
+def input_words(library: Library, typed: str) -> list[str]:
+    """Return the values of an image field that begin with what is typed: `file:` and paths, `run:` and references."""
+    if typed.startswith("file:"):
+        return [f"file:{word}" for word in file_words(typed.removeprefix("file:"), IMAGE_SUFFIXES)]
+    if typed.startswith("run:"):
+        return [f"run:{word}" for word in reference_words(library, typed.removeprefix("run:"))]
+    return ["file:", "run:"]
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+def file_words(typed: str, suffixes: Collection[str] | None) -> list[str]:
+    """Return the files and folders that begin with what is typed, at most 200, in natural order: `a2` before `a10`.
+
+    Parameters
+    ----------
+    typed
+        The beginning of a path, as typed; `~` is the home folder of the user. Folders end with `/`.
+    suffixes
+        Only files with one of these suffixes; None allows all.
+    """
+    folder, name = _split_path(typed)
+    if folder.startswith(("//", "\\\\")):  # on Windows the folder of another computer
+        return []
+    words: list[str] = []
+    try:
+        with os.scandir(os.path.expanduser(folder) or ".") as entries:  # noqa: PTH111 - the text is kept as typed
+            for entry in islice(entries, _MAX_ENTRIES):
+                if not entry.name.startswith(name) or (entry.name.startswith(".") and not name):
+                    continue
+                suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - one of thousands
+                if suffixes is None or suffix in suffixes:
+                    is_folder = entry.is_dir()
+                elif entry.is_dir():
+                    is_folder = True
+                else:
+                    continue
+                words.append(f"{folder}{entry.name}{'/' if is_folder else ''}")
+    except (OSError, ValueError):
+        return []
+    return sorted(words, key=_natural_order)[:_MAX_FILES]
+
+
+def _split_path(typed: str) -> tuple[str, str]:
+    """Return the folder of a path, with its separator, and the beginning of a name."""
+    end = max(typed.rfind(separator) for separator in filter(None, (os.sep, os.altsep))) + 1
+    return typed[:end], typed[end:]
+
+
+def _natural_order(word: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(word)]
+
+
+# -- Python names ---------------------------------------------------------------------------------------------------
+
+
+def name_words(value: str, namespace: Mapping[str, object], hidden: Collection[str] = ()) -> list[str] | None:
+    """Return a value with the names of variables that complete its last `{`; None if it has no open `{`.
+
+    Parameters
+    ----------
+    hidden
+        Names that are not offered: those of IPython itself.
+    """
+    before, brace, name = value.rpartition("{")
+    if not brace or "}" in name or (name and not name.isidentifier()):
+        return None
+    names = [each for each in namespace if each.startswith(name) and not each.startswith("_") and each not in hidden]
+    return [f"{before}{{{each}}}" for each in sorted(names)]
