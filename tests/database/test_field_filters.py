@@ -101,9 +101,9 @@ def test_too_many_fields_of_the_same_names_are_an_error_that_asks_for_ids():
         is_fulfilled(params, parse_condition("a < 0 or b < 0 or c < 0"))
 
 
-def test_search_with_a_condition(history, intent):
+def test_search_with_a_condition(history, run_request):
     for number in (4, 7, 9):
-        history.record_or_reuse(intent(f"k{number}", params={"3::cfg": number, "3::seed": 2**64 - number}))
+        history.record_or_reuse(run_request(f"k{number}", params={"3::cfg": number, "3::seed": 2**64 - number}))
     found = history.search(where="cfg > 5 and seed >= 18446744073709551607", params={"cfg": read_wanted("1..8")})
     assert [run.params["3::cfg"] for run in found] == [7]
     assert history.search(where="cfg > 5 and cgf > 2") == []

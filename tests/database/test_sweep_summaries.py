@@ -11,27 +11,27 @@ from comflowy_nb.status import Status, StatusEvent
 
 
 @pytest.fixture
-def entered(history, sweep_request, cells, intent):
+def entered(history, sweep_request, cells, run_request):
     """`entered("sk", "name", [statuses])`: a sweep whose cells have runs in these statuses; None was not submitted."""
 
     def enter(key, name, statuses, **changes):
         record = history.sweeps.enter(sweep_request(key, name=name, **changes), cells(len(statuses), key))
         for number, status in enumerate(statuses, 1):
             if status is not None:
-                run = history.record_or_reuse(intent(f"{key}{number}", cell=(record.token, number))).record
+                run = history.record_or_reuse(run_request(f"{key}{number}", cell=(record.token, number))).record
                 bring(history, run.token, status)
         return history.sweeps.get(record.token)
 
     return enter
 
 
-def test_cells_are_counted_by_status(history, entered, owner):
+def test_cells_are_counted_by_status(history, entered, process_lock):
     record = entered("a", "looks", ["success", "success", "failed", "running", "waiting", "unknown", None, None])
     (found,) = history.sweeps.summaries([record.token])
     assert found.record == record
     assert (found.done, found.failed, found.live, found.missing) == (2, 1, 2, 2)
     assert found.counts[Status.UNKNOWN] == 1
-    assert found.owners == {owner.name}
+    assert found.owners == {process_lock.name}
     assert found.seconds >= 0
     assert history.sweeps.summaries([]) == []
 
@@ -69,9 +69,9 @@ def test_sweeps_are_found_by_words_of_name_axes_and_values(history, entered):
     assert found(None, since=time.time() + 1) == []
 
 
-def test_the_runs_of_a_sweep_are_one_row(history, entered, intent):
+def test_the_runs_of_a_sweep_are_one_row(history, entered, run_request):
     one = entered("a", "looks", ["success", "success"])
-    history.record_or_reuse(intent("single"))
+    history.record_or_reuse(run_request("single"))
     two = entered("b", "more", ["failed"])
     rows = history.search_rows()
     assert [(row.sweep, [run.number for run in row.runs]) for row in rows] == [
@@ -83,18 +83,18 @@ def test_the_runs_of_a_sweep_are_one_row(history, entered, intent):
     assert [row.sweep for row in history.search_rows(status="success")] == [one.token]
 
 
-def test_a_listed_sweep_has_its_runs_that_are_older_than_others(history, entered, intent, sweep_request, cells):
+def test_a_listed_sweep_has_its_runs_that_are_older_than_others(history, entered, run_request, sweep_request, cells):
     record = history.sweeps.enter(sweep_request("a"), cells(2, "a"))
-    history.record_or_reuse(intent("a1", cell=(record.token, 1)))
-    history.record_or_reuse(intent("single"))
-    history.record_or_reuse(intent("a2", cell=(record.token, 2)))
+    history.record_or_reuse(run_request("a1", cell=(record.token, 1)))
+    history.record_or_reuse(run_request("single"))
+    history.record_or_reuse(run_request("a2", cell=(record.token, 2)))
     (row,) = history.search_rows(limit=1)
     assert [run.number for run in row.runs] == [3, 1]
 
 
-def test_references_by_their_beginning(history, entered, intent):
+def test_references_by_their_beginning(history, entered, run_request):
     record = entered("a", "looks", ["success"] * 12)
-    run = history.record_or_reuse(intent("one", name="loop")).record
+    run = history.record_or_reuse(run_request("one", name="loop")).record
     history.apply(run.token, StatusEvent.ACCEPTED, service_run_id="3fef-1")
     assert history.reference_words("loo") == ["loop", "looks"]
     assert history.reference_words("r1") == ["r13", "r12", "r11", "r10", "r1"]

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from completing import offered
+from completing import completions_at
 from history_fixtures import each_connection
 
 from comflowy_nb.library import open_library
@@ -60,37 +60,37 @@ def test_files_by_the_beginning_of_their_path(here):
 
 def test_files_of_images_tables_lines_and_folders(shell, here):
     """`image=file:ke` completed nothing, and took 16.9 s once."""
-    assert offered(shell, "%comflowy run img2img image=", "file:ke") == [
+    assert completions_at(shell, "%comflowy run img2img image=", "file:ke") == [
         "file:keep/",
         "file:kelp.JPG",
         "file:ketch.png",
     ]
-    assert offered(shell, "%comflowy sweep img2img image=file:ketch.png||", "file:kel") == ["file:kelp.JPG"]
-    assert offered(shell, "%comflowy run --from ", "ket") == ["ketch.png"]
-    assert offered(shell, "%comflowy run --from=", "ket") == ["ketch.png"]
-    assert offered(shell, "%comflowy sweep default --table ", "t") == ["t.csv"]
-    assert offered(shell, "%comflowy sweep default --lines 6::text=", "key1") == ["key10.txt"]
-    assert offered(shell, "%comflowy sweep default --lines=6::text=", "key1") == ["key10.txt"]
-    assert offered(shell, "%comflowy save r1 ", "k") == ["keep/"]
-    assert offered(shell, "%comflowy run default --save ", "k") == ["keep/"]
-    assert offered(shell, "%comflowy compare ", "ket") == ["ketch.png"]
-    assert offered(shell, "%%comflowy run img2img\nimage: ", "file:kel") == ["file:kelp.JPG"]
+    assert completions_at(shell, "%comflowy sweep img2img image=file:ketch.png||", "file:kel") == ["file:kelp.JPG"]
+    assert completions_at(shell, "%comflowy run --from ", "ket") == ["ketch.png"]
+    assert completions_at(shell, "%comflowy run --from=", "ket") == ["ketch.png"]
+    assert completions_at(shell, "%comflowy sweep default --table ", "t") == ["t.csv"]
+    assert completions_at(shell, "%comflowy sweep default --lines 6::text=", "key1") == ["key10.txt"]
+    assert completions_at(shell, "%comflowy sweep default --lines=6::text=", "key1") == ["key10.txt"]
+    assert completions_at(shell, "%comflowy save r1 ", "k") == ["keep/"]
+    assert completions_at(shell, "%comflowy run default --save ", "k") == ["keep/"]
+    assert completions_at(shell, "%comflowy compare ", "ket") == ["ketch.png"]
+    assert completions_at(shell, "%%comflowy run img2img\nimage: ", "file:kel") == ["file:kelp.JPG"]
 
 
 def test_a_file_with_a_space_is_quoted(shell, here):
-    assert offered(shell, "%comflowy run img2img image=", "file:my") == ['"file:my boat.png"']
-    assert offered(shell, '%comflowy run img2img image="', "file:my b") == ["file:my boat.png"]
-    assert offered(shell, '%comflowy sweep img2img image=file:ketch.png||"', "file:my b") == ["file:my boat.png"]
-    assert offered(shell, "%comflowy sweep img2img image=file:ketch.png||", "file:my") == ['"file:my boat.png"']
-    assert offered(shell, "%%comflowy run img2img\nimage: ", "file:my b") == ["file:my boat.png"]
+    assert completions_at(shell, "%comflowy run img2img image=", "file:my") == ['"file:my boat.png"']
+    assert completions_at(shell, '%comflowy run img2img image="', "file:my b") == ["file:my boat.png"]
+    assert completions_at(shell, '%comflowy sweep img2img image=file:ketch.png||"', "file:my b") == ["file:my boat.png"]
+    assert completions_at(shell, "%comflowy sweep img2img image=file:ketch.png||", "file:my") == ['"file:my boat.png"']
+    assert completions_at(shell, "%%comflowy run img2img\nimage: ", "file:my b") == ["file:my boat.png"]
 
 
 def test_variables_after_a_brace(shell):
     shell.run_cell("boats, boxes, _own = 1, 2, 3")
-    assert offered(shell, "%comflowy run default cfg=", "{bo") == ["{boats}", "{boxes}"]
-    assert offered(shell, "%comflowy show ", "{boa") == ["{boats}"]
-    assert offered(shell, "%comflowy sweep default --table ", "{box") == ["{boxes}"]
-    names = offered(shell, "%comflowy run default cfg=", "{")
+    assert completions_at(shell, "%comflowy run default cfg=", "{bo") == ["{boats}", "{boxes}"]
+    assert completions_at(shell, "%comflowy show ", "{boa") == ["{boats}"]
+    assert completions_at(shell, "%comflowy sweep default --table ", "{box") == ["{boxes}"]
+    names = completions_at(shell, "%comflowy run default cfg=", "{")
     assert "{boats}" in names
     assert not {"{_own}", "{In}", "{exit}"} & set(names)
 
@@ -100,36 +100,36 @@ def test_names_cells_and_images_of_the_history(sandbox, shell):
     made = sandbox("%comflowy sweep default 5::width=64 5::height=64 steps=2 cfg=31,32 seed=7302 --as looks")
     assert made.error is None, made.error
     ref, run = made.value.ref, made.value.cells[0].run
-    assert offered(shell, "%comflowy show ", "loo") == ["looks"]
-    assert offered(shell, "%comflowy compare r1 ", "loo") == ["looks"]
-    assert offered(shell, "%comflowy sweep --from ", "loo") == ["looks"]
-    assert offered(shell, "%comflowy runs ", "loo") == ["looks"]
-    assert offered(shell, "%comflowy save ", "loo") == ["looks"]
-    assert offered(shell, "%comflowy show ", "looks.") == ["looks.1", "looks.2"]
-    assert offered(shell, "%comflowy show ", f"{ref}.2") == [f"{ref}.2"]
-    assert offered(shell, "%comflowy show ", f"{run.ref}[") == [f"{run.ref}[0]"]
-    assert offered(shell, "%comflowy show ", f"{run.ref}:") == [f"{run.ref}:9[0]"]
-    assert offered(shell, "%comflowy run img2img image=", "run:loo") == ["run:looks"]
-    assert offered(shell, "%comflowy run img2img image=", "run:looks.1[") == ["run:looks.1[0]"]
-    assert offered(shell, "%comflowy sweep --from looks ", "samp") == ["sampler_name="]
-    assert offered(shell, "%comflowy sweep --from looks sampler_name=", "he") == ["heun"]
-    assert offered(shell, "%comflowy runs ", "cf") == ["cfg="]
-    assert "31" in [word.removesuffix(".0") for word in offered(shell, "%comflowy runs cfg=", "31")]
+    assert completions_at(shell, "%comflowy show ", "loo") == ["looks"]
+    assert completions_at(shell, "%comflowy compare r1 ", "loo") == ["looks"]
+    assert completions_at(shell, "%comflowy sweep --from ", "loo") == ["looks"]
+    assert completions_at(shell, "%comflowy runs ", "loo") == ["looks"]
+    assert completions_at(shell, "%comflowy save ", "loo") == ["looks"]
+    assert completions_at(shell, "%comflowy show ", "looks.") == ["looks.1", "looks.2"]
+    assert completions_at(shell, "%comflowy show ", f"{ref}.2") == [f"{ref}.2"]
+    assert completions_at(shell, "%comflowy show ", f"{run.ref}[") == [f"{run.ref}[0]"]
+    assert completions_at(shell, "%comflowy show ", f"{run.ref}:") == [f"{run.ref}:9[0]"]
+    assert completions_at(shell, "%comflowy run img2img image=", "run:loo") == ["run:looks"]
+    assert completions_at(shell, "%comflowy run img2img image=", "run:looks.1[") == ["run:looks.1[0]"]
+    assert completions_at(shell, "%comflowy sweep --from looks ", "samp") == ["sampler_name="]
+    assert completions_at(shell, "%comflowy sweep --from looks sampler_name=", "he") == ["heun"]
+    assert "cfg=" in completions_at(shell, "%comflowy runs ", "cf")
+    assert "31" in [word.removesuffix(".0") for word in completions_at(shell, "%comflowy runs cfg=", "31")]
     service_run_id = run.record.service_run_id
-    assert service_run_id in offered(shell, "%comflowy show ", service_run_id[:8])
+    assert service_run_id in completions_at(shell, "%comflowy show ", service_run_id[:8])
 
 
 def test_the_options_of_new_commands(shell):
-    assert offered(shell, "%comflowy sweeps ", "--") == ["--limit", "--since"]
-    assert {"--where", "--cells"} <= set(offered(shell, "%comflowy runs ", "--"))
-    assert offered(shell, "%comflowy sweep default --lines 6::text=a.txt ", "--li") == ["--lines"]
-    assert offered(shell, "%comflowy sweep default --empty ") == ["missing", "text"]
-    assert offered(shell, "%comflowy sweep default cfg=1,2 steps=3,4 --zip ", "cfg,st") == ["cfg,steps"]
+    assert completions_at(shell, "%comflowy sweeps ", "--") == ["--limit", "--since"]
+    assert {"--where", "--cells"} <= set(completions_at(shell, "%comflowy runs ", "--"))
+    assert completions_at(shell, "%comflowy sweep default --lines 6::text=a.txt ", "--li") == ["--lines"]
+    assert completions_at(shell, "%comflowy sweep default --empty ") == ["missing", "text"]
+    assert completions_at(shell, "%comflowy sweep default cfg=1,2 steps=3,4 --zip ", "cfg,st") == ["cfg,steps"]
 
 
 def test_nothing_else_is_asked_where_nothing_completes(shell):
     """jedi took seconds over a line that is not Python."""
-    assert offered(shell, "%comflowy show ", "zebra") == ["zebra"]
+    assert completions_at(shell, "%comflowy show ", "zebra") == ["zebra"]
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def folder_reads():
 )
 def test_a_large_history_and_a_large_folder_are_read_little(shell, large, folder_reads, typed, count):
     """At most eight statements, few steps of SQLite, and one read of one folder: under 100 ms on an idle machine."""
-    offered(shell, *typed)  # loads what is needed
+    completions_at(shell, *typed)  # loads what is needed
     statements: list[str] = []
     thousands: list[int] = []
 
@@ -212,7 +212,7 @@ def test_a_large_history_and_a_large_folder_are_read_little(shell, large, folder
     with each_connection(large, watch):
         folder_reads.count = 0
         began_s = time.perf_counter()
-        found = offered(shell, *typed)
+        found = completions_at(shell, *typed)
         took_s = time.perf_counter() - began_s
         read, folder_reads.count = folder_reads.count, None
     assert len(found) == count
