@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep, shown, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from comflowy_nb.workflow.editor_graph import Canvas, EditorNode
 
@@ -30,6 +31,7 @@ _MAX_LISTED = 10  # names in a note, problems in an error
 _MAX_CHARS = 60  # of the name of a class in an error
 _BROADCASTING = ("Anything Everywhere", "Prompts Everywhere", "Seed Everywhere")  # Use-Everywhere: links without lines
 _GROUP_NODE = ("workflow/", "workflow>")
+_LORA_LIST = "Power Lora Loader (rgthree)"  # any number of LoRAs, each a mapping with the key `lora`
 _MADE_IN_EDITOR = frozenset({"LOAD_3D", "WEBCAM"})
 _PLACEHOLDER = re.compile(r"%([^%]+)%")
 _DATE_PARTS = {"yyyy": "%year%", "MM": "%month%", "dd": "%day%", "hh": "%hour%", "mm": "%minute%", "ss": "%second%"}
@@ -119,6 +121,7 @@ class _Conversion:
         self._bypassed: list[str] = []
         self._number_of_notes = 0
         self._with_choices: list[str] = []
+        self._with_own_values: list[str] = []
 
     def add(self, canvas: Canvas, node: EditorNode) -> None:
         """Convert one node, unless it does not run."""
@@ -163,7 +166,8 @@ class _Conversion:
     def _inputs(self, canvas: Canvas, node: EditorNode, node_id: str) -> dict[str, Any]:
         """Return the inputs of a node: the values of its widgets, and its links, which take precedence."""
         inputs: dict[str, Any] = {}
-        for slot in self._links.slots(node):
+        slots = self._links.slots(node)
+        for slot in slots:
             start = self._links.start(canvas, node, slot)
             value = start.value if isinstance(start, Value) else canvas.overrides.get((node.id, slot.name), slot.value)
             if isinstance(start, Output):
@@ -173,6 +177,11 @@ class _Conversion:
                     value, has_choices = without_comments(value)
                     self._with_choices += [f"{node_id}::{slot.name}"] if has_choices else []
                 inputs[slot.name] = prompt_value(value)
+        own = [one for one in node.values if isinstance(one, Mapping) and all(one is not slot.value for slot in slots)]
+        if node.class_type == _LORA_LIST:
+            inputs |= {f"lora_{index}": one for index, one in enumerate((one for one in own if "lora" in one), 1)}
+        elif own:
+            self._with_own_values.append(_named(node_id, node.title, node.class_type))
         return inputs
 
     def result(self) -> Converted:
@@ -213,6 +222,9 @@ class _Conversion:
             yield f"bypassed {_counted(self._bypassed, 'node')}"
         if self._number_of_notes:
             yield f"left out {self._number_of_notes} note{'s' if self._number_of_notes > 1 else ''}"
+        if self._with_own_values:
+            nodes = _listed(self._with_own_values)
+            yield f"left out values that only an extension's controls in the editor read: {nodes}"
         if self._with_choices:
             fields = _listed(self._with_choices)
             yield f"kept braces such as {{a|b}} in {fields}, of which the editor would choose a part at each run"

@@ -15,6 +15,7 @@ import pytest
 from comfyui_server import ComfyServer
 from editor_cases import CASES
 from editor_graphs import descriptions, empty, workflow
+from editor_subgraph_cases import SUBGRAPH_CASES
 
 OLDEST = (1, 58)
 START_MS = 180_000
@@ -30,6 +31,7 @@ TO_PROMPT = """async editor => {
     await window.app.loadGraphData(editor)
     return (await window.app.graphToPrompt()).output
 }"""
+SAME = [one for one in (*CASES, *SUBGRAPH_CASES) if not one.differs]
 IS_READY = f"async editor => (await ({TO_PROMPT})(editor))['1']?.class_type === 'EmptyImage'"
 
 
@@ -64,7 +66,7 @@ def editor(browser, tmp_path_factory):
         page.close()
 
 
-@pytest.mark.parametrize("case", [one for one in CASES if not one.differs], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", SAME, ids=lambda case: case.name)
 def test_the_editor_submits_the_same_graph(editor, case):
     submitted = editor.evaluate(TO_PROMPT, case.editor)
     assert _untitled(submitted) == _untitled(case.api)

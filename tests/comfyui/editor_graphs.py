@@ -82,6 +82,7 @@ def descriptions():
             output=["IMAGE"],
         ),
         "Either": described({"one": ["IMAGE,MASK"], "other": ["IMAGE"]}, output=["IMAGE"]),
+        "Power Lora Loader (rgthree)": described({}, {"model": ["MODEL"], "clip": ["CLIP"]}, output=["MODEL", "CLIP"]),
         "Prompt": described(
             {"text": ["STRING", {"multiline": True, "dynamicPrompts": True}], "plain": ["STRING", {"multiline": True}]},
             output=["IMAGE"],

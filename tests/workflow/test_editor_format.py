@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from editor_cases import BLUR, CASES, TWICE
+from editor_cases import CASES
 from editor_graphs import descriptions, empty, node, show, subgraph, uses, workflow
+from editor_subgraph_cases import BLUR, SUBGRAPH_CASES, TWICE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +38,7 @@ def problem_of(editor):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *SUBGRAPH_CASES], ids=lambda case: case.name)
 def test_a_workflow_of_the_editor_is_converted_by_this_rule(case):
     converted = convert(case.editor, DESCRIPTIONS)
     assert dict(converted.graph.nodes) == case.api
