@@ -15,7 +15,7 @@ from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.graph import Graph, graph_from
 from comflowy_nb.workflow.image_metadata import RunMetadata, metadata_of_image, parse_metadata, read_image_graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
@@ -116,10 +116,11 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
         return _recipe(_metadata_of(image.record), None, None)
     path = Path(image).expanduser()
     try:
-        metadata, graph = find_metadata(path, open_library())
+        library = open_library()
+        metadata, graph = find_metadata(path, library)
         if metadata is not None:
             return _recipe(metadata, graph, path)
-        graph = graph if graph is not None else read_image_graph(path)
+        graph = graph if graph is not None else graph_from(lambda: read_image_graph(path), library.convert)
     except WorkflowError as error:
         raise ImageError(str(error)) from None
     values = {field_id: field.default for field_id, field in graph.fields().items()}

@@ -133,7 +133,7 @@ class Completions:
             case "help", 0:
                 return list(COMMANDS)
             case "workflow", 0:
-                return ["add ", "alias "]
+                return ["add ", "alias ", "export "]
             case ("run" | "sweep" | "form" | "fields", 0) | ("workflow", 1):
                 return [f"{name} " for name in self._workflow_names()]
             case "run" | "sweep" | "form", 1:

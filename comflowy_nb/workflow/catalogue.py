@@ -35,7 +35,7 @@ from comflowy_nb.workflow.files import (
     write_text,
     yaml_problem,
 )
-from comflowy_nb.workflow.graph import Graph, parse_graph
+from comflowy_nb.workflow.graph import Graph, InEditorFormat, parse_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.object_info import read_described, write_described
 
@@ -91,11 +91,34 @@ class Entry:
         Raises
         ------
         WorkflowError
-            If the file is missing, not allowed, too large or contains no graph.
+            As `read_graph`.
+        """
+        return self.read_graph() if self.graph_file is not None else None
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether the workflow has a graph, in API format or in the editor's.
+
+        Raises
+        ------
+        WorkflowError
+            If the file can't be read, or contains no graph.
+        """
+        try:
+            return self.graph is not None
+        except InEditorFormat:
+            return True
+
+    def read_graph(self) -> Graph:
+        """Return the graph of the workflow, read from its file.
+
+        Raises
+        ------
+        WorkflowError
+            If the file is missing, not allowed, too large or contains no graph, or one in the editor's format.
         """
         file = self.graph_file
-        if file is None:
-            return None
+        assert file is not None
         subject = f"the graph of {self.name}, {file.name},"
         try:
             if self.folder is not None and not file.resolve().is_relative_to(self.folder.resolve()):

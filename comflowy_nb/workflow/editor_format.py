@@ -17,7 +17,7 @@ from comflowy_nb.workflow.editor_graph import BYPASSED, MUTED, read_canvas, read
 from comflowy_nb.workflow.editor_links import EDITOR_ONLY, NOTES, Links, Output, Value
 from comflowy_nb.workflow.editor_widgets import prompt_value, without_comments
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep, shown, text_of
+from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep, listed, shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,6 +56,13 @@ class Converted:
     graph: Graph
     notes: tuple[str, ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
+
+    def with_groups(self) -> Graph:
+        """Return the graph with its notes, and with the groups beside the titles of the nodes."""
+        nodes = dict(self.graph.nodes)
+        for node, group in self.groups.items():
+            nodes[node] = {**nodes[node], "_meta": {**nodes[node]["_meta"], "group": group}}
+        return Graph(nodes, self.notes)
 
 
 def node_classes(editor: Mapping[str, Any]) -> list[str]:
@@ -223,10 +230,10 @@ class _Conversion:
         if self._number_of_notes:
             yield f"left out {self._number_of_notes} note{'s' if self._number_of_notes > 1 else ''}"
         if self._with_own_values:
-            nodes = _listed(self._with_own_values)
+            nodes = listed(self._with_own_values, _MAX_LISTED)
             yield f"left out values that only an extension's controls in the editor read: {nodes}"
         if self._with_choices:
-            fields = _listed(self._with_choices)
+            fields = listed(self._with_choices, _MAX_LISTED)
             yield f"kept braces such as {{a|b}} in {fields}, of which the editor would choose a part at each run"
 
 
@@ -260,9 +267,4 @@ def _named(node_id: str, title: str | None, class_name: str) -> str:
 
 
 def _counted(names: Sequence[str], what: str) -> str:
-    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {_listed(names)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MAX_LISTED
-    return ", ".join(names[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {listed(names, _MAX_LISTED)}"
