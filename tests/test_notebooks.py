@@ -109,6 +109,7 @@ def check_comfyui_without_checkpoint(content):
     """Check the first part of the ComfyUI tutorial, on any server."""
     assert "connected to home" in said(cell_with(content, "%comflowy connect"))
     assert "upscale_method" in said(cell_with(content, "%comflowy fields upscale.json"))
+    assert "upscale is converted from the editor's format" in said(cell_with(content, "%comflowy fields upscale.json"))
     first = cell_with(content, "--as large")
     assert "r1 large (upscale) - success" in said(first)
     assert "(192, 192)" in said(cell_with(content, "pil().size"))
@@ -118,6 +119,7 @@ def check_comfyui_without_checkpoint(content):
     assert "6 of 6 success" in said(files)
     assert "gold.png" in said(files)
     assert "mine is now a graph" in said(cell_with(content, "server:last"))
+    assert "mine_api.json, in API format" in said(cell_with(content, "workflow export"))
     assert said(cell_with(content, "params_from")).startswith("%%comflowy run kept/r1")
     for cell in (first, files, cell_with(content, "run --from {image}")):
         assert image_count(cell) == 1
