@@ -86,31 +86,19 @@ class Entry:
 
     @property
     def graph(self) -> Graph | None:
-        """The graph of the workflow, read from its file at each access; None if it has none.
-
-        Raises
-        ------
-        WorkflowError
-            As `read_graph`.
-        """
+        """The graph of the workflow, as `read_graph` returns it; None if it has none."""
         return self.read_graph() if self.graph_file is not None else None
 
     @property
     def has_graph(self) -> bool:
-        """Whether the workflow has a graph, in API format or in the editor's.
-
-        Raises
-        ------
-        WorkflowError
-            If the file can't be read, or contains no graph.
-        """
+        """Whether the workflow has a graph, in API format or in the editor's; an error as that of `read_graph`."""
         try:
             return self.graph is not None
         except InEditorFormat:
             return True
 
     def read_graph(self) -> Graph:
-        """Return the graph of the workflow, read from its file.
+        """Return the graph of the workflow, read from its file at each call.
 
         Raises
         ------

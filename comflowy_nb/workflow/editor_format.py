@@ -31,6 +31,7 @@ _MAX_LISTED = 10  # names in a note, problems in an error
 _MAX_CHARS = 60  # of the name of a class in an error
 _BROADCASTING = ("Anything Everywhere", "Prompts Everywhere", "Seed Everywhere")  # Use-Everywhere: links without lines
 _GROUP_NODE = ("workflow/", "workflow>")
+_SUBGRAPH_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the class of a node that uses a subgraph
 _LORA_LIST = "Power Lora Loader (rgthree)"  # any number of LoRAs, each a mapping with the key `lora`
 _MADE_IN_EDITOR = frozenset({"LOAD_3D", "WEBCAM"})
 _PLACEHOLDER = re.compile(r"%([^%]+)%")
@@ -164,6 +165,8 @@ class _Conversion:
             return "it is a group node of an older editor: convert it to a subgraph there, and save the workflow again"
         if node.class_type.startswith(_BROADCASTING):
             return "it makes links that only the editor knows: draw them as lines, and save the workflow again"
+        if _SUBGRAPH_ID.fullmatch(node.class_type):
+            return "the file lacks the subgraph that it uses"
         if self._descriptions.get(node.class_type) is None:
             return f"the server has no such node; {_origin(node.properties)}"
         if any(slot.is_widget and slot.type in _MADE_IN_EDITOR for slot in self._links.slots(node)):

@@ -212,6 +212,11 @@ def test_without_a_server_that_describes_nodes_the_error_says_what_to_connect(sa
         comflowy_nb.params_from("editor.png")
 
 
+def test_a_file_of_the_editor_describes_fields(connected, folder):
+    connected("%comflowy workflow add mine api.json")
+    assert "1::color" in said(connected("%comflowy fields mine --fields blank.json"))
+
+
 def test_titles_and_names_of_classes_are_shown_as_text(connected, folder):
     marked = workflow(empty(1), node(2, "PreviewImage", [], {"images": (1, 0, "IMAGE")}, mode=2, title="<b>$x$</b>"))
     (folder / "marked.json").write_text(json.dumps(marked))

@@ -139,6 +139,7 @@ def test_only_the_first_problems_are_listed():
     ("nodes", "problem"),
     [
         ([node(1, "workflow>Mine")], "group node of an older editor"),
+        ([uses(1, 7)], "the file lacks the subgraph that it uses"),
         ([node(1, "Anything Everywhere")], "makes links that only the editor knows"),
         ([node(1, "GetNode", ["pic"]), show(2, 1)], "node 1 (GetNode) gets 'pic', which no node sets"),
         ([node(1, "EmptyImage", [float("nan")])], "node 1 (EmptyImage): a value is NaN or Infinity"),

@@ -69,7 +69,7 @@ def workflow(session: Session, request: Request) -> None:
 def fields(session: Session, request: Request) -> None:
     """Show the fields of a workflow; with a body or `--fields`, store their description first."""
     named = request.text(request.words[0])
-    described = _described(request)
+    described = _described(session, request)
     if described:
         _describe(session, named, described)
     found = _workflow(session, named)
@@ -114,7 +114,7 @@ def _add(session: Session, request: Request) -> None:
             )
         identity = session.client.identity
     session.catalogue.add(name, identity=identity, id=workflow_id, graph=graph)
-    described = _described(request)
+    described = _described(session, request)
     if described:
         session.catalogue.describe(name, described)
     kind = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
@@ -168,11 +168,12 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     return text, None
 
 
-def _described(request: Request) -> Mapping[str, Field]:
+def _described(session: Session, request: Request) -> Mapping[str, Field]:
     """Return the fields that a body or `--fields` describes."""
     found: dict[str, Field] = {}
     if "fields" in request.options:
-        found.update(read_graph(Path(request.options["fields"]).expanduser()).fields())
+        file = Path(request.options["fields"]).expanduser()
+        found.update(graph_from(lambda: read_graph(file), session.library.convert).fields())
     if request.body is not None and request.body.strip():
         found.update(read_console(request.body))
     return found
