@@ -3,7 +3,7 @@
     workflows:
       portrait:
         ids: {sandbox: default, https://app.comflowy.com: 3fef208b-7d25-4d9a-8ec9-c79eb2153234}
-        graph: workflows/portrait.json        # API format, relative to this file
+        graph: workflows/portrait.json        # in API format or the editor's, relative to this file
         aliases: {prompt: 6::text}
         fields:                               # printed by the editor's console
           3::cfg: [FLOAT, {default: 8.0}]

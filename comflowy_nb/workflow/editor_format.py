@@ -34,6 +34,12 @@ _GROUP_NODE = ("workflow/", "workflow>")
 _SUBGRAPH_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the class of a node that uses a subgraph
 _LORA_LIST = "Power Lora Loader (rgthree)"  # any number of LoRAs, each a mapping with the key `lora`
 _MADE_IN_EDITOR = frozenset({"LOAD_3D", "WEBCAM"})
+_SAVING = frozenset(  # classes whose `filename_prefix` the editor completes
+    {
+        *("SaveImage", "SaveVideo", "SaveAnimatedWEBP", "SaveAnimatedPNG", "SaveWEBM", "SaveAudio", "SaveSVGNode"),
+        *("SaveGLB", "SaveLatent", "CLIPSave", "VAESave", "ModelSave", "LoraSave"),
+    }
+)
 _PLACEHOLDER = re.compile(r"%([^%]+)%")
 _DATE_PARTS = {"yyyy": "%year%", "MM": "%month%", "dd": "%day%", "hh": "%hour%", "mm": "%minute%", "ss": "%second%"}
 _DATE_PART = re.compile("|".join(_DATE_PARTS))
@@ -212,7 +218,7 @@ class _Conversion:
             raise WorkflowError("the workflow has no node that runs")
         for one in self._nodes.values():
             prefix = one["inputs"].get("filename_prefix")
-            if isinstance(prefix, str):
+            if isinstance(prefix, str) and one["class_type"] in _SAVING:
                 one["inputs"]["filename_prefix"] = _PLACEHOLDER.sub(self._replacement, prefix)
         return Converted(Graph(self._nodes), tuple(self._notes()), self._groups)
 

@@ -173,10 +173,12 @@ CASES = [
         workflow(
             node(1, "EmptyImage", [96, 32, 1, 2], title="my: image"),
             node(2, "SaveImage", ["%date:yyyy-MM-dd%/%my: image.width%x%EmptyImage.height% %width%"], IMAGE_OF_1),
+            node(3, "Store", ["%date:yyyy%"], IMAGE_OF_1),
         ),
         {
             "1": api("EmptyImage", "my: image", width=96, height=32, batch_size=1, color=2),
             "2": api("SaveImage", "Save Image", filename_prefix="%year%-%month%-%day%/96x32 %width%", images=["1", 0]),
+            "3": api("Store", filename_prefix="%date:yyyy%", images=["1", 0]),
         },
         differs="the editor writes the date itself",
     ),

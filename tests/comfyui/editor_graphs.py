@@ -44,6 +44,7 @@ def descriptions():
         "Mix": described({"b": ["IMAGE"], "amount": ["FLOAT", {"default": 0.5}], "a": ["IMAGE"]}, output=["IMAGE"]),
         "Split": described({"image": ["IMAGE"], "mask": ["MASK"]}, output=["MASK", "IMAGE"]),
         "Pass": described({"value": ["*"], "image": ["IMAGE"]}, output=["*"]),
+        "Store": described({"images": ["IMAGE"], "filename_prefix": ["STRING", {}]}),
         "Count": described({"number": ["INT", {"default": 3}]}, output=["INT"]),
         "Roll": described({"noise_seed": ["INT", {"default": 1}], "sides": ["INT", {"default": 6}]}, output=["IMAGE"]),
         "Plain": described(
