@@ -238,6 +238,8 @@ class _Conversion:
             yield f"bypassed {_counted(self._bypassed, 'node')}"
         if self._number_of_notes:
             yield f"left out {self._number_of_notes} note{'s' if self._number_of_notes > 1 else ''}"
+        if self._links.damaged:
+            yield f"left out damaged links: {listed([*self._links.damaged], _MAX_LISTED)}"
         if self._with_own_values:
             nodes = listed(self._with_own_values, _MAX_LISTED)
             yield f"left out values that only an extension's controls in the editor read: {nodes}"

@@ -309,7 +309,9 @@ def _link_parts(saved: object) -> tuple[str, Link, str, int] | None:
     if not isinstance(saved, list) or len(saved) < 5:
         return None
     link_id, origin, target = _id(saved[0]), _id(saved[1]), _id(saved[3])
-    if link_id is None or origin is None or target is None or type(saved[2]) is not int or type(saved[4]) is not int:
+    if link_id is None or origin is None or target is None:
+        return None
+    if type(saved[2]) is not int or type(saved[4]) is not int or saved[2] < 0:
         return None
     return link_id, Link(origin, saved[2]), target, saved[4]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from comflowy_nb.workflow.editor_graph import BYPASSED, INPUT_NODE, MUTED, Canvas, EditorNode, Link
 from comflowy_nb.workflow.editor_widgets import Slot, class_inputs, class_outputs
+from comflowy_nb.workflow.syntax.json_values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,8 @@ class Links:
     ----------
     problems
         What makes a link impossible to follow, without repetitions.
+    damaged
+        Inputs whose link the file lacks, or whose link starts at a node that the file lacks.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Links:
         self._slots: dict[int, list[Slot]] = {}
         self._setters: dict[Canvas, dict[str, EditorNode]] = {}
         self.problems: dict[str, None] = {}
+        self.damaged: dict[str, None] = {}
 
     def class_name(self, node: EditorNode) -> str:
         """Return the class of a node, or the name of the subgraph that it uses."""
@@ -117,8 +121,11 @@ class Links:
     def _before_input(self, place: _Place) -> _Place | Value | None:
         canvas, node_id, name, type_ = place
         entry = canvas.definition.nodes[node_id].inputs.get(str(name))
-        link = canvas.definition.links.get(entry.link) if entry is not None and entry.link is not None else None
-        if link is None:
+        if entry is None or entry.link is None:
+            return None
+        link = canvas.definition.links.get(entry.link)
+        if link is None or (link.node != INPUT_NODE and link.node not in canvas.definition.nodes):
+            self.damaged[f"{canvas.prefix}{node_id}::{name}"] = None
             return None
         return self._at_start(canvas, link, type_)
 
@@ -144,9 +151,9 @@ class Links:
             return None
         if node.mode == BYPASSED:
             slot = self._bypass(node, index, type_)
-            return (
-                None if slot is None else _Place(canvas, node_id, slot.name, type_ if slot.type in _ANY else slot.type)
-            )
+            if slot is None:
+                return None
+            return _Place(canvas, node_id, slot.name, type_ if slot.type in _ANY else slot.type)
         if node_id in canvas.inner:
             inner = canvas.inner[node_id]
             link = inner.definition.results.get(index)
@@ -190,7 +197,9 @@ class Links:
                 slots = self.slots(setter)
                 return _Place(around, setter.id, slots[0].name, type_) if slots else None
             around = around.outer[0] if around.outer is not None else None
-        self.problems[f"node {canvas.prefix}{node.id} ({node.class_type}) gets {name!r}, which no node sets"] = None
+        self.problems[f"node {canvas.prefix}{node.id} ({node.class_type}) gets {shown(name)}, which no node sets"] = (
+            None
+        )
         return None
 
 

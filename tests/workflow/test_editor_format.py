@@ -129,6 +129,17 @@ def test_all_unknown_nodes_are_named_with_their_extension():
     ]
 
 
+def test_damaged_links_are_left_out_and_named():
+    editor = workflow(empty(1), show(2, 1), show(3, 1), show(4, 1), show(5, 1))
+    links = {link[3]: link for link in editor["links"]}
+    links[2][1] = 99  # from a node that does not exist
+    links[3][2] = -1
+    editor["links"].remove(links[4])
+    converted = convert(editor, DESCRIPTIONS)
+    assert [converted.graph.nodes[key]["inputs"] for key in "2345"] == [{}, {}, {}, {"images": ["1", 0]}]
+    assert converted.notes == ("left out damaged links: 2::images, 3::images, 4::images",)
+
+
 def test_only_the_first_problems_are_listed():
     lines = problem_of(workflow(*(node(i, "Nowhere") for i in range(30)))).splitlines()
     assert len(lines) == 11
