@@ -293,6 +293,7 @@ class Client:
             workflow = self.workflow(workflow)
         connection = self.connection
         resolved = connection.add_base(workflow, connection.resolve(workflow, params, namespace=namespace), base)
+        workflow.check_choices(resolved.params)
         submitter = connection.submitter
         request = submitter.build_request(workflow, resolved.params, set_params=resolved.set_params, name=name)
 

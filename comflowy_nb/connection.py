@@ -77,6 +77,8 @@ class Connection:
         self.planner = SweepPlanner(library, self.tracker, self.registry, self.submitter, owner=owner.name)
         metadata = partial(find_metadata, library=library)
         self.finder = Finder(library.home, service, self.tracker.scheduler, metadata)
+        if service.runs_graphs:
+            library.convert = self.finder.convert
         self._adopted: list[Run] = []
 
     # -- reading requests -----------------------------------------------------------------------------------------
@@ -139,6 +141,8 @@ class Connection:
             axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:
             axes = axes.on(self.submitter.restore_input_images(workflow, base.params), base.set_params)
+        varied = {field_id for axis in axes.axes for field_id in axis.fields}
+        workflow.check_choices({**axes.fixed, **dict.fromkeys(varied)})
         return self.planner.draft(workflow, axes, **options)
 
     def input_of_run(self, ref: str) -> InputImage:
@@ -185,6 +189,8 @@ class Connection:
         """
         if self._process != os.getpid():
             return
+        if self._library.convert == self.finder.convert:
+            self._library.convert = None
         self.planner.close()
         self.tracker.close()
         if self.tracker.receiver is not None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.search import Filters
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import RunImage
+    from comflowy_nb.workflow.graph import Graph, InEditorFormat
 
 __all__ = ["Found", "Library", "open_library"]
 
@@ -92,6 +93,7 @@ class Library:
         self.locks = folder / "locks"
         self.inputs = folder / "inputs"
         self.recent: dict[str, None] = {}  # a dict keeps the order
+        self.convert: Callable[[InEditorFormat], Graph] | None = None  # of a connected service that runs graphs
         self._history: History | None = None
         self._lock = threading.Lock()
 
@@ -113,8 +115,9 @@ class Library:
         return history
 
     def reset_after_fork(self) -> None:
-        """Reset the lock in a forked child: no thread is left there that could release it."""
+        """Reset the lock and the converter in a forked child, where the threads of the parent do not exist."""
         self._lock = threading.Lock()
+        self.convert = None
 
     def close(self) -> None:
         """Close the history; the next use opens it again."""

@@ -16,7 +16,7 @@ from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.graph import Graph, read_graph
+from comflowy_nb.workflow.graph import Graph, graph_from, read_graph
 from comflowy_nb.workflow.image_metadata import (
     RunMetadata,
     generation_of_image,
@@ -137,12 +137,13 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run, *, workflow: str
         return _recipe(_metadata_of(image.record), None, None)
     path = Path(image).expanduser()
     try:
-        metadata, graph = find_metadata(path, open_library())
+        library = open_library()
+        metadata, graph = find_metadata(path, library)
         if metadata is not None:
             return _recipe(metadata, graph, path)
         generation = generation_of_image(path) if graph is None else None
         if graph is None and generation is None:
-            graph = read_image_graph(path)
+            graph = graph_from(lambda: read_image_graph(path), library.convert)
     except WorkflowError as error:
         raise ImageError(str(error)) from None
     if generation is not None:

@@ -109,6 +109,9 @@ def check_comfyui_without_checkpoint(content):
     """Check the first part of the ComfyUI tutorial, on any server."""
     assert "connected to home" in output_text(cell_with(content, "%comflowy connect"))
     assert "upscale_method" in output_text(cell_with(content, "%comflowy fields upscale.json"))
+    assert "upscale is converted from the editor's format" in output_text(
+        cell_with(content, "%comflowy fields upscale.json")
+    )
     first = cell_with(content, "--as large")
     assert "r1 large (upscale) - success" in output_text(first)
     assert "(192, 192)" in output_text(cell_with(content, "pil().size"))
@@ -118,6 +121,7 @@ def check_comfyui_without_checkpoint(content):
     assert "6 of 6 success" in output_text(files)
     assert "gold.png" in output_text(files)
     assert "mine is now a graph" in output_text(cell_with(content, "server:last"))
+    assert "mine_api.json, in API format" in output_text(cell_with(content, "workflow export"))
     assert output_text(cell_with(content, "params_from")).startswith("%%comflowy run kept/r1")
     for cell in (first, files, cell_with(content, "run --from {image}")):
         assert image_count(cell) == 1

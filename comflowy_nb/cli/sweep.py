@@ -94,7 +94,10 @@ def _run(client: Client, file: SweepFile) -> tuple[Sweep, bool]:
 
     progress, is_interrupted, started_at = None, False, time.time()
     try:
-        sweep = client.sweep(file.workflow, file.settings, wait=False, on_plan=print_plan, **file.options, **file.cells)
+        workflow = client.workflow(file.workflow)
+        for line in workflow.conversion:
+            print(line, flush=True)
+        sweep = client.sweep(workflow, file.settings, wait=False, on_plan=print_plan, **file.options, **file.cells)
         progress = _Progress(sweep, started_at)
         while not sweep.wait_change(UPDATE_S):
             progress.update()

@@ -176,7 +176,7 @@ class Completions:
         """Return the workflows and the fields that may follow `plain`."""
         match command.name, len(plain):
             case "workflow", 0:
-                return ["add ", "alias "]
+                return ["add ", "alias ", "export "]
             case "workflow", 1:
                 return [f"{name} " for name in self._workflow_names()]
             case ("run" | "sweep" | "form" | "fields", 0) | ("workflow", 2):

@@ -40,6 +40,7 @@ class Session:
         self._earlier_clients: list[Client] = []  # with unsettled runs
         self._drawn: dict[tuple[Any, ...], set[object]] = {}  # capturing Outputs -> tokens of the values drawn in them
         self._drawn_for: str | None = None  # the message that these displays answer
+        self.converted: set[tuple[str, ...]] = set()  # texts about conversions of the editor's format, once said
         self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # shown here, by token
 
     def mark_drawn(self, value: object) -> bool:

@@ -6,10 +6,10 @@ concurrently.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from comflowy_nb.services.types import Event, ImageStream, Outcome, Output, Snapshot, Submission
@@ -261,6 +261,27 @@ class Service(Protocol):
         ServiceError
             If there was no usable response.
         """
+
+    def node_types(self, classes: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:  # noqa: ARG002 - as above
+        """Return the descriptions of node classes, by which workflows of ComfyUI's editor are converted.
+
+        Parameters
+        ----------
+        classes : sequence of str
+            Names of node classes.
+
+        Returns
+        -------
+        mapping of str to mapping or None
+            Node class -> its entry in `/object_info`; None if the service lacks it. Empty if the service does not run
+            graphs.
+
+        Raises
+        ------
+        ServiceError
+            If there was no usable response.
+        """
+        return {}
 
     def last_graph(self) -> Graph | None:
         """Return the graph that the service ran last, or None if it is unknown.

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from comflowy_nb.errors import WorkflowError, nearest_tip
 from comflowy_nb.workflow.catalogue import FILE_NAME, Catalogue, Entry
-from comflowy_nb.workflow.graph import HOW_TO_EXPORT, read_graph
+from comflowy_nb.workflow.editor_format import convert, node_classes
+from comflowy_nb.workflow.graph import HOW_TO_EXPORT, graph_from, read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.syntax.json_values import shown
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from comflowy_nb.scheduler import Scheduler
     from comflowy_nb.services.base import Service
     from comflowy_nb.workflow.fields import Field
-    from comflowy_nb.workflow.graph import Graph
+    from comflowy_nb.workflow.graph import Graph, InEditorFormat
     from comflowy_nb.workflow.image_metadata import RunMetadata
 
 __all__ = ["SERVER_LAST", "Finder", "KnownWorkflow", "id_in_url"]
@@ -132,7 +133,7 @@ class Finder:
         for name in names:
             entry = catalogue.get(name)
             assert entry is not None
-            runs_here = self._id_of(entry) is not None or (self._service.runs_graphs and entry.graph is not None)
+            runs_here = self._id_of(entry) is not None or (self._service.runs_graphs and entry.has_graph)
             rows.append(KnownWorkflow(name, "catalogue", runs_here, entry.aliases))
         rows += [KnownWorkflow(name, self._label, runs_here=True) for name in published.values() if name not in names]
         return rows
@@ -157,6 +158,25 @@ class Finder:
             )
         return graph
 
+    def convert(self, found: InEditorFormat) -> Graph:
+        """Return a workflow of ComfyUI's editor as a graph, by the service's descriptions of its node classes.
+
+        Raises
+        ------
+        WorkflowError
+            If the service does not run graphs, or the workflow can't be converted.
+        ServiceError
+            If a request to the service fails.
+        """
+        if not self._service.runs_graphs:
+            raise WorkflowError(str(found))
+        try:
+            classes = node_classes(found.editor)
+            types = self._scheduler.run(lambda: self._service.node_types(classes))
+            return convert(found.editor, types).with_groups()
+        except WorkflowError as error:
+            raise WorkflowError(f"{found.name} can't run on {self._label}: {error}") from None
+
     def of_graph(self, name: str, graph: Graph) -> Workflow:
         """Return a graph as a workflow, with its fields.
 
@@ -176,7 +196,7 @@ class Finder:
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
-            return self.of_graph(Path(ref).stem, read_graph(ref))
+            return self.of_graph(Path(ref).stem, graph_from(lambda: read_graph(ref), self.convert))
         if Path(ref).suffix.lower() in IMAGE_SUFFIXES:
             return self._of_image(Path(ref).expanduser())
         if ref == SERVER_LAST:
@@ -197,15 +217,15 @@ class Finder:
     def _of_image(self, path: Path) -> Workflow:
         metadata, graph = self._find_metadata(path)
         if graph is None:
-            graph = read_image_graph(path)
+            graph = graph_from(lambda: read_image_graph(path), self.convert)
         return self.of_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:
         workflow_id = self._id_of(entry)
         if workflow_id is not None:
             return self._of_id(workflow_id, entry)
-        graph = entry.graph
-        if graph is not None:
+        if entry.graph_file is not None:
+            graph = graph_from(entry.read_graph, self.convert)
             return replace(self.of_graph(entry.name, graph), aliases=entry.aliases)
         services = ", ".join(entry.ids) or "no service"
         raise WorkflowError(

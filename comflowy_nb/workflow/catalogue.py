@@ -3,7 +3,7 @@
     workflows:
       portrait:
         ids: {sandbox: default, https://app.comflowy.com: 3fef208b-7d25-4d9a-8ec9-c79eb2153234}
-        graph: workflows/portrait.json        # API format, relative to this file
+        graph: workflows/portrait.json        # in API format or the editor's, relative to this file
         aliases: {prompt: 6::text}
         fields:                               # printed by the editor's console
           3::cfg: [FLOAT, {default: 8.0}]
@@ -35,7 +35,7 @@ from comflowy_nb.workflow.files import (
     write_text,
     yaml_problem,
 )
-from comflowy_nb.workflow.graph import Graph, parse_graph
+from comflowy_nb.workflow.graph import Graph, InEditorFormat, parse_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.object_info import read_described, write_described
 
@@ -86,16 +86,27 @@ class Entry:
 
     @property
     def graph(self) -> Graph | None:
-        """The graph of the workflow, read from its file at each access; None if it has none.
+        """The graph of the workflow, as `read_graph` returns it; None if it has none."""
+        return self.read_graph() if self.graph_file is not None else None
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether the workflow has a graph, in API format or in the editor's; an error as that of `read_graph`."""
+        try:
+            return self.graph is not None
+        except InEditorFormat:
+            return True
+
+    def read_graph(self) -> Graph:
+        """Return the graph of the workflow, read from its file at each call.
 
         Raises
         ------
         WorkflowError
-            If the file is missing, not allowed, too large or contains no graph.
+            If the file is missing, not allowed, too large or contains no graph, or one in the editor's format.
         """
         file = self.graph_file
-        if file is None:
-            return None
+        assert file is not None
         subject = f"the graph of {self.name}, {file.name},"
         try:
             if self.folder is not None and not file.resolve().is_relative_to(self.folder.resolve()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, WorkflowError, nearest_tip
@@ -12,10 +12,19 @@ from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_typed_file
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["HOW_TO_EXPORT", "Graph", "is_editor_format", "link_target", "parse_graph", "read_graph"]
+__all__ = [
+    "HOW_TO_EXPORT",
+    "Graph",
+    "InEditorFormat",
+    "graph_from",
+    "is_editor_format",
+    "link_target",
+    "parse_graph",
+    "read_graph",
+]
 
 HOW_TO_EXPORT = (
     "in ComfyUI choose Workflow > Export (API) and use that file, "
@@ -37,9 +46,12 @@ class Graph:
     ----------
     nodes
         Node id -> node, a mapping with `class_type`, `inputs` and optionally `_meta`.
+    notes
+        What the conversion from the editor's format left out; None if the graph was not converted.
     """
 
     nodes: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...] | None = field(default=None, compare=False)
 
     def title(self, node: str) -> str | None:
         """Return the title of a node, else its class; None if the graph has no such node."""
@@ -49,6 +61,12 @@ class Graph:
         title = meta.get("title") if isinstance(meta, dict) else None
         one_line = " ".join(title.split()) if isinstance(title, str) else ""
         return one_line or str(self.nodes[node]["class_type"])
+
+    def group(self, node: str) -> str:
+        """Return the title of the group or subgraph that contains a node in the editor; empty if it is not known."""
+        meta = self.nodes.get(node, {}).get("_meta")
+        group = meta.get("group") if isinstance(meta, dict) else None
+        return " ".join(group.split()) if isinstance(group, str) else ""
 
     def fields(self) -> dict[str, Field]:
         """Return the fields that hold values, not links, by id, with types derived from the values.
@@ -98,6 +116,26 @@ class Graph:
         return nodes
 
 
+class InEditorFormat(WorkflowError):
+    """The error for a workflow in the format of ComfyUI's editor where a graph in API format is needed.
+
+    Attributes
+    ----------
+    editor
+        The workflow.
+    name
+        What contains it.
+    """
+
+    def __init__(self, name: str, contains: str, editor: Mapping[str, Any]) -> None:
+        super().__init__(
+            f"{name} {contains}. To use it, connect to a ComfyUI server, which describes its nodes: "
+            "%comflowy connect comfyui, or its address"
+        )
+        self.name = name
+        self.editor = editor
+
+
 def link_target(value: object) -> str | None:
     """Return the node id in a link, `[node id, index of an output]`; None for any other value."""
     is_link = isinstance(value, list) and len(value) == 2 and type(value[1]) is int
@@ -135,6 +173,22 @@ def read_graph(path: str | Path) -> Graph:
     """
     file, text = read_typed_file(path, MAX_JSON_BYTES)
     return parse_graph(text, file.name)
+
+
+def graph_from(read: Callable[[], Graph], convert: Callable[[InEditorFormat], Graph] | None) -> Graph:
+    """Return the graph that `read` returns; if it finds a workflow in the editor's format, convert that.
+
+    Raises
+    ------
+    WorkflowError
+        If there is no graph, or nothing to convert one with.
+    """
+    try:
+        return read()
+    except InEditorFormat as found:
+        if convert is None:
+            raise WorkflowError(str(found)) from None
+        return convert(found)
 
 
 def parse_graph(text: str, name: str) -> Graph:
@@ -195,9 +249,9 @@ def _find_graph(root: Any, name: str) -> dict[str, Any]:
     if _is_graph(root):
         return root  # type: ignore[no-any-return]  # a mapping
     if is_editor_format(root):
-        raise WorkflowError(f"{name} is in the editor's format, which can't be run; {HOW_TO_EXPORT}")
+        raise InEditorFormat(name, "is in the editor's format", root)
     level: list[tuple[str, Any]] = [("", root)]
-    editor_path = ""
+    editors: list[tuple[str, Any]] = []
     while level:
         graphs = {path: value for path, value in level if _is_graph(value) and _has_inputs(value)}
         if graphs:
@@ -208,12 +262,11 @@ def _find_graph(root: Any, name: str) -> dict[str, Any]:
                 f"{name} contains {len(graphs)} different graphs, in {_quoted(graphs)}: save the one to run as a "
                 "separate file"
             )
-        editor_path = editor_path or next((path for path, value in level if is_editor_format(value)), "")
+        editors += [(path, value) for path, value in level if is_editor_format(value)]
         level = [inner for path, value in level if not is_editor_format(value) for inner in _children(path, value)]
-    if editor_path:
-        raise WorkflowError(
-            f"{name} contains a workflow in the editor's format (in {editor_path}), which can't be run; {HOW_TO_EXPORT}"
-        )
+    if editors:
+        path, editor = editors[0]
+        raise InEditorFormat(name, f"contains a workflow in the editor's format (in {path})", editor)
     keys = f" (no class_type in {_quoted(root)})" if isinstance(root, dict) and root else ""
     raise WorkflowError(f"{name} contains no graph in API format{keys}; {HOW_TO_EXPORT}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError, WorkflowError
 from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_text
-from comflowy_nb.workflow.graph import HOW_TO_EXPORT, is_editor_format, parse_graph
+from comflowy_nb.workflow.graph import InEditorFormat, is_editor_format, parse_graph
 from comflowy_nb.workflow.images import open_image_file
 from comflowy_nb.workflow.other_tools.metadata import find_generation
 
@@ -89,7 +89,8 @@ def read_image_graph(path: str | Path) -> Graph:
         if chunk not in in_editor_format and "class_type" in text:
             return parse_graph(text, f"the {chunk} in {path.name}")
     if in_editor_format:
-        raise WorkflowError(f"{path.name} contains a workflow only in the editor's format; {HOW_TO_EXPORT}")
+        editor = _decoded(chunks[in_editor_format[-1]])  # `workflow`, if both are
+        raise InEditorFormat(path.name, "contains a workflow only in the editor's format", editor)
     metadata = metadata_of_image(path)
     if metadata is not None:
         named = metadata.workflow or metadata.workflow_id or "a workflow"

@@ -7,15 +7,18 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError, did_you_mean, nearest, nearest_tip
-from comflowy_nb.workflow.fields import split_id
+from comflowy_nb.errors import FieldError, WorkflowError, did_you_mean, nearest, nearest_tip
+from comflowy_nb.workflow.fields import FieldType, split_id
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_text, write_text
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import text_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from comflowy_nb.workflow.fields import Field
@@ -70,6 +73,88 @@ class Workflow:
         if self.id is not None:
             return self.id
         return dict(self.graph.nodes) if self.graph is not None else None
+
+    @property
+    def missing_choices(self) -> dict[str, str]:
+        """Field id -> problem, of the choices of a converted workflow that the service does not offer."""
+        if self.graph is None or self.graph.notes is None:
+            return {}
+        choices = [one for one in self.fields.values() if one.type is FieldType.CHOICE and one.default is not None]
+        return {one.id: problem for one in choices if (problem := one.problem(one.default)) is not None}
+
+    @property
+    def conversion(self) -> tuple[str, ...]:
+        """What the conversion from the editor's format left out, in lines of text; empty if it was not converted."""
+        if self.graph is None or self.graph.notes is None:
+            return ()
+        missing = tuple(self.missing_choices.values())
+        head = ("these values are not on the server, and can't be submitted:",) if missing else ()
+        return ("; ".join([f"{self.name} is converted from the editor's format", *self.graph.notes]), *head, *missing)
+
+    def check_choices(self, params: Mapping[str, Any]) -> None:
+        """Check that no choice that the service does not offer would be submitted.
+
+        Parameters
+        ----------
+        params : mapping of str to object
+            Field id -> value, of the fields that are set.
+
+        Raises
+        ------
+        FieldError
+            With all such fields.
+
+        Examples
+        --------
+        >>> Workflow("w").check_choices({})
+        """
+        missing = self.missing_choices
+        problems = [why for key, why in missing.items() if key not in params or self.fields[key].holds(params[key])]
+        if problems:
+            raise FieldError(*problems)
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the graph to a file in API format.
+
+        Parameters
+        ----------
+        path : str or path
+            A file whose name ends in `.json`.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        WorkflowError
+            If only the service has the graph, another file has this name, or the file can't be written.
+
+        Examples
+        --------
+        >>> from comflowy_nb.workflow.graph import Graph
+        >>> graph = Graph({"1": {"class_type": "EmptyImage", "inputs": {"width": 64}}})
+        >>> Workflow("small", graph=graph).export("small.json").name
+        'small.json'
+        """
+        if self.graph is None:
+            raise WorkflowError(f"the graph of {self.name} is not known here, only its id on the service")
+        file = Path(path).expanduser()
+        if file.suffix.lower() != ".json":
+            raise WorkflowError(f"{file.name!r} can't be the file of a graph: its name must end in .json")
+        nodes = {node: {key: one[key] for key in one if key != "_meta"} for node, one in self.graph.nodes.items()}
+        for node, one in nodes.items():
+            one["_meta"] = {"title": self.graph.title(node)}
+        text = json.dumps(nodes, indent=2, ensure_ascii=False) + "\n"
+        try:
+            if file.exists() and read_text(file, MAX_JSON_BYTES) != text:
+                raise WorkflowError(f"{file.name} exists and has another content: choose another name or remove it")
+            write_text(file, text)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "another file has this name"
+            raise WorkflowError(f"{file.name} can't be written: {why}") from error
+        return file
 
     def find(self, key: str) -> tuple[str, ...]:
         """Return the ids of the fields that a key names.

@@ -40,7 +40,7 @@ def test_unknown_keys_of_a_node_are_removed():
     [
         (
             '{"last_node_id": 9, "nodes": [{"id": 3, "type": "KSampler"}], "links": []}',
-            r"editor's format.*Export \(API\)",
+            "is in the editor's format. To use it, connect to a ComfyUI server",
         ),
         ("{}", "no graph"),
         ('{"3": 5}', "no class_type in '3'"),
@@ -252,7 +252,7 @@ def test_two_different_graphs_in_one_file_are_an_error():
 
 
 def test_the_editors_format_is_reported_at_any_depth():
-    with pytest.raises(WorkflowError, match=r"^this text is in the editor's format.*Export \(API\)"):
+    with pytest.raises(WorkflowError, match=r"^this text is in the editor's format\..*connect comfyui"):
         read(EDITORS)
-    with pytest.raises(WorkflowError, match=r"editor's format \(in input\.workflow\).*Export \(API\)"):
+    with pytest.raises(WorkflowError, match=r"editor's format \(in input\.workflow\)\..*connect comfyui"):
         read({"input": {"workflow": EDITORS}})

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.fields import Field
+from comflowy_nb.errors import FieldError, WorkflowError
+from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.workflow import Workflow, canonical_json, request_key
@@ -100,6 +100,36 @@ def test_an_invalid_alias_is_an_error(workflow):
     for aliases in ({"a": "44::x"}, {"a": "b", "b": "a"}, {"a": "a"}):
         with pytest.raises(FieldError, match="the alias 'a' "):
             Workflow("w", fields=workflow.fields, aliases=aliases).find("a")
+
+
+def test_a_graph_is_exported_without_the_notes_of_one_server(tmp_path):
+    node = {"class_type": "EmptyImage", "inputs": {"width": 64}, "_meta": {"title": "Größe", "group": "Step 1"}}
+    graph = Graph({"1": node, "2": {"class_type": "Other", "inputs": {}}})
+    file = Workflow("small", graph=graph).export(tmp_path / "a.json")
+    assert "Größe" in file.read_text("utf-8")
+    assert json.loads(file.read_text("utf-8")) == {
+        "1": {**node, "_meta": {"title": "Größe"}},
+        "2": {"class_type": "Other", "inputs": {}, "_meta": {"title": "Other"}},
+    }
+
+
+def test_a_workflow_that_only_the_service_has_is_not_exported(tmp_path):
+    with pytest.raises(WorkflowError, match="only its id"):
+        Workflow("portrait", "an-id").export(tmp_path / "a.json")
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_only_choices_of_converted_workflows_that_are_not_replaced_are_problems():
+    nodes = {"1": {"class_type": "Loader", "inputs": {"name": "a.bin", "size": 5}}}
+    fields = {
+        "1::name": Field("1::name", FieldType.CHOICE, ("b.bin",), default="a.bin"),
+        "1::size": Field("1::size", FieldType.INT, default=5, max=4),
+    }
+    converted = Workflow("w", graph=Graph(nodes, ()), fields=fields)
+    with pytest.raises(FieldError, match=r"'a\.bin' is not one of b\.bin"):
+        converted.check_choices({"1::name": "a.bin"})
+    converted.check_choices({"1::name": "b.bin"})
+    Workflow("w", graph=Graph(nodes), fields=fields).check_choices({})
 
 
 def test_content_is_the_workflow_id_or_without_an_id_the_graph():

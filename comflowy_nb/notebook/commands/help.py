@@ -55,11 +55,15 @@ accepts a key. In scripts, set the environment variable COMFLOWY_API_KEY.""",
                                   an id of the connected service
   %comflowy workflow add portrait "https://app.comflowy.com/app?id=3fef208b"
                                   the address of the editor
-  %comflowy workflow add mine my-graph.json   a graph saved in API format
+  %comflowy workflow add mine my-graph.json   a file of ComfyUI
   %comflowy workflow add mine image.png       the graph in an image
   %comflowy workflow add mine server:last     the last graph of a ComfyUI server
   %comflowy workflow alias default prompt=6::text
-                                  now: %comflowy run default prompt=...""",
+                                  now: %comflowy run default prompt=...
+  %comflowy workflow export mine mine.json    its graph, in ComfyUI's API format
+
+A file, or an image, as ComfyUI's editor saves it is converted to API format
+while a ComfyUI server is connected.""",
     "fields": """\
   %comflowy fields default
 

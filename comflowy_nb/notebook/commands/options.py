@@ -183,8 +183,9 @@ COMMANDS: Mapping[str, Command] = {
         Command("workflows", "workflows", "list the workflows", "workflows:workflows"),
         Command(
             "workflow",
-            "workflow add NAME ID|URL|FILE|IMAGE|server:last  or  workflow alias NAME WORD=FIELD",
-            "give a workflow a name, or a field an alias", "workflows:workflow",
+            "workflow add NAME ID|URL|FILE|IMAGE|server:last  or  workflow alias NAME WORD=FIELD  or  "
+            "workflow export NAME FILE.json",
+            "name a workflow, alias a field, export a graph", "workflows:workflow",
             (_FIELDS,), words=(1, 3), has_fields=True,
         ),
         Command(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.other_tools.metadata import Generation
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Start", "show_left_out", "start"]
+__all__ = ["Start", "show_conversion", "show_left_out", "start"]
 
 _TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".md")
 _TEXT_TYPES = frozenset({FieldType.STRING, FieldType.UNKNOWN})
@@ -87,6 +87,7 @@ def start(session: Session, request: Request, *, is_sweep: bool = False, file: S
     client = session.connected()
     named, base, swept = (file.workflow, None, None) if file else _find_start(session, client, request)
     workflow = client.workflow(named) if isinstance(named, str) else named
+    show_conversion(session, workflow)
     if body is not None:
         body.check_workflow(workflow)
     line = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
@@ -114,6 +115,14 @@ def _is_text_field(workflow: Workflow, key: str) -> bool:
     with suppress(FieldError):
         return any((workflow.fields.get(name) or Field(name)).type in _TEXT_TYPES for name in workflow.find(key))
     return False
+
+
+def show_conversion(session: Session, workflow: Workflow) -> None:
+    """Say once that a workflow was converted from the editor's format, and what was left out."""
+    lines = workflow.conversion
+    if lines and lines not in session.converted:
+        session.converted.add(lines)
+        session.say(paragraph(*lines))
 
 
 def show_left_out(session: Session, swept: Sweep, explicit: Collection[str]) -> None:

@@ -1,7 +1,8 @@
-"""`workflows`, `workflow add`, `workflow alias` and `fields`: the workflows and their fields."""
+"""`workflows`, `workflow add`, `workflow alias`, `workflow export` and `fields`: the workflows and their fields."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,19 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError, WorkflowError, nearest_tip
 from comflowy_nb.layout.value_text import write_value
+from comflowy_nb.notebook.commands.start_from import show_conversion
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.graph import read_graph
+from comflowy_nb.workflow.graph import graph_from, read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.syntax.json_values import text_of
 from comflowy_nb.workflow.syntax.line import expand_text
 from comflowy_nb.workflow.syntax.payload import read_console
+from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
-    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["fields", "workflow", "workflows"]
 
@@ -54,24 +56,24 @@ def workflows(session: Session, request: Request) -> None:
 
 
 def workflow(session: Session, request: Request) -> None:
-    """`workflow add NAME ID|URL|FILE|IMAGE|server:last` and `workflow alias NAME WORD=FIELD`."""
+    """Run `workflow add NAME SOURCE`, `workflow alias NAME WORD=FIELD` or `workflow export NAME FILE`."""
     verb = request.words[0].text
-    if verb == "add":
-        _add(session, request)
-    elif verb == "alias":
-        _alias(session, request)
+    verbs = {"add": _add, "alias": _alias, "export": _export}
+    if verb in verbs:
+        verbs[verb](session, request)
     else:
-        tip = nearest_tip(verb, ["add", "alias"])
+        tip = nearest_tip(verb, verbs)
         raise UsageError(f"unknown command 'workflow {verb}'{tip or '.'} Usage: %comflowy {request.command.usage}")
 
 
 def fields(session: Session, request: Request) -> None:
     """Show the fields of a workflow; with a body or `--fields`, store their description first."""
     named = request.text(request.words[0])
-    described = _described(request)
+    described = _described(session, request)
     if described:
         _describe(session, named, described)
     found = _workflow(session, named)
+    show_conversion(session, found)
     if not found.fields:
         session.say(
             paragraph(
@@ -112,10 +114,12 @@ def _add(session: Session, request: Request) -> None:
             )
         identity = session.client.identity
     session.catalogue.add(name, identity=identity, id=workflow_id, graph=graph)
-    described = _described(request)
+    described = _described(session, request)
     if described:
         session.catalogue.describe(name, described)
     kind = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
+    if graph is not None:
+        show_conversion(session, Workflow(name, graph=graph))
     session.say(paragraph(f"{name} is now {kind} - next: %comflowy run {name} or %comflowy fields {name}"))
 
 
@@ -137,6 +141,18 @@ def _alias(session: Session, request: Request) -> None:
     session.say(paragraph(f"{word} is now {field_ids[0]} of {name}: %comflowy run {name} {word}=..."))
 
 
+def _export(session: Session, request: Request) -> None:
+    if len(request.words) != 3 or request.fields:
+        raise UsageError("workflow export needs a workflow and a file: %comflowy workflow export NAME FILE.json")
+    named = request.text(request.words[1])
+    found, entry = _workflow(session, named), session.catalogue.get(named)
+    if found.graph is None and entry is not None and entry.has_graph:  # the service runs its id
+        found = replace(found, graph=graph_from(entry.read_graph, session.library.convert))
+    show_conversion(session, found)
+    file = found.export(request.text(request.words[2]))
+    session.say(paragraph(f"the graph of {found.name} is in {file.name}, in API format"))
+
+
 def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     """Return the id or the graph that the argument means."""
     if text == SERVER_LAST:
@@ -145,18 +161,19 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
         return id_in_url(text), None
     path = Path(text).expanduser()
     if path.suffix.lower() == ".json":
-        return None, read_graph(path)
+        return None, graph_from(lambda: read_graph(path), session.library.convert)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         _, graph = find_metadata(path, session.library)
-        return None, graph if graph is not None else read_image_graph(path)
+        return None, graph or graph_from(lambda: read_image_graph(path), session.library.convert)
     return text, None
 
 
-def _described(request: Request) -> Mapping[str, Field]:
+def _described(session: Session, request: Request) -> Mapping[str, Field]:
     """Return the fields that a body or `--fields` describes."""
     found: dict[str, Field] = {}
     if "fields" in request.options:
-        found.update(read_graph(Path(request.options["fields"]).expanduser()).fields())
+        file = Path(request.options["fields"]).expanduser()
+        found.update(graph_from(lambda: read_graph(file), session.library.convert).fields())
     if request.body is not None and request.body.strip():
         found.update(read_console(request.body))
     return found
@@ -175,13 +192,12 @@ def _describe(session: Session, named: str, described: Mapping[str, Field]) -> N
 
 def _workflow(session: Session, named: str) -> Workflow:
     """Return the workflow of the connected service, else of the catalogue."""
-    from comflowy_nb.workflow.workflow import Workflow  # noqa: PLC0415
-
     entry = session.catalogue.get(named) if session.client is None else None
     if entry is None:
         return session.connected().workflow(named)
-    described = entry.fields or (entry.graph.fields() if entry.graph is not None else {})
-    return Workflow(entry.name, None, entry.graph, described, entry.aliases)
+    graph = graph_from(entry.read_graph, None) if entry.graph_file is not None else None
+    described = entry.fields or (graph.fields() if graph is not None else {})
+    return Workflow(entry.name, None, graph, described, entry.aliases)
 
 
 def _allowed(one: Field) -> str:

@@ -181,17 +181,19 @@ class FormBody:
     def _make_group(self, members: Sequence[FormField]) -> tuple[Any, str]:
         """Create the controls of one node; return their box, and the text in which the search finds it."""
         controls = [self._make_control(form_field) for form_field in members]
-        title = _node_title(members) or "node"
+        title, node = _node_title(members) or "node", members[0].field.node
+        graph = self._workflow.graph
+        where = " - ".join(part for part in (node, graph.group(node) if graph is not None else "") if part)
         head = widgets.HTML(
             f'<span class="cfy-group-title">{html_text(plain(title))} '
-            f'<span class="cfy-quiet">{html_text(plain(members[0].field.node))}</span></span>'
+            f'<span class="cfy-quiet">{html_text(plain(where))}</span></span>'
         )
         fields = widgets.Box([control.widget for control in controls]).add_class("cfy-fields")
         box = widgets.VBox([head, fields]).add_class("cfy-group")
         if len(controls) > _MAX_NARROW_FIELDS:
             box.add_class("cfy-large")
         words = " ".join(f"{form_field.field.id} {form_field.alias or ''}" for form_field in members)
-        return box, f"{title} {words}".casefold()
+        return box, f"{title} {where} {words}".casefold()
 
     def _make_control(self, form_field: FormField) -> Control:
         field, label = form_field.field, form_field.alias or form_field.field.name

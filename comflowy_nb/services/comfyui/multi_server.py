@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from comflowy_nb.errors import NotFoundError, ServiceError, UnreachableError, WorkflowError
 from comflowy_nb.services.base import Service
@@ -246,6 +246,9 @@ class ComfyUICluster(Service):
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         return self._first(lambda service: service.graph_fields(graph))
+
+    def node_types(self, classes: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:
+        return self._first(lambda service: service.node_types(classes))
 
     def last_graph(self) -> Graph | None:
         return self._first(lambda service: service.last_graph())

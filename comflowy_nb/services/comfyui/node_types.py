@@ -11,7 +11,7 @@ from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.object_info import read_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
@@ -67,6 +67,16 @@ class NodeTypes:
                 elif field is not None and not field.extra.get("forceInput"):
                     fields[field_id] = field
         return fields
+
+    def descriptions(self, classes: Iterable[str]) -> dict[str, Mapping[str, Any] | None]:
+        """Return node class -> its description, None if the server lacks it.
+
+        Raises
+        ------
+        ServiceError
+            If there was no usable response.
+        """
+        return {one: self._type(one) for one in classes}
 
     def options(self, class_type: str, name: str) -> tuple[str, ...]:
         """Return the choices of one input, empty if they are not known."""

@@ -49,7 +49,7 @@ from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import Graph, parse_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from comflowy_nb.services.types import Event, Outcome, Output, Submission
@@ -365,6 +365,9 @@ class ComfyUI(Service):
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         """Return the graph's fields with the types, ranges and files of the server's node types."""
         return self._types.fields(graph)
+
+    def node_types(self, classes: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:
+        return self._types.descriptions(classes)
 
     def last_graph(self) -> Graph | None:
         """Return the graph of the newest history entry, of any client."""

@@ -21,7 +21,7 @@ DAMAGED = json.dumps({**NODES, "3": {"inputs": {}}})
 MADE = json.dumps({"workflow": "default", "workflow_id": "default", "params": {"3::steps": 2}, "set_params": []})
 
 WHY = {
-    "the editor's graph only": ({"workflow": EDITORS}, "contains a workflow only in the editor's format; in ComfyUI"),
+    "the editor's graph only": ({"workflow": EDITORS}, "contains a workflow only in the editor's format. To"),
     "the editor's graph as prompt": ({"prompt": EDITORS}, "contains a workflow only in the editor's format"),
     "the editor's graph and a prompt of words": ({"prompt": "{a cat}", "workflow": EDITORS}, "editor's format"),
     "a prompt with NaN": ({"prompt": NAN, "workflow": EDITORS}, "the prompt in a.png: node '1' contains NaN"),

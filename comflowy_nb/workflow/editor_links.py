@@ -1,0 +1,215 @@
+"""Follow the links of a workflow of the editor through subgraphs, reroutes and bypassed nodes to their start. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from comflowy_nb.workflow.editor_graph import BYPASSED, INPUT_NODE, MUTED, Canvas, EditorNode, Link
+from comflowy_nb.workflow.editor_widgets import Slot, class_inputs, class_outputs
+from comflowy_nb.workflow.syntax.json_values import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from comflowy_nb.workflow.editor_graph import Definition
+
+__all__ = ["EDITOR_ONLY", "NOTES", "Links", "Output", "Value"]
+
+_PRIMITIVE = "PrimitiveNode"  # holds the value of a widget
+_SETTERS = frozenset({"SetNode", "easy setNode"})  # of KJNodes and Easy-Use: give a link a name
+_GETTERS = frozenset({"GetNode", "easy getNode"})
+_PASSING = frozenset({"Reroute", "Reroute (rgthree)"}) | _SETTERS
+_RGTHREE = (
+    *("Label", "Bookmark", "Fast Muter", "Fast Bypasser", "Fast Groups Muter", "Fast Groups Bypasser"),
+    *("Mute / Bypass Relay", "Mute / Bypass Repeater", "Fast Actions Button", "Node Collector", "Random Unmuter"),
+)
+NOTES = frozenset({"Note", "MarkdownNote"})
+EDITOR_ONLY = _PASSING | _GETTERS | NOTES | {_PRIMITIVE} | {f"{name} (rgthree)" for name in _RGTHREE}
+_ANY = ("*", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output of a node in the API graph."""
+
+    node: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value instead of a link."""
+
+    value: Any
+
+
+class _Place(NamedTuple):
+    """A place on the way of a link: an input, by name, or an output, by index, of a node."""
+
+    canvas: Canvas
+    node: str
+    slot: str | int
+    type: str
+
+
+class Links:
+    """Find the start of each link.
+
+    Parameters
+    ----------
+    descriptions
+        Node class -> its entry in `/object_info`.
+    definitions
+        Id -> subgraph.
+
+    Attributes
+    ----------
+    problems
+        What makes a link impossible to follow, without repetitions.
+    damaged
+        Inputs whose link the file lacks, or whose link starts at a node that the file lacks.
+    """
+
+    def __init__(
+        self, descriptions: Mapping[str, Mapping[str, Any] | None], definitions: Mapping[str, Definition]
+    ) -> None:
+        self._descriptions = descriptions
+        self._definitions = definitions
+        self._starts: dict[_Place, Output | Value | None] = {}
+        self._slots: dict[int, list[Slot]] = {}
+        self._setters: dict[Canvas, dict[str, EditorNode]] = {}
+        self.problems: dict[str, None] = {}
+        self.damaged: dict[str, None] = {}
+
+    def class_name(self, node: EditorNode) -> str:
+        """Return the class of a node, or the name of the subgraph that it uses."""
+        used = self._definitions.get(node.class_type)
+        return node.class_type if used is None else used.name
+
+    def slots(self, node: EditorNode) -> list[Slot]:
+        """Return the inputs of a node in the editor's order: those of its class, then others that the file has."""
+        if id(node) in self._slots:
+            return self._slots[id(node)]
+        used, description = self._definitions.get(node.class_type), self._descriptions.get(node.class_type)
+        if used is not None:
+            slots = [Slot(name, type_) for name, type_ in used.inputs]
+        else:
+            slots = class_inputs(description, node.values) if description is not None else []
+        known = {one.name for one in slots}
+        slots += [Slot(one.name, one.type) for one in node.inputs.values() if one.name not in known]
+        self._slots[id(node)] = slots
+        return slots
+
+    def start(self, canvas: Canvas, node: EditorNode, slot: Slot) -> Output | Value | None:
+        """Return where the link of an input starts; None if the input has no link, or if the link leads nowhere."""
+        place: _Place | Output | Value | None = _Place(canvas, node.id, slot.name, slot.type)
+        passed: dict[_Place, None] = {}
+        while isinstance(place, _Place):
+            if place in passed:
+                names = dict.fromkeys(f"{one.canvas.prefix}{one.node}" for one in passed)
+                self.problems[f"a link leads in a circle, through the nodes {', '.join([*names][:8])}"] = None
+                place = None
+            elif place in self._starts:
+                place = self._starts[place]
+            else:
+                passed[place] = None
+                place = self._before_input(place) if isinstance(place.slot, str) else self._before_output(place)
+        self._starts.update(dict.fromkeys(passed, place))
+        return place
+
+    def _before_input(self, place: _Place) -> _Place | Value | None:
+        canvas, node_id, name, type_ = place
+        entry = canvas.definition.nodes[node_id].inputs.get(str(name))
+        if entry is None or entry.link is None:
+            return None
+        link = canvas.definition.links.get(entry.link)
+        if link is None or (link.node != INPUT_NODE and link.node not in canvas.definition.nodes):
+            self.damaged[f"{canvas.prefix}{node_id}::{name}"] = None
+            return None
+        return self._at_start(canvas, link, type_)
+
+    def _at_start(self, canvas: Canvas, link: Link, type_: str) -> _Place | Value | None:
+        if link.node != INPUT_NODE:
+            return _Place(canvas, link.node, link.slot, type_) if link.node in canvas.definition.nodes else None
+        if canvas.outer is None or not 0 <= link.slot < len(canvas.definition.inputs):
+            return None
+        outer, user = canvas.outer
+        name, outer_type = canvas.definition.inputs[link.slot]
+        entry = user.inputs.get(name)
+        if entry is None or entry.link is None:
+            return Value(canvas.promoted[name]) if name in canvas.promoted else None
+        return _Place(outer, user.id, name, type_ if outer_type in _ANY else outer_type)
+
+    def _before_output(self, place: _Place) -> _Place | Output | Value | None:
+        canvas, node_id, index, type_ = place
+        assert isinstance(index, int)
+        node = canvas.definition.nodes[node_id]
+        if node.class_type == _PRIMITIVE:
+            return Value(node.values[0]) if isinstance(node.values, list) and node.values else None
+        if node.mode == MUTED:
+            return None
+        if node.mode == BYPASSED:
+            slot = self._bypass(node, index, type_)
+            if slot is None:
+                return None
+            return _Place(canvas, node_id, slot.name, type_ if slot.type in _ANY else slot.type)
+        if node_id in canvas.inner:
+            inner = canvas.inner[node_id]
+            link = inner.definition.results.get(index)
+            return None if link is None else self._at_start(inner, link, type_)
+        if node.class_type in _PASSING:
+            slots = self.slots(node)
+            return _Place(canvas, node_id, slots[index].name, type_) if 0 <= index < len(slots) else None
+        if node.class_type in _GETTERS:
+            return self._named(canvas, node, type_)
+        return None if node.class_type in EDITOR_ONLY else Output(f"{canvas.prefix}{node_id}", index)
+
+    def _bypass(self, node: EditorNode, index: int, type_: str) -> Slot | None:
+        """Return the input whose link replaces an output of a bypassed node: that in its place, or one of its type."""
+        slots = self.slots(node)
+        same = slots[index] if 0 <= index < len(slots) else None
+        if type_ in _ANY:
+            return same or (slots[0] if slots else None)
+        output_type = self._output_type(node, index)
+        fitting = [one for one in slots if _fits(one.type, type_) and _fits(one.type, output_type)]
+        if same in fitting:
+            return same
+        return next((one for one in slots if one.type == type_), fitting[0] if fitting else None)
+
+    def _output_type(self, node: EditorNode, index: int) -> str:
+        used, description = self._definitions.get(node.class_type), self._descriptions.get(node.class_type)
+        described = class_outputs(description) if description is not None else []
+        types = described if used is None else used.outputs
+        types = types or node.outputs
+        return types[index] if 0 <= index < len(types) else "*"
+
+    def _named(self, canvas: Canvas, node: EditorNode, type_: str) -> _Place | None:
+        """Return the input of the node that sets the name which a node gets, on its canvas or on one around it."""
+        name = _name_of(node)
+        around: Canvas | None = canvas
+        while around is not None:
+            if around not in self._setters:
+                setters = [one for one in around.definition.nodes.values() if one.class_type in _SETTERS]
+                self._setters[around] = {_name_of(one): one for one in reversed(setters)}
+            setter = self._setters[around].get(name)
+            if setter is not None:
+                slots = self.slots(setter)
+                return _Place(around, setter.id, slots[0].name, type_) if slots else None
+            around = around.outer[0] if around.outer is not None else None
+        self.problems[f"node {canvas.prefix}{node.id} ({node.class_type}) gets {shown(name)}, which no node sets"] = (
+            None
+        )
+        return None
+
+
+def _name_of(node: EditorNode) -> str:
+    return str(node.values[0]) if isinstance(node.values, list) and node.values else ""
+
+
+def _fits(one: str, other: str) -> bool:
+    """Return True if a link can join two types; a type may be a list of types, separated by commas."""
+    if one in _ANY or other in _ANY:
+        return True
+    parts, other_parts = ({part.strip().lower() for part in types.split(",")} for types in (one, other))
+    return not parts.isdisjoint(other_parts)
