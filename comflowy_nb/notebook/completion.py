@@ -30,7 +30,7 @@ _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud", "comfyui")
 _MAX_REFS = 12  # of runs, and as many of sweeps
-_REF_COMMANDS = {"show", "compare", "save", "cancel", "resume"}
+_REF_COMMANDS = {"show", "compare", "save", "cancel", "resume", "delete"}
 _FIELD_COMMANDS = {"run", "sweep", "form"}
 _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
@@ -140,7 +140,9 @@ class Completions:
             case "help", 0:
                 return list(_commands())
             case "workflow", 0:
-                return ["add ", "alias "]
+                return ["add ", "alias ", "remove "]
+            case "workflow", 1 if plain[0] == "remove":
+                return self._session.catalogue.removable_names()
             case ("run" | "sweep" | "form" | "fields", 0) | ("workflow", 1):
                 return [f"{name} " for name in self._workflow_names()]
             case "run" | "sweep" | "form", 1:

@@ -119,13 +119,12 @@ class ImageFrame(pd.DataFrame):
         return plain
 
 
-def frame_of(rows: Sequence[dict[str, Any]]) -> ImageFrame:
-    """Return the rows of `table_of` as a frame with a column of thumbnails."""
+def frame_of(rows: Sequence[dict[str, Any]], shown: Sequence[Path | None]) -> ImageFrame:
+    """Return the rows of `table_of` as a frame with a column of thumbnails; `shown` has the image file of each row."""
     frame = ImageFrame(list(rows))
     if rows:
-        paths = [row["image"] for row in rows]
-        frame["image"] = pd.Series(paths, dtype=object)
-        images = [None if path is None else Thumbnail(row["cell"], path) for row, path in zip(rows, paths, strict=True)]
+        frame["image"] = pd.Series([row["image"] for row in rows], dtype=object)
+        images = [None if path is None else Thumbnail(row["cell"], path) for row, path in zip(rows, shown, strict=True)]
         frame["thumbnail"] = pd.Series(images, dtype=object)
     return frame
 

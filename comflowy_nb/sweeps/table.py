@@ -65,7 +65,8 @@ def to_dataframe(cells: Iterable[SweepCell]) -> pd.DataFrame:
         if error.name != "pandas":
             raise
         raise SettingsError("a table needs pandas: pip install 'comflowy_nb[dataframe]'") from error
-    return frame_of(table_of(cells))
+    cells = list(cells)
+    return frame_of(table_of(cells), [image_of_cell(cell) or _thumbnail_of_cell(cell) for cell in cells])
 
 
 def image_of_cell(cell: SweepCell) -> Path | None:
@@ -76,6 +77,18 @@ def image_of_cell(cell: SweepCell) -> Path | None:
         except ImageError:
             continue
         return path
+    return None
+
+
+def _thumbnail_of_cell(cell: SweepCell) -> Path | None:
+    """Return the path of the thumbnail of the first image that was pruned."""
+    for image in cell.images:
+        try:
+            path: Path | None = image.thumbnail(256) if image.is_pruned else None
+        except ImageError:
+            continue
+        if path is not None:
+            return path
     return None
 
 

@@ -6,7 +6,6 @@ import math
 import random
 import threading
 from collections import Counter, deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.records import ImageRecord
@@ -61,18 +60,26 @@ class Downloads:
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
-    def expect_missing(self, run: Run) -> bool:
-        """Set images that are not on disk back to `expected`; return True if any image is to be fetched."""
+    def expect_missing(self, run: Run, *, refetch: bool = False) -> bool:
+        """Set images that are not on disk back to `expected`; return True if any image is to be fetched.
+
+        Pruned images are fetched only with `refetch`.
+        """
         with run.guard:
             record = run.with_unwritten(self._history.get(run.token) or run.record)
             for image in record.outputs:
-                if image.state == "expected" or (image.file and image_path(self._folder, image).is_file()):
+                if not self._is_to_fetch(image, refetch=refetch):
                     continue
-                record = self._history.set_images(run.token, replace(image, state="expected", error=None))
+                record = self._history.set_images(run.token, image.refetched())
                 run.unwritten_images.pop(image.index, None)
             if record != run.record:
                 run.update(record)
             return any(output.state == "expected" for output in run.record.outputs)
+
+    def _is_to_fetch(self, image: ImageRecord, *, refetch: bool) -> bool:
+        if image.state in {"expected", "pruned"}:
+            return refetch and image.state == "pruned"
+        return not image.file or not image_path(self._folder, image).is_file()
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
@@ -84,9 +91,9 @@ class Downloads:
                 self._queue_try(run, listed[image.index], tries=1)
 
     def give_up(self, run: Run, why: str, *, but: Mapping[int, Output] | None = None) -> None:
-        """Mark every expected image as missing, except those with an index in `but`."""
+        """Give up every expected image, except those with an index in `but`."""
         expected = [image for image in run.record.outputs if image.state == "expected"]
-        missing = [replace(image, state="missing", error=why) for image in expected if image.index not in (but or ())]
+        missing = [image.given_up(why) for image in expected if image.index not in (but or ())]
         if missing:
             self._settle(run, *missing)
 
@@ -125,7 +132,7 @@ class Downloads:
         except ComflowyError as error:
             self._handle_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - an image must not stay expected for ever
-            self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
+            self._settle(run, _given_up(run, output, f"{type(error).__name__}: {error}"))
         else:
             self._settle(run, image)
 
@@ -137,7 +144,7 @@ class Downloads:
         if isinstance(error, (NotFoundError, AuthError)):
             next_output = self._with_fresh_url(run, output) if tries == 1 else None
         if is_hopeless or next_output is None:
-            self._settle(run, _missing(output, str(error)))
+            self._settle(run, _given_up(run, output, str(error)))
             return
         fresh = next_output
         # Jitter, so that the images of one broken connection are not tried again all at once.
@@ -179,8 +186,10 @@ def expected_image(output: Output) -> ImageRecord:
     return ImageRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
-def _missing(output: Output, why: str) -> ImageRecord:
-    return replace(expected_image(output), state="missing", error=why)
+def _given_up(run: Run, output: Output, why: str) -> ImageRecord:
+    known = next((image for image in run.record.outputs if image.index == output.index), None)
+    given_up = None if known is None else known.given_up(why)
+    return given_up if given_up is not None and given_up.state == "pruned" else expected_image(output).given_up(why)
 
 
 class FairQueue:

@@ -214,6 +214,34 @@ class Catalogue:
         described = {field_id: _flow_style(write_described(one)) for field_id, one in fields.items()}
         return self._change(self._known(name), name, {"fields": described})
 
+    def removable_names(self) -> list[str]:
+        """Return the names that `remove` can remove: those of the home folder that the project does not define."""
+        own = self._project.entries if self._project is not None else {}
+        return [name for name in self._home.entries if name != _DEFAULT and name not in own]
+
+    def remove(self, name: str) -> str | None:
+        """Remove a name from the file in the home folder; return the file of its graph, which stays.
+
+        Raises
+        ------
+        WorkflowError
+            If there is no such name, if it is `default` or a name of the project, or if the file can't be written.
+        """
+        if name == _DEFAULT:
+            raise WorkflowError("default is always there and can't be removed")
+        if self._file_of(name) is not self._home:
+            raise WorkflowError(
+                f"{name} is a name in the {FILE_NAME} beside the notebook: open that file in an editor and remove "
+                f"{name} and the lines below it under workflows"
+            )
+        entry = self._home.entries.get(name)
+        if entry is None:
+            tip = nearest_tip(name, self.removable_names()) or "."
+            raise WorkflowError(f"the catalogue has no workflow {name!r}{tip} %comflowy workflows lists them")
+        self._home.change(name, None, lock=self._home.folder / f"{FILE_NAME}.lock")
+        file = entry.graph_file
+        return file.relative_to(self._home.folder).as_posix() if isinstance(file, Path) and file.is_file() else None
+
     def _file_of(self, name: str) -> _CatalogueFile:
         return self._project if self._project is not None and name in self._project.entries else self._home
 
@@ -271,13 +299,14 @@ class _CatalogueFile:
         self._subject = f"{FILE_NAME} of the {label}"
         self.entries = self._parse(self._read())
 
-    def change(self, name: str, changes: Mapping[str, Any], *, lock: Path) -> None:
-        """Change or create one entry; keep everything else in the file, including comments.
+    def change(self, name: str, changes: Mapping[str, Any] | None, *, lock: Path) -> None:
+        """Change, create or remove one entry; keep everything else in the file, including comments.
 
         Parameters
         ----------
         changes
-            Property -> new value. A mapping is merged into the existing one; empty values change nothing.
+            Property -> new value. A mapping is merged into the existing one; empty values change nothing. None removes
+            the entry.
 
         Raises
         ------
@@ -298,7 +327,7 @@ class _CatalogueFile:
             raise WorkflowError(f"{self._subject} can't be written: {error.strerror}") from error
         self.entries = entries
 
-    def _changed(self, text: str, name: str, changes: Mapping[str, Any]) -> str:
+    def _changed(self, text: str, name: str, changes: Mapping[str, Any] | None) -> str:
         """Return the text of the file with one entry changed."""
         yaml = bounded_yaml("rt")
         yaml.width = 4096
@@ -306,7 +335,11 @@ class _CatalogueFile:
         if not isinstance(root, CommentedMap):  # the file is empty or has only comments
             root = CommentedMap()
             buffer.write(text if not text or text.endswith("\n") else f"{text}\n")
-        entry = _mapping_under(_mapping_under(root, "workflows"), name)
+        if changes is None:
+            _mapping_under(root, "workflows").pop(name, None)
+            changes = {}
+        else:
+            entry = _mapping_under(_mapping_under(root, "workflows"), name)
         for part, value in changes.items():
             if isinstance(value, dict) and value:
                 _mapping_under(entry, part).update(value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
+from comflowy_nb.notebook.commands.cleanup import disk_line
 from comflowy_nb.notebook.commands.runs import as_table
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.status_line import day, plain_line
@@ -96,6 +97,7 @@ def overview(session: Session, request: Request) -> None:
     recent = session.library.runs(limit=_LISTED)
     if recent:
         parts.append(table(as_table(recent)))
+        parts.append(paragraph(disk_line(session.library)))
     if client is None and target is None:
         following = "next: %comflowy connect sandbox"
     else:

@@ -1,4 +1,4 @@
-"""`workflows`, `workflow add`, `workflow alias` and `fields`: the workflows and their fields."""
+"""`workflows`, `workflow add`, `alias` and `remove`, and `fields`: the workflows and their fields."""
 
 from __future__ import annotations
 
@@ -53,14 +53,16 @@ def workflows(session: Session, request: Request) -> None:
 
 
 def workflow(session: Session, request: Request) -> None:
-    """`workflow add NAME ID|URL|FILE|IMAGE|server:last` and `workflow alias NAME WORD=FIELD`."""
+    """`workflow add NAME ID|URL|FILE|IMAGE|server:last`, `workflow alias NAME WORD=FIELD`, `workflow remove NAME`."""
     verb = request.words[0].text
     if verb == "add":
         _add(session, request)
     elif verb == "alias":
         _alias(session, request)
+    elif verb == "remove":
+        _remove(session, request)
     else:
-        tip = nearest_tip(verb, ["add", "alias"])
+        tip = nearest_tip(verb, ["add", "alias", "remove"])
         raise UsageError(f"unknown command 'workflow {verb}'{tip or '.'} Usage: %comflowy {request.command.usage}")
 
 
@@ -134,6 +136,15 @@ def _alias(session: Session, request: Request) -> None:
         )
     session.catalogue.alias(name, word, field_ids[0])
     session.say(paragraph(f"{word} is now {field_ids[0]} of {name}: %comflowy run {name} {word}=..."))
+
+
+def _remove(session: Session, request: Request) -> None:
+    if len(request.words) != 2 or request.fields:
+        raise UsageError("workflow remove needs one name: %comflowy workflow remove NAME")
+    name = request.text(request.words[1])
+    graph_file = session.catalogue.remove(name)
+    graph = f"; its graph stays in {graph_file} of the home folder" if graph_file else ""
+    session.say(paragraph(f"{name} is removed from the catalogue{graph}. Its runs stay in the history"))
 
 
 def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:

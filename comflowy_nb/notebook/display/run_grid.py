@@ -118,11 +118,12 @@ class Grid:
         count = len(page.boxes)
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
-            """Read the original of a few images, else the thumbnail."""
+            """Read the original of a few images that are not pruned, else the thumbnail."""
             images = {image.record.index: image for image in self._runs[tile.cell].images}
             assert tile.image is not None
             image = images[tile.image]
-            return read_image(image.path if count <= 4 else image.thumbnail(512 if count <= 9 else 256), size)
+            is_original = count <= 4 and not image.is_pruned
+            return read_image(image.path if is_original else image.thumbnail(512 if count <= 9 else 256), size)
 
         paper = draw_page(page, 2, load)
         jpeg = encode(paper)

@@ -130,7 +130,7 @@ class FormRun:
             "status_text": text,
             "changed": plain(self.changed),
             "fraction": self.line().fraction if run.status.is_live else None,
-            "has_images": any(image.state == "kept" for image in run.record.images),
+            "has_images": any(image.state in {"kept", "pruned"} for image in run.record.images),
         }
 
     def new_preview(self) -> str | None:
@@ -144,7 +144,7 @@ class FormRun:
 
     def make_thumbnail(self) -> None:
         """Make the first image a small data URL, if there is one that can be read."""
-        kept = [image for image in self.run.images if image.record.state == "kept"]
+        kept = [image for image in self.run.images if image.record.state in {"kept", "pruned"}]
         try:
             self.thumbnail = _data_url(kept[0].thumbnail(256)) if kept else None
         except ComflowyError:
