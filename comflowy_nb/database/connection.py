@@ -31,7 +31,7 @@ FILE_NAME = "history.sqlite"
 BUSY_TIMEOUT_S = 10.0  # longest wait for another process that writes
 
 _LOG_SUFFIXES = ("-wal", "-shm", "-journal")
-_ADDED_LATER = "-- Added later."  # in schema.sql, before the statements for tables that an existing file may lack
+_ADDED_LATER = "CREATE TABLE IF NOT EXISTS"  # in schema.sql: from here on the tables that an older file may lack
 _SHARED_SUFFIXES = ("", "-wal", "-shm")  # of the files that all processes share while they use the history
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _READ_ONLY = "the home folder can't be written to"
@@ -357,7 +357,7 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
 def _add_tables(connection: sqlite3.Connection) -> None:
     """Create the tables that were added to the schema after the file was created."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'removals'").fetchone() is None:
-        connection.executescript(_schema().partition(_ADDED_LATER)[2])
+        connection.executescript("".join(_schema().partition(_ADDED_LATER)[1:]))
 
 
 def _schema() -> str:

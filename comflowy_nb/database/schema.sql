@@ -104,7 +104,7 @@ CREATE TABLE inputs (
     identity TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (identity, name)
 ) WITHOUT ROWID;
 
--- Added later. A file that lacks these is given them when it is opened, so each statement has IF NOT EXISTS.
+-- Tables that were added later: a file that lacks one gets it when it is opened.
 
 -- Files to remove, after the transaction that pruned or deleted: the original of an image, or all files of a run (-1).
 CREATE TABLE IF NOT EXISTS removals (

@@ -367,3 +367,14 @@ def test_a_heading_without_room_is_a_letter_on_the_sheet_too(swept, axis):
     assert {"A", "AN"} <= set(written)
     for number in range(40):
         assert any(f"letters{number} " in f"{text} " for text in written)
+
+
+def test_pruned_images_are_drawn_and_reported_as_not_on_disk(swept, axis, library, tmp_path):
+    swept(axis("3::cfg", 4, 6))
+    library.prune(0)
+    sweep = library.sweep(library.find("s1").sweep)
+    with pytest.raises(
+        ImageError, match=r"0 of 2 images saved in out; .*%comflowy show s1 --refetch fetches them again"
+    ):
+        sweep.save(tmp_path / "out")
+    assert (tmp_path / "out" / "contact_sheet.jpg").is_file()
