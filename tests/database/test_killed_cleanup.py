@@ -159,6 +159,38 @@ def test_a_delete_that_is_killed_at_any_step_is_finished_by_the_next_start(homes
     assert killed > 20
 
 
+DELETE = """
+try:
+    say(len(library.delete(*[f"r{number}" for number in range(13, 25)]).runs))
+except RefError:  # the other process was first
+    say(0)
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_prune_and_delete_at_once_leave_a_complete_history(home, library, stored, start):
+    for number in range(24):
+        stored(f"key{number}", name="best" if number == 0 else None)
+    library.close()
+    begin = "from comflowy_nb.library import Library\nlibrary = Library(home)\nsay('ready')\nsys.stdin.readline()\n"
+    prune = begin + "say(library.prune(0).images.files)"
+    delete = f"{begin}from comflowy_nb.errors import RefError\n{DELETE}"
+    processes = [start(code) for code in (prune, delete, prune, delete)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    first, one, second, two = (int(process.communicate(timeout=90)[0]) for process in processes)
+    assert one + two == 12, "each run is deleted by one of them"
+    known = read(home)
+    assert set(known) == set(range(1, 13))
+    assert [state for _, images in known.values() for _, state in images] == ["kept", *["pruned"] * 11]
+    assert 11 <= first + second <= 23
+    assert_complete(home)
+    assert_no_leftovers(home)
+
+
 def test_a_killed_prune_is_finished_by_a_prune_of_a_process_that_runs_already(homes):
     step, home = next(iter(homes()))
     library = Library(home)

@@ -119,7 +119,9 @@ def _is_confirmed(session: Session, request: Request, question: str, command: st
     if "yes" in request.options:
         return True
     if not session.can_answer:
-        raise UsageError(f"{request.command.name} can't ask here, so nothing was removed. To remove it: {command}")
+        raise UsageError(
+            f"{request.command.name} can't ask here, so nothing was removed. Without a question: {command}"
+        )
     return session.confirms(question)
 
 
@@ -181,8 +183,8 @@ def _files(count: int) -> str:
 
 
 def _age_text(seconds: float) -> str:
-    """Return a duration as it can be typed: `60d`, `12h`, `90s`."""
+    """Return a duration as it can be typed: `60d`, `12h`, `90`."""
     for unit, unit_s in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % unit_s == 0:
             return f"{seconds / unit_s:g}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:g}"

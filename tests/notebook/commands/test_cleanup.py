@@ -186,7 +186,7 @@ def test_delete_fails_where_no_user_can_answer_and_deletes_nothing(cell, handles
     run = stored("a", name="best")
     found = cell("%comflowy delete best")
     assert isinstance(found.error, UsageError)
-    assert "delete can't ask here, so nothing was removed. To remove it: %comflowy delete best --yes" in str(
+    assert "delete can't ask here, so nothing was removed. Without a question: %comflowy delete best --yes" in str(
         found.error
     )
     assert library.history.get(run.token) is not None
