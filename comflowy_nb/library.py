@@ -409,7 +409,10 @@ class Library:
         runs: dict[str, str | None] = {}
         sweeps: dict[str, SweepRecord] = {}
         for ref in refs:
-            parsed = parse_ref(ref if isinstance(ref, str) else ref.ref)
+            text = ref if isinstance(ref, str) else getattr(ref, "ref", None)
+            if not isinstance(text, str):
+                raise RefError(f'{ref!r} is not a run, a sweep or a reference: use delete("r41")')
+            parsed = parse_ref(text)
             if parsed.image is not None:
                 raise RefError(f"an image can't be deleted alone; the whole run: %comflowy delete {parsed.text}")
             found = self._record(parsed)

@@ -107,6 +107,7 @@ def prune(
         _write_sidecar(history, images, run)
     finish_removals(history.cleanup, images)
     done = [(each, size_bytes) for each, size_bytes in ready if (each.run, each.image.index) in keys]
+    done = [(each, size_bytes) for each, size_bytes in done if _path(images, each) is None]  # else it is tried again
     return _summary(done, protected, is_done=True)
 
 
@@ -115,7 +116,7 @@ def _choose(history: History, images: Path, before: float, *, all: bool) -> tupl
     chosen: list[tuple[Original, int]] = []
     protected = 0
     for original in history.cleanup.originals(before=before):
-        path = original_path(images, original.run, original.image.index, original.image.file)
+        path = _path(images, original)
         if path is None:
             continue
         if not all and is_protected(original):
@@ -123,6 +124,10 @@ def _choose(history: History, images: Path, before: float, *, all: bool) -> tupl
         else:
             chosen.append((original, size_of(path)))
     return chosen, protected
+
+
+def _path(images: Path, original: Original) -> Path | None:
+    return original_path(images, original.run, original.image.index, original.image.file)
 
 
 def _has_thumbnails(images: Path, original: Original) -> bool:

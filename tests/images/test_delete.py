@@ -196,6 +196,21 @@ def test_an_image_alone_can_not_be_deleted(library, stored):
         library.delete("r1[0]")
 
 
+def test_a_value_that_is_not_a_reference_is_an_error_that_shows_the_form(library):
+    with pytest.raises(RefError, match=r'41 is not a run, a sweep or a reference: use delete\("r41"\)'):
+        library.delete(41)
+
+
+def test_runs_images_and_sweeps_are_references(library, stored, swept, axis):
+    stored("a")
+    sweep = swept(axis("3::cfg", 4, 6))
+    with pytest.raises(RefError, match="an image can't be deleted alone"):
+        library.delete(library.find("r1").run.images[0])
+    deleted = library.delete(library.find("r1").run, sweep, dry_run=True)
+    assert (deleted.runs, deleted.sweeps) == (("r1", "r2", "r3"), ("s1",))
+    assert library.delete(sweep.cells[0], dry_run=True).runs == ("r2",)
+
+
 def test_last_is_the_newest_run_that_is_left(library, stored):
     runs = [stored(key) for key in "abc"]
     for run in runs:

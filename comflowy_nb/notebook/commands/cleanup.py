@@ -83,9 +83,8 @@ def prune(session: Session, request: Request) -> None:
         if count:
             lines = [f"{_originals(found.images.files)} removed, {size_text(found.images.size_bytes)} freed"]
         if count > found.images.files:
-            lines.append(
-                f"{_originals(count - found.images.files)} can't be drawn without the original, or changed meanwhile"
-            )
+            left = _originals(count - found.images.files)
+            lines.append(f"{left} left: changed meanwhile, without a thumbnail, or in use (the next prune removes it)")
         session.say(paragraph(*lines))
     else:
         session.say(paragraph("nothing was removed"))
