@@ -572,8 +572,7 @@ class Client:
 
         The same request still shows the image and submits nothing. A grid draws a pruned image from its thumbnail, and
         only `%comflowy show REF --refetch` fetches the original again. Originals of runs that are not done, or that
-        a sweep which is being submitted shows, images without a thumbnail and other outputs than still images are
-        never removed.
+        an unfinished sweep shows, images without a thumbnail and other outputs than still images are never removed.
 
         Parameters
         ----------
@@ -608,9 +607,10 @@ class Client:
         >>> old.images[0].is_pruned, old.images[0].thumbnail(256).exists()
         (True, True)
         """
+        registry = self.connection.registry
         pruned = self.library.prune(older, all=all, dry_run=dry_run, confirm=confirm)
         if pruned.is_done:
-            self.connection.registry.reread(pruned.runs)
+            registry.reread(pruned.runs)
         return pruned
 
     def delete(

@@ -7,7 +7,7 @@ only if the rows still allow it: no image of a run refers to it any more, or its
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from comflowy_nb.database.records import ImageRecord
@@ -27,10 +27,11 @@ __all__ = ["ALL_FILES", "Cleanup", "Original", "Removal", "RunsToDelete", "is_pr
 ALL_FILES = -1  # position of a removal: every file of the run
 
 _FINAL = json_list(status for status in Status if status.is_final)
+_LIVE = json_list(status for status in Status if status.is_live)
 _IMAGE_COLUMNS = ("position", *(field.name for field in fields(ImageRecord)[1:]))
 
-# The originals of still images that have a thumbnail, of settled runs that ended before a time, oldest first. A sweep
-# that a process submits now shows its runs, so these are left out.
+# The originals of still images that have a thumbnail, of settled runs that ended before a time, oldest first. The runs
+# that an unfinished sweep shows are left out: a process may draw them.
 _ORIGINALS = f"""
     SELECT images.run, runs.number, coalesce(runs.finished_at, runs.created_at) AS ended_at,
         runs.name IS NOT NULL OR runs.token IN (
@@ -44,7 +45,14 @@ _ORIGINALS = f"""
         AND runs.status IN (SELECT value FROM json_each(:final)) AND ended_at < :before
         AND images.run NOT IN (SELECT run FROM images WHERE state = 'expected')
         AND images.run NOT IN (
-            SELECT run FROM cells WHERE run IS NOT NULL AND sweep IN (SELECT value FROM json_each(:sent))
+            SELECT run FROM cells WHERE run IS NOT NULL AND (
+                sweep IN (SELECT value FROM json_each(:sent)) OR sweep IN (
+                    SELECT sweep FROM cells WHERE run IN (
+                        SELECT token FROM runs WHERE status IN (SELECT value FROM json_each(:live))
+                        UNION SELECT run FROM images WHERE state = 'expected'
+                    )
+                )
+            )
         )
     ORDER BY runs.number, images.position
 """  # noqa: S608 - own names
@@ -76,10 +84,14 @@ def is_protected(original: Original) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RunsToDelete:
-    """The runs that a delete removes, and those of its sweeps that stay, by reference with the reason."""
+    """The runs that a delete removes, and those of its sweeps that stay, by reference with the reason.
+
+    `answered` has the request keys of these runs for which another success is left.
+    """
 
     runs: tuple[RunRecord, ...]
     kept: Mapping[str, str]
+    answered: frozenset[str]
 
 
 class Cleanup:
@@ -164,7 +176,7 @@ class Cleanup:
         with self._store.write(full=True) as connection:
             found = _runs_to_delete(connection, runs, sweeps, sent)
             if only is not None:
-                found = RunsToDelete(tuple(run for run in found.runs if run.token in only), found.kept)
+                found = replace(found, runs=tuple(run for run in found.runs if run.token in only))
             tokens = json_list(run.token for run in found.runs)
             chosen = {"runs": tokens, "sweeps": json_list(sweeps)}
             for statement in _DELETIONS.split(";"):
@@ -208,7 +220,7 @@ class Cleanup:
 
 
 def _originals(connection: sqlite3.Connection, before: float, sent: Collection[str]) -> list[Original]:
-    rows = connection.execute(_ORIGINALS, {"before": before, "sent": json_list(sent), "final": _FINAL})
+    rows = connection.execute(_ORIGINALS, {"before": before, "sent": json_list(sent), "final": _FINAL, "live": _LIVE})
     return [
         Original(
             row["run"],
@@ -277,7 +289,12 @@ def _runs_to_delete(
             runs.append(run)
             continue
         kept[run.ref] = why
-    return RunsToDelete(tuple(runs), kept)
+    sql = (
+        "SELECT DISTINCT key FROM runs WHERE key IN (SELECT value FROM json_each(?)) AND status = ? "
+        "AND token NOT IN (SELECT value FROM json_each(?))"
+    )
+    chosen = json_list(run.key for run in runs), Status.SUCCESS, json_list(run.token for run in runs)
+    return RunsToDelete(tuple(runs), kept, frozenset(row["key"] for row in connection.execute(sql, chosen)))
 
 
 def _not_settled(run: RunRecord) -> str:

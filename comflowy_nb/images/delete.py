@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from comflowy_nb.database.cleanup import RunsToDelete
     from comflowy_nb.database.records import RunRecord, SweepRecord
     from comflowy_nb.database.runs import History
 
@@ -33,9 +34,9 @@ class Deleted:
     kept : mapping of str to str
         Reference of a run that stays -> the reason.
     repeats : int
-        Number of these runs that succeeded: the same request submits them again.
+        Number of requests that these runs have answered, and that would be submitted again.
     costs_money : bool
-        Whether one of them was submitted to a service that costs money.
+        Whether the service of one of these requests costs money.
     tokens : tuple of str
         Tokens of the runs and sweeps.
     is_done : bool
@@ -78,31 +79,28 @@ def delete(
     sizes: dict[str, list[int]] = {run.token: [] for run in found.runs}
     for run, path in files_of_runs(images, sizes):
         sizes[run].append(size_of(path))
-    planned = _summary(found.runs, sweeps, sizes, found.kept, is_done=False)
+    planned = _summary(found, sweeps, sizes, is_done=False)
     is_empty = not planned.runs and not planned.sweeps
     if dry_run or is_empty or (confirm is not None and not confirm(planned)):
         return planned
     done = history.cleanup.delete(runs, tokens, only=set(sizes))
     finish_removals(history.cleanup, images)
-    return _summary(done.runs, sweeps, sizes, done.kept, is_done=True)
+    return _summary(done, sweeps, sizes, is_done=True)
 
 
 def _summary(
-    runs: Sequence[RunRecord],
-    sweeps: Sequence[SweepRecord],
-    sizes: Mapping[str, Sequence[int]],
-    kept: Mapping[str, str],
-    *,
-    is_done: bool,
+    found: RunsToDelete, sweeps: Sequence[SweepRecord], sizes: Mapping[str, Sequence[int]], *, is_done: bool
 ) -> Deleted:
+    runs = found.runs
     of_runs = [size_bytes for run in runs for size_bytes in sizes[run.token]]
+    repeated = [run for run in runs if run.status is Status.SUCCESS and run.key not in found.answered]
     return Deleted(
         tuple(run.ref for run in runs),
         tuple(sweep.ref for sweep in sweeps),
         Usage(len(of_runs), sum(of_runs)),
-        kept,
-        sum(run.status is Status.SUCCESS for run in runs),
-        any(map(_costs_money, runs)),
+        found.kept,
+        len({run.key for run in repeated}),
+        any(map(_costs_money, repeated)),
         tuple(record.token for record in (*runs, *sweeps)),
         is_done,
     )

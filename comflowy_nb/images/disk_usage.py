@@ -27,6 +27,7 @@ DISK_PARTS = {
     "other files": "names, saved graphs, lock files",
 }
 PRUNED_BY_DEFAULT_S = 30 * 86400.0  # least age of the runs whose originals `disk` counts as prunable
+_MAY_BE_LINKS = {"images", "inputs", "sandbox"}  # folders of the home folder that are counted if they are links too
 _THUMBNAIL = re.compile(r".+\.t(?:256|512)\.jpg")
 _ORIGINAL = re.compile(r".+_[0-9]+\.(?:png|jpg|webp)")
 
@@ -112,7 +113,7 @@ def size_text(size_bytes: int) -> str:
 
 
 def measure_disk(home: Path, cleanup: Cleanup, *, prunable: Usage | None = None) -> DiskUsage:
-    """Count the files of a home folder, without those that symbolic links lead to."""
+    """Count the files of a home folder, without those that symbolic links in its folders lead to."""
     parts = dict.fromkeys(DISK_PARTS, Usage())
     by_run: dict[str, Usage] = {}
     others = cleanup.other_outputs()
@@ -163,7 +164,8 @@ def _files(home: Path) -> Iterator[tuple[tuple[str, ...], str, int]]:
             continue
         for entry in entries:
             try:
-                if entry.is_dir(follow_symlinks=False):
+                is_output_folder = not folder and entry.name in _MAY_BE_LINKS
+                if entry.is_dir(follow_symlinks=is_output_folder):
                     pending.append((*folder, entry.name))
                 else:
                     yield folder, entry.name, entry.stat(follow_symlinks=False).st_size

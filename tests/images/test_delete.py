@@ -248,6 +248,15 @@ def test_the_plan_says_whether_the_service_costs_money(library, stored, changes,
     assert library.delete("r1", dry_run=True).costs_money is costs
 
 
+def test_only_requests_without_another_success_would_run_again(library, stored):
+    for _ in range(2):
+        stored("a", origin="https://app.comflowy.com")
+    one = library.delete("r1", dry_run=True)
+    assert (one.repeats, one.costs_money) == (0, False)
+    both = library.delete("r1", "r2", dry_run=True)
+    assert (both.repeats, both.costs_money) == (1, True)
+
+
 def test_two_processes_delete_the_same_run_once(library, home, stored):
     stored("a")
     stored("b")

@@ -78,6 +78,14 @@ def test_links_are_not_followed(library, stored, tmp_path):
     assert total.size_bytes < 10_000_000
 
 
+def test_a_folder_of_images_on_another_disk_is_counted(library, stored, tmp_path):
+    stored("a")
+    before = library.disk().total
+    moved = library.folder.rename(tmp_path / "large disk")
+    library.folder.symlink_to(moved, target_is_directory=True)
+    assert library.disk().total == before
+
+
 def test_what_a_prune_of_30_days_would_free_is_counted(library, stored):
     stored("a", 2)
     assert library.disk().prunable == Usage()

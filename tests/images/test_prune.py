@@ -134,6 +134,16 @@ def test_runs_that_a_sweep_shows_while_it_is_submitted_are_not_touched(library, 
     assert library.prune(0, all=True).images.files == 1
 
 
+def test_runs_that_a_sweep_with_a_live_run_shows_are_not_touched(library, stored, sweep_request, cells, intent):
+    history = library.history
+    run, live = stored("k1"), history.claim(intent("k2")).record
+    sweep = history.sweeps.enter(sweep_request(), cells(2))
+    history.sweeps.set_cells(sweep.token, {1: run.token, 2: live.token})
+    assert library.prune(0, all=True).images.files == 0
+    bring(history, live.token, Status.FAILED)
+    assert library.prune(0, all=True).images.files == 1
+
+
 def test_a_failed_run_with_images_can_be_pruned(library, stored):
     run = stored("a", event=StatusEvent.SEEN_FAILED)
     assert library.prune(0).images.files == 1
