@@ -34,7 +34,7 @@ def test_prune_and_delete_during_a_sweep_change_nothing_of_it(client, api, other
     sweep = client.sweep("wf-1", {"3::cfg": list(range(12))}, wait=False)
     while sweep.status_counts() != {"running": 1, "success": 11}:
         assert other.prune(0, all=True).images.files == 0
-        with pytest.raises(RefError, match="s1 now|nothing is deleted"):
+        with pytest.raises(RefError, match=r"s1 now|nothing is deleted"):
             other.delete("s1")
         sweep.wait_change(0.01)
     assert other.prune(0, all=True).images.files == 0
