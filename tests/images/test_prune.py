@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from operator import attrgetter, methodcaller
+from pathlib import Path
 
 import pytest
 from history_fixtures import bring
@@ -257,3 +258,23 @@ def test_a_run_that_is_named_after_it_was_listed_stays(library, stored, intent):
 
     assert library.prune(0, confirm=confirm).images.files == 0
     assert states(library, run) == ["kept"]
+
+
+def test_a_file_that_is_in_use_is_removed_later(library, stored, monkeypatch):
+    """Windows does not remove an open file."""
+    run = stored("a", 2)
+    real = Path.unlink
+
+    def unlink(path, **options):
+        if path.suffix == ".png":
+            raise PermissionError(13, "in use")
+        real(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        assert library.prune(0).images.files == 0
+        assert states(library, run) == ["pruned", "pruned"]
+        assert library.disk().parts["originals"].files == 2
+    library.close()
+    assert library.history.cleanup.pending() == []
+    assert originals(library) == []
