@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -20,10 +17,12 @@ _MODULES = {
     "form": "comflowy_nb.notebook.form.form",
     "grid": "comflowy_nb.notebook.display.show",
     "history": "comflowy_nb.history",  # the module itself: `history.runs(...)`, `history.find(...)`
+    "load_ipython_extension": "comflowy_nb.notebook.magics",  # `%load_ext comflowy_nb` calls it
     "params_from": "comflowy_nb.recipe",
     "show": "comflowy_nb.notebook.display.show",
+    "unload_ipython_extension": "comflowy_nb.notebook.magics",
 }
-__all__ = [*sorted(_MODULES), "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604 - strings all
+__all__ = sorted(_MODULES)  # noqa: PLE0605 - a list
 
 
 def __getattr__(name: str) -> Any:
@@ -37,47 +36,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*globals(), *_MODULES]
-
-
-def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Load the extension: `%load_ext comflowy_nb` calls it.
-
-    It registers the magics `%comflowy` and `%%comflowy`, their completion, and the display of runs, sweeps, comparisons
-    and forms. A second call does nothing.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        The shell of IPython.
-
-    Examples
-    --------
-    In a notebook::
-
-        %load_ext comflowy_nb
-    """
-    from comflowy_nb.notebook.magics import load  # noqa: PLC0415
-
-    load(shell)
-
-
-def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Unload the extension: `%unload_ext comflowy_nb` calls it.
-
-    It removes everything that `load_ipython_extension` registered, closes the connections and stops the threads. Runs
-    continue at their service.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        The shell of IPython.
-
-    Examples
-    --------
-    In a notebook::
-
-        %unload_ext comflowy_nb
-    """
-    from comflowy_nb.notebook.magics import unload  # noqa: PLC0415
-
-    unload(shell)

@@ -12,27 +12,28 @@ from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.connect import open_service
-from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.failures import raise_for_failures
+from comflowy_nb.sweeps.cell import raise_for_failures
 from comflowy_nb.tracking.run_errors import error_for_status
 from comflowy_nb.tracking.submit import Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
-    from typing import Self
+    from typing import Self, Unpack
 
-    from comflowy_nb.database.deduplication import Decision, Retry
+    from comflowy_nb.connection import SweepValues
+    from comflowy_nb.database.deduplication import Decision
     from comflowy_nb.images.delete import Deleted
     from comflowy_nb.images.disk_usage import DiskUsage
     from comflowy_nb.images.prune import Pruned
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret
+    from comflowy_nb.status import Retry, Status
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
-    from comflowy_nb.workflow.axes.types import Axes
-    from comflowy_nb.workflow.image_metadata import Made
+    from comflowy_nb.workflow.axes.selection import CellOptions
+    from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -125,7 +126,7 @@ class Client:
         self.service = service
         self.library = library
         self.is_moved = is_moved
-        self._connection = Connection(service, library, owner, settings=settings)
+        self._connection = Connection(service, library, owner)
         weakref.finalize(self, self._connection.close_when_idle).atexit = False
         self._connection.adopt_orphans()
 
@@ -255,7 +256,7 @@ class Client:
         fresh: bool = False,
         retry: Retry = "failed",
         name: str | None = None,
-        base: Made | None = None,
+        base: RunMetadata | None = None,
     ) -> Submitted:
         """Record a request and submit it, unless an earlier run answers it. Return at once.
 
@@ -269,7 +270,7 @@ class Client:
             Python variables for the `{name}` of settings.
         fresh, retry, name : optional
             As for `run`.
-        base : Made, optional
+        base : RunMetadata, optional
             The metadata of an earlier run or an image: its params apply where `params` has none.
 
         Returns
@@ -295,11 +296,9 @@ class Client:
         if isinstance(workflow, str):
             workflow = self.workflow(workflow)
         connection = self.connection
-        resolved = connection.resolve(workflow, params, namespace=namespace)
-        values = {**(connection.submitter.recall(workflow, base.params) if base else {}), **resolved.params}
-        set_params = tuple(dict.fromkeys((*(base.set_params if base else ()), *resolved.set_params)))
+        resolved = connection.add_base(workflow, connection.resolve(workflow, params, namespace=namespace), base)
         submitter = connection.submitter
-        request = submitter.build_request(workflow, values, set_params=set_params, name=name)
+        request = submitter.build_request(workflow, resolved.params, set_params=resolved.set_params, name=name)
 
         def submit() -> tuple[Decision, Run]:
             decision, run = submitter.submit(request, fresh=fresh, retry=retry)
@@ -322,7 +321,7 @@ class Client:
     def sweep(
         self,
         ref: str | Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        axes: SweepValues | None = None,
         *,
         wait: bool = True,
         fresh: bool = False,
@@ -338,8 +337,9 @@ class Client:
         timeout: float | None = None,
         save: str | Path | None = None,
         namespace: Mapping[str, Any] | None = None,
-        base: Made | None = None,
+        base: RunMetadata | None = None,
         on_plan: Callable[[Sweep], None] | None = None,
+        **cells: Unpack[CellOptions],
     ) -> Sweep:
         """Run a workflow for every combination of values. Earlier successes are not submitted again.
 
@@ -347,9 +347,9 @@ class Client:
         ----------
         ref : str or Workflow
             The workflow; see `workflow`.
-        axes : mapping of str to object, Axes, or sequence of Setting
+        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting, optional
             Values by field: a list, a range, an array, `{label: value}`, a preset or a seed word is an axis; any other
-            value applies to all cells.
+            value applies to all cells. A DataFrame or a list of mappings is a table; see `table` of `CellOptions`.
         wait : bool, default True
             Whether to return only when the sweep is settled.
         fresh, retry, name : optional
@@ -373,6 +373,9 @@ class Client:
             As for `submit`.
         on_plan : callable, optional
             Called with the planned sweep before anything is submitted. If it raises, nothing is submitted.
+        **cells : optional
+            `table`, `info`, `empty`, `lines`, `zipped`, `where`, `sample` and `sample_seed`; see
+            `comflowy_nb.workflow.axes.selection.CellOptions`.
 
         Returns
         -------
@@ -407,20 +410,19 @@ class Client:
             retry=retry,
             name=name,
             remember=True,
+            cells=cells,
         )
         if on_plan is not None:
             on_plan(draft.sweep)
 
-        def enter() -> Sweep:
-            sweep = self.connection.planner.enter(
-                draft, workflow, retry=retry, max_runs=max_runs, stop_after=stop_after, window=window
-            )
+        def start() -> Sweep:
+            sweep = self.connection.planner.start(draft, max_runs=max_runs, stop_after=stop_after, window=window)
             assert sweep.record is not None
             self.library.touch(sweep.record)
             return sweep
 
         try:
-            sweep = run_uninterrupted(enter)
+            sweep = run_uninterrupted(start)
         except DeferredInterrupt as interrupt:
             interrupt.result.cancel()
             raise
@@ -435,7 +437,7 @@ class Client:
     def plan_sweep(
         self,
         ref: str | Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        axes: SweepValues | None = None,
         *,
         fresh: bool = False,
         retry: Retry = "failed",
@@ -443,7 +445,8 @@ class Client:
         y: str | None = None,
         z: str | None = None,
         namespace: Mapping[str, Any] | None = None,
-        base: Made | None = None,
+        base: RunMetadata | None = None,
+        **cells: Unpack[CellOptions],
     ) -> Sweep:
         """Return the sweep that `sweep` would submit. Nothing is recorded or submitted.
 
@@ -451,9 +454,9 @@ class Client:
         ----------
         ref : str or Workflow
             The workflow; see `workflow`.
-        axes : mapping of str to object, Axes, or sequence of Setting
+        axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting, optional
             As for `sweep`.
-        fresh, retry, x, y, z, namespace, base : optional
+        fresh, retry, x, y, z, namespace, base, **cells : optional
             As for `sweep`.
 
         Returns
@@ -474,20 +477,29 @@ class Client:
         workflow = self.workflow(ref) if isinstance(ref, str) else ref
         layout = {"x": x, "y": y, "z": z}
         return self.connection.draft(
-            workflow, axes, namespace=namespace, base=base, layout=layout, fresh=fresh, retry=retry
+            workflow, axes, namespace=namespace, base=base, cells=cells, layout=layout, fresh=fresh, retry=retry
         ).sweep
 
     # -- earlier runs and sweeps ----------------------------------------------------------------------------------
 
-    def runs(self, text: str | None = None, **filters: Any) -> list[Run]:
+    def runs(
+        self,
+        text: str | None = None,
+        *,
+        since: float | None = None,
+        status: Status | str | None = None,
+        workflow: str | None = None,
+        limit: int | None = 20,
+        **params: Any,
+    ) -> list[Run]:
         """Return earlier runs, newest first.
 
         Parameters
         ----------
-        text : str, optional
-            Words that the params, the name or the workflow must contain.
-        **filters : Any
-            The filters of `history.runs`: `since`, `status`, `workflow`, `limit`, and params by field.
+        text, since, status, workflow, limit : optional
+            As for `history.runs`.
+        **params : Any
+            As for `history.runs`.
 
         Returns
         -------
@@ -504,7 +516,8 @@ class Client:
         >>> [run.params["3::cfg"] for run in client.runs(status="success", cfg=7, limit=1)]
         [7.0]
         """
-        return [self.connection.registry.run(run.record) for run in self.library.runs(text, **filters)]
+        found = self.library.runs(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
+        return [self.connection.registry.run(run.record) for run in found]
 
     def find(self, ref: str) -> Found:
         """Return the run, the image or the sweep that a reference names.

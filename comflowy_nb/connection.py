@@ -4,38 +4,47 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from comflowy_nb.database.process_locks import check_not_forked
+from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.comflowy.webhooks import Receiver
+from comflowy_nb.services.finder import Finder
+from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.registry import RunRegistry
 from comflowy_nb.tracking.submit import Submitter
 from comflowy_nb.tracking.tracker import Tracker
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
+from comflowy_nb.workflow.axes.table_file import is_table
 from comflowy_nb.workflow.axes.types import Axes
-from comflowy_nb.workflow.finder import Finder
 from comflowy_nb.workflow.images import input_of_run
 from comflowy_nb.workflow.values import resolve, settings_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+    from typing import TypeAlias
+
+    import pandas as pd
 
     from comflowy_nb.database.process_locks import ProcessLock
-    from comflowy_nb.database.records import ImageRecord, SweepRecord
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
-    from comflowy_nb.settings import Settings
     from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
-    from comflowy_nb.workflow.image_metadata import Made
+    from comflowy_nb.workflow.axes.selection import CellOptions
+    from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
+
+    SweepValues: TypeAlias = Axes | Mapping[str, Any] | Sequence[Setting] | Sequence[Mapping[str, Any]] | pd.DataFrame
 
 __all__ = ["Connection"]
 
@@ -43,7 +52,7 @@ IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are se
 
 
 class Connection:
-    """The finder, tracker, registry, submitter and planner of one client; the `Follower` of its runs.
+    """The finder, tracker, registry, submitter and planner of one client.
 
     Nothing here refers to the client: an unreferenced client is collected, and `close_when_idle` closes its connection.
 
@@ -53,7 +62,7 @@ class Connection:
         The client's lock, which `close` releases.
     """
 
-    def __init__(self, service: Service, library: Library, owner: ProcessLock, *, settings: Settings) -> None:
+    def __init__(self, service: Service, library: Library, owner: ProcessLock) -> None:
         self.service = service
         self._library = library
         self._owner = owner
@@ -63,31 +72,11 @@ class Connection:
         if not service.runs_graphs and (wants_webhooks or (settings.webhooks == "auto" and service.on_loopback)):
             self.tracker.receiver = Receiver(self.tracker.handle_event, public_url=settings.callback_url)
         service.listen(self.tracker.handle_event)
-        self.registry = RunRegistry(
-            self.tracker,
-            # the sandbox of a home folder is the same service at any port
-            origin="sandbox" if service.kind == "sandbox" else service.origin,
-            origins=service.origins,
-            owner=owner.name,
-            owners=library.locks,
-            follower=self,
-        )
+        self.registry = RunRegistry(self.tracker, owner=owner.name, owners=library.locks, images_folder=library.folder)
         self.submitter = Submitter(self.tracker, self.registry, owner=owner.name, inputs=library.inputs)
-        self.planner = SweepPlanner(
-            library, self.tracker, self.registry, self.submitter, owner=owner.name, settings=settings
-        )
-        ask = self.tracker.scheduler.run
-        self.finder = Finder(
-            home=library.home,
-            identity=service.identity,
-            label=service.label,
-            runs_graphs=service.runs_graphs,
-            published=self._published,
-            described=lambda workflow_id: ask(lambda: service.fields(workflow_id)),
-            graph_fields=lambda graph: ask(lambda: service.graph_fields(graph)),
-            maker_of=library.maker_of,
-            last_graph=lambda: ask(service.last_graph),
-        )
+        self.planner = SweepPlanner(library, self.tracker, self.registry, self.submitter, owner=owner.name)
+        metadata = partial(find_metadata, library=library)
+        self.finder = Finder(library.home, service, self.tracker.scheduler, metadata)
         self._adopted: list[Run] = []
 
     # -- reading requests -----------------------------------------------------------------------------------------
@@ -103,6 +92,15 @@ class Connection:
         values = settings_from_mapping(params) if isinstance(params, Mapping) else params
         return resolve(workflow, values, namespace=namespace, open_run=self.input_of_run)
 
+    def add_base(self, workflow: Workflow, resolved: Resolved, base: RunMetadata | None) -> Resolved:
+        """Add the params of an earlier run or an image where `resolved` has none."""
+        if base is None:
+            return resolved
+        params = {**self.submitter.recall(workflow, base.params), **resolved.params}
+        return replace(
+            resolved, params=params, set_params=tuple(dict.fromkeys((*base.set_params, *resolved.set_params)))
+        )
+
     def axes(
         self,
         workflow: Workflow,
@@ -111,26 +109,34 @@ class Connection:
         count: int | None = None,
         namespace: Mapping[str, Any] | None = None,
         base: Mapping[str, Any] | None = None,
+        options: CellOptions | None = None,
     ) -> Axes:
         """Return the axes of a sweep; with `count` those of `run --count`. See `read_axes` and `count_axes`."""
         open_run = self.input_of_run
         if count is not None:
             return count_axes(workflow, values, count, namespace=namespace, open_run=open_run)
-        return read_axes(workflow, values, namespace=namespace, open_run=open_run, base=base)
+        return read_axes(workflow, values, namespace=namespace, open_run=open_run, base=base, options=options)
 
     def draft(
         self,
         workflow: Workflow,
-        axes: Axes | Sequence[Setting] | Mapping[str, Any],
+        axes: SweepValues | None,
         *,
         namespace: Mapping[str, Any] | None,
-        base: Made | None,
+        base: RunMetadata | None,
+        cells: CellOptions | None = None,
         **options: Any,
     ) -> Draft:
         """Read the axes over the params of `base`, and plan the sweep; `options` are those of `SweepPlanner.draft`."""
         if not isinstance(axes, Axes):
-            values = settings_from_mapping(axes) if isinstance(axes, Mapping) else axes
-            axes = self.axes(workflow, values, namespace=namespace, base=base.params if base is not None else None)
+            if is_table(axes):
+                axes, cells = None, {**(cells or {}), "table": axes}
+            if axes is None or isinstance(axes, Mapping):
+                values = settings_from_mapping(axes or {})
+            else:
+                values = list(cast("Sequence[Setting]", axes))
+            params = base.params if base is not None else None
+            axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:
             axes = axes.on(self.submitter.recall(workflow, base.params), base.set_params)
         return self.planner.draft(workflow, axes, **options)
@@ -195,19 +201,3 @@ class Connection:
         if not self.tracker.closed and self.registry.is_idle and self.planner.is_idle:
             self.close()
         return not self.tracker.closed
-
-    # -- Follower ----------------------------------------------------------------------------------------------
-
-    def cancel(self, run: Run) -> None:
-        self.check_not_forked()
-        self.registry.cancel(run)
-
-    def save(self, run: Run, folder: Path) -> list[Path]:
-        return self._library.save(run, folder)
-
-    def image_path(self, image: ImageRecord) -> Path:
-        return self._library.image_path(image)
-
-    def _published(self) -> Mapping[str, str] | None:
-        listed = self.tracker.scheduler.run(self.service.workflows)
-        return None if listed is None else {workflow.id: workflow.name for workflow in listed}

@@ -96,7 +96,7 @@ def runs(
     >>> comflowy_nb.history.runs("cat", cfg=7, status="success", limit=1)
     [<Run r... 'cat' success ... s>]
     """
-    return open_library().runs(text, since=since, status=status, workflow=workflow, limit=limit, **params)
+    return open_library().runs(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
 
 
 def disk() -> DiskUsage:

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import parse_ref
@@ -21,17 +21,14 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-    from comflowy_nb.database.records import ImageRecord, RunRecord
+    from comflowy_nb.database.records import RunRecord
     from comflowy_nb.database.references import Ref
     from comflowy_nb.database.search import Filters
     from comflowy_nb.images.delete import Deleted
     from comflowy_nb.images.disk_usage import DiskUsage
     from comflowy_nb.images.prune import Pruned
-    from comflowy_nb.status import Status
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import RunImage
-    from comflowy_nb.workflow.graph import Graph
-    from comflowy_nb.workflow.image_metadata import Made
 
 __all__ = ["Found", "Library", "open_library"]
 
@@ -83,13 +80,15 @@ class Library:
 
     Parameters
     ----------
-    folder : pathlib.Path
+    folder
         The home folder. The history is created or opened when it is first needed.
 
     Attributes
     ----------
-    home, folder, locks, inputs : pathlib.Path
+    home, folder, locks, inputs
         The home folder, and its folders of images, of lock files and of uploaded images.
+    recent
+        Tokens of the runs and sweeps of this process, newest last; without the runs of cells.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,8 +96,7 @@ class Library:
         self.folder = folder / "images"
         self.locks = folder / "locks"
         self.inputs = folder / "inputs"
-        # Tokens of the runs and sweeps of this process, newest last; without the runs of cells. A dict keeps the order.
-        self.recent: dict[str, None] = {}
+        self.recent: dict[str, None] = {}  # a dict keeps the order
         self._history: History | None = None
         self._lock = threading.Lock()
 
@@ -131,13 +129,7 @@ class Library:
                 self._history = None
 
     def touch(self, newest: Run | SweepRecord) -> None:
-        """Make a run or a sweep the newest one of this process, which `last` names.
-
-        Parameters
-        ----------
-        newest : Run or SweepRecord
-            The run or the sweep.
-        """
+        """Make a run or a sweep the newest one of this process, which `last` names."""
         with self._lock:
             self.recent.pop(newest.token, None)
             self.recent[newest.token] = None
@@ -145,38 +137,11 @@ class Library:
     # -- finding ------------------------------------------------------------------------------------------------
 
     def run(self, record: RunRecord) -> Run:
-        """Return a run of the history, which is not tracked.
-
-        Parameters
-        ----------
-        record : RunRecord
-            The record of the run.
-
-        Returns
-        -------
-        Run
-            A new object for the record.
-        """
-        return Run(record, self)
+        """Return a run of the history, which is not tracked."""
+        return Run(record, self.folder)
 
     def find(self, ref: str) -> Found:
-        """Return the run with its image, or the sweep, that a reference names.
-
-        Parameters
-        ----------
-        ref : str
-            As for `history.find`.
-
-        Returns
-        -------
-        Found
-            The run with its image, or the sweep.
-
-        Raises
-        ------
-        RefError
-            If it names nothing.
-        """
+        """Return what a reference names; see `history.find`."""
         parsed = parse_ref(ref)
         record = self._record(parsed)
         if isinstance(record, SweepRecord):
@@ -186,38 +151,8 @@ class Library:
         run = self.run(record)
         return Found(run, _image_of(run, parsed))
 
-    def maker_of(self, path: Path) -> tuple[Made | None, Graph | None]:
-        """Return the metadata and the graph of an image file; see `recipe.maker_of`.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            The image file.
-
-        Returns
-        -------
-        tuple of (Made or None, Graph or None)
-            Each None if unknown.
-        """
-        from comflowy_nb.recipe import maker_of  # noqa: PLC0415 - imports this module
-
-        return maker_of(path, self)
-
     def sweep(self, record: SweepRecord, run_of: Callable[[RunRecord], Run] | None = None) -> Sweep:
-        """Return a sweep of the history.
-
-        Parameters
-        ----------
-        record : SweepRecord
-            The record of the sweep.
-        run_of : callable, optional
-            Returns the run of a record, for the cells. By default the runs are not tracked.
-
-        Returns
-        -------
-        Sweep
-            The sweep with the runs of its cells.
-        """
+        """Return a sweep of the history; `run_of` returns the run of a record, by default one that is not tracked."""
         from comflowy_nb.sweeps.sweep import sweep_of  # noqa: PLC0415 - only for sweeps
 
         history = self.history
@@ -226,124 +161,9 @@ class Library:
         sweep.is_sent_elsewhere = is_sent
         return sweep
 
-    def runs(
-        self,
-        text: str | None = None,
-        *,
-        since: float | None = None,
-        status: Status | str | None = None,
-        workflow: str | None = None,
-        limit: int | None = 20,
-        **params: Any,
-    ) -> list[Run]:
-        """Return the runs that match, newest first.
-
-        Parameters
-        ----------
-        text, since, status, workflow, limit : optional
-            As for `history.runs`.
-        **params : Any
-            Values by field.
-
-        Returns
-        -------
-        list of Run
-            The runs, which are not tracked.
-        """
-        return self.search(text, params=params, since=since, status=status, workflow=workflow, limit=limit)
-
-    def search(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:
-        """Return the runs that match, newest first. Unlike in `runs`, a field may have the name of a filter.
-
-        Parameters
-        ----------
-        text : str, optional
-            Words that must occur in a run.
-        **filters : Unpack[Filters]
-            The filters of `runs`, and `params`: the fields with their values.
-
-        Returns
-        -------
-        list of Run
-            The runs, which are not tracked.
-        """
+    def runs(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:
+        """Return the runs that match, newest first; see `history.runs`."""
         return [self.run(record) for record in self.history.search(text, **filters)]
-
-    # -- what a run and a sweep delegate ------------------------------------------------------------------------
-
-    def image_path(self, image: ImageRecord) -> Path:
-        """Return the path of an original file, whether it is on disk or not.
-
-        Parameters
-        ----------
-        image : ImageRecord
-            The record of the image.
-
-        Returns
-        -------
-        pathlib.Path
-            The path in the folder of images.
-        """
-        from comflowy_nb.images.receive import image_path  # noqa: PLC0415 - loads Pillow
-
-        return image_path(self.folder, image)
-
-    def kept_input(self, content_sha256: str) -> bytes | None:
-        """Return the content of an image that was uploaded once.
-
-        Parameters
-        ----------
-        content_sha256 : str
-            The sha256 of its content, as 64 hexadecimal digits.
-
-        Returns
-        -------
-        bytes or None
-            The image file; None if it is not stored.
-        """
-        from comflowy_nb.tracking.submit import kept_input  # noqa: PLC0415 - only for sweeps over images
-
-        return kept_input(self.inputs, content_sha256)
-
-    def save(self, run: Run, folder: Path, *, only: ImageRecord | None = None) -> list[Path]:
-        """Write copies of a run's images with readable names; see `Run.save`.
-
-        Parameters
-        ----------
-        run : Run
-            The run.
-        folder : pathlib.Path
-            A folder, `NAME.zip`, or for one image the name of an image file.
-        only : ImageRecord, optional
-            The only image to copy.
-
-        Returns
-        -------
-        list of pathlib.Path
-            The files that were written.
-        """
-        from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
-
-        return save_run(run.record, self.folder, folder, only=only)
-
-    def save_sweep(self, sweep: Sweep, folder: Path) -> list[Path]:
-        """Write copies of a sweep's images, a contact sheet and a JSON file; see `Sweep.save`.
-
-        Parameters
-        ----------
-        sweep : Sweep
-            The sweep.
-        folder : pathlib.Path
-            A folder or `NAME.zip`.
-
-        Returns
-        -------
-        list of pathlib.Path
-            The files that were written.
-        """
-        from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
-
-        return save_sweep(sweep, self.folder, folder)
 
     # -- cleaning up --------------------------------------------------------------------------------------------
 
@@ -428,20 +248,7 @@ class Library:
                     self.recent.pop(token, None)
         return deleted
 
-    def cancel(self, run: Run) -> None:
-        """Refuse to cancel: only a connection can; see `Client.cancel`.
-
-        Parameters
-        ----------
-        run : Run
-            A run that is not tracked.
-
-        Raises
-        ------
-        RefError
-            Always.
-        """
-        raise RefError(f"no connection tracks {run.ref} here; connect first, then %comflowy cancel {run.ref}")
+    # -- references ---------------------------------------------------------------------------------------------
 
     def _record(self, ref: Ref) -> RunRecord | SweepRecord:
         found = self._find(ref)
@@ -504,10 +311,6 @@ def _describe(sweep: SweepRecord) -> str:
     return f"{sweep.ref} is a sweep of {sweep.count} cell{'s' * (sweep.count != 1)}"
 
 
-def _images(count: int) -> str:
-    return f"{count or 'no'} image{'s' * (count != 1)}"
-
-
 def _image_of(run: Run, ref: Ref) -> RunImage | None:
     """Return the image of a run that a reference names; raise a RefError if there is no such image."""
     if ref.image is None:
@@ -519,7 +322,9 @@ def _image_of(run: Run, ref: Ref) -> RunImage | None:
         count = len(images)
         nodes = ", ".join(dict.fromkeys(image.node for image in run.images if image.node))
         which = f"; its images are of node {nodes}" if nodes and not count else ""
-        raise RefError(f"node {ref.node} of {run.ref} has {_images(count)}, so no [{ref.image}]{which}")
+        raise RefError(
+            f"node {ref.node} of {run.ref} has {count or 'no'} image{'s' * (count != 1)}, so no [{ref.image}]{which}"
+        )
     return images[ref.image]
 
 
@@ -528,13 +333,7 @@ _opening = threading.Lock()
 
 
 def open_library() -> Library:
-    """Return the library of the home folder, one per process.
-
-    Returns
-    -------
-    Library
-        The same object at each call, unless the home folder has changed.
-    """
+    """Return the library of the home folder: the same object at each call, unless the home folder has changed."""
     folder = home().absolute()
     with _opening:
         if folder not in _libraries:

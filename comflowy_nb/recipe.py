@@ -16,7 +16,7 @@ from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.image_metadata import Made, made_from, made_of_image, read_image_graph
+from comflowy_nb.workflow.image_metadata import RunMetadata, metadata_of_image, parse_metadata, read_image_graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.values import resolve
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.library import Library
 
-__all__ = ["Recipe", "maker_of", "params_from", "write_cell"]
+__all__ = ["Recipe", "find_metadata", "params_from", "write_cell"]
 
 _RUN_IMAGE = re.compile(r"r\d+(?::.+)?\[\d+\]")
 _PLAIN_WORD = re.compile(r"""[^\s"'{}#=;?]+""")
@@ -113,12 +113,12 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
     if isinstance(image, RunImage):
         image = image.run
     if isinstance(image, Run):
-        return _recipe(_made_by(image.record), None, None)
+        return _recipe(_metadata_of(image.record), None, None)
     path = Path(image).expanduser()
     try:
-        made, graph = open_library().maker_of(path)
-        if made is not None:
-            return _recipe(made, graph, path)
+        metadata, graph = find_metadata(path, open_library())
+        if metadata is not None:
+            return _recipe(metadata, graph, path)
         graph = graph if graph is not None else read_image_graph(path)
     except WorkflowError as error:
         raise ImageError(str(error)) from None
@@ -126,16 +126,16 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
     return Recipe(values, workflow=str(image), graph=graph)
 
 
-def _recipe(made: Made, graph: Graph | None, path: Path | None) -> Recipe:
-    names = [*(name for name in made.set_params if name in made.params), *made.params]
-    params = {name: made.params[name] for name in dict.fromkeys(names)}
-    workflow = made.workflow or made.workflow_id or ""
+def _recipe(metadata: RunMetadata, graph: Graph | None, path: Path | None) -> Recipe:
+    names = [*(name for name in metadata.set_params if name in metadata.params), *metadata.params]
+    params = {name: metadata.params[name] for name in dict.fromkeys(names)}
+    workflow = metadata.workflow or metadata.workflow_id or ""
     if path is not None and graph is not None and workflow not in Catalogue.open(Path.cwd(), home()).names():
         workflow = str(path)
     return Recipe(params, workflow=workflow, graph=graph)
 
 
-def maker_of(path: Path, library: Library) -> tuple[Made | None, Graph | None]:
+def find_metadata(path: Path, library: Library) -> tuple[RunMetadata | None, Graph | None]:
     """Return the workflow and params, and the graph, that made an image file; each None if unknown.
 
     They come from the file, else from the history or a sidecar: a server may write no metadata (ComfyUI's
@@ -146,31 +146,31 @@ def maker_of(path: Path, library: Library) -> tuple[Made | None, Graph | None]:
     ImageError
         If the file can't be read or is not an image.
     """
-    made = made_of_image(path)
+    metadata = metadata_of_image(path)
     try:
-        return made, read_image_graph(path)
+        return metadata, read_image_graph(path)
     except WorkflowError:
         if not (library.home / FILE_NAME).is_file():
-            return made, None
+            return metadata, None
     history = library.history
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    record = history.by_content(sha256) if made is None else history.get(made.run)
+    record = history.by_content(sha256) if metadata is None else history.get(metadata.run)
     if record is None:
-        return made or _find_sidecar(library.folder, sha256), None
+        return metadata or _find_sidecar(library.folder, sha256), None
     nodes = history.graph(record.token)
-    return made or _made_by(record), None if nodes is None else Graph(Graph(nodes).apply(record.params))
+    return metadata or _metadata_of(record), None if nodes is None else Graph(Graph(nodes).apply(record.params))
 
 
-def _made_by(record: RunRecord) -> Made:
-    return Made(record.workflow, record.workflow_id, dict(record.params), tuple(record.set_params), record.token)
+def _metadata_of(record: RunRecord) -> RunMetadata:
+    return RunMetadata(record.workflow, record.workflow_id, dict(record.params), tuple(record.set_params), record.token)
 
 
-def _find_sidecar(folder: Path, sha256: str) -> Made | None:
+def _find_sidecar(folder: Path, sha256: str) -> RunMetadata | None:
     """Return the metadata in the sidecar that lists a file with this sha256; None if there is none."""
     for path in folder.rglob("*.json"):
         text = path.read_text("utf-8", "replace")
         if sha256 in text:
-            return made_from(text)
+            return parse_metadata(text)
     return None
 
 

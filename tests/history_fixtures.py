@@ -253,18 +253,24 @@ def swept(library, intent, sweep_request, stream):
         history = library.history
         record = history.sweeps.enter(wanted, rows)
         sweep = Sweep(
-            whole, keyed, workflow="default", service="sandbox", layout=layout, library=library, record=record
+            whole,
+            keyed,
+            workflow="default",
+            service="sandbox",
+            layout=layout,
+            images_folder=library.folder,
+            record=record,
         )
         for cell in sweep.cells:
             end = (ends or {}).get(cell.number, Status.SUCCESS)
             if end is not None:
-                sweep.state.attach(cell, library.run(run_of(cell, record, set_params, end, images or colour)))
+                sweep.attach(cell, library.run(run_of(cell, record, set_params, end, images or colour)))
         return sweep
 
     def run_of(cell, record, set_params, end, images):
         history = library.history
         given = {"params": dict(cell.params), "set_params": set_params, "cell": (record.token, cell.number)}
-        run = history.claim(intent(cell.key, **given)).record
+        run = history.record_or_reuse(intent(cell.key, **given)).record
         if end is Status.SUBMITTING:
             return run
         if end is not Status.SUCCESS:
@@ -296,7 +302,7 @@ def stored(library, intent, stream, output, image):
 
     def make(key, count=1, *, event=StatusEvent.SEEN_SUCCESS, **changes):
         history = library.history
-        run = history.claim(intent(key, **changes), fresh=True).record
+        run = history.record_or_reuse(intent(key, **changes), fresh=True).record
         outputs = [output(index) for index in range(count)]
         expected = [ImageRecord(each.index, each.node, each.node_index) for each in outputs]
         run = history.apply(run.token, event, service_run_id=f"id-{key}", images=expected)
@@ -322,7 +328,7 @@ def colour_of(number):
 def runs(library, intent, stream, output, image):
     """Create r1 `best` (id abc-1; two images of node 9, one of 12:3), r2 (abd-2, failed) and r3 (submitting)."""
     history = library.history
-    one = history.claim(intent("a", name="best")).record
+    one = history.record_or_reuse(intent("a", name="best")).record
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]
     history.apply(one.token, StatusEvent.SEEN_SUCCESS, service_run_id="abc-1", images=owed)
     for index in range(3):
@@ -330,8 +336,8 @@ def runs(library, intent, stream, output, image):
             stream(image(size=(40 + index, 30))), folder=library.folder, token=one.token, output=output(index)
         )
         one = history.set_images(one.token, replace(kept, node=owed[index].node, node_index=owed[index].node_index))
-    two = history.claim(intent("b")).record
+    two = history.record_or_reuse(intent("b")).record
     history.apply(two.token, StatusEvent.ACCEPTED, service_run_id="abd-2")
     two = history.apply(two.token, StatusEvent.SEEN_FAILED)
-    three = history.claim(intent("c")).record
+    three = history.record_or_reuse(intent("c")).record
     return one, two, three

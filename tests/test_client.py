@@ -48,10 +48,10 @@ def test_a_run_is_submitted_and_tracked_and_its_image_is_stored(client, api):
 def test_the_same_request_again_submits_nothing(client, api):
     first = client.run("wf-1", {"3::cfg": 7}, timeout=60)
     again = client.submit("wf-1", {"3::cfg": 7.0})
-    assert again.how == "same"
+    assert again.outcome == "same"
     assert again.run.number == first.number
     assert api.count(RUN) == 1
-    assert client.submit("wf-1", {"3::cfg": 8}).how == "new"
+    assert client.submit("wf-1", {"3::cfg": 8}).outcome == "new"
 
 
 def test_fresh_submits_again(client, api):
@@ -66,7 +66,7 @@ def test_a_live_run_is_joined_by_the_same_request(client, api):
     first = client.submit("wf-1", {"3::cfg": 7})
     second = client.submit("wf-1", {"3::cfg": 7}, fresh=True)
     api.words = []
-    assert second.how == "joined"
+    assert second.outcome == "joined"
     assert second.run is first.run
     first.run.wait(60)
     assert api.count(RUN) == 1
@@ -93,7 +93,7 @@ def test_a_failed_run_raises_and_is_submitted_again(client, api):
     with pytest.raises(RunFailed, match="out of memory") as caught:
         client.run("wf-1", timeout=60)
     assert caught.value.run.status == "failed"
-    assert client.submit("wf-1", {}, retry="none").how == "ended"
+    assert client.submit("wf-1", {}, retry="none").outcome == "ended"
     api.finished = None
     assert client.run("wf-1", timeout=60).status == "success"
     assert api.count(RUN) == 2
@@ -313,7 +313,7 @@ def test_the_live_run_of_another_process_is_joined_and_adopted_when_it_dies(api)
         wait_until(lambda: any(run.status == "running" for run in history.runs()), 30)
         with connect(f"test={api.url}", key="the-key") as client:
             joined = client.submit("wf-1", {"3::cfg": 7})
-            assert joined.how == "joined"
+            assert joined.outcome == "joined"
             process.kill()
             process.wait(60)
             api.words = []

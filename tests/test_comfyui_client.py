@@ -169,9 +169,9 @@ def test_an_identical_request_with_other_titles_submits_nothing(client, comfy, t
     first = client.submit(str(tmp_path / "a.json"), {"1::width": 32})
     first.run.wait(60)
     again = client.submit(str(tmp_path / "b.json"), {"1::width": 32.0})
-    assert (again.how, again.run.number) == ("same", first.run.number)
+    assert (again.outcome, again.run.number) == ("same", first.run.number)
     assert comfy.asked("POST", "/prompt") == 1
-    assert client.submit(str(tmp_path / "b.json"), {"1::width": 33}).how == "new"
+    assert client.submit(str(tmp_path / "b.json"), {"1::width": 33}).outcome == "new"
 
 
 def test_fields_are_checked_before_any_submit(client, comfy):
@@ -692,7 +692,7 @@ def test_a_success_of_one_server_counts_for_all(pair, flat):
         first = client.run(flat, {"1::color": 7})
     with connect(f"home={two.url}") as client:
         again = client.submit(flat, {"1::color": 7})
-        assert (again.how, again.run.number) == ("same", first.number)
+        assert (again.outcome, again.run.number) == ("same", first.number)
     assert one.asked("POST", "/prompt") + two.asked("POST", "/prompt") == 1
 
 

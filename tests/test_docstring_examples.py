@@ -30,12 +30,13 @@ def documented(name):
 
 
 def examples():
-    """Yield the doctest of each public docstring that has one, with the names of its module."""
-    parser = doctest.DocTestParser()
+    """Yield the doctest of each public docstring that has one, with the names of its module; an inherited one once."""
+    parser, seen = doctest.DocTestParser(), set()
     for name in sorted(set(public_names())):
         module, value = documented(name)
         text = inspect.getdoc(value) or ""
-        if ">>>" in text:
+        if ">>>" in text and text not in seen:
+            seen.add(text)
             yield parser.get_doctest(text, vars(module), name, None, None)
 
 

@@ -51,8 +51,8 @@ def in_child_again():
         submitted = own.submit("wf-1", {"3::seed": 2})
         while not submitted.run.record.service_run_id:  # it would be `unknown` if this process ended before
             time.sleep(0.01)
-        report("own run", lambda: submitted.how)
-        report("joined", lambda: own.submit("wf-1", {"3::seed": 1}).how)
+        report("own run", lambda: submitted.outcome)
+        report("joined", lambda: own.submit("wf-1", {"3::seed": 1}).outcome)
 
 act = in_child_again if how == "connects" else in_child
 if how == "os.fork":
@@ -71,7 +71,7 @@ lines = [json.loads(line) for line in os.fdopen(reading)]
 print(json.dumps([ended, dict(lines)]), flush=True)
 sys.stdin.readline()
 again = client.submit("wf-1", {"3::seed": 2})
-print(again.how, again.run.wait(60).status if how != "connects" else "", flush=True)
+print(again.outcome, again.run.wait(60).status if how != "connects" else "", flush=True)
 """
 
 
@@ -114,7 +114,7 @@ def test_a_forked_child_submits_nothing_and_raises_an_error(api, start, how):
         (run,) = other.runs()
         assert (other.library.locks / f"{run.record.owner}.lock").exists()
         assert other.live() == []
-        assert other.submit("wf-1", {"3::seed": 1}).how == "joined"
+        assert other.submit("wf-1", {"3::seed": 1}).outcome == "joined"
         api.words = []
         out, _ = process.communicate("go on\n", timeout=60)
     assert out.split() == ["new", "success"]

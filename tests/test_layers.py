@@ -108,8 +108,7 @@ def test_sandbox_shares_no_code_with_the_client():
 def test_only_the_notebook_folder_imports_notebook_libraries():
     for path in MODULES:
         if folder(name_of(path)) != "notebook":
-            allowed = {"IPython"} if path == PACKAGE / "__init__.py" else set()
-            assert not roots(path) & (ONLY_NOTEBOOK - allowed), name_of(path)
+            assert not roots(path) & ONLY_NOTEBOOK, name_of(path)
 
 
 def test_only_the_painting_folder_imports_matplotlib():

@@ -49,7 +49,7 @@ def test_a_reference_without_a_match_is_an_error(library, runs, ref, text):
 
 
 def test_name_precedes_an_id_that_begins_with_it(library, runs, intent):
-    library.history.claim(intent("b", name="abc"), retry="none")
+    library.history.record_or_reuse(intent("b", name="abc"), retry="none")
     assert library.find("abc").run.number == 2
 
 
@@ -71,10 +71,10 @@ def test_an_empty_history_has_no_last(library):
 def test_runs_are_searched_by_text_and_fields(library, runs):
     assert [run.number for run in library.runs("best")] == [1]
     assert [run.number for run in library.runs(status="failed")] == [2]
-    assert [run.number for run in library.runs("bottle", cfg=7.5, limit=2)] == [3, 2]
-    assert [run.number for run in library.runs(**{"3::cfg": "7.5"})] == [3, 2, 1]
-    assert library.runs(cfg=8) == []
-    assert [run.number for run in library.search(params={"text": "glass bottle"}, status="success")] == [1]
+    assert [run.number for run in library.runs("bottle", params={"cfg": 7.5}, limit=2)] == [3, 2]
+    assert [run.number for run in library.runs(params={"3::cfg": "7.5"})] == [3, 2, 1]
+    assert library.runs(params={"cfg": 8}) == []
+    assert [run.number for run in library.runs(params={"text": "glass bottle"}, status="success")] == [1]
 
 
 def test_earlier_run_can_be_read_but_not_cancelled(library, runs):
@@ -107,7 +107,7 @@ def test_one_library_per_home_folder_and_process(home, monkeypatch, tmp_path):
 
 
 def test_history_is_searched_without_a_connection(intent):
-    open_library().history.claim(intent())
+    open_library().history.record_or_reuse(intent())
     assert [run.number for run in comflowy_nb.history.runs("bottle", cfg=7.5)] == [1]
     assert comflowy_nb.history.find("last").run.number == 1
 

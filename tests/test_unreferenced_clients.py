@@ -123,7 +123,7 @@ def test_a_run_that_another_client_submitted_is_tracked_until_its_end(api, home)
         run = first.submit("wf-1", {"3::seed": 1}).run
         wait_until(lambda: run.status == "running")
         joined = connect(f"test={api.url}", key="the-key").submit("wf-1", {"3::seed": 1})
-        assert joined.how == "joined"
+        assert joined.outcome == "joined"
         gc.collect()
         wait_until(lambda: joined.run.status == "running")
         assert len(locks(home)) == 2

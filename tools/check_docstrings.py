@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from numpydoc.validate import ERROR_MSGS, validate
 
@@ -27,7 +27,6 @@ ALSO_PUBLIC = (
     "comflowy_nb.images.disk_usage.Usage",
     "comflowy_nb.images.prune.Pruned",
     "comflowy_nb.library.Found",
-    "comflowy_nb.library.Library",
     "comflowy_nb.services.base.Service",
     "comflowy_nb.settings.Secret",
     "comflowy_nb.settings.Settings",
@@ -54,47 +53,41 @@ IGNORED = {
 NO_EXAMPLE = "EX01"
 NO_PARAMETERS = "PR01"
 
-# What the tracker calls on a run: documented, without an example for users.
+# What the tracker, the sender and the views call: documented, without an example for users.
 INTERNAL = {
-    "Run": {"report", "update", "with_unwritten"},
+    "Run": {"report", "timeout_error", "update", "with_unwritten"},
+    "Sweep": {"attach", "confirm_ends", "expect_end", "notify", "timeout_error"},
 }
 
 
-def public_names() -> Iterator[str]:
-    """Yield the dotted names of all public classes, functions, methods and properties."""
+def public_names() -> dict[str, bool]:
+    """Return the dotted names of all public classes, functions, methods and properties, and which need an example."""
+    names = {found: False for path in ALSO_PUBLIC for found, _ in _names_of(resolve_name(path), path)}
     for name in comflowy_nb.__all__:
         value = getattr(comflowy_nb, name)
-        yield from _names_of(value, value.__name__ if inspect.ismodule(value) else f"{value.__module__}.{name}")
-    for name in ALSO_PUBLIC:
-        yield from _names_of(resolve_name(name), name)
+        path = value.__name__ if inspect.ismodule(value) else f"{value.__module__}.{name}"
+        for found, attribute in _names_of(value, path):
+            names[found] = not isinstance(attribute, property) and attribute.__name__ not in INTERNAL.get(name, ())
+    return names
 
 
-def _names_of(value: object, name: str) -> Iterator[str]:
+def _names_of(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the value of each public function and class, and of their methods and properties."""
     if inspect.ismodule(value):
         for exported in value.__all__:
             yield from _names_of(getattr(value, exported), f"{name}.{exported}")
         return
-    yield name
-    if not inspect.isclass(value):
-        return
-    for member, attribute in vars(value).items():
-        if member.startswith("_"):
-            continue
-        if isinstance(attribute, property | staticmethod | classmethod) or inspect.isfunction(attribute):
-            yield f"{name}.{member}"
+    yield name, value
+    for member, attribute in _members(value).items() if inspect.isclass(value) else ():
+        is_documented = isinstance(attribute, property | staticmethod | classmethod) or inspect.isfunction(attribute)
+        if is_documented and not member.startswith("_"):
+            yield f"{name}.{member}", attribute
 
 
-def needs_example(name: str) -> bool:
-    """Return True for the functions and classes of `comflowy_nb.__all__`, and for the methods of these classes."""
-    for exported in comflowy_nb.__all__:
-        value = getattr(comflowy_nb, exported)
-        path = value.__name__ if inspect.ismodule(value) else f"{value.__module__}.{exported}"
-        if name == path or (inspect.ismodule(value) and name in {f"{path}.{one}" for one in value.__all__}):
-            return True
-        member = name.removeprefix(f"{path}.")
-        if inspect.isclass(value) and member in vars(value):
-            return not isinstance(vars(value)[member], property) and member not in INTERNAL.get(exported, ())
-    return False
+def _members(value: type) -> dict[str, Any]:
+    """Return the attributes of a class, with those that it inherits from classes of this package."""
+    own = [base for base in reversed(value.__mro__) if base.__module__.startswith("comflowy_nb.")]
+    return {member: attribute for base in own for member, attribute in vars(base).items()}
 
 
 def has_own_parameters(name: str) -> bool:
@@ -103,10 +96,10 @@ def has_own_parameters(name: str) -> bool:
     return not inspect.isclass(value) or ("__init__" in vars(value) and not getattr(value, "_is_protocol", False))
 
 
-def problems(name: str) -> list[str]:
+def problems(name: str, *, needs_example: bool) -> list[str]:
     """Return the problems that numpydoc finds in one docstring, as `CODE text`."""
     ignored = set(IGNORED)
-    if not needs_example(name):
+    if not needs_example:
         ignored.add(NO_EXAMPLE)
     if not has_own_parameters(name):
         ignored.add(NO_PARAMETERS)
@@ -116,13 +109,9 @@ def problems(name: str) -> list[str]:
 def main() -> int:
     """Print each problem; return 1 if there is one."""
     assert set(ERROR_MSGS) >= IGNORED
-    found = 0
-    names = sorted(set(public_names()))
-    for name in names:
-        for problem in problems(name):
-            found += 1
-            print(f"{name}: {problem}")
-    print(f"{len(names)} public docstrings, {found} problems")
+    names = public_names()
+    found = [f"{name}: {one}" for name in sorted(names) for one in problems(name, needs_example=names[name])]
+    print("\n".join([*found, f"{len(names)} public docstrings, {len(found)} problems"]))
     return 1 if found else 0
 
 

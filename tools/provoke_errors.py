@@ -3,7 +3,8 @@
 `error_cells.txt` has the cells, under headings and separated by blank lines. Each cell runs in an IPython shell with an
 empty home folder, the sandbox, and a scripted Comflowy API on loopback. A line that begins with `! ` is Python that
 prepares the next cell and is not shown. With `--check` nothing is written: the exit status is 1 if the page is out of
-date, if a cell raises nothing, or if a `raise` of the package is neither provoked nor excused.
+date, if a cell raises nothing, or if a `raise` of the package is neither provoked nor excused in
+`unprovoked_errors.txt`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "comflowy_nb"
 PAGE = ROOT / "docs" / "reference" / "errors.md"
 CELLS = Path(__file__).with_name("error_cells.txt")
+EXCUSES = Path(__file__).with_name("unprovoked_errors.txt")
 INTRODUCTION = """\
 # Errors
 
@@ -60,14 +62,15 @@ def read_cells(text: str) -> list[Cell]:
             continue
         setup += [line.removeprefix("! ") for line in lines if line.startswith("! ")]
         shown = [line for line in lines if not line.startswith("! ")]
-        trailing = []
-        while lines and lines[-1].startswith("! "):  # prepares the cell after this one
-            trailing.insert(0, lines.pop().removeprefix("! "))
         if shown:
-            before = setup[: len(setup) - len(trailing)]
-            cells.append(Cell(heading, tuple(before), "\n".join(shown)))
-            setup = trailing
+            cells.append(Cell(heading, tuple(setup), "\n".join(shown)))
+            setup = []
     return cells
+
+
+def read_excuses(text: str) -> set[str]:
+    """Return the functions whose `raise` statements no cell needs to reach, as `module:function`."""
+    return {line for line in text.splitlines() if line and not line.startswith("#")}
 
 
 class Recorder:
@@ -116,16 +119,16 @@ def _raises_in(node: ast.AST, path: Path, function: str, names: set[str]) -> Ite
 
 
 def place(path: Path, function: str) -> str:
-    """Return the name of a function as in `EXCUSED`."""
+    """Return the name of a function as in `unprovoked_errors.txt`."""
     return f"{path.relative_to(PACKAGE).with_suffix('').as_posix()}:{function}"
 
 
-def missing(made: set[tuple[str, int]]) -> list[str]:
-    """Return the `raise` statements that no cell reached and `EXCUSED` does not name."""
+def missing(made: set[tuple[str, int]], excused: set[str]) -> list[str]:
+    """Return the `raise` statements that no cell reached and that are not excused."""
     found = []
     for path, function, first, last, text in raises():
         name = place(path, function)
-        if name not in EXCUSED and not any((str(path), line) in made for line in range(first, last + 1)):
+        if name not in excused and not any((str(path), line) in made for line in range(first, last + 1)):
             found.append(f"{name}, line {first}: {text}")
     return found
 
@@ -236,6 +239,18 @@ def make_files(folder: Path) -> None:
         "without_class.json": json.dumps(without_class),
         "nan.json": '{"3": {"class_type": "KSampler", "inputs": {"cfg": NaN}}}',
         "notes.txt": "notes",
+        "empty.txt": "# nothing else\n\n",
+        "empty.csv": "cfg,steps\n",
+        "semicolons.csv": "6::text;cfg\na cat;7\n",
+        "short.csv": "6::text,cfg\na cat\na dog, brown,7\n",
+        "quotes.csv": '6::text,cfg\n"a "red" cat",7\n',
+        "twice.csv": "text_1,cfg,3::cfg\na,7,8\n",
+        "header.csv": "cfg,cfg,\n7,8,9\n",
+        "broken.jsonl": '{"cfg": 7\n[7]\n{"cfg": 7, "cfg": 8}\n',
+        "values.csv": "cfg,steps,sampler_name\nwarm,20,euler\n7,2.5,eular\n",
+        "moods.csv": "cfg,mood\n7,warm\n5,cold\n",
+        "pinned.yaml": "workflow: default\nfields:\n  cfg: [4, 5]\npinned: {3::seed: [1, 2, 3]}\n",
+        "tables.yaml": "workflow: default\ntable: moods.csv\nrows: []\n",
         "fake.png": "not an image",
         "large.png": "x" * 2000,
     }
@@ -291,8 +306,9 @@ def main() -> int:
         os.chdir(ROOT)
         shutil.rmtree(folder, ignore_errors=True)
     silent = [cell.source for cell, error in zip(cells, errors, strict=True) if not error]
-    unreached = missing(recorder.made)
-    unused = sorted(set(EXCUSED) - {place(path, function) for path, function, *_ in raises()})
+    excused = read_excuses(EXCUSES.read_text(encoding="utf-8"))
+    unreached = missing(recorder.made, excused)
+    unused = sorted(excused - {place(path, function) for path, function, *_ in raises()})
     text = page(cells, errors)
     is_new = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text
     if not check:
@@ -309,100 +325,6 @@ def main() -> int:
     print(f"{len(cells)} cells, {len(silent)} raise nothing, {len(unreached)} raises neither provoked nor excused")
     return 1 if silent or unreached or unused or (check and is_new) else 0
 
-
-# `raise` statements that a cell cannot reach in a repeatable way: module:function -> why.
-_CHANGED_MEANWHILE = "needs a file that is damaged or deleted while it is used"
-_DAMAGED = "needs a damaged file; the text is the reason of a missing image"
-_FORM = "shown beside the control of a form"
-_IMAGE = "the text is the reason of a missing image"
-_INTERNAL = "internal: no input of a user leads there"
-_SANDBOX = "needs a machine on which the sandbox can't start"
-_TWO_PROCESSES = "needs another process at the same time"
-_COMFYUI = "needs a ComfyUI server"
-_UNWRITABLE = "needs a folder that can't be written"
-EXCUSED: dict[str, str] = {
-    "cli/demo:_read": "a command of the terminal that runs a whole notebook",
-    "cli/demo:execute": "a command of the terminal that runs a whole notebook",
-    "cli/demo:find_quickstart": "needs an installation without the notebook",
-    "cli/demo:run_demo": _UNWRITABLE,
-    "cli/main:_demo": "needs an installation without nbclient",
-    "comparison/pixels:_read": _CHANGED_MEANWHILE,
-    "comparison/pixels:for_browser": _CHANGED_MEANWHILE,
-    "database/cleanup:_runs_to_delete": "one raise needs a sweep that is being submitted; cells provoke the others",
-    "database/connection:Store.__init__": "needs a disk that fails, or another process that locks the history",
-    "database/connection:Store._check_files": _CHANGED_MEANWHILE,
-    "database/connection:Store._open": "needs a disk that damages new files",
-    "database/connection:Store._take": "needs a forked process, or a closed history",
-    "database/process_locks:check_not_forked": "needs a forked process",
-    "database/rows:link_cell": _INTERNAL,
-    "database/runs:History.claim": _UNWRITABLE,
-    "database/runs:_record": _INTERNAL,
-    "images/decode:_check_end": _DAMAGED,
-    "images/decode:_decode": "the text is the reason why an animation has no still image",
-    "images/decode:_format": _IMAGE,
-    "images/decode:check_image": _DAMAGED,
-    "images/decode:png_chunks": _DAMAGED,
-    "images/receive:assert_inside": _INTERNAL,
-    "images/receive:exclusive_lock": _TWO_PROCESSES,
-    "images/receive:file_stem": _INTERNAL,
-    "images/receive:readable_disk_errors": _UNWRITABLE,
-    "images/receive:receive": _IMAGE,
-    "images/receive:image_path": "the text is part of the error about the image",
-    "images/thumbnails:thumbnail_path": "the text is the reason of a missing thumbnail",
-    "notebook/commands/start_from:_start_from_file": "needs an image whose metadata were edited",
-    "notebook/commands/workflows:_describe": "needs a server that runs graphs, and a workflow without a name",
-    "notebook/compare/widget:Comparison.reply_to": "needs a page of another version",
-    "notebook/form/body:FormBody.read": _FORM,
-    "notebook/form/body:FormBody.show": _INTERNAL,
-    "notebook/form/controls:ChoiceControl._read": _FORM,
-    "notebook/form/controls:Control.show": _FORM,
-    "notebook/form/controls:SeedControl.advance": _FORM,
-    "notebook/form/controls:SliderControl._show": _FORM,
-    "notebook/form/controls:SwitchControl._read": _FORM,
-    "notebook/form/form:form": "needs a Python without IPython's extension",
-    "notebook/form/image_control:ImageControl._read": _FORM,
-    "notebook/form/run_history:FormHistory.compare": _FORM,
-    "painting/pages:read_image": _CHANGED_MEANWHILE,
-    "services/comflowy/sandbox_process:_start": _SANDBOX,
-    "services/comflowy/sandbox_process:start_sandbox": _SANDBOX,
-    "services/comflowy/webhooks:Receiver.__init__": "needs a machine without free ports",
-    "services/comfyui/multi_server:ComfyUICluster.upload": _COMFYUI,
-    "services/comfyui/service:ComfyUI.check": _COMFYUI,
-    "services/comfyui/service:ComfyUI.upload.upload": _COMFYUI,
-    "services/http/client:retried": "needs a connection that closes during a retry",
-    "services/http/downloads:Images._follow": _IMAGE,
-    "services/http/downloads:_Stream.chunks": _IMAGE,
-    "services/http/responses:decoded": "the text is the warning beside the status of a run",
-    "sweeps/planner:SweepPlanner.enter": _TWO_PROCESSES,
-    "sweeps/sweep:Sweep.cancel": "needs a sweep that no connection of this process submitted",
-    "sweeps/table:to_dataframe": "needs an installation without pandas",
-    "tracking/run:Run.cancel": _INTERNAL,
-    "tracking/run:Run.save": _INTERNAL,
-    "tracking/submit:kept_input": _CHANGED_MEANWHILE,
-    "workflow/images:open_images": "the second raise needs 10,001 files; a cell provokes the first",
-    "workflow/axes/types:Axes._kept_of": "needs --from a sweep whose labels collide with new values",
-    "workflow/axes/types:_load": _CHANGED_MEANWHILE,
-    "workflow/value_reader:ValueReader._selection": "needs a field of several options, which the sandbox lacks",
-    "workflow/value_reader:ValueReader._untyped_list": "needs a described field of unknown type",
-    "workflow/axes/yaml_file:write_sweep_file": "the first raise is internal; a cell provokes the second",
-    "workflow/catalogue:Catalogue._known": "the command names an unknown workflow first",
-    "workflow/catalogue:Catalogue._write_graph": _UNWRITABLE,
-    "workflow/catalogue:Catalogue.alias": "the command rejects the field first",
-    "workflow/catalogue:_CatalogueFile._load": "needs YAML without a position of its error; a cell provokes the other",
-    "workflow/catalogue:_CatalogueFile.change": _TWO_PROCESSES,
-    "workflow/fields:_parse": "needs a number of more than 4300 digits",
-    "workflow/fields:split_id": _INTERNAL,
-    "workflow/finder:Finder._of_service": "one raise needs a ComfyUI server; cells provoke the others",
-    "workflow/finder:Finder.server_last": "the second raise needs a ComfyUI server; a cell provokes the first",
-    "workflow/graph:Graph.apply": _INTERNAL,
-    "workflow/images:assert_decodable": "needs an image of more than 64 million pixels",
-    "workflow/images:input_of_bytes": "needs an image in memory of more than 64 MiB",
-    "workflow/images:open_input": "needs a file without permission to read it; cells provoke the others",
-    "workflow/syntax/body:read_block": "one raise needs more than 64 indents; a cell provokes the other",
-    "workflow/syntax/lists:selections": "needs a field of several options, which the sandbox lacks",
-    "workflow/syntax/lists:_read_mapping": "one raise needs a list within a list; a cell provokes the other",
-    "workflow/value_reader:_no_runs": _INTERNAL,
-}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import copy
 import io
-import itertools
 import os
 import re
 import shutil
@@ -100,7 +99,8 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     nbformat.write(content, out / source.name)
     progress.line(f"Done in {time.monotonic() - start_s:.0f} s.")
     progress.line(f"  page: {page}")
-    for first in itertools.islice(_images(content), 1):
+    first = next(_images(content), None)
+    if first is not None:
         with Image.open(io.BytesIO(first)) as image:
             image.save(out / "grid.png")
         progress.line(f"  grid: {out / 'grid.png'}")

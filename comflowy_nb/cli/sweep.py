@@ -18,9 +18,7 @@ from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.settings import Secret, default_target
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
-from comflowy_nb.sweeps.cell import NOT_SENT
-from comflowy_nb.sweeps.failures import held_text
-from comflowy_nb.sweeps.table import image_of_cell
+from comflowy_nb.sweeps.cell import NOT_SENT, held_text
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 
 if TYPE_CHECKING:
@@ -88,12 +86,12 @@ def _run(client: Client, file: SweepFile) -> tuple[Sweep, bool]:
     def print_plan(sweep: Sweep) -> None:
         choose_axes(sweep.axes, sweep.layout)  # reports an unknown axis before anything is submitted
         assert sweep.plan is not None
-        print(sweep.plan.text, flush=True)
+        print(*(*file.warnings, sweep.plan.text, *sweep.axes.notes), sep="\n", flush=True)
         planned.append(sweep)
 
     progress, is_interrupted, started_at = None, False, time.time()
     try:
-        sweep = client.sweep(file.workflow, file.settings, wait=False, on_plan=print_plan, **file.options)
+        sweep = client.sweep(file.workflow, file.settings, wait=False, on_plan=print_plan, **file.options, **file.cells)
         progress = _Progress(sweep, started_at)
         while not sweep.wait_change(UPDATE_S):
             progress.update()
@@ -214,7 +212,7 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
     copies = iter(files)  # in the order of the cells and their images
     for cell in sweep.cells:
         own = [next(copies) for _ in cell.images] if files else []
-        path = own[0] if own else image_of_cell(cell)
+        path = own[0] if own else cell.first_image
         seconds = None if cell.run is None else cell.run.record.seconds
         rows.append(
             [

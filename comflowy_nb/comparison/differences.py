@@ -9,7 +9,8 @@ from difflib import SequenceMatcher
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-from comflowy_nb.layout.captions import LONG_TEXT, name_fields, seeds_of, write_value
+from comflowy_nb.layout.text import shorten
+from comflowy_nb.layout.value_text import LONG_TEXT, identity_of, name_fields, seeds_of, write_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,18 +115,17 @@ def find_differences(makers: Sequence[Maker], *, sizes: Sequence[tuple[int, int]
     rows = [_fact_row(name, texts) for name, texts in facts.items() if len({*texts} - {None}) > 1]
     keys = _keys(makers)
     values = {key: [_look_up(key, maker, makers) for maker in makers] for key in keys}
-    different = [key for key in keys if len({_identity(value) for value in values[key] if value is not _UNKNOWN}) > 1]
+    different = [key for key in keys if len(_identities(values[key])) > 1]
     was_set = {key for maker in makers for key in maker.set_params}
     seeds = {key for maker in makers for key in seeds_of(maker.everything)}
     is_comparable = sum(maker.is_known for maker in makers) > 1
     common = [key for key in keys if is_comparable and key not in different and key in was_set | seeds]
     names = name_fields([*different, *common])
-    found = [_field_row(names[key], values[key]) for key in different]
-    rows += [row for row in found if not row.is_long] + [row for row in found if row.is_long]
-    shared = [
-        (names[key], _shorten(write_value(next(value for value in values[key] if value is not _UNKNOWN))))
-        for key in common
-    ]
+    rows += sorted((_field_row(names[key], values[key]) for key in different), key=lambda row: row.is_long)
+    shared = []
+    for key in common:
+        text = write_value(next(value for value in values[key] if value is not _UNKNOWN))
+        shared.append((names[key], shorten(text, _MAX_SHARED_CHARS) or '""'))
     return Differences(tuple(rows), tuple(shared), bool(seeds & set(different)))
 
 
@@ -148,21 +148,16 @@ def _look_up(key: str, maker: Maker, makers: Sequence[Maker]) -> Any:
     return _UNSET if is_submitted_by_any or maker.others is not None else _UNKNOWN
 
 
-def _identity(value: Any) -> object:
-    """Return a key that is equal for values equal to a service: 7 and 7.0, but not 7.1234567 and 7.1234568."""
-    if isinstance(value, Piece):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, sort_keys=True, default=str)
+def _identities(values: Sequence[Any]) -> set[object]:
+    return {value if value is _UNSET else identity_of(value) for value in values if value is not _UNKNOWN}
 
 
 def _field_row(name: str, values: Sequence[Any]) -> FieldRow:
     known = [value for value in values if not isinstance(value, Piece)]
-    texts = {_identity(value): write_value(value) for value in known}
+    texts = {identity_of(value): write_value(value) for value in known}
     if len(set(texts.values())) < len(texts):  # they differ in a late digit or in white space
-        texts = {_identity(value): json.dumps(value, ensure_ascii=False, default=str) for value in known}
-    written = [texts[_identity(value)] for value in known]
+        texts = {identity_of(value): json.dumps(value, ensure_ascii=False, default=str) for value in known}
+    written = [texts[identity_of(value)] for value in known]
     is_prose = all(isinstance(value, str) for value in known) and any(" " in text for text in written)
     marked = mark_words(written) if is_prose and len(known) > 1 else [(Piece(text or '""'),) for text in written]
     pieces = iter(marked)
@@ -180,12 +175,6 @@ def _fact_row(name: str, texts: Sequence[str | None]) -> FieldRow:
         tuple((_UNKNOWN if text is None else Piece(text),) for text in texts),
         is_known=tuple(text is not None for text in texts),
     )
-
-
-def _shorten(text: str) -> str:
-    if len(text) <= _MAX_SHARED_CHARS:
-        return text or '""'
-    return text[: _MAX_SHARED_CHARS - 1].rstrip(" ,;") + "\N{HORIZONTAL ELLIPSIS}"
 
 
 # -- words ---------------------------------------------------------------------------------------------------------

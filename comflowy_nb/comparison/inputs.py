@@ -16,7 +16,7 @@ from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.files import no_such_file
-from comflowy_nb.workflow.image_metadata import graph_of_image, made_of_image
+from comflowy_nb.workflow.image_metadata import graph_of_image, metadata_of_image
 from comflowy_nb.workflow.images import input_of
 
 if TYPE_CHECKING:
@@ -199,11 +199,11 @@ def _of_file(path: Path) -> Compared:
     if not path.is_file():
         raise ImageError(f"there is no file {path.name!r}")
     size = image_size(path, path.name)
-    made = _metadata(made_of_image, path)
+    metadata = _metadata(metadata_of_image, path)
     others = _values_in(path)
-    if made is None:
+    if metadata is None:
         return Compared(path.name, size, Maker(others=others), path)
-    maker = Maker(made.params, made.set_params, others, {"workflow": made.workflow})
+    maker = Maker(metadata.params, metadata.set_params, others, {"workflow": metadata.workflow})
     return Compared(path.name, size, maker, path)
 
 

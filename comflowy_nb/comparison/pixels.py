@@ -13,6 +13,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import PNG_MAGIC, flatten, png_chunks
+from comflowy_nb.images.store import THUMBNAIL_SIZES_PX
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
@@ -36,7 +37,7 @@ __all__ = [
 
 _Read = TypeVar("_Read")
 
-PREVIEW_PX = 512
+PREVIEW_PX = max(THUMBNAIL_SIZES_PX)
 
 _BROWSER_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 _BROWSER_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # browsers display CMYK differently, for example
@@ -116,13 +117,14 @@ def for_browser(source: Path | bytes, name: str) -> tuple[bytes, str]:
         content = source.read_bytes() if isinstance(source, Path) else source
     except OSError as error:
         raise ImageError(f"the file of {name} can't be read: {error.strerror}") from None
-    try:
-        with open_image_file(content) as image:
-            is_shown_alike = image.mode in _BROWSER_MODES and getattr(image, "n_frames", 1) == 1
-            media_type = _BROWSER_TYPES.get(image.format or "")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"{name} is not an image that can be read") from error
-    return (content, media_type) if is_shown_alike and media_type else _encode(open_rgb(content, name))
+    media_type = _read(content, name, _browser_type)
+    return (content, media_type) if media_type else _encode(open_rgb(content, name))
+
+
+def _browser_type(image: Image.Image) -> str | None:
+    """Return the media type of an image that browsers display as Pillow decodes it; None for any other."""
+    is_shown_alike = image.mode in _BROWSER_MODES and getattr(image, "n_frames", 1) == 1
+    return _BROWSER_TYPES.get(image.format or "") if is_shown_alike else None
 
 
 def without_metadata(content: bytes, media_type: str, name: str) -> tuple[bytes, str]:
@@ -157,10 +159,10 @@ def jpeg_of(image: Image.Image, *, quality: int, subsampling: str = "4:4:4") -> 
     return stream.getvalue()
 
 
-def preview_of(image: Image.Image) -> bytes:
-    """Return a JPEG within 512 px. An image is never enlarged."""
+def preview_of(image: Image.Image, side_px: int = PREVIEW_PX) -> bytes:
+    """Return a JPEG whose longest side has at most `side_px` pixels. An image is never enlarged."""
     small = image.copy()
-    small.thumbnail((PREVIEW_PX, PREVIEW_PX), Image.Resampling.LANCZOS)
+    small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     return jpeg_of(small, quality=settings.jpeg_quality, subsampling="4:2:0")
 
 

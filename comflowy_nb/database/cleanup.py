@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from comflowy_nb.database.process_locks import dead_owners
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.rows import find_runs, json_list
 from comflowy_nb.errors import RefError
@@ -17,7 +18,7 @@ from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.records import RunRecord
@@ -95,17 +96,10 @@ class RunsToDelete:
 
 
 class Cleanup:
-    """What `disk` reads of the history, the changes of prune and delete, and the files that are still to be removed.
+    """What `disk` reads of the history, the changes of prune and delete, and the files that are still to be removed."""
 
-    Parameters
-    ----------
-    dead
-        Returns the owners among these that have died.
-    """
-
-    def __init__(self, store: Store, dead: Callable[[Iterable[str]], set[str]]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._dead = dead
 
     # -- disk ---------------------------------------------------------------------------------------------------
 
@@ -215,7 +209,7 @@ class Cleanup:
         """Return the tokens of the sweeps that a living process submits."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT sweep, owner FROM senders").fetchall()
-        dead = self._dead({row["owner"] for row in rows})
+        dead = dead_owners(self._store.locks, {row["owner"] for row in rows})
         return {row["sweep"] for row in rows if row["owner"] not in dead}
 
 

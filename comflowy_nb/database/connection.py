@@ -98,6 +98,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
+        self.locks = folder / "locks"  # of the clients; see process_locks.py
         self.warnings: tuple[str, ...] = ()
         self._idle: list[sqlite3.Connection] = []
         self._in_use = 0  # number of connections that threads use now
@@ -220,11 +221,7 @@ class Store:
 
     def _set_aside(self, connection: sqlite3.Connection | None) -> None:
         """Rename the damaged file and its logs; close the connection to it."""
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        name, n = f"{FILE_NAME}.damaged-{stamp}", 1
-        while (self.folder / name).exists():
-            n += 1
-            name = f"{FILE_NAME}.damaged-{stamp}-{n}"
+        name = f"{FILE_NAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
         # Rename before closing, which removes the log. Where an open file can't be renamed, close first.
         try:
             self._rename(name)

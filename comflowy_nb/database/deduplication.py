@@ -1,35 +1,28 @@
-"""Deduplication: what happens to a request whose key the history may know."""
+"""Look up the earlier runs of a request by its key, and decide by them; the rule is `status.decide_submit`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from comflowy_nb.database import records
-from comflowy_nb.database.rows import json_list, read_runs
-from comflowy_nb.status import Status, StatusEvent, next_status
+from comflowy_nb.database.process_locks import dead_owners
+from comflowy_nb.database.records import RunRecord, apply
+from comflowy_nb.database.rows import find_owners, find_runs, json_list
+from comflowy_nb.status import DecisionKind, Retry, Status, StatusEvent, decide_submit
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Sequence
 
-    from comflowy_nb.database.records import RunRecord
+    from comflowy_nb.database.connection import Store
 
-__all__ = ["RESPONSE_LOST", "Decision", "Kind", "Retry", "RetryOptions", "decide", "look_up"]
+__all__ = ["RESPONSE_LOST", "Decision", "RetryOptions", "dead_submitters", "look_up"]
 
 RESPONSE_LOST = "the kernel that submitted it ended before the response arrived"
 
-Kind = Literal["new", "same", "joined", "held", "ended"]
-Retry = Literal["failed", "unknown", "all", "none"]
-
 
 class RetryOptions(TypedDict, total=False):
-    """Which earlier results of a request to submit again.
-
-    `fresh` ignores earlier successes; by itself it never submits again what is live or held. `retry` (`failed` unless
-    set) is `failed` (failed, rejected and cancelled), `unknown` (unknown and lost), `all` or `none`. `resubmit_lost`
-    submits a lost run again, unless `retry` is `none`.
-    """
+    """Which earlier results of a request to submit again; see `decide_submit`."""
 
     fresh: bool
     retry: Retry
@@ -40,41 +33,13 @@ class RetryOptions(TypedDict, total=False):
 class Decision:
     """What happens to a request: `new` is submitted, every other kind uses the earlier run `record`."""
 
-    kind: Kind
+    kind: DecisionKind
     record: RunRecord
 
 
-def decide(
-    statuses: Sequence[Status],
-    *,
-    fresh: bool = False,
-    retry: Retry = "failed",
-    resubmit_lost: bool = False,
-    own: Collection[int] = (),
-) -> tuple[Kind, int | None]:
-    """Return the kind, and the index of the earlier run that is used; None for a new run.
-
-    Parameters
-    ----------
-    statuses
-        Of the earlier runs with the key of the request, newest first.
-    fresh, retry, resubmit_lost
-        See `RetryOptions`.
-    own
-        Indices of the successes that count in spite of `fresh`: those of the fresh sweep that is continued.
-    """
-    for index, status in enumerate(statuses):
-        if status.is_live:
-            return "joined", index
-    for index, status in enumerate(statuses):
-        if status is Status.SUCCESS and (not fresh or index in own):
-            return "same", index
-    if not statuses or statuses[0] is Status.SUCCESS:
-        return "new", None
-    if statuses[0].is_held:
-        is_resubmitted = resubmit_lost and statuses[0] is Status.LOST and retry != "none"
-        return ("new", None) if is_resubmitted or retry in {"unknown", "all"} else ("held", 0)
-    return ("new", None) if retry in {"failed", "all"} else ("ended", 0)
+def dead_submitters(store: Store) -> set[str]:
+    """Return the owners that died during a submit."""
+    return dead_owners(store.locks, find_owners(store, f"status = '{Status.SUBMITTING}'"))
 
 
 def look_up(
@@ -99,31 +64,18 @@ def look_up(
     dict
         The decision by key. That of a new run has the newest earlier run with the key, and is None if there is none.
     """
-    found: dict[str, list[sqlite3.Row]] = {}
-    sql = "SELECT * FROM runs WHERE key IN (SELECT value FROM json_each(?)) ORDER BY number DESC"
-    for row in connection.execute(sql, (json_list(keys),)):
-        found.setdefault(row["key"], []).append(row)
+    earlier: dict[str, list[RunRecord]] = {}
+    clause = "WHERE key IN (SELECT value FROM json_each(?)) ORDER BY number DESC"
+    for run in find_runs(connection, clause, json_list(keys)):
+        held = apply(run, StatusEvent.OWNER_DIED, reason=RESPONSE_LOST) if run.owner in dead else None
+        earlier.setdefault(run.key, []).append(held or run)
     own_tokens = _runs_of(connection, sweep, keys) if options.get("fresh") and sweep is not None else set()
-    chosen: dict[str, tuple[Kind, sqlite3.Row]] = {}
-    for key, rows in found.items():
-        own = {index for index, row in enumerate(rows) if row["token"] in own_tokens}
-        kind, index = decide([_status(row, dead) for row in rows], own=own, **options)
-        chosen[key] = kind, rows[index or 0]
     decisions: dict[str, Decision | None] = dict.fromkeys(keys)
-    for record, (key, (kind, _)) in zip(
-        read_runs(connection, [row for _, row in chosen.values()]), chosen.items(), strict=True
-    ):
-        is_dead = record.owner in dead
-        held = records.apply(record, StatusEvent.OWNER_DIED, reason=RESPONSE_LOST) if is_dead else None
-        decisions[key] = Decision(kind, held or record)
+    for key, runs in earlier.items():
+        own = {index for index, run in enumerate(runs) if run.token in own_tokens}
+        kind, index = decide_submit([run.status for run in runs], own=own, **options)
+        decisions[key] = Decision(kind, runs[index or 0])
     return decisions
-
-
-def _status(row: sqlite3.Row, dead: Collection[str]) -> Status:
-    """Return the status of a run as it will be once the death of its owner is recorded."""
-    status = Status(row["status"])
-    held = next_status(status, StatusEvent.OWNER_DIED) if row["owner"] in dead else None
-    return held or status
 
 
 def _runs_of(connection: sqlite3.Connection, sweep: str, keys: Sequence[str]) -> set[str]:

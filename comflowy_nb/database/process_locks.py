@@ -18,10 +18,10 @@ from comflowy_nb.database.connection import make_folder
 from comflowy_nb.errors import ComflowyError, HistoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
-__all__ = ["ProcessLock", "check_not_forked", "clean_locks", "is_alive", "remove_free_locks"]
+__all__ = ["ProcessLock", "check_not_forked", "clean_locks", "dead_owners", "is_alive", "remove_free_locks"]
 
 PROBE_LOCK = "probing.lock"
 PROBE_TIMEOUT_S = 2.0  # for the probes of other processes; each takes much less than a millisecond
@@ -90,6 +90,15 @@ def is_alive(folder: Path, name: str) -> bool:
             return not _remove_if_free(path)
     except (Timeout, OSError, NotImplementedError):
         return True  # unknown: a run that may have an owner is not adopted
+
+
+def dead_owners(folder: Path, owners: Iterable[str]) -> set[str]:
+    """Return the owners among these that have died.
+
+    Never call this function within a transaction: a probe can take seconds. A transaction that follows need only
+    compare names, because a name is used once: a dead owner stays dead.
+    """
+    return {owner for owner in owners if not is_alive(folder, owner)}
 
 
 def clean_locks(folder: Path, keep: Collection[str]) -> None:

@@ -23,8 +23,8 @@ __all__ = [
     "SweepRecord",
     "SweepRequest",
     "apply",
-    "made_by",
     "newest",
+    "run_metadata",
 ]
 
 _WAS_PRUNED = "pruned"  # the error of an image that is fetched again after a prune; its thumbnails are still there
@@ -135,6 +135,11 @@ class RunRecord(_Request):
         return f"r{self.number}"
 
     @property
+    def workflow_key(self) -> str:
+        """The key under which the durations of the workflow are recorded."""
+        return self.workflow_id or self.workflow
+
+    @property
     def is_settled(self) -> bool:
         """True if the status is final or held, and every image is downloaded or given up."""
         return not self.status.is_live and not any(output.state == "expected" for output in self.outputs)
@@ -227,7 +232,7 @@ def _merge(old: Iterable[ImageRecord], new: Iterable[ImageRecord]) -> list[Image
     return [outputs[index] for index in sorted(outputs)]
 
 
-def made_by(record: RunRecord) -> dict[str, Any]:
+def run_metadata(record: RunRecord) -> dict[str, Any]:
     """Return the metadata that is written into an image: enough to run it again."""
     return {
         "comflowy_nb": 1,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Table",
+    "find_owners",
     "find_runs",
     "find_sweeps",
     "insert_run",
@@ -153,6 +154,13 @@ def put_name(connection: sqlite3.Connection, table: str, token: str, name: str) 
 def find_runs(connection: sqlite3.Connection, clause: str, *values: Any) -> list[RunRecord]:
     """Return the runs that a WHERE or ORDER BY clause selects."""
     return read_runs(connection, connection.execute(f"SELECT * FROM runs {clause}", values).fetchall())  # noqa: S608 - own texts
+
+
+def find_owners(store: Store, condition: str) -> set[str]:
+    """Return the owners of the runs for which a condition holds."""
+    with store.read() as connection:
+        rows = connection.execute(f"SELECT DISTINCT owner FROM runs WHERE {condition}").fetchall()  # noqa: S608 - own texts
+    return {row["owner"] for row in rows}
 
 
 def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[RunRecord]:

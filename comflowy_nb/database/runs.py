@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 from comflowy_nb.database import records, search
 from comflowy_nb.database.cleanup import Cleanup
 from comflowy_nb.database.connection import Store
-from comflowy_nb.database.deduplication import RESPONSE_LOST, Decision, RetryOptions, look_up
-from comflowy_nb.database.process_locks import clean_locks, is_alive, remove_free_locks
+from comflowy_nb.database.deduplication import RESPONSE_LOST, Decision, RetryOptions, dead_submitters, look_up
+from comflowy_nb.database.process_locks import clean_locks, dead_owners, remove_free_locks
 from comflowy_nb.database.records import RunRecord
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
     Table,
+    find_owners,
     find_runs,
     insert_run,
     json_list,
@@ -33,11 +34,11 @@ from comflowy_nb.workflow.files import remove_leftovers
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
     from pathlib import Path
 
-    from comflowy_nb.database.deduplication import Kind
     from comflowy_nb.database.records import ImageRecord, RunChanges, RunRequest
+    from comflowy_nb.status import DecisionKind
 
 __all__ = ["History"]
 
@@ -54,15 +55,14 @@ class History(Table[RunRecord]):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, find_runs)
-        self._locks = store.folder / "locks"
         self._images = store.folder / "images"
         self.warnings = store.warnings
-        self.sweeps = Sweeps(store, self._dead_submitters)
+        self.sweeps = Sweeps(store)
         self.seeds = Seeds(store)
         self.inputs = Inputs(store)
-        self.senders = Senders(store, self._dead)
+        self.senders = Senders(store)
         self.durations = Durations(store)
-        self.cleanup = Cleanup(store, self._dead)
+        self.cleanup = Cleanup(store)
 
     @classmethod
     def open(cls, folder: Path) -> History:
@@ -74,7 +74,7 @@ class History(Table[RunRecord]):
             If the file is newer than this version, or can't be read and written.
         """
         history = cls(Store(folder))
-        clean_locks(history._locks, keep=history._owners(_TRACKED))
+        clean_locks(history._store.locks, keep=find_owners(history._store, _TRACKED))
         remove_free_locks(history._images)  # of images that a killed process was downloading
         for left in (folder, folder / "workflows", folder / "inputs"):
             remove_leftovers(left)
@@ -88,10 +88,12 @@ class History(Table[RunRecord]):
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def claim(self, request: RunRequest, *, costs_money: bool = True, **options: Unpack[RetryOptions]) -> Decision:
+    def record_or_reuse(
+        self, request: RunRequest, *, costs_money: bool = True, **options: Unpack[RetryOptions]
+    ) -> Decision:
         """Record a request, or find the earlier run that is used for it, in one transaction.
 
-        If several processes claim one key at once, one of them gets `new`.
+        If several processes request one key at once, one of them gets `new`.
 
         Parameters
         ----------
@@ -110,11 +112,11 @@ class History(Table[RunRecord]):
             check_name(request.name)
         sweep = None if request.cell is None else request.cell[0]
         try:
-            dead = self._dead_submitters()
+            dead = dead_submitters(self._store)
             with self._store.write(full=costs_money) as connection:
                 _hold_unanswered(connection, dead)
                 found = look_up(connection, [request.key], sweep=sweep, **options)[request.key]
-                kind: Kind = "new" if found is None else found.kind
+                kind: DecisionKind = "new" if found is None else found.kind
                 token = request.token if found is None or kind == "new" else found.record.token
                 if kind == "new":
                     insert_run(connection, request)
@@ -223,7 +225,7 @@ class History(Table[RunRecord]):
             row = connection.execute("SELECT owner FROM runs WHERE token = ?", (token,)).fetchone()
         if row is None:
             return None
-        dead = self._dead({row["owner"]} - {owner})
+        dead = dead_owners(self._store.locks, {row["owner"]} - {owner})
         with self._store.write() as connection:
             record = _record(connection, token)
             if record.owner == owner:
@@ -236,30 +238,13 @@ class History(Table[RunRecord]):
 
     def orphans(self, identity: str | None = None) -> list[RunRecord]:
         """Return the live runs, and those with images to download, whose owner has died; oldest first."""
-        dead = self._dead(self._owners(_TRACKED))
+        dead = dead_owners(self._store.locks, find_owners(self._store, _TRACKED))
         if not dead:
             return []
         with self._store.write() as connection:
             _hold_unanswered(connection, dead)
             found = find_runs(connection, f"WHERE {_TRACKED} ORDER BY number")
         return [run for run in found if run.owner in dead and identity in {None, run.identity}]
-
-    def _dead_submitters(self) -> set[str]:
-        """Return the owners that died during a submit."""
-        return self._dead(self._owners("status = 'submitting'"))
-
-    def _dead(self, owners: Iterable[str]) -> set[str]:
-        """Return the owners among these that have died.
-
-        Never call it within a transaction: a probe can take seconds. A transaction that follows need only compare
-        names, because a name is used once: a dead owner stays dead.
-        """
-        return {owner for owner in owners if not is_alive(self._locks, owner)}
-
-    def _owners(self, condition: str) -> set[str]:
-        with self._store.read() as connection:
-            rows = connection.execute(f"SELECT DISTINCT owner FROM runs WHERE {condition}").fetchall()  # noqa: S608 - own texts
-        return {row["owner"] for row in rows}
 
 
 def _hold_unanswered(connection: sqlite3.Connection, dead: Collection[str]) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from comflowy_nb.database.process_locks import dead_owners
 from comflowy_nb.database.rows import json_list
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from comflowy_nb.database.connection import Store
 
-__all__ = ["Durations", "Inputs", "Seeds", "Senders", "put_seeds"]
+__all__ = ["MAX_SAMPLES", "Durations", "Inputs", "Seeds", "Senders", "put_seeds"]
 
 MAX_SAMPLES = 24  # per workflow; the estimate of a duration uses no more
 
@@ -70,23 +71,16 @@ class Inputs:
 
 
 class Senders:
-    """The processes that submit each sweep: `History.senders`. Every process can read them and ask them to stop.
+    """The processes that submit each sweep: `History.senders`. Every process can read them and ask them to stop."""
 
-    Parameters
-    ----------
-    dead
-        Returns the owners among these that have died.
-    """
-
-    def __init__(self, store: Store, dead: Callable[[Iterable[str]], set[str]]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._dead = dead
 
     def begin(self, sweep: str, owner: str) -> None:
         """Record that an owner is submitting the cells of a sweep; forget dead owners."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT DISTINCT owner FROM senders WHERE owner <> ?", (owner,)).fetchall()
-        dead = self._dead(row["owner"] for row in rows)
+        dead = dead_owners(self._store.locks, (row["owner"] for row in rows))
         with self._store.write() as connection:
             connection.executemany("DELETE FROM senders WHERE owner = ?", [(name,) for name in dead])
             sql = "INSERT OR REPLACE INTO senders (sweep, owner, stop_asked) VALUES (?, ?, 0)"
@@ -102,7 +96,7 @@ class Senders:
         with self._store.read() as connection:
             rows = connection.execute("SELECT owner FROM senders WHERE sweep = ?", (sweep,)).fetchall()
         owners = {row["owner"] for row in rows} - {but}
-        return owners - self._dead(owners)
+        return owners - dead_owners(self._store.locks, owners)
 
     def ask_stop(self, sweep: str) -> None:
         """Ask all processes that submit a sweep to stop."""
@@ -129,17 +123,15 @@ class Durations:
             rows = connection.execute(sql, (identity, workflow_key, MAX_SAMPLES)).fetchall()
         return [row["seconds"] for row in reversed(rows)]
 
-    def add(self, identity: str, samples: Sequence[tuple[str, float]]) -> None:
-        """Store pairs of workflow key and seconds, newest last; drop all but the last 24 of a workflow."""
-        if not samples:
-            return
+    def add(self, identity: str, workflow_key: str, seconds: float) -> None:
+        """Store a duration; drop all but the last 24 of the workflow."""
+        values = {"identity": identity, "key": workflow_key, "seconds": seconds, "kept": MAX_SAMPLES}
         with self._store.write() as connection:
-            connection.executemany(
-                "INSERT INTO samples (identity, workflow_key, seconds) VALUES (?, ?, ?)",
-                [(identity, workflow_key, seconds) for workflow_key, seconds in samples],
+            connection.execute(
+                "INSERT INTO samples (identity, workflow_key, seconds) VALUES (:identity, :key, :seconds)", values
             )
-            connection.executemany(
+            connection.execute(
                 "DELETE FROM samples WHERE identity = :identity AND workflow_key = :key AND id NOT IN (SELECT id "
                 "FROM samples WHERE identity = :identity AND workflow_key = :key ORDER BY id DESC LIMIT :kept)",
-                [{"identity": identity, "key": key, "kept": MAX_SAMPLES} for key in {key for key, _ in samples}],
+                values,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Unpack
 
-from comflowy_nb.database.deduplication import look_up
+from comflowy_nb.database.deduplication import dead_submitters, look_up
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
@@ -22,7 +22,7 @@ from comflowy_nb.database.small_tables import put_seeds
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.deduplication import Decision, RetryOptions
@@ -32,17 +32,10 @@ __all__ = ["Sweeps"]
 
 
 class Sweeps(Table[SweepRecord]):
-    """The sweeps of the history and their cells.
+    """The sweeps of the history and their cells."""
 
-    Parameters
-    ----------
-    dead_submitters
-        Returns the owners that died during a submit.
-    """
-
-    def __init__(self, store: Store, dead_submitters: Callable[[], set[str]]) -> None:
+    def __init__(self, store: Store) -> None:
         super().__init__(store, find_sweeps)
-        self._dead_submitters = dead_submitters
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -136,7 +129,7 @@ class Sweeps(Table[SweepRecord]):
     def peek(
         self, keys: Sequence[str], *, sweep: str | None = None, **options: Unpack[RetryOptions]
     ) -> dict[str, Decision | None]:
-        """Return what `History.claim` would decide about each key now, without writing anything.
+        """Return what `History.record_or_reuse` would decide about each key now, without writing anything.
 
         Parameters
         ----------
@@ -149,7 +142,7 @@ class Sweeps(Table[SweepRecord]):
             The decision by key. That of a new run has the newest earlier run with the key, and is None if there is
             none.
         """
-        dead = self._dead_submitters()
+        dead = dead_submitters(self._store)
         with self._store.read() as connection:
             return look_up(connection, keys, sweep=sweep, dead=dead, **options)
 

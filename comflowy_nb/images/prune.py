@@ -14,8 +14,7 @@ from comflowy_nb.database.cleanup import is_protected
 from comflowy_nb.errors import ComflowyError, SettingsError
 from comflowy_nb.images.disk_usage import Usage, size_text
 from comflowy_nb.images.removal import finish_removals, original_path, size_of
-from comflowy_nb.images.store import write_sidecar
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, thumbnail_path
+from comflowy_nb.images.store import THUMBNAIL_SIZES_PX, thumbnail_path, write_sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -18,9 +18,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.database.records import ImageRecord
-    from comflowy_nb.services.base import ImageStream
+    from comflowy_nb.services.types import ImageStream
 
-__all__ = ["assert_inside", "exclusive_lock", "file_stem", "image_path", "readable_disk_errors", "receive"]
+__all__ = [
+    "assert_inside",
+    "exclusive_lock",
+    "file_stem",
+    "image_path",
+    "readable_disk_errors",
+    "receive",
+    "stored_file",
+]
 
 _TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 
@@ -39,24 +47,18 @@ def receive(stream: ImageStream, part: Path, max_bytes: int) -> str:
     if stream.length is not None and stream.length > max_bytes:
         raise too_large
     digest, received_bytes = hashlib.sha256(), 0
-    with part.open("wb", buffering=0) as file:
+    with part.open("wb") as file:
         for chunk in stream.chunks():
             received_bytes += len(chunk)
             if received_bytes > max_bytes:
                 raise too_large
             digest.update(chunk)
-            _write_all(file, chunk)
+            file.write(chunk)
     if stream.length is not None and received_bytes != stream.length:
         raise ImageError(f"the image is truncated: {received_bytes} of {stream.length} bytes received")
     if received_bytes == 0:
         raise ImageError("the image is empty")
     return digest.hexdigest()
-
-
-def _write_all(file: Any, chunk: bytes) -> None:
-    remaining = memoryview(chunk)
-    while remaining:
-        remaining = remaining[file.write(remaining) :]
 
 
 def file_stem(token: str, index: int | None = None) -> str:
@@ -82,6 +84,12 @@ def image_path(folder: Path, image: ImageRecord) -> Path:
     path = folder / image.file
     assert_inside(path, folder)
     return path
+
+
+def stored_file(folder: Path, image: ImageRecord) -> Path | None:
+    """Return the path of a stored output; None if it is not on disk."""
+    path = image_path(folder, image) if image.file else None
+    return path if path is not None and path.is_file() else None
 
 
 def assert_inside(path: Path, folder: Path) -> None:

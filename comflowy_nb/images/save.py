@@ -10,10 +10,10 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.records import made_by
+from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
-from comflowy_nb.images.receive import image_path
+from comflowy_nb.images.receive import stored_file
 from comflowy_nb.images.save_target import kind_of_target, move_new, os_reason, write_zip
 from comflowy_nb.workflow.files import locked_file
 
@@ -73,13 +73,13 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for image in outputs:
-            source = image_path(images_folder, image) if image.file else None
-            if source is None or not source.is_file():
+            source = stored_file(images_folder, image)
+            if source is None:
                 why = f" ({image.error})" if image.error and image.state == "missing" else ""
                 missing.append(f"{record.ref}[{image.index}]{why}")
                 continue
             path = target if kind == "image" else folder / f"{readable_name(record, image)}{source.suffix}"
-            written.append(copy_with_params(source, path, made_by(record)))
+            written.append(copy_with_params(source, path, run_metadata(record)))
     except OSError as error:
         raise ImageError(f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error)}") from error
     if missing:
@@ -108,8 +108,8 @@ def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: 
         )
 
 
-def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Path:
-    """Copy an image and add `made`: to a PNG as a text chunk, to other formats as a JSON file beside the copy.
+def copy_with_params(source: Path, target: Path, metadata: Mapping[str, Any]) -> Path:
+    """Copy an image and add `metadata`: to a PNG as a text chunk, to other formats as a JSON file beside the copy.
 
     All other bytes are copied unchanged.
 
@@ -119,7 +119,7 @@ def copy_with_params(source: Path, target: Path, made: Mapping[str, Any]) -> Pat
         If the source is damaged.
     """
     content = source.read_bytes()
-    note = json.dumps(made, ensure_ascii=True)
+    note = json.dumps(metadata, ensure_ascii=True)
     if content.startswith(PNG_MAGIC):
         return _write_new(target, _with_text(content, _TEXT_CHUNK, note.encode("ascii")))
     path = _write_new(target, content)

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.layout.text import LINE_PX, wrap
-from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from comflowy_nb.database.records import RunRecord
     from comflowy_nb.layout.text import Line, Measure, Paragraph, Tone
     from comflowy_nb.workflow.images import InputImage
 
@@ -29,28 +27,14 @@ __all__ = [
     "fit",
     "longest_side_px",
     "mosaic",
-    "state_of_run",
 ]
 
 MARGIN_PX = 20
 GAP_PX = 18
 MIN_PAGE_PX = 420  # width
 
+# bad: failed, rejected or missing; odd: cancelled, unknown or lost; done: in a plan, an earlier success
 CellStateKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
-_KINDS: dict[Status, CellStateKind] = {
-    Status.RUNNING: "live",
-    Status.FAILED: "bad",
-    Status.REJECTED: "bad",
-    Status.SUCCESS: "odd",
-    Status.UNKNOWN: "odd",
-    Status.LOST: "odd",
-    Status.CANCELLED: "odd",
-}
-_DETAILS = {
-    Status.SUCCESS: "without any image",
-    Status.UNKNOWN: "it is not known whether the service accepted this run",
-    Status.LOST: "the service no longer knows it",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +127,7 @@ class Page:
 
 
 def longest_side_px(count: int) -> int:
-    """Return the longest side of an image if this many are shown together."""
+    """Return the longest side of an image if this many are shown together: from 5 on a size of thumbnails."""
     if count <= 4:
         return 768
     return 512 if count <= 9 else 256
@@ -173,10 +157,3 @@ def mosaic(tiles: Sequence[Tile], into: tuple[float, float], *, gap: float = 4) 
             height = max(height, boxes[-1].height)
         y += height + gap
     return boxes
-
-
-def state_of_run(record: RunRecord) -> CellState:
-    """Return the state of a run without images."""
-    status = record.status
-    reason = str(record.problem) if record.problem is not None else record.reason or ""
-    return CellState(_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))

@@ -1,10 +1,13 @@
-"""Write the grid of runs: captions with the params that were set, the seed and the reference; a legend. Pure."""
+"""Write the text of a grid of runs: captions, the legend, and the state of a cell without an image. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.layout.captions import (
+from comflowy_nb.layout.page import CellState, CellStateKind, Tile
+from comflowy_nb.layout.run_grid import Cell, Section, Sheet
+from comflowy_nb.layout.text import NO_LIMIT, Paragraph, Part
+from comflowy_nb.layout.value_text import (
     LONG_TEXT,
     add_part,
     bare_name,
@@ -17,16 +20,29 @@ from comflowy_nb.layout.captions import (
     write_apart,
     write_value,
 )
-from comflowy_nb.layout.page import CellState, Tile, state_of_run
-from comflowy_nb.layout.run_grid import Cell, Section, Sheet
-from comflowy_nb.layout.text import NO_LIMIT, Paragraph, Part
+from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.records import ImageRecord, RunRecord
 
-__all__ = ["sheet_of_run", "sheet_of_runs"]
+__all__ = ["sheet_of_run", "sheet_of_runs", "state_of_run"]
+
+_KINDS: dict[Status, CellStateKind] = {
+    Status.RUNNING: "live",
+    Status.FAILED: "bad",
+    Status.REJECTED: "bad",
+    Status.SUCCESS: "odd",
+    Status.UNKNOWN: "odd",
+    Status.LOST: "odd",
+    Status.CANCELLED: "odd",
+}
+_DETAILS = {
+    Status.SUCCESS: "without any image",
+    Status.UNKNOWN: "it is not known whether the service accepted this run",
+    Status.LOST: "the service no longer knows it",
+}
 
 
 def sheet_of_run(
@@ -192,3 +208,10 @@ def _node_title(node: str | None, titles: Mapping[str, str]) -> str:
         return "other images"
     title = titles.get(node)
     return f"{title} ({node})" if title else f"node {node}"
+
+
+def state_of_run(record: RunRecord) -> CellState:
+    """Return the state of a run without images."""
+    status = record.status
+    reason = str(record.problem) if record.problem is not None else record.reason or ""
+    return CellState(_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))

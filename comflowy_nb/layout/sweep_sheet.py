@@ -77,7 +77,10 @@ class Headings:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A table of cells: their numbers in rows, and the (axis, index) of each further axis."""
+    """A table of cells: their numbers in rows, and the (axis, index) of each further axis.
+
+    The number is 0 where a combination is not a cell of the sweep (`--where`, `--sample`).
+    """
 
     cells: tuple[tuple[int, ...], ...]
     values: tuple[tuple[str, int], ...] = ()
@@ -113,7 +116,7 @@ class SweepSheet:
 
     @property
     def count(self) -> int:
-        """Number of cells."""
+        """Number of places for cells."""
         return len(self.panels) * self.rows * self.columns
 
     def name_cell(self, number: int) -> str:

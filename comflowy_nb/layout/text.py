@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -18,7 +19,7 @@ __all__ = [
     "Part",
     "Tone",
     "html_text",
-    "longest_fitting",
+    "shorten",
     "without_mathematics",
     "wrap",
 ]
@@ -70,7 +71,7 @@ def wrap(parts: Sequence[Part], width: float, measure: Measure, *, max_lines: in
             x += size
             continue
         is_breakable = size > width or _is_without_spaces(text)
-        head = longest_fitting(text, tone, width - x, measure) if is_breakable else ""
+        head = _longest_fitting(text, tone, width - x, measure) if is_breakable else ""
         if not head.strip() and not lines[-1]:
             head = text[:1]  # a line holds at least one letter
         if head.strip():
@@ -85,16 +86,15 @@ def wrap(parts: Sequence[Part], width: float, measure: Measure, *, max_lines: in
     return [line for line in lines if line]
 
 
-def longest_fitting(text: str, tone: Tone, width: float, measure: Measure) -> str:
+def _longest_fitting(text: str, tone: Tone, width: float, measure: Measure) -> str:
     """Return the longest beginning of a text that fits."""
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if measure(text[:middle], tone) <= width:
-            low = middle
-        else:
-            high = middle - 1
-    return text[:low]
+    lengths = range(1, len(text) + 1)
+    return text[: bisect_right(lengths, width, key=lambda length: measure(text[:length], tone))]
+
+
+def shorten(text: str, max_chars: int) -> str:
+    """Return a text of at most `max_chars` characters; an ellipsis replaces the rest."""
+    return text if len(text) <= max_chars else text[: max_chars - 1].rstrip(" ,;") + ELLIPSIS
 
 
 def _split_words(parts: Sequence[Part]) -> list[tuple[str, Tone]]:
@@ -128,7 +128,7 @@ def _add_ellipsis(line: Line, width: float, measure: Measure) -> None:
     while line:
         x, text, tone = line.pop()
         room = width - x - measure(ELLIPSIS, tone)
-        kept = text if measure(text, tone) <= room else longest_fitting(text, tone, room, measure)
+        kept = text if measure(text, tone) <= room else _longest_fitting(text, tone, room, measure)
         if kept.strip() or not line:
             line.append((x, kept.rstrip(" ,;") + ELLIPSIS, tone))
             return

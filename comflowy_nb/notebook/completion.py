@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError
+from comflowy_nb.notebook.commands.options import COMMANDS
 from comflowy_nb.services.targets import read_names
 from comflowy_nb.settings import home
 
@@ -16,8 +17,6 @@ except ImportError:  # IPython 7, as on Google Colab
     context_matcher = None
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from IPython.core.completer import CompletionContext
 
     from comflowy_nb.notebook.commands.options import Command, Option
@@ -33,12 +32,6 @@ _MAX_REFS = 12  # of runs, and as many of sweeps
 _REF_COMMANDS = {"show", "compare", "save", "cancel", "resume", "delete"}
 _FIELD_COMMANDS = {"run", "sweep", "form"}
 _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
-
-
-def _commands() -> Mapping[str, Command]:
-    from comflowy_nb.notebook.commands.options import COMMANDS  # noqa: PLC0415 - not needed before the first Tab
-
-    return COMMANDS
 
 
 class Completions:
@@ -111,8 +104,8 @@ class Completions:
     def _on_line(self, rest: str) -> tuple[str, list[str]]:
         *done, fragment = rest.split() if rest[-1:].strip() else [*rest.split(), ""]
         if not done:
-            return fragment, [f"{name} " for name in _commands()]
-        command = _commands().get(done[0])
+            return fragment, [f"{name} " for name in COMMANDS]
+        command = COMMANDS.get(done[0])
         if command is None:
             return fragment, []
         words, pending = _split_options(command, done[1:])
@@ -138,7 +131,7 @@ class Completions:
             case "connect", 0:
                 return [*_TARGETS, *read_names(home())]
             case "help", 0:
-                return list(_commands())
+                return list(COMMANDS)
             case "workflow", 0:
                 return ["add ", "alias ", "remove "]
             case "workflow", 1 if plain[0] == "remove":
@@ -151,7 +144,7 @@ class Completions:
 
     def _in_body(self, rest: str, before: str) -> tuple[str, list[str]]:
         done = rest.split()
-        command = _commands().get(done[0]) if done else None
+        command = COMMANDS.get(done[0]) if done else None
         if command is None or command.name not in _FIELD_COMMANDS:
             return "", []
         words, _ = _split_options(command, done[1:])

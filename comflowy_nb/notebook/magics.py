@@ -11,17 +11,20 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from traitlets import Bool, TraitError, TraitType
 
 from comflowy_nb.errors import ComflowyError, SettingsError
+from comflowy_nb.notebook.commands.options import execute, read_line
 from comflowy_nb.notebook.completion import Completions
+from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.show import register_formatters, unregister_formatters
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.settings import OPTIONS, settings
+from comflowy_nb.workflow.syntax.line import split_silencer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Comflowy", "current_session", "load", "unload"]
+__all__ = ["Comflowy", "current_session", "load_ipython_extension", "unload_ipython_extension"]
 
 _BROKEN_KERNELS = {"7.0.0", "7.0.1"}
 
@@ -73,9 +76,6 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         %%comflowy run default             the same, with the fields in the lines below
         %comflowy help [COMMAND]           all commands
         """
-        from comflowy_nb.notebook.commands.options import execute, read_line  # noqa: PLC0415 - not needed to load the extension
-        from comflowy_nb.workflow.syntax.line import split_silencer  # noqa: PLC0415 - as above
-
         text, is_silent = split_silencer(line)
         namespace = ChainMap(dict(local_ns or {}), self.shell.user_ns)
         try:
@@ -87,8 +87,23 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         return None if is_silent else result
 
 
-def load(shell: InteractiveShell) -> None:
-    """Register the magics, the completion and the formatters. A second call does nothing."""
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Load the extension: `%load_ext comflowy_nb` calls it.
+
+    It registers the magics `%comflowy` and `%%comflowy`, their completion, and the display of runs, sweeps, comparisons
+    and forms. A second call does nothing.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The shell of IPython.
+
+    Examples
+    --------
+    In a notebook::
+
+        %load_ext comflowy_nb
+    """
     if _find(shell) is not None:
         return
     _warn_of_broken_kernel()
@@ -100,8 +115,23 @@ def load(shell: InteractiveShell) -> None:
     register_formatters(magics.session)
 
 
-def unload(shell: InteractiveShell) -> None:
-    """Remove everything that `load` registered, and stop its threads."""
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Unload the extension: `%unload_ext comflowy_nb` calls it.
+
+    It removes everything that `load_ipython_extension` registered, closes the connections and stops the threads. Runs
+    continue at their service.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The shell of IPython.
+
+    Examples
+    --------
+    In a notebook::
+
+        %unload_ext comflowy_nb
+    """
     magics = _find(shell)
     if magics is None:
         return
@@ -130,8 +160,6 @@ def _shorten_traceback(error: BaseException) -> None:
 
     They are set on the instance, so that other errors keep their tracebacks, and the exception can be caught.
     """
-    from comflowy_nb.notebook.display.html import plain  # noqa: PLC0415 - not needed to load the extension
-
     text = plain(str(error))
     lines = f"{type(error).__name__}: {text}".splitlines() if text else [type(error).__name__]
     error._render_traceback_ = lambda *_, **__: lines  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.notebook.display.live import LiveUpdater, capturing_outputs, message_id, show_bundle
+from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater, capturing_outputs, message_id, say
 from comflowy_nb.settings import Secret, home
 
 if TYPE_CHECKING:
@@ -20,19 +20,13 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Found, Library
-    from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.views import RunView, SweepView
     from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.catalogue import Catalogue
 
-__all__ = ["Session", "display_token"]
-
-
-def display_token(value: Run | Sweep | Comparison | Form) -> str:
-    """Return the key by which an execution knows that it has drawn a value; a planned sweep has no token."""
-    return value.token or f"plan {id(value)}"
+__all__ = ["Session"]
 
 
 class Session:
@@ -44,18 +38,24 @@ class Session:
         self.target: str | None = None  # as typed in `connect`
         self.updater = LiveUpdater()  # draws the views that no cell waits for
         self._earlier_clients: list[Client] = []  # with unsettled runs
-        self._drawn: dict[tuple[Any, ...], set[str]] = {}  # capturing Outputs -> tokens of the values drawn in them
+        self._drawn: dict[tuple[Any, ...], set[object]] = {}  # capturing Outputs -> tokens of the values drawn in them
         self._drawn_for: str | None = None  # the message that these displays answer
         self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # shown here, by token
 
-    @property
-    def drawn(self) -> set[str]:
-        """Tokens of the values that this execution, or this callback of a widget, has drawn."""
+    def mark_drawn(self, value: object) -> bool:
+        """Record that this execution, or this callback of a widget, has drawn a value; return whether it is the first.
+
+        Runs and recorded sweeps are known by their token, any other value as an object.
+        """
         message = message_id()
         if message != self._drawn_for:
             self._drawn.clear()
             self._drawn_for = message
-        return self._drawn.setdefault(capturing_outputs(), set())
+        drawn = self._drawn.setdefault(capturing_outputs(), set())
+        token = getattr(value, "token", None) or id(value)
+        is_first = token not in drawn
+        drawn.add(token)
+        return is_first
 
     @property
     def in_kernel(self) -> bool:
@@ -174,33 +174,31 @@ class Session:
         """Show a run in the current cell, and record that it is drawn."""
         from comflowy_nb.notebook.display.views import RunView  # noqa: PLC0415 - not needed before something is drawn
 
-        self.drawn.add(run.token)
+        self.mark_drawn(run)
         return RunView(run, in_kernel=self.in_kernel, **options)
 
     def sweep_view(self, sweep: Sweep, **options: Any) -> SweepView:
         """Show a sweep in the current cell, and record that it is drawn."""
         from comflowy_nb.notebook.display.views import SweepView  # noqa: PLC0415 - as above
 
-        self.drawn.add(display_token(sweep))
+        self.mark_drawn(sweep)
         if sweep.token is not None:
             self._sweeps[sweep.token] = sweep
         return SweepView(sweep, in_kernel=self.in_kernel, **options)
 
     def show_form(self, form: Form) -> None:
         """Show a form in the current cell, with its images in displays below it, which the saved notebook keeps."""
-        from comflowy_nb.notebook.form.run_history import BelowScreen  # noqa: PLC0415 - loads ipywidgets
-
-        self.drawn.add(form.token)
+        self.mark_drawn(form)
+        if not self.in_kernel:
+            print(repr(form))  # noqa: T201 - a terminal has no widgets
+            return
         self.say(*form.bundle())
         if not capturing_outputs():  # in an Output nothing below the form could be updated
-            form.show_on(BelowScreen(), BelowScreen())
+            form.show_on(DisplaySlot(), DisplaySlot())
 
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; print its text in a terminal."""
-        if self.in_kernel:
-            show_bundle(data, metadata)
-        else:
-            print(data["text/plain"])  # noqa: T201 - a terminal has no handles
+        say(data, metadata, in_kernel=self.in_kernel)
 
     def begin_execution(self) -> None:
         """Forget the values that earlier cells have drawn."""

@@ -9,37 +9,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.types import Event, Outcome, Output, Published, Snapshot, Submission
+    from comflowy_nb.services.types import Event, ImageStream, Outcome, Output, Snapshot, Submission
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["ImageStream", "Service"]
-
-
-class ImageStream(Protocol):
-    """The bytes of one image, as they are received."""
-
-    @property
-    def length(self) -> int | None:
-        """The size in bytes, or None if the service gives none that can be trusted."""
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes in chunks of at most 64 KiB.
-
-        Raises
-        ------
-        ServiceError
-            If the connection breaks, the deadline passes or the throughput is too low.
-        """
+__all__ = ["Service"]
 
 
 class Service(Protocol):
     """A service that runs workflows: Comflowy, the sandbox, a ComfyUI server or several of them.
 
-    Every method may be called from any thread and may do I/O; the properties do none.
+    Every method may be called from any thread and may do I/O. A service without workflow ids, lists or notifications
+    inherits the methods that return None.
+
+    Attributes
+    ----------
+    kind : str
+        `sandbox`, `comflowy` or `comfyui`.
+    identity : str
+        The key of the service in the deduplication of requests: its name, `sandbox`, or the origin.
+    origin : str
+        Scheme, host and port, of ComfyUI also the base path; never shown in an output.
+    origins : frozenset of str
+        The origins of all servers of the service.
+    label : str
+        The short name in messages: the user's name for it, `sandbox`, `cloud` ...
+    on_loopback : bool
+        Whether all its servers are on this machine.
+    costs_money : bool
+        Whether a run may cost money, so that it is not submitted twice.
+    can_cancel : bool
+        Whether `cancel` can have an effect.
+    can_upload : bool
+        Whether it accepts uploads of images; otherwise an image is passed as an https URL.
+    runs_graphs : bool
+        Whether it runs graphs; otherwise it runs workflows by id.
+    queue_in_memory : bool
+        Whether accepted runs end with the server process, so that none exists while connections are refused.
+    resubmits_lost : bool
+        Whether the same request submits a lost run again: it is free, and the service certainly dropped the run.
 
     Examples
     --------
@@ -49,57 +60,22 @@ class Service(Protocol):
     <Status.SUCCESS: 'success'>
     """
 
-    @property
-    def kind(self) -> str:
-        """`sandbox`, `comflowy` or `comfyui`."""
-
-    @property
-    def identity(self) -> str:
-        """The key of the service in the deduplication of requests: its name, `sandbox`, or the origin."""
-
-    @property
-    def origin(self) -> str:
-        """Scheme, host and port, of ComfyUI also the base path; never shown in an output."""
-
-    @property
-    def origins(self) -> frozenset[str]:
-        """The origins of all servers of the service."""
-
-    @property
-    def label(self) -> str:
-        """The short name in messages: the user's name for it, `sandbox`, `cloud` ..."""
-
-    @property
-    def on_loopback(self) -> bool:
-        """Whether all its servers are on this machine."""
-
-    @property
-    def costs_money(self) -> bool:
-        """Whether a run may cost money, so that it is not submitted twice."""
-
-    @property
-    def can_cancel(self) -> bool:
-        """Whether `cancel` can have an effect."""
-
-    @property
-    def can_upload(self) -> bool:
-        """Whether it accepts uploads of images; otherwise an image is passed as an https URL."""
-
-    @property
-    def runs_graphs(self) -> bool:
-        """Whether it runs graphs; otherwise it runs workflows by id."""
+    kind: str
+    identity: str
+    origin: str
+    origins: frozenset[str]
+    label: str
+    on_loopback: bool
+    costs_money: bool
+    can_cancel: bool
+    can_upload: bool
+    runs_graphs: bool
+    queue_in_memory: bool
+    resubmits_lost: bool
 
     @property
     def starts_with(self) -> int | None:
         """The initial concurrency limit of a service that executes one run at a time, or None."""
-
-    @property
-    def queue_in_memory(self) -> bool:
-        """Whether accepted runs end with the server process, so that none exists while connections are refused."""
-
-    @property
-    def resubmits_lost(self) -> bool:
-        """Whether the same request submits a lost run again: it is free, and the service certainly dropped the run."""
 
     def listen(self, on_event: Callable[[Event], None]) -> None:
         """Start to receive the service's notifications.
@@ -110,7 +86,7 @@ class Service(Protocol):
             Called with each notification, on a thread of the service. Its exceptions are dropped.
         """
 
-    def run_id_of(self, token: str) -> str | None:
+    def run_id_of(self, token: str) -> str | None:  # noqa: ARG002 - the default of the protocol
         """Return the service's id of a run whose submit had no response.
 
         Parameters
@@ -123,6 +99,7 @@ class Service(Protocol):
         str or None
             None if the service assigns ids itself, so that the run can't be looked up.
         """
+        return None
 
     def greet(self) -> None:
         """Check that the service responds and accepts the key.
@@ -236,16 +213,17 @@ class Service(Protocol):
             If the service rejected it or there was no usable response.
         """
 
-    def workflows(self) -> Sequence[Published] | None:
-        """Return the workflows that the service lists, or None if it has no list.
+    def workflows(self) -> Mapping[str, str] | None:
+        """Return the workflows that the service lists, id -> name, or None if it has no list.
 
         Raises
         ------
         ServiceError
             If there was no usable response.
         """
+        return None
 
-    def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
+    def fields(self, workflow_id: str) -> Mapping[str, Field] | None:  # noqa: ARG002 - as above
         """Return the fields of a workflow.
 
         Parameters
@@ -263,6 +241,7 @@ class Service(Protocol):
         ServiceError
             If there was no usable response.
         """
+        return None
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         """Return the fields of a graph, with the types and choices of the service's nodes.
@@ -291,6 +270,7 @@ class Service(Protocol):
         ServiceError
             If there was no usable response.
         """
+        return None
 
     def close(self) -> None:
         """Close the connections; later calls fail."""

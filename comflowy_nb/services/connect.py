@@ -91,7 +91,7 @@ def _open(
     if target.keyword == "comfyui" or len(target.addresses) > 1:
         return _comfyui(target.addresses, name)
     is_cloud = target.keyword == "cloud"
-    origin = origin_of(cloud_url()) if is_cloud else str(target.origin)
+    origin = origin_of(cloud_url() if is_cloud else target.addresses[0])
     sandbox = find_sandbox(home) if is_loopback(origin) else None
     if sandbox is not None and origin_of(sandbox.url) == origin:
         return _sandbox(sandbox, name)

@@ -170,20 +170,17 @@ class Tokens:
         ServiceError
             If it can't be fetched, or could not in the last `FAILURE_SHARED_S` seconds.
         """
-        current = self.current
-        if current is not None and current != rejected:
-            return current
         with self._lock:
             if self.current is not None and self.current != rejected:
                 return self.current
-            failure = self._failure if self._clock() < self._failed_until_s else None
-            if failure is None:
+            if self._failure is None or self._clock() >= self._failed_until_s:
                 self.current = None
                 try:
                     self.current = self._fetch()
                 except ServiceError as error:
-                    failure = self._failure = copy.copy(error)  # without the traceback
+                    self._failure = copy.copy(error)  # without the traceback
                     self._failed_until_s = self._clock() + FAILURE_SHARED_S
                 else:
                     return self.current
+            failure = self._failure
         raise copy.copy(failure)

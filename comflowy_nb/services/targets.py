@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -36,15 +36,14 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The argument of `connect`: an optional name, a keyword or `url`, and the origin of the first URL.
+    """The argument of `connect`: an optional name, a keyword or `url`, and the URLs of the servers.
 
-    `addresses` are the URLs of the servers with their path prefix, without query.
+    A URL has its path prefix, without query; `sandbox` and `cloud` have none.
     """
 
     name: str | None
     keyword: str
-    origin: str | None = None
-    addresses: tuple[str, ...] = field(default=(), compare=False)
+    addresses: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -70,12 +69,12 @@ def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
     name, rest = _split_name(text.strip())
     names = names or {}
     if rest == "comfyui":
-        return Target(name, rest, addresses=(COMFYUI_URL,))
+        return Target(name, rest, (COMFYUI_URL,))
     if rest in _KEYWORDS:
         return Target(name, rest)
     if name is None and rest in names:
         return parse_target(f"{rest}={names[rest]}")
-    if not rest:
+    if not rest.strip(" ,"):
         raise SettingsError(f"connect to what? Use {ACCEPTED_TARGETS}")
     if rest.lower() in _KEYWORDS:
         raise SettingsError(f"unknown target {rest!r}. Did you mean {rest.lower()}?")
@@ -90,7 +89,7 @@ def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
     addresses = tuple(_address_of(part) for part in rest.split(",") if part.strip())
     if len(set(addresses)) != len(addresses):
         raise SettingsError(f"{rest} contains a server twice: name each server once")
-    return Target(name, "url", origin_of(rest.split(",")[0]), addresses)
+    return Target(name, "url", addresses)
 
 
 def _split_name(text: str) -> tuple[str | None, str]:

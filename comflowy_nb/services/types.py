@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from comflowy_nb.errors import ServiceError
     from comflowy_nb.status import Status
@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Accepted",
     "Event",
+    "ImageStream",
     "Outcome",
     "Output",
     "Problem",
     "Progress",
-    "Published",
     "Rejected",
     "Server",
     "Snapshot",
     "Submission",
     "Unknown",
+    "limit_outputs",
+    "node_order",
 ]
 
 
@@ -58,6 +60,19 @@ class Output:
     ending: str | None = None  # of a file that is not a still image: webp (animated), mp4, flac, txt ...
     text: str | None = field(default=None, repr=False)  # of a text output
     content: bytes | None = field(default=None, repr=False)  # of an image received through the socket, which has no URL
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStream:
+    """The bytes of one image or other output, as they are received.
+
+    `length` is the size in bytes, or None if the service gives none that can be trusted. `chunks()` yields the bytes in
+    chunks of at most 64 KiB, and raises ServiceError if the connection breaks, the deadline passes or the throughput is
+    too low.
+    """
+
+    length: int | None
+    chunks: Callable[[], Iterator[bytes]] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +146,7 @@ class Submission:
     params: Mapping[str, Any]  # field id -> JSON value, as submitted
     callback_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
     graph: Mapping[str, Any] | None = None  # for services that run graphs, params applied
-    made_by: Mapping[str, Any] | None = None  # metadata for the image file
+    metadata: Mapping[str, Any] | None = None  # metadata for the image file
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +189,20 @@ class Unknown:
 Outcome = Accepted | Rejected | Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A workflow that the service lists."""
+# -- outputs of a run -------------------------------------------------------------------------------------------
 
-    id: str
-    name: str
+MAX_OUTPUTS = 1000  # of one run: each is a download and a row of the history
+
+
+def limit_outputs(outputs: Sequence[Output]) -> tuple[tuple[Output, ...], str | None]:
+    """Return the first `MAX_OUTPUTS` outputs of a run, and a warning if there are more."""
+    if len(outputs) <= MAX_OUTPUTS:
+        return tuple(outputs), None
+    warning = f"the service lists {len(outputs)} outputs, and only the first {MAX_OUTPUTS} of a run are downloaded"
+    return tuple(outputs[:MAX_OUTPUTS]), warning
+
+
+def node_order(node: str) -> tuple[tuple[int, int, str], ...]:
+    """Return the sort key of a node id: 3 before 10, 5:1 before 5:12, texts last."""
+    parts = node.split(":")
+    return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError, nearest_tip
-from comflowy_nb.layout.captions import (
+from comflowy_nb.layout.page import CellState
+from comflowy_nb.layout.run_captions import state_of_run
+from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
+from comflowy_nb.layout.text import Paragraph, Part
+from comflowy_nb.layout.value_text import (
     LONG_TEXT,
     add_part,
     bare_name,
@@ -19,11 +24,9 @@ from comflowy_nb.layout.captions import (
     write_apart,
     write_value,
 )
-from comflowy_nb.layout.page import CellState, state_of_run
-from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
-from comflowy_nb.layout.text import Paragraph, Part
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.ranges import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["cell_state_of", "choose_axes", "chosen_images", "sheet_of_sweep"]
 
+_MIN_FILLED = 1 / 3  # of a grid; with fewer cells than this they are listed, each with its values
 _LONG_NOTE = 16  # characters: a longer text goes into the legend
+_SEVERAL_FIELDS = frozenset({"preset", "rows", "zip"})  # kinds of axes whose values set several fields
 
 LegendEntry = tuple[str, int, Paragraph]  # axis, index of the value, text
 
@@ -59,6 +64,8 @@ def choose_axes(axes: Axes, layout: Mapping[str, str | None]) -> tuple[Axis | No
 
 def _name_axis(axis: Axis) -> str:
     """Return the short name of an axis: the field without its node, the preset, or the replaced word in quotes."""
+    if axis.parts:
+        return "+".join(map(_name_axis, axis.parts))
     return f'"{_flat(axis.name)}"' if axis.kind == "replace" else bare_name(axis.name)
 
 
@@ -87,14 +94,37 @@ def sheet_of_sweep(
     for axis in (each for each in (x, y, *further) if each is not None):
         headings[axis.name], entries = _write_axis(axis, sweep, letters, all_letters=axis.name in lettered)
         legend += entries
+    if len(headings) > 1 and not any(layout.values()) and len(sweep.cells) < _MIN_FILLED * sweep.axes.count:
+        listed = _list_cells(sweep, headings)
+        numbers = tuple(cell.number for cell in sweep.cells)
+        return SweepSheet(_head(sweep, label), (Panel((numbers,)),), x=listed, legend=tuple(legend), ref=_ref_of(sweep))
     return SweepSheet(
         head=_head(sweep, label),
         panels=_panels(sweep, x, y, further, headings),
         x=headings[x.name] if x else None,
         y=headings[y.name] if y else None,
         legend=tuple(legend),
-        ref=sweep.ref if sweep.record is not None else None,
+        ref=_ref_of(sweep),
     )
+
+
+def _ref_of(sweep: Sweep) -> str | None:
+    return sweep.ref if sweep.record is not None else None
+
+
+def _list_cells(sweep: Sweep, headings: Mapping[str, Headings]) -> Headings:
+    """Return a heading for each cell, for a sweep with so few of its combinations that a grid would be almost empty."""
+    texts = []
+    for cell in sweep.cells:
+        chosen = zip(sweep.axes.axes, cell.at, strict=True)
+        parts = [(headings[axis.name].name, headings[axis.name].values[index].text) for axis, index in chosen]
+        texts.append(", ".join(text if _is_word(text) else f"{name} {text}" for name, text in parts))
+    return Headings("cell", "combination", tuple(map(Heading, texts)))
+
+
+def _is_word(text: str) -> bool:
+    """Return whether a value says what it is without the name of its field: a sampler does, a number does not."""
+    return len(text) > 1 and not is_number(text)
 
 
 def _find_axis(axes: Axes, name: str) -> Axis:
@@ -112,12 +142,12 @@ def _find_axis(axes: Axes, name: str) -> Axis:
 def _panels(
     sweep: Sweep, x: Axis | None, y: Axis | None, further: Sequence[Axis], headings: Mapping[str, Headings]
 ) -> tuple[Panel, ...]:
-    """Return a panel for each combination of values of the further axes."""
+    """Return a panel for each combination of values of the further axes that has a cell."""
     numbers = {cell.at: cell.number for cell in sweep.cells}
     order = [axis.name for axis in sweep.axes.axes]
 
     def number(chosen: dict[str, int]) -> int:
-        return numbers[tuple(chosen[name] for name in order)]
+        return numbers.get(tuple(chosen[name] for name in order), 0)
 
     panels = []
     for indices in itertools.product(*(range(len(axis.values)) for axis in further)):
@@ -125,6 +155,8 @@ def _panels(
         rows = [values | {y.name: row} for row in range(len(y.values))] if y else [values]
         columns = [{x.name: column} for column in range(len(x.values))] if x else [{}]
         cells = tuple(tuple(number(row | column) for column in columns) for row in rows)
+        if not any(map(any, cells)):
+            continue
         title: list[Part] = []
         for name, index in values.items():
             add_part(title, headings[name].name, headings[name].values[index].text, tone="title")
@@ -145,13 +177,15 @@ def _write_axis(
     legend: list[LegendEntry] = []
     for index, (value, label) in enumerate(pairs):
         note, explanation = notes[index], explanations[index]
-        is_lettered = all_letters or (is_long and not value.is_named) or len(label) > 2 * LONG_TEXT
+        is_named = value.is_named or axis.kind in {"rows", "lines"}  # the label is not the value itself
+        is_lettered = all_letters or (is_long and not is_named) or len(label) > 2 * LONG_TEXT
         text = next(letters) if is_lettered else label or '""'
         headings.append(Heading(text, "" if is_lettered else note))
-        if not is_lettered and not (value.is_named and explanation):
+        if not is_lettered and not (is_named and explanation):
             continue
-        parts = [Part(f"{text}  ", "strong"), *([] if axis.kind == "preset" else [Part(f"{name} ", "muted")])]
-        if is_lettered and (value.is_named or axis.kind == "seeds" or not explanation):
+        has_fields = axis.kind in _SEVERAL_FIELDS
+        parts = [Part(f"{text}  ", "strong"), *([] if has_fields else [Part(f"{name} ", "muted")])]
+        if is_lettered and (is_named or axis.kind == "seeds" or not explanation):
             parts.append(Part(f"{label} {note} ".replace("  ", " "), "text" if explanation else "strong"))
         legend.append((axis.name, index, entry(parts, explanation)))
     longest_note = max((heading.note for heading in headings), key=len)
@@ -168,7 +202,7 @@ def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]
     no_texts: list[tuple[Part, ...]] = [()] * len(axis.values)
     if axis.kind == "seeds":
         return _seeds(axis, sweep), no_texts
-    if axis.kind == "preset":
+    if axis.kind in _SEVERAL_FIELDS:
         return no_notes, keep_differences(_write_presets(axis))
     if axis.kind == "replace":
         texts = write_apart([value.word or "" for value in axis.values])
@@ -221,7 +255,7 @@ def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
     names = name_fields(shown)
     params: Mapping[str, Any] = sweep.cells[0].params if sweep.cells else axes.fixed
     generated = {key: seeds.word for seeds in axes.seeds for key in seeds.fields}
-    replaced = [_flat(axis.name) for axis in axes.axes if axis.kind == "replace"]
+    replaced = [_flat(axis.name) for one in axes.axes for axis in one.simple if axis.kind == "replace"]
     paragraphs = []
     for key in shown:
         if generated.get(key) == "each":
@@ -240,16 +274,10 @@ def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
 
 def _highlight(text: str, words: Sequence[str]) -> list[Part]:
     """Return the text with the words that are replaced in strong letters."""
-    parts = [Part(text)]
-    for word in words:
-        split: list[Part] = []
-        for part in parts:
-            pieces = part.text.split(word) if part.tone == "text" else [part.text]
-            for index, piece in enumerate(pieces):
-                split += [Part(word, "strong")] if index else []
-                split += [Part(piece, part.tone)] if piece else []
-        parts = split
-    return parts
+    if not words:
+        return [Part(text)]
+    pieces = re.split(f"({'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})", text)
+    return [Part(piece, "strong" if index % 2 else "text") for index, piece in enumerate(pieces) if piece]
 
 
 def _flat(text: str) -> str:

@@ -1,20 +1,23 @@
-"""One cell of a sweep."""
+"""One cell of a sweep; the warning about held cells, and the error of a strict sweep."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.errors import ImageError, RunFailed
+from comflowy_nb.status import Status
+from comflowy_nb.tracking.run_errors import RETRY
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from comflowy_nb.status import Status
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Images, Run
     from comflowy_nb.workflow.axes.types import Cell
 
-__all__ = ["NOT_SENT", "SweepCell", "cell_count"]
+__all__ = ["NOT_SENT", "SweepCell", "cell_count", "held_text", "raise_for_failures"]
 
 NOT_SENT = "not sent"  # in place of a status, before the cell is submitted
 
@@ -30,6 +33,8 @@ class SweepCell:
         Index of the value on each axis, from 0.
     labels
         Label of the value by the name of the axis.
+    info
+        Text by the column of a table that is not a field (`--info`).
     params
         Values of all fields that are set, by field id.
     run
@@ -38,17 +43,18 @@ class SweepCell:
         What the plan does with the cell, such as `done` or `new`; None without a plan.
     """
 
-    __slots__ = ("at", "key", "labels", "number", "params", "planned", "run", "sweep")
+    __slots__ = ("at", "info", "key", "labels", "number", "params", "planned", "run", "sweep")
 
-    def __init__(self, sweep: Sweep, cell: Cell, key: str, run: Run | None = None) -> None:
+    def __init__(self, sweep: Sweep, cell: Cell, key: str) -> None:
         self.sweep = sweep
         self.number = cell.number
         self.at = cell.at
         self.labels: Mapping[str, str] = cell.labels
+        self.info: Mapping[str, str] = cell.info
         self.params: Mapping[str, Any] = cell.params
         self.key = key
         self.planned: str | None = None
-        self.run = run
+        self.run: Run | None = None
 
     @property
     def ref(self) -> str:
@@ -75,13 +81,26 @@ class SweepCell:
         """Images of the run; empty before the cell is submitted."""
         return () if self.run is None else self.run.images
 
+    @property
+    def first_image(self) -> Path | None:
+        """Path of the first image on disk; None if there is none."""
+        for image in self.images:
+            try:
+                path: Path = image.path
+            except ImageError:
+                continue
+            return path
+        return None
+
     def has(self, name: str) -> bool:
         """Return whether `name` is an axis or a field of the cell."""
-        return name in self.labels or any(_is_named(key, name) for key in self.params)
+        return name in self.labels or name in self.info or any(_is_named(key, name) for key in self.params)
 
     def matches(self, name: str, value: Any) -> bool:
         """Return whether the axis `name` has this label here, or the field `name` this value."""
         if any(label == str(value) for axis, label in self.labels.items() if _is_named(axis, name)):
+            return True
+        if name in self.info and self.info[name] == str(value):
             return True
         if is_image(value):
             value = input_of(value).content_sha256
@@ -102,3 +121,35 @@ def _is_named(key: str, name: str) -> bool:
 def cell_count(count: int) -> str:
     """Return `1 cell` or `4 cells`."""
     return f"{count} cell{'s' * (count != 1)}"
+
+
+# -- cells that did not succeed --------------------------------------------------------------------------------------
+
+
+def held_text(sweep: Sweep, *, option: str = RETRY) -> str | None:
+    """Return the warning about the held cells of a sweep; None if there are none.
+
+    Parameters
+    ----------
+    option
+        The option that submits them again, as typed here.
+    """
+    held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
+    again = sum(run.is_submitted_again for run in held)
+    parts = []
+    if len(held) > again:
+        parts.append(f"{cell_count(len(held) - again)} without a known result skipped: {option} submits them again")
+    if again:
+        parts.append(f"{cell_count(again)} lost: the same sweep run again submits them again")
+    return "; ".join(parts) or None
+
+
+def raise_for_failures(sweep: Sweep) -> None:
+    """Raise RunFailed, with the sweep as `.run`, if a cell did not succeed."""
+    bad = [cell for cell in sweep.cells if cell.status is not Status.SUCCESS]
+    if not bad:
+        return
+    first = next((f": {text}" for text in sweep.errors.values()), "")
+    held = held_text(sweep)
+    more = f" ({held})" if held else ""
+    raise RunFailed(f"{len(bad)} of {len(sweep.cells)} cells of {sweep.ref} did not succeed{first}{more}", sweep)

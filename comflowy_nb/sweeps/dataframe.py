@@ -1,8 +1,9 @@
-"""A pandas frame that shows thumbnails. The only module that imports pandas."""
+"""The cells of a sweep as a pandas frame that shows thumbnails. The only module that imports pandas."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import re
 import uuid
@@ -13,20 +14,25 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from PIL import Image
 
+from comflowy_nb.database.search import is_equal
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import flatten
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.store import THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.text import without_mathematics
-from comflowy_nb.workflow.images import assert_decodable, open_image_file
+from comflowy_nb.layout.value_text import name_fields
+from comflowy_nb.workflow.images import InputImage, assert_decodable, open_image_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["ImageFrame", "Thumbnail", "frame_of"]
+    from comflowy_nb.sweeps.cell import SweepCell
+
+__all__ = ["ImageFrame", "table_of", "to_dataframe"]
 
 SIDE_PX = 96
 MAX_IMAGE_BYTES = 600_000  # in one table, as base64
 _QUALITY = 80
+_OWN_COLUMNS = {"cell", "status", "seconds", "run", "error", "image", "thumbnail"}  # not for fields
 
 
 class Thumbnail:
@@ -119,15 +125,93 @@ class ImageFrame(pd.DataFrame):
         return plain
 
 
-def frame_of(rows: Sequence[dict[str, Any]], shown: Sequence[Path | None]) -> ImageFrame:
-    """Return the rows of `table_of` as a frame with a column of thumbnails; `shown` has the image file of each row."""
-    frame = ImageFrame(list(rows))
+def to_dataframe(cells: Iterable[SweepCell]) -> ImageFrame:
+    """Return a row for each cell, with a column `thumbnail` that a notebook shows as images."""
+    cells = list(cells)
+    rows = table_of(cells)
+    frame = ImageFrame(rows)
     if rows:
         frame["image"] = pd.Series([row["image"] for row in rows], dtype=object)
-        images = [None if path is None else Thumbnail(row["cell"], path) for row, path in zip(rows, shown, strict=True)]
+        shown = [cell.first_image or _pruned_thumbnail(cell) for cell in cells]
+        images = [None if path is None else Thumbnail(cell.ref, path) for cell, path in zip(cells, shown, strict=True)]
         frame["thumbnail"] = pd.Series(images, dtype=object)
     return frame
 
 
+def _pruned_thumbnail(cell: SweepCell) -> Path | None:
+    """Return the path of the thumbnail of the first image that was pruned."""
+    for image in cell.images:
+        with contextlib.suppress(ImageError):
+            if image.is_pruned:
+                path: Path = image.thumbnail(min(THUMBNAIL_SIZES_PX))
+                return path
+    return None
+
+
 def _shown(value: Any) -> Any:
     return value.name if isinstance(value, Path) else value
+
+
+# -- rows -------------------------------------------------------------------------------------------------------
+
+
+def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
+    """Return a row for each cell, all with the same columns.
+
+    Returns
+    -------
+    In their order: `cell` (`s1.7`); the labels of axes that differ from the values; the columns of `--info`; the
+    params, those that vary first, under short names where these are unique; `status`, `seconds` from submit to end,
+    `run` (`r41`), `error`, and `image`, the path of the first image on disk. None where there is no value.
+    """
+    cells = list(cells)
+    ids = _order_params(cells)
+    labels = _label_columns(cells, ids)
+    infos = list(dict.fromkeys(name for cell in cells for name in cell.info))
+    reserved = {*_OWN_COLUMNS, *labels.values(), *infos}
+    columns = {key: key if name in reserved else name for key, name in name_fields(ids).items()}
+    return [
+        {
+            "cell": cell.ref,
+            **{column: cell.labels.get(axis) for axis, column in labels.items()},
+            **{name if name not in _OWN_COLUMNS else f"{name} info": cell.info.get(name) for name in infos},
+            **{columns[key]: _plain(cell.params.get(key)) for key in ids},
+            "status": cell.status_text,
+            "seconds": None if cell.run is None else cell.run.record.seconds,
+            "run": None if cell.run is None else cell.run.ref,
+            "error": cell.error,
+            "image": cell.first_image,
+        }
+        for cell in cells
+    ]
+
+
+def _order_params(cells: Sequence[SweepCell]) -> list[str]:
+    """Return the field ids of the cells' params, those that vary first."""
+    ids = list(dict.fromkeys(key for cell in cells for key in cell.params))
+    varied = {key for key in ids if any(not _is_same(cell.params, cells[0].params, key) for cell in cells)}
+    return sorted(ids, key=lambda key: key not in varied)
+
+
+def _label_columns(cells: Sequence[SweepCell], ids: Sequence[str]) -> dict[str, str]:
+    """Return a column for each axis whose labels differ from the values of its field."""
+    names = name_fields(ids)
+    columns = {}
+    for axis in dict.fromkeys(axis for cell in cells for axis in cell.labels):
+        key = next((key for key, name in names.items() if axis in {name, key}), None)
+        if key is None:
+            columns[axis] = axis if axis not in _OWN_COLUMNS else f"{axis} label"
+        elif any(axis not in cell.labels or not is_equal(cell.params.get(key), cell.labels[axis]) for cell in cells):
+            columns[axis] = f"{names[key]} label"
+    return columns
+
+
+def _plain(value: Any) -> Any:
+    return value.name if isinstance(value, InputImage) else value
+
+
+def _is_same(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    """Return whether two params have the same value of the same type, or both have none."""
+    if key not in one or key not in other:
+        return (key in one) == (key in other)
+    return type(one[key]) is type(other[key]) and bool(one[key] == other[key])

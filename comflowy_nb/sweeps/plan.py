@@ -13,10 +13,10 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.database.deduplication import Kind
+    from comflowy_nb.status import DecisionKind
     from comflowy_nb.tracking.run import RunRecord
 
-__all__ = ["SweepPlan", "check_count", "make_plan", "needs_permit", "planned_word"]
+__all__ = ["SweepPlan", "check_count", "make_plan", "needs_permit", "planned_text"]
 
 MAX_PAID_RUNS = 64  # without --max-runs, on a service that costs money
 MAX_FREE_RUNS = 500  # without --max-runs, on any other service
@@ -39,6 +39,8 @@ class SweepPlan:
         Failed cells by status; they are submitted again.
     left
         Failed cells that are not submitted again.
+    equal
+        Cells with the same request as a cell to submit; they share its run.
     done_when
         Day and service of the successes, such as `12 Oct, cloud`.
     seconds, cost
@@ -57,6 +59,7 @@ class SweepPlan:
     again_as: Mapping[Status, int] = field(default_factory=dict)
     left: int = 0
     new: int = 0
+    equal: int = 0
     done_when: str = ""
     seconds: float | None = None
     cost: float | None = None
@@ -86,6 +89,7 @@ class SweepPlan:
             (self.left, "ended without success (left alone)"),
             *((count, f"{status} (tried again)") for status, count in self.again_as.items()),
             (self.new, "new"),
+            (self.equal, "equal to others (one run each)"),
         ]
         phrases = [f"{count} {words}" for count, words in counts if count]
         if self.to_send and self.seconds is not None:
@@ -96,8 +100,9 @@ class SweepPlan:
 
 
 def make_plan(
-    decisions: Sequence[tuple[Kind, RunRecord | None]],
+    decisions: Sequence[tuple[DecisionKind, RunRecord | None]],
     *,
+    total: int,
     now: datetime,
     seconds_each: float | None,
     cost_per_run: float | None,
@@ -107,7 +112,10 @@ def make_plan(
     Parameters
     ----------
     decisions
-        For each cell what to do with its request, and the earlier run with the same request, if there is one.
+        For each cell what to do with its request, and the earlier run with the same request, if there is one. Of
+        several cells to submit with the same request only the first.
+    total
+        Number of all cells.
     now
         With a time zone.
     seconds_each, cost_per_run
@@ -119,7 +127,8 @@ def make_plan(
     again = Counter[Status](Status.FAILED if status is Status.REJECTED else status for status in ended)
     to_send = kinds["new"]
     return SweepPlan(
-        total=len(decisions),
+        total=total,
+        equal=total - len(decisions),
         done=kinds["same"],
         running=kinds["joined"],
         held_as={status: held[status] for status in Status if held[status]},
@@ -132,7 +141,7 @@ def make_plan(
     )
 
 
-def planned_word(kind: Kind, record: RunRecord | None) -> str:
+def planned_text(kind: DecisionKind, record: RunRecord | None) -> str:
     """Return what the plan does with one cell, as text."""
     if _is_again(kind, record):
         assert record is not None
@@ -167,7 +176,7 @@ def needs_permit(plan: SweepPlan, *, costs_money: bool) -> bool:
     return plan.to_send > (MAX_PAID_RUNS if costs_money else MAX_FREE_RUNS)
 
 
-def _is_again(kind: Kind, record: RunRecord | None) -> bool:
+def _is_again(kind: DecisionKind, record: RunRecord | None) -> bool:
     return kind == "new" and record is not None and record.status in _RETRIED
 
 

@@ -9,15 +9,17 @@ import uuid
 import weakref
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from comflowy_nb.database.records import SweepRequest
-from comflowy_nb.errors import HistoryError
+from comflowy_nb.errors import FieldError, HistoryError
 from comflowy_nb.scheduler import Scheduler
-from comflowy_nb.sweeps.plan import check_count, make_plan, planned_word
-from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
+from comflowy_nb.settings import settings
+from comflowy_nb.sweeps.plan import check_count, make_plan, planned_text
+from comflowy_nb.sweeps.sender import SendLimits, SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import even_order, expand
+from comflowy_nb.workflow.axes.selection import cell_filter
 from comflowy_nb.workflow.axes.types import axes_to_json
 from comflowy_nb.workflow.values import generate_seed, narrowest_field
 from comflowy_nb.workflow.workflow import canonical_json
@@ -25,10 +27,10 @@ from comflowy_nb.workflow.workflow import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.database.deduplication import Decision, Kind, Retry
+    from comflowy_nb.database.deduplication import Decision
     from comflowy_nb.database.records import CellRecord, RunRecord
     from comflowy_nb.library import Library
-    from comflowy_nb.settings import Settings
+    from comflowy_nb.status import DecisionKind, Retry
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
@@ -56,7 +58,9 @@ class Draft:
     """
 
     sweep: Sweep
+    workflow: Workflow
     request: SweepRequest
+    retry: Retry
     generated: Mapping[str, int]
     decisions: Mapping[str, Decision | None]
     continues: bool = False
@@ -73,14 +77,12 @@ class SweepPlanner:
         submitter: Submitter,
         *,
         owner: str,
-        settings: Settings,
     ) -> None:
         self._library = library
         self._tracker = tracker
         self._registry = registry
         self._submitter = submitter
         self._owner = owner
-        self._settings = settings
         self._lock = threading.Lock()
         self._sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()  # submitted or watched
         self._scheduler = Scheduler("comflowy-sweeps", workers=1)  # a pause of the service does not pause it
@@ -134,10 +136,15 @@ class SweepPlanner:
                 generated[seed_key] = generate_seed(narrowest_field(workflow, fields))
             return generated[seed_key]
 
+        keeps = cell_filter(axes, workflow)
+
         def make_cells() -> list[Cell]:
-            return expand(axes, workflow_content=workflow.content, identity=service.identity, seed_of=seed_of)
+            return expand(
+                axes, workflow_content=workflow.content, identity=service.identity, seed_of=seed_of, keeps=keeps
+            )
 
         cells = make_cells()
+        _check_cells(cells, axes)
         if remember and not fresh and generated and history.seeds.settle(generated) != generated:
             cells = make_cells()
         if continued is not None:
@@ -161,34 +168,38 @@ class SweepPlanner:
             workflow=workflow.name,
             service=service.label,
             layout=layout,
-            library=self._library,
+            images_folder=self._library.folder,
         )
         decisions = history.sweeps.peek(
             keys, fresh=fresh, retry=retry, sweep=continued, resubmit_lost=service.resubmits_lost
         )
-        planned: list[tuple[Kind, RunRecord | None]] = []
+        self._plan(sweep, decisions, workflow)
+        return Draft(sweep, workflow, request, retry, generated, decisions, continues=continued is not None)
+
+    def _plan(self, sweep: Sweep, decisions: Mapping[str, Decision | None], workflow: Workflow) -> None:
+        """Set the plan of a sweep and of each of its cells. Cells to submit with the same request share one run."""
+        planned: list[tuple[DecisionKind, RunRecord | None]] = []
+        new: set[str] = set()
         for cell in sweep.cells:
             decision = decisions[cell.key]
-            planned.append(("new", None) if decision is None else (decision.kind, decision.record))
-            cell.planned = planned_word(*planned[-1])
+            kind: DecisionKind = "new" if decision is None else decision.kind
+            record = None if decision is None else decision.record
+            if cell.key in new:
+                cell.planned = "equal to another cell"
+                continue
+            planned.append((kind, record))
+            cell.planned = planned_text(kind, record)
+            if kind == "new":
+                new.add(cell.key)
         sweep.plan = make_plan(
             planned,
+            total=len(sweep.cells),
             now=datetime.now().astimezone(),
             seconds_each=self._seconds_each(workflow),
-            cost_per_run=self._settings.cost_per_run,
+            cost_per_run=settings.cost_per_run,
         )
-        return Draft(sweep, request, generated, decisions, continues=continued is not None)
 
-    def enter(
-        self,
-        draft: Draft,
-        workflow: Workflow,
-        *,
-        retry: Retry,
-        max_runs: int | None,
-        stop_after: int,
-        window: int | None = None,
-    ) -> Sweep:
+    def start(self, draft: Draft, *, max_runs: int | None, **limits: Unpack[SendLimits]) -> Sweep:
         """Record the sweep, and submit its new cells while the concurrency limit permits.
 
         Raises
@@ -218,21 +229,15 @@ class SweepPlanner:
                 f"another kernel began this fresh sweep just now ({sweep.record.ref}); run the cell again to share it"
             )
         history.sweeps.set_cells(sweep.record.token, {cell.number: record.token for cell, record in reused.items()})
-        shape = sweep.axes.shape
-        order = [sweep.cells[index] for index in even_order(shape)] if shape else sweep.cells
+        order = [sweep.cells[index] for index in even_order([cell.at for cell in sweep.cells])]
         sender = SweepSender(
-            sweep,
-            workflow,
+            draft,
             [cell for cell in order if cell not in reused],
-            submitter=self._submitter,
-            history=history,
             tracker=self._tracker,
+            submitter=self._submitter,
             scheduler=self._scheduler,
             owner=self._owner,
-            fresh=request.fresh,
-            retry=retry,
-            stop_after=stop_after,
-            window=window,
+            **limits,
         )
         for cell, record in reused.items():
             run = self._registry.run(record)
@@ -241,15 +246,14 @@ class SweepPlanner:
         with self._lock:
             self._sweeps.add(sweep)
         sender.begin()
-        self._time(sweep, workflow)
+        self._time(sweep, draft.workflow)
         return sweep
 
     def watch(self, sweep: Sweep) -> None:
         """Follow a sweep of the history while another process submits it."""
         with self._lock:
             self._sweeps.add(sweep)
-        scheduler, history = self._tracker.scheduler, self._library.history
-        SweepWatcher(sweep, history=history, registry=self._registry, scheduler=scheduler, owner=self._owner).begin()
+        SweepWatcher(sweep, tracker=self._tracker, registry=self._registry, owner=self._owner).begin()
 
     def _seconds_each(self, workflow: Workflow) -> float | None:
         """Return the seconds that a run adds to a sweep: the median of earlier sweeps, else the usual time of a run."""
@@ -265,15 +269,21 @@ class SweepPlanner:
             return
         key = (workflow.id or workflow.name) + _TIME_KEY_SUFFIX
 
-        def record(each_s: float) -> None:
-            self._tracker.durations.keep(key, each_s)
-
         def note_end() -> None:
             if sweep.stopped is None:
                 each_s = (time.monotonic() - start_s) / count
-                self._scheduler.execute(lambda: record(each_s))
+                self._scheduler.execute(lambda: self._tracker.durations.keep(key, each_s))
 
         sweep.once(lambda: sweep.is_settled, note_end)
+
+
+def _check_cells(cells: Sequence[Cell], axes: Axes) -> None:
+    """Raise a FieldError if no cell is left, or there is not one pinned seed for each."""
+    if not cells:
+        raise FieldError(f"--where {axes.where!r} keeps none of {axes.count:,} combinations; nothing submitted")
+    for name, seeds in axes.pinned.items():
+        if len(seeds) != len(cells):
+            raise FieldError(f"pinned has {len(seeds)} seeds for {name}, and the sweep has {len(cells)} cells")
 
 
 def _with_seeds(cells: Sequence[Cell], rows: Sequence[CellRecord], axes: Axes) -> list[Cell]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.records import made_by
+from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError
-from comflowy_nb.images.receive import image_path
+from comflowy_nb.images.receive import stored_file
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
 from comflowy_nb.images.store import utc
-from comflowy_nb.layout.captions import stand_out
+from comflowy_nb.layout.value_text import stand_out
 from comflowy_nb.painting.pages import encode
 from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.files import write_file
@@ -89,15 +89,15 @@ def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int
         if cell.run is None:
             continue
         record = cell.run.record
-        made = {**made_by(record), "sweep": sweep.ref, "cell": cell.ref, "labels": dict(cell.labels)}
+        metadata = {**run_metadata(record), "sweep": sweep.ref, "cell": cell.ref, "labels": dict(cell.labels)}
         for image in record.images:
-            source = image_path(images_folder, image) if image.file else None
-            if source is None or not source.is_file():
+            source = stored_file(images_folder, image)
+            if source is None:
                 missing.append(f"{cell.ref}[{image.index}]")
                 continue
             tail = f"_{image.index}" if len(record.images) > 1 else ""
             target = folder / f"{_copy_name(sweep, cell, names, tail)}{source.suffix}"
-            copies[image.index] = copy_with_params(source, target, made)
+            copies[image.index] = copy_with_params(source, target, metadata)
     return saved, missing
 
 
@@ -183,6 +183,7 @@ def _cell_json(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
         "ref": cell.ref,
         "at": list(cell.at),
         "labels": dict(cell.labels),
+        "info": dict(cell.info),
         "params": {key: _plain(value) for key, value in cell.params.items()},
         "status": cell.status_text,
         "error": cell.error,

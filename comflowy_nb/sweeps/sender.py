@@ -7,7 +7,7 @@ import logging
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.status import Status
@@ -15,15 +15,13 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comflowy_nb.database.deduplication import Retry
-    from comflowy_nb.database.runs import History
     from comflowy_nb.scheduler import Scheduler
+    from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
-    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["SweepSender", "SweepWatcher"]
 
@@ -32,6 +30,21 @@ _log = logging.getLogger(__name__)
 STOP_CHECK_S = 0.5  # interval of checks for a stop request from another process while nothing can be submitted
 HISTORY_CHECK_S = 0.4  # interval at which the cells that another process submits are read
 MAX_UNKNOWN_IN_A_ROW = 3  # lost responses after which nothing more is submitted
+
+
+class SendLimits(TypedDict):
+    """When a sweep submits no more cells, and how many runs it has at once.
+
+    Attributes
+    ----------
+    stop_after : int
+        Failures in a row, before any success, after which the sweep stops; 0 never stops.
+    window : int or None
+        Concurrency limit while the sweep is submitted; None leaves it to the tracker.
+    """
+
+    stop_after: int
+    window: int | None
 
 
 class SweepSender:
@@ -46,46 +59,38 @@ class SweepSender:
         do that.
     owner
         Name of this client's lock file.
-    fresh, retry
-        As for a run.
-    stop_after
-        Failures in a row, before any success, after which the sweep stops; 0 never stops.
-    window
-        Concurrency limit while this sweep is submitted; None leaves it to the tracker.
     """
 
     is_here = True
 
     def __init__(
         self,
-        sweep: Sweep,
-        workflow: Workflow,
+        draft: Draft,
         order: Sequence[SweepCell],
         *,
-        submitter: Submitter,
-        history: History,
         tracker: Tracker,
+        submitter: Submitter,
         scheduler: Scheduler,
         owner: str,
-        fresh: bool,
-        retry: Retry,
-        stop_after: int,
-        window: int | None,
+        **limits: Unpack[SendLimits],
     ) -> None:
-        assert sweep.token is not None
-        self.window = window
-        self._sweep = sweep
-        self._token = sweep.token
-        self._workflow = workflow
-        self._waiting = list(reversed(order))
-        self._submitter = submitter
-        self._history = history
+        assert draft.sweep.token is not None
+        self.window = limits["window"]
+        self._sweep = draft.sweep
+        self._token = draft.sweep.token
+        self._workflow = draft.workflow
+        self._fresh = draft.request.fresh
+        self._retry = draft.retry
+        self._cells_of: dict[str, list[SweepCell]] = {}  # cells with the same request, by its key: they share a run
+        for cell in order:
+            self._cells_of.setdefault(cell.key, []).append(cell)
+        self._waiting = [cells[0] for cells in reversed(self._cells_of.values())]
         self._tracker = tracker
+        self._history = tracker.history
+        self._submitter = submitter
         self._scheduler = scheduler
         self._owner = owner
-        self._fresh = fresh
-        self._retry: Retry = retry
-        self._stop_after = stop_after
+        self._stop_after = limits["stop_after"]
         self._lock = threading.Lock()
         self._busy = 0  # threads that have taken a cell and not yet notified the listeners of its run
         self._unattached = 0  # those of them whose cell has no run yet
@@ -107,7 +112,7 @@ class SweepSender:
         if self._waiting:
             self._history.senders.begin(self._token, self._owner)
             self._registered = True
-        self._sweep.state.sender = self
+        self._sweep.sender = self
         if self._waiting:
             self._tracker.submit_queue.add(self)
             self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
@@ -132,7 +137,7 @@ class SweepSender:
                 with self._lock:
                     self._busy -= 1
                 self._unregister_if_done()
-                self._sweep.state.notify()
+                self._sweep.notify()
         return False
 
     def cancel(self) -> None:
@@ -143,12 +148,12 @@ class SweepSender:
         self._unregister_if_done()
         for cell in self._sweep.cells:
             self._cancel_own(cell.run)
-        self._sweep.state.notify()
+        self._sweep.notify()
 
     def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
         """Give a cell its run. Runs that this sweep submitted decide by their ends whether it stops."""
-        self._sweep.state.expect_end(cell)
-        self._sweep.state.attach(cell, run)
+        self._sweep.expect_end(cell)
+        self._sweep.attach(cell, run)
 
         def note_end() -> None:
             self._ends.append((cell, run, is_ours))
@@ -179,9 +184,18 @@ class SweepSender:
         )
         decision, run = self._submitter.submit(request, fresh=self._fresh, retry=self._retry)
         self.attach(cell, run, is_ours=decision.kind == "new")
+        self._share(cell, run)
         if self._cancelled:
             self._cancel_own(run)  # it was being submitted when the others were cancelled
         return decision.kind == "new"
+
+    def _share(self, cell: SweepCell, run: Run) -> None:
+        """Give the cells with the same request the same run."""
+        others = [other for other in self._cells_of[cell.key] if other is not cell]
+        if others:
+            self._history.sweeps.set_cells(self._token, {other.number: run.token for other in others})
+        for other in others:
+            self._sweep.attach(other, run)
 
     def _cancel_own(self, run: Run | None) -> None:
         if run is not None and run.status.is_live and run.record.owner == self._owner:
@@ -227,9 +241,9 @@ class SweepSender:
         if not counted:
             return
         self._end_if_done()  # before the sweep is settled
-        self._sweep.state.confirm_ends(counted)
+        self._sweep.confirm_ends(counted)
         self._unregister_if_done()
-        self._sweep.state.notify()
+        self._sweep.notify()
 
     def _count_end(self, run: Run) -> str | None:
         """Count the end of a run that this sweep submitted. Return the reason to stop, or None. The lock is held."""
@@ -261,7 +275,7 @@ class SweepSender:
         with self._lock:
             self._give_up(reason)
         self._unregister_if_done()
-        self._sweep.state.notify()
+        self._sweep.notify()
 
     def _submit_elsewhere(self, cell: SweepCell, run: Run) -> bool:
         """Queue a lost cell for another server of the service, at most once for each; return whether it is queued."""
@@ -303,15 +317,13 @@ class SweepWatcher:
 
     is_here = False
 
-    def __init__(
-        self, sweep: Sweep, *, history: History, registry: RunRegistry, scheduler: Scheduler, owner: str
-    ) -> None:
+    def __init__(self, sweep: Sweep, *, tracker: Tracker, registry: RunRegistry, owner: str) -> None:
         assert sweep.token is not None
         self._token = sweep.token
         self._sweep = weakref.ref(sweep)  # an unreferenced sweep needs no watcher
-        self._history = history
+        self._history = tracker.history
+        self._scheduler = tracker.scheduler
         self._registry = registry
-        self._scheduler = scheduler
         self._owner = owner
         self._is_stopping = False
         self.is_sending = True
@@ -322,7 +334,7 @@ class SweepWatcher:
         if sweep is None:
             return
         if self._is_sent_elsewhere():
-            sweep.state.sender = self
+            sweep.sender = self
             self._scheduler.every(HISTORY_CHECK_S, self._check)
         elif sweep.is_sent_elsewhere:  # the last cells were submitted since it was read
             self._read_cells(sweep)
@@ -349,7 +361,7 @@ class SweepWatcher:
         self._read_cells(sweep)
         if not continues:
             self.is_sending = sweep.is_sent_elsewhere = False
-            sweep.state.notify()
+            sweep.notify()
         return continues
 
     def _read_cells(self, sweep: Sweep) -> None:
@@ -364,7 +376,7 @@ class SweepWatcher:
             if record is None or record.key != cell.key:
                 continue
             run = self._registry.run(record)
-            sweep.state.attach(cell, run)
+            sweep.attach(cell, run)
             if self._registry.is_here(run.record):
                 self._registry.refresh(run)
                 if self._is_stopping and run.status.is_live:

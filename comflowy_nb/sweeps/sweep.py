@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import time
+import contextlib
+import weakref
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.rows import read_params
-from comflowy_nb.errors import RefError, RunTimeout
+from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell, cell_count
-from comflowy_nb.sweeps.state import SweepState
+from comflowy_nb.tracking.submit import kept_input
+from comflowy_nb.tracking.waitable import Waitable
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
     from comflowy_nb.database.records import CellRecord, RunRecord, SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.sweeps.plan import SweepPlan
+    from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.types import Axes
 
@@ -32,7 +34,7 @@ __all__ = ["Sweep", "SweepCell", "sweep_of"]
 _FAILED = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST}
 
 
-class Sweep:
+class Sweep(Waitable[SweepCell | None]):
     """The runs of all combinations of the values of one or more axes.
 
     `Client.sweep`, `Client.plan_sweep` and the magic `%comflowy sweep` return one. Cells are numbered from 1; the axis
@@ -48,8 +50,8 @@ class Sweep:
         Names of the workflow and of the service.
     layout : mapping of str to str or None
         Names of the axes for columns (`x`), rows (`y`) and separate grids (`z`).
-    library : Library
-        Saves the images.
+    images_folder : pathlib.Path
+        The folder of the images, to save them.
     record : SweepRecord, optional
         The record in the history; None for a plan.
 
@@ -62,8 +64,8 @@ class Sweep:
         the history.
     stopped : str or None
         The reason why the sweep was stopped early.
-    state : SweepState
-        Which cells are settled; changed by the sender.
+    sender : SweepSender, SweepWatcher or None
+        Submits the cells, or follows the process that does. Whether the sweep is settled depends on it.
 
     Examples
     --------
@@ -82,9 +84,10 @@ class Sweep:
         workflow: str,
         service: str,
         layout: Mapping[str, str | None],
-        library: Library,
+        images_folder: Path,
         record: SweepRecord | None = None,
     ) -> None:
+        super().__init__()
         self.axes = axes
         self.workflow = workflow
         self.service = service
@@ -94,9 +97,12 @@ class Sweep:
         self.stopped: str | None = None
         self.is_sent_elsewhere = False  # by another process when the cells were read, and not followed since
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
-        self._library = library
-        self._process = os.getpid()
-        self.state = SweepState(self.cells)
+        self._images_folder = images_folder
+        self.sender: SweepSender | SweepWatcher | None = None
+        self._unsettled: set[int] = set()  # numbers of the cells whose runs are not settled
+        self._uncounted: set[int] = set()  # numbers of the cells whose ends the sender has not counted yet
+        self._listening = contextlib.ExitStack()  # stops listening to the runs when the sweep is collected
+        weakref.finalize(self, self._listening.close).atexit = False
 
     @property
     def number(self) -> int | None:
@@ -121,22 +127,23 @@ class Sweep:
     @property
     def is_sent_here(self) -> bool:
         """Whether a client of this process submitted it."""
-        return self.state.sender is not None and self.state.sender.is_here
+        return self.sender is not None and self.sender.is_here
 
     @property
     def is_sending(self) -> bool:
         """Whether more cells may be submitted."""
-        return self.state.is_sending
+        return self.sender is not None and self.sender.is_sending
 
     @property
     def is_settled(self) -> bool:
         """Whether no more cells are submitted and every run is settled."""
-        return self.state.is_settled
+        # In this order: the last cell is uncounted and unsettled before `is_sending` becomes False.
+        return not self.is_sending and not self._uncounted and not self._unsettled
 
     @property
     def ended_at(self) -> float | None:
         """When its last run ended, in UTC seconds since 1970; None before."""
-        if self.record is None or not self.is_settled or (self.state.sender is None and self.is_sent_elsewhere):
+        if self.record is None or not self.is_settled or (self.sender is None and self.is_sent_elsewhere):
             return None
         ends = [cell.run.record.finished_at for cell in self.cells if cell.run is not None]
         return max([self.record.created_at, *(end for end in ends if end is not None)])
@@ -218,61 +225,6 @@ class Sweep:
                 raise RefError(f"{self.ref} has no axis or field {name!r}" + (f"; its axes: {axes}" if axes else ""))
         return [cell for cell in self.cells if all(cell.matches(name, value) for name, value in wanted.items())]
 
-    def wait(self, timeout: float | None = None) -> Sweep:
-        """Block until the sweep is settled. An interrupt only stops waiting.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Maximum time to wait, in seconds. None (default) waits without a limit.
-
-        Returns
-        -------
-        Sweep
-            This sweep.
-
-        Raises
-        ------
-        RunTimeout
-            If the sweep is not settled after `timeout` seconds. It continues.
-        ComflowyError
-            In a process that was forked from the one that submits the sweep.
-
-        Examples
-        --------
-        >>> sweep = client.sweep("default", {"cfg": [4, 7], "width": 64, "height": 64, "seed": 12}, wait=False)
-        >>> sweep.wait(timeout=60).status_counts()
-        {'success': 2}
-        """
-        check_not_forked(self._process, self.ref)
-        deadline_s = float("inf") if timeout is None else time.monotonic() + timeout
-        while not self.wait_change(min(1.0, deadline_s - time.monotonic())):
-            if time.monotonic() >= deadline_s:
-                raise RunTimeout(
-                    f"{self.ref} is not done after {timeout:g} s; it continues: %comflowy show {self.ref}", self
-                )
-        return self
-
-    def wait_change(self, timeout: float) -> bool:
-        """Wait for a change of the sweep.
-
-        Parameters
-        ----------
-        timeout : float
-            Maximum time to wait, in seconds.
-
-        Returns
-        -------
-        bool
-            True if the sweep is settled.
-
-        Examples
-        --------
-        >>> sweep.wait_change(0.5)
-        True
-        """
-        return self.state.wait_change(timeout)
-
     def cancel(self) -> None:
         """Submit no more cells, and cancel those submitted where the service can.
 
@@ -288,11 +240,11 @@ class Sweep:
         >>> sweep.wait(timeout=60).is_settled
         True
         """
-        if self.state.sender is None:
+        if self.sender is None:
             raise RefError(
                 f"{self.ref} comes from the history alone; type %comflowy cancel {self.ref} where it was submitted"
             )
-        self.state.sender.cancel()
+        self.sender.cancel()
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write copies with readable names, one contact sheet and a JSON of everything.
@@ -321,7 +273,9 @@ class Sweep:
         >>> [path.name for path in sweep.save("out")]
         ['s...1_cfg-4_....png', 's...2_cfg-7_....png', 'contact_sheet.jpg', 'sweep.json']
         """
-        return self._library.save_sweep(self, Path(folder).expanduser())
+        from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
+
+        return save_sweep(self, self._images_folder, Path(folder))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a row for each cell, with a thumbnail that a notebook shows.
@@ -342,52 +296,76 @@ class Sweep:
         >>> sweep.to_dataframe().groupby("cfg").status.first().to_dict()
         {4.0: 'success', 7.0: 'success'}
         """
-        from comflowy_nb.sweeps.table import to_dataframe  # noqa: PLC0415 - loads pandas
-
+        try:
+            from comflowy_nb.sweeps.dataframe import to_dataframe  # noqa: PLC0415 - loads pandas
+        except ModuleNotFoundError as error:
+            if error.name != "pandas":
+                raise
+            raise SettingsError("a table needs pandas: pip install 'comflowy_nb[dataframe]'") from error
         return to_dataframe(self.cells)
 
-    # -- for views --------------------------------------------------------------------------------------------------
+    # -- for the sender -------------------------------------------------------------------------------------------
 
-    def listen(self, listener: Callable[[SweepCell | None], None]) -> Callable[[], None]:
-        """Call a function at every change of the sweep.
-
-        Parameters
-        ----------
-        listener : callable
-            Called as for `Run.listen`, with the cell that changed, or None for the sweep itself.
-
-        Returns
-        -------
-        callable
-            Removes the listener.
-
-        Examples
-        --------
-        >>> changed = []
-        >>> sweep = client.sweep("default", {"cfg": [4, 7], "width": 64, "height": 64, "seed": 14}, wait=False)
-        >>> stop = sweep.listen(changed.append)
-        >>> sweep.wait().is_settled and len(changed) > 0
-        True
-        >>> stop()
-        """
-        return self.state.listeners.add(listener)
-
-    def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
-        """Call `action` exactly once: now if `condition` holds, else at the first change after which it holds.
+    def attach(self, cell: SweepCell, run: Run) -> None:
+        """Give a cell its run; the sweep changes with it from now on.
 
         Parameters
         ----------
-        condition : callable
-            Called without arguments; returns a bool.
-        action : callable
-            Called without arguments, as a listener.
-
-        Examples
-        --------
-        >>> sweep.once(lambda: sweep.is_settled, lambda: print("done"))
-        done
+        cell : SweepCell
+            A cell of this sweep.
+        run : Run
+            Its run.
         """
-        self.state.listeners.once(condition, action)
+        cell.run = run
+        this, number = weakref.ref(self), cell.number  # a run outlives the sweeps that it was a cell of
+
+        def pass_on(_: Run) -> None:
+            sweep = this()
+            if sweep is not None:
+                sweep.notify(sweep.cells[number - 1])
+
+        self._listening.callback(run.listen(pass_on))
+        self.notify(cell)
+
+    def expect_end(self, cell: SweepCell) -> None:
+        """Do not become settled before `confirm_ends`: the sender has to count the end of this cell's run.
+
+        Parameters
+        ----------
+        cell : SweepCell
+            A cell of this sweep.
+        """
+        with self._changed:
+            self._uncounted.add(cell.number)
+
+    def confirm_ends(self, cells: Iterable[SweepCell]) -> None:
+        """Note that the ends of these cells' runs are counted.
+
+        Parameters
+        ----------
+        cells : iterable of SweepCell
+            Cells of this sweep.
+        """
+        with self._changed:
+            self._uncounted.difference_update(cell.number for cell in cells)
+
+    def notify(self, cell: SweepCell | None = None) -> None:
+        """Notify waiting threads and listeners of a change.
+
+        Parameters
+        ----------
+        cell : SweepCell, optional
+            The cell that has changed; None for the sweep itself.
+        """
+        with self._changed:
+            if cell is not None and cell.run is not None:
+                (self._unsettled.discard if cell.run.is_settled else self._unsettled.add)(cell.number)
+            self._changed.notify_all()
+        self._call_listeners(cell)
+
+    def _timeout_text(self, timeout: float) -> str:
+        left = sum(cell.status is None or cell.status.is_live for cell in self.cells)
+        return f"{left} of {len(self.cells)} cells of {self.ref} are not done after {timeout:g} s; it continues"
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.status_counts().items())
@@ -398,23 +376,22 @@ def sweep_of(
     record: SweepRecord, rows: Sequence[CellRecord], *, library: Library, run_of: Callable[[RunRecord], Run]
 ) -> Sweep:
     """Return a sweep of the history; `run_of` returns the run of a record."""
-    axes = axes_from_json(record.spec, library.kept_input)
+    axes = axes_from_json(record.spec, partial(kept_input, library.inputs))
     images = {one.content_sha256: one for one in axes.images()}
-
-    def labels(at: Sequence[int]) -> dict[str, str]:
-        return {axis.name: axis.values[index].label for axis, index in zip(axes.axes, at, strict=True)}  # noqa: PD011
-
-    cells = [Cell(row.number, row.at, read_params(row.params, images), labels(row.at)) for row in rows]
+    cells = [
+        Cell(row.number, row.at, read_params(row.params, images), axes.labels(row.at), axes.info(row.at))
+        for row in rows
+    ]
     sweep = Sweep(
         axes,
         [(cell, row.key) for cell, row in zip(cells, rows, strict=True)],
         workflow=record.workflow,
         service=record.service,
         layout=record.spec.get("layout", {}),
-        library=library,
+        images_folder=library.folder,
         record=record,
     )
     for cell, row in zip(sweep.cells, rows, strict=True):
         if row.run is not None:
-            sweep.state.attach(cell, run_of(row.run))
+            sweep.attach(cell, run_of(row.run))
     return sweep

@@ -10,10 +10,9 @@ from PIL import Image
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.decode import flatten
 from comflowy_nb.layout.page import CellState, Tile, mosaic
-from comflowy_nb.layout.sweep_pages import arrange_sweep
-from comflowy_nb.layout.sweep_sizes import MOSAIC_GAP_PX, PageLimits
-from comflowy_nb.painting.cell_panels import draw_panel
-from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, make_figure, paint_box, read_image
+from comflowy_nb.layout.sweep_grid import MOSAIC_GAP_PX, PageLimits, arrange_sweep
+from comflowy_nb.painting.cell_states import draw_panel
+from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, paint_box, read_image
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import cell_state_of, chosen_images, sheet_of_sweep
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from comflowy_nb.layout.page import Box, Page
+    from comflowy_nb.layout.sweep_grid import ImageSizes
     from comflowy_nb.layout.sweep_sheet import SweepSheet
-    from comflowy_nb.layout.sweep_sizes import ImageSizes
-    from comflowy_nb.painting.pages import Figure
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import RunImage
     from comflowy_nb.workflow.images import InputImage
@@ -140,10 +138,6 @@ class SweepPainting:
                 break
             jpeg = encode(self._paper, quality=quality)
         return jpeg
-
-    def figure(self) -> Figure:
-        """Return the page as a matplotlib figure with text as text."""
-        return make_figure(self.page, self._paper, self.scale)
 
     def _write(self, lettered: Collection[str]) -> SweepSheet:
         return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundErr
 from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.store import format_of, keep_output, write_sidecar
 from comflowy_nb.scheduler import Scheduler
+from comflowy_nb.tracking.polling import backoff_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.runs import History
     from comflowy_nb.services.base import Service
-    from comflowy_nb.services.types import Output, Snapshot
+    from comflowy_nb.services.types import Output
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
@@ -34,27 +34,13 @@ RECHECK_S = 30.0  # for this long the fresh URLs of one check serve all images o
 
 
 class Downloads:
-    """The downloads of one client, on threads apart from those that check runs.
+    """The downloads of one client, on threads apart from those that check runs."""
 
-    Parameters
-    ----------
-    recheck
-        Checks a run of the service once more, for fresh URLs: signed ones expire.
-    """
-
-    def __init__(
-        self,
-        service: Service,
-        history: History,
-        folder: Path,
-        settings: Settings,
-        recheck: Callable[[str], Snapshot],
-    ) -> None:
+    def __init__(self, service: Service, history: History, folder: Path, settings: Settings) -> None:
         self._service = service
         self._history = history
         self._folder = folder
         self._settings = settings
-        self._recheck = recheck
         self._scheduler = Scheduler("comflowy-images", workers=THREADS)
         self._queue = FairQueue(self._scheduler)
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
@@ -147,20 +133,18 @@ class Downloads:
             self._settle(run, _given_up(run, output, str(error)))
             return
         fresh = next_output
-        # Jitter, so that the images of one broken connection are not tried again all at once.
-        wait_s = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (tries - 1))
-        wait_s = getattr(error, "retry_after_s", None) or random.uniform(0.3, 1.0) * wait_s  # noqa: S311 - jitter
+        wait_s = getattr(error, "retry_after_s", None) or backoff_s(self._settings, tries)
         due_s = self._scheduler.clock() + wait_s
         self._scheduler.submit_at(due_s, lambda: self._queue_try(run, fresh, tries=tries + 1))
 
     def _with_fresh_url(self, run: Run, output: Output) -> Output | None:
-        """Return the output with a fresh URL. One check serves all images of a run, which can be thousands."""
+        """Return the output with a fresh URL: signed ones expire. One check serves all images of a run."""
         read_s, outputs = self._rechecked.get(run.token, (-math.inf, {}))
         now_s = self._scheduler.clock()
         service_run_id = run.record.service_run_id
         if now_s - read_s > RECHECK_S and service_run_id is not None:
             try:
-                outputs = {other.index: other for other in self._recheck(service_run_id).outputs}
+                outputs = {other.index: other for other in self._service.check(service_run_id).outputs}
             except ServiceError:
                 outputs = {}
             self._rechecked[run.token] = now_s, outputs

@@ -17,6 +17,7 @@ from collections import deque
 from statistics import median
 from typing import TYPE_CHECKING
 
+from comflowy_nb.database.small_tables import MAX_SAMPLES
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.status import event_of, next_status
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIRST_HIT_FACTOR",
-    "MAX_SAMPLES",
     "MAX_SCOUTS",
     "SAFETY_FACTOR",
     "DurationCache",
@@ -46,7 +46,6 @@ _log = logging.getLogger(__name__)
 
 SAFETY_FACTOR = 1.05  # of the median, for the first check
 FIRST_HIT_FACTOR = 0.9  # of the age at a first check that found the end
-MAX_SAMPLES = 24
 MAX_SCOUTS = 3  # runs of a workflow of unknown duration that are checked by the rule; the others wait for a first end
 MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enough for a live display
 IDLE_WAIT_S = 30.0  # between checks of a run that waits for the first end of its workflow
@@ -210,7 +209,7 @@ class DurationCache:
     def keep(self, workflow_key: str, seconds: float) -> None:
         """Record a duration for later processes. A failure is ignored: checks only become less well timed."""
         try:
-            self._history.durations.add(self._identity, [(workflow_key, seconds)])
+            self._history.durations.add(self._identity, workflow_key, seconds)
         except HistoryError as error:
             _log.debug("the duration of %s was not recorded: %s", workflow_key, error)
 
@@ -240,6 +239,9 @@ class SpacedCounter:
 
 
 def backoff_s(settings: Settings, failures: int) -> float:
-    """Return the wait after a number of failures in a row, in seconds: exponential backoff with jitter."""
+    """Return the wait after a number of failures in a row, in seconds: exponential backoff with jitter.
+
+    The jitter spreads the retries of what failed together, such as the images of one broken connection.
+    """
     longest_s = min(settings.retry_max_s, settings.retry_base_s * 2 ** min(failures - 1, 30))
     return float(longest_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from comflowy_nb.tracking.run import Follower, RunRecord
+    from comflowy_nb.tracking.run import RunRecord
     from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = ["RunRegistry", "workflow_key"]
+__all__ = ["RunRegistry"]
 
 MAX_UNKNOWN_AGE_S = 86400.0  # of the `unknown` runs that are checked again at connect
 WATCH_S = 0.3  # between reads of a run of another process
@@ -31,33 +31,27 @@ class RunRegistry:
 
     Parameters
     ----------
-    origin
-        Origin of the service, which new runs record: a run is checked only where it was submitted.
     owner
         Name of the client's lock file in the folder `owners`: only the owner of a run tracks it.
-    follower
-        Acts for the runs.
-    origins
-        Origins of all servers, where the service consists of several.
+    images_folder
+        Folder of the images of the runs.
+
+    Attributes
+    ----------
+    origin
+        Origin of the service, which new runs record: a run is checked only where it was submitted.
     """
 
-    def __init__(
-        self,
-        tracker: Tracker,
-        *,
-        origin: str,
-        owner: str,
-        owners: Path,
-        follower: Follower,
-        origins: frozenset[str] = frozenset(),
-    ) -> None:
-        self.origin = origin
-        self._origins = origins | {origin}
+    def __init__(self, tracker: Tracker, *, owner: str, owners: Path, images_folder: Path) -> None:
+        service = tracker.service
+        # the sandbox of a home folder is the same service at any port
+        self.origin = "sandbox" if service.kind == "sandbox" else service.origin
+        self._origins = service.origins | {self.origin}
         self._tracker = tracker
         self._history = tracker.history
         self._owner = owner
         self._owners = owners
-        self._follower = follower
+        self._images_folder = images_folder
         self._runs: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
         self._watched: set[str] = set()  # tokens of the runs of other processes that are read
         self._lock = threading.Lock()  # of these two
@@ -67,7 +61,7 @@ class RunRegistry:
         with self._lock:
             run = self._runs.get(record.token)
             if run is None:
-                run = self._runs[record.token] = Run(record, self._follower)
+                run = self._runs[record.token] = Run(record, self._images_folder, cancel=self.cancel)
                 service = self._tracker.service
                 run.resubmits_lost = service.resubmits_lost and record.identity == service.identity
                 return run
@@ -184,7 +178,7 @@ class RunRegistry:
         return adopted is not None
 
     def _track(self, run: Run) -> Run:
-        self._tracker.track(run, workflow_key(run.record))
+        self._tracker.track(run)
         return run
 
     def _can_be_checked(self, record: RunRecord) -> bool:
@@ -241,8 +235,3 @@ class RunRegistry:
             record = self._history.get(run.token)
             if record is not None:
                 run.update(record)
-
-
-def workflow_key(record: RunRecord) -> str:
-    """Return the key under which the durations of a workflow are recorded."""
-    return record.workflow_id or record.workflow

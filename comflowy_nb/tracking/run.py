@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
-from comflowy_nb.errors import RefError, RunTimeout
+from comflowy_nb.errors import RefError
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.listeners import Listeners
 from comflowy_nb.tracking.run_images import Images, RunImage
+from comflowy_nb.tracking.waitable import Waitable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from comflowy_nb.services.types import Progress
     from comflowy_nb.status import StatusEvent
 
-__all__ = ["Follower", "ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
+__all__ = ["ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
 
 
-class Follower(Protocol):
-    """What a run asks of the connection that tracks it, or of the library that it was read from."""
-
-    def cancel(self, run: Run) -> None: ...
-
-    def save(self, run: Run, folder: Path) -> list[Path]: ...
-
-    def image_path(self, image: ImageRecord) -> Path: ...
-
-
-class Run:
+class Run(Waitable["Run"]):
     """One submission of a workflow.
 
     Get one from `Client.run`, `Client.submit`, `Client.runs` or `history.runs`. A run from a client is updated while
@@ -45,8 +35,10 @@ class Run:
     ----------
     record : RunRecord
         The history's record of the run. The attribute `record` is replaced as a whole at every change.
-    follower : Follower, optional
-        Acts for the run; a run without one can only be read.
+    images_folder : pathlib.Path, optional
+        The folder of the images, to read and save them.
+    cancel : callable, optional
+        Called with this run to cancel it; without it the run is not tracked, as one from `history`.
 
     Examples
     --------
@@ -59,7 +51,10 @@ class Run:
     (64, 64)
     """
 
-    def __init__(self, record: RunRecord, follower: Follower | None = None) -> None:
+    def __init__(
+        self, record: RunRecord, images_folder: Path | None = None, *, cancel: Callable[[Run], None] | None = None
+    ) -> None:
+        super().__init__()
         self.record = record
         self.started_clock_s = time.monotonic()  # for the elapsed time while live
         self.refuses_all = False  # the service would reject every other run too: a rejected key, no credit
@@ -68,12 +63,10 @@ class Run:
         # What the history could not take yet: events in their order, and images by index. Guarded by `guard`.
         self.unwritten: list[tuple[StatusEvent, RunChanges]] = []
         self.unwritten_images: dict[int, ImageRecord] = {}
-        self._follower = follower
+        self._images_folder = images_folder
+        self._cancel = cancel
         self._progress: Progress | None = None
         self._warning: str | None = None
-        self._changed = threading.Condition()
-        self._listeners: Listeners[Run] = Listeners()
-        self._process = os.getpid()
 
     # -- the record -----------------------------------------------------------------------------------------------
 
@@ -106,6 +99,11 @@ class Run:
     def status(self) -> Status:
         """Status of the run; see `Status`."""
         return self.record.status
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the status is final or held, and every image is downloaded or given up."""
+        return self.record.is_settled
 
     @property
     def service_status(self) -> str | None:
@@ -148,72 +146,11 @@ class Run:
         return [self._output(output) for output in self.record.files]
 
     def _output(self, output: ImageRecord) -> RunImage:
-        path = self._follower.image_path(output) if self._follower is not None and output.file else None
+        folder = self._images_folder
+        path = image_path(folder, output) if folder is not None and output.file else None
         return RunImage(self, output, path)
 
     # -- actions --------------------------------------------------------------------------------------------------
-
-    def wait(self, timeout: float | None = None) -> Run:
-        """Block until the run is settled.
-
-        A run is settled when its status is final or held and every image is downloaded or given up. An interrupt stops
-        the wait; it does not cancel the run.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Maximum time to wait, in seconds. None (default) waits without a limit.
-
-        Returns
-        -------
-        Run
-            This run.
-
-        Raises
-        ------
-        RunTimeout
-            If the run is not settled after `timeout` seconds. The run continues.
-        ComflowyError
-            In a process that was forked from the one that tracks the run.
-
-        Examples
-        --------
-        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 9}).run
-        >>> run.wait(timeout=60).status
-        <Status.SUCCESS: 'success'>
-        """
-        check_not_forked(self._process, self.ref)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self.wait_change(1.0 if deadline is None else min(1.0, deadline - time.monotonic())):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise RunTimeout(
-                    f"{self.ref} is {self.status} after {timeout:g} s and continues: %comflowy show {self.ref}",
-                    self,
-                )
-        return self
-
-    def wait_change(self, timeout: float) -> bool:
-        """Wait for a change of the run.
-
-        Parameters
-        ----------
-        timeout : float
-            Maximum time to wait, in seconds.
-
-        Returns
-        -------
-        bool
-            True if the run is settled.
-
-        Examples
-        --------
-        >>> run.wait_change(0.5)
-        True
-        """
-        with self._changed:
-            if not self.record.is_settled and timeout > 0:
-                self._changed.wait(timeout)
-            return self.record.is_settled
 
     def cancel(self) -> None:
         """Ask the service to cancel the run.
@@ -225,6 +162,8 @@ class Run:
         ------
         RefError
             If the run was read from the history, or submitted to another service than the connected one.
+        ComflowyError
+            In a process that was forked from the one that tracks the run.
 
         Examples
         --------
@@ -233,9 +172,10 @@ class Run:
         >>> run.wait().status.is_final
         True
         """
-        if self._follower is None:
-            raise RefError(f"{self.ref} comes from the history alone; connect first, then %comflowy cancel {self.ref}")
-        self._follower.cancel(self)
+        if self._cancel is None:
+            raise RefError(f"no connection tracks {self.ref} here; connect first, then %comflowy cancel {self.ref}")
+        check_not_forked(self._process, self.ref)
+        self._cancel(self)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write copies of the images with readable names, and the params in the text chunks of PNG files.
@@ -262,53 +202,14 @@ class Run:
         >>> run.save("copies")
         [...Path('copies/r....png')]
         """
-        from pathlib import Path as PathType  # noqa: PLC0415
+        from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 
-        if self._follower is None:
+        if self._images_folder is None:
             raise RefError(f"{self.ref} has no image folder")
-        return self._follower.save(self, PathType(folder))
+        return save_run(self.record, self._images_folder, Path(folder))
 
-    def listen(self, listener: Callable[[Run], None]) -> Callable[[], None]:
-        """Call a function at every change of the run.
-
-        Parameters
-        ----------
-        listener : callable
-            Called with this run, on the thread that made the change. It may only set a flag or put an event into a
-            queue.
-
-        Returns
-        -------
-        callable
-            Removes the listener.
-
-        Examples
-        --------
-        >>> statuses = []
-        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 10}).run
-        >>> stop = run.listen(lambda run: statuses.append(run.status))
-        >>> run.wait().status is statuses[-1]
-        True
-        >>> stop()
-        """
-        return self._listeners.add(listener)
-
-    def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
-        """Call `action` exactly once: now if `condition` holds, else at the first change after which it holds.
-
-        Parameters
-        ----------
-        condition : callable
-            Called without arguments; returns a bool.
-        action : callable
-            Called without arguments, as a listener.
-
-        Examples
-        --------
-        >>> run.once(lambda: run.status.is_final, lambda: print("done"))
-        done
-        """
-        self._listeners.once(condition, action)
+    def _timeout_text(self, timeout: float) -> str:
+        return f"{self.ref} is {self.status} after {timeout:g} s and continues"
 
     # -- for the tracker ------------------------------------------------------------------------------------------
 
@@ -330,7 +231,7 @@ class Run:
             if self._progress is not None:
                 self._show(self._progress)
             self._changed.notify_all()
-        self._listeners.call(self)
+        self._call_listeners(self)
 
     def with_unwritten(self, read: RunRecord) -> RunRecord:
         """Return the newer of two records, with the changes that the history lacks.
@@ -368,7 +269,7 @@ class Run:
                 self._show(progress)
             self._warning = warning
             self._changed.notify_all()
-        self._listeners.call(self)
+        self._call_listeners(self)
 
     def _show(self, progress: Progress) -> None:
         is_over = progress.preview is not None and not self.status.is_live

@@ -10,7 +10,7 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["RETRY", "error_for_status", "way_on"]
+__all__ = ["RETRY", "error_for_status", "resubmit_hint"]
 
 RETRY = "--retry unknown"  # the option that submits held runs again
 
@@ -31,12 +31,13 @@ def error_for_status(run: Run) -> RunError | None:
         )
     if run.status is Status.LOST:
         return RunHeld(
-            f"{run.ref} is lost: {run.record.reason}; {way_on(run)}, %comflowy resume {run.ref} checks it again", run
+            f"{run.ref} is lost: {run.record.reason}; {resubmit_hint(run)}, %comflowy resume {run.ref} checks it again",
+            run,
         )
     return None
 
 
-def way_on(run: Run) -> str:
+def resubmit_hint(run: Run) -> str:
     """Return a text that says how a held run is submitted again."""
     if run.is_submitted_again:
         return "the same request submits it again"

@@ -156,7 +156,7 @@ class RunImage:
         >>> run.images[0].thumbnail(256).suffix
         '.jpg'
         """
-        from comflowy_nb.images.thumbnails import thumbnail_path  # noqa: PLC0415 - loads Pillow
+        from comflowy_nb.images.store import thumbnail_path  # noqa: PLC0415 - loads Pillow
 
         if self._path is None or not self.record.file:
             return self.path  # raises the error

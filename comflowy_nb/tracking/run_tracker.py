@@ -43,9 +43,7 @@ class RunTracker:
         What to submit; None for a run that the service accepted earlier.
     """
 
-    def __init__(
-        self, tracker: Tracker, run: Run, rule: PollRule, workflow_key: str, submission: Submission | None
-    ) -> None:
+    def __init__(self, tracker: Tracker, run: Run, rule: PollRule, submission: Submission | None = None) -> None:
         self.run = run
         self.rule = rule
         self.cancel_wanted = False
@@ -55,7 +53,6 @@ class RunTracker:
         self._scheduler = tracker.scheduler
         self._service = tracker.service
         self._settings = tracker.settings
-        self._workflow_key = workflow_key
         self._submission = submission
         self._tries = 0  # of the submit
         self._may_be_accepted = False  # a submit has begun, and was not rejected
@@ -282,7 +279,7 @@ class RunTracker:
         sample_s = self.rule.add(done_age_s=age_s, missed_age_s=missed_age_s)
         self._tracker.note_end(was_reported=self.is_end_reported)
         self._tracker.note_first_end(self)
-        self._tracker.durations.keep(self._workflow_key, sample_s)
+        self._tracker.durations.keep(self.run.record.workflow_key, sample_s)
 
     def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, now_s = self.run, self._scheduler.clock()

@@ -8,15 +8,14 @@ import threading
 import uuid
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.connection import make_folder
-from comflowy_nb.database.records import RunRequest, made_by
+from comflowy_nb.database.records import RunRequest, run_metadata
 from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, WorkflowError
 from comflowy_nb.services.http.client import retried
 from comflowy_nb.services.types import Submission
 from comflowy_nb.status import Status, StatusEvent
-from comflowy_nb.tracking.registry import workflow_key
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.files import write_file
 from comflowy_nb.workflow.graph import Graph
@@ -27,16 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from comflowy_nb.database.deduplication import Decision, Retry
+    from comflowy_nb.database.deduplication import Decision
     from comflowy_nb.database.records import RunRecord
+    from comflowy_nb.status import DecisionKind, Retry
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Submitted", "Submitter", "kept_input"]
-
-How = Literal["new", "same", "joined", "held", "ended"]
 
 _IMAGE_TYPES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -50,24 +48,24 @@ class Submitted:
     ----------
     run : Run
         The run that answers the request.
-    how : {"new", "same", "joined", "ended"}
+    outcome : {"new", "same", "joined", "ended"}
         `new` (submitted now), `same` (an earlier success), `joined` (live already) or `ended` (it failed before, and
         `retry` did not permit another submit). A held run raises RunHeld instead.
-    drawn : mapping of str to int
+    generated_seeds : mapping of str to int
         The seeds that were generated, by field id.
 
     Examples
     --------
     >>> submitted = client.submit("default", {"cfg": 7, "width": 64, "height": 64, "seed": 50})
-    >>> submitted.how
+    >>> submitted.outcome
     'new'
     >>> client.submit("default", {"cfg": 7, "width": 64, "height": 64, "seed": 50}).run is submitted.run
     True
     """
 
     run: Run
-    how: How
-    drawn: Mapping[str, int]
+    outcome: DecisionKind
+    generated_seeds: Mapping[str, int]
 
 
 class Submitter:
@@ -199,12 +197,14 @@ class Submitter:
         """
         self._tracker.check_open()
         service = self._tracker.service
-        claim = partial(self._tracker.history.claim, request, fresh=fresh, retry=retry, costs_money=service.costs_money)
-        decision = claim()
+        record = partial(
+            self._tracker.history.record_or_reuse, request, fresh=fresh, retry=retry, costs_money=service.costs_money
+        )
+        decision = record()
         is_lost = decision.kind == "held" and decision.record.status is Status.LOST
         if is_lost and service.resubmits_lost and retry != "none":
             self._find_again(decision.record)
-            decision = claim(resubmit_lost=True)
+            decision = record(resubmit_lost=True)
         run = self._registry.run(decision.record)
         if decision.kind == "new":
             try:
@@ -224,9 +224,9 @@ class Submitter:
             workflow_id=request.workflow_id,
             params=request.params,
             graph=None if request.graph is None else Graph(request.graph).apply(request.params),
-            made_by=made_by(run.record),
+            metadata=run_metadata(run.record),
         )
-        self._tracker.submit(run, submission, workflow_key(run.record))
+        self._tracker.submit(run, submission)
 
     def _find_again(self, record: RunRecord) -> None:
         """Track a lost run if the service has it after all, as when the tunnel to the service was closed for a while.
@@ -253,8 +253,7 @@ class Submitter:
         if retried(has_it, threading.Event()):
             found = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if found is not None:
-                run = self._registry.run(found)
-                self._tracker.track(run, workflow_key(found))
+                self._tracker.track(self._registry.run(found))
 
 
 def kept_input(folder: Path, content_sha256: str) -> bytes | None:

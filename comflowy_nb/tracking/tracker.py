@@ -57,7 +57,7 @@ class Tracker:
         self.receiver: Receiver | None = None  # of webhooks; None where they are off
         self.scheduler = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
         self.durations = DurationCache(history, service.identity)
-        self.downloads = Downloads(service, history, images, settings, service.check)
+        self.downloads = Downloads(service, history, images, settings)
         self.submit_queue = SubmitQueue(self.scheduler, self._limit_sizes)
         self.closed = False
         self._lock = threading.Lock()  # of the two below, and of `closed`
@@ -78,12 +78,12 @@ class Tracker:
         if self.closed:
             raise ComflowyError(f"the connection to {self.service.label} is closed; connect again")
 
-    def submit(self, run: Run, submission: Submission, workflow_key: str) -> None:
+    def submit(self, run: Run, submission: Submission) -> None:
         """Submit a run that is recorded in the history, and track it.
 
         If this raises, the run is not submitted.
         """
-        run_tracker = RunTracker(self, run, self.durations.rule_of(workflow_key), workflow_key, submission)
+        run_tracker = RunTracker(self, run, self.durations.rule_of(run.record.workflow_key), submission)
         with self._lock:
             self.check_open()
             self._run_trackers[run.token] = run_tracker
@@ -93,15 +93,15 @@ class Tracker:
         """End a run that could not be submitted, at once; a failed write to the history is repeated."""
         self._tracker_of(run).reject(reason)
 
-    def track(self, run: Run, workflow_key: str) -> None:
+    def track(self, run: Run) -> None:
         """Track a run that the service accepted earlier: adopted, lost, or a success with images to fetch."""
-        rule = self.durations.rule_of(workflow_key)  # outside the lock: it can read the history
+        rule = self.durations.rule_of(run.record.workflow_key)  # outside the lock: it can read the history
         with self._lock:
             run_tracker = self._run_trackers.get(run.token)
             if run_tracker is None or not run_tracker.run.status.is_live:
                 if run_tracker is not None:
                     run_tracker.poll_schedule.stop()
-                run_tracker = self._run_trackers[run.token] = RunTracker(self, run, rule, workflow_key, None)
+                run_tracker = self._run_trackers[run.token] = RunTracker(self, run, rule)
             self.submit_queue.note_status(run_tracker)
             run_tracker.poll_schedule.rule_due_s = self.scheduler.clock()
         run_tracker.poll_schedule.after(0.0)
@@ -199,7 +199,7 @@ class Tracker:
         with self._lock:
             run_tracker = self._run_trackers.get(run.token)
             if run_tracker is None:
-                run_tracker = self._run_trackers[run.token] = RunTracker(self, run, PollRule(), "", None)
+                run_tracker = self._run_trackers[run.token] = RunTracker(self, run, PollRule())
                 self.submit_queue.note_status(run_tracker)
             return run_tracker
 

@@ -18,7 +18,6 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,7 +41,6 @@ from comflowy_nb.workflow.object_info import read_described, write_described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from importlib.resources.abc import Traversable
 
     from ruamel.yaml import YAML
 
@@ -53,6 +51,7 @@ __all__ = ["FILE_NAME", "Catalogue", "Entry"]
 FILE_NAME = "comflowy.yaml"
 
 _DEFAULT = "default"
+_DEFAULT_GRAPH = Path(__file__).parent / "builtin" / "default.json"
 _NOT_IN_A_NAME = re.compile(r"[/\\?=:#\"'{}\[\]\x00-\x1f\x7f]|^\s|\s$|^-")
 _NOT_IN_AN_ALIAS = re.compile(r"[\s/?=#\"'{}\[\]:,|]|^-")
 _LOCK_TIMEOUT_S = 10.0  # a change takes milliseconds
@@ -82,7 +81,7 @@ class Entry:
     ids: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Field] = field(default_factory=dict)
-    graph_file: Path | Traversable | None = None
+    graph_file: Path | None = None
     folder: Path | None = None
 
     @property
@@ -99,8 +98,6 @@ class Entry:
             return None
         subject = f"the graph of {self.name}, {file.name},"
         try:
-            if not isinstance(file, Path):  # package data
-                return parse_graph(file.read_text("utf-8"), subject)
             if self.folder is not None and not file.resolve().is_relative_to(self.folder.resolve()):
                 raise WorkflowError(
                     f"{subject} is outside the project's folder, and is not read: copy it into the folder, or "
@@ -136,9 +133,10 @@ class Catalogue:
         WorkflowError
             If a file is damaged; the text names the file and the line.
         """
+        lock = home / f"{FILE_NAME}.lock"
         same = project is not None and (project / FILE_NAME).resolve() == (home / FILE_NAME).resolve()
-        own = None if project is None or same else _CatalogueFile(project, "project", confined=True)
-        return cls(own, _CatalogueFile(home, "home folder"))
+        own = None if project is None or same else _CatalogueFile(project, "project", lock, confined=True)
+        return cls(own, _CatalogueFile(home, "home folder", lock))
 
     def names(self) -> list[str]:
         """Return all names, those of the project first."""
@@ -153,7 +151,7 @@ class Catalogue:
         entry = entry or Entry(_DEFAULT)
         if entry.graph_file is not None:
             return entry
-        return replace(entry, graph_file=files("comflowy_nb") / "workflow" / "builtin" / "default.json", folder=None)
+        return replace(entry, graph_file=_DEFAULT_GRAPH, folder=None)
 
     def redefines(self, name: str) -> bool:
         """Return True if the project's file gives another meaning to a name that exists without it."""
@@ -167,7 +165,7 @@ class Catalogue:
         identity: str | None = None,
         id: str | None = None,  # noqa: A002 - the API's name
         graph: Graph | None = None,
-    ) -> Entry:
+    ) -> None:
         """Add an id on a service, a graph, or both to a name; keep its other properties.
 
         Parameters
@@ -187,9 +185,9 @@ class Catalogue:
         file = self._file_of(name)
         graph_name = self._write_graph(file, name, graph) if graph is not None else None
         ids = {identity: id} if identity is not None and id is not None else {}
-        return self._change(file, name, {"ids": ids, "graph": graph_name})
+        file.change(name, {"ids": ids, "graph": graph_name})
 
-    def alias(self, name: str, word: str, field_id: str) -> Entry:
+    def alias(self, name: str, word: str, field_id: str) -> None:
         """Add an alias for a field of a workflow.
 
         Raises
@@ -201,9 +199,9 @@ class Catalogue:
             raise WorkflowError(f"{word!r} can't be an alias: use letters, digits, - and _")
         if not field_id or any(char.isspace() for char in field_id):
             raise WorkflowError(f"{field_id!r} is not a field id: write {word}=3::cfg")
-        return self._change(self._known(name), name, {"aliases": {word: field_id}})
+        self._known(name).change(name, {"aliases": {word: field_id}})
 
-    def describe(self, name: str, fields: Mapping[str, Field]) -> Entry:
+    def describe(self, name: str, fields: Mapping[str, Field]) -> None:
         """Store the descriptions of fields of a workflow; keep those of its other fields.
 
         Raises
@@ -212,7 +210,7 @@ class Catalogue:
             If there is no such workflow, or the catalogue can't be written.
         """
         described = {field_id: _flow_style(write_described(one)) for field_id, one in fields.items()}
-        return self._change(self._known(name), name, {"fields": described})
+        self._known(name).change(name, {"fields": described})
 
     def removable_names(self) -> list[str]:
         """Return the names that `remove` can remove: those of the home folder that the project does not define."""
@@ -238,7 +236,7 @@ class Catalogue:
         if entry is None:
             tip = nearest_tip(name, self.removable_names()) or "."
             raise WorkflowError(f"the catalogue has no workflow {name!r}{tip} %comflowy workflows lists them")
-        self._home.change(name, None, lock=self._home.folder / f"{FILE_NAME}.lock")
+        self._home.change(name, None)
         file = entry.graph_file
         return file.relative_to(self._home.folder).as_posix() if isinstance(file, Path) and file.is_file() else None
 
@@ -252,12 +250,6 @@ class Catalogue:
                 f"To add it: %comflowy workflow add {name} ID|URL|FILE"
             )
         return self._file_of(name)
-
-    def _change(self, file: _CatalogueFile, name: str, changes: Mapping[str, Any]) -> Entry:
-        file.change(name, changes, lock=self._home.folder / f"{FILE_NAME}.lock")
-        entry = self.get(name)
-        assert entry is not None
-        return entry
 
     def _write_graph(self, file: _CatalogueFile, name: str, graph: Graph) -> str:
         """Write a graph to a separate file; return its path relative to the catalogue's file."""
@@ -283,6 +275,8 @@ class _CatalogueFile:
         The folder of the file; graphs are relative to it.
     label
         The name of the folder in errors, because notebooks must not show paths.
+    lock
+        The lock file of both files.
     confined
         Reject graphs outside the folder: the file came with a project, and the user may not have written it.
 
@@ -292,14 +286,15 @@ class _CatalogueFile:
         If the file is damaged; the text names the line. A damaged file is never changed.
     """
 
-    def __init__(self, folder: Path, label: str, *, confined: bool = False) -> None:
+    def __init__(self, folder: Path, label: str, lock: Path, *, confined: bool = False) -> None:
         self.folder = folder
+        self._lock = lock
         self._confined = confined
         self._path = folder / FILE_NAME
         self._subject = f"{FILE_NAME} of the {label}"
         self.entries = self._parse(self._read())
 
-    def change(self, name: str, changes: Mapping[str, Any] | None, *, lock: Path) -> None:
+    def change(self, name: str, changes: Mapping[str, Any] | None) -> None:
         """Change, create or remove one entry; keep everything else in the file, including comments.
 
         Parameters
@@ -314,8 +309,8 @@ class _CatalogueFile:
             If the file is damaged or can't be written; it is then unchanged.
         """
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock, timeout=_LOCK_TIMEOUT_S):
+            self._lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._lock, timeout=_LOCK_TIMEOUT_S):
                 before = self._read()
                 self._parse(before)
                 after = self._changed(before, name, changes)

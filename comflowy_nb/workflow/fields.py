@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from comflowy_nb.errors import FieldError, nearest_tip
 from comflowy_nb.workflow.images import InputImage
-from comflowy_nb.workflow.syntax.json_values import as_json, plain, read_untyped, rounded, shown, text_of
+from comflowy_nb.workflow.syntax.json_values import as_json, listed, plain, read_untyped, rounded, shown, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["WRAPPED", "Field", "FieldType", "is_finite", "split_id"]
 
@@ -143,7 +143,7 @@ class Field:
     def is_multiple(self) -> bool:
         """Whether the field is a choice of several options at once: its value is a list."""
         flags = (self.extra.get("multiselect"), self.extra.get("multi_select"))
-        return self.type is FieldType.CHOICE and any(one is not None and one is not False for one in flags)
+        return self.type is FieldType.CHOICE and any(flag not in (None, False) for flag in flags)
 
     def read(self, text: str) -> Any:
         """Return the value that a text means for this field.
@@ -173,14 +173,7 @@ class Field:
         20
         """
         is_default = self.default is not None and text == text_of(self.default)
-        if is_default and self.type is FieldType.STRING:
-            return self.default  # a number or a list
-        try:
-            return _check(self, _parse(self, text))
-        except FieldError:
-            if is_default:
-                return self.default
-            raise
+        return self._converted(lambda: _check(self, _parse(self, text)), is_default=is_default)
 
     def check(self, value: object) -> Any:
         """Convert a Python or JSON value for submission, after checking its type, range and options.
@@ -209,12 +202,15 @@ class Field:
         20
         """
         value = plain(value)
-        if self.type is FieldType.STRING and self.holds(value):
-            return self.default
+        return self._converted(lambda: _check(self, value), is_default=self.holds(value))
+
+    def _converted(self, convert: Callable[[], Any], *, is_default: bool) -> Any:
+        if is_default and self.type is FieldType.STRING:
+            return self.default  # a number or a list
         try:
-            return _check(self, value)
+            return convert()
         except FieldError:
-            if self.holds(value):
+            if is_default:
                 return self.default
             raise
 
@@ -367,9 +363,8 @@ def _choose(one: Field, value: object) -> Any:
     if not one.options:
         raise _invalid(one, value, "can't be chosen: the service offers no options here")
     texts = [text_of(option) for option in one.options]
-    more = len(texts) - _MAX_LISTED_OPTIONS
-    listed = ", ".join(texts[:_MAX_LISTED_OPTIONS]) + (f" and {more} more" if more > 0 else "")
-    raise FieldError(f"{one.where}: {shown(value)} is not one of {listed}{nearest_tip(text, texts)}")
+    tip = nearest_tip(text, texts)
+    raise FieldError(f"{one.where}: {shown(value)} is not one of {listed(texts, _MAX_LISTED_OPTIONS)}{tip}")
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

@@ -43,6 +43,7 @@ __all__ = [
     "no_such_file",
     "read_named_text",
     "read_text",
+    "read_typed_file",
     "remove_leftovers",
     "without_bom",
     "write_file",
@@ -93,14 +94,10 @@ def read_text(path: Path, max_bytes: int) -> str:
     UnicodeDecodeError
         If it is in another encoding.
     """
-    # O_NONBLOCK: opening a pipe returns at once
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    with path.open("rb") as file:  # raises IsADirectoryError for a folder
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {max_bytes // 1024**2} MiB")
@@ -125,6 +122,21 @@ def read_named_text(path: Path, max_bytes: int, name: str) -> str:
         raise WorkflowError(f"{name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
     except OSError as error:
         raise WorkflowError(f"{name} can't be read: {error.strerror}") from error
+
+
+def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path, str]:
+    """Return the path and the text of a file that the user named, such as a graph or a sweep file.
+
+    Raises
+    ------
+    WorkflowError
+        If it does not exist, can't be read, or is in another encoding.
+    """
+    file = Path(typed).expanduser()
+    try:
+        return file, read_named_text(file, max_bytes, file.name)
+    except FileNotFoundError:
+        raise WorkflowError(no_such_file(typed)) from None
 
 
 def no_such_file(typed: str | os.PathLike[str], what: str = "file") -> str:
@@ -271,9 +283,7 @@ def write_text(path: Path, text: str) -> None:
 def remove_leftovers(folder: Path, pattern: str = "*.part") -> None:
     """Remove the files matching `pattern` that no live process is writing."""
     for part in folder.glob(pattern):
-        if not part.is_file():
-            continue
-        with contextlib.suppress(OSError):  # removed or locked by another process
+        with contextlib.suppress(OSError):  # a folder, or removed or locked by another process
             _remove_if_unlocked(part)
 
 

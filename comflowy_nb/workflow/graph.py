@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, WorkflowError, nearest_tip
 from comflowy_nb.workflow.fields import Field, FieldType, split_id
-from comflowy_nb.workflow.files import MAX_JSON_BYTES, no_such_file, read_named_text
-from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep
+from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_typed_file
+from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, is_too_deep, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
-__all__ = ["HOW_TO_EXPORT", "Graph", "is_editor_format", "parse_graph", "read_graph"]
+__all__ = ["HOW_TO_EXPORT", "Graph", "is_editor_format", "link_target", "parse_graph", "read_graph"]
 
 HOW_TO_EXPORT = (
     "in ComfyUI choose Workflow > Export (API) and use that file, or run it there once and name it server:last"
@@ -58,7 +58,7 @@ class Graph:
         for node, one in self.nodes.items():
             class_type = str(one["class_type"])
             for name, value in one["inputs"].items():
-                if _link_target(value) in self.nodes:
+                if link_target(value) in self.nodes:
                     continue
                 type_ = _type_of(name, value, class_type)
                 fields[f"{node}::{name}"] = Field(
@@ -97,7 +97,7 @@ class Graph:
         return nodes
 
 
-def _link_target(value: object) -> str | None:
+def link_target(value: object) -> str | None:
     """Return the node id in a link, `[node id, index of an output]`; None for any other value."""
     is_link = isinstance(value, list) and len(value) == 2 and type(value[1]) is int
     return str(value[0]) if is_link else None  # type: ignore[index]  # a list
@@ -117,14 +117,14 @@ def _type_of(name: str, value: object, class_type: str) -> FieldType:
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
-def read_graph(source: str | Path) -> Graph:
-    """Read a graph in API format from a file or from its text.
+def read_graph(path: str | Path) -> Graph:
+    """Read a graph in API format from a file.
 
     Parameters
     ----------
-    source
-        JSON text (a str that begins with `{`), or a path. The graph may be inside a request or a response of a
-        server, such as `{"prompt": {...}}` or `{"input": {"workflow": {...}}}`.
+    path
+        A JSON file. The graph may be inside a request or a response of a server, such as `{"prompt": {...}}` or
+        `{"input": {"workflow": {...}}}`.
 
     Raises
     ------
@@ -132,13 +132,8 @@ def read_graph(source: str | Path) -> Graph:
         If the file does not exist or contains no graph in API format. The text names its content, and
         how to export the API format.
     """
-    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
-        return parse_graph(source, "this text")
-    path = Path(source).expanduser()
-    try:
-        return parse_graph(read_named_text(path, MAX_JSON_BYTES, path.name), path.name)
-    except FileNotFoundError:
-        raise WorkflowError(no_such_file(source)) from None
+    file, text = read_typed_file(path, MAX_JSON_BYTES)
+    return parse_graph(text, file.name)
 
 
 def parse_graph(text: str, name: str) -> Graph:
@@ -209,7 +204,7 @@ def _find_graph(root: Any, name: str) -> dict[str, Any]:
             if "prompt" in graphs or all(value == first for value in graphs.values()):
                 return first  # type: ignore[no-any-return]  # a mapping
             raise WorkflowError(
-                f"{name} contains {len(graphs)} different graphs, in {_listed(graphs)}: save the one to run as a "
+                f"{name} contains {len(graphs)} different graphs, in {_quoted(graphs)}: save the one to run as a "
                 "separate file"
             )
         editor_path = editor_path or next((path for path, value in level if is_editor_format(value)), "")
@@ -218,7 +213,7 @@ def _find_graph(root: Any, name: str) -> dict[str, Any]:
         raise WorkflowError(
             f"{name} contains a workflow in the editor's format (in {editor_path}), which can't be run; {HOW_TO_EXPORT}"
         )
-    keys = f" (no class_type in {_listed(root)})" if isinstance(root, dict) and root else ""
+    keys = f" (no class_type in {_quoted(root)})" if isinstance(root, dict) and root else ""
     raise WorkflowError(f"{name} contains no graph in API format{keys}; {HOW_TO_EXPORT}")
 
 
@@ -269,15 +264,12 @@ def _check_note(key: str, note: Any, nodes: Mapping[str, Mapping[str, Any]], nam
     A node is linked to or from, has a number as its id, or has a class_type of another type than text.
     """
     inputs = note.get("inputs") if isinstance(note, dict) else None
-    targets = {_link_target(value) for value in inputs.values()} if isinstance(inputs, dict) else set()
-    is_linked = any(key == _link_target(value) for one in nodes.values() for value in one["inputs"].values())
+    targets = {link_target(value) for value in inputs.values()} if isinstance(inputs, dict) else set()
+    is_linked = any(key == link_target(value) for one in nodes.values() for value in one["inputs"].values())
     is_node = isinstance(note, dict) and (key.isdecimal() or "class_type" in note)
     if is_node or is_linked or not targets.isdisjoint(nodes):
         raise WorkflowError(f"{name}: node {key!r} has no class_type: give it one, or remove it and the links to it")
 
 
-def _listed(keys: Iterable[str]) -> str:
-    """Return the first keys, in quotes."""
-    names = [repr(key) for key in keys]
-    more = len(names) - _MAX_LISTED_KEYS
-    return ", ".join(names[:_MAX_LISTED_KEYS]) + (f" and {more} more" if more > 0 else "")
+def _quoted(keys: Iterable[str]) -> str:
+    return listed([repr(key) for key in keys], _MAX_LISTED_KEYS)

@@ -15,11 +15,11 @@ from comflowy_nb.workflow.images import open_image_file
 if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["Made", "graph_of_image", "made_from", "made_of_image", "read_image_graph"]
+__all__ = ["RunMetadata", "graph_of_image", "metadata_of_image", "parse_metadata", "read_image_graph"]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class RunMetadata:
     """The workflow and params that made an image.
 
     Attributes
@@ -76,9 +76,9 @@ def read_image_graph(path: str | Path) -> Graph:
             return parse_graph(text, f"the {chunk} in {path.name}")
     if in_editor_format:
         raise WorkflowError(f"{path.name} contains a workflow only in the editor's format; {HOW_TO_EXPORT}")
-    made = made_of_image(path)
-    if made is not None:
-        named = made.workflow or made.workflow_id or "a workflow"
+    metadata = metadata_of_image(path)
+    if metadata is not None:
+        named = metadata.workflow or metadata.workflow_id or "a workflow"
         raise WorkflowError(
             f"{path.name} contains no workflow, only the params of {named}: %comflowy run --from {path.name} uses them"
         )
@@ -89,7 +89,7 @@ def read_image_graph(path: str | Path) -> Graph:
     raise WorkflowError(f"{path.name} contains no workflow: neither ComfyUI nor comflowy_nb wrote one into it")
 
 
-def made_of_image(path: str | Path) -> Made | None:
+def metadata_of_image(path: str | Path) -> RunMetadata | None:
     """Return the metadata that `save` wrote into a copy, or into the JSON file beside it; None if there is none.
 
     Raises
@@ -104,19 +104,21 @@ def made_of_image(path: str | Path) -> Made | None:
             text = read_text(path.with_suffix(f"{path.suffix}.json"), MAX_JSON_BYTES)
         except (OSError, ValueError):  # no such file, or one of another program
             return None
-    return made_from(text)
+    return parse_metadata(text)
 
 
-def made_from(text: str) -> Made | None:
+def parse_metadata(text: str) -> RunMetadata | None:
     """Parse the JSON of a run that `save` or the sidecar contains; return None for any other text."""
-    made = _decoded(text)
-    if not isinstance(made, dict) or not isinstance(made.get("params"), dict):
+    metadata = _decoded(text)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("params"), dict):
         return None
-    workflow, workflow_id, run, set_params = (made.get(key) for key in ("workflow", "workflow_id", "run", "set_params"))
-    return Made(
+    workflow, workflow_id, run, set_params = (
+        metadata.get(key) for key in ("workflow", "workflow_id", "run", "set_params")
+    )
+    return RunMetadata(
         workflow if isinstance(workflow, str) else "",
         workflow_id if isinstance(workflow_id, str) else None,
-        made["params"],
+        metadata["params"],
         tuple(one for one in set_params if isinstance(one, str)) if isinstance(set_params, list) else (),
         run if isinstance(run, str) else "",
     )

@@ -33,6 +33,7 @@ __all__ = [
     "generate_seed",
     "narrowest_field",
     "resolve",
+    "seed_range",
     "settings_from_mapping",
 ]
 
@@ -58,12 +59,16 @@ class Resolved:
     generated_seeds: dict[str, int] = field(default_factory=dict)
 
 
-def generate_seed(one: Field | None) -> int:
-    """Return a random seed from 0, or the field's minimum, to `MAX_GENERATED_SEED` or the field's maximum."""
+def seed_range(one: Field | None) -> tuple[int, int]:
+    """Return the range of generated seeds: from 0, at most `MAX_GENERATED_SEED`, and within the range of the field."""
     low = max(0, int(one.min)) if one is not None and one.min is not None else 0
-    high = MAX_GENERATED_SEED
-    if one is not None and one.max is not None:
-        high = max(low, min(high, int(one.max)))
+    high = min(MAX_GENERATED_SEED, int(one.max)) if one is not None and one.max is not None else MAX_GENERATED_SEED
+    return low, max(low, high)
+
+
+def generate_seed(one: Field | None) -> int:
+    """Return a random seed for a field."""
+    low, high = seed_range(one)
     return low + secrets.randbelow(high - low + 1)
 
 

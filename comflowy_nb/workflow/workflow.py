@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["Workflow", "canonical_json", "request_key"]
+__all__ = ["Workflow", "canonical_json", "request_key", "sha256_of", "without_titles"]
 
 _MAX_SHOWN_CHARS = 24  # of the value of a field in an error
 
@@ -130,9 +130,7 @@ class Workflow:
         """Return an error with the title and the current value of each field, as far as they tell the fields apart."""
         fields = [self.fields[field_id] for field_id in field_ids]
         titles = [one.node_title or one.class_type or "" for one in fields]
-        nodes = self.graph.nodes if self.graph is not None else {}
-        current = [nodes.get(one.node, {}).get("inputs", {}).get(one.name, one.default) for one in fields]
-        values = ["" if value is None or isinstance(value, list) else _short(value) for value in current]
+        values = ["" if one.default is None or isinstance(one.default, list) else _short(one.default) for one in fields]
         if len(set(titles)) == 1 < len(set(values)):
             titles = [""] * len(fields)
         listed = [
@@ -200,7 +198,7 @@ def request_key(identity: str, content: object, params: Mapping[str, Any]) -> st
     identity
         The identity of the service.
     content
-        The id of the workflow, or its graph or nodes. The params are applied to a graph; node titles are left out.
+        The id of the workflow, or the nodes of its graph. The params are applied to them; node titles are left out.
     params
         Field id -> submitted value, without defaults.
 
@@ -208,14 +206,20 @@ def request_key(identity: str, content: object, params: Mapping[str, Any]) -> st
     -------
     The sha256 of the canonical JSON, as 64 hexadecimal digits.
     """
-    if isinstance(content, Graph):
-        content = content.nodes
     if isinstance(content, Mapping):
-        applied = Graph(content).apply(params)
-        content = {node: {key: one[key] for key in one if key != "_meta"} for node, one in applied.items()}
-    text = canonical_json([identity, content, dict(params)])
+        content = without_titles(Graph(content).apply(params))
+    return sha256_of([identity, content, dict(params)])
+
+
+def without_titles(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the nodes of a graph without their titles, which do not change the run."""
+    return {node: {key: one[key] for key in one if key != "_meta"} for node, one in nodes.items()}
+
+
+def sha256_of(value: object) -> str:
+    """Return the sha256 of the canonical JSON of a value, as 64 hexadecimal digits."""
     # surrogatepass: a text may contain half of a surrogate pair
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _canonical(value: object) -> Any:

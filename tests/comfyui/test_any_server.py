@@ -129,7 +129,7 @@ def test_an_identical_request_is_not_submitted_and_a_different_one_is(client, fi
     path, color = file_of({"1": empty(), "2": saved("1")}), any_color()
     first = client.run(path, {"1::color": color}, timeout=300)
     again = client.submit(path, {"1::color": color})
-    assert (again.how, again.run.number) == ("same", first.number)
+    assert (again.outcome, again.run.number) == ("same", first.number)
     fresh = client.run(path, {"1::color": color}, fresh=True, timeout=300)
     assert fresh.number != first.number
     assert fresh.images[0].bytes  # of a cached run, which may have the same file

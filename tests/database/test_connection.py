@@ -93,7 +93,7 @@ def synchronous(history, act):
 
 def test_request_and_run_id_are_flushed_to_the_disk(history, intent):
     claimed = []
-    assert synchronous(history, lambda: claimed.append(history.claim(intent()))) == "FULL"
+    assert synchronous(history, lambda: claimed.append(history.record_or_reuse(intent()))) == "FULL"
     token = claimed[0].record.token
     assert synchronous(history, lambda: history.apply(token, StatusEvent.ACCEPTED, service_run_id="1")) == "FULL"
     assert synchronous(history, lambda: history.apply(token, StatusEvent.SEEN_RUNNING)) == "NORMAL"
@@ -101,7 +101,9 @@ def test_request_and_run_id_are_flushed_to_the_disk(history, intent):
 
 def test_request_that_costs_nothing_is_not_flushed_before_the_submit(history, intent):
     claimed = []
-    assert synchronous(history, lambda: claimed.append(history.claim(intent(), costs_money=False))) == "NORMAL"
+    assert (
+        synchronous(history, lambda: claimed.append(history.record_or_reuse(intent(), costs_money=False))) == "NORMAL"
+    )
     token = claimed[0].record.token
     # an id that we generate; the request is flushed with it
     assert synchronous(history, lambda: history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)) == "FULL"
@@ -165,7 +167,7 @@ DAMAGES = [
 def test_a_damaged_file_is_renamed_and_a_new_one_created(home, intent, damage):
     first = History.open(home)
     for n in range(50):
-        first.claim(intent(str(n)))
+        first.record_or_reuse(intent(str(n)))
     first.close()
     damage(home / "history.sqlite")
     damaged = (home / "history.sqlite").read_bytes()
@@ -177,7 +179,7 @@ def test_a_damaged_file_is_renamed_and_a_new_one_created(home, intent, damage):
     assert aside.name in warning
     assert str(home) not in warning
     assert newest(second) is None
-    assert second.claim(intent("new")).record.number == 1
+    assert second.record_or_reuse(intent("new")).record.number == 1
     second.close()
     third = History.open(home)
     assert third.warnings == ()
@@ -189,7 +191,7 @@ def test_the_write_ahead_log_of_a_damaged_file_is_renamed_too(home):
     """SQLite removes the log with the last connection, and the last runs of a killed kernel may be only there."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
-        f"History.open(Path({str(home)!r})).durations.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     damage_header(home / "history.sqlite")
@@ -205,7 +207,7 @@ def test_the_write_ahead_log_of_a_damaged_file_is_renamed_too(home):
 def test_log_of_a_killed_kernel_is_read(home):
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
-        f"History.open(Path({str(home)!r})).durations.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     opened = History.open(home)
@@ -218,7 +220,7 @@ def test_log_of_a_lost_file_is_set_aside(home, damage):
     """SQLite removes the log of an empty file, and writes the pages of an old log into a new file."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
-        f"History.open(Path({str(home)!r})).durations.add('a', [('b', 1.0)]); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     log = (home / "history.sqlite-wal").read_bytes()
@@ -270,7 +272,7 @@ def test_processes_that_open_a_damaged_file_at_once_set_it_aside_once(home):
 
 def test_a_file_of_a_newer_version_is_rejected_and_not_changed(home, intent):
     first = History.open(home)
-    first.claim(intent())
+    first.record_or_reuse(intent())
     first.close()
     connection = sqlite3.connect(home / "history.sqlite")
     connection.execute(f"PRAGMA user_version = {store.VERSION + 1}")
@@ -292,23 +294,23 @@ def test_disk_without_write_ahead_log_gives_one_warning(home, intent, monkeypatc
     opened = History.open(home)
     (warning,) = opened.warnings
     assert "write-ahead" in warning
-    assert opened.claim(intent()).kind == "new"
+    assert opened.record_or_reuse(intent()).kind == "new"
     assert not (home / "history.sqlite-wal").exists()
     opened.close()
 
 
 def test_full_disk_is_an_error_before_the_submit(history, intent):
-    record = history.claim(intent("a")).record
+    record = history.record_or_reuse(intent("a")).record
     big = {"6::text": "x" * 500_000}
     with (
         each_connection(history, fill_disk),
         pytest.raises(HistoryError, match=r"the disk is full\. Nothing was submitted"),
     ):
-        history.claim(intent("b", params=big))
+        history.record_or_reuse(intent("b", params=big))
     with history._store.write() as connection:
         connection.execute("PRAGMA max_page_count = 1073741823")
     assert newest(history) == record
-    assert history.claim(intent("b", params=big)).kind == "new"
+    assert history.record_or_reuse(intent("b", params=big)).kind == "new"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
@@ -330,7 +332,7 @@ def test_read_only_disk_is_an_error_before_the_submit(history, intent):
         each_connection(history, lambda connection: connection.execute("PRAGMA query_only = ON")),
         pytest.raises(HistoryError, match=r"can't be written to\. Nothing was submitted"),
     ):
-        history.claim(intent())
+        history.record_or_reuse(intent())
 
 
 def test_lock_kept_by_another_process_is_an_error_after_a_timeout(home, history, intent, monkeypatch):
@@ -339,10 +341,10 @@ def test_lock_kept_by_another_process_is_an_error_after_a_timeout(home, history,
     monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.05)
     history._store._idle.clear()
     with pytest.raises(HistoryError, match="another process has kept it locked"):
-        history.claim(intent())
+        history.record_or_reuse(intent())
     assert newest(history) is None  # reads still work
     other.execute("ROLLBACK")
-    assert history.claim(intent()).kind == "new"
+    assert history.record_or_reuse(intent()).kind == "new"
     other.close()
 
 
@@ -357,15 +359,15 @@ def test_disk_error_on_the_lock_file_is_an_error(home, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
-    history.claim(intent("parent"))
+    history.record_or_reuse(intent("parent"))
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             if newest(history).key == "parent":
-                history.claim(intent("child"))
+                history.record_or_reuse(intent("child"))
             os.read(reader, 1)
-            history.claim(intent("later"))
+            history.record_or_reuse(intent("later"))
         finally:
             os._exit(0)
     wait_until(lambda: newest(history).key == "child")
@@ -381,7 +383,7 @@ def test_forked_child_reads_and_writes_beside_its_parent(home, history, intent):
 
 def test_ended_threads_leave_few_connections(history, intent):
     for n in range(20):
-        thread = threading.Thread(target=lambda n=n: history.claim(intent(str(n))))
+        thread = threading.Thread(target=lambda n=n: history.record_or_reuse(intent(str(n))))
         thread.start()
         thread.join()
     assert len(history._store._idle) <= 2

@@ -101,7 +101,7 @@ def test_a_restored_history_is_used_again(api, client, home):
         client.run("wf-1", {"3::cfg": 8}, timeout=60)
     elsewhere.rename(home)
     assert client.run("wf-1", {"3::cfg": 8}, timeout=60).ref == "r2"
-    assert client.submit("wf-1", {"3::cfg": 7}).how == "same"
+    assert client.submit("wf-1", {"3::cfg": 7}).outcome == "same"
     assert api.count(RUN) == 2
 
 

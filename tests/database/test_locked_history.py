@@ -117,7 +117,7 @@ def test_failed_read_does_not_end_a_watch(api, home):
         sweep = sender.sweep("wf-1", {"3::seed": [1, 2, 3]}, wait=False, window=2)
         wait_until(lambda: sweep.status_counts() == {"running": 2, "not sent": 1})
         joined = watcher.submit("wf-1", {"3::seed": 1})
-        assert joined.how == "joined"
+        assert joined.outcome == "joined"
         seen = watcher.connection.reopen(history.find("s1").sweep)
         assert seen.is_sending
         with unreadable(home):

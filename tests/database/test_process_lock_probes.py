@@ -13,8 +13,8 @@ from history_fixtures import newest
 from comflowy_nb.database.runs import History
 
 ACTS = {
-    "claim": lambda history, intent, sweep: history.claim(intent("new")),
-    "claim of a dead one's key": lambda history, intent, sweep: history.claim(intent("0")),
+    "record_or_reuse": lambda history, intent, sweep: history.record_or_reuse(intent("new")),
+    "request of a dead one's key": lambda history, intent, sweep: history.record_or_reuse(intent("0")),
     "orphans": lambda history, intent, sweep: history.orphans(),
     "take over": lambda history, intent, sweep: history.adopt(newest(history).token, intent().owner),
     "begin to send": lambda history, intent, sweep: history.senders.begin(sweep, intent().owner),
@@ -32,7 +32,7 @@ def test_stopped_kernel_that_probes_locks_blocks_no_writer(home, history, intent
     sweep = history.sweeps.enter(sweep_request(), []).token
     for number in range(2):
         dead = uuid.uuid4().hex
-        history.claim(intent(str(number), owner=dead))
+        history.record_or_reuse(intent(str(number), owner=dead))
         history.senders.begin(sweep, dead)
         (home / "locks" / f"{dead}.lock").touch()
     other, gaps_s = History.open(home), [0.0]
@@ -41,7 +41,7 @@ def test_stopped_kernel_that_probes_locks_blocks_no_writer(home, history, intent
         acting = threading.Thread(target=lambda: act(history, intent, sweep))
         acting.start()
         while acting.is_alive():
-            other.durations.add("sandbox", [("w", 1.0)])
+            other.durations.add("sandbox", "w", 1.0)
             gaps_s.append(time.monotonic() - written_s)
             written_s = time.monotonic()
         took_s = time.monotonic() - began_s

@@ -151,7 +151,7 @@ def test_owner_whose_new_file_is_cleaned_up_creates_it_again(locks, monkeypatch)
 def test_opening_the_history_removes_stale_lock_files_except_those_of_runs(home, locks, intent, other):
     name, process = other
     first = History.open(home)
-    followed = first.claim(intent(owner=name)).record
+    followed = first.record_or_reuse(intent(owner=name)).record
     stale = locks / f"{uuid.uuid4().hex}.lock"
     stale.touch()
     foreign = locks / "readme.lock"
@@ -162,7 +162,7 @@ def test_opening_the_history_removes_stale_lock_files_except_those_of_runs(home,
     assert not stale.exists()
     assert foreign.exists()
     assert (locks / f"{name}.lock").exists()
-    assert second.claim(intent()).record.token == followed.token
+    assert second.record_or_reuse(intent()).record.token == followed.token
     first.close()
     second.close()
 

@@ -23,7 +23,7 @@ def test_one_of_several_processes_that_claim_a_key_at_once_submits(home, start):
     code = """
 say("ready")
 sys.stdin.readline()
-kinds = [history.claim(intent(f"key{n}")).kind for n in range(40)]
+kinds = [history.record_or_reuse(intent(f"key{n}")).kind for n in range(40)]
 say(*kinds)
 sys.stdin.readline()
 """
@@ -45,11 +45,11 @@ def test_concurrent_writes_of_two_processes_are_all_kept(home, start):
 say("ready")
 sys.stdin.readline()
 for n in range(100):
-    token = history.claim(intent(f"{os.getpid()}-{n}")).record.token
+    token = history.record_or_reuse(intent(f"{os.getpid()}-{n}")).record.token
     assert history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)
     assert history.apply(token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)])
     history.set_images(token, ImageRecord(0, "9", 0, "missing"))
-    history.durations.add("sandbox", [("w", 1.0)])
+    history.durations.add("sandbox", "w", 1.0)
 say("done")
 """
     processes = [start(code) for _ in range(2)]
@@ -70,15 +70,15 @@ def test_killed_before_the_claim_nothing_is_recorded(home, start, intent):
     finish(start("die()"))
     history = History.open(home)
     assert newest(history) is None
-    assert history.claim(intent("k")).kind == "new"
+    assert history.record_or_reuse(intent("k")).kind == "new"
     history.close()
 
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_killed_before_the_response_the_run_is_unknown_and_held(home, start, intent, fresh):
-    finish(start('history.claim(intent("k")); die()'))
+    finish(start('history.record_or_reuse(intent("k")); die()'))
     history = History.open(home)
-    claim = history.claim(intent("k"), fresh=fresh)
+    claim = history.record_or_reuse(intent("k"), fresh=fresh)
     assert claim.kind == "held"
     assert (claim.record.number, claim.record.status, claim.record.reason) == (1, Status.UNKNOWN, RESPONSE_LOST)
     assert history.orphans() == []
@@ -90,19 +90,19 @@ def test_killed_within_the_transaction_of_the_claim_nothing_is_recorded(home, st
 from comflowy_nb.database import runs as module
 real = module.insert_run
 module.insert_run = lambda *args: (real(*args), die())
-history.claim(intent("k"))
+history.record_or_reuse(intent("k"))
 """
     finish(start(code))
     history = History.open(home)
     assert history.warnings == ()
     assert newest(history) is None
-    assert history.claim(intent("k")).kind == "new"
+    assert history.record_or_reuse(intent("k")).kind == "new"
     history.close()
 
 
 def test_killed_after_the_response_the_run_is_adopted(home, start, owner):
     code = """
-token = history.claim(intent("k")).record.token
+token = history.record_or_reuse(intent("k")).record.token
 history.apply(token, StatusEvent.ACCEPTED, service_run_id="77")
 die()
 """
@@ -117,7 +117,7 @@ die()
 
 def test_killed_before_the_end_is_recorded_the_run_is_an_orphan(home, start):
     code = """
-token = history.claim(intent("k")).record.token
+token = history.record_or_reuse(intent("k")).record.token
 history.apply(token, StatusEvent.SEEN_RUNNING, service_run_id="77")
 die()
 """
@@ -129,7 +129,7 @@ die()
 
 def test_killed_before_the_downloads_the_run_is_an_orphan(home, start):
     code = """
-token = history.claim(intent("k")).record.token
+token = history.record_or_reuse(intent("k")).record.token
 history.apply(token, StatusEvent.SEEN_SUCCESS, service_run_id="77", images=[ImageRecord(0, "9", 0)])
 die()
 """
@@ -141,11 +141,11 @@ die()
 
 
 def test_living_process_keeps_its_runs(home, start, intent, owner):
-    process = start('token = history.claim(intent("k")).record.token; say(token); sys.stdin.read()')
+    process = start('token = history.record_or_reuse(intent("k")).record.token; say(token); sys.stdin.read()')
     token = process.stdout.readline().strip()
     history = History.open(home)
     begun = time.monotonic()
-    assert history.claim(intent("k")).kind == "joined"
+    assert history.record_or_reuse(intent("k")).kind == "joined"
     assert time.monotonic() - begun < 8, "it waited for a lock"
     assert history.adopt(token, owner.name) is None
     assert history.orphans() == []
@@ -155,7 +155,7 @@ def test_living_process_keeps_its_runs(home, start, intent, owner):
 
 def test_one_of_several_processes_adopts_a_run(home, start):
     code = """
-token = history.claim(intent("k")).record.token
+token = history.record_or_reuse(intent("k")).record.token
 history.apply(token, StatusEvent.ACCEPTED, service_run_id="1")
 die()
 """

@@ -17,7 +17,7 @@ from comflowy_nb.status import Status, StatusEvent, next_status
 
 def add(history, wanted, *moves, **changes):
     """Claim a run and apply these statuses; the changes belong to the last one."""
-    record = history.claim(wanted).record
+    record = history.record_or_reuse(wanted).record
     for position, status in enumerate(moves):
         record = bring(history, record.token, status, **(changes if position == len(moves) - 1 else {}))
     return record
@@ -26,7 +26,7 @@ def add(history, wanted, *moves, **changes):
 def test_request_is_recorded_before_the_submit(history, intent, owner):
     wanted = intent(params={"3::seed": 2**64 - 1, "6::text": "a\x00b ☃ \ud800", "5::x": [1, {"a": None}], "4::b": True})
     before = time.time()
-    claim = history.claim(wanted)
+    claim = history.record_or_reuse(wanted)
     record = claim.record
     assert claim.kind == "new"
     assert (record.number, record.status, record.owner, record.ref) == (1, Status.SUBMITTING, owner.name, "r1")
@@ -38,27 +38,27 @@ def test_request_is_recorded_before_the_submit(history, intent, owner):
 
 
 def test_live_run_is_joined_and_a_success_is_reused(history, intent):
-    first = history.claim(intent()).record
-    assert history.claim(intent()).kind == "joined"
+    first = history.record_or_reuse(intent()).record
+    assert history.record_or_reuse(intent()).kind == "joined"
     history.apply(first.token, StatusEvent.ACCEPTED, service_run_id="a")
-    assert history.claim(intent(), fresh=True).kind == "joined"
+    assert history.record_or_reuse(intent(), fresh=True).kind == "joined"
     history.apply(first.token, StatusEvent.SEEN_SUCCESS)
-    again = history.claim(intent())
+    again = history.record_or_reuse(intent())
     assert (again.kind, again.record.number) == ("same", 1)
-    fresh = history.claim(intent(), fresh=True)
+    fresh = history.record_or_reuse(intent(), fresh=True)
     assert (fresh.kind, fresh.record.number) == ("new", 2)
-    assert history.claim(intent("another key")).kind == "new"
+    assert history.record_or_reuse(intent("another key")).kind == "new"
 
 
 def test_unknown_run_is_submitted_again_only_with_retry_unknown(history, intent):
     first = add(history, intent(), Status.UNKNOWN, reason="the connection broke")
-    held = history.claim(intent(), fresh=True)
+    held = history.record_or_reuse(intent(), fresh=True)
     assert (held.kind, held.record.token, held.record.reason) == ("held", first.token, "the connection broke")
-    assert history.claim(intent(), retry="unknown").kind == "new"
+    assert history.record_or_reuse(intent(), retry="unknown").kind == "new"
 
 
 def test_statuses_only_move_forward(history, intent):
-    record = history.claim(intent()).record
+    record = history.record_or_reuse(intent()).record
     accepted = history.apply(record.token, StatusEvent.SEEN_RUNNING, service_run_id="77", service_status="executing")
     assert (accepted.service_run_id, accepted.service_status) == ("77", "executing")
     assert accepted.accepted_at is not None
@@ -77,7 +77,7 @@ def test_statuses_only_move_forward(history, intent):
 @pytest.mark.parametrize("status", Status)
 def test_history_follows_the_table_of_transitions(history, intent, status):
     for event in StatusEvent:
-        record = history.claim(intent(f"{status} {event}")).record
+        record = history.record_or_reuse(intent(f"{status} {event}")).record
         bring(history, record.token, status)
         after = history.apply(record.token, event)
         assert (None if after is None else after.status) is next_status(status, event)
@@ -144,40 +144,40 @@ def test_unique_prefix_of_a_service_id_finds_the_run(history, intent):
 
 
 def test_a_name_refers_to_the_newest_run_with_it(history, intent):
-    history.claim(intent("a", name="best"))
-    history.claim(intent("b"))
+    history.record_or_reuse(intent("a", name="best"))
+    history.record_or_reuse(intent("b"))
     assert history.by_name("best").number == 1
-    assert history.claim(intent("b", name="best")).record.name == "best"
+    assert history.record_or_reuse(intent("b", name="best")).record.name == "best"
     assert history.by_name("best").number == 2
-    history.claim(intent("a", name="best"))
+    history.record_or_reuse(intent("a", name="best"))
     assert history.by_name("best").number == 1
-    history.claim(intent("a", name="other"))
+    history.record_or_reuse(intent("a", name="other"))
     assert history.by_name("best").number == 1
     assert history.by_name("missing") is None
 
 
 def test_earlier_run_that_is_used_gets_the_name_of_the_request(history, intent):
     record = add(history, intent(), Status.SUCCESS)
-    claim = history.claim(intent(name="mine"))
+    claim = history.record_or_reuse(intent(name="mine"))
     assert (claim.kind, claim.record.name) == ("same", "mine")
     assert history.by_name("mine").token == record.token
 
 
 def test_held_run_keeps_its_name(history, intent):
     add(history, intent(), Status.UNKNOWN)
-    assert history.claim(intent(name="mine")).kind == "held"
+    assert history.record_or_reuse(intent(name="mine")).kind == "held"
     assert history.by_name("mine") is None
 
 
 @pytest.mark.parametrize("name", ["last", "r1", "s12", "1a", "a b", "", "for", "a-b", "last~1"])
 def test_an_invalid_name_is_rejected(history, intent, name):
     with pytest.raises(RefError, match="can't be a name"):
-        history.claim(intent(name=name))
+        history.record_or_reuse(intent(name=name))
     assert newest(history) is None
 
 
 def test_last_counts_back_without_some_tokens(history, intent):
-    tokens = [history.claim(intent(str(n))).record.token for n in range(4)]
+    tokens = [history.record_or_reuse(intent(str(n))).record.token for n in range(4)]
     assert history.last(back=1) == tokens[2]
     assert history.last(without=tokens[2:]) == tokens[1]
     assert history.last(back=4) is None
@@ -185,9 +185,9 @@ def test_last_counts_back_without_some_tokens(history, intent):
 
 def test_equal_graphs_are_stored_once(history, intent, home):
     graph = {"3": {"class_type": "KSampler", "inputs": {"text": "☃"}}}
-    one = history.claim(intent("a", graph=graph)).record
-    two = history.claim(intent("b", graph=dict(graph))).record
-    none = history.claim(intent("c")).record
+    one = history.record_or_reuse(intent("a", graph=graph)).record
+    two = history.record_or_reuse(intent("b", graph=dict(graph))).record
+    none = history.record_or_reuse(intent("c")).record
     assert history.graph(one.token) == graph == history.graph(two.token)
     assert history.graph(none.token) is None
     with history._store.read() as connection:
@@ -196,10 +196,10 @@ def test_equal_graphs_are_stored_once(history, intent, home):
 
 def test_submit_of_a_dead_owner_is_unknown_in_the_next_claim(history, intent, home):
     gone = ProcessLock(home / "locks")
-    record = history.claim(intent(owner=gone.name)).record
-    assert history.claim(intent()).kind == "joined"
+    record = history.record_or_reuse(intent(owner=gone.name)).record
+    assert history.record_or_reuse(intent()).kind == "joined"
     gone.release()
-    claim = history.claim(intent())
+    claim = history.record_or_reuse(intent())
     assert (claim.kind, claim.record.token) == ("held", record.token)
     assert (claim.record.status, claim.record.reason) == (Status.UNKNOWN, RESPONSE_LOST)
     assert [found.number for found in history.search("ended before")] == [1]
@@ -236,7 +236,7 @@ def test_run_of_a_dead_owner_is_adopted_once(history, intent, home, owner):
 
 def test_adopted_submit_is_unknown(history, intent, home, owner):
     gone = ProcessLock(home / "locks")
-    record = history.claim(intent(owner=gone.name)).record
+    record = history.record_or_reuse(intent(owner=gone.name)).record
     gone.release()
     taken = history.adopt(record.token, owner.name)
     assert (taken.status, taken.owner) == (Status.UNKNOWN, owner.name)
@@ -250,9 +250,9 @@ def test_threads_share_one_history(home, history, intent):
     def work(n):
         try:
             start.wait()
-            kinds.append(history.claim(intent("shared")).kind)
+            kinds.append(history.record_or_reuse(intent("shared")).kind)
             for m in range(20):
-                record = history.claim(intent(f"{n}-{m}")).record
+                record = history.record_or_reuse(intent(f"{n}-{m}")).record
                 history.apply(record.token, StatusEvent.ACCEPTED, service_run_id=f"id{n}-{m}")
                 history.search(limit=3)
         except BaseException as error:
@@ -275,16 +275,16 @@ def test_interrupt_within_a_write_leaves_no_lock(history, intent, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("comflowy_nb.database.runs.put_name", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            history.claim(intent(name="best"))
+            history.record_or_reuse(intent(name="best"))
     assert newest(history) is None
-    assert history.claim(intent()).kind == "new"
+    assert history.record_or_reuse(intent()).kind == "new"
 
 
 def test_numbers_are_never_reused(home, history, intent):
-    record = history.claim(intent()).record
+    record = history.record_or_reuse(intent()).record
     with history._store.write() as connection:
         connection.execute("DELETE FROM runs WHERE number = ?", (record.number,))
-    assert history.claim(intent()).record.number == 2
+    assert history.record_or_reuse(intent()).record.number == 2
 
 
 def test_closed_history_is_an_error(home):

@@ -14,15 +14,17 @@ from comflowy_nb.status import Status, StatusEvent
 @pytest.fixture
 def three(history, intent):
     """A history with r1, a galaxy (success), r2, a galaxy (failed), and r3, a vase of another workflow (live)."""
-    one = history.claim(
+    one = history.record_or_reuse(
         intent("a", params={"3::cfg": 7, "3::seed": 2**64 - 1, "6::text": "Purple GALAXY Ärger"})
     ).record
     history.apply(one.token, StatusEvent.ACCEPTED, service_run_id="svc-77")
     history.apply(one.token, StatusEvent.SEEN_SUCCESS)
-    two = history.claim(intent("b", params={"3::cfg": 7.5, "3::seed": 2**64 - 2, "6::text": "red galaxy"})).record
+    two = history.record_or_reuse(
+        intent("b", params={"3::cfg": 7.5, "3::seed": 2**64 - 2, "6::text": "red galaxy"})
+    ).record
     history.apply(two.token, StatusEvent.SEEN_FAILED, problem=Problem("Value not in list", "4", "CheckpointLoader"))
     params = {"3::cfg": 7, "12:3::text": "vase", "5::on": True}
-    history.claim(intent("c", workflow="portrait", workflow_id="w9", params=params, name="favourite"))
+    history.record_or_reuse(intent("c", workflow="portrait", workflow_id="w9", params=params, name="favourite"))
     return history
 
 
@@ -135,5 +137,5 @@ def test_last_50_runs_are_found_without_a_full_scan(history, intent):
 
     with each_connection(history, count_steps):
         assert len(history.search(limit=50)) == 50
-        assert history.claim(history_intent).record.number == 10_001
+        assert history.record_or_reuse(history_intent).record.number == 10_001
     assert len(thousands) < 20, "a scan of every row takes more"

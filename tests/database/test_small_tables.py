@@ -41,7 +41,7 @@ def test_a_request_to_stop_lasts_until_the_sender_starts_again(history, owner, s
 
 
 def test_a_requested_cancel_is_visible_to_other_processes(history, intent):
-    token = history.claim(intent()).record.token
+    token = history.record_or_reuse(intent()).record.token
     assert not history.is_cancel_asked(token)
     history.ask_cancel(token)
     assert history.is_cancel_asked(token)
@@ -50,8 +50,8 @@ def test_a_requested_cancel_is_visible_to_other_processes(history, intent):
 
 def test_last_24_durations_are_kept_by_workflow_and_service(history):
     for n in range(30):
-        history.durations.add("sandbox", [("w", float(n))])
-    history.durations.add("cloud", [("w", 99.0)])
+        history.durations.add("sandbox", "w", float(n))
+    history.durations.add("cloud", "w", 99.0)
     assert history.durations.of("sandbox", "w") == [float(n) for n in range(6, 30)]
     assert history.durations.of("cloud", "w") == [99.0]
     assert history.durations.of("sandbox", "other") == []

@@ -34,7 +34,7 @@ def ended(history, intent):
     """`ended("k1", Status.SUCCESS, ...)`: a run with that key and status, for a cell or by itself."""
 
     def make(key, status, **changes):
-        record = history.claim(intent(key, **changes), fresh=True).record
+        record = history.record_or_reuse(intent(key, **changes), fresh=True).record
         return bring(history, record.token, status)
 
     return make
@@ -121,7 +121,7 @@ def test_same_returns_what_enter_would_find(sweeps, sweep_request, cells):
 def test_entering_again_updates_spec_and_order(sweeps, sweep_request, cells, intent, history):
     """A sweep with its values in another order is the same sweep, and its cells keep their runs."""
     first = sweeps.enter(sweep_request(spec={"layout": {"x": "cfg"}}), cells(3))
-    record = history.claim(intent("k1", cell=(first.token, 1))).record
+    record = history.record_or_reuse(intent("k1", cell=(first.token, 1))).record
     turned = [(number, at, *cells(3)[3 - number][2:]) for number, at, _, _ in cells(3)]
     again = sweeps.enter(sweep_request(spec={"layout": {"x": "seed"}}), turned)
     assert (again.number, again.spec) == (1, {"layout": {"x": "seed"}})
@@ -143,7 +143,7 @@ def test_claim_for_a_cell_links_the_run(history, enter, intent, ended):
     before = ended("k2", Status.SUCCESS)
     held = ended("k3", Status.UNKNOWN)
     sweep = enter(4)
-    claims = [history.claim(intent(f"k{n}", cell=(sweep.token, n))) for n in (1, 2, 3)]
+    claims = [history.record_or_reuse(intent(f"k{n}", cell=(sweep.token, n))) for n in (1, 2, 3)]
     assert [claim.kind for claim in claims] == ["new", "same", "held"]
     assert linked(history.sweeps, sweep) == {1: 3, 2: before.number, 3: held.number}
     moved = history.apply(claims[0].record.token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0, "missing")])
@@ -154,9 +154,9 @@ def test_claim_for_a_cell_links_the_run(history, enter, intent, ended):
 
 def test_cell_that_is_tried_again_has_its_newest_run(sweeps, history, sweep_request, cells, intent):
     sweep = sweeps.enter(sweep_request(), cells(1))
-    first = history.claim(intent("k1", cell=(sweep.token, 1))).record
+    first = history.record_or_reuse(intent("k1", cell=(sweep.token, 1))).record
     history.apply(first.token, StatusEvent.SEEN_FAILED)
-    second = history.claim(intent("k1", cell=(sweep.token, 1))).record
+    second = history.record_or_reuse(intent("k1", cell=(sweep.token, 1))).record
     assert second.number != first.number
     assert sweeps.cell(sweep.token, 1).run == second
 
@@ -174,7 +174,7 @@ def test_runs_are_set_for_several_cells_at_once(sweeps, sweep_request, cells, en
 def test_unknown_cell_is_an_error_and_nothing_is_claimed(history, enter, intent, token, number):
     sweep = enter(2)
     with pytest.raises(HistoryError, match="no such cell"):
-        history.claim(intent("k1", cell=(token or sweep.token, number)))
+        history.record_or_reuse(intent("k1", cell=(token or sweep.token, number)))
     assert newest(history) is None
     with pytest.raises(HistoryError, match="no such cell"):
         history.sweeps.set_cells(sweep.token, {1: "run", 9: "run"})
@@ -186,7 +186,7 @@ def test_a_fresh_sweep_submits_no_cell_twice(history, enter, intent, ended):
     old = ended("k1", Status.SUCCESS)
     ended("k2", Status.SUCCESS)
     sweep = enter(2, fresh=True)
-    mine = history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True)
+    mine = history.record_or_reuse(intent("k1", cell=(sweep.token, 1)), fresh=True)
     assert (mine.kind, mine.record.number) == ("new", 3)
     history.apply(mine.record.token, StatusEvent.SEEN_SUCCESS)
     assert mine.record.number != old.number
@@ -194,17 +194,17 @@ def test_a_fresh_sweep_submits_no_cell_twice(history, enter, intent, ended):
     sweep = enter(2, fresh=True)  # after a killed kernel
     assert kinds(history.sweeps.peek(["k1", "k2"], fresh=True, sweep=sweep.token)) == ["same", "new"]
     assert kinds(history.sweeps.peek(["k1", "k2"], fresh=True)) == ["new", "new"]
-    again = history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True)
+    again = history.record_or_reuse(intent("k1", cell=(sweep.token, 1)), fresh=True)
     assert (again.kind, again.record.number) == ("same", 3)
-    assert history.claim(intent("k2", cell=(sweep.token, 2)), fresh=True).kind == "new"
-    assert history.claim(intent("k1"), fresh=True).kind == "new"  # not for a cell of the sweep
+    assert history.record_or_reuse(intent("k2", cell=(sweep.token, 2)), fresh=True).kind == "new"
+    assert history.record_or_reuse(intent("k1"), fresh=True).kind == "new"  # not for a cell of the sweep
 
 
 def test_older_success_shown_for_a_cell_is_not_the_fresh_sweeps_own(history, enter, intent, ended):
     old = ended("k1", Status.SUCCESS)
     sweep = enter(1, fresh=True)
     history.sweeps.set_cells(sweep.token, {1: old.token})
-    assert history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True).kind == "new"
+    assert history.record_or_reuse(intent("k1", cell=(sweep.token, 1)), fresh=True).kind == "new"
 
 
 # -- plans --------------------------------------------------------------------------------------------------------
@@ -225,12 +225,12 @@ def test_peek_decides_as_a_claim_and_writes_nothing(history, sweeps, ended, inte
         for retry in ("none", "failed", "unknown", "all"):
             for status in Status:
                 peeked = sweeps.peek([str(status)], fresh=fresh, retry=retry)[str(status)]
-                assert history.claim(intent(str(status)), fresh=fresh, retry=retry).kind == peeked.kind
+                assert history.record_or_reuse(intent(str(status)), fresh=fresh, retry=retry).kind == peeked.kind
 
 
 def test_peek_counts_the_submit_of_a_dead_kernel_as_unknown(history, sweeps, intent, home):
     dead = ProcessLock(home / "locks")
-    record = history.claim(intent("k", owner=dead.name)).record
+    record = history.record_or_reuse(intent("k", owner=dead.name)).record
     assert sweeps.peek(["k"])["k"].kind == "joined"
     dead.release()
     claim = sweeps.peek(["k"])["k"]
@@ -257,11 +257,11 @@ def test_peek_returns_a_repeated_key_once(sweeps, ended):
 
 
 def test_runs_and_sweeps_share_their_names(history, sweeps, sweep_request, cells, intent):
-    run = history.claim(intent("a", name="best")).record
+    run = history.record_or_reuse(intent("a", name="best")).record
     sweep = sweeps.enter(sweep_request(name="best"), cells(1))
     assert sweep.name == "best"
     assert (history.by_name("best"), sweeps.by_name("best")) == (None, sweep)
-    history.claim(intent("a", name="best"))
+    history.record_or_reuse(intent("a", name="best"))
     assert (history.by_name("best").token, sweeps.by_name("best")) == (run.token, None)
     assert sweeps.enter(sweep_request(name="best"), cells(1)).number == 1
     assert (history.by_name("best"), sweeps.by_name("best").number) == (None, 1)
@@ -291,12 +291,12 @@ def test_sweeps_are_found_by_token_and_number(sweeps, sweep_request, cells):
 def found(library, sweep_request, cells, intent):
     """Create single runs r1 and r4, and sweep s1 `bottles` of three cells, with r2 and r3 for the first two."""
     history = library.history
-    history.claim(intent("alone"))
+    history.record_or_reuse(intent("alone"))
     sweep = history.sweeps.enter(sweep_request(name="bottles"), cells(3))
     for n in (1, 2):
-        record = history.claim(intent(f"k{n}", cell=(sweep.token, n))).record
+        record = history.record_or_reuse(intent(f"k{n}", cell=(sweep.token, n))).record
     history.apply(record.token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0), ImageRecord(1, "12:3", 0)])
-    history.claim(intent("later"))
+    history.record_or_reuse(intent("later"))
     return sweep
 
 
@@ -326,14 +326,14 @@ def test_cell_is_found_by_the_name_of_its_sweep(library, found, name):
 
 
 def test_run_has_no_cells(library, intent):
-    library.history.claim(intent("k", name="boat"))
+    library.history.record_or_reuse(intent("k", name="boat"))
     for ref in ("boat.1", "last.1"):
         with pytest.raises(RefError, match="is the run r1, and only a sweep has cells"):
             library.find(ref)
 
 
 def test_id_that_looks_like_a_cell_is_found(library, intent):
-    record = library.history.claim(intent("k")).record
+    record = library.history.record_or_reuse(intent("k")).record
     library.history.apply(record.token, StatusEvent.ACCEPTED, service_run_id="job.7")
     assert library.find("job.7").run.number == 1
 
@@ -378,7 +378,7 @@ def test_last_prefers_the_newest_of_this_kernel(library, found):
 
 def test_run_reused_by_a_sweep_still_counts_for_last(library, found, intent):
     history = library.history
-    history.claim(intent("later", cell=(found.token, 3)))
+    history.record_or_reuse(intent("later", cell=(found.token, 3)))
     assert library.find("s1.3").run.number == 4
     assert library.find("last").run.number == 4
 
@@ -500,7 +500,8 @@ say("ready")
 sys.stdin.readline()
 sweep = history.sweeps.enter(sweep_request("same"), cells[:60])
 from dataclasses import replace
-kinds = [history.claim(replace(intent(key), cell=(sweep.token, number))).kind for number, _, _, key in cells[:60]]
+requests = [replace(intent(key), cell=(sweep.token, number)) for number, _, _, key in cells[:60]]
+kinds = [history.record_or_reuse(request).kind for request in requests]
 say(*kinds)
 sys.stdin.readline()
 """
@@ -556,12 +557,12 @@ def test_killed_in_the_middle_of_a_fresh_sweep_its_cells_keep_their_runs(home, s
         + """
 from dataclasses import replace
 sweep = history.sweeps.enter(sweep_request("k", fresh=True), cells[:3])
-token = history.claim(replace(intent("k1"), cell=(sweep.token, 1)), fresh=True).record.token
+token = history.record_or_reuse(replace(intent("k1"), cell=(sweep.token, 1)), fresh=True).record.token
 history.apply(token, StatusEvent.SEEN_RUNNING, service_run_id="77")
 history.apply(token, StatusEvent.SEEN_SUCCESS)
 from comflowy_nb.database import runs as module
 module.link_cell = lambda *args: die()
-history.claim(replace(intent("k2"), cell=(sweep.token, 2)), fresh=True)
+history.record_or_reuse(replace(intent("k2"), cell=(sweep.token, 2)), fresh=True)
 """
     )
     start(code).communicate(timeout=60)
@@ -571,7 +572,7 @@ history.claim(replace(intent("k2"), cell=(sweep.token, 2)), fresh=True)
     assert newest(history).number == 1
     peeked = history.sweeps.peek(["k1", "k2", "k3"], fresh=True, sweep=sweep.token)
     assert kinds(peeked) == ["same", None, None]
-    assert history.claim(intent("k1", cell=(sweep.token, 1)), fresh=True).kind == "same"
+    assert history.record_or_reuse(intent("k1", cell=(sweep.token, 1)), fresh=True).kind == "same"
     history.close()
 
 

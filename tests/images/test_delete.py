@@ -10,6 +10,7 @@ import pytest
 from history_fixtures import bring
 
 from comflowy_nb.errors import RefError
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.library import Library
 from comflowy_nb.status import Status
 
@@ -50,7 +51,7 @@ def test_a_run_is_deleted_with_all_its_files(library, stored, intent):
     for ref in ("r1", "best", "id-a"):
         with pytest.raises(RefError, match="there is no run"):
             library.find(ref)
-    assert library.history.claim(intent("a")).kind == "new"
+    assert library.history.record_or_reuse(intent("a")).kind == "new"
     assert library.history.cleanup.pending() == []
 
 
@@ -69,7 +70,7 @@ def test_a_pruned_run_can_be_deleted(library, stored):
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.REJECTED, Status.CANCELLED])
 def test_a_run_that_did_not_succeed_can_be_deleted(library, intent, status):
-    bring(library.history, library.history.claim(intent("a")).record.token, status)
+    bring(library.history, library.history.record_or_reuse(intent("a")).record.token, status)
     deleted = library.delete("r1")
     assert (deleted.runs, deleted.repeats) == (("r1",), 0)
 
@@ -77,7 +78,7 @@ def test_a_run_that_did_not_succeed_can_be_deleted(library, intent, status):
 @pytest.mark.parametrize("status", [Status.SUBMITTING, Status.WAITING, Status.RUNNING])
 def test_a_live_run_is_not_deleted(library, intent, stored, status):
     stored("b")
-    run = bring(library.history, library.history.claim(intent("a")).record.token, status)
+    run = bring(library.history, library.history.record_or_reuse(intent("a")).record.token, status)
     with pytest.raises(RefError, match=f"r2 is {status}, so nothing is deleted: %comflowy cancel r2 first"):
         library.delete("r1", "r2")
     assert library.history.get(run.token) == run
@@ -87,7 +88,7 @@ def test_a_live_run_is_not_deleted(library, intent, stored, status):
 @pytest.mark.parametrize("status", [Status.UNKNOWN, Status.LOST])
 def test_a_held_run_is_not_deleted(library, intent, status):
     """It is the record that the service may have accepted the request: without it, it would be submitted again."""
-    run = bring(library.history, library.history.claim(intent("a")).record.token, status)
+    run = bring(library.history, library.history.record_or_reuse(intent("a")).record.token, status)
     with pytest.raises(RefError, match=f"r1 can't be deleted: it is {status}"):
         library.delete("r1")
     assert library.history.get(run.token) == run
@@ -95,7 +96,7 @@ def test_a_held_run_is_not_deleted(library, intent, status):
 
 def test_a_run_whose_images_are_being_fetched_is_not_deleted(library, stored):
     run = stored("a")
-    library.image_path(run.images[0]).unlink()
+    image_path(library.folder, run.images[0]).unlink()
     library.history.set_images(run.token, replace(run.images[0], state="expected"))
     with pytest.raises(RefError, match="the images of r1 are being fetched"):
         library.delete("r1")
@@ -118,7 +119,7 @@ def test_a_sweep_is_deleted_with_the_runs_that_were_submitted_for_it(library, sw
     with pytest.raises(RefError, match="there is no sweep s1"):
         library.find("s1")
     assert library.history.sweeps.cells(record.token) == []
-    assert library.history.claim(intent("k1")).kind == "new"
+    assert library.history.record_or_reuse(intent("k1")).kind == "new"
 
 
 def test_a_run_that_another_sweep_shows_stays(library, swept_runs, sweep):
@@ -153,7 +154,7 @@ def test_named_runs_and_runs_of_an_earlier_run_stay(library, stored, sweep_reque
     record = history.sweeps.enter(sweep_request(), cells(2))
     history.sweeps.set_cells(record.token, {1: alone.token})
     stored("k2", cell=(record.token, 2))
-    history.claim(intent("k2", name="best"))
+    history.record_or_reuse(intent("k2", name="best"))
     deleted = library.delete("s1")
     assert (deleted.runs, deleted.sweeps) == ((), ("s1",))
     assert deleted.kept == {"r1": "it was run by itself", "r2": "it is named best"}
@@ -163,18 +164,18 @@ def test_named_runs_and_runs_of_an_earlier_run_stay(library, stored, sweep_reque
 def test_held_runs_of_a_sweep_stay(library, swept_runs, intent):
     record, _ = swept_runs
     history = library.history
-    held = history.claim(intent("k4")).record
+    held = history.record_or_reuse(intent("k4")).record
     bring(history, held.token, Status.UNKNOWN)
     history.sweeps.set_cells(record.token, {1: held.token})
     deleted = library.delete("s1")
     assert deleted.runs == ("r2", "r3")
     assert deleted.kept == {"r4": "it is unknown: the service may have accepted it"}
-    assert history.claim(intent("k4")).kind == "held"
+    assert history.record_or_reuse(intent("k4")).kind == "held"
 
 
 def test_a_sweep_with_a_live_run_is_not_deleted(library, swept_runs, intent):
     record, runs = swept_runs
-    live = library.history.claim(intent("k4")).record
+    live = library.history.record_or_reuse(intent("k4")).record
     library.history.sweeps.set_cells(record.token, {1: live.token})
     with pytest.raises(RefError, match="r4 is submitting, so nothing is deleted"):
         library.delete("s1")

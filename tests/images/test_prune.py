@@ -12,6 +12,7 @@ import pytest
 from history_fixtures import bring
 
 from comflowy_nb.errors import ImageError, SettingsError
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.library import Library
 from comflowy_nb.status import Status, StatusEvent
 
@@ -26,7 +27,7 @@ def originals(library):
 
 def test_originals_are_removed_and_rows_and_thumbnails_stay(library, stored):
     run = stored("a", 2)
-    paths = [library.image_path(image) for image in run.images]
+    paths = [image_path(library.folder, image) for image in run.images]
     size_bytes = sum(path.stat().st_size for path in paths)
     pruned = library.prune(0)
     assert (pruned.images.files, pruned.images.size_bytes, pruned.is_done) == (2, size_bytes, True)
@@ -110,7 +111,7 @@ def test_an_input_of_another_run_stays_without_all(library, stored):
 @pytest.mark.parametrize("status", [Status.SUBMITTING, Status.WAITING, Status.UNKNOWN, Status.LOST])
 def test_live_and_held_runs_are_not_touched(library, intent, status):
     history = library.history
-    run = bring(history, history.claim(intent("a")).record.token, status)
+    run = bring(history, history.record_or_reuse(intent("a")).record.token, status)
     assert library.prune(0, all=True).images.files == 0
     assert history.get(run.token) == run
 
@@ -118,7 +119,7 @@ def test_live_and_held_runs_are_not_touched(library, intent, status):
 def test_a_run_whose_images_are_being_fetched_is_not_touched(library, stored):
     run = stored("a", 2)
     library.history.set_images(run.token, replace(run.images[1], state="expected"))
-    library.image_path(run.images[1]).unlink()
+    image_path(library.folder, run.images[1]).unlink()
     library.history.set_images(run.token, replace(run.images[1], state="expected"))
     assert library.prune(0, all=True).images.files == 0
     assert states(library, run)[0] == "kept"
@@ -137,7 +138,7 @@ def test_runs_that_a_sweep_shows_while_it_is_submitted_are_not_touched(library, 
 
 def test_runs_that_a_sweep_with_a_live_run_shows_are_not_touched(library, stored, sweep_request, cells, intent):
     history = library.history
-    run, live = stored("k1"), history.claim(intent("k2")).record
+    run, live = stored("k1"), history.record_or_reuse(intent("k2")).record
     sweep = history.sweeps.enter(sweep_request(), cells(2))
     history.sweeps.set_cells(sweep.token, {1: run.token, 2: live.token})
     assert library.prune(0, all=True).images.files == 0
@@ -176,7 +177,7 @@ def test_an_original_that_has_no_thumbnail_and_is_damaged_stays(library, stored)
     run = stored("a")
     for thumbnail in library.folder.rglob("*.t*.jpg"):
         thumbnail.unlink()
-    library.image_path(run.images[0]).write_bytes(b"damaged")
+    image_path(library.folder, run.images[0]).write_bytes(b"damaged")
     assert library.prune(0).images.files == 0
     assert states(library, run) == ["kept"]
     assert len(originals(library)) == 1
@@ -209,14 +210,14 @@ def test_a_changed_row_removes_no_other_file(library, stored, outside, changed):
     deleted = library.delete("r1")
     assert deleted.runs == ("r1",)
     assert outside.read_bytes() == b"not ours"
-    assert library.image_path(other.images[0]).is_file()
+    assert image_path(library.folder, other.images[0]).is_file()
     assert (library.home / "history.sqlite").is_file()
     assert not [path for path in library.folder.rglob("*") if run.token in path.name]
 
 
 def test_a_link_to_a_file_outside_is_left(library, stored, outside):
     run = stored("a")
-    path = library.image_path(run.images[0])
+    path = image_path(library.folder, run.images[0])
     path.unlink()
     path.symlink_to(outside)
     assert library.prune(0).images.files == 0
@@ -229,7 +230,7 @@ def test_a_link_to_a_file_outside_is_left(library, stored, outside):
 @pytest.mark.parametrize("linked", ["month", "images"])
 def test_files_in_a_linked_folder_outside_are_left(library, stored, tmp_path, linked):
     run = stored("a")
-    month = library.image_path(run.images[0]).parent
+    month = image_path(library.folder, run.images[0]).parent
     folder = month if linked == "month" else library.folder
     moved = folder.rename(tmp_path / "moved")
     folder.symlink_to(moved, target_is_directory=True)
@@ -253,7 +254,7 @@ def test_a_run_that_is_named_after_it_was_listed_stays(library, stored, intent):
     run = stored("a")
 
     def confirm(planned):
-        library.history.claim(intent("a", name="best"))
+        library.history.record_or_reuse(intent("a", name="best"))
         return True
 
     assert library.prune(0, confirm=confirm).images.files == 0

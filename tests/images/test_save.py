@@ -40,7 +40,7 @@ def done(library, intent, stream, output):
 
     def make(contents, **changes):
         history = library.history
-        record = history.claim(intent(**changes)).record
+        record = history.record_or_reuse(intent(**changes)).record
         owed = [ImageRecord(index, "9", index) for index in range(len(contents))]
         record = history.apply(record.token, StatusEvent.SEEN_SUCCESS, service_run_id="7", images=owed)
         for index, content in enumerate(contents):
@@ -136,7 +136,7 @@ def test_a_deleted_image_is_missing(done, image, library, tmp_path):
 
 
 def test_saving_a_run_without_images_is_an_error(library, intent, tmp_path):
-    record = library.history.claim(intent()).record
+    record = library.history.record_or_reuse(intent()).record
     with pytest.raises(ImageError, match=r"r1 has no images to save \(submitting\)"):
         library.run(record).save(tmp_path)
 
@@ -191,18 +191,18 @@ def test_a_target_folder_that_is_a_file_is_reported(done, image, tmp_path):
     ],
 )
 def test_names_contain_the_set_params(history, intent, params, expected):
-    record = history.claim(intent(params=params, set_params=tuple(params))).record
+    record = history.record_or_reuse(intent(params=params, set_params=tuple(params))).record
     assert readable_name(record, ImageRecord(0, "9", 0)) == f"r1_default_{expected}_0"
 
 
 def test_a_name_contains_the_name_of_the_run(history, intent):
-    record = history.claim(intent(set_params=(), name="best")).record
+    record = history.record_or_reuse(intent(set_params=(), name="best")).record
     assert readable_name(record, ImageRecord(2, "9", 0)) == "r1_best_2"
 
 
 def test_a_name_is_never_too_long(history, intent):
     params = {f"{n}::field{n}": "紫色の銀河" * 20 for n in range(100)}
-    record = history.claim(intent(params=params, set_params=tuple(params), workflow="絵" * 300)).record
+    record = history.record_or_reuse(intent(params=params, set_params=tuple(params), workflow="絵" * 300)).record
     name = readable_name(record, ImageRecord(0, "9", 0))
     assert name.startswith("r1_絵")
     assert len(name.encode()) <= 120

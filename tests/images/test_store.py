@@ -19,10 +19,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from comflowy_nb.errors import ImageError, ServerError
-from comflowy_nb.images import receive as receiving
 from comflowy_nb.images.receive import image_path
-from comflowy_nb.images.store import keep_output, write_sidecar
-from comflowy_nb.images.thumbnails import thumbnail_path
+from comflowy_nb.images.store import keep_output, thumbnail_path, write_sidecar
 from comflowy_nb.settings import settings
 from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
@@ -262,12 +260,14 @@ def test_a_connection_that_breaks_leaves_nothing_behind(folder, keep, image, str
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_during_a_download_is_reported(folder, keep, image, monkeypatch, code):
-    def full(file, chunk):
-        raise OSError(code, os.strerror(code))
+    class FullDisk(io.BytesIO):
+        def write(self, content):
+            raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(receiving, "_write_all", full)
-    with pytest.raises(ImageError, match="the disk is full"):
-        keep(image())
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda *_, **__: FullDisk())
+        with pytest.raises(ImageError, match="the disk is full"):
+            keep(image())
     assert files(folder) == []
 
 
@@ -488,7 +488,9 @@ def test_a_thumbnail_without_an_image_is_an_error(folder, keep, image):
 
 
 def test_the_sidecar_describes_the_run_and_its_images(folder, keep, image, history, intent):
-    run = history.claim(intent(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")).record
+    run = history.record_or_reuse(
+        intent(token=TOKEN, params={"3::seed": 2**64 - 1, "6::text": "☃ \ud800"}, name="best")
+    ).record
     assert write_sidecar(folder, run) is None
     history.apply(TOKEN, StatusEvent.ACCEPTED, service_run_id="77")
     owed = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1)]

@@ -16,7 +16,7 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 from waiting import wait_until
 
-from comflowy_nb.images.thumbnails import make_thumbnails
+from comflowy_nb.images.store import make_thumbnails
 from comflowy_nb.notebook.commands import interrupts
 from comflowy_nb.notebook.commands import runs as runs_commands
 from comflowy_nb.notebook.display import live, views
@@ -154,9 +154,6 @@ class Folder:
         self.root = root
         self.count = 0
 
-    def image_path(self, image):
-        return self.root / image.file
-
     def run(self, *images, params=None, set_params=None, status=Status.SUCCESS, missing=None, **changes):
         """Return a run with images (node, width, height); `missing` maps an index to a reason."""
         self.count += 1
@@ -192,7 +189,7 @@ class Folder:
             images=tuple(records),
             **changes,
         )
-        return Run(record, self)
+        return Run(record, self.root)
 
 
 @pytest.fixture

@@ -288,7 +288,7 @@ def test_an_interrupt_between_submit_and_wait_cancels_the_run(home_server, comfy
 
 @pytest.mark.parametrize(
     ("patched", "line"),
-    [((Submitter, "submit"), "run default seed=7"), ((SweepPlanner, "enter"), "sweep default seed=1..8")],
+    [((Submitter, "submit"), "run default seed=7"), ((SweepPlanner, "start"), "sweep default seed=1..8")],
 )
 def test_an_interrupt_during_the_submit_cancels_the_run(home_server, comfy, monkeypatch, patched, line):
     comfy.wait_at("3", 1)

@@ -8,8 +8,8 @@ from PIL import Image
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.layout.page import Box, CellState, Page, TextRun, Tile
-from comflowy_nb.painting.cell_panels import draw_panel
-from comflowy_nb.painting.pages import draw_page, encode, make_figure, read_image
+from comflowy_nb.painting.cell_states import draw_panel
+from comflowy_nb.painting.pages import DrawnPage, draw_page, encode, read_image
 from comflowy_nb.painting.text import DRAWING, measure, writable
 
 
@@ -53,7 +53,7 @@ def test_a_figure_has_the_size_of_the_page_and_texts():
     """With matplotlib 3.8 a comparison of 828 pixels was 827 pixels high: 4.3125 inches were rounded down."""
     for side in (29, 57, 58, 113, 114, 414, 1200):
         page = Page(side, side, texts=[TextRun("$5 and $10", "text", 0, 0)])
-        figure = make_figure(page, draw_page(page, 1, teal), 1)
+        figure = DrawnPage(page, draw_page(page, 1, teal), 1, b"").figure
         assert tuple(int(pixels) for pixels in figure.canvas.get_width_height(physical=True)) == (2 * side, 2 * side)
         assert [text.get_text() for text in figure.axes[0].texts] == ["$5 and $10"]
 

@@ -16,10 +16,10 @@ from comflowy_nb import connect, history
 from comflowy_nb.errors import FieldError, ImageError, ServiceError, WorkflowError
 from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.captions import sheet_of_sweep
-from comflowy_nb.sweeps.table import table_of
+from comflowy_nb.sweeps.dataframe import table_of
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file, write_sweep_file
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.image_metadata import Made
+from comflowy_nb.workflow.image_metadata import RunMetadata
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 
@@ -270,10 +270,10 @@ def test_a_run_started_from_another_with_an_image_is_the_same_request(client, ap
     The params of a run contain the service's name of the image; the request key contains its content.
     """
     run = client.run("img2img", {FIELD: folder / "a.png", "3::denoise": 0.3}, timeout=30)
-    made = Made(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
-    again = client.submit("img2img", {}, base=made)
-    assert (again.how, again.run.ref) == ("same", run.ref)
-    changed = client.submit("img2img", {"3::denoise": 0.4}, base=made)
+    metadata = RunMetadata(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
+    again = client.submit("img2img", {}, base=metadata)
+    assert (again.outcome, again.run.ref) == ("same", run.ref)
+    changed = client.submit("img2img", {"3::denoise": 0.4}, base=metadata)
     changed.run.wait(30)
     assert api.count(RUN) == 2
     assert changed.run.params == {FIELD: "input-1.png", "3::denoise": 0.4}
@@ -283,10 +283,10 @@ def test_a_later_kernel_repeats_the_run_without_the_file(api, folder):
     with api.connect() as client:
         run = client.run("img2img", {FIELD: folder / "a.png"}, timeout=30)
     (folder / "a.png").unlink()
-    made = Made(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
+    metadata = RunMetadata(run.workflow, run.record.workflow_id, run.params, run.record.set_params)
     with api.connect() as client:
-        assert client.submit("img2img", {}, base=made).how == "same"
-        swept = client.sweep("img2img", {"3::denoise": [0.2, 0.3]}, base=made, timeout=30)
+        assert client.submit("img2img", {}, base=metadata).outcome == "same"
+        swept = client.sweep("img2img", {"3::denoise": [0.2, 0.3]}, base=metadata, timeout=30)
         assert swept.status_counts() == {"success": 2}
     assert api.count(UPLOAD) == 2, "once by each kernel"
 

@@ -19,7 +19,7 @@ def record(status, day=12, service="cloud"):
 
 
 def plan(found, **options):
-    return make_plan(found, now=NOW, **{"seconds_each": None, "cost_per_run": None, **options})
+    return make_plan(found, total=len(found), now=NOW, **{"seconds_each": None, "cost_per_run": None, **options})
 
 
 def test_the_plan_is_one_line():

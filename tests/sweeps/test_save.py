@@ -13,14 +13,14 @@ from PIL import Image, ImageChops, ImageStat
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.receive import image_path
 from comflowy_nb.layout.text import LINE_PX
-from comflowy_nb.painting.cell_panels import draw_panel
+from comflowy_nb.painting.cell_states import draw_panel
 from comflowy_nb.painting.text import measure
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps import save as save_sweep
 from comflowy_nb.sweeps.captions import cell_state_of
 from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.axes.types import Axis, AxisValue
-from comflowy_nb.workflow.image_metadata import made_of_image
+from comflowy_nb.workflow.image_metadata import metadata_of_image
 
 
 def texts_of(sweep):
@@ -73,7 +73,7 @@ def test_copies_are_named_by_the_values_that_vary(swept, axis, tmp_path):
             made = json.loads(copy.text["comflowy"])
         assert made["params"] == dict(cell.params)
         assert (made["sweep"], made["cell"], made["labels"]) == ("s1", cell.ref, dict(cell.labels))
-        assert made_of_image(path).params == dict(cell.params)
+        assert metadata_of_image(path).params == dict(cell.params)
 
 
 def test_names_sort_by_number_and_contain_the_generated_seed(swept, tmp_path):

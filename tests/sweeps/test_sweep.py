@@ -243,7 +243,9 @@ def test_a_fixed_window_applies_only_to_its_sweep(client, api):
     wait_until(lambda: api.count(CHECK) >= sent + 8)
     assert api.count(RUN) == 2, "while it sends, another sweep does not lift it"
     fixed.cancel()
-    wait_until(lambda: other.status_counts().get("running", 0) >= 6, said=lambda: f"{api.count(RUN)} sent")
+    wait_until(
+        lambda: other.status_counts().get("running", 0) >= 6, timeout_s=90, said=lambda: f"{api.count(RUN)} sent"
+    )
     other.cancel()
 
 

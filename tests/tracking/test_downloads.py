@@ -10,7 +10,7 @@ from comflowy_nb.tracking.downloads import Downloads
 
 
 def test_deleted_images_are_expected_again(library, runs):
-    downloads = Downloads(None, library.history, library.folder, settings, recheck=None)
+    downloads = Downloads(None, library.history, library.folder, settings)
     run = library.find("r1").run
     assert not downloads.expect_missing(run)
     run.images[1].path.unlink()

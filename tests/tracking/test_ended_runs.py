@@ -108,7 +108,7 @@ def test_a_joined_run_is_read_once_for_many_executions_of_its_cell(api, monkeypa
         wait_until(lambda: run.status == "running")
         for _ in range(20):
             joined = other.submit("wf-1", {"3::cfg": 7})
-            assert joined.how == "joined"
+            assert joined.outcome == "joined"
         before, start_s = reads.count(run.token), time.monotonic()
         wait_until(lambda: reads.count(run.token) >= before + 5)
         assert time.monotonic() - start_s > 4 * 0.2, "20 watches would read it 5 times in 0.1 s"

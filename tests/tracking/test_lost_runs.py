@@ -138,7 +138,7 @@ def test_a_run_that_the_server_still_has_is_joined_and_not_submitted_again(comfy
         assert run.status == "lost"
         tunnel.open()
         again = client.submit(flat, {"1::color": 4})
-        assert (again.how, again.run) == ("joined", run)
+        assert (again.outcome, again.run) == ("joined", run)
         comfy.release()
         assert run.wait(60).status == "success"
     assert submits(comfy) == 1

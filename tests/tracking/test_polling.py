@@ -3,7 +3,8 @@ import random
 
 import pytest
 
-from comflowy_nb.tracking.polling import FIRST_HIT_FACTOR, MAX_SAMPLES, SAFETY_FACTOR, PollRule, live_wait_s
+from comflowy_nb.database.small_tables import MAX_SAMPLES
+from comflowy_nb.tracking.polling import FIRST_HIT_FACTOR, SAFETY_FACTOR, PollRule, live_wait_s
 
 
 def check_until_done(rule: PollRule, takes_s: float) -> tuple[int, float]:

@@ -139,7 +139,7 @@ def test_an_interrupt_during_a_submit_cancels_the_run(cancelling, monkeypatch):
 
 
 def test_an_interrupt_at_the_start_of_a_sweep_cancels_the_sweep(cancelling, monkeypatch):
-    monkeypatch.setattr(SweepPlanner, "enter", interrupted(SweepPlanner.enter))
+    monkeypatch.setattr(SweepPlanner, "start", interrupted(SweepPlanner.start))
     with pytest.raises(DeferredInterrupt) as caught:
         cancelling.sweep("img2img", {"3::seed": [1, 2, 3]}, window=1)
     sweep = caught.value.result

@@ -40,7 +40,7 @@ def test_the_same_request_submits_and_fetches_nothing(client, api, pruned):
     """A pruned image was taken for a missing one: every execution of its cell downloaded it again."""
     checks = api.count(CHECK)
     again = client.submit("wf-1", {"3::cfg": 7})
-    assert (again.how, again.run) == ("same", pruned)
+    assert (again.outcome, again.run) == ("same", pruned)
     assert again.run.wait(60).images[0].is_pruned
     assert not client.connection.registry.refresh(pruned)
     client.resume(pruned.ref)

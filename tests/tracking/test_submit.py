@@ -96,7 +96,7 @@ def test_a_run_that_was_not_submitted_before_a_close_is_cancelled(api):
     assert "closed before it was submitted" in runs[1].error
     with connect(f"test={api.url}", key="the-key") as client:
         assert [run.status for run in client.runs()] == ["cancelled", "cancelled", "running"]
-        assert client.submit("wf-1", {"3::cfg": 1}).how == "new"
+        assert client.submit("wf-1", {"3::cfg": 1}).outcome == "new"
     assert api.count(RUN) == 1
 
 

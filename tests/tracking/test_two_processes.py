@@ -29,10 +29,10 @@ class Reader:
         self.run = None
         self.statuses = []
 
-    def claim(self, key):
+    def submit(self, key):
         names = dict.fromkeys(("identity", "origin", "service", "workflow", "workflow_id"), "sandbox")
         request = RunRequest(token=str(uuid.uuid4()), **names, params={}, key=key, owner=self.lock.name)
-        return self.watch(self.history.claim(request).record.token)
+        return self.watch(self.history.record_or_reuse(request).record.token)
 
     def watch(self, token):
         self.run = Run(self.history.get(token))
@@ -113,7 +113,7 @@ def test_two_processes_agree_on_a_status_that_never_goes_back(tmp_path_factory):
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(0, 1), st.lists(STEPS, max_size=10))
     def check(owner, steps):
-        token = pair[owner].claim(f"key {next(keys)}")
+        token = pair[owner].submit(f"key {next(keys)}")
         pair[1 - owner].watch(token)
         status = Status.SUBMITTING
         for name, *rest in steps:

@@ -54,7 +54,8 @@ def test_added_properties_are_read_again(home, project):
         "3::x": read_field("3::x", [["yes", "no", "1", "null", "a: b #", "é"], {}], class_type="X"),
         "6::text": read_field("6::text", ["STRING", {"default": "a\n  b: c\n", "multiline": True}]),
     }
-    entry = catalogue.describe("portrait", described)
+    catalogue.describe("portrait", described)
+    entry = catalogue.get("portrait")
     for found in (entry, Catalogue.open(project, home).get("portrait")):
         assert found.ids == {"sandbox": "default", "https://app.comflowy.com": "3fef208b"}
         assert found.aliases == {"prompt": "6::text"}

@@ -16,7 +16,7 @@ TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_tex
 
 @pytest.fixture
 def graph():
-    return read_graph(TEXT)
+    return parse_graph(TEXT, "this text")
 
 
 def test_a_graph_is_read_from_text_and_from_a_file(tmp_path, graph):
@@ -27,12 +27,12 @@ def test_a_graph_is_read_from_text_and_from_a_file(tmp_path, graph):
 
 
 def test_the_body_of_a_request_is_read_as_its_graph(graph):
-    assert read_graph(json.dumps({"prompt": dict(graph.nodes), "client_id": "x"})) == graph
+    assert parse_graph(json.dumps({"prompt": dict(graph.nodes), "client_id": "x"}), "this text") == graph
 
 
 def test_other_keys_of_a_node_are_removed():
     text = '{"1": {"class_type": "X", "is_changed": [NaN], "_meta": {"title": "T"}}}'
-    assert read_graph(text).nodes == {"1": {"class_type": "X", "inputs": {}, "_meta": {"title": "T"}}}
+    assert parse_graph(text, "this text").nodes == {"1": {"class_type": "X", "inputs": {}, "_meta": {"title": "T"}}}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_other_keys_of_a_node_are_removed():
 )
 def test_other_texts_than_graphs_are_rejected_with_a_reason(tmp_path, text, why):
     with pytest.raises(WorkflowError, match=why):
-        read_graph(text)
+        parse_graph(text, "this text")
     path = tmp_path / "flow.json"
     path.write_text(text)
     with pytest.raises(WorkflowError, match=why) as caught:
@@ -171,7 +171,7 @@ NOTES = {
 
 
 def read(value):
-    return read_graph(json.dumps(value))
+    return parse_graph(json.dumps(value), "this text")
 
 
 def test_notes_beside_nodes_are_removed():
@@ -238,7 +238,7 @@ def test_a_graph_is_found_at_any_depth(places):
     wrapped = NODES
     for place in places:
         wrapped = {"id": 7, place: wrapped} if isinstance(place, str) else [None] * place + [wrapped]
-    assert read_graph(json.dumps({"of": wrapped})).nodes == NODES
+    assert parse_graph(json.dumps({"of": wrapped}), "this text").nodes == NODES
 
 
 def test_the_outermost_graph_of_a_request_is_read():

@@ -8,15 +8,15 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from comflowy_nb.errors import ImageError
-from comflowy_nb.workflow.graph import read_graph
-from comflowy_nb.workflow.image_metadata import graph_of_image, made_of_image
+from comflowy_nb.workflow.graph import parse_graph
+from comflowy_nb.workflow.image_metadata import graph_of_image, metadata_of_image
 
 TEXT = (files("comflowy_nb") / "workflow" / "builtin" / "default.json").read_text("utf-8")
 
 
 @pytest.fixture
 def graph():
-    return read_graph(TEXT)
+    return parse_graph(TEXT, "this text")
 
 
 def image(path, **chunks):
@@ -51,7 +51,7 @@ def test_a_file_that_is_not_an_image_is_an_error(tmp_path):
 
 def test_the_metadata_of_a_saved_png_is_read(tmp_path):
     made = {"workflow": "default", "workflow_id": "default", "params": {"3::seed": 2**60}, "set_params": ["3::seed"]}
-    found = made_of_image(image(tmp_path / "a.png", comflowy=json.dumps(made)))
+    found = metadata_of_image(image(tmp_path / "a.png", comflowy=json.dumps(made)))
     assert (found.workflow, found.workflow_id, found.params, found.set_params) == (
         "default",
         "default",
@@ -62,9 +62,9 @@ def test_the_metadata_of_a_saved_png_is_read(tmp_path):
 
 def test_the_metadata_beside_a_saved_jpeg_is_read(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg")
-    assert made_of_image(tmp_path / "a.jpg") is None
+    assert metadata_of_image(tmp_path / "a.jpg") is None
     (tmp_path / "a.jpg.json").write_text('{"workflow": "w", "workflow_id": null, "params": {}}')
-    found = made_of_image(tmp_path / "a.jpg")
+    found = metadata_of_image(tmp_path / "a.jpg")
     assert (found.workflow, found.workflow_id, found.set_params) == ("w", None, ())
 
 
@@ -74,10 +74,10 @@ def test_the_metadata_of_a_copy_is_read_back(tmp_path):
     source = image(tmp_path / "source.png", prompt=TEXT)
     made = {"workflow": "default", "workflow_id": None, "params": {"6::text": "é 🦊"}, "set_params": ["6::text"]}
     copy = copy_with_params(source, tmp_path / "copy.png", made)
-    assert made_of_image(copy).params == {"6::text": "é 🦊"}
-    assert graph_of_image(copy) == read_graph(TEXT)
+    assert metadata_of_image(copy).params == {"6::text": "é 🦊"}
+    assert graph_of_image(copy) == parse_graph(TEXT, "this text")
 
 
 @pytest.mark.parametrize("text", ["5", "[]", "{", '{"params": 5}', '{"workflow": "x"}'])
 def test_a_chunk_of_another_program_is_ignored(tmp_path, text):
-    assert made_of_image(image(tmp_path / "a.png", comflowy=text)) is None
+    assert metadata_of_image(image(tmp_path / "a.png", comflowy=text)) is None

@@ -12,7 +12,7 @@ from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.files import MAX_YAML_BYTES, read_text
 from comflowy_nb.workflow.graph import read_graph
-from comflowy_nb.workflow.image_metadata import made_of_image
+from comflowy_nb.workflow.image_metadata import metadata_of_image
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.payload import read_console
 
@@ -77,7 +77,7 @@ def test_the_metadata_beside_an_image_is_read_in_any_unicode_encoding(tmp_path, 
 
     Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg")
     (tmp_path / "a.jpg.json").write_bytes(encode('{"workflow": "w", "params": {"6::text": "x"}}'))
-    assert made_of_image(tmp_path / "a.jpg").params == {"6::text": "x"}
+    assert metadata_of_image(tmp_path / "a.jpg").params == {"6::text": "x"}
 
 
 def test_another_encoding_is_reported(tmp_path):

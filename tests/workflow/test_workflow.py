@@ -184,7 +184,7 @@ def test_a_graph_is_keyed_with_its_params_applied():
     other = json.loads(json.dumps(GRAPH))
     other["3"]["inputs"]["cfg"] = 5
     other["3"]["_meta"]["title"] = "renamed"
-    assert request_key("s", GRAPH, {"3::cfg": 7}) == request_key("s", Graph(other), {"3::cfg": 7.0})
+    assert request_key("s", GRAPH, {"3::cfg": 7}) == request_key("s", other, {"3::cfg": 7.0})
     assert request_key("s", GRAPH, {"3::seed": 2}) != request_key("s", other, {"3::seed": 2})
     assert GRAPH["3"]["inputs"]["cfg"] == 8
 

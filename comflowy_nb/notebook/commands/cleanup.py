@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.images.disk_usage import DISK_PARTS, measure_disk, size_text
-from comflowy_nb.notebook.display.html import Table, join, paragraph, table
+from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.status_line import day
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def disk(session: Session, request: Request) -> None:
         if used.files or part in _ALWAYS_SHOWN
     ]
     rows.append(("total", f"{usage.total.files:,}", size_text(usage.total.size_bytes), ""))
-    parts = [table(Table(("part", "files", "size", "content"), rows))]
+    parts = [table(("part", "files", "size", "content"), rows)]
     largest = list(usage.workflows.items())
     if largest:
         shown = [(name, f"{used.files:,}", size_text(used.size_bytes)) for name, used in largest[:_LISTED_WORKFLOWS]]
-        parts.append(table(Table(("workflow", "files", "size"), shown)))
+        parts.append(table(("workflow", "files", "size"), shown))
     lines = []
     if len(largest) > _LISTED_WORKFLOWS:
         lines.append(f"and {len(largest) - _LISTED_WORKFLOWS} more workflows")

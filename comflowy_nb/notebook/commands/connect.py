@@ -9,13 +9,13 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
 from comflowy_nb.notebook.commands.cleanup import disk_line
-from comflowy_nb.notebook.commands.runs import as_table
-from comflowy_nb.notebook.display.html import join, paragraph, table
+from comflowy_nb.notebook.commands.runs import runs_table
+from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
+from comflowy_nb.services.finder import SERVER_LAST
 from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.settings import cloud_url, default_target
-from comflowy_nb.workflow.finder import SERVER_LAST
 from comflowy_nb.workflow.syntax.line import expand_text
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def overview(session: Session, request: Request) -> None:
         parts.append(paragraph("nothing is connected", *_WAYS))
     recent = session.library.runs(limit=_LISTED)
     if recent:
-        parts.append(table(as_table(recent)))
+        parts.append(runs_table(recent))
         parts.append(paragraph(disk_line(session.library)))
     if client is None and target is None:
         following = "next: %comflowy connect sandbox"

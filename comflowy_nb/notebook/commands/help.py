@@ -94,6 +94,8 @@ button) cancels the run if the service can.""",
   %comflowy sweep default cfg=2..8..2 sampler_name=euler,heun seed=7 --as looks
   %comflowy sweep default 6::text="a bottle"||"a vase" seed=random#3
   %comflowy sweep --from looks cfg=2..10..2    the same sweep with more values
+  %comflowy sweep default --table prompts.csv  one cell for each row
+  %comflowy sweep bottles.yaml                 the sweep of a file (--export)
 
   %%comflowy sweep default --as night --x cfg --y sampler_name --z 6::text
   cfg: 4..8
@@ -109,6 +111,13 @@ one per cell. The seeds are kept until --fresh.
 A body can also set several fields at once, or replace words of a text:
   look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8}}
   6::text: {in: "a bottle at sea", replace: {bottle: [bottle, vase]}}
+
+The columns of a table (CSV, TSV, JSONL or {df}) are fields. A value is never
+split; an empty one takes the value set for all, else the workflow's. A column
+label heads the rows; --info mood keeps a column that is not a field. Other
+axes multiply the rows. --lines 6::text=prompts.txt is an axis of the lines.
+--zip cfg,steps makes one axis of two. --where "cfg < 6 or mood = warm" keeps
+only those combinations, --sample 40 only 40 of them.
 
 A sweep shows its plan first. Cells that have succeeded are not submitted again:
 run the cell again to continue an interrupted sweep, or extend a range to submit

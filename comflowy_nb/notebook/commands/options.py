@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import keyword
 import re
@@ -79,11 +80,19 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _field_file(text: str) -> tuple[str, str]:
+    key, sign, path = text.partition("=")
+    if not (sign and key and path):
+        raise ValueError("use FIELD=FILE, as in 6::text=prompts.txt")
+    return key, path
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """An option of a command: `--as NAME`; without `value` it is a flag.
 
-    `names` is the kind of names that Tab offers as value. For a reference, `{name}` alone passes the Python object.
+    `names` is the kind of names that Tab offers as value. For a reference and a table, `{name}` alone passes the
+    Python object. An option that `repeats` may be typed several times; its value is the list of the values.
     """
 
     name: str
@@ -91,7 +100,8 @@ class Option:
     help: str
     parse: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
-    names: Literal["axis", "ref", "workflow"] | None = None
+    names: Literal["axis", "file", "ref", "table", "workflow"] | None = None
+    repeats: bool = False
 
     @property
     def key(self) -> str:
@@ -110,7 +120,7 @@ class Option:
         UsageError
             If the text is invalid. The message says what is accepted.
         """
-        if self.names == "ref":
+        if self.names in {"ref", "table"}:
             return _ref(text, namespace)
         expanded = expand_text(text, namespace)
         if self.choices and expanded not in self.choices:
@@ -192,7 +202,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "sweep",
-            "sweep WORKFLOW [FIELD=VALUES ...]",
+            "sweep WORKFLOW|FILE.yaml [FIELD=VALUES ...]",
             "run a workflow for all combinations of values, in a labelled grid",
             "sweep:sweep",
             (
@@ -200,6 +210,14 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--x", "FIELD", "axis of the columns (the first)", names="axis"),
                 Option("--y", "FIELD", "axis of the rows (the second)", names="axis"),
                 Option("--z", "FIELD", "axis of several grids (the third)", names="axis"),
+                Option("--table", "FILE", "one cell for each row: .csv, .tsv, .jsonl or {df}", names="table"),
+                Option("--info", "COLUMNS", "columns of the table that are not fields", _list),
+                Option("--empty", "WHAT", "an empty value of a CSV table", choices=("missing", "text")),
+                Option("--lines", "FIELD=FILE", "one value for each line of a file", _field_file, repeats=True),
+                Option("--zip", "AXES", "axes that vary together: cfg,steps", _list, repeats=True),
+                Option("--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"'),
+                Option("--sample", "N", "only N of the combinations", _whole_from(1)),
+                Option("--sample-seed", "K", "choose other combinations", _whole_from(0)),
                 Option("--dry-run", None, "show the plan and the grid; submit nothing"),
                 Option("--max-runs", "N", "permit up to N submits", _whole_from(0)),
                 Option("--stop-after", "N", "stop after N failures in a row (default 3; 0: never)", _whole_from(0)),
@@ -208,6 +226,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--node", "ID", "show the images of this node"),
                 Option("--image", "K", "show only the image with this index, from 0", _whole_from(0)),
                 Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing"),
+                Option("--pin", None, "with --export: also write the generated seeds"),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
@@ -289,6 +308,10 @@ class Request:
         """Return the text of a reference, or the Python object if the word is exactly `{name}`."""
         return _ref(word.text, self.namespace)
 
+    def arguments_for(self, function: Callable[..., object]) -> dict[str, Any]:
+        """Return the typed options that have the name of a parameter of a function, as keyword arguments."""
+        return self.arguments(*(name.replace("_", "-") for name in inspect.signature(function).parameters))
+
     def arguments(self, *options: str) -> dict[str, Any]:
         """Return those of the options that were typed, as keyword arguments."""
         return {key.replace("-", "_"): self.options[key] for key in options if key in self.options}
@@ -358,9 +381,12 @@ def _sort(
     for word in rest:
         if word.raw.startswith("--"):
             option, text = _split_option(command, word, rest)
-            if option.key in options:
+            value = True if text is None else option.read(text, namespace)
+            if option.repeats:
+                value = [*options.get(option.key, ()), value]
+            elif option.key in options:
                 raise UsageError(f"{option.name} is set twice. Keep one.")
-            options[option.key] = True if text is None else option.read(text, namespace)
+            options[option.key] = value
         elif word.key is None:
             plain.append(word)
         elif command.has_fields:

@@ -40,7 +40,9 @@ def run(session: Session, request: Request) -> Run | Sweep:
     label, usual_s = begin.label(request), client.connection.usual_seconds(workflow)
 
     def show(one: Submitted) -> RunView:
-        return session.view(one.run, how=one.how, drawn=one.drawn, usual_s=usual_s, label=label)
+        return session.view(
+            one.run, outcome=one.outcome, generated_seeds=one.generated_seeds, usual_s=usual_s, label=label
+        )
 
     try:
         submitted = client.submit(
@@ -52,7 +54,7 @@ def run(session: Session, request: Request) -> Run | Sweep:
             **request.arguments("fresh", "retry"),
         )
     except RunHeld as held:
-        session.view(held.run, how="shown").finish()
+        session.view(held.run, outcome="shown").finish()
         raise
     except DeferredInterrupt as interrupt:
         raise cancel_view(session, client, show(interrupt.result)) from None
@@ -69,7 +71,7 @@ def run(session: Session, request: Request) -> Run | Sweep:
 def form(session: Session, request: Request) -> Form | None:
     """Show a form in this cell, with images below it. In a terminal, say what to use instead."""
     begin = start(session, request)
-    client, workflow, base = begin.client, begin.workflow, begin.base
+    client, workflow = begin.client, begin.workflow
     resolved = client.connection.resolve(workflow, begin.settings, namespace=request.namespace)
     if not session.in_kernel:
         name = workflow.name
@@ -78,10 +80,8 @@ def form(session: Session, request: Request) -> Form | None:
     from comflowy_nb.notebook.form.fields import form_fields  # noqa: PLC0415 - as below
     from comflowy_nb.notebook.form.form import Form  # noqa: PLC0415 - loads ipywidgets
 
-    recalled = client.connection.submitter.recall(workflow, base.params) if base is not None else {}
-    values = {**recalled, **resolved.params}
-    explicit = [*(base.set_params if base is not None else ()), *resolved.set_params]
-    fields = form_fields(workflow, values, explicit=explicit, random=resolved.generated_seeds)
+    values = client.connection.add_base(workflow, resolved, begin.base)
+    fields = form_fields(workflow, values.params, explicit=values.set_params, random=resolved.generated_seeds)
     made = Form(client, workflow, fields, updater=session.updater)
     session.show_form(made)
     if begin.swept is not None:
@@ -93,8 +93,10 @@ def form(session: Session, request: Request) -> Form | None:
 
 def save_run(session: Session, run: Run, target: str, image: RunImage | None = None) -> None:
     """Save copies of a run's images, or of one, and show only their names: a path may contain a user's name."""
+    from comflowy_nb.images import save as images_save  # noqa: PLC0415 - loads Pillow
+
     path = Path(target).expanduser()
-    paths = session.library.save(run, path, only=image.record if image is not None else None)
+    paths = images_save.save_run(run.record, session.library.folder, path, only=image.record if image else None)
     names = ", ".join(path.name for path in paths)
     is_folder = paths[0].parent == path
     session.say(paragraph(f"saved in {path.name or target}: {names}" if is_folder else f"saved: {names}"))

@@ -9,10 +9,10 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
-from comflowy_nb.layout.captions import name_fields, write_value
+from comflowy_nb.layout.value_text import name_fields, write_value
 from comflowy_nb.notebook.commands.run import save_run
 from comflowy_nb.notebook.commands.sweep import save_sweep
-from comflowy_nb.notebook.display.html import Table, join, paragraph, table
+from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.live import UPDATE_S, show_bundle, wait_drawing
 from comflowy_nb.notebook.display.show import RunList, show_comparison
 from comflowy_nb.notebook.display.status_line import day, plain_line, time_text
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["as_table", "cancel", "compare", "resume", "runs", "save", "show"]
+__all__ = ["cancel", "compare", "resume", "runs", "runs_table", "save", "show"]
 
 _LISTED_SWEEPS = 5  # below the newest runs
 _CONFIRM_S = 15.0  # most services confirm a cancel at once
@@ -45,13 +45,13 @@ def runs(session: Session, request: Request) -> RunList:
     if len(request.words) == 1 and not request.fields and not options:
         swept = _sweep_named(session, request.ref(request.words[0]))
         if swept is not None:
-            session.say(join(paragraph(plain_sweep_line(swept)), table(cells_table(swept))))
+            session.say(join(paragraph(plain_sweep_line(swept)), cells_table(swept)))
             return _shown(session, [cell.run for cell in swept.cells if cell.run is not None])
     params = {}
     for word in request.fields:
         value = expand(word.value or "", request.namespace)
         params[word.key or ""] = read_untyped(value) if isinstance(value, str) and not word.quoted else value
-    found = session.library.search(
+    found = session.library.runs(
         " ".join(request.text(word) for word in request.words) or None,
         params=params,
         since=time.time() - options["since"] if "since" in options else None,
@@ -61,7 +61,7 @@ def runs(session: Session, request: Request) -> RunList:
     )
     sweeps = [] if is_search else session.library.history.sweeps.recent(_LISTED_SWEEPS)
     if found:
-        session.say(join(table(as_table(found)), *([table(sweeps_table(sweeps))] if sweeps else [])))
+        session.say(join(runs_table(found), *([sweeps_table(sweeps)] if sweeps else [])))
     elif is_search:
         session.say(paragraph("No runs match. %comflowy runs shows the latest."))
     else:
@@ -108,7 +108,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     views = [
         session.view(
             each.run,
-            how="shown",
+            outcome="shown",
             only=[each.image.record.index] if each.image is not None else None,
             with_images=not in_one_grid,
         )
@@ -116,7 +116,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     ]
     _wait(session, views)
     if in_one_grid and any(run.record.images for run in runs):
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
+        from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         show_bundle(*Grid(runs).bundle())
     return runs[0] if len(runs) == 1 else _shown(session, runs)
@@ -130,7 +130,7 @@ def compare(session: Session, request: Request) -> Comparison:
     options = request.options
     images = read_images([request.ref(word) for word in request.words], find=session.find)
     made = Comparison(images, mode=options.get("mode"), label=options.get("label"))
-    session.drawn.add(made.token)  # so that the value of the cell is not shown again
+    session.mark_drawn(made)  # so that the value of the cell is not shown again
     show_comparison(made, in_kernel=session.in_kernel)
     if "save" in options:
         session.say(paragraph(f"saved: {made.save(options['save']).name}"))
@@ -224,8 +224,8 @@ def resume(session: Session, request: Request) -> Run | Sweep | RunList:
     return _show_all(session, swept, [run for run in resumed if run.token not in in_sweeps])
 
 
-def as_table(found: Sequence[Run]) -> Table:
-    """Return runs as rows: reference, name, workflow, service, status, time, duration, values set."""
+def runs_table(found: Sequence[Run]) -> dict[str, str]:
+    """Return a table of runs: reference, name, workflow, service, status, time, duration, values set."""
     rows = []
     for run in found:
         record = run.record
@@ -242,7 +242,7 @@ def as_table(found: Sequence[Run]) -> Table:
     services = {row[3] for row in rows}
     if len(services) == 1:
         rows = [(*row[:3], "", *row[4:]) for row in rows]
-    return Table(("run", "name", "workflow", "on", "status", "when", "took", "set"), rows)
+    return table(("run", "name", "workflow", "on", "status", "when", "took", "set"), rows)
 
 
 def _sweep_named(session: Session, ref: Any) -> Sweep | None:
@@ -257,7 +257,7 @@ def _sweep_named(session: Session, ref: Any) -> Sweep | None:
 def _show_all(session: Session, swept: list[Sweep], runs: list[Run], **options: Any) -> Run | Sweep | RunList:
     """Show sweeps, each with these options of its view, and then runs."""
     views: list[View] = [session.sweep_view(one, sent=False, **options) for one in swept]
-    _wait(session, [*views, *(session.view(run, how="shown") for run in runs)])
+    _wait(session, [*views, *(session.view(run, outcome="shown") for run in runs)])
     shown: list[Sweep | Run] = [*swept, *runs]
     return shown[0] if len(shown) == 1 else _shown(session, shown)
 
@@ -282,5 +282,5 @@ def _wait(session: Session, views: Sequence[View]) -> None:
 def _shown(session: Session, found: Sequence[Any]) -> RunList:
     """Return the runs as a list that this execution does not show again."""
     found = RunList(found)
-    session.drawn.add(found.token)
+    session.mark_drawn(found)
     return found

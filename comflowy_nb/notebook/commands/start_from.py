@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.errors import WorkflowError
+from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.recipe import find_metadata
+from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.image_metadata import Made
+from comflowy_nb.workflow.image_metadata import RunMetadata
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from typing import Any
 
     from comflowy_nb.client import Client
@@ -26,9 +29,13 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.workflow.axes.yaml_file import SweepFile
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Start", "show_left_out", "start"]
+
+_TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".md")
+_TEXT_TYPES = frozenset({FieldType.STRING, FieldType.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Start:
     name: str
     workflow: Workflow
     settings: tuple[Setting, ...]
-    base: Made | None
+    base: RunMetadata | None
     swept: Sweep | None
 
     def label(self, request: Request) -> list[str] | None:
@@ -57,8 +64,15 @@ class Start:
         return [field_id for name in request.options.get("label", ()) for field_id in self.workflow.find(name)] or None
 
 
-def start(session: Session, request: Request, *, is_sweep: bool = False) -> Start:
+def start(session: Session, request: Request, *, is_sweep: bool = False, file: SweepFile | None = None) -> Start:
     """Read the body, connect, and find the workflow and the values to start from.
+
+    Parameters
+    ----------
+    is_sweep
+        Whether a field may have several values.
+    file
+        The sweep file that the line names instead of a workflow.
 
     Raises
     ------
@@ -69,13 +83,35 @@ def start(session: Session, request: Request, *, is_sweep: bool = False) -> Star
     """
     body = read_body(request.body, sweep=is_sweep) if request.body is not None else None
     client = session.connected()
-    named, base, swept = _find_start(session, client, request)
+    named, base, swept = (file.workflow, None, None) if file else _find_start(session, client, request)
     workflow = client.workflow(named) if isinstance(named, str) else named
     if body is not None:
         body.check_workflow(workflow)
     line = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
-    settings = (*line, *(body.settings if body is not None else ()))
+    settings = (*line, *(body.settings if body is not None else ()), *(file.settings if file is not None else ()))
+    _warn_about_files(session, workflow, settings, is_sweep=is_sweep)
     return Start(client, named if isinstance(named, str) else workflow.name, workflow, settings, base, swept)
+
+
+def _warn_about_files(session: Session, workflow: Workflow, settings: Iterable[Setting], *, is_sweep: bool) -> None:
+    """Name the texts that are paths of text files: the path itself is submitted, not what the file contains."""
+    notes = []
+    for setting in settings:
+        if not isinstance(setting.value, str) or not _is_text_field(workflow, setting.key):
+            continue
+        for text in setting.value.split("||"):
+            path = text.strip().removeprefix("file:")
+            if path.lower().endswith(_TEXT_SUFFIXES) and "\n" not in path and Path(path).expanduser().is_file():
+                lines = f"--lines {setting.key}={path}" + ("" if is_sweep else " in a sweep")
+                notes.append(f"{setting.key}: the words {text.strip()!r} are submitted. {lines} takes the file's lines")
+    if notes:
+        session.say(paragraph(*notes))
+
+
+def _is_text_field(workflow: Workflow, key: str) -> bool:
+    with suppress(FieldError):
+        return any((workflow.fields.get(name) or Field(name)).type in _TEXT_TYPES for name in workflow.find(key))
+    return False
 
 
 def show_left_out(session: Session, swept: Sweep, explicit: Collection[str]) -> None:
@@ -87,7 +123,9 @@ def show_left_out(session: Session, swept: Sweep, explicit: Collection[str]) -> 
         session.say(paragraph(f"{text}; --from {swept.ref}.1 takes those of a cell"))
 
 
-def _find_start(session: Session, client: Client, request: Request) -> tuple[str | Workflow, Made | None, Sweep | None]:
+def _find_start(
+    session: Session, client: Client, request: Request
+) -> tuple[str | Workflow, RunMetadata | None, Sweep | None]:
     """Return the workflow or its name, and with `--from` the values to start from, and their sweep."""
     source: Any = request.options.get("from")
     if source is None:
@@ -105,8 +143,8 @@ def _find_start(session: Session, client: Client, request: Request) -> tuple[str
         swept = session.sweep(found.sweep)
         return *_start_from_sweep(client, found.sweep, swept), swept
     record = found.run.record
-    made = Made(record.workflow, record.workflow_id, dict(record.params), record.set_params)
-    return _workflow_of(client, record), made, None
+    metadata = RunMetadata(record.workflow, record.workflow_id, dict(record.params), record.set_params)
+    return _workflow_of(client, record), metadata, None
 
 
 def _file_of(source: object) -> Path | None:
@@ -123,21 +161,21 @@ def _file_of(source: object) -> Path | None:
     return path if path.suffix.lower() in {*IMAGE_SUFFIXES, ".json"} and path.is_file() else None
 
 
-def _start_from_file(client: Client, path: Path) -> tuple[str, Made | None]:
+def _start_from_file(client: Client, path: Path) -> tuple[str, RunMetadata | None]:
     if path.suffix.lower() == ".json":
         return str(path), None  # a graph contains its values
-    made, graph = client.library.maker_of(path)
-    if made is None or (client.service.runs_graphs and graph is not None):
-        return str(path), made  # its graph is the workflow with its values
-    named = made.workflow or made.workflow_id
+    metadata, graph = find_metadata(path, client.library)
+    if metadata is None or (client.service.runs_graphs and graph is not None):
+        return str(path), metadata  # its graph is the workflow with its values
+    named = metadata.workflow or metadata.workflow_id
     if not named:
         raise WorkflowError(
             f"{path.name} does not contain the name of its workflow: type its values after %comflowy run WORKFLOW"
         )
-    return named, made
+    return named, metadata
 
 
-def _start_from_sweep(client: Client, record: SweepRecord, swept: Sweep) -> tuple[str | Workflow, Made]:
+def _start_from_sweep(client: Client, record: SweepRecord, swept: Sweep) -> tuple[str | Workflow, RunMetadata]:
     """Return the workflow and the values that all cells of a sweep share, without its axes."""
     named: str | Workflow = _name_here(client, record)
     first = next((cell.run.record for cell in swept.cells if cell.run is not None), None)
@@ -145,7 +183,7 @@ def _start_from_sweep(client: Client, record: SweepRecord, swept: Sweep) -> tupl
         named = _workflow_of(client, first)
     fixed = dict(swept.axes.fixed)
     shared = tuple(key for key in swept.axes.set_params if key in fixed)
-    return named, Made(record.workflow, record.workflow_id, fixed, shared)
+    return named, RunMetadata(record.workflow, record.workflow_id, fixed, shared)
 
 
 def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:

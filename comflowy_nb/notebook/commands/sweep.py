@@ -5,19 +5,19 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from comflowy_nb.errors import RefError
-from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
+from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
-from comflowy_nb.notebook.session import display_token
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes
-from comflowy_nb.sweeps.failures import raise_for_failures
+from comflowy_nb.sweeps.cell import raise_for_failures
 from comflowy_nb.sweeps.plan import needs_permit
+from comflowy_nb.workflow.axes.selection import CellOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,30 +27,37 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.axes.types import Axes
+    from comflowy_nb.workflow.axes.yaml_file import SweepFile
 
 __all__ = ["run_count", "save_sweep", "sweep"]
 
+_OPTION_OF = {"name": "as", "max_runs": "max-runs", "stop_after": "stop-after"}  # keys of a sweep file
 _MAX_NAMED_FILES = 4  # after a sweep is saved
-_PLAN_OPTIONS = ("fresh", "retry", "x", "y", "z")
-_SUBMIT_OPTIONS = ("max-runs", "stop-after", "window")
 
 
 def sweep(session: Session, request: Request) -> Sweep | None:
     """Show the plan, submit the new cells, and fill in the grid until all cells are settled."""
-    begin = start(session, request, is_sweep=True)
+    file = _sweep_file(request)
+    if file is not None:
+        options = {_OPTION_OF.get(key, key): value for key, value in file.options.items()}
+        request = replace(request, options={**options, **request.options})
+    cells = cast("CellOptions", {**(file.cells if file is not None else {}), **_cell_options(request)})
+    begin = start(session, request, is_sweep=True, file=file)
     before = begin.swept
     texts = {
         **(begin.base.params if begin.base is not None else {}),
         **(before.axes.texts if before is not None else {}),
     }
-    axes = begin.client.connection.axes(begin.workflow, begin.settings, namespace=request.namespace, base=texts)
-    notices: list[str] = []
+    axes = begin.client.connection.axes(
+        begin.workflow, begin.settings, namespace=request.namespace, base=texts, options=cells
+    )
+    notices = [*(file.warnings if file is not None else ()), *axes.notes]
     if before is not None:
-        notices = [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]
+        notices += [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]
         axes, begin = axes.over(before.axes), replace(begin, base=None)
         request = replace(request, options=_with_layout(request.options, before, axes))
     if "export" in request.options:
-        _export(session, request, begin, axes, notices)
+        _export(session, request, begin, axes, cells=cells, notices=notices)
         return None
     if "dry-run" in request.options:
         return _dry_run(session, request, begin, axes, notices)
@@ -89,14 +96,31 @@ def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[
     return found
 
 
+def _sweep_file(request: Request) -> SweepFile | None:
+    """Return the sweep file that the line names instead of a workflow."""
+    if not request.words or not request.text(request.words[0]).lower().endswith((".yaml", ".yml")):
+        return None
+    from comflowy_nb.workflow.axes.yaml_file import read_sweep_file  # noqa: PLC0415 - loads YAML
+
+    return read_sweep_file(request.text(request.words[0]))
+
+
+def _cell_options(request: Request) -> CellOptions:
+    """Return the options that make and choose the cells of the sweep."""
+    found = request.arguments(*(name.replace("_", "-") for name in CellOptions.__annotations__))
+    if "zip" in request.options:
+        found["zipped"] = request.options["zip"]
+    if "lines" in request.options:
+        found["lines"] = dict(request.options["lines"])
+    return cast("CellOptions", found)
+
+
 def _submit(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str] = ()) -> Sweep:
     options, client = request.options, begin.client
     grid_options = _grid_options(begin, request)
 
     def show_plan(planned: Sweep) -> None:
         choose_axes(planned.axes, planned.layout)  # reports an unknown axis before anything is submitted
-        if "save" in options:
-            check_sweep_target(Path(options["save"]).expanduser())
         assert planned.plan is not None
         session.say(paragraph(planned.plan.text, *notices))
 
@@ -108,7 +132,7 @@ def _submit(session: Session, request: Request, begin: Start, axes: Axes, notice
             name=options.get("as"),
             base=begin.base,
             on_plan=show_plan,
-            **request.arguments(*_PLAN_OPTIONS, *_SUBMIT_OPTIONS),
+            **request.arguments_for(client.sweep),
         )
     except DeferredInterrupt as interrupt:
         raise cancel_view(session, client, session.sweep_view(interrupt.result, **grid_options)) from None
@@ -129,28 +153,39 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
     if needs_permit(planned.plan, costs_money=begin.client.service.costs_money):
         dry += f"; the sweep needs --max-runs {planned.plan.to_send}"
     session.say(paragraph(planned.plan.text, *notices, dry))
-    session.drawn.add(display_token(planned))
+    session.mark_drawn(planned)
     if session.in_kernel:
-        from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib
+        from comflowy_nb.notebook.display.grids import SweepGrid  # noqa: PLC0415 - loads matplotlib
 
         session.say(*SweepGrid(planned, **_grid_options(begin, request)).bundle())
     return planned
 
 
-def _export(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str]) -> None:
+def _export(
+    session: Session, request: Request, begin: Start, axes: Axes, *, cells: CellOptions, notices: Sequence[str]
+) -> None:
     """`--export FILE`: write the sweep to a file for `comflowy-nb sweep`, without submitting."""
-    from comflowy_nb.workflow.axes.yaml_file import write_sweep_file  # noqa: PLC0415 - loads YAML
+    from comflowy_nb.workflow.axes.yaml_file import FILE_OPTIONS, write_sweep_file  # noqa: PLC0415 - loads YAML
 
     planned = _plan(request, begin, axes)
     path = request.options["export"]
-    options = {"name": request.options.get("as"), **request.arguments(*_PLAN_OPTIONS, *_SUBMIT_OPTIONS)}
-    write_sweep_file(path, workflow=begin.name, axes=planned.axes, options=options)
+    typed = request.arguments_for(begin.client.sweep)
+    options = {"name": request.options.get("as"), **{key: one for key, one in typed.items() if key in FILE_OPTIONS}}
+    if "pin" in request.options:
+        ids = {name for word in axes.seeds for name in word.fields}
+        ids |= {name for one in axes.axes for axis in one.simple if axis.kind == "seeds" for name in axis.fields}
+        pinned = {name: [cell.params[name] for cell in planned.cells] for name in sorted(ids)}
+    else:
+        pinned = {}
+    write_sweep_file(path, workflow=begin.name, axes=planned.axes, options=options, cells=cells, pinned=pinned)
     name = Path(path).name
     session.say(paragraph(*notices, f"written to {name}, nothing submitted; in a terminal: comflowy-nb sweep {name}"))
 
 
 def _plan(request: Request, begin: Start, axes: Axes) -> Sweep:
-    planned = begin.client.plan_sweep(begin.workflow, axes, base=begin.base, **request.arguments(*_PLAN_OPTIONS))
+    planned = begin.client.plan_sweep(
+        begin.workflow, axes, base=begin.base, **request.arguments_for(begin.client.plan_sweep)
+    )
     choose_axes(planned.axes, planned.layout)
     return planned
 

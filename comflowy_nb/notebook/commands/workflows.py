@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError, WorkflowError, nearest_tip
-from comflowy_nb.layout.captions import write_value
-from comflowy_nb.notebook.display.html import Table, join, paragraph, table
+from comflowy_nb.layout.value_text import write_value
+from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
+from comflowy_nb.recipe import find_metadata
+from comflowy_nb.services.finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.graph import read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
@@ -39,8 +40,8 @@ def workflows(session: Session, request: Request) -> None:
     del request
     client = session.client
     if client is None:
-        names = Table(("workflow", "from"), [(name, "catalogue") for name in session.catalogue.names()])
-        session.say(join(table(names), paragraph("nothing is connected: a service may have more")))
+        names = table(("workflow", "from"), [(name, "catalogue") for name in session.catalogue.names()])
+        session.say(join(names, paragraph("nothing is connected: a service may have more")))
         return
     rows = []
     for known in client.connection.finder.known():
@@ -49,7 +50,7 @@ def workflows(session: Session, request: Request) -> None:
     if not rows:
         session.say(paragraph("no workflow has a name yet: %comflowy workflow add NAME ID"))
         return
-    session.say(table(Table(("workflow", "from", f"runs on {client.label}", "aliases"), rows)))
+    session.say(table(("workflow", "from", f"runs on {client.label}", "aliases"), rows))
 
 
 def workflow(session: Session, request: Request) -> None:
@@ -94,7 +95,7 @@ def fields(session: Session, request: Request) -> None:
         for field_id, one in found.fields.items()
     ]
     stored = [paragraph(f"kept: {', '.join(described)}")] if described else []
-    session.say(join(*stored, table(Table(("field", "alias", "type", "default", "allowed", "node"), rows))))
+    session.say(join(*stored, table(("field", "alias", "type", "default", "allowed", "node"), rows)))
 
 
 def _add(session: Session, request: Request) -> None:
@@ -157,7 +158,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     if path.suffix.lower() == ".json":
         return None, read_graph(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        _, graph = session.library.maker_of(path)
+        _, graph = find_metadata(path, session.library)
         return None, graph if graph is not None else read_image_graph(path)
     return text, None
 

@@ -9,21 +9,21 @@ import math
 import re
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from comflowy_nb import __version__
 from comflowy_nb.comparison.pixels import PREVIEW_PX, find_difference, fit_on_canvas, jpeg_of, without_metadata
 from comflowy_nb.errors import ComflowyError, ImageError
-from comflowy_nb.layout.captions import add_part, letter_of
 from comflowy_nb.layout.page import Tile
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet, arrange
 from comflowy_nb.layout.text import Paragraph, Part
+from comflowy_nb.layout.value_text import add_part, letter_of
 from comflowy_nb.notebook.compare.text import describe_difference
 from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
 from comflowy_nb.notebook.display.html import plain
-from comflowy_nb.painting.pages import draw_page, encode, make_figure
+from comflowy_nb.painting.pages import draw_encoded
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import write_file
@@ -34,14 +34,12 @@ if TYPE_CHECKING:
     from comflowy_nb.comparison.differences import Differences
     from comflowy_nb.comparison.inputs import Compared
     from comflowy_nb.comparison.pixels import Difference
-    from comflowy_nb.layout.text import Tone
     from comflowy_nb.notebook.compare.widget import Comparison
-    from comflowy_nb.painting.pages import Figure
+    from comflowy_nb.painting.pages import DrawnPage
 
-__all__ = ["StillComparison", "draw_still", "save_page"]
+__all__ = ["draw_still", "save_page"]
 
 _MAX_STILL_BYTES = 130_000  # a saved notebook contains it twice: as an image, and in the HTML beside the table
-_ENCODINGS = ((2, [None]), (1, [None, 70, 55]))  # scale and JPEG qualities, tried in order
 _MAT = (240, 241, 243)  # behind an image that does not fill the common canvas
 
 MAX_PAGE_BYTES = 60_000_000  # of all images of a page; larger ones are saved as JPEG in full size
@@ -49,23 +47,15 @@ _PAGE_JPEG_QUALITY = 90
 _PAGE_STATE = ("mode", "position", "left", "right", "pace_s", "_content")
 
 
-class StillComparison(NamedTuple):
-    """A comparison as a figure and as a JPEG, and its size in CSS pixels."""
-
-    figure: Figure
-    jpeg: bytes
-    size_px: tuple[int, int]
-
-
 def draw_still(
     images: Sequence[Compared],
     differences: Differences,
     canvas: tuple[int, int],
-    captions: Sequence[str] | None = None,
-) -> StillComparison:
+    captions: Sequence[str] | None,
+) -> DrawnPage:
     """Draw the images side by side, with captions; of two images also the difference.
 
-    The captions default to the fields that differ.
+    By default the captions are the fields that differ.
     """
     difference, difference_lines = _difference(images)
     with DRAWING:
@@ -78,16 +68,7 @@ def draw_still(
             assert difference is not None
             return difference.heat.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
-        for scale, qualities in _ENCODINGS:
-            drawn = draw_page(page, scale, load)
-            for quality in qualities:
-                jpeg = encode(drawn, quality=quality)
-                if len(jpeg) <= _MAX_STILL_BYTES:
-                    break
-            else:
-                continue
-            break
-        return StillComparison(make_figure(page, drawn, scale), jpeg, (page.width, page.height))
+        return draw_encoded(page, load, max_bytes=_MAX_STILL_BYTES, qualities=(None, 70, 55))
 
 
 def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
@@ -110,7 +91,7 @@ def _sheet(
     difference_lines: Sequence[str],
 ) -> Sheet:
     cells = []
-    letters = _letters(differences) if captions is None else {}
+    letters, legend = _write_legend(differences) if captions is None else ({}, ())
     for position, image in enumerate(images):
         head: list[Part] = [Part(image.name, "strong")]
         if image.also:
@@ -130,31 +111,22 @@ def _sheet(
     for name, value in differences.shared:
         add_part(shared, name, value, tone="muted")
     foot = (Paragraph((Part("same in all: ", "muted"), *shared), 3),) if shared else ()
-    return Sheet((Section(tuple(cells)),), foot=foot, legend=_legend(differences, letters))
+    return Sheet((Section(tuple(cells)),), foot=foot, legend=legend)
 
 
-def _letters(differences: Differences) -> dict[tuple[str, str], str]:
-    """Return a letter for each long text of a field: (field, text) -> the letter that captions show."""
+def _write_legend(differences: Differences) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
+    """Return a letter for each long text of a field, by (field, text), and the legend with these texts."""
     letters: dict[tuple[str, str], str] = {}
-    for row in differences.rows:
-        if row.is_long:
-            known = [text for text, is_known in zip(row.texts, row.is_known, strict=True) if is_known]
-            for text in dict.fromkeys(known):
-                letters[row.name, text] = letter_of(len(letters))
-    return letters
-
-
-def _legend(differences: Differences, letters: dict[tuple[str, str], str]) -> tuple[Paragraph, ...]:
     legend = []
     for row in differences.rows:
-        for text, pieces in dict(zip(row.texts, row.values, strict=True)).items():
-            if (row.name, text) not in letters:
+        for text, pieces, is_known in zip(row.texts, row.values, row.is_known, strict=True):
+            if not row.is_long or not is_known or (row.name, text) in letters:
                 continue
-            tones: list[Tone] = ["strong" if piece.mark == "only" else "text" for piece in pieces]
-            parts = [Part(piece.text, tone) for piece, tone in zip(pieces, tones, strict=True)]
-            start = (Part(f"{letters[row.name, text]}  ", "strong"), Part(f"{row.name} ", "muted"))
+            letter = letters[row.name, text] = letter_of(len(letters))
+            parts = [Part(piece.text, "strong" if piece.mark == "only" else "text") for piece in pieces]
+            start = (Part(f"{letter}  ", "strong"), Part(f"{row.name} ", "muted"))
             legend.append(Paragraph((*start, *parts), 6))
-    return tuple(legend)
+    return letters, tuple(legend)
 
 
 def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:

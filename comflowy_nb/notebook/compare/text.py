@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.comparison.differences import find_differences
-from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.value_text import name_fields, write_value
 from comflowy_nb.notebook.display import html
-from comflowy_nb.notebook.display.html import FONT, Table, plain
+from comflowy_nb.notebook.display.html import FONT, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ def text_table(images: Sequence[Compared], differences: Differences) -> str:
     """Return the table as text, with the shared fields below."""
     headings, *rows = _matrix(images, differences, lambda row, at: row.texts[at])
     shared = shared_line(differences)
-    lines = [html.table(Table(headings, rows))["text/plain"] if differences.rows else ", ".join(map(_title, images))]
+    lines = [html.table(headings, rows)["text/plain"] if differences.rows else ", ".join(map(_title, images))]
     return plain("\n".join([*lines, f"same in all: {shared}"] if shared else lines))
 
 

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.comparison.inputs import Compared
-    from comflowy_nb.notebook.compare.static import StillComparison
-    from comflowy_nb.painting.pages import Figure
+    from comflowy_nb.painting.pages import DrawnPage, Figure
 
 __all__ = ["MODES", "Comparison", "compare"]
 
@@ -131,13 +130,13 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         if mode is not None and mode not in MODES:
             raise SettingsError(f"mode is {', '.join(MODES[:-1])} or {MODES[-1]}, not {mode!r}")
         self._images = list(images)
-        self._still: StillComparison | None = None
+        self._still: DrawnPage | None = None
         self._is_closed = False
         sizes = [each.size for each in images]
         self._canvas = canvas_size(sizes)
         self._differences = find_differences([each.maker for each in images], sizes=sizes)
-        self._has_label = label is not None
         captions = captions_of(images, self._differences, None if label is None else _find_fields(label, images))
+        self._chosen_captions = None if label is None else captions
         content = {
             "images": [
                 {"name": plain(each.name), "also": plain(each.also), "caption": caption, "size": list(each.size)}
@@ -151,11 +150,6 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         }
         super().__init__(mode=mode or ("slider" if len(images) == 2 else "side"), _content=content)
         self.on_msg(self._send_reply)
-
-    @property
-    def token(self) -> str:
-        """The key by which an execution knows that it has drawn this comparison."""
-        return f"comparison {id(self)}"
 
     @property
     def names(self) -> list[str]:
@@ -276,20 +270,16 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         self._still = None
         self._images = []
 
-    def _draw(self) -> StillComparison:
+    def _draw(self) -> DrawnPage:
         from comflowy_nb.notebook.compare.static import draw_still  # noqa: PLC0415 - loads matplotlib
 
         if self._still is None:
-            captions = [image["caption"] for image in self._content["images"]] if self._has_label else None
-            self._still = draw_still(self._images, self._differences, self._canvas, captions)
+            self._still = draw_still(self._images, self._differences, self._canvas, self._chosen_captions)
         return self._still
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        del include, exclude  # passed by IPython; the bundle is always the same
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]] | None:
         return self.bundle()
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ImageError
+from comflowy_nb.images.disk_usage import size_text
 from comflowy_nb.layout.text import html_text
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FONT",
     "MAX_PREVIEW_BYTES",
-    "Table",
+    "data_url",
     "files_bundle",
     "html_table",
     "inline_image",
@@ -53,14 +53,6 @@ _PLAYERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows under headings. The first cell of each row is bold."""
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def plain(text: str) -> str:
     """Return the text without control characters and escape sequences of terminals."""
     return _CONTROL.sub("", text)
@@ -79,14 +71,13 @@ def preformatted(text: str) -> dict[str, str]:
     return {"text/plain": text, "text/html": f'<pre style="{style}">{html_text(text)}</pre>'}
 
 
-def table(content: Table) -> dict[str, str]:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
     """Return a bundle of a table, without the columns in which every cell is empty."""
-    rows = [[plain(" ".join(cell.split())) for cell in row] for row in content.rows]
-    kept = [index for index in range(len(content.headings)) if any(row[index] for row in rows)]
-    rows = [[row[index] for index in kept] for row in rows]
-    headings = [content.headings[index] for index in kept]
-    markup = html_table([html_text(cell) for cell in headings], [[html_text(cell) for cell in row] for row in rows])
-    return {"text/plain": _plain_table([headings, *rows]), "text/html": markup}
+    written = [[plain(" ".join(cell.split())) for cell in row] for row in rows]
+    kept = [index for index in range(len(headings)) if any(row[index] for row in written)]
+    shown = [[row[index] for index in kept] for row in (headings, *written)]
+    markup = [[html_text(cell) for cell in row] for row in shown]
+    return {"text/plain": _plain_table(shown), "text/html": html_table(markup[0], markup[1:])}
 
 
 def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -134,7 +125,7 @@ def inline_image(content: bytes | None) -> str:
     if not kind:
         return ""
     style = "max-width:256px;max-height:256px;display:block;margin:4px 0;border-radius:3px"
-    return f'<img alt="preview" style="{style}" src="{_data_url(content, f"image/{kind}")}">'
+    return f'<img alt="preview" style="{style}" src="{data_url(content, f"image/{kind}")}">'
 
 
 def files_bundle(run: Run) -> dict[str, str]:
@@ -158,12 +149,7 @@ def files_bundle(run: Run) -> dict[str, str]:
 
 def _describe_file(ref: str, file: RunImage) -> str:
     record = file.record
-    count = record.size_bytes
-    size = ""
-    if count is not None:
-        size = (
-            f"{count} bytes" if count < 1000 else f"{count / 1000:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
-        )
+    size = "" if record.size_bytes is None else size_text(record.size_bytes)
     missing = f"missing: {record.error}" if record.state == "missing" else ""
     return f"{ref} ({', '.join(part for part in (record.format, size, missing) if part)})"
 
@@ -183,7 +169,7 @@ def _player(file: RunImage) -> str:
     content = _read_kept(file) if media_type and (record.size_bytes or 0) <= _MAX_EMBEDDED_BYTES else None
     if not media_type or content is None:
         return ""
-    return _PLAYERS[media_type.split("/")[0]].format(_data_url(content, media_type))
+    return _PLAYERS[media_type.split("/")[0]].format(data_url(content, media_type))
 
 
 def _read_kept(file: RunImage) -> bytes | None:
@@ -193,5 +179,6 @@ def _read_kept(file: RunImage) -> bytes | None:
         return None
 
 
-def _data_url(content: bytes, media_type: str) -> str:
+def data_url(content: bytes, media_type: str) -> str:
+    """Return a URL that contains this content."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

@@ -10,13 +10,17 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError, RunTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
+
+    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.tracking.run import Run
 
 __all__ = [
     "UPDATE_S",
@@ -25,6 +29,7 @@ __all__ = [
     "LiveView",
     "capturing_outputs",
     "message_id",
+    "say",
     "show_bundle",
     "wait_drawing",
 ]
@@ -36,30 +41,39 @@ UPDATE_S = 0.25  # at most four updates a second for each display
 _NBCLIENT_PAUSE_S = 0.1
 
 
-class LiveView(Protocol):
+class LiveView(ABC):
     """A display of a run or a sweep that changes until the run or sweep is settled. One thread at a time draws it."""
 
+    value: Run | Sweep
+
     @property
-    def ref(self) -> str: ...
+    def ref(self) -> str:
+        return self.value.ref
 
     @property
     def is_settled(self) -> bool:
         """Whether the run or sweep will not change any more by itself."""
+        return self.value.is_settled
 
     def wait_change(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds for a change; return whether it is settled."""
+        return self.value.wait_change(timeout)
 
+    @abstractmethod
     def draw(self) -> None:
         """Update the display, at most once in `UPDATE_S`."""
 
+    @abstractmethod
     def finish(self) -> None:
         """Draw the final state. Calling it again does nothing."""
 
+    @abstractmethod
     def note(self, text: str) -> None:
         """Show a text at the end of the status line."""
 
     def timeout(self, timeout_s: float) -> RunTimeout:
         """Return the error for a wait that took longer than `timeout_s`."""
+        return self.value.timeout_error(timeout_s)
 
 
 class LiveUpdater:
@@ -182,6 +196,14 @@ def show_bundle(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = No
     from IPython.display import display  # noqa: PLC0415 - costs time at load
 
     display(dict(data), metadata=dict(metadata or {}), raw=True)
+
+
+def say(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, *, in_kernel: bool) -> None:
+    """Display a bundle; print its text in a terminal, which has no displays."""
+    if in_kernel:
+        show_bundle(data, metadata)
+    else:
+        print(data["text/plain"])  # noqa: T201 - as above
 
 
 def message_id() -> str | None:

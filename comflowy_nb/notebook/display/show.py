@@ -10,16 +10,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.notebook.display.html import paragraph
-from comflowy_nb.notebook.display.live import show_bundle
-from comflowy_nb.notebook.session import display_token
+from comflowy_nb.notebook.display.live import say, show_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from comflowy_nb.notebook.compare.widget import Comparison
-    from comflowy_nb.notebook.display.run_grid import Grid
+    from comflowy_nb.notebook.display.grids import Grid
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
@@ -29,10 +28,6 @@ __all__ = ["RunList", "grid", "register_formatters", "show", "show_comparison", 
 
 class RunList(list[Any]):
     """Runs that a command returns. A cell that has shown them does not show them again."""
-
-    def __init__(self, runs: Iterable[Run] = ()) -> None:
-        super().__init__(runs)
-        self.token = f"list {id(self)}"
 
 
 def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
@@ -53,7 +48,7 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
     """
     from IPython import get_ipython  # noqa: PLC0415 - costs time at load
 
-    from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - as above
     from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
 
@@ -115,8 +110,7 @@ def grid(
     --------
     >>> comflowy_nb.grid(sweep, x="cfg").figure.savefig("grid.png")
     """
-    from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib
-    from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - as above
+    from comflowy_nb.notebook.display.grids import Grid, SweepGrid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
 
@@ -132,11 +126,8 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
     for run in runs:
-        line = status_line(run, how="shown")
-        if in_kernel:
-            show_bundle(line.bundle)
-        else:
-            print(line.text)  # noqa: T201 - a terminal has no handles
+        say(status_line(run, outcome="shown").bundle, in_kernel=in_kernel)
+        if not in_kernel:
             print_paths(run)
     if in_kernel and any(run.record.images for run in runs):
         show_bundle(*grid(runs).bundle())
@@ -145,12 +136,9 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
 def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
 
-    text = plain_sweep_line(sweep)
+    say(paragraph(plain_sweep_line(sweep)), in_kernel=in_kernel)
     if in_kernel:
-        show_bundle(paragraph(text))
         show_bundle(*grid(sweep).bundle())
-    else:
-        print(text)  # noqa: T201 - a terminal has no handles
 
 
 def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
@@ -165,13 +153,6 @@ def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
 # -- the formatters of IPython ----------------------------------------------------------------------------------------
 
 
-def _show_form(session: Session, form: Any) -> None:
-    if session.in_kernel:
-        session.show_form(form)
-    else:
-        print(repr(form))  # noqa: T201 - a terminal has no widgets
-
-
 # Type -> the function that shows its values. By name, so that the module is imported only if a value is shown.
 _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
     "comflowy_nb.tracking.run.Run": lambda session, run: _show_runs([run], in_kernel=session.in_kernel),
@@ -179,7 +160,7 @@ _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
     "comflowy_nb.notebook.compare.widget.Comparison": (
         lambda session, comparison: show_comparison(comparison, in_kernel=session.in_kernel)
     ),
-    "comflowy_nb.notebook.form.form.Form": _show_form,
+    "comflowy_nb.notebook.form.form.Form": lambda session, form: session.show_form(form),
 }
 
 
@@ -191,7 +172,7 @@ def register_formatters(session: Session) -> None:
         formatter.for_type(type_name, _format_once(session, type_name, draw))
 
     def format_list(runs: RunList) -> None:
-        if runs.token not in session.drawn and runs:
+        if session.mark_drawn(runs) and runs:
             _show_runs(runs, in_kernel=session.in_kernel)
         elif not session.in_kernel:
             print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - the prompt `Out[3]:` is there already
@@ -208,9 +189,7 @@ def _format_once(session: Session, type_name: str, draw: Callable[[Session, Any]
         module, name = type_name.rsplit(".", 1)
         formatter = session.shell.display_formatter.ipython_display_formatter
         formatter.for_type(getattr(sys.modules[module], name), format_value)
-        token = display_token(value)
-        if token not in session.drawn:
-            session.drawn.add(token)
+        if session.mark_drawn(value):
             draw(session, value)
         elif not session.in_kernel:
             print(repr(value))  # noqa: T201 - the prompt `Out[3]:` is there already

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.run_errors import way_on
+from comflowy_nb.tracking.run_errors import resubmit_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,8 +107,8 @@ def _span(text: str, tone: Tone) -> str:
 def status_line(
     run: Run,
     *,
-    how: str = "new",
-    drawn: Mapping[str, int] | None = None,
+    outcome: str = "new",
+    generated_seeds: Mapping[str, int] | None = None,
     usual_s: float | None = None,
     note: str | None = None,
 ) -> StatusLine:
@@ -116,9 +116,9 @@ def status_line(
 
     Parameters
     ----------
-    how
-        How the request was handled: `new`, `same`, `joined` or `ended`; `shown` if there was none.
-    drawn
+    outcome
+        Outcome of the submit: `new`, `same`, `joined` or `ended`; `shown` if nothing was submitted here.
+    generated_seeds
         Field id -> seed generated for this run.
     usual_s
         The usual duration of a run of this workflow, in seconds.
@@ -127,7 +127,7 @@ def status_line(
     """
     record, progress = run.record, run.progress
     line = StatusLine()
-    if how == "same" and record.status is Status.SUCCESS:
+    if outcome == "same" and record.status is Status.SUCCESS:
         when = _date(record)
         line.add(
             (f"same as {record.ref}{f' ({when})' if when else ''}, nothing submitted;", "ref"),
@@ -135,9 +135,9 @@ def status_line(
         )
         _add_images(line, record)
     elif record.status.is_live:
-        _add_live(line, run, how, usual_s)
+        _add_live(line, run, outcome, usual_s)
     else:
-        _add_end(line, run, how, drawn or {})
+        _add_end(line, run, outcome, generated_seeds or {})
     if note:
         line.add((note, "odd"))
     if progress is not None and record.status is Status.RUNNING:
@@ -147,7 +147,7 @@ def status_line(
     return line
 
 
-def _add_live(line: StatusLine, run: Run, how: str, usual_s: float | None) -> None:
+def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -> None:
     record, progress = run.record, run.progress
     is_running = record.status is Status.RUNNING
     status = (record.service_status if is_running else None) or str(record.status)
@@ -159,13 +159,13 @@ def _add_live(line: StatusLine, run: Run, how: str, usual_s: float | None) -> No
         line.add((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"))
     elapsed_s = max(0.0, time.monotonic() - run.started_clock_s)
     since_created_s = time.time() - record.created_at
-    if how == "shown" or elapsed_s < since_created_s - 60:  # resumed: created before this process knew the run
+    if outcome == "shown" or elapsed_s < since_created_s - 60:  # resumed: created before this process knew the run
         elapsed_s = max(elapsed_s, since_created_s)
     usual: list[tuple[str, Tone]] = []
     if usual_s is not None:
         usual = [(f"(usually {time_text(usual_s, roughly=True)})", "muted")]
     line.add((time_text(elapsed_s), "plain"), *usual)
-    if how == "joined":
+    if outcome == "joined":
         line.add(("this request was already in progress: joined, nothing submitted", "muted"))
     if run.warning:
         line.add((run.warning, "odd"))
@@ -174,22 +174,22 @@ def _add_live(line: StatusLine, run: Run, how: str, usual_s: float | None) -> No
         line.fraction = min(0.95, elapsed_s / usual_s)
 
 
-def _add_end(line: StatusLine, run: Run, how: str, drawn: Mapping[str, int]) -> None:
+def _add_end(line: StatusLine, run: Run, outcome: str, generated_seeds: Mapping[str, int]) -> None:
     record = run.record
     line.add_title(record.ref, record.name, record.workflow)
     if record.status is Status.SUCCESS:
         line.add((f"success in {time_text(record.seconds)}" if record.seconds is not None else "success", "good"))
-        if drawn:
-            seeds = ", ".join(f"{key} {value}" for key, value in drawn.items())
-            if len(set(drawn.values())) == 1:
-                seeds = f"seed {next(iter(drawn.values()))}"
+        if generated_seeds:
+            seeds = ", ".join(f"{key} {value}" for key, value in generated_seeds.items())
+            if len(set(generated_seeds.values())) == 1:
+                seeds = f"seed {next(iter(generated_seeds.values()))}"
             line.add((f"{seeds} (generated)", "plain"))
         _add_images(line, record)
-        if how == "shown" and (when := _date(record)):
+        if outcome == "shown" and (when := _date(record)):
             line.add((when, "muted"))
     else:
         _add_problem(line, run)
-    if how == "ended":
+    if outcome == "ended":
         line.add(("nothing submitted; --retry failed runs it again", "muted"))
     if record.warning:
         line.add((record.warning, "odd"))
@@ -209,7 +209,7 @@ def _add_problem(line: StatusLine, run: Run) -> None:
     if why:
         line.add((why, "plain"))
     if status.is_held:
-        line.add((way_on(run), "muted"))
+        line.add((resubmit_hint(run), "muted"))
     if any(output.state == "kept" for output in record.outputs):
         line.add(("the outputs it finished are kept", "muted"))
     _add_images(line, record)
@@ -217,7 +217,7 @@ def _add_problem(line: StatusLine, run: Run) -> None:
 
 def plain_line(run: Run) -> str:
     """Return one line about a run, for a list."""
-    return status_line(run, how="shown").text
+    return status_line(run, outcome="shown").text
 
 
 def time_text(seconds: float, *, roughly: bool = False) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from comflowy_nb.notebook.display.html import Table
+from comflowy_nb.notebook.display.html import table
 from comflowy_nb.notebook.display.status_line import StatusLine, day, time_text
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.failures import held_text
+from comflowy_nb.sweeps.cell import held_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
     return None if plan.seconds is None else max(0.0, plan.seconds - elapsed_s)
 
 
-def sweeps_table(found: Sequence[SweepRecord]) -> Table:
+def sweeps_table(found: Sequence[SweepRecord]) -> dict[str, str]:
     """Return sweeps as rows: reference, name, workflow, number of cells, time, axes."""
     rows = []
     for record in found:
@@ -82,10 +82,10 @@ def sweeps_table(found: Sequence[SweepRecord]) -> Table:
         varied = " x ".join(f"{len(axis.get('values', ()))} {axis.get('name', '')}" for axis in axes)
         cells = f"{record.count} cell{'s' * (record.count != 1)}"
         rows.append((record.ref, record.name or "", record.workflow, cells, day(record.created_at), varied))
-    return Table(("sweep", "name", "workflow", "cells", "when", "varied"), rows)
+    return table(("sweep", "name", "workflow", "cells", "when", "varied"), rows)
 
 
-def cells_table(sweep: Sweep) -> Table:
+def cells_table(sweep: Sweep) -> dict[str, str]:
     """Return the cells of a sweep as rows: reference, run, status, duration, labels."""
     names = [axis.name for axis in sweep.axes.axes]
     rows = []
@@ -96,7 +96,7 @@ def cells_table(sweep: Sweep) -> Table:
         took = time_text(record.seconds) if record is not None and record.seconds is not None else ""
         labels = [cell.labels.get(name, "") for name in names]
         rows.append((cell.ref, record.ref if record is not None else "", text, took, *labels))
-    return Table(("cell", "run", "status", "took", *names), rows)
+    return table(("cell", "run", "status", "took", *names), rows)
 
 
 def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> None:

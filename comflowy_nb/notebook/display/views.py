@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import base64
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import RunTimeout
 from comflowy_nb.notebook.display.html import files_bundle
-from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot
+from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
 from comflowy_nb.notebook.display.status_line import status_line
 from comflowy_nb.notebook.display.sweep_status_line import sweep_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from comflowy_nb.notebook.display.grids import SweepGrid
     from comflowy_nb.notebook.display.status_line import StatusLine
-    from comflowy_nb.notebook.display.sweep_grid import SweepGrid, SweepPainting
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+    from comflowy_nb.sweeps.sweep_painting import SweepPainting
     from comflowy_nb.tracking.run import Run
 
 __all__ = ["RunView", "SweepView", "View", "print_paths"]
@@ -26,7 +26,7 @@ __all__ = ["RunView", "SweepView", "View", "print_paths"]
 _CPU_SHARE = 5  # drawing the grid takes at most a fifth of one processor while runs are in progress
 
 
-class View(ABC):
+class View(LiveView):
     """One display handle for the status, one for the images.
 
     One thread at a time draws: that of the waiting cell, then that of the updater. In a terminal each change of the
@@ -49,25 +49,7 @@ class View(ABC):
         if with_images:
             self._images = DisplaySlot()
 
-    @property
-    def ref(self) -> str:
-        return self.value.ref
-
-    @property
-    @abstractmethod
-    def is_settled(self) -> bool:
-        """Whether the run or sweep will not change any more by itself."""
-
-    def wait_change(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for a change; return whether it is settled."""
-        return self.value.wait_change(timeout)
-
-    @abstractmethod
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        """Return the error for a wait that took longer than `timeout_s`."""
-
     def note(self, text: str) -> None:
-        """Show a text at the end of the status line."""
         self._note = text
         self._draw_status(is_final=True)
 
@@ -83,7 +65,6 @@ class View(ABC):
         self._draw_partial()
 
     def finish(self) -> None:
-        """Draw the final status and the images. Calling it again does nothing."""
         if not self._finished:
             self._draw_final()
             self._finished = True  # at the end: an interrupted drawing is repeated
@@ -101,7 +82,7 @@ class View(ABC):
             print(line.text)  # noqa: T201 - a terminal has no handles
         self._last, self._last_s = line, time.monotonic()
 
-    def _draw_partial(self) -> None:  # noqa: B027 - a run has no images before its end
+    def _draw_partial(self) -> None:
         """Draw the available images before the end."""
 
     @abstractmethod
@@ -121,7 +102,7 @@ class RunView(View):
     with_images
         False if the images are drawn elsewhere, together with those of other runs.
     options
-        Of `status_line`: `how`, `drawn`, `usual_s`.
+        Of `status_line`: `outcome`, `generated_seeds`, `usual_s`.
     """
 
     def __init__(
@@ -139,16 +120,6 @@ class RunView(View):
         self._with_images = with_images
         self._options = options
         super().__init__(run, in_kernel=in_kernel, with_images=with_images)
-
-    @property
-    def is_settled(self) -> bool:
-        return self.run.record.is_settled
-
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        run = self.run
-        return RunTimeout(
-            f"{run.ref} is {run.status} after {timeout_s:g} s and continues: %comflowy show {run.ref}", run
-        )
 
     def _line(self) -> StatusLine:
         return status_line(self.run, note=self._note, **self._options)
@@ -168,7 +139,7 @@ class RunView(View):
         if not self._in_kernel:
             print_paths(self.run, self._only)
             return
-        from comflowy_nb.notebook.display.run_grid import Grid  # noqa: PLC0415 - loads matplotlib with the first image
+        from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         self._images.update(*Grid([self.run], only=self._only, label=self._label).bundle(), is_final=True)
 
@@ -198,18 +169,6 @@ class SweepView(View):
         self._was_sending = sweep.is_sending
         self._stop_listening = sweep.listen(self._record_change)
         super().__init__(sweep, in_kernel=in_kernel)
-
-    @property
-    def is_settled(self) -> bool:
-        return self.sweep.is_settled
-
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        ref, left = self.ref, sum(cell.status is None or cell.status.is_live for cell in self.sweep.cells)
-        return RunTimeout(
-            f"{left} of {len(self.sweep.cells)} cells of {ref} are not done after {timeout_s:g} s; it continues: "
-            f"%comflowy show {ref}",
-            self.sweep,
-        )
 
     def _line(self) -> StatusLine:
         return sweep_line(self.sweep, began_s=self._began_s, sent=self._sent, note=self._note)
@@ -256,7 +215,7 @@ class SweepView(View):
         self._painting = None
 
     def _make_grid(self) -> SweepGrid:
-        from comflowy_nb.notebook.display.sweep_grid import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first image
+        from comflowy_nb.notebook.display.grids import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first image
 
         return SweepGrid(self.sweep, **self._options)
 

@@ -14,8 +14,8 @@ import ipywidgets as widgets
 import traitlets
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.layout.captions import LONG_TEXT
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.value_text import LONG_TEXT
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType
@@ -37,6 +37,7 @@ __all__ = [
     "SwitchControl",
     "TextControl",
     "note_of",
+    "show_alert",
 ]
 
 MAX_EXACT_INT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
@@ -68,12 +69,10 @@ class Control(ABC):
         self._label = label
         self._first_state: tuple[Any, ...] = ()
         self._changed: Callable[[], None] = lambda: None
-        self._problem_html = widgets.HTML(layout=widgets.Layout(display="none"))
-        self._problem_html.add_class("cfy-why")
-        self.input = self._make()
-        self.input.add_class("cfy-input")
-        self.widget = widgets.VBox([*self._parts(), *([note_of(plain(note))] if note else []), self._problem_html])
-        self.widget.add_class("cfy-field")
+        self._problem_html = widgets.HTML(layout=widgets.Layout(display="none")).add_class("cfy-why")
+        self.input = self._make().add_class("cfy-input")
+        parts = [*self._parts(), *([note_of(plain(note))] if note else []), self._problem_html]
+        self.widget = widgets.VBox(parts).add_class("cfy-field")
         if self.is_wide:
             self.widget.add_class("cfy-wide")
 
@@ -86,9 +85,9 @@ class Control(ABC):
     def _parts(self) -> list[Any]:
         return [self.input]
 
+    @abstractmethod
     def _read(self) -> Any:
         """Return the value to submit."""
-        return self.field.check(self.input.value)
 
     def _show(self, value: Any) -> None:
         self.input.value = value
@@ -170,8 +169,7 @@ class Control(ABC):
             return
         self.problem = why
         text = "" if why is None else why.removeprefix(f"{self.field.where}: ")  # the label names the field
-        self._problem_html.value = f'<span role="alert">{html_text(plain(text))}</span>' if text else ""
-        self._problem_html.layout.display = "" if text else "none"
+        show_alert(self._problem_html, text)
         (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
 
     def _options(self, **more: Any) -> dict[str, Any]:
@@ -229,14 +227,12 @@ class SeedControl(TextControl):
 
     def _make(self) -> Any:
         tooltip = {TOOLTIP: "how the next run sets the seed"}
-        self.mode = widgets.Dropdown(options=_SEED_MODES, value="fixed", description="each run", **tooltip)
-        self.mode.add_class("cfy-mode")
+        mode = widgets.Dropdown(options=_SEED_MODES, value="fixed", description="each run", **tooltip)
+        self.mode = mode.add_class("cfy-mode")
         return super()._make()
 
     def _parts(self) -> list[Any]:
-        pair = widgets.HBox([self.input, self.mode])
-        pair.add_class("cfy-seed")
-        return [pair]
+        return [widgets.HBox([self.input, self.mode]).add_class("cfy-seed")]
 
     @property
     def inputs(self) -> Sequence[Any]:
@@ -367,9 +363,13 @@ class SliderControl(NumberControl):
 
 def note_of(text: str) -> Any:
     """Return a widget with a note, shown as typed."""
-    note = widgets.HTML(html.escape(text))
-    note.add_class("cfy-note")
-    return note
+    return widgets.HTML(html.escape(text)).add_class("cfy-note")
+
+
+def show_alert(part: widgets.HTML, text: str) -> None:
+    """Show a text in a widget that screen readers announce; hide the widget if the text is empty."""
+    part.value = f'<span role="alert">{html_text(plain(text))}</span>' if text else ""
+    part.layout.display = "" if text else "none"
 
 
 def _decimals(field: Field) -> int:

@@ -12,11 +12,11 @@ from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.live import LiveUpdater, wait_drawing
-from comflowy_nb.notebook.form.body import FormBody
-from comflowy_nb.notebook.form.controls import TOOLTIP
+from comflowy_nb.notebook.form.controls import TOOLTIP, show_alert
 from comflowy_nb.notebook.form.fields import abbreviated_fields, form_fields
-from comflowy_nb.notebook.form.form_run import FormRequest
-from comflowy_nb.notebook.form.run_history import Filmstrip, FormHistory
+from comflowy_nb.notebook.form.filmstrip import Filmstrip
+from comflowy_nb.notebook.form.layout import FormBody
+from comflowy_nb.notebook.form.runs import FormHistory, FormRequest
 from comflowy_nb.notebook.magics import current_session
 from comflowy_nb.recipe import write_cell
 from comflowy_nb.scheduler import Scheduler
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.client import Client
+    from comflowy_nb.notebook.display.live import DisplaySlot
     from comflowy_nb.notebook.form.fields import FormField
-    from comflowy_nb.notebook.form.form_run import FormRun
-    from comflowy_nb.notebook.form.run_history import BelowScreen
+    from comflowy_nb.notebook.form.runs import FormRun
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Form", "form"]
@@ -151,8 +151,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             names=self._body.names,
             on_new_run=lambda: self.set_trait("runs", self._history.runs),
         )
-        self._problem = widgets.HTML(layout=widgets.Layout(display="none"))
-        self._problem.add_class("cfy-problem")
+        self._problem = widgets.HTML(layout=widgets.Layout(display="none")).add_class("cfy-problem")
         head = widgets.HTML(
             f'<span class="cfy-head"><b>{html_text(plain(workflow.name))}</b> '
             f'<span class="cfy-quiet">on {html_text(plain(client.label))}</span></span>'
@@ -307,9 +306,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         run.on_click(lambda _: self._run_callback(self._on_run))
         stop.on_click(lambda _: self._run_callback(self.stop))
         copy.on_click(lambda _: self._run_callback(lambda: self._history.strip.copy(self.cell())))
-        buttons = widgets.HBox([run, stop, copy, self._fresh])
-        buttons.add_class("cfy-buttons")
-        return buttons
+        return widgets.HBox([run, stop, copy, self._fresh]).add_class("cfy-buttons")
 
     def _on_run(self) -> None:
         with self._request_lock:
@@ -332,12 +329,12 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         if self._is_closed:
             return
         try:
-            self._show_problem("")
+            show_alert(self._problem, "")
             action()
         except ComflowyError as error:
-            self._show_problem(str(error))
+            show_alert(self._problem, str(error))
         except Exception as error:  # noqa: BLE001 - as above
-            self._show_problem(f"{type(error).__name__}: {error}")
+            show_alert(self._problem, f"{type(error).__name__}: {error}")
 
     def _read_request(self) -> FormRequest:
         """Return what Run submits now, with new seeds."""
@@ -363,16 +360,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             self.set_trait("params", {key: values[key] for key in self._body.submitted if key in values})
             self.set_trait("problems", problems)
 
-    def _show_problem(self, why: str) -> None:
-        self._problem.value = f'<span role="alert">{html_text(plain(why))}</span>' if why else ""
-        self._problem.layout.display = "" if why else "none"
-
-    @property
-    def token(self) -> str:
-        """The key by which an execution knows that it has drawn this form."""
-        return f"form {id(self)}"
-
-    def show_on(self, images: BelowScreen, compared: BelowScreen) -> None:
+    def show_on(self, images: DisplaySlot, compared: DisplaySlot) -> None:
         """Show images and comparisons there instead of inside the form."""
         self._history.show_on(images, compared)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -11,11 +10,9 @@ from comflowy_nb.errors import FieldError, ImageError, RefError
 from comflowy_nb.notebook.form.controls import TOOLTIP, Control, note_of
 from comflowy_nb.workflow.images import (
     InputImage,
-    assert_decodable,
     input_of,
     input_of_bytes,
     is_image,
-    open_image_file,
     open_input,
 )
 from comflowy_nb.workflow.syntax.json_values import text_of
@@ -50,8 +47,7 @@ class ImageControl(Control):
         self._open_run = open_run
         self._image: InputImage | None = None
         self._image_text: str | None = None  # the text in the box while it means that image
-        self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none"))
-        self._preview.add_class("cfy-preview")
+        self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none")).add_class("cfy-preview")
         self._chooser = widgets.FileUpload(
             accept="image/*", description="Choose a file", **{TOOLTIP: f"an image for {label}"}
         )
@@ -64,8 +60,8 @@ class ImageControl(Control):
         return widgets.Combobox(**self._options(options=known, continuous_update=False, placeholder=hint))
 
     def _parts(self) -> list[Any]:
-        row = widgets.HBox([self.input, *([self._chooser] if self._can_upload else []), self._preview])
-        row.add_class("cfy-image")
+        chooser = [self._chooser] if self._can_upload else []
+        row = widgets.HBox([self.input, *chooser, self._preview]).add_class("cfy-image")
         return [row] if self._can_upload else [row, note_of(_NO_UPLOADS)]
 
     @property
@@ -143,17 +139,11 @@ def _take_upload(chooser: widgets.FileUpload) -> tuple[str, bytes] | None:
     return (str(files[0][0]), bytes(files[0][1])) if files else None
 
 
-def small_jpeg(source: Path | bytes | io.BytesIO, side_px: int) -> bytes | None:
+def small_jpeg(source: Path | bytes, side_px: int) -> bytes | None:
     """Return an image as a JPEG of a few kilobytes; None if it can't be decoded here."""
-    from comflowy_nb.images.decode import flatten  # noqa: PLC0415 - loads Pillow
+    from comflowy_nb.comparison.pixels import open_rgb, preview_of  # noqa: PLC0415 - loads Pillow
 
     try:
-        with open_image_file(source) as opened:
-            assert_decodable(opened, "the image")
-            small = flatten(opened)
+        return preview_of(open_rgb(source, "the image"), side_px)
     except Exception:  # noqa: BLE001 - Pillow raises many types for invalid images
         return None
-    small.thumbnail((side_px, side_px))
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=80)
-    return stream.getvalue()

@@ -26,7 +26,7 @@ from comflowy_nb.sandbox.engine.image_ops import soften
 from comflowy_nb.sandbox.engine.latents import CLIP, SCALE, spectrum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from comflowy_nb.sandbox.engine.prompts import Conditioning
     from comflowy_nb.sandbox.engine.scene_set import Guide, SceneSet
@@ -35,7 +35,6 @@ Array: TypeAlias = NDArray[np.float32]
 Levels: TypeAlias = NDArray[np.float64]
 Source: TypeAlias = "tuple[Array, float]"  # the image of an img2img run, and the noise level added to it
 
-SAMPLERS: Final = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim", "lms")
 SCHEDULERS: Final = ("normal", "karras", "exponential", "simple")
 _NATS_AGAINST_SOURCE: Final = 3.0
 _SOURCE_STEEPNESS: Final = 14.0  # above 1, to avoid mixtures of the source and a scene
@@ -79,14 +78,11 @@ def sample(
     def noise() -> Array:
         return np.stack([rng.standard_normal(samples.shape[1:], dtype=np.float32) for rng in rngs])
 
-    x = samples + noise() * np.float32(levels[0])
-    total = len(levels) - 1
-
-    def step_done(done: int) -> None:
+    sampled = samples + noise() * np.float32(levels[0])
+    steps_done = SAMPLERS[sampler](denoise_all, sampled, levels, noise)
+    for done, sampled in enumerate(steps_done, start=1):  # noqa: B007 - used after the loop
         if after_step:
-            after_step(done, total)
-
-    sampled = _SAMPLERS[sampler](denoise_all, x, levels, noise, step_done)
+            after_step(done, len(levels) - 1)
     return np.stack([_blur_strides(image, levels) for image in sampled])
 
 
@@ -180,7 +176,7 @@ def _keep_source(mean: Array, source: Array, start: float) -> Array:
 
 Denoiser: TypeAlias = "Callable[[Array, float], Array]"
 Noise: TypeAlias = "Callable[[], Array]"
-Done: TypeAlias = "Callable[[int], None]"
+Steps: TypeAlias = "Iterator[Array]"  # the latents after each step
 
 
 def _blend(x: Array, estimate: Array, kept: float) -> Array:
@@ -188,38 +184,30 @@ def _blend(x: Array, estimate: Array, kept: float) -> Array:
     return np.float32(kept) * x + np.float32(1 - kept) * estimate
 
 
-def _euler(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
-    del noise
-    for k, (now, after) in enumerate(pairwise(levels)):
+def _euler(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Steps:
+    for now, after in pairwise(levels):
         x = _blend(x, denoise(x, now), after / now)
-        done(k + 1)
-    return x
+        yield x
 
 
-def _ddim(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
+def _ddim(denoise: Denoiser, x: Array, levels: Levels, noise: Noise) -> Steps:
     """Euler steps with clipped estimates, as in the code of the authors of DDIM."""
-    del noise
     limit = np.float32(CLIP)
-    for k, (now, after) in enumerate(pairwise(levels)):
-        x = _blend(x, np.clip(denoise(x, now), -limit, limit), after / now)
-        done(k + 1)
-    return x
+    return _euler(lambda x, level: np.clip(denoise(x, level), -limit, limit), x, levels, noise)
 
 
-def _euler_ancestral(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
-    for k, (now, after) in enumerate(pairwise(levels)):
+def _euler_ancestral(denoise: Denoiser, x: Array, levels: Levels, noise: Noise) -> Steps:
+    for now, after in pairwise(levels):
         up = min(after, (after**2 * (now**2 - after**2) / now**2) ** 0.5)
         down = (after**2 - up**2) ** 0.5
         x = _blend(x, denoise(x, now), down / now)
         if up:
             x = x + noise() * np.float32(up)
-        done(k + 1)
-    return x
+        yield x
 
 
-def _heun(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
-    del noise
-    for k, (now, after) in enumerate(pairwise(levels)):
+def _heun(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Steps:
+    for now, after in pairwise(levels):
         slope = (x - denoise(x, now)) / np.float32(now)
         step = np.float32(after - now)
         ahead = x + slope * step
@@ -227,40 +215,35 @@ def _heun(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done)
             slope = (slope + (ahead - denoise(ahead, after)) / np.float32(after)) / 2
             ahead = x + slope * step
         x = ahead
-        done(k + 1)
-    return x
+        yield x
 
 
-def _dpmpp_2m(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
+def _dpmpp_2m(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Steps:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095)."""
-    del noise
-    before: Array | None = None
-    for k, (now, after) in enumerate(pairwise(levels)):
+    before: tuple[float, Array] | None = None  # the level and the estimate of the last step
+    for now, after in pairwise(levels):
         estimate = denoise(x, now)
         if not after:
             x = estimate
         else:
             guess = estimate
             if before is not None:
-                ratio = np.log(levels[k - 1] / now) / np.log(now / after)
-                guess = estimate + (estimate - before) * np.float32(1 / (2 * ratio))
+                ratio = np.log(before[0] / now) / np.log(now / after)
+                guess = estimate + (estimate - before[1]) * np.float32(1 / (2 * ratio))
             x = _blend(x, guess, after / now)
-        before = estimate
-        done(k + 1)
-    return x
+        before = now, estimate
+        yield x
 
 
-def _lms(denoise: Denoiser, x: Array, levels: Levels, noise: Noise, done: Done) -> Array:
+def _lms(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Steps:
     """Linear multistep of order 4, with exact weights for uneven levels."""
-    del noise
     slopes: list[Array] = []
-    for k, now in enumerate(levels[:-1]):
+    for k, (now, after) in enumerate(pairwise(levels)):
         slopes = [*slopes, (x - denoise(x, now)) / np.float32(now)][-4:]
         known = levels[k - len(slopes) + 1 : k + 1]
         for j, slope in enumerate(slopes):
-            x = x + slope * np.float32(_lagrange_area(known, j, now, levels[k + 1]))
-        done(k + 1)
-    return x
+            x = x + slope * np.float32(_lagrange_area(known, j, now, after))
+        yield x
 
 
 def _lagrange_area(known: Levels, j: int, now: float, after: float) -> float:
@@ -273,7 +256,7 @@ def _lagrange_area(known: Levels, j: int, now: float, after: float) -> float:
     return float(total(after) - total(now))
 
 
-_SAMPLERS: Final[dict[str, Callable[[Denoiser, Array, Levels, Noise, Done], Array]]] = {
+SAMPLERS: Final[dict[str, Callable[[Denoiser, Array, Levels, Noise], Steps]]] = {
     "euler": _euler,
     "euler_ancestral": _euler_ancestral,
     "heun": _heun,

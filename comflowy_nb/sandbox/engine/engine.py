@@ -1,72 +1,63 @@
-"""Run a graph node by node, and take unchanged nodes from a cache.
-
-Concurrent runs, each on the thread of its caller, share the cache.
-"""
+"""Run a graph node by node, and take unchanged nodes from a cache."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections import OrderedDict
-from contextlib import contextmanager
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from comflowy_nb.sandbox.engine import validation as checks
 from comflowy_nb.sandbox.engine.image_ops import encode_png
-from comflowy_nb.sandbox.engine.inputs import input_path
 from comflowy_nb.sandbox.engine.latents import Latent
-from comflowy_nb.sandbox.engine.nodes import FUNCTIONS, OBJECT_INFO, Context
-from comflowy_nb.sandbox.engine.validation import apply_params, validate
+from comflowy_nb.sandbox.engine.nodes import NODE_TYPES, Context, input_path
+from comflowy_nb.sandbox.engine.validation import execution_order, linked_nodes, normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Engine", "NodeFailed", "PngImage", "Stopped", "apply_params", "validate"]
+    from comflowy_nb.sandbox.engine.nodes import Kind
+
+__all__ = ["Engine", "NodeFailed", "PngImage", "Stopped", "execution_error"]
 
 MAX_CACHE_BYTES: Final = 192 << 20  # about 60 images of 512x512 with their latents
-_OUTPUT_KINDS: Final[dict[str, Literal["output", "temp"]]] = {"SaveImage": "output", "PreviewImage": "temp"}
 
 Progress: TypeAlias = "dict[str, Any]"
 
 
 @dataclass(frozen=True, slots=True)
 class PngImage:
-    """A PNG file with the graph in its text chunk `prompt`.
-
-    `filename` is made from the prefix of the node; `kind` is "output" for SaveImage, "temp" for PreviewImage.
-    """
+    """A PNG file with the graph in its text chunk `prompt`; its kind is "output" for SaveImage, "temp" for previews."""
 
     png: bytes
-    filename: str
-    kind: Literal["output", "temp"]
-    width_px: int
-    height_px: int
+    kind: Kind
 
 
 class NodeFailed(Exception):
-    """A node raised an exception; `as_body` is ComfyUI's execution_error."""
+    """A node raised an exception; `body` is ComfyUI's execution_error."""
 
-    def __init__(self, node_id: str, node_type: str, message: str, exception_type: str) -> None:
+    def __init__(self, node_id: str, node_type: str, error: Exception) -> None:
+        if isinstance(error, MemoryError):
+            message, exception_type = "the image does not fit into the memory of this machine", "MemoryError"
+        else:
+            message, exception_type = str(error), type(error).__name__
         super().__init__(f"{node_type} {node_id}: {message}")
-        self.node_id = node_id
-        self.node_type = node_type
-        self.message = message
-        self.exception_type = exception_type
+        self.body = execution_error(message, exception_type, node_id, node_type)
 
-    @property
-    def as_body(self) -> dict[str, Any]:
-        return {
-            "node_id": self.node_id,
-            "node_type": self.node_type,
-            "exception_message": self.message,
-            "exception_type": self.exception_type,
-            "traceback": [],
-        }
+
+def execution_error(message: str, exception_type: str, node_id: str = "", node_type: str = "") -> dict[str, Any]:
+    """Return ComfyUI's execution_error; without a node for an error outside of one."""
+    return {
+        "node_id": node_id,
+        "node_type": node_type,
+        "exception_message": message,
+        "exception_type": exception_type,
+        "traceback": [],
+    }
 
 
 class Stopped(Exception):
@@ -74,7 +65,7 @@ class Stopped(Exception):
 
 
 class Engine:
-    """Run graphs, and cache the outputs of nodes.
+    """Run valid graphs, one at a time, and cache the outputs of nodes.
 
     Parameters
     ----------
@@ -87,13 +78,8 @@ class Engine:
     def __init__(self, cache_nodes: int = 64, *, input_folder: Path) -> None:
         self.input_folder = input_folder
         self._cache_nodes = cache_nodes
-        self._cache: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()  # outputs and their bytes
         self._cached_bytes = 0
-        self._lock = threading.Lock()
-
-    def validate(self, graph: Any) -> dict[str, Any] | None:
-        """Call `validate` with the input folder of this engine."""
-        return validate(graph, self.input_folder)
 
     def run(
         self,
@@ -109,8 +95,8 @@ class Engine:
         graph : mapping
             Node id -> node, in API format.
         on_progress : callable
-            Called on this thread with {node, title, value, max, nodes_done, nodes_total} at the start and the end of
-            each node, and at each step of a sampler.
+            Called with {node, title, value, max, nodes_done, nodes_total} at the start and the end of each node, and
+            at each step of a sampler.
         should_stop : callable
             Called before each node and at each step; a true value stops the run.
 
@@ -126,56 +112,66 @@ class Engine:
         Stopped
             If `should_stop` returns true.
         """
-        plain = checks.normalise(dict(graph))
-        order = _order(plain)
-        text = json.dumps(graph, sort_keys=True)
+        plain = normalise(graph)
+        order = execution_order(plain)
         keys: dict[str, str] = {}
         values: dict[str, tuple[Any, ...]] = {}
         images: dict[str, list[PngImage]] = {}
-        waiting = {node_id: _count_uses(plain, order, node_id) for node_id in order}
-        for done, node_id in enumerate(order):
-            node = plain[node_id]
-            progress = _Progress(on_progress, node_id, _title(graph[node_id]), done, len(order))
+        uses = Counter(linked for node_id in order for linked in linked_nodes(plain[node_id]))
+
+        def check_stop() -> None:
             if should_stop():
                 raise Stopped
-            progress.report(0, 1)
-            with _as_node_failed(node_id, node["class_type"]):
-                keys[node_id] = self._key(node, keys, text)
-                outputs = self._recall(keys[node_id])
-                if outputs is None:
-                    outputs = self._run_node(node, values, progress, should_stop)
-                    if node["class_type"] in _OUTPUT_KINDS:
-                        outputs = (_make_files(node, outputs[0], graph),)
-                    self._remember(keys[node_id], outputs)
-            values[node_id] = outputs
-            if node["class_type"] in _OUTPUT_KINDS:
-                images[node_id] = outputs[0]
-            for linked in checks.linked_nodes(node):
-                waiting[linked] -= 1
-                if not waiting[linked]:
+
+        for done, node_id in enumerate(order):
+            node = plain[node_id]
+            node_type = NODE_TYPES[node["class_type"]]
+            title = graph[node_id].get("_meta", {}).get("title") or node_type.title
+            progress = {"node": node_id, "title": title, "value": 0, "max": 1}
+            progress |= {"nodes_done": done, "nodes_total": len(order)}
+            check_stop()
+            on_progress({**progress})
+            context = Context(self.input_folder, partial(_report_step, on_progress, progress), check_stop)
+            try:
+                keys[node_id] = self._key(node, keys, graph)
+                values[node_id] = self._run_node(node, keys[node_id], values, context, graph)
+            except Stopped:
+                raise
+            except Exception as error:
+                raise NodeFailed(node_id, node["class_type"], error) from error
+            if node_type.output_kind:
+                images[node_id] = values[node_id][0]
+            for linked in linked_nodes(node):
+                uses[linked] -= 1
+                if not uses[linked]:
                     del values[linked]  # free large batches early
-            progress.finish()
+            on_progress({**progress, "value": progress["max"], "nodes_done": done + 1})
         return {node_id: images[node_id] for node_id in graph if node_id in images}
 
     def _run_node(
         self,
         node: Mapping[str, Any],
+        key: str,
         values: Mapping[str, tuple[Any, ...]],
-        progress: _Progress,
-        should_stop: Callable[[], bool],
+        context: Context,
+        graph: Mapping[str, Any],
     ) -> tuple[Any, ...]:
-        def check_stop() -> None:
-            if should_stop():
-                raise Stopped
-
+        """Return the outputs of a node, from the cache if it is unchanged."""
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key][0]
+        node_type = NODE_TYPES[node["class_type"]]
         inputs = {
             name: values[value[0]][value[1]] if isinstance(value, list) else value
             for name, value in node.get("inputs", {}).items()
         }
-        context = Context(self.input_folder, progress.report, check_stop)
-        return FUNCTIONS[node["class_type"]](context, **inputs)
+        outputs = node_type.function(context, **inputs)
+        if node_type.output_kind:
+            outputs = ([PngImage(encode_png(image, graph), node_type.output_kind) for image in outputs[0]],)
+        self._remember(key, outputs)
+        return outputs
 
-    def _key(self, node: Mapping[str, Any], keys: Mapping[str, str], text: str) -> str:
+    def _key(self, node: Mapping[str, Any], keys: Mapping[str, str], graph: Mapping[str, Any]) -> str:
         """Return the cache key of a node: a hash of its type, its values, and the keys of the nodes it needs."""
         parts: list[Any] = [node["class_type"]]
         for name, value in sorted(node.get("inputs", {}).items()):
@@ -183,96 +179,28 @@ class Engine:
         if node["class_type"] == "LoadImage":
             path = input_path(self.input_folder, node["inputs"]["image"])
             parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
-        if node["class_type"] in _OUTPUT_KINDS:
-            parts.append(text)  # the files contain the whole graph
+        if NODE_TYPES[node["class_type"]].output_kind:
+            parts.append(json.dumps(graph, sort_keys=True))  # the files contain the whole graph
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    def _recall(self, key: str) -> tuple[Any, ...] | None:
-        with self._lock:
-            if key not in self._cache:
-                return None
-            self._cache.move_to_end(key)
-            return self._cache[key][0]
 
     def _remember(self, key: str, outputs: tuple[Any, ...]) -> None:
         for value in outputs:
             if isinstance(value, np.ndarray):
-                value.flags.writeable = False  # shared with other runs
+                value.flags.writeable = False  # later runs use it
         size = sum(map(_size_bytes, outputs))
-        with self._lock:
-            if key in self._cache or not self._cache_nodes or size > MAX_CACHE_BYTES // 2:
-                return
-            self._cache[key] = (outputs, size)
-            self._cached_bytes += size
-            while len(self._cache) > self._cache_nodes or self._cached_bytes > MAX_CACHE_BYTES:
-                _, (_, freed) = self._cache.popitem(last=False)
-                self._cached_bytes -= freed
+        if not self._cache_nodes or size > MAX_CACHE_BYTES // 2:
+            return
+        self._cache[key] = (outputs, size)
+        self._cached_bytes += size
+        while len(self._cache) > self._cache_nodes or self._cached_bytes > MAX_CACHE_BYTES:
+            _, (_, freed) = self._cache.popitem(last=False)
+            self._cached_bytes -= freed
 
 
-class _Progress:
-    """Report the progress of one node as progress of the run."""
-
-    def __init__(self, on_progress: Callable[[Progress], None], node: str, title: str, done: int, total: int) -> None:
-        self._on_progress = on_progress
-        self._fixed = {"node": node, "title": title}
-        self._done = done
-        self._total = total
-        self._max = 1
-
-    def report(self, value: int, maximum: int) -> None:
-        self._max = maximum
-        self._send(value, self._done)
-
-    def finish(self) -> None:
-        self._send(self._max, self._done + 1)
-
-    def _send(self, value: int, done: int) -> None:
-        self._on_progress(
-            {**self._fixed, "value": value, "max": self._max, "nodes_done": done, "nodes_total": self._total}
-        )
-
-
-@contextmanager
-def _as_node_failed(node_id: str, node_type: str) -> Iterator[None]:
-    """Raise NodeFailed for each error of a node except Stopped."""
-    try:
-        yield
-    except Stopped:
-        raise
-    except MemoryError as error:
-        message = "the image does not fit into the memory of this machine"
-        raise NodeFailed(node_id, node_type, message, "MemoryError") from error
-    except Exception as error:
-        raise NodeFailed(node_id, node_type, str(error), type(error).__name__) from error
-
-
-def _order(graph: Mapping[str, Any]) -> list[str]:
-    """Return the nodes that the outputs need in topological order."""
-    order: dict[str, None] = {}
-    for node_id, node in graph.items():
-        if OBJECT_INFO[node["class_type"]]["output_node"]:
-            order.update(dict.fromkeys(checks.reach(graph, node_id) or ()))
-    return list(order)
-
-
-def _count_uses(graph: Mapping[str, Any], order: list[str], node_id: str) -> int:
-    return sum(checks.linked_nodes(graph[user]).count(node_id) for user in order)
-
-
-def _title(node: Mapping[str, Any]) -> str:
-    meta = node.get("_meta")
-    title = meta.get("title") if isinstance(meta, dict) else None
-    return str(title or OBJECT_INFO[node["class_type"]]["display_name"] or node["class_type"])
-
-
-def _make_files(node: Mapping[str, Any], images: Any, graph: Mapping[str, Any]) -> list[PngImage]:
-    prefix = str(node.get("inputs", {}).get("filename_prefix", "ComfyUI_temp"))
-    name = "".join(c if c.isalnum() or c in "-_ " else "_" for c in prefix.rsplit("/", 1)[-1])[:80] or "ComfyUI"
-    kind = _OUTPUT_KINDS[node["class_type"]]
-    return [
-        PngImage(encode_png(image, graph), f"{name}_{k:05d}_.png", kind, image.shape[1], image.shape[0])
-        for k, image in enumerate(images, start=1)
-    ]
+def _report_step(on_progress: Callable[[Progress], None], progress: Progress, value: int, maximum: int) -> None:
+    """Report a step of a sampler as progress of the run."""
+    progress.update(value=value, max=maximum)
+    on_progress({**progress})
 
 
 def _size_bytes(value: Any) -> int:
@@ -281,5 +209,5 @@ def _size_bytes(value: Any) -> int:
     if isinstance(value, np.ndarray):
         return int(value.nbytes)
     if isinstance(value, list):
-        return sum(len(image.png) for image in value if isinstance(image, PngImage))
+        return sum(len(image.png) for image in value)
     return 1000

@@ -13,7 +13,7 @@ is an approximation; the mean is exact.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -58,6 +58,15 @@ class Guide:
     cfg: float
 
 
+@dataclass(frozen=True, slots=True)
+class PerLayer:
+    """A value for each layer: the log-likelihood over its visible pixels, or its weight in the mean."""
+
+    skies: Real  # (S, L, B)
+    lands: Real  # (L, palettes, B)
+    looks: list[Real]  # of each subject, (places, looks, palettes)
+
+
 class SceneSet:
     """All scenes on one canvas.
 
@@ -91,12 +100,6 @@ class SceneSet:
         ]
         self._look_halves = [np.einsum("ksp,bp->bks", _half_square(s.looks), s.cover) for s in layers.silhouettes]
 
-    @cached_property
-    def count(self) -> int:
-        """The number of scenes."""
-        looks = sum(len(s.looks) * len(s.pixels) for s in self.layers.silhouettes)
-        return len(self.layers.skies) * len(self.layers.lands) * looks
-
     def guide(self, positive: Conditioning, negative: Conditioning, cfg: float) -> Guide:
         return Guide(self._weigh(positive), self._weigh(negative), cfg)
 
@@ -112,7 +115,7 @@ class SceneSet:
         result[5] -= _UNGUIDED_DESATURATION * SCALE
         return result
 
-    def _evidence(self, colours: Array, sigma: float) -> Evidence:
+    def _evidence(self, colours: Array, sigma: float) -> PerLayer:
         """Return x . y - |y|^2 / 2 of each layer over its visible pixels; |x|^2 is the same for all scenes."""
         layers = self.layers
         scale = 1 / sigma**2
@@ -131,9 +134,9 @@ class SceneSet:
             earned = near.reshape(len(near), -1) @ _in_rows(silhouette.looks).T
             looks.append((earned.reshape(half.shape) - half).astype(np.float64) * scale)
         sky = sky.astype(np.float64).reshape(len(sky), len(layers.lands), -1)
-        return Evidence(sky * scale, land * scale, looks)
+        return PerLayer(sky * scale, land * scale, looks)
 
-    def _compose(self, shares: Shares) -> Array:
+    def _compose(self, shares: PerLayer) -> Array:
         """Return the weighted sum of all scenes, (3, P)."""
         layers = self.layers
         whole = np.zeros((3, self._bare.shape[1] + 1), dtype=np.float32)  # and one pixel for all outside
@@ -180,25 +183,7 @@ class SceneSet:
         return Weights(palettes, sky_weights, at, tuple(looks), light)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Log-likelihood of each layer over its visible pixels."""
-
-    skies: Real  # (S, L, B)
-    lands: Real  # (L, palettes, B)
-    looks: list[Real]  # of each subject, (places, looks, palettes)
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """The weight of each layer in the mean; the shapes are those of `Evidence`."""
-
-    skies: Real
-    lands: Real
-    looks: list[Real]
-
-
-def _share(evidence: Evidence, weights: Weights, sky_palettes: NDArray[np.int64]) -> Shares:
+def _share(evidence: PerLayer, weights: Weights, sky_palettes: NDArray[np.int64]) -> PerLayer:
     """Return the softmax over all scenes, summed to layers."""
     palettes = len(weights.palettes)
     skies = evidence.skies + weights.skies[:, None, None]
@@ -216,15 +201,15 @@ def _share(evidence: Evidence, weights: Weights, sky_palettes: NDArray[np.int64]
     scenes /= scenes.sum()  # (palettes, L, B)
     at = scenes.sum(axis=1).T  # (B, palettes)
     places = _slices([len(look) for look in looks])
-    return Shares(
+    return PerLayer(
         np.exp(skies - by_palette[sky_palettes]) * scenes[sky_palettes],
         scenes.transpose(1, 0, 2),
         [np.exp(look - by[:, None]) * at[place, None] for look, by, place in zip(looks, by_look, places, strict=True)],
     )
 
 
-def _extrapolate(negative: Shares, positive: Shares, cfg: float) -> Shares:
-    return Shares(
+def _extrapolate(negative: PerLayer, positive: PerLayer, cfg: float) -> PerLayer:
+    return PerLayer(
         negative.skies + cfg * (positive.skies - negative.skies),
         negative.lands + cfg * (positive.lands - negative.lands),
         [n + cfg * (p - n) for n, p in zip(negative.looks, positive.looks, strict=True)],

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from comflowy_nb.sandbox.engine.image_ops import MAX_AREA_PX
-from comflowy_nb.sandbox.engine.inputs import input_path
-from comflowy_nb.sandbox.engine.nodes import MAX_BATCH, OBJECT_INFO
+from comflowy_nb.sandbox.engine.nodes import MAX_BATCH, NODE_TYPES, input_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,18 +25,18 @@ Graph: TypeAlias = "dict[str, dict[str, Any]]"
 MAX_NODES: Final = 1000
 MAX_TEXT: Final = 100_000  # characters of one text
 _SHOWN: Final = 200  # characters of a received value that an error shows
-_LITERALS: Final = {"INT", "FLOAT", "STRING", "BOOLEAN"}
+_LITERALS: Final = {"INT", "FLOAT", "STRING"}
 
 
-def validate(graph: Any, input_folder: Path | None = None) -> Body | None:
+def validate(graph: Any, input_folder: Path) -> Body | None:
     """Return the errors of a graph in API format as ComfyUI's 400 body; None for a valid graph.
 
     Parameters
     ----------
     graph : object
         Node id -> {"class_type", "inputs", "_meta"?}.
-    input_folder : Path, optional
-        Folder of LoadImage; without it, file names are not checked.
+    input_folder : Path
+        Folder of LoadImage.
     """
     if not isinstance(graph, dict):
         return _body("no_prompt", "No prompt provided", "No prompt provided")
@@ -46,33 +46,36 @@ def validate(graph: Any, input_folder: Path | None = None) -> Body | None:
         problem = _check_class(node_id, node)
         if problem:
             return problem
-    outputs = [node_id for node_id, node in graph.items() if OBJECT_INFO[node["class_type"]]["output_node"]]
+    outputs = _outputs(graph)
     if not outputs:
         return _body("prompt_no_outputs", "Prompt has no outputs")
     reached: dict[str, list[str]] = {}
     for output in outputs:
-        order = reach(graph, output)
+        order = _reach(graph, output)
         if order is None:
             return _failed({})
         for node_id in order:
             reached.setdefault(node_id, []).append(output)
     errors = {node_id: list(_node_errors(graph, node_id, input_folder)) for node_id in reached}
-    return _failed({k: _node_body(graph, k, found, reached[k]) for k, found in errors.items() if found}, or_none=True)
+    bodies = {
+        node_id: _node_body(graph, node_id, found, reached[node_id]) for node_id, found in errors.items() if found
+    }
+    return _failed(bodies) if bodies else None
 
 
 def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[Graph, Body | None]:
-    """Return the graph with `NodeId::field` values set, and the errors (None without errors).
+    """Return a valid graph with `NodeId::field` values set, and the errors (None without errors).
 
     This function checks nodes, fields and types; `validate` checks ranges and choices.
     """
     changed: Graph = copy.deepcopy(dict(graph))
     found: dict[str, list[Body]] = {}
     for field_id, value in params.items():
-        node_id, separator, name = field_id.partition("::")
+        node_id, _, name = field_id.partition("::")
         node = changed.get(node_id)
-        if not separator or not name:
+        if not name:
             return changed, _body("invalid_prompt", f"{_short(field_id)} is not a field: use NodeId::name")
-        if not isinstance(node, dict) or node.get("class_type") not in OBJECT_INFO:
+        if node is None:
             message = f"Cannot set {_short(field_id)} because node {_short(node_id)} does not exist."
             return changed, _body("invalid_prompt", message, f"Node ID '#{_short(node_id)}'")
         config = _inputs(node).get(name)
@@ -87,13 +90,13 @@ def apply_params(graph: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[G
         node.setdefault("inputs", {})[name] = value
     if not found:
         return changed, None
-    dependent = {node_id: [o for o in _outputs(changed) if node_id in (reach(changed, o) or [])] for node_id in found}
+    dependent = {node_id: [o for o in _outputs(changed) if node_id in (_reach(changed, o) or [])] for node_id in found}
     return changed, _failed({k: _node_body(changed, k, errors, dependent[k]) for k, errors in found.items()})
 
 
-def normalise(graph: Graph) -> Graph:
+def normalise(graph: Mapping[str, Any]) -> Graph:
     """Return a valid graph with each literal converted to the type of its input (8 -> 8.0), as ComfyUI does."""
-    plain: Graph = copy.deepcopy(graph)
+    plain: Graph = copy.deepcopy(dict(graph))
     for node in plain.values():
         for name, config in _inputs(node).items():
             if name in node.get("inputs", {}) and not isinstance(node["inputs"][name], list):
@@ -101,41 +104,34 @@ def normalise(graph: Graph) -> Graph:
     return plain
 
 
-def reach(graph: Mapping[str, Any], start: str) -> list[str] | None:
-    """Return the nodes that `start` needs in topological order, `start` last; None for a cycle."""
-    order: list[str] = []
-    open_nodes: set[str] = set()
-    stack: list[tuple[str, bool]] = [(start, False)]
-    done: set[str] = set()
-    while stack:
-        node_id, is_left = stack.pop()
-        if is_left:
-            open_nodes.discard(node_id)
-            done.add(node_id)
-            order.append(node_id)
-            continue
-        if node_id in done:
-            continue
-        if node_id in open_nodes:
-            return None
-        open_nodes.add(node_id)
-        stack.append((node_id, True))
-        needed = [linked for linked in linked_nodes(graph[node_id]) if linked in graph]
-        if any(linked in open_nodes for linked in needed):
-            return None
-        stack.extend((linked, False) for linked in needed if linked not in done)
-    return order
+def execution_order(graph: Graph) -> list[str]:
+    """Return the nodes of a valid graph that its outputs need, in topological order."""
+    return list(dict.fromkeys(node_id for output in _outputs(graph) for node_id in _reach(graph, output) or ()))
 
 
 def linked_nodes(node: Mapping[str, Any]) -> list[str]:
-    inputs = node.get("inputs")
-    values = inputs.values() if isinstance(inputs, dict) else ()
-    return [value[0] for value in values if _is_link(value)]
+    return [value[0] for value in node.get("inputs", {}).values() if _is_link(value)]
+
+
+def _reach(graph: Graph, start: str) -> list[str] | None:
+    """Return the nodes that `start` needs in topological order, `start` last; None for a cycle."""
+    order: dict[str, None] = {}
+    path = {start: linked_nodes(graph[start])}  # node -> the links that are left to follow
+    while path:
+        node_id, links = next(reversed(path.items()))
+        linked = links.pop() if links else None
+        if linked is None:
+            del path[node_id]
+            order[node_id] = None
+        elif linked in path:
+            return None
+        elif linked in graph and linked not in order:
+            path[linked] = linked_nodes(graph[linked])
+    return list(order)
 
 
 def _outputs(graph: Graph) -> list[str]:
-    known = ((k, OBJECT_INFO.get(node.get("class_type", ""))) for k, node in graph.items() if isinstance(node, dict))
-    return [node_id for node_id, entry in known if entry and entry["output_node"]]
+    return [node_id for node_id, node in graph.items() if NODE_TYPES[node["class_type"]].output_kind]
 
 
 def _check_class(node_id: str, node: Any) -> Body | None:
@@ -143,7 +139,7 @@ def _check_class(node_id: str, node: Any) -> Body | None:
     if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
         message = "Cannot execute because a node is missing the class_type property."
         return _body("invalid_prompt", message, details)
-    if node["class_type"] not in OBJECT_INFO:
+    if node["class_type"] not in NODE_TYPES:
         message = f"Cannot execute because node {_short(node['class_type'])} does not exist."
         return _body("invalid_prompt", message, details)
     if not isinstance(node.get("inputs", {}), dict):
@@ -151,7 +147,7 @@ def _check_class(node_id: str, node: Any) -> Body | None:
     return None
 
 
-def _node_errors(graph: Graph, node_id: str, input_folder: Path | None) -> Iterator[Body]:
+def _node_errors(graph: Graph, node_id: str, input_folder: Path) -> Iterator[Body]:
     node = graph[node_id]
     given = node.get("inputs", {})
     known = _inputs(node)
@@ -191,7 +187,7 @@ def _check_link(graph: Graph, name: str, config: list[Any], value: list[Any]) ->
         )
     linked, slot = value
     source = graph.get(linked) if isinstance(linked, str) else None
-    given_types = OBJECT_INFO[source["class_type"]]["output"] if source else []
+    given_types = NODE_TYPES[source["class_type"]].outputs if source else []
     if isinstance(slot, bool) or not isinstance(slot, int) or not 0 <= slot < len(given_types):
         message = "Exception when validating inner node"
         kind = "KeyError" if source is None else "IndexError"
@@ -210,9 +206,7 @@ def _check_link(graph: Graph, name: str, config: list[Any], value: list[Any]) ->
     )
 
 
-def _check_file(name: str, input_folder: Path | None) -> Body | None:
-    if input_folder is None:
-        return None
+def _check_file(name: str, input_folder: Path) -> Body | None:
     try:
         input_path(input_folder, name)
     except ValueError:
@@ -227,9 +221,8 @@ def _unknown_input(node: Mapping[str, Any], name: str, value: Any) -> Body:
     return _error("unknown_input", "Unknown input", details, input_name=_short(name), received_value=_short(value))
 
 
-def _inputs(node: Mapping[str, Any]) -> dict[str, list[Any]]:
-    entry = OBJECT_INFO[node["class_type"]]["input"]
-    return {**entry["required"], **entry.get("optional", {})}
+def _inputs(node: Mapping[str, Any]) -> Mapping[str, list[Any]]:
+    return NODE_TYPES[node["class_type"]].inputs
 
 
 def _is_link(value: Any) -> bool:
@@ -244,9 +237,7 @@ def _body(kind: str, message: str, details: str = "") -> Body:
     return {"error": _error(kind, message, details), "node_errors": {}}
 
 
-def _failed(node_errors: Body, *, or_none: bool = False) -> Body | None:
-    if or_none and not node_errors:
-        return None
+def _failed(node_errors: Body) -> Body:
     body = _body("prompt_outputs_failed_validation", "Prompt outputs failed validation")
     return {**body, "node_errors": node_errors}
 
@@ -256,15 +247,12 @@ def _failed(node_errors: Body, *, or_none: bool = False) -> Body | None:
 
 def _read_literal(name: str, config: list[Any], value: Any) -> tuple[Any, Body | None]:
     """Return the value in the type of its input, or unchanged with its error."""
-    kind = config[0]
+    if isinstance(config[0], list):
+        return value, None
     try:
-        if isinstance(kind, list):
-            return value, None
-        if kind not in _LITERALS:
-            raise ValueError(f"an input of type {kind} takes a link to another node")  # noqa: TRY301  # one way out
-        return _convert(kind, value), None
+        return _convert(config[0], value), None
     except (ValueError, TypeError, OverflowError) as error:
-        message = f"Failed to convert an input value to a {_type_name(config)} value"
+        message = f"Failed to convert an input value to a {config[0]} value"
         return value, _error(
             "invalid_input_type",
             message,
@@ -277,52 +265,50 @@ def _read_literal(name: str, config: list[Any], value: Any) -> tuple[Any, Body |
 
 
 def _convert(kind: str, value: Any) -> Any:
+    if kind not in _LITERALS:
+        raise ValueError(f"an input of type {kind} takes a link to another node")
     if value is None or isinstance(value, (list, dict)):
         raise TypeError(f"not {'an' if kind == 'INT' else 'a'} {kind}")
-    if kind == "STRING":
-        text = str(value)
-        if len(text) > MAX_TEXT:
-            raise ValueError(f"a text of {len(text)} characters; the sandbox accepts up to {MAX_TEXT}")
-        return text
-    if kind == "BOOLEAN":
-        if not isinstance(value, bool):
-            raise TypeError("not true or false")
-        return value
-    return _convert_number(kind, value)
+    match kind:
+        case "STRING":
+            text = str(value)
+            if len(text) > MAX_TEXT:
+                raise ValueError(f"a text of {len(text)} characters; the sandbox accepts up to {MAX_TEXT}")
+            return text
+        case "INT":
+            _assert_number(value)
+            if isinstance(value, float) and value != int(value):
+                raise ValueError("not a whole number")
+            return int(value)
+        case _:
+            _assert_number(value)
+            number = float(value)
+            if not math.isfinite(number):
+                raise ValueError("not a finite number")
+            return number
 
 
-def _convert_number(kind: str, value: Any) -> int | float:
+def _assert_number(value: Any) -> None:
     if isinstance(value, bool):
         raise TypeError("true and false are not numbers")
     if isinstance(value, str) and len(value) > 400:
         raise ValueError("too long for a number")
-    if kind == "INT":
-        if isinstance(value, float) and value != int(value):
-            raise ValueError("not a whole number")
-        return int(value)
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("not a finite number")
-    return number
 
 
 def _check_range(name: str, config: list[Any], value: Any) -> Body | None:
-    facts = {"input_name": name, "input_config": config, "received_value": value}
-    if isinstance(config[0], list):
-        options = config[0]
-        is_upload = len(config) > 1 and config[1].get("image_upload")
-        if (isinstance(value, str) and value in options) or (is_upload and isinstance(value, str)):
+    kind, options = config
+    facts = {"input_name": name, "input_config": config}
+    if isinstance(kind, list):
+        if isinstance(value, str) and (value in kind or options.get("image_upload")):
             return None
         shown = f"{_short(value)!r}" if isinstance(value, str) else _short(value)
-        facts["received_value"] = _short(value)
-        return _error("value_not_in_list", "Value not in list", f"{name}: {shown} not in {options}", **facts)
-    limits = config[1] if len(config) > 1 else {}
-    if "min" in limits and value < limits["min"]:
-        message = f"Value {_short(value)} smaller than min of {limits['min']}"
-        return _error("value_smaller_than_min", message, name, **{**facts, "received_value": _bounded(value)})
-    if "max" in limits and value > limits["max"]:
-        message = f"Value {_short(value)} bigger than max of {limits['max']}"
-        return _error("value_bigger_than_max", message, name, **{**facts, "received_value": _bounded(value)})
+        details = f"{name}: {shown} not in {kind}"
+        return _error("value_not_in_list", "Value not in list", details, **facts, received_value=_short(value))
+    for limit, compared, is_beyond in (("min", "smaller", operator.lt), ("max", "bigger", operator.gt)):
+        if limit in options and is_beyond(value, options[limit]):
+            message = f"Value {_short(value)} {compared} than {limit} of {options[limit]}"
+            received = value if abs(value) < 10**_SHOWN else _short(value)
+            return _error(f"value_{compared}_than_{limit}", message, name, **facts, received_value=received)
     return None
 
 
@@ -339,7 +325,3 @@ def _short(value: Any) -> str:
         return "a number of more than 200 digits"
     text = str(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _bounded(value: Any) -> Any:
-    return value if abs(value) < 10**_SHOWN else _short(value)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
+import secrets
 import sqlite3
 import sys
+import time
 import traceback
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler
 
-from comflowy_nb.sandbox.engine.inputs import keep_input
 from comflowy_nb.sandbox.server.run_queue import Cancelling
 from comflowy_nb.sandbox.server.workflows import describe, graph_of, workflow_ids
 
@@ -25,19 +27,62 @@ if TYPE_CHECKING:
 
     from tornado.httputil import HTTPServerRequest
 
-    from comflowy_nb.sandbox.server.auth import ApiKeyCheck
-    from comflowy_nb.sandbox.server.paths import Paths
+    from comflowy_nb.sandbox.server.home import Paths
     from comflowy_nb.sandbox.server.run_queue import RunQueue
     from comflowy_nb.sandbox.server.run_store import Store
     from comflowy_nb.sandbox.server.worker_pool import WorkerPool
 
-__all__ = ["BODY_MAX_BYTES", "Context", "make_application"]
+__all__ = ["BODY_MAX_BYTES", "TOKEN_LIFE_S", "ApiKeyCheck", "Context", "make_application", "new_key"]
 
 MIB = 1024 * 1024
 _UPLOAD_MAX_BYTES = 32 * MIB
 BODY_MAX_BYTES = 2 * _UPLOAD_MAX_BYTES  # above the limit of each route, so that the route can answer with a message
-_CHUNK_BYTES = 256 * 1024
 _NONCE_MAX = 200
+TOKEN_LIFE_S = 600.0
+_TOKENS_MAX = 1000
+
+
+def new_key() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _same(one: str, other: str) -> bool:
+    # compare_digest accepts only ASCII texts, so compare bytes.
+    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
+
+
+class ApiKeyCheck:
+    """Issue access tokens for the key, and check them."""
+
+    def __init__(self, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._key = key
+        self._clock = clock
+        self._ends: dict[str, float] = {}  # token -> its expiry, oldest first
+
+    def token_for(self, key: str) -> str | None:
+        """Return a new access token, or None if the key is wrong."""
+        if not _same(key, self._key):
+            return None
+        now = self._clock()
+        self._ends = {token: end for token, end in self._ends.items() if end > now}
+        while len(self._ends) >= _TOKENS_MAX:
+            del self._ends[next(iter(self._ends))]
+        token = secrets.token_urlsafe(32)
+        self._ends[token] = now + TOKEN_LIFE_S
+        return token
+
+    def admits(self, authorization: str | None) -> bool:
+        """Return whether an `Authorization` header has a valid token."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            return False
+        end = self._ends.get(token.strip())
+        return end is not None and end > self._clock()
+
+    def prove(self, nonce: str) -> str:
+        """Return the HMAC of a nonce: it shows a client that this server has the key, which is not sent."""
+        content = f"comflowy_nb sandbox {nonce}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._key.encode(), content, hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +169,7 @@ class _Route(RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         # Tornado's implementation logs the address of the request, which may hold the key.
-        if not isinstance(value, HTTPError | StreamClosedError):
+        if not isinstance(value, HTTPError):
             sys.stderr.write(f"{self.request.method} {type(self).__name__}\n")
             traceback.print_exception(typ, value, tb)
 
@@ -213,10 +258,10 @@ class _Workflow(_Route):
         graph = graph_of(workflow_id)
         if graph is None:
             raise _ApiError(HTTPStatus.NOT_FOUND, "there is no such workflow")
-        object_info = await self.context.workers.read_object_info()
-        if object_info is None:
+        node_types = await self.context.workers.read_node_types()
+        if node_types is None:
             raise _ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "no worker could start; sandbox.log says why")
-        self.answer({"id": workflow_id, "name": workflow_id, **describe(graph, object_info)})
+        self.answer({"id": workflow_id, "name": workflow_id, **describe(graph, node_types)})
 
 
 class _Upload(_Route):
@@ -230,7 +275,7 @@ class _Upload(_Route):
             raise _ApiError(HTTPStatus.BAD_REQUEST, "the form needs one file named image")
         if self.get_body_argument("type", "input") != "input" or self.get_body_argument("subfolder", ""):
             raise _ApiError(HTTPStatus.BAD_REQUEST, "the sandbox accepts uploads of type input, without a subfolder")
-        self.finish({"name": keep_input(self.context.paths.inputs, files[0].body), "subfolder": "", "type": "input"})
+        self.finish({"name": self.context.paths.keep_input(files[0].body), "subfolder": "", "type": "input"})
 
 
 class _Image(_Route):
@@ -238,26 +283,17 @@ class _Image(_Route):
 
     needs_token = False
 
-    async def get(self, secret: str) -> None:
+    def get(self, secret: str) -> None:
         image = self.context.store.image(secret)
         if image is None:
             raise _ApiError(HTTPStatus.NOT_FOUND, "there is no such image")
-        path = self.context.paths.images / image.file
         try:
-            file = path.open("rb")
+            content = (self.context.paths.images / image.file).read_bytes()
         except FileNotFoundError:
             raise _ApiError(HTTPStatus.GONE, "the sandbox no longer has this image") from None
-        with file:
-            self.set_header("Content-Type", "image/png")
-            self.set_header("Content-Length", str(os.fstat(file.fileno()).st_size))
-            self.set_header("Content-Disposition", f'inline; filename="{quote(image.file)}"')
-            if self.request.method == "HEAD":
-                self.finish()
-                return
-            while chunk := file.read(_CHUNK_BYTES):
-                self.write(chunk)
-                await self.flush()
-        self.finish()
+        self.set_header("Content-Type", "image/png")
+        self.set_header("Content-Disposition", f'inline; filename="{quote(image.file)}"')
+        self.finish(content)
 
     head = get
 

@@ -16,9 +16,9 @@ from comflowy_nb.sandbox.server.webhook_sender import WebhookSender
 from comflowy_nb.sandbox.server.workflows import graph_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.sandbox.server.paths import Paths
+    from comflowy_nb.sandbox.server.home import Paths
     from comflowy_nb.sandbox.server.run_store import Store
     from comflowy_nb.sandbox.server.webhook_sender import WebhookClient
     from comflowy_nb.sandbox.server.worker_pool import Worker, WorkerPool
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["CANCELLED", "Cancelling", "RunQueue"]
 
 CANCELLED = "cancelled"
+_NO_PROGRESS = {"node": None, "title": None, "value": None, "max": None, "nodes_done": 0, "nodes_total": None}
 _STARTS_MAX = 3  # a run during which this many sandboxes died is probably the cause
 _STOP_S = 10.0  # a worker that does not stop within this time is killed
 
@@ -76,11 +77,10 @@ class RunQueue:
         for saved in self._store.unfinished():
             run = self._activate(saved)
             if saved.cancel_asked:
-                self._fail(run, CANCELLED)
+                self._end(run, error=CANCELLED)
             elif saved.starts >= _STARTS_MAX:
-                self._fail(
-                    run, f"the sandbox died {saved.starts} times while it rendered this run, so it does not try again"
-                )
+                error = f"the sandbox died {saved.starts} times while it rendered this run, so it does not try again"
+                self._end(run, error=error)
             else:
                 run.webhook.send_progress("message", {"message": "resumed by a new sandbox"})
                 self._queue.append(run)
@@ -99,7 +99,7 @@ class RunQueue:
         saved = SavedRun(str(uuid.uuid4()), workflow_id, params, callbacks)
         self._store.accept(saved)
         run = self._activate(saved)
-        run.webhook.send_progress("waiting", _no_progress())
+        run.webhook.send_progress("waiting", _NO_PROGRESS)
         self._queue.append(run)
         self._dispatch()
         return saved.run_id
@@ -129,7 +129,7 @@ class RunQueue:
         run.cancel_asked = True
         if run.worker is None:
             self._queue.remove(run)
-            self._fail(run, CANCELLED)
+            self._end(run, error=CANCELLED)
         else:
             run.webhook.send_progress("message", {"message": "cancelling: it stops at its next step"})
             run.worker.order("stop", run_id=run_id)
@@ -150,11 +150,11 @@ class RunQueue:
             saved = run.saved
             graph = graph_of(saved.workflow_id)
             if graph is None:  # another version accepted it
-                self._fail(run, f"this sandbox has no workflow {saved.workflow_id!r}")
+                self._end(run, error=f"this sandbox has no workflow {saved.workflow_id!r}")
                 continue
             run.worker = worker
             run.state = State.PENDING
-            run.webhook.send_progress("pending", _no_progress())
+            run.webhook.send_progress("pending", _NO_PROGRESS)
             worker.run_id = saved.run_id
             worker.order("run", run_id=saved.run_id, graph=graph, params=saved.params)
 
@@ -168,44 +168,39 @@ class RunQueue:
                 with contextlib.suppress(sqlite3.Error):  # a full disk must not stop the run
                     self._store.count_start(run_id)
                 run.state = State.RUNNING
-                run.webhook.send_progress("running", _no_progress())
+                run.webhook.send_progress("running", _NO_PROGRESS)
             case "progress":
                 run.webhook.send_progress("running", message["payload"])
             case "done" if not run.cancel_asked:
-                self._succeed(run, [Image(**image) for image in message["images"]])
+                self._end(run, images=[Image(**image) for image in message["images"]])
             case "failed" if not run.cancel_asked:
-                self._fail(run, message["error"])
+                self._end(run, error=message["error"])
             case "done" | "failed" | "stopped":
                 for image in message.get("images", ()):
                     (self._paths.images / image["file"]).unlink(missing_ok=True)
                 # The client has been answered that the run is cancelled, even if the run ended first.
-                self._fail(run, CANCELLED)
+                self._end(run, error=CANCELLED)
 
     def _on_exit(self, worker: Worker, why: str) -> None:
         run = self._live.get(worker.run_id or "")
         if run is not None and not run.state.is_final:
-            self._fail(run, CANCELLED if run.cancel_asked else why)
+            self._end(run, error=CANCELLED if run.cancel_asked else why)
 
     def _kill_if_running(self, worker: Worker, run_id: str) -> None:
         if worker.run_id == run_id:
             worker.kill()
 
-    def _succeed(self, run: _ActiveRun, images: list[Image]) -> None:
-        self._end(run, lambda run_id: self._store.succeed(run_id, images))
-
-    def _fail(self, run: _ActiveRun, error: str) -> None:
-        self._end(run, lambda run_id: self._store.fail(run_id, error))
-
-    def _end(self, run: _ActiveRun, write: Callable[[str], None]) -> None:
+    def _end(self, run: _ActiveRun, *, images: Sequence[Image] = (), error: str | None = None) -> None:
+        """End a run: with an error, else with its images."""
         run_id = run.saved.run_id
         if run.worker is not None:
             run.worker.run_id = None
         try:
-            write(run_id)
-        except sqlite3.Error as error:
+            self._store.end(run_id, images=images, error=error)
+        except sqlite3.Error as problem:
             # The run stays unfinished on disk, so the next sandbox resumes it. For clients of this sandbox it failed.
             run.state = State.FAILED
-            run.error = f"the sandbox could not store the result of this run: {error}"
+            run.error = f"the sandbox could not store the result of this run: {problem}"
             run.webhook.finish({"type": "failed", "error": run.error, "output_images": [], "full_outputs": {}})
             return
         del self._live[run_id]
@@ -223,7 +218,3 @@ class RunQueue:
         kept = [url for image, url in zip(images, urls, strict=True) if image.kind == "output"]
         result: dict[str, Any] = {"output_images": kept or urls, "full_outputs": outputs}
         return result if saved.error is None else {**result, "error": saved.error}
-
-
-def _no_progress() -> dict[str, Any]:
-    return {"node": None, "title": None, "value": None, "max": None, "nodes_done": 0, "nodes_total": None}

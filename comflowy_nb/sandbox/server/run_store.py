@@ -119,69 +119,52 @@ class Store:
             If a newer version wrote the file, or the folder cannot be written.
         """
         try:
-            return cls._checked(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):  # locked, read-only or full disk: the file may be intact
-                raise StoreError(f"the sandbox cannot use its file {path.name}: {error}") from error
+            return cls(_connect(path))
+        except sqlite3.OperationalError as error:  # locked, read-only or full disk: the file may be intact
+            raise StoreError(f"the sandbox cannot use its file {path.name}: {error}") from error
+        except sqlite3.DatabaseError:
             aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
             path.replace(aside)
             for journal in ("-wal", "-shm"):
                 path.with_name(path.name + journal).unlink(missing_ok=True)
-            return cls._checked(path)
-
-    @classmethod
-    def _checked(cls, path: Path) -> Store:
-        connection = _connect(path)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > _VERSION:
-            connection.close()
-            raise StoreError(f"{path.name} was written by a newer version of comflowy_nb: pip install -U comflowy_nb")
-        return cls(connection)
+            return cls(_connect(path))
 
     def accept(self, run: SavedRun) -> None:
-        with self._connection:
-            self._connection.execute(
-                "INSERT INTO runs (run_id, workflow_id, params, callbacks, state, accepted_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    run.run_id,
-                    run.workflow_id,
-                    json.dumps(run.params),
-                    json.dumps(run.callbacks),
-                    run.state.value,
-                    time.time(),
-                ),
-            )
+        self._write(
+            "INSERT INTO runs (run_id, workflow_id, params, callbacks, state, accepted_at) VALUES (?, ?, ?, ?, ?, ?)",
+            run.run_id,
+            run.workflow_id,
+            json.dumps(run.params),
+            json.dumps(run.callbacks),
+            run.state.value,
+            time.time(),
+        )
 
     def count_start(self, run_id: str) -> None:
-        with self._connection:
-            self._connection.execute("UPDATE runs SET starts = starts + 1 WHERE run_id = ?", (run_id,))
+        self._write("UPDATE runs SET starts = starts + 1 WHERE run_id = ?", run_id)
 
     def ask_cancel(self, run_id: str) -> None:
-        with self._connection:
-            self._connection.execute("UPDATE runs SET cancel_asked = 1 WHERE run_id = ?", (run_id,))
+        self._write("UPDATE runs SET cancel_asked = 1 WHERE run_id = ?", run_id)
 
-    def succeed(self, run_id: str, images: Sequence[Image]) -> None:
+    def end(self, run_id: str, *, images: Sequence[Image] = (), error: str | None = None) -> None:
+        """Record the end of a run: a failure with an error, else a success with its images."""
+        state = State.SUCCESS if error is None else State.FAILED
         with self._connection:
-            self._end(run_id, State.SUCCESS, None)
+            self._connection.execute(
+                "UPDATE runs SET state = ?, error = ?, ended_at = ? WHERE run_id = ?",
+                (state.value, error, time.time(), run_id),
+            )
             self._connection.executemany(
                 "INSERT INTO images (run_id, position, node, kind, file, secret) VALUES (?, ?, ?, ?, ?, ?)",
                 [(run_id, k, image.node, image.kind, image.file, image.secret) for k, image in enumerate(images)],
             )
 
-    def fail(self, run_id: str, error: str) -> None:
+    def _write(self, sql: str, *values: object) -> None:
         with self._connection:
-            self._end(run_id, State.FAILED, error)
-
-    def _end(self, run_id: str, state: State, error: str | None) -> None:
-        self._connection.execute(
-            "UPDATE runs SET state = ?, error = ?, ended_at = ? WHERE run_id = ?",
-            (state.value, error, time.time(), run_id),
-        )
+            self._connection.execute(sql, values)
 
     def get(self, run_id: str) -> SavedRun | None:
-        rows = self._runs("WHERE run_id = ?", run_id)
-        return rows[0] if rows else None
+        return next(iter(self._runs("WHERE run_id = ?", run_id)), None)
 
     def unfinished(self) -> list[SavedRun]:
         """Return the runs that have not ended, in the order of acceptance."""
@@ -192,23 +175,21 @@ class Store:
         rows = self._connection.execute(f"SELECT {columns} FROM runs {where}", values)  # noqa: S608 - our own texts
         return [
             SavedRun(
-                row[0], row[1], json.loads(row[2]), json.loads(row[3]), State(row[4]), row[5], row[6], bool(row[7])
+                run_id, workflow_id, json.loads(params), json.loads(callbacks), State(state), error, starts, bool(asked)
             )
-            for row in rows
+            for run_id, workflow_id, params, callbacks, state, error, starts, asked in rows
         ]
 
     def images(self, run_id: str) -> list[Image]:
         """Return the images of a run, in the order of creation."""
-        rows = self._connection.execute(
-            "SELECT node, kind, file, secret FROM images WHERE run_id = ? ORDER BY position", (run_id,)
-        )
-        return [Image(*row) for row in rows]
+        return self._images("WHERE run_id = ? ORDER BY position", run_id)
 
     def image(self, secret: str) -> Image | None:
-        row = self._connection.execute(
-            "SELECT node, kind, file, secret FROM images WHERE secret = ?", (secret,)
-        ).fetchone()
-        return None if row is None else Image(*row)
+        return next(iter(self._images("WHERE secret = ?", secret)), None)
+
+    def _images(self, where: str, value: str) -> list[Image]:
+        rows = self._connection.execute(f"SELECT node, kind, file, secret FROM images {where}", (value,))  # noqa: S608 - our own texts
+        return [Image(*row) for row in rows]
 
     def close(self) -> None:
         self._connection.close()
@@ -223,7 +204,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            problem = f"{path.name} was written by a newer version of comflowy_nb: pip install -U comflowy_nb"
+            raise StoreError(problem)  # noqa: TRY301 - the connection is closed
+        if version == 0:
             connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
     except BaseException:
         connection.close()

@@ -14,10 +14,8 @@ from urllib.parse import urlsplit
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from comflowy_nb.sandbox.server.auth import ApiKeyCheck, new_key
-from comflowy_nb.sandbox.server.lifetime import AlreadyRunning, Usage, hold_lock
-from comflowy_nb.sandbox.server.paths import Address, Paths, home_folder
-from comflowy_nb.sandbox.server.routes import BODY_MAX_BYTES, Context, make_application
+from comflowy_nb.sandbox.server.home import Address, AlreadyRunning, Paths, Usage, hold_lock, home_folder
+from comflowy_nb.sandbox.server.routes import BODY_MAX_BYTES, ApiKeyCheck, Context, make_application, new_key
 from comflowy_nb.sandbox.server.run_queue import RunQueue
 from comflowy_nb.sandbox.server.run_store import Store, StoreError
 from comflowy_nb.sandbox.server.webhook_sender import WebhookClient
@@ -119,9 +117,11 @@ async def _serve(paths: Paths, store: Store, sockets: Sequence[socket.socket], k
     paths.write_address(address)
     try:
         resumed = runs.resume()
-        _print(f"sandbox at {address.url}; connect with: %comflowy connect sandbox", _describe(resumed))
+        _print(f"sandbox at {address.url}; connect with: %comflowy connect sandbox")
+        if resumed:
+            _print(f"resuming {resumed} {'run' if resumed == 1 else 'runs'} accepted by an earlier sandbox")
         if not until_unused:
-            _print(f"the key for other tools is in {paths.address}", "Ctrl-C stops it")
+            _print(f"the key for other tools is in {paths.address}\nCtrl-C stops it")
         workers.warm()
         if until_unused:
             await _await_unused(usage, ending)
@@ -151,14 +151,8 @@ def _handle_signals(ending: asyncio.Event) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(ending.set))
 
 
-def _describe(resumed: int) -> str:
-    if not resumed:
-        return ""
-    return f"resuming {resumed} {'run' if resumed == 1 else 'runs'} accepted by an earlier sandbox"
-
-
-def _print(*lines: str) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines if line))
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 

@@ -8,7 +8,6 @@ import ipaddress
 import json
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -41,13 +40,6 @@ def is_loopback_url(url: str) -> bool:
         return ipaddress.ip_address(parts.hostname).is_loopback
     except ValueError:
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    body: Mapping[str, Any]
-    is_result: bool = False
-    is_step: bool = False  # a newer step replaces it
 
 
 class WebhookClient:
@@ -86,14 +78,15 @@ class WebhookClient:
 
 
 class WebhookSender:
-    """Delivers the messages of one run; only addresses on loopback get any."""
+    """Delivers the events of one run, then its result; only addresses on loopback get any."""
 
     def __init__(self, client: WebhookClient, run_id: str, callbacks: Mapping[str, str]) -> None:
         self._client = client
         self._run_id = run_id
         self._result_url = _usable(callbacks.get("on_result_url"))
         self._progress_url = _usable(callbacks.get("on_progress_event_url"))
-        self._messages: deque[_Message] = deque()
+        self._events: deque[Mapping[str, Any]] = deque()
+        self._result: Mapping[str, Any] | None = None
         self._is_delivering = False
         self._is_finished = asyncio.Event()
         self._last_step_s = 0.0
@@ -103,34 +96,32 @@ class WebhookSender:
         """Send an event: `waiting`, `pending`, `running` or `message`."""
         if self._progress_url is None:
             return
-        message = _Message({"type": kind, "payload": payload, "run_id": self._run_id}, is_step=kind == "running")
-        if message.is_step and self._messages and self._messages[-1].is_step:
-            self._messages.pop()
-        self._send(message)
+        if kind == "running" and self._events and self._events[-1]["type"] == "running":
+            self._events.pop()  # the newer step replaces it
+        self._events.append({"type": kind, "payload": payload, "run_id": self._run_id})
+        self._start()
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Send the result, the last message of a run."""
         self._is_finished.set()
         if self._result_url is not None:
-            self._send(_Message({**result, "run_id": self._run_id}, is_result=True))
+            self._result = {**result, "run_id": self._run_id}
+            self._start()
 
-    def _send(self, message: _Message) -> None:
-        self._messages.append(message)
+    def _start(self) -> None:
         if not self._is_delivering:
             self._is_delivering = True
             self._client.start(self)
 
     async def deliver(self) -> None:
-        """Deliver the queued messages in order."""
+        """Deliver the queued events in order, then the result."""
         try:
-            while self._messages:
-                if self._messages[0].is_step:
+            while self._events:
+                if self._events[0]["type"] == "running":
                     await self._pause()  # a newer step may replace it meanwhile
-                message = self._messages.popleft()
-                if message.is_result:
-                    await self._deliver_result(message)
-                else:
-                    await self._deliver_progress(message)
+                await self._deliver_event(self._events.popleft())
+            if self._result is not None and self._result_url is not None:
+                await self._deliver_result(self._result_url, self._result)
         finally:
             self._is_delivering = False
 
@@ -141,16 +132,14 @@ class WebhookSender:
                 await asyncio.wait_for(self._is_finished.wait(), rest_s)
         self._last_step_s = time.monotonic()
 
-    async def _deliver_progress(self, message: _Message) -> None:
-        if self._progress_url is None or self._failures >= _FAILURES_MAX:
-            return
-        code = await self._client.post(self._progress_url, message.body)
-        self._failures = 0 if 200 <= code < 300 else self._failures + 1
+    async def _deliver_event(self, event: Mapping[str, Any]) -> None:
+        if self._progress_url is not None and self._failures < _FAILURES_MAX:
+            code = await self._client.post(self._progress_url, event)
+            self._failures = 0 if 200 <= code < 300 else self._failures + 1
 
-    async def _deliver_result(self, message: _Message) -> None:
-        assert self._result_url is not None
+    async def _deliver_result(self, url: str, result: Mapping[str, Any]) -> None:
         for pause_s in (*_RESULT_PAUSES_S, None):
-            code = await self._client.post(self._result_url, message.body)
+            code = await self._client.post(url, result)
             # Retry only if the receiver is unreachable or fails (5xx): a 4xx would repeat.
             if 200 <= code < 500 or pause_s is None:
                 return

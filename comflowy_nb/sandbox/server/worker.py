@@ -15,8 +15,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from comflowy_nb.sandbox.engine.engine import Engine, NodeFailed, Stopped, apply_params
-from comflowy_nb.sandbox.engine.nodes import OBJECT_INFO
+from comflowy_nb.sandbox.engine.engine import Engine, NodeFailed, Stopped, execution_error
+from comflowy_nb.sandbox.engine.nodes import NODE_TYPES
+from comflowy_nb.sandbox.engine.validation import apply_params, validate
+from comflowy_nb.sandbox.server.home import write_file
 from comflowy_nb.sandbox.server.workflows import graph_of
 
 if TYPE_CHECKING:
@@ -31,17 +33,15 @@ class Pipe:
     def __init__(self, orders: BinaryIO, messages: BinaryIO) -> None:
         self._orders = orders
         self._messages = messages
-        self._lock = threading.Lock()
         self._stopped: set[str] = set()
         self.runs: SimpleQueue[dict[str, Any]] = SimpleQueue()
 
     def send(self, kind: str, **values: Any) -> None:
-        with self._lock:
-            try:
-                self._messages.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
-                self._messages.flush()
-            except OSError:  # the server is gone
-                os._exit(0)
+        try:
+            self._messages.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
+            self._messages.flush()
+        except OSError:  # the server is gone
+            os._exit(0)
 
     def listen(self) -> None:
         """Receive orders until the server closes the pipe; then end the process, even in the middle of a run."""
@@ -65,7 +65,8 @@ def main(inputs: str, images: str) -> None:
     pipe = Pipe(sys.stdin.buffer, messages)
     threading.Thread(target=pipe.listen, name="orders", daemon=True).start()
     engine = Engine(input_folder=Path(inputs))
-    pipe.send("loaded", object_info=OBJECT_INFO)
+    node_types = {name: {"title": node.title, "inputs": node.inputs} for name, node in NODE_TYPES.items()}
+    pipe.send("loaded", node_types=node_types)
     if pipe.runs.empty():
         _warm_up(engine, pipe)
     pipe.send("ready")
@@ -89,7 +90,7 @@ def _run(engine: Engine, pipe: Pipe, order: Mapping[str, Any], folder: Path) -> 
     pipe.send("started", run_id=run_id)
     try:
         graph, wrong = apply_params(order["graph"], order["params"])
-        wrong = wrong or engine.validate(graph)
+        wrong = wrong or validate(graph, engine.input_folder)
         if wrong:
             pipe.send("failed", run_id=run_id, error=json.dumps(wrong))
             return
@@ -98,14 +99,16 @@ def _run(engine: Engine, pipe: Pipe, order: Mapping[str, Any], folder: Path) -> 
             on_progress=lambda payload: pipe.send("progress", run_id=run_id, payload=payload),
             should_stop=lambda: pipe.is_stopped(run_id),
         )
-        images = [
-            {"node": node, "kind": image.kind, "file": _write(folder, f"{run_id}_{position}.png", image.png)}
-            for position, (node, image) in enumerate((node, image) for node in outputs for image in outputs[node])
-        ]
+        images: list[dict[str, str]] = []
+        for node, files in outputs.items():
+            for image in files:
+                name = f"{run_id}_{len(images)}.png"
+                write_file(folder / name, image.png)
+                images.append({"node": node, "kind": image.kind, "file": name})
     except Stopped:
         pipe.send("stopped", run_id=run_id)
     except NodeFailed as error:
-        pipe.send("failed", run_id=run_id, error=json.dumps(error.as_body))
+        pipe.send("failed", run_id=run_id, error=json.dumps(error.body))
     except Exception as error:  # noqa: BLE001 - an error of one run must not end the worker
         traceback.print_exc()
         pipe.send("failed", run_id=run_id, error=json.dumps(_describe(error)))
@@ -113,28 +116,12 @@ def _run(engine: Engine, pipe: Pipe, order: Mapping[str, Any], folder: Path) -> 
         pipe.send("done", run_id=run_id, images=images)
 
 
-def _write(folder: Path, name: str, content: bytes) -> str:
-    part = folder / f"{name}.part"
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(folder / name)
-    return name
-
-
 def _describe(error: Exception) -> dict[str, Any]:
     """Return an error outside of a node as ComfyUI's `execution_error`."""
     message = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         message = f"the sandbox cannot write the image: {error.strerror}"
-    return {
-        "node_id": "",
-        "node_type": "",
-        "exception_message": message,
-        "exception_type": type(error).__name__,
-        "traceback": [],
-    }
+    return execution_error(message, type(error).__name__)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from comflowy_nb.sandbox.server.paths import Paths
+    from comflowy_nb.sandbox.server.home import Paths
 
 __all__ = ["Worker", "WorkerPool", "count_cores"]
 
@@ -94,7 +94,7 @@ class WorkerPool:
         self._workers: list[Worker] = []  # the most recently used first: its cache is the warmest
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
-        self._object_info: asyncio.Future[Mapping[str, Any] | None] = asyncio.get_running_loop().create_future()
+        self._node_types: asyncio.Future[Mapping[str, Any] | None] = asyncio.get_running_loop().create_future()
         self.on_message: Callable[[Worker, Mapping[str, Any]], None] = lambda _worker, _message: None
         self.on_exit: Callable[[Worker, str], None] = lambda _worker, _why: None
         self.on_free: Callable[[], None] = lambda: None
@@ -113,12 +113,12 @@ class WorkerPool:
             return self._add()
         return None
 
-    async def read_object_info(self) -> Mapping[str, Any] | None:
+    async def read_node_types(self) -> Mapping[str, Any] | None:
         """Return the node types from the first worker that starts; None if no worker can start."""
-        if self._object_info.done() and self._object_info.result() is None:
-            self._object_info = asyncio.get_running_loop().create_future()
+        if self._node_types.done() and self._node_types.result() is None:
+            self._node_types = asyncio.get_running_loop().create_future()
             self.warm()
-        return await asyncio.shield(self._object_info)
+        return await asyncio.shield(self._node_types)
 
     async def close(self) -> None:
         """Kill all workers and wait for their exit."""
@@ -156,14 +156,14 @@ class WorkerPool:
             # A worker that could not start would fail again, so only a run starts another one.
             if worker.is_ready:
                 self.warm()
-            elif not self._object_info.done():
-                self._object_info.set_result(None)
+            elif not self._node_types.done():
+                self._node_types.set_result(None)
             self.on_free()
 
     def _on_message(self, worker: Worker, message: Mapping[str, Any]) -> None:
         if message["kind"] == "loaded":
-            if not self._object_info.done():
-                self._object_info.set_result(message["object_info"])
+            if not self._node_types.done():
+                self._node_types.set_result(message["node_types"])
             return
         if message["kind"] == "ready":
             worker.is_ready = True

@@ -35,8 +35,13 @@ def graph_of(workflow_id: str) -> Mapping[str, Any] | None:
     return _graphs().get("default" if workflow_id == EXAMPLE_ID else workflow_id)
 
 
-def describe(graph: Mapping[str, Any], object_info: Mapping[str, Any]) -> dict[str, Any]:
+def describe(graph: Mapping[str, Any], node_types: Mapping[str, Any]) -> dict[str, Any]:
     """Return the nodes and fields of a graph.
+
+    Parameters
+    ----------
+    node_types : mapping
+        Class type -> {"title", "inputs"}, with the inputs as in ComfyUI's object_info.
 
     Returns
     -------
@@ -48,15 +53,11 @@ def describe(graph: Mapping[str, Any], object_info: Mapping[str, Any]) -> dict[s
     nodes: dict[str, Any] = {}
     for node_id, node in graph.items():
         class_type = node["class_type"]
-        info = object_info.get(class_type, {})
-        nodes[node_id] = {
-            "title": node.get("_meta", {}).get("title") or info.get("display_name") or class_type,
-            "class_type": class_type,
-        }
-        inputs = {**info.get("input", {}).get("required", {}), **info.get("input", {}).get("optional", {})}
+        node_type = node_types[class_type]
+        title = node.get("_meta", {}).get("title") or node_type["title"]
+        nodes[node_id] = {"title": title, "class_type": class_type}
         for name, value in node["inputs"].items():
-            if isinstance(value, list) or name not in inputs:
-                continue
-            kind, *options = inputs[name]
-            fields[f"{node_id}::{name}"] = [kind, {**(options[0] if options else {}), "default": value}]
+            if not isinstance(value, list) and name in node_type["inputs"]:
+                kind, options = node_type["inputs"][name]
+                fields[f"{node_id}::{name}"] = [kind, {**options, "default": value}]
     return {"fields": fields, "nodes": nodes}

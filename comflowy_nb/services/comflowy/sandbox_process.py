@@ -49,15 +49,6 @@ class SandboxAddress:
     key: Secret
 
 
-def find_sandbox(home: Path) -> SandboxAddress | None:
-    """Return the sandbox of a home folder if it runs and responds.
-
-    Its address file may be outdated and its port belong to another program by now, so the server must first prove that
-    it has the key; the key itself is not sent.
-    """
-    return _find(home, stay=False)
-
-
 def start_sandbox(home: Path) -> SandboxAddress:
     """Return the sandbox of a home folder; start it if none is running.
 
@@ -68,7 +59,7 @@ def start_sandbox(home: Path) -> SandboxAddress:
     ServiceError
         If the folder can't be written, or the sandbox does not start; with the end of its log.
     """
-    found = _find(home, stay=True)
+    found = find_sandbox(home, stay=True)
     if found is not None:
         return found
     folder = home.absolute() / "sandbox"
@@ -76,7 +67,7 @@ def start_sandbox(home: Path) -> SandboxAddress:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # one process starts it; the others find it afterwards
         with FileLock(folder / "start.lock", timeout=START_TIMEOUT_S):
-            return _find(home, stay=True) or _start(home.absolute(), folder / "sandbox.log")
+            return find_sandbox(home, stay=True) or _start(home.absolute(), folder / "sandbox.log")
     except Timeout:
         raise ServiceError("another process has been starting the sandbox for a while; try again") from None
     except OSError as error:
@@ -86,7 +77,17 @@ def start_sandbox(home: Path) -> SandboxAddress:
         ) from error
 
 
-def _find(home: Path, *, stay: bool) -> SandboxAddress | None:
+def find_sandbox(home: Path, *, stay: bool = False) -> SandboxAddress | None:
+    """Return the sandbox of a home folder if it runs and responds.
+
+    Its address file may be outdated and its port belong to another program by now, so the server must first prove that
+    it has the key; the key itself is not sent.
+
+    Parameters
+    ----------
+    stay
+        Ask it to wait some seconds for a client's lock, even if no client holds one now.
+    """
     try:
         address = json.loads((home / "sandbox" / "address.json").read_bytes())
         url, key = str(address["url"]), Secret(str(address["key"]))
@@ -130,7 +131,7 @@ def _start(home: Path, log: Path) -> SandboxAddress:
     threading.Thread(target=process.wait, name="comflowy-sandbox-end", daemon=True).start()
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
-        found = _find(home, stay=True)
+        found = find_sandbox(home, stay=True)
         if found is not None:
             return found
         code = process.poll()

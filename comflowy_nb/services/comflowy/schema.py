@@ -13,30 +13,32 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from comflowy_nb.errors import ServiceError
+from comflowy_nb.errors import FieldError, ServiceError
 from comflowy_nb.services.http.error_text import json_object, read_message
 from comflowy_nb.services.http.responses import (
     Failure,
-    FailureKind,
     SchemaError,
-    error_of,
     error_of_status,
     masked,
+    outcome_of_failure,
     rejection_of,
 )
-from comflowy_nb.services.types import Accepted, Output, Published, Rejected, Unknown
+from comflowy_nb.services.types import Accepted, Output, Rejected, Unknown, limit_outputs, node_order
 from comflowy_nb.settings import Secret
+from comflowy_nb.status import Status
+from comflowy_nb.workflow.fields import Field
+from comflowy_nb.workflow.object_info import read_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from comflowy_nb.services.http.responses import Response
     from comflowy_nb.services.types import Outcome
 
 __all__ = [
+    "STATUSES",
     "CheckData",
-    "limited",
-    "node_order",
+    "as_run_id",
     "read_check",
     "read_confirmed",
     "read_described",
@@ -49,6 +51,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+STATUSES = {
+    str(status): status for status in (Status.WAITING, Status.PENDING, Status.RUNNING, Status.SUCCESS, Status.FAILED)
+}
 
 
 class CheckData(msgspec.Struct):
@@ -73,10 +79,6 @@ class _Data(msgspec.Struct, Generic[T]):
 
 class _Token(msgspec.Struct):
     access_token: str
-
-
-class _Confirmed(msgspec.Struct):
-    data: Any = None
 
 
 class _Workflow(msgspec.Struct):
@@ -104,7 +106,6 @@ class _Uploaded(msgspec.Struct):
 _SUCCESS = msgspec.json.Decoder(_Success)
 _TOKEN = msgspec.json.Decoder(_Token)
 _CHECK = msgspec.json.Decoder(_Data[CheckData])
-_CONFIRMED = msgspec.json.Decoder(_Confirmed)
 _WORKFLOWS = msgspec.json.Decoder(_Data[list[_Workflow]])
 _FIELDS = msgspec.json.Decoder(_Data[_Fields])
 _UPLOADED = msgspec.json.Decoder(_Uploaded)
@@ -151,12 +152,13 @@ def read_run_id(body: bytes) -> str | None:
     response = json_object(body) or {}
     data = response.get("data")
     for part in (data, response, data[0] if isinstance(data, list) and data else None):
-        if isinstance(part, dict) and (run_id := _run_id(part.get("run_id"))):
+        if isinstance(part, dict) and (run_id := as_run_id(part.get("run_id"))):
             return run_id
     return None
 
 
-def _run_id(value: object) -> str | None:
+def as_run_id(value: object) -> str | None:
+    """Return a run id as text; None for a value that can't be one."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, float):
@@ -175,28 +177,31 @@ def _rejection(body: bytes) -> str | None:
 def read_confirmed(body: bytes) -> bool:
     """Return whether a response to `cancel` confirms it."""
     try:
-        data = _decode_success(body, _CONFIRMED).data
+        _decode_success(body, _SUCCESS)
     except SchemaError as error:
         if error.is_rejection:
             return False
         raise
+    data = (json_object(body) or {}).get("data")
     return not (isinstance(data, dict) and data.get("cancelled") is False)
 
 
-def read_published(body: bytes) -> list[Published]:
-    workflows = _decode_success(body, _WORKFLOWS).data
-    return [Published(workflow.id, workflow.name or workflow.id) for workflow in workflows]
+def read_published(body: bytes) -> dict[str, str]:
+    """Return workflow id -> name."""
+    return {workflow.id: workflow.name or workflow.id for workflow in _decode_success(body, _WORKFLOWS).data}
 
 
-def read_described(body: bytes) -> list[tuple[str, Any, str | None, str | None]]:
-    """Return field id, description, title of its node and class of its node for each field."""
+def read_described(body: bytes) -> dict[str, Field]:
+    """Return the fields of a workflow by id; one with an invalid description accepts any value."""
     data = _decode_success(body, _FIELDS).data
-    nodes = data.nodes or {}
-    described = []
+    fields = {}
     for field_id, spec in data.fields.items():
-        node = nodes.get(field_id.split("::", 1)[0], _Node())
-        described.append((field_id, spec, node.title, node.class_type))
-    return described
+        node = (data.nodes or {}).get(field_id.split("::", 1)[0], _Node())
+        try:
+            fields[field_id] = read_field(field_id, spec, node_title=node.title, class_type=node.class_type)
+        except FieldError:
+            fields[field_id] = Field(field_id, node_title=node.title, class_type=node.class_type)
+    return fields
 
 
 def read_name(body: bytes) -> str:
@@ -229,9 +234,7 @@ def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret
         Secrets to mask in the service's message.
     """
     if isinstance(response, Failure):
-        if response.kind is FailureKind.LOST:
-            return Unknown(f"{label} did not respond: {response.text}")
-        return Rejected(error_of(response, label), again=response.kind is FailureKind.NOT_SENT)
+        return outcome_of_failure(response, label)
     if response.is_ok:
         return _success_outcome(response, label, hide)
     if response.status not in _REJECTED:
@@ -256,8 +259,6 @@ def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -
 
 
 # -- outputs of a run -------------------------------------------------------------------------------------------
-
-MAX_OUTPUTS = 1000  # of one run: each is a download and a row of the history
 
 # query parameters with which storage services sign URLs; they differ each time the same image is named
 _SIGNING = re.compile(
@@ -286,22 +287,8 @@ def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, .
             outputs.append(Output(index, node, position, url))
         else:
             outputs.append(Output(index, None, next(without_node), url))
-    kept, warning = limited(outputs)
+    kept, warning = limit_outputs(outputs)
     return kept, "; ".join(dict.fromkeys((*filter(None, [warning]), *problems))) or None
-
-
-def limited(outputs: Sequence[Output]) -> tuple[tuple[Output, ...], str | None]:
-    """Return the first `MAX_OUTPUTS` outputs of a run, and a warning if there are more."""
-    if len(outputs) <= MAX_OUTPUTS:
-        return tuple(outputs), None
-    warning = f"the service lists {len(outputs)} outputs, and only the first {MAX_OUTPUTS} of a run are downloaded"
-    return tuple(outputs[:MAX_OUTPUTS]), warning
-
-
-def node_order(node: str) -> tuple[tuple[int, int, str], ...]:
-    """Return the sort key of a node id: 3 before 10, 5:1 before 5:12, texts last."""
-    parts = node.split(":")
-    return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts)
 
 
 def _by_node(full_outputs: Any, problems: list[str]) -> Iterator[tuple[str, int, str]]:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from comflowy_nb.errors import AnswerError, AuthError, FieldError, NotFoundError, ServiceError
+from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServiceError
+from comflowy_nb.services.base import Service
 from comflowy_nb.services.comflowy import schema
 from comflowy_nb.services.credentials import Tokens
 from comflowy_nb.services.http.client import Http, retried
@@ -26,33 +27,28 @@ from comflowy_nb.services.http.responses import (
     rejection_of,
 )
 from comflowy_nb.services.targets import is_loopback
-from comflowy_nb.services.types import Problem, Rejected, Snapshot
+from comflowy_nb.services.types import Rejected, Snapshot
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.fields import Field
-from comflowy_nb.workflow.object_info import read_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import ImageStream
-    from comflowy_nb.services.types import Event, Outcome, Output, Published, Submission
+    from comflowy_nb.services.types import Event, ImageStream, Outcome, Output, Submission
     from comflowy_nb.settings import Secret
+    from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
 __all__ = ["Comflowy"]
 
 _API = "/api/open/v0"
 _MAX_CHECK_BYTES = 32 * 1024 * 1024  # a result lists the URL of every output, most of them signed
-_STATUSES = {
-    str(status): status for status in (Status.WAITING, Status.PENDING, Status.RUNNING, Status.SUCCESS, Status.FAILED)
-}
 
 T = TypeVar("T")
 
 
-class Comflowy:
-    """A service with the Comflowy API: the hosted one, another, or the sandbox. Implements `base.Service`.
+class Comflowy(Service):
+    """A service with the Comflowy API: the hosted one, another, or the sandbox.
 
     Parameters
     ----------
@@ -93,9 +89,6 @@ class Comflowy:
 
     def listen(self, on_event: Callable[[Event], None]) -> None:
         """Do nothing: notifications go to `callback_urls`."""
-
-    def run_id_of(self, token: str) -> None:
-        """Return None: the service assigns run ids."""
 
     def close(self) -> None:
         self._closing.set()
@@ -185,43 +178,27 @@ class Comflowy:
         )
 
     def check(self, run_id: str) -> Snapshot:
-        """Request the status of a run, once.
-
-        Raises
-        ------
-        NotFoundError
-            If the service does not know the run.
-        ServiceError
-            If there was no usable response; the run keeps its status.
-        """
         response = self._request("POST", f"{_API}/check", query={"id": run_id}, max_bytes=_MAX_CHECK_BYTES)
         data = self._decoded(response, schema.read_check, "run")
         service_status = (masked(data.status, self._secrets) or "")[:100]
-        status = _STATUSES.get(service_status, Status.RUNNING)
+        status = schema.STATUSES.get(service_status, Status.RUNNING)
         if status is Status.FAILED:
             if run_id in self._cancelled and isinstance(data.error, str) and data.error.strip() == "cancelled":
                 return Snapshot(Status.CANCELLED, service_status)
-            return Snapshot(status, service_status, problem=self._problem(data.error))
+            problem = read_problem(data.error)
+            problem = replace(problem, message=masked(problem.message, self._secrets) or "")
+            return Snapshot(status, service_status, problem=problem)
         if status is Status.SUCCESS:
             outputs, warning = schema.read_outputs(data.output_images, data.full_outputs)
             if not outputs:
                 warning = "; ".join(filter(None, (f"{self.label} listed no image", warning)))
             return Snapshot(status, service_status, outputs=outputs, warning=warning)
-        unknown = None if service_status in _STATUSES else f"{self.label} reports the status {service_status[:40]!r}"
+        unknown = (
+            None if service_status in schema.STATUSES else f"{self.label} reports the status {service_status[:40]!r}"
+        )
         return Snapshot(status, service_status, warning=unknown)
 
-    def _problem(self, error: object) -> Problem:
-        problem = read_problem(error)
-        return replace(problem, message=masked(problem.message, self._secrets) or "")
-
     def cancel(self, run_id: str) -> bool:
-        """Cancel a run; return True if the service confirmed it.
-
-        Raises
-        ------
-        ServiceError
-            If there was no usable response.
-        """
         if not self.can_cancel:
             return False
         response = self._request("POST", f"{_API}/cancel", query={"id": run_id})
@@ -236,7 +213,6 @@ class Comflowy:
         self._cancelled.discard(run_id)
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
-        """Open one output image as a context manager."""
         return self._images.open(output.url)
 
     # -- routes of the sandbox ----------------------------------------------------------------------------------
@@ -252,27 +228,15 @@ class Comflowy:
 
         return retried(upload, self._closing)
 
-    def workflows(self) -> Sequence[Published] | None:
+    def workflows(self) -> Mapping[str, str] | None:
         return self._published("workflows", schema.read_published)
 
     def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
-        described = self._published(f"workflows/{quote(workflow_id, safe='')}", schema.read_described)
-        if described is None:
-            return None
-        fields = {}
-        for field_id, spec, title, class_type in described:
-            try:
-                fields[field_id] = read_field(field_id, spec, node_title=title, class_type=class_type)
-            except FieldError:  # an invalid description: the field accepts any value
-                fields[field_id] = Field(field_id, node_title=title, class_type=class_type)
-        return fields
+        return self._published(f"workflows/{quote(workflow_id, safe='')}", schema.read_described)
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         """Return the fields of the graph itself: the service does not describe nodes."""
         return graph.fields()
-
-    def last_graph(self) -> None:
-        """Return None: the service does not list what it ran."""
 
     def _published(self, path: str, decode: Callable[[bytes], T]) -> T | None:
         """Read a list or description of workflows, or return None if the service has none.

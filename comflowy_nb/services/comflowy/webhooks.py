@@ -11,7 +11,6 @@ import concurrent.futures
 import contextlib
 import hmac
 import logging
-import math
 import secrets
 import socket
 import threading
@@ -23,9 +22,9 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from comflowy_nb.errors import ServiceError
-from comflowy_nb.services.http.error_text import json_object, one_line
+from comflowy_nb.services.comflowy.schema import STATUSES, as_run_id
+from comflowy_nb.services.http.error_text import json_object, number, text_or_id
 from comflowy_nb.services.types import Event, Progress
-from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +33,6 @@ __all__ = ["Receiver", "read_event"]
 
 MAX_EVENT_BYTES = 1024 * 1024  # a result lists the URLs of all images
 READ_TIMEOUT_S = 5.0
-_STATUSES = {name: Status(name) for name in ("waiting", "pending", "running", "success", "failed")}
 _log = logging.getLogger(__name__)
 
 
@@ -184,12 +182,9 @@ class _Webhook(_NotFound):
 def read_event(token: str, body: dict[str, Any]) -> Event:
     """Parse `ON_RESULT_PAYLOAD` or `ON_PROGRESS_EVENT_PAYLOAD`; ignore everything that is not as documented."""
     kind = body.get("type")
-    run_id = body.get("run_id")
-    if isinstance(run_id, bool) or not isinstance(run_id, str | int) or not str(run_id).strip():
-        run_id = None
-    status = _STATUSES.get(kind) if isinstance(kind, str) else None
+    status = STATUSES.get(kind) if isinstance(kind, str) else None
     progress = _progress(body.get("payload"), is_message=kind == "message")
-    return Event(token, status, None if run_id is None else str(run_id), progress)
+    return Event(token, status, as_run_id(body.get("run_id")), progress)
 
 
 def _progress(payload: Any, *, is_message: bool) -> Progress | None:
@@ -200,33 +195,17 @@ def _progress(payload: Any, *, is_message: bool) -> Progress | None:
     inner = payload.get("data")
     fields = {**inner, **payload} if isinstance(inner, dict) else payload
     progress = Progress(
-        node=_text(fields.get("node")),
-        title=_text(fields.get("title")),
-        value=_number(fields.get("value")),
-        max=_number(fields.get("max")),
+        node=text_or_id(fields.get("node")),
+        title=text_or_id(fields.get("title")),
+        value=number(fields.get("value")),
+        max=number(fields.get("max")),
         nodes_done=_count(fields.get("nodes_done")),
         nodes_total=_count(fields.get("nodes_total")),
-        message=_text(fields.get("message")),
+        message=text_or_id(fields.get("message")),
     )
     return None if progress == Progress() else progress
 
 
-def _text(value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return one_line(str(value)) or None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
 def _count(value: object) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and number.is_integer() else None
+    count = number(value)
+    return int(count) if count is not None and count.is_integer() else None

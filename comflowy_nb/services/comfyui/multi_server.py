@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from comflowy_nb.errors import NotFoundError, ServiceError, UnreachableError, WorkflowError
+from comflowy_nb.services.base import Service
 from comflowy_nb.services.types import Accepted, Rejected, Server, Unknown
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import ImageStream, Service
-    from comflowy_nb.services.types import Event, Outcome, Output, Published, Snapshot, Submission
+    from comflowy_nb.services.types import Event, ImageStream, Outcome, Output, Snapshot, Submission
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
@@ -49,8 +49,8 @@ class _Member:
         return self.service.starts_with or settings.window
 
 
-class ComfyUICluster:
-    """ComfyUI servers under one name. Implements `base.Service`.
+class ComfyUICluster(Service):
+    """ComfyUI servers under one name.
 
     A run is checked at the server that accepted it. Prompt ids are ours, so a run of unknown server is found by its id.
 
@@ -157,15 +157,7 @@ class ComfyUICluster:
         return token
 
     def check(self, run_id: str) -> Snapshot:
-        """Check a run at its server, or at all servers if that is unknown.
-
-        Raises
-        ------
-        NotFoundError
-            If no server has the run.
-        ServiceError
-            If there was no usable response.
-        """
+        """Check a run at its server, or at all servers if that is unknown."""
         member = self._at.get(run_id)
         if member is None:
             return self._check_all(run_id)
@@ -251,13 +243,6 @@ class ComfyUICluster:
             assert last_error is not None
             raise last_error
         return names.pop()
-
-    def workflows(self) -> Sequence[Published] | None:
-        """Return None: the servers list no workflows."""
-        return None
-
-    def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
-        """Return None: there are no workflow ids."""
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         return self._first(lambda service: service.graph_fields(graph))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from comflowy_nb.errors import nearest_tip
-from comflowy_nb.services.comflowy.schema import limited, node_order
 from comflowy_nb.services.http.error_text import (
     extra_info,
     json_object,
@@ -20,8 +19,10 @@ from comflowy_nb.services.http.error_text import (
     validation_errors,
 )
 from comflowy_nb.services.http.responses import SchemaError
-from comflowy_nb.services.types import Output, Problem, Snapshot
+from comflowy_nb.services.types import Output, Problem, Snapshot, limit_outputs, node_order
 from comflowy_nb.status import Status
+from comflowy_nb.workflow.graph import link_target
+from comflowy_nb.workflow.syntax.json_values import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,7 +128,7 @@ def snapshot_of(
     name, last = _last_message(status.get("messages"))
     status_str = status.get("status_str") if isinstance(status.get("status_str"), str) else "ended"
     # a failed run may have outputs too
-    outputs, warning = limited(list(read_outputs(entry.get("outputs"), address, socket_images)))
+    outputs, warning = limit_outputs(list(read_outputs(entry.get("outputs"), address, socket_images)))
     if name == "execution_interrupted":
         return Snapshot(Status.CANCELLED, "interrupted", outputs=outputs, warning=warning)
     if name == "execution_error" or status_str == "error":
@@ -236,10 +237,10 @@ def read_rejection(body: bytes, titles: Mapping[str, str], options_of: Callable[
 def dangling_links(graph: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
     """Return a message for each link of a graph to a node that it does not have."""
     return [
-        f"node {node} ({titles.get(node, node)}), {name}: it is linked to node {str(value[0])!r}, which does not exist"
+        f"node {node} ({titles.get(node, node)}), {name}: it is linked to node {target!r}, which does not exist"
         for node, entry in graph.items()
         for name, value in entry.get("inputs", {}).items()
-        if isinstance(value, list) and len(value) == 2 and isinstance(value[1], int) and str(value[0]) not in graph
+        if (target := link_target(value)) is not None and target not in graph
     ]
 
 
@@ -317,9 +318,8 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
 def _not_listed(value: object, options: Sequence[str]) -> str:
     if not options:
         return f"{_shortened(value)} can't be chosen: the server offers no choices here"
-    more = len(options) - MAX_LISTED_CHOICES
-    listed = ", ".join(options[:MAX_LISTED_CHOICES]) + (f" and {more} more" if more > 0 else "")
-    return f"{_shortened(value)} is not one of {listed}{nearest_tip(str(value), options)}"
+    tip = nearest_tip(str(value), options)
+    return f"{_shortened(value)} is not one of {listed(options, MAX_LISTED_CHOICES)}{tip}"
 
 
 def _quoted_choices(details: str) -> list[str]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from comflowy_nb.errors import AnswerError, NotFoundError, ServerError, ServiceError
+from comflowy_nb.services.base import Service
 from comflowy_nb.services.comflowy.schema import read_name
-from comflowy_nb.services.comfyui.events import EventReader, WatchedRun
 from comflowy_nb.services.comfyui.node_types import NodeTypes
 from comflowy_nb.services.comfyui.responses import (
     SOCKET_ONLY,
@@ -28,23 +28,22 @@ from comflowy_nb.services.comfyui.responses import (
     read_rejection,
     snapshot_of,
 )
-from comflowy_nb.services.comfyui.websocket import Socket
+from comflowy_nb.services.comfyui.websocket import EventReader, Socket, WatchedRun
 from comflowy_nb.services.http.client import Http, retried
-from comflowy_nb.services.http.downloads import Images, MemoryStream
+from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import json_object
 from comflowy_nb.services.http.responses import (
     Failure,
-    FailureKind,
     Response,
     decoded,
-    error_of,
     error_of_proxy,
     error_of_status,
     masked,
+    outcome_of_failure,
     rejection_of,
 )
 from comflowy_nb.services.targets import is_loopback, origin_of
-from comflowy_nb.services.types import Accepted, Rejected, Snapshot, Unknown
+from comflowy_nb.services.types import Accepted, ImageStream, Rejected, Snapshot, Unknown
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.graph import Graph, parse_graph
@@ -53,8 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from comflowy_nb.services.base import ImageStream
-    from comflowy_nb.services.types import Event, Outcome, Output, Published, Submission
+    from comflowy_nb.services.types import Event, Outcome, Output, Submission
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
 
@@ -70,8 +68,8 @@ SOCKET_TIMEOUT_S = 10.0
 T = TypeVar("T")
 
 
-class ComfyUI:
-    """One ComfyUI server. Implements `base.Service`.
+class ComfyUI(Service):
+    """One ComfyUI server.
 
     Parameters
     ----------
@@ -178,8 +176,8 @@ class ComfyUI:
             return Rejected(ServiceError(f"{self.label} runs graphs, and this workflow has only an id elsewhere"))
         titles = {node: Graph(graph).title(node) or node for node in graph}
         body: dict[str, Any] = {"prompt": graph, "prompt_id": submission.token}
-        if submission.made_by is not None:
-            body["extra_data"] = {"extra_pnginfo": {"comflowy": dict(submission.made_by)}}
+        if submission.metadata is not None:
+            body["extra_data"] = {"extra_pnginfo": {"comflowy": dict(submission.metadata)}}
         try:
             json.dumps(body, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -192,6 +190,8 @@ class ComfyUI:
         self._events.watch(submission.token, titles, frozenset(graph), senders)
         response = self._http.exchange("POST", "/prompt", body=body)
         outcome = self._outcome(response, submission.token, graph, titles)
+        if isinstance(outcome, Unknown):
+            outcome = self._find_run(submission.token) or outcome
         if isinstance(outcome, Rejected):  # of an unknown one, events may still be received
             self._events.forget(submission.token)
         return outcome
@@ -203,11 +203,9 @@ class ComfyUI:
         self, response: Response | Failure, token: str, graph: Mapping[str, Any], titles: Mapping[str, str]
     ) -> Outcome:
         if isinstance(response, Failure):
-            if response.kind is FailureKind.LOST:
-                return self._find_run(token) or Unknown(f"{self.label} did not respond: {response.text}")
-            return Rejected(error_of(response, self.label), again=response.kind is FailureKind.NOT_SENT)
+            return outcome_of_failure(response, self.label)
         if response.is_ok:
-            return self._success_outcome(response, token, titles)
+            return self._success_outcome(response, titles)
         if response.status == 400:
             # dangling links count only now: a server does not validate nodes that no output needs
             reason = "; ".join(dangling_links(graph, titles)) or read_rejection(
@@ -226,13 +224,13 @@ class ComfyUI:
                 "%comflowy run server:last runs the newest again, and Workflow > Export (API) writes one"
             )
             return self._find_run(token) or Rejected(ServerError(text))
-        return self._find_run(token) or Unknown(f"{self.label} answered with status {response.status}")
+        return Unknown(f"{self.label} answered with status {response.status}")
 
-    def _success_outcome(self, response: Response, token: str, titles: Mapping[str, str]) -> Outcome:
+    def _success_outcome(self, response: Response, titles: Mapping[str, str]) -> Outcome:
         found = json_object(response.body) or {}
         prompt_id = found.get("prompt_id")
         if not isinstance(prompt_id, str):
-            return self._find_run(token) or Unknown(f"{self.label}'s response has no prompt id")
+            return Unknown(f"{self.label}'s response has no prompt id")
         wrong = node_errors_text(found.get("node_errors"), titles, self._types.options)
         return Accepted(prompt_id, f"some outputs will not run: {masked(wrong, self._secrets)}" if wrong else None)
 
@@ -257,12 +255,7 @@ class ComfyUI:
     def check(self, run_id: str) -> Snapshot:
         """Return the status of a run: first from the queue, since a run moves from there to the history in one step.
 
-        Raises
-        ------
-        NotFoundError
-            If it is twice in neither the queue nor the history.
-        ServiceError
-            If there was no usable response.
+        It is not found if it is twice in neither the queue nor the history.
         """
         if self._has_reported_end(run_id):
             entry = self._entry(run_id)
@@ -326,11 +319,6 @@ class ComfyUI:
         """Remove a run from the queue, or interrupt it if it is running; return whether it is cancelled.
 
         A node is interrupted only after a step, and an interrupt between two runs is lost: after False, call it again.
-
-        Raises
-        ------
-        ServiceError
-            If there was no usable response.
         """
         self._post("/queue", {"delete": [run_id]})
         deadline_s = time.monotonic() + SETTLE_S
@@ -358,7 +346,9 @@ class ComfyUI:
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
         """Open one output as a context manager: an image, another file, or a text."""
         content = output.text.encode("utf-8", "replace") if output.text is not None else output.content
-        return self._images.open(output.url) if content is None else nullcontext(MemoryStream(content))
+        if content is None:
+            return self._images.open(output.url)
+        return nullcontext(ImageStream(len(content), lambda: iter([content])))
 
     def upload(self, name: str, content: bytes) -> str:
         """Upload an input image; return the name for LoadImage, which the server chooses."""
@@ -370,13 +360,6 @@ class ComfyUI:
             return self._decoded(response, read_name, "upload")
 
         return retried(upload, self._closing)
-
-    def workflows(self) -> list[Published] | None:
-        """Return None: the server lists no workflows."""
-        return None
-
-    def fields(self, workflow_id: str) -> None:
-        """Return None: there are no workflow ids."""
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         """Return the graph's fields with the types, ranges and files of the server's node types."""

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from comflowy_nb.errors import AnswerError, RateLimitError, ServerError, ServiceError, UnreachableError
 from comflowy_nb.services.http.responses import MAX_PAUSE_S, Failure, Response, classify
-from comflowy_nb.services.http.transport import Deadline, Session, read_body
+from comflowy_nb.services.http.transport import Deadline, Session, read_body, revealed
 from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
+
+    import requests
 
 __all__ = ["Http", "retried"]
 
@@ -80,54 +82,46 @@ class Http:
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
         session = self._new_session() if fresh else self._session
         deadline = Deadline(settings.answer_deadline_s)
+
+        def receive() -> Response:
+            headers = revealed(self._headers)
+            if token is not None:
+                headers["Authorization"] = f"Bearer {token.reveal()}"
+            if data is not None:
+                headers["Content-Type"] = "application/json"
+            options = {"params": revealed(query or {}), "headers": headers, "data": data, "files": files}
+            with deadline, session.fetch(method, self._origin + path, deadline, **options) as response:
+                content, body_error = _read_all(response, deadline, max_bytes)
+                names = {name.lower(): value for name, value in response.headers.items()}
+                return Response(response.status_code, names, content, body_error)
+
         try:
-            with deadline:
-                return self._exchange(session, deadline, method, path, query or {}, token, data, files, max_bytes)
+            return receive()
         except KeyboardInterrupt:
-            pass  # raised again below: the frames of this one hold the URL
+            pass  # raised again below: the frames of `receive` hold the URL and the key
         except Exception as error:  # noqa: BLE001 - the frames of any exception hold the key
             return classify(error, deadline)
         finally:
             if fresh:
                 session.close()
-        del body, data  # they hold the URLs of the webhook receiver, and Verbose tracebacks show locals
+        body = data = None  # they hold the URLs of the webhook receiver, and Verbose tracebacks show locals
         raise KeyboardInterrupt
-
-    def _exchange(  # noqa: PLR0917 - called from one place
-        self,
-        session: Session,
-        deadline: Deadline,
-        method: str,
-        path: str,
-        query: Mapping[str, str | Secret],
-        token: Secret | None,
-        data: bytes | None,
-        files: Mapping[str, tuple[str, bytes]] | None,
-        max_bytes: int,
-    ) -> Response:
-        headers = {name: value.reveal() for name, value in self._headers.items()}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token.reveal()}"
-        if data is not None:
-            headers["Content-Type"] = "application/json"
-        params = {name: value.reveal() if isinstance(value, Secret) else value for name, value in query.items()}
-        with session.fetch(
-            method, self._origin + path, deadline, params=params, headers=headers, data=data, files=files
-        ) as response:
-            body, body_error = bytearray(), None
-            try:
-                for chunk in read_body(response, deadline):
-                    body += chunk
-                    if len(body) > max_bytes:
-                        body_error = f"the response is larger than {max_bytes // 1024**2} MiB"
-                        break
-            except Exception as error:  # noqa: BLE001 - the status is known, so the response counts, without its body
-                body_error = classify(error, deadline).text
-            names = {name.lower(): value for name, value in response.headers.items()}
-            return Response(response.status_code, names, b"" if body_error else bytes(body), body_error)
 
     def close(self) -> None:
         self._session.close()
+
+
+def _read_all(response: requests.Response, deadline: Deadline, max_bytes: int) -> tuple[bytes, str | None]:
+    """Return the body, or why it is incomplete: the status is known, so the response counts without its body too."""
+    body = bytearray()
+    try:
+        for chunk in read_body(response, deadline):
+            body += chunk
+            if len(body) > max_bytes:
+                return b"", f"the response is larger than {max_bytes // 1024**2} MiB"
+    except Exception as error:  # noqa: BLE001 - the frames of any exception hold the key
+        return b"", classify(error, deadline).text
+    return bytes(body), None
 
 
 # -- retries ----------------------------------------------------------------------------------------------------

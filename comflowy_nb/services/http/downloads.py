@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import socket
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
@@ -31,8 +31,9 @@ from comflowy_nb.services.http.responses import (
     rate_limit_error,
     read_retry_after,
 )
-from comflowy_nb.services.http.transport import Deadline, Session, is_public, read_body
+from comflowy_nb.services.http.transport import Deadline, Session, is_public, read_body, revealed
 from comflowy_nb.services.targets import is_loopback, origin_of
+from comflowy_nb.services.types import ImageStream
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ if TYPE_CHECKING:
 
     import requests
 
-    from comflowy_nb.services.base import ImageStream
-
-__all__ = ["Images", "MemoryStream"]
+__all__ = ["Images"]
 
 MAX_REDIRECTS = 3
 MIN_BYTES_PER_S = 1024.0  # a download that is slower for `read_timeout_s` is given up
@@ -88,7 +87,7 @@ class Images:
         with deadline:
             response, host = self._follow(url, deadline)
             with closing(response):
-                yield _Stream(response, host, deadline)
+                yield ImageStream(_length(response.headers), partial(_chunks, response, host, deadline))
 
     def close(self) -> None:
         self._own.close()
@@ -122,14 +121,9 @@ class Images:
         raise ServiceError(f"the image at {host} was redirected more than {MAX_REDIRECTS} times; it was not fetched")
 
     def _get(self, url: Secret, deadline: Deadline, *, is_own: bool) -> requests.Response | Failure:
-        own_headers = self._headers if is_own else {}
+        session, headers = (self._own, self._headers) if is_own else (self._public, {})
         try:
-            return (self._own if is_own else self._public).fetch(
-                "GET",
-                url.reveal(),
-                deadline,
-                headers=_HEADERS | {name: value.reveal() for name, value in own_headers.items()},
-            )
+            return session.fetch("GET", url.reveal(), deadline, headers=_HEADERS | revealed(headers))
         except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
             return classify(error, deadline)
 
@@ -141,50 +135,27 @@ class Images:
             return False
 
 
-class _Stream:
-    """The body of an image's response, as an ImageStream."""
-
-    def __init__(self, response: requests.Response, host: str, deadline: Deadline) -> None:
-        self._response = response
-        self._host = host
-        self._deadline = deadline
-
-    @property
-    def length(self) -> int | None:
-        """The size in bytes, or None: with a Content-Encoding, Content-Length counts other bytes."""
-        headers = self._response.headers
-        text = headers.get("Content-Length", "")
-        if headers.get("Content-Encoding", "identity") != "identity" or "Transfer-Encoding" in headers:
-            return None
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-    def chunks(self) -> Iterator[bytes]:
-        body = read_body(self._response, self._deadline)
-        while True:
-            chunk = b""  # a traceback with locals must not show the one before
-            try:
-                chunk = next(body, b"")
-            except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
-                failure = classify(error, self._deadline)
-                break
-            if not chunk:
-                return
-            yield chunk
-        raise AnswerError(f"the image from {self._host} is incomplete: {failure.text}")
+def _length(headers: Mapping[str, str]) -> int | None:
+    """Return the size in bytes, or None: with a Content-Encoding, Content-Length counts other bytes."""
+    text = headers.get("Content-Length", "")
+    if headers.get("Content-Encoding", "identity") != "identity" or "Transfer-Encoding" in headers:
+        return None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryStream:
-    """Content in memory as an ImageStream."""
-
-    content: bytes = field(repr=False)
-
-    @property
-    def length(self) -> int | None:
-        return len(self.content)
-
-    def chunks(self) -> Iterator[bytes]:
-        yield self.content
+def _chunks(response: requests.Response, host: str, deadline: Deadline) -> Iterator[bytes]:
+    body = read_body(response, deadline)
+    while True:
+        chunk = b""  # a traceback with locals must not show the one before
+        try:
+            chunk = next(body, b"")
+        except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
+            failure = classify(error, deadline)
+            break
+        if not chunk:
+            return
+        yield chunk
+    raise AnswerError(f"the image from {host} is incomplete: {failure.text}")
 
 
 # -- URLs -------------------------------------------------------------------------------------------------------

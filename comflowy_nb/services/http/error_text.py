@@ -1,10 +1,11 @@
-"""Read untrusted text of a service: JSON objects, and the one-line message in an error (JSON, HTML or text)."""
+"""Read untrusted values of a service, and the one-line message in an error (JSON, HTML or text)."""
 
 from __future__ import annotations
 
 import html
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.services.types import Problem
@@ -12,7 +13,17 @@ from comflowy_nb.services.types import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["extra_info", "json_object", "one_line", "read_message", "read_problem", "validation_errors"]
+__all__ = [
+    "extra_info",
+    "json_object",
+    "missing_image",
+    "number",
+    "one_line",
+    "read_message",
+    "read_problem",
+    "text_or_id",
+    "validation_errors",
+]
 
 MAX_CHARS = 400  # of a message
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
@@ -202,9 +213,22 @@ def _find_message(value: object, depth: int = 0) -> str | None:
 
 
 def _name(value: object) -> str | None:
+    text = text_or_id(value)
+    return text[:80] if text is not None else None
+
+
+def text_or_id(value: object) -> str | None:
+    """Return a text, or a whole number as text, in one line; None for any other value and an empty text."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return one_line(str(value))[:80] or None
+    return one_line(str(value)) or None
+
+
+def number(value: object) -> float | None:
+    """Return a finite number from 0 as a float; None for any other value."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        return None
+    return float(value)
 
 
 def _page_text(page: str) -> str:

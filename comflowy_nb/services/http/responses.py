@@ -31,7 +31,7 @@ from comflowy_nb.errors import (
 )
 from comflowy_nb.services.http.error_text import read_message
 from comflowy_nb.services.http.transport import NotPublicError
-from comflowy_nb.services.types import Rejected
+from comflowy_nb.services.types import Rejected, Unknown
 from comflowy_nb.settings import settings
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ __all__ = [
     "error_of_proxy",
     "error_of_status",
     "masked",
+    "outcome_of_failure",
     "rate_limit_error",
     "read_retry_after",
     "rejection_of",
@@ -284,6 +285,13 @@ def masked(text: str | None, hide: tuple[Secret, ...]) -> str | None:
             for form in {plain, quote(plain), quote_plus(plain), quote(plain, safe="")} - {""}:
                 text = text.replace(form, "***")
     return text
+
+
+def outcome_of_failure(failure: Failure, label: str) -> Rejected | Unknown:
+    """Return the outcome of a submit without a response."""
+    if failure.kind is FailureKind.LOST:
+        return Unknown(f"{label} did not respond: {failure.text}")
+    return Rejected(error_of(failure, label), again=failure.kind is FailureKind.NOT_SENT)
 
 
 def rejection_of(error: ServiceError) -> Rejected:

@@ -22,12 +22,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import DecodeError, NewConnectionError
 
-from comflowy_nb.settings import settings
+from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Deadline", "NotPublicError", "Session", "ca_bundle", "is_public", "read_body"]
+__all__ = ["Deadline", "NotPublicError", "Session", "ca_bundle", "is_public", "read_body", "revealed"]
 
 MAX_IDLE_S = 4.0  # servers close idle connections, some after 5 s, and a request that meets the close is lost
 CHUNK_BYTES = 64 * 1024
@@ -257,6 +257,11 @@ class Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Return None: even with `allow_redirects=False` requests would read the whole body to prepare the next one."""
+
+
+def revealed(values: Mapping[str, str | Secret]) -> dict[str, str]:
+    """Return headers or a query with their secrets as text; call it where no traceback shows the locals."""
+    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in values.items()}
 
 
 def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.workflow.axes.types import Cell
-from comflowy_nb.workflow.workflow import canonical_json
+from comflowy_nb.workflow.workflow import sha256_of, without_titles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,12 @@ _MAX_TRIES = 1000  # for a seed that differs from the others; `count_axes` and `
 
 
 def expand(
-    axes: Axes, *, workflow_content: object, identity: str, seed_of: Callable[[str, tuple[str, ...]], int]
+    axes: Axes,
+    *,
+    workflow_content: object,
+    identity: str,
+    seed_of: Callable[[str, tuple[str, ...]], int],
+    keeps: Callable[[Cell], bool] | None = None,
 ) -> list[Cell]:
     """Return a cell for every combination of the axis values; the first axis varies slowest.
 
@@ -37,27 +42,41 @@ def expand(
         during the sweep. The key is a hash of the service, the workflow, the fixed params, the names of the axes and
         the values of the cell (`random`: not of the cell; `random#N`: of its index only). So a longer axis, or another
         order of the axes, changes no seed.
+    keeps
+        Return whether a cell is part of the sweep (`--where`); None keeps all. `axes.sample` then chooses among them.
     """
     seeds = _SeedSource(axes, workflow_content, identity, seed_of)
     shared = {name: seeds.seed(word.fields, {}) for word in axes.seeds if word.word == "random" for name in word.fields}
-    columns = [
-        seeds.axis_seeds(axis) if axis.kind == "seeds" else [value.params for value in axis.values]
-        for axis in axes.axes
-    ]
+    seed_columns = {
+        axis.name: seeds.axis_seeds(axis) for one in axes.axes for axis in one.simple if axis.kind == "seeds"
+    }
     each = [word.fields for word in axes.seeds if word.word == "each"]
     order = {name: index for index, name in enumerate(axes.set_params)}
-    cells = []
-    for number, at in enumerate(itertools.product(*map(range, axes.shape)), 1):
+    cells: list[tuple[Cell, dict[str, Any]]] = []
+    for at in itertools.product(*map(range, axes.shape)):
+        chosen = [(axis, index) for one, index in zip(axes.axes, at, strict=True) for axis in one.simple]
+        coordinates = _coordinates(chosen)
         params = dict(axes.fixed) | shared
-        for column, index in zip(columns, at, strict=True):
-            params |= column[index]
-        chosen = [(axis, axis.values[index]) for axis, index in zip(axes.axes, at, strict=True)]
-        params |= _replaced_texts(axes.texts, chosen)
         for fields in each:
-            params |= dict.fromkeys(fields, seeds.seed(fields, _coordinates(chosen, at)))
+            params |= dict.fromkeys(fields, seeds.seed(fields, coordinates))
+        for axis, index in chosen:  # after the seeds: a table may set the seed of some rows
+            params |= seed_columns[axis.name][index] if axis.kind == "seeds" else axis.values[index].params
+        params |= _replaced_texts(axes.texts, [(axis, axis.values[index]) for axis, index in chosen])
         ordered = dict(sorted(params.items(), key=lambda item: order.get(item[0], len(order))))
-        cells.append(Cell(number, at, ordered, {axis.name: value.label for axis, value in chosen}))
-    return cells
+        cell = Cell(0, at, ordered, axes.labels(at), axes.info(at))
+        if keeps is None or keeps(cell):
+            cells.append((cell, coordinates))
+    if axes.sample is not None and axes.sample < len(cells):
+        ranked = sorted(cells, key=lambda one: sha256_of([axes.sample_seed, one[1]]))
+        chosen_cells = {one[0].at for one in ranked[: axes.sample]}
+        cells = [one for one in cells if one[0].at in chosen_cells]
+    return [_numbered(cell, number, axes.pinned) for number, (cell, _) in enumerate(cells, 1)]
+
+
+def _numbered(cell: Cell, number: int, pinned: Mapping[str, Sequence[int]]) -> Cell:
+    """Return a cell with its number and its pinned seeds."""
+    seeds = {name: values[number - 1] for name, values in pinned.items() if number <= len(values)}
+    return replace(cell, number=number, params={**cell.params, **seeds})
 
 
 def find_words(text: str, words: Iterable[str]) -> set[str]:
@@ -74,21 +93,21 @@ def _any_of(words: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
 
 
-def even_order(shape: Sequence[int]) -> list[int]:
-    """Return the indices of all cells, from 0, in an order that fills the grid evenly: coarse to fine.
+def even_order(positions: Sequence[Sequence[int]]) -> list[int]:
+    """Return the indices of cells, from 0, in an order that fills their grid evenly: coarse to fine.
 
     It is the order of the indices with their bits reversed (van der Corput sequence), with the bits of all axes
     interleaved.
 
     Parameters
     ----------
-    shape
-        The number of values on each axis; the last axis varies fastest.
+    positions
+        The index of each cell on each axis, from 0.
     """
-    bits = [max(size - 1, 0).bit_length() for size in shape]
+    bits = [max(column).bit_length() for column in zip(*positions, strict=True)]
     depth = max(bits, default=0)
 
-    def bits_reversed(at: tuple[int, ...]) -> list[int]:
+    def bits_reversed(at: Sequence[int]) -> list[int]:
         digits = []
         for level in range(depth):
             before = 0
@@ -99,8 +118,7 @@ def even_order(shape: Sequence[int]) -> list[int]:
                     before = bit
         return digits[::-1]  # the coarsest bit is the least significant: all halves, then all quarters ...
 
-    cells = list(itertools.product(*map(range, shape)))
-    return sorted(range(len(cells)), key=lambda index: bits_reversed(cells[index]))
+    return sorted(range(len(positions)), key=lambda index: bits_reversed(positions[index]))
 
 
 def _replaced_texts(texts: Mapping[str, str], chosen: Sequence[tuple[Axis, AxisValue]]) -> dict[str, str]:
@@ -117,14 +135,14 @@ class _SeedSource:
     def __init__(
         self, axes: Axes, content: object, identity: str, seed_of: Callable[[str, tuple[str, ...]], int]
     ) -> None:
-        if isinstance(content, Mapping):  # titles do not change the run
-            content = {node: {key: one[key] for key in one if key != "_meta"} for node, one in content.items()}
-        names = sorted(map(_canonical_name, axes.axes))
-        self._base = _sha256([identity, content, dict(axes.fixed), dict(axes.texts), names])
+        if isinstance(content, Mapping):
+            content = without_titles(content)
+        names = sorted(_canonical_name(axis) for one in axes.axes for axis in one.simple)
+        self._base = sha256_of([identity, content, dict(axes.fixed), dict(axes.texts), names])
         self._seed_of = seed_of
 
     def seed(self, fields: tuple[str, ...], coordinates: Mapping[str, Any], attempt: int = 0) -> int:
-        key = _sha256([self._base, sorted(fields), dict(coordinates), *([attempt] if attempt else [])])
+        key = sha256_of([self._base, sorted(fields), dict(coordinates), *([attempt] if attempt else [])])
         return self._seed_of(key, fields)
 
     def axis_seeds(self, axis: Axis) -> list[dict[str, int]]:
@@ -137,12 +155,22 @@ class _SeedSource:
         return [dict.fromkeys(axis.fields, seed) for seed in found]
 
 
-def _coordinates(chosen: Sequence[tuple[Axis, AxisValue]], at: Sequence[int]) -> dict[str, Any]:
-    """Return the value on each axis, for a generated seed its index."""
-    return {
-        _canonical_name(axis): index if axis.kind == "seeds" else value.params if value.word is None else value.word
-        for (axis, value), index in zip(chosen, at, strict=True)
-    }
+def _coordinates(chosen: Sequence[tuple[Axis, int]]) -> dict[str, Any]:
+    """Return the value on each axis: for a generated seed its index, for a row with a unique label that label."""
+    return {_canonical_name(axis): _identity(axis, index) for axis, index in chosen}
+
+
+def _identity(axis: Axis, index: int) -> Any:
+    value = axis.values[index]
+    match axis.kind:
+        case "seeds":
+            return index
+        case "rows" if value.is_named:
+            return value.label
+        case "replace":
+            return value.word
+        case _:
+            return value.params
 
 
 def _canonical_name(axis: Axis) -> str:
@@ -151,11 +179,9 @@ def _canonical_name(axis: Axis) -> str:
     match axis.kind:
         case "preset":  # its fields may grow with it
             return f"preset {axis.name}"
+        case "rows":  # so may the columns of a table
+            return "rows"
         case "replace":
             return f"replace {fields} {axis.name}"
         case _:
             return f"{axis.kind} {fields}"
-
-
-def _sha256(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.axes.expand import find_words, replace_words
+from comflowy_nb.workflow.axes.selection import add_options
 from comflowy_nb.workflow.axes.split import read_mapping, split_values
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 from comflowy_nb.workflow.fields import FieldType
@@ -16,12 +17,13 @@ from comflowy_nb.workflow.syntax.json_values import shown, text_of
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, selections
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 from comflowy_nb.workflow.value_reader import ValueReader
-from comflowy_nb.workflow.values import MAX_GENERATED_SEED, SettingLog, narrowest_field, resolve
+from comflowy_nb.workflow.values import SettingLog, narrowest_field, resolve, seed_range
 from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.syntax.lists import Setting, Written
     from comflowy_nb.workflow.workflow import Workflow
@@ -38,6 +40,7 @@ def read_axes(
     namespace: Mapping[str, Any] | None = None,
     open_run: Callable[[str], InputImage] | None = None,
     base: Mapping[str, Any] | None = None,
+    options: CellOptions | None = None,
 ) -> Axes:
     """Return the axes of a sweep.
 
@@ -53,6 +56,8 @@ def read_axes(
         Return the image of a reference (`r41[0]`) or raise RefError; None where references are not available.
     base
         Params of the run or sweep that `--from` names, by field id: words are replaced in its texts.
+    options
+        Tables, files of lines, zipped axes, and the choice of cells.
 
     Raises
     ------
@@ -62,7 +67,13 @@ def read_axes(
     reader = _SweepReader(workflow, ValueReader(namespace, open_run, is_sweep=True), base or {})
     for setting in settings:
         reader.read(setting)
-    return reader.axes()
+    axes = reader.axes()
+    if options is not None:
+        axes = add_options(axes, options, workflow, ValueReader(None, open_run, is_sweep=True))
+    if axes.count > _LARGEST_SWEEP:
+        shape = " x ".join(f"{len(axis.values):,} {axis.name}" for axis in axes.axes)
+        raise FieldError(f"{shape} are {axes.count:,} cells; a sweep has at most {_LARGEST_SWEEP:,}")
+    return axes
 
 
 def count_axes(
@@ -109,9 +120,7 @@ def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word:
         raise ValueError(f"{word} generates no seeds: use at least random#1")
     if count > LARGEST_AXIS:
         raise ValueError(f"{word} generates {count:,} seeds; an axis has at most {LARGEST_AXIS:,}")
-    one = narrowest_field(workflow, field_ids)
-    low = max(0, one.min or 0) if one is not None else 0
-    high = MAX_GENERATED_SEED if one is None or one.max is None else min(one.max, MAX_GENERATED_SEED)
+    low, high = seed_range(narrowest_field(workflow, field_ids))
     if count > (high - low + 1) / 2:  # equal seeds are generated again, so at least half must be left
         raise ValueError(f"{word} generates too many seeds for a field with values from {low:g} to {high:g}")
     return tuple(AxisValue({}, str(index)) for index in range(1, count + 1))
@@ -137,13 +146,9 @@ class _SweepReader:
         names = [axis.name for axis in self._axes]
         for name in dict.fromkeys(one for one in names if names.count(one) > 1):
             problems.append(f"two axes are called {name!r}: their headers could not be distinguished")
-        axes = Axes(self._fixed, tuple(self._axes), tuple(self._seeds), tuple(self._set_params), self._texts)
-        if axes.count > _LARGEST_SWEEP:
-            shape = " x ".join(f"{len(axis.values):,} {axis.name}" for axis in self._axes)
-            problems.append(f"{shape} are {axes.count:,} cells; a sweep has at most {_LARGEST_SWEEP:,}")
         if problems:
             raise FieldError(*dict.fromkeys(problems))
-        return axes
+        return Axes(self._fixed, tuple(self._axes), tuple(self._seeds), tuple(self._set_params), self._texts)
 
     def read(self, setting: Setting) -> None:
         try:
@@ -313,11 +318,7 @@ class _SweepReader:
             raise FieldError(f"{one.where}: words can be replaced in a text, and this is of type {one.type}")
         if explicit is not None:
             return self._values.text(one, explicit)
-        text: object = one.default
-        graph = self._workflow.graph
-        if graph is not None and one.node in graph.nodes:
-            text = graph.nodes[one.node].get("inputs", {}).get(one.name, text)
-        text = self._base.get(one.id, text)
+        text = self._base.get(one.id, one.default)
         if not isinstance(text, str) or not text:
             raise FieldError(f"{one.where}: the workflow's own text is not known: write {{in: TEXT, replace: ...}}")
         return text

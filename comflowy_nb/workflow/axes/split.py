@@ -16,7 +16,7 @@ from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.json_values import read_untyped, shown
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote, expand_text, is_name, unquote
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, of_python, read_flow
-from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, is_number, is_range
+from comflowy_nb.workflow.syntax.ranges import is_number, is_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +54,6 @@ def split_values(setting: Setting, one: Field, namespace: Mapping[str, Any] | No
     if flow is not None:
         return _reject_text(flow, one)
     parts = _split_text(text, one, namespace, quoted=quoted, in_body=in_body)
-    if len(parts) > LARGEST_AXIS:
-        raise ValueError(f"{len(parts):,} values; an axis has at most {LARGEST_AXIS:,}")
     return MultipleValues(tuple(parts)) if len(parts) > 1 else parts[0]
 
 

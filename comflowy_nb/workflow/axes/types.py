@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from comflowy_nb.errors import FieldError, ImageError
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWord", "axes_from_json", "axes_to_json"]
+__all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWord", "axes_from_json", "axes_to_json", "zip_axes"]
 
+AxisKind: TypeAlias = Literal["values", "preset", "replace", "seeds", "rows", "lines", "zip"]
+
+_OPTIONAL = frozenset({"info", "parts", "sample_seed", "pinned"})  # left out of the JSON if empty or 0
 _MAX_SHOWN_LABELS = 4  # of a replaced axis, in a notice
 
 
@@ -33,12 +37,15 @@ class AxisValue:
         Whether the label is the user's.
     word : str or None
         The replacement of a searched word; the text in `params` then has only this word replaced.
+    info : mapping
+        Text by the name of a column of a table that is not a field.
     """
 
     params: Mapping[str, Any]
     label: str
     is_named: bool = False
     word: str | None = None
+    info: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +56,56 @@ class Axis:
     ----------
     name : str
         As typed: a field, an alias, the name of a preset axis, or the word that is replaced.
-    kind : {"values", "preset", "replace", "seeds"}
-        The form in which it was written.
+    kind : {"values", "preset", "replace", "seeds", "rows", "lines", "zip"}
+        The form in which it was written: `rows` of a table, `lines` of a file, `zip` for axes that vary together.
     fields : tuple of str
         Ids of all fields that the values set.
     values : tuple of AxisValue
         The values in order.
+    parts : tuple of Axis
+        The axes of a `zip`, of equal length; empty for every other kind.
     """
 
     name: str
-    kind: Literal["values", "preset", "replace", "seeds"]
+    kind: AxisKind
     fields: tuple[str, ...]
     values: tuple[AxisValue, ...]
+    parts: tuple[Axis, ...] = ()
+
+    @property
+    def simple(self) -> tuple[Axis, ...]:
+        """The axes that vary together: the parts of a `zip`, else the axis itself."""
+        return self.parts or (self,)
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether two values may be equal, as rows of a table and lines of a file may be."""
+        return self.kind in {"rows", "lines", "seeds"}
+
+
+def zip_axes(parts: Sequence[Axis]) -> Axis:
+    """Return one axis whose values are those of several axes, the first with the first, and so on.
+
+    Raises
+    ------
+    FieldError
+        If the axes have different numbers of values.
+    """
+    lengths = {axis.name: len(axis.values) for axis in parts}
+    if len(set(lengths.values())) > 1:
+        sizes = ", ".join(f"{name} has {count}" for name, count in lengths.items())
+        raise FieldError(f"--zip {','.join(lengths)} needs axes of equal length, and {sizes} values")
+    values = [
+        AxisValue(
+            {name: one for value in row for name, one in value.params.items()},
+            " + ".join(value.label for value in row),
+            is_named=any(value.is_named for value in row),
+            info={name: text for value in row for name, text in value.info.items()},
+        )
+        for row in zip(*(axis.values for axis in parts), strict=True)
+    ]
+    fields = tuple(name for axis in parts for name in axis.fields)
+    return Axis("+".join(lengths), "zip", fields, tuple(values), tuple(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +132,14 @@ class Axes:
         Ids of all fields set, in the order typed.
     texts : mapping
         Field id -> text in which axes of kind `replace` replace their words.
+    where : str or None
+        A condition on the cells; combinations that do not fulfil it are left out.
+    sample : int or None
+        The number of cells, chosen by a hash of their values and of `sample_seed`.
+    pinned : mapping
+        Field id -> the seed of each cell, in their order, instead of generated ones.
+    notes : tuple of str
+        Information about files for the plan, such as skipped lines. Not stored.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -94,6 +147,11 @@ class Axes:
     seeds: tuple[SeedWord, ...] = ()
     set_params: tuple[str, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    where: str | None = None
+    sample: int | None = None
+    sample_seed: int = 0
+    pinned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,6 +160,16 @@ class Axes:
     @property
     def count(self) -> int:
         return math.prod(self.shape)
+
+    def labels(self, at: Sequence[int]) -> dict[str, str]:
+        """Return the labels of a cell by the names of the axes, and of the parts of a `zip`."""
+        chosen = [(axis, index) for one, index in zip(self.axes, at, strict=True) for axis in (one, *one.parts)]
+        return {axis.name: axis.values[index].label for axis, index in chosen}
+
+    def info(self, at: Sequence[int]) -> dict[str, str]:
+        """Return the info of a cell by the columns of its table."""
+        values = [axis.values[index] for axis, index in zip(self.axes, at, strict=True)]
+        return {name: text for value in values for name, text in value.info.items()}
 
     def images(self) -> Iterator[InputImage]:
         """Return the images among the values."""
@@ -143,6 +211,10 @@ class Axes:
             (*(word for word in seeds if word.fields), *self.seeds),
             tuple(dict.fromkeys((*before.set_params, *self.set_params))),
             {**{key: text for key, text in before.texts.items() if key not in self.set_params}, **self.texts},
+            before.where if self.where is None else self.where,
+            before.sample if self.sample is None else self.sample,
+            before.sample_seed if self.sample is None else self.sample_seed,
+            notes=self.notes,
         )
 
     def changes(self, before: Axes) -> list[str]:
@@ -174,13 +246,16 @@ class Axes:
             return None
         if fields == axis.fields:
             return axis
+        if axis.parts:
+            kept = [part for part in map(self._kept_of, axis.parts) if part is not None]
+            return zip_axes(kept) if len(kept) > 1 else kept[0]
         known: dict[str, str] = {}
         values = []
         for value in axis.values:
             params = {key: one for key, one in value.params.items() if key in fields}
             values.append(replace(value, params=params))
             content = canonical_json([value.word, params])
-            if axis.kind != "seeds" and content in known:
+            if not axis.may_repeat and content in known:
                 explicit = ", ".join(key for key in axis.fields if key not in fields)
                 raise FieldError(
                     f"with new values for {explicit}, the values {known[content]!r} and {value.label!r} of axis "
@@ -209,12 +284,15 @@ class Cell:
         Field id -> value of all fields set.
     labels : mapping
         Name of an axis -> label of the value.
+    info : mapping
+        Text by the name of a column of a table that is not a field.
     """
 
     number: int
     at: tuple[int, ...]
     params: dict[str, Any]
     labels: Mapping[str, str]
+    info: Mapping[str, str] = field(default_factory=dict)
 
 
 # -- as JSON -------------------------------------------------------------------------------------------------------
@@ -222,20 +300,20 @@ class Cell:
 
 def axes_to_json(axes: Axes) -> dict[str, Any]:
     """Return the axes as JSON values; an image is its name and the sha256 of its content."""
+    return json.loads(json.dumps(axes, default=_encode))  # type: ignore[no-any-return]  # a mapping
+
+
+def _encode(value: Any) -> dict[str, Any]:
+    """Return a dataclass as a mapping, without the optional properties that are not set."""
+    if isinstance(value, InputImage):
+        return {"image": {"name": value.name, "sha256": value.content_sha256}}
+    if isinstance(value, Axis) and value.parts:  # its values are made of those of its parts
+        return {"parts": value.parts}
+    found = {one.name: getattr(value, one.name) for one in fields(value) if one.name != "notes"}
     return {
-        "fixed": _params_to_json(axes.fixed),
-        "axes": [
-            {
-                "name": axis.name,
-                "kind": axis.kind,
-                "fields": list(axis.fields),
-                "values": [_value_to_json(value) for value in axis.values],
-            }
-            for axis in axes.axes
-        ],
-        "seeds": [{"fields": list(word.fields), "word": word.word} for word in axes.seeds],
-        "set_params": list(axes.set_params),
-        "texts": dict(axes.texts),
+        name: one
+        for name, one in found.items()
+        if one is not None and one is not False and (one or name not in _OPTIONAL)
     }
 
 
@@ -252,11 +330,10 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
         return {name: _value_from_json(value, kept) for name, value in values.items()}
 
     def axis(one: Mapping[str, Any]) -> Axis:
-        values = [
-            AxisValue(params(value["params"]), value["label"], value.get("is_named", False), value.get("word"))
-            for value in one["values"]
-        ]
-        return Axis(one["name"], one["kind"], tuple(one["fields"]), tuple(values))
+        if "parts" in one:
+            return zip_axes([axis(part) for part in one["parts"]])
+        values = tuple(AxisValue(**{**value, "params": params(value["params"])}) for value in one["values"])
+        return Axis(one["name"], one["kind"], tuple(one["fields"]), values)
 
     return Axes(
         params(data["fixed"]),
@@ -264,25 +341,11 @@ def axes_from_json(data: Mapping[str, Any], kept: Callable[[str], bytes | None] 
         tuple(SeedWord(tuple(one["fields"]), one["word"]) for one in data["seeds"]),
         tuple(data["set_params"]),
         dict(data["texts"]),
+        data.get("where"),
+        data.get("sample"),
+        data.get("sample_seed", 0),
+        {name: tuple(seeds) for name, seeds in data.get("pinned", {}).items()},
     )
-
-
-def _params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: {"image": {"name": value.name, "sha256": value.content_sha256}}
-        if isinstance(value, InputImage)
-        else value
-        for name, value in params.items()
-    }
-
-
-def _value_to_json(value: AxisValue) -> dict[str, Any]:
-    found: dict[str, Any] = {"params": _params_to_json(value.params), "label": value.label}
-    if value.is_named:
-        found["is_named"] = True
-    if value.word is not None:
-        found["word"] = value.word
-    return found
 
 
 def _value_from_json(value: Any, kept: Callable[[str], bytes | None] | None) -> Any:

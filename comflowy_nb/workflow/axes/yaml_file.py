@@ -25,12 +25,13 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from comflowy_nb.errors import ImageError, WorkflowError, nearest_tip
+from comflowy_nb.workflow.axes.selection import CellOptions
+from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, write_cells
 from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.files import (
     MAX_YAML_BYTES,
     bounded_yaml,
-    no_such_file,
-    read_named_text,
+    read_typed_file,
     write_text,
     yaml_problem,
 )
@@ -45,14 +46,14 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
     from comflowy_nb.workflow.syntax.lists import Written
 
-__all__ = ["SweepFile", "read_sweep_file", "write_sweep_file"]
+__all__ = ["FILE_OPTIONS", "SweepFile", "read_sweep_file", "write_sweep_file"]
 
 _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")  # as Python writes them
 _PLAIN_KEY = re.compile(r"[A-Za-z_0-9]+(?:::[A-Za-z_0-9]+)?")
 
 _TEXT = (r"(?s).+", str, "a text")
 _COUNT = (r"[1-9][0-9]{0,8}", int, "a whole number from 1")
-_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, conversion, what is accepted
+FILE_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, conversion, what is accepted
     "name": _TEXT,
     "x": _TEXT,
     "y": _TEXT,
@@ -67,11 +68,13 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, conve
 
 @dataclass(frozen=True, slots=True)
 class SweepFile:
-    """The content of a sweep file: the workflow's name, the settings for `read_axes`, and the options."""
+    """The content of a sweep file: the workflow's name, the settings and options for `read_axes`, other options."""
 
     workflow: str
     settings: list[Setting]
     options: dict[str, Any] = field(default_factory=dict)
+    cells: CellOptions = field(default_factory=CellOptions)
+    warnings: tuple[str, ...] = ()
 
 
 def read_sweep_file(path: str | Path) -> SweepFile:
@@ -82,11 +85,7 @@ def read_sweep_file(path: str | Path) -> SweepFile:
     WorkflowError
         If the file does not exist or is not a valid sweep file; the text names the file and the line.
     """
-    file = Path(path).expanduser()
-    try:
-        text = read_named_text(file, MAX_YAML_BYTES, file.name)
-    except FileNotFoundError:
-        raise WorkflowError(no_such_file(path)) from None
+    file, text = read_typed_file(path, MAX_YAML_BYTES)
     try:
         return _FileReader(file, text).sweep(bounded_yaml().compose(text))
     except (YAMLError, ValueError, RecursionError) as error:
@@ -113,13 +112,13 @@ class _FileReader:
         parts = self._pairs(root)
         options: dict[str, Any] = {}
         for key, (key_node, node) in parts.items():
-            if key in {"workflow", "fields"}:
+            if key in {"workflow", "fields", *CELL_KEYS}:
                 continue
-            if key not in _OPTIONS:
-                keys = ["workflow", "fields", *_OPTIONS]
+            if key not in FILE_OPTIONS:
+                keys = ["workflow", "fields", *FILE_OPTIONS, *CELL_KEYS]
                 tip = nearest_tip(key, keys) or f": use {', '.join(keys)}"
                 self._fail(key_node, f"unknown key {key!r} in a sweep file{tip}")
-            pattern, convert, accepted = _OPTIONS[key]
+            pattern, convert, accepted = FILE_OPTIONS[key]
             text = self._scalar(node, key, key_node)
             if not re.fullmatch(pattern, text):
                 self._fail(key_node, f"{key} is {accepted}, not {shown(text)}")
@@ -130,7 +129,17 @@ class _FileReader:
         workflow = self._scalar(node, "workflow", key_node)
         if not workflow:
             self._fail(key_node, "workflow is empty")
-        return SweepFile(workflow, self._settings(parts["fields"][1]) if "fields" in parts else [], options)
+        settings = self._settings(parts["fields"][1]) if "fields" in parts else []
+        reader = CellReader(self._file.parent, self._exact, self._fail)
+        cells = reader.read({key: value for key, (_, value) in parts.items() if key in CELL_KEYS})
+        return SweepFile(workflow, settings, options, cells, tuple(reader.warnings))
+
+    def _exact(self, node: Any) -> Any:
+        """Return the value of a node with a tag."""
+        written = self._written(node)
+        if not isinstance(written, Item):
+            self._fail(node, "one value is expected here")
+        return written.value
 
     def _settings(self, node: Any) -> list[Setting]:
         if isinstance(node, ScalarNode) and not node.value:
@@ -197,7 +206,15 @@ class _FileReader:
         raise WorkflowError(f"{where}: {problem}")
 
 
-def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Mapping[str, Any] | None = None) -> None:
+def write_sweep_file(
+    path: str | Path,
+    *,
+    workflow: str,
+    axes: Axes,
+    options: Mapping[str, Any] | None = None,
+    cells: CellOptions | None = None,
+    pinned: Mapping[str, Sequence[int]] | None = None,
+) -> None:
     """Write a file from which `read_sweep_file` and `read_axes` make the same axes.
 
     Parameters
@@ -208,6 +225,10 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
         The name of the workflow.
     options
         Options of a sweep file; None for an option that is not set.
+    cells
+        The options with which the axes were made: their files are named, not copied.
+    pinned
+        Field id -> the generated seed of each cell (`--pin`).
 
     Raises
     ------
@@ -216,13 +237,15 @@ def write_sweep_file(path: str | Path, *, workflow: str, axes: Axes, options: Ma
     """
     file = Path(path).expanduser()
     explicit = {name: value for name, value in (options or {}).items() if value is not None}
-    unknown = [name for name in explicit if name not in _OPTIONS]
+    unknown = [name for name in explicit if name not in FILE_OPTIONS]
     if unknown:
         raise WorkflowError(f"a sweep file has no option {unknown[0]}")
     try:
         lines = [f"workflow: {_text(workflow)}"]
         lines += [f"{name}: {_scalar(value)}" for name, value in explicit.items()]
-        fields = [f"  {line}" for line in _Writer(file, axes).lines()]
+        writer = _Writer(file, axes)
+        lines += write_cells(file, axes, cells or {}, writer.value, pinned or {})
+        fields = [f"  {line}" for line in writer.lines()]
         lines += ["fields:", *fields] if fields else []
         write_text(file, "\n".join(lines) + "\n")
     except OSError as error:
@@ -243,7 +266,8 @@ class _Writer:
         for name in [*before, *self._axes.set_params]:
             if name in done:
                 continue
-            found = [axis for axis in self._axes.axes if name in axis.fields]
+            simple = [axis for one in self._axes.axes for axis in one.simple]
+            found = [axis for axis in simple if name in axis.fields and axis.kind not in {"rows", "lines"}]
             word = next((word for word in self._axes.seeds if name in word.fields), None)
             if word is not None:
                 done.update(word.fields)
@@ -251,9 +275,9 @@ class _Writer:
             elif found:
                 done.update(*(axis.fields for axis in found))
                 yield from self._replace(found) if found[0].kind == "replace" else self._axis(found[0])
-            else:
+            elif name in self._axes.fixed:
                 done.add(name)
-                yield f"{_key(name)}: {self._value(self._axes.fixed[name])}"
+                yield f"{_key(name)}: {self.value(self._axes.fixed[name])}"
 
     def _axis(self, axis: Axis) -> Iterator[str]:
         if axis.kind == "seeds":
@@ -261,11 +285,11 @@ class _Writer:
         elif axis.kind == "preset":
             yield f"{_key(axis.name)}:"
             for value in axis.values:
-                fields = ", ".join(f"{_key(name)}: {self._value(one)}" for name, one in value.params.items())
+                fields = ", ".join(f"{_key(name)}: {self.value(one)}" for name, one in value.params.items())
                 yield f"  {_key(value.label)}: {{{fields}}}"
         else:
             yield from self._values(
-                axis.name, axis.values, [self._value(value.params[axis.fields[0]]) for value in axis.values]
+                axis.name, axis.values, [self.value(value.params[axis.fields[0]]) for value in axis.values]
             )
 
     def _replace(self, axes: Sequence[Axis]) -> Iterator[str]:
@@ -289,7 +313,7 @@ class _Writer:
             yield f"{_key(key)}:"
             yield from (f"  - {text}" for text in texts)
 
-    def _value(self, value: Any) -> str:
+    def value(self, value: Any) -> str:
         if not isinstance(value, InputImage):
             return _scalar(value)
         parts = save_image(self._file, value)

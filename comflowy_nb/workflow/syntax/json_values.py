@@ -6,13 +6,17 @@ import json
 import math
 import numbers
 import re
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "MAX_DEPTH",
     "TOO_DEEP",
     "as_json",
     "is_too_deep",
+    "listed",
     "plain",
     "read_json_number",
     "read_untyped",
@@ -24,6 +28,7 @@ __all__ = [
 MAX_DEPTH = 64  # of nested lists and objects, because code that handles values is recursive
 TOO_DEEP = f"too many brackets are nested, more than {MAX_DEPTH} deep"
 
+_MAX_SHOWN_CHARS = 60
 _COMPUTED_DIGITS = 12  # doubles have 15 to 17 significant digits, and the last ones contain rounding errors
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _WHOLE = re.compile(r"-?[0-9]+")
@@ -164,8 +169,14 @@ def text_of(value: object) -> str:
         return str(value)
 
 
-def shown(value: object, limit: int = 60) -> str:
-    """Return the repr of a value for an error, shortened to `limit` characters."""
+def shown(value: object) -> str:
+    """Return the repr of a value for an error, shortened to 60 characters."""
     is_plain = isinstance(value, (str, int, float, list, tuple, dict, type(None))) and not is_too_deep(value)
     text = repr(value) if is_plain else type(value).__name__
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    return text if len(text) <= _MAX_SHOWN_CHARS else text[: _MAX_SHOWN_CHARS - 3] + "..."
+
+
+def listed(texts: Sequence[str], limit: int) -> str:
+    """Return the first texts of a list for an error, and the number of the others."""
+    more = len(texts) - limit
+    return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")

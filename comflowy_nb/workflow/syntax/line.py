@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "BRACED_NAME",
     "NAMES_ALONE",
     "SPACE",
     "Word",
@@ -253,7 +254,7 @@ NAMES_ALONE = (
     "{field}={{values}}"
 )
 _NAME = r"[^\W\d]\w*"
-_BRACES = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
+BRACED_NAME = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
 
 
 def expand(text: str, namespace: Mapping[str, Any] | None) -> Any:
@@ -279,14 +280,14 @@ def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
     """Expand `{name}` as `expand` does, but always return a text (for WORKFLOW, REF and values of options)."""
     if namespace is None:
         return text
-    return _BRACES.sub(
+    return BRACED_NAME.sub(
         lambda found: f"{{{found[1]}}}" if found[1] else str(rounded(_look_up(found[2], namespace))), text
     )
 
 
 def is_name(text: str) -> bool:
     """Return True if a text is exactly `{name}`."""
-    found = _BRACES.fullmatch(text)
+    found = BRACED_NAME.fullmatch(text)
     return found is not None and found[2] is not None
 
 

@@ -12,7 +12,7 @@ from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.fields import WRAPPED
 from comflowy_nb.workflow.images import is_image
 from comflowy_nb.workflow.syntax.json_values import rounded, shown
-from comflowy_nb.workflow.syntax.line import SPACE, flow_quote_end, is_name, scan_flow
+from comflowy_nb.workflow.syntax.line import BRACED_NAME, SPACE, flow_quote_end, is_name, scan_flow
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ __all__ = [
     "selections",
 ]
 
-_NAME = re.compile(r"\{\{?[^\W\d]\w*\}?\}")
 _COLON = re.compile(rf"(?<!:):(?=[{SPACE}]|$)")
 
 
@@ -112,7 +111,7 @@ def read_flow(text: str) -> MultipleValues | Labelled | None:
     LineError
         If only some of the entries between braces have labels.
     """
-    flow = scan_flow(text, 0, spaces=True) if text[:1] in {"[", "{"} and not _NAME.fullmatch(text) else None
+    flow = scan_flow(text, 0, spaces=True) if text[:1] in {"[", "{"} and not BRACED_NAME.fullmatch(text) else None
     if flow is None or flow[0] != len(text):
         return None
     entries = flow[1]

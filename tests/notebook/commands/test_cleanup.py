@@ -17,6 +17,7 @@ from jupyter_client.manager import start_new_kernel
 from PIL import Image
 
 from comflowy_nb.errors import RefError, SettingsError, WorkflowError
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.library import open_library
 from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
@@ -102,13 +103,13 @@ def test_prune_lists_asks_and_removes(cell, stored, library, answers):
         declined = cell("%comflowy prune --older 60d")
         assert declined.error is None
         assert "nothing was removed" in texts(declined)
-    assert library.image_path(run.images[0]).is_file()
+    assert image_path(library.folder, run.images[0]).is_file()
     found = cell("%comflowy prune --older 60d")
     assert asked == ["Remove 2 originals? [y/N] "] * 3
     assert "2 originals of 1 run (" in texts(found)
     assert "1 original as old stays: it is named" in texts(found)
     assert "2 originals removed" in texts(found)
-    assert not library.image_path(run.images[0]).exists()
+    assert not image_path(library.folder, run.images[0]).exists()
     assert "nothing to prune" in texts(cell("%comflowy prune --older 60d"))
 
 
@@ -129,11 +130,11 @@ def test_prune_fails_where_no_user_can_answer_and_removes_nothing(cell, handles,
     assert isinstance(found.error, UsageError)
     assert "%comflowy prune --older 60d --all --yes" in str(found.error)
     assert "1 original of 1 run" in texts(found)
-    assert library.image_path(run.images[0]).is_file()
+    assert image_path(library.folder, run.images[0]).is_file()
     found = cell("%comflowy prune --older 60d --all --yes")
     assert found.error is None
     assert "1 original removed" in texts(found)
-    assert not library.image_path(run.images[0]).exists()
+    assert not image_path(library.folder, run.images[0]).exists()
 
 
 def test_a_dry_run_of_prune_removes_nothing_and_asks_nothing(cell, handles, stored, library):
@@ -142,7 +143,7 @@ def test_a_dry_run_of_prune_removes_nothing_and_asks_nothing(cell, handles, stor
     found = cell("%comflowy prune --older 60d --dry-run")
     assert found.error is None
     assert "nothing was removed (--dry-run)" in texts(found)
-    assert library.image_path(run.images[0]).is_file()
+    assert image_path(library.folder, run.images[0]).is_file()
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_refetch_needs_a_connection(cell, handles, stored, library):
 
 def test_a_run_of_another_service_is_fetched_there(connected, intent):
     history = open_library().history
-    token = history.claim(intent("elsewhere", service="studio", origin="https://studio.example")).record.token
+    token = history.record_or_reuse(intent("elsewhere", service="studio", origin="https://studio.example")).record.token
     image = ImageRecord(0, "9", 0, "pruned", f"2026-01/{token}_0.png", "0" * 64, 1, 64, 64, "PNG")
     run = history.apply(token, StatusEvent.SEEN_SUCCESS, images=[image])
     found = connected(f"%comflowy show {run.ref} --refetch")

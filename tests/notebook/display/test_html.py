@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comflowy_nb.notebook.display.html import Table, join, paragraph, plain, preformatted, table
+from comflowy_nb.notebook.display.html import join, paragraph, plain, preformatted, table
 
 EVIL = "<script>alert(1)</script>&\"'"
 
@@ -11,7 +11,7 @@ def test_everything_is_escaped():
     shown = [
         paragraph(EVIL),
         preformatted(EVIL),
-        table(Table((EVIL, "b"), [(EVIL, EVIL)])),
+        table((EVIL, "b"), [(EVIL, EVIL)]),
         join(paragraph(EVIL), paragraph(EVIL)),
     ]
     for bundle in shown:
@@ -21,7 +21,7 @@ def test_everything_is_escaped():
 
 
 def test_a_table_omits_empty_columns_and_cuts_long_cells_in_plain_text_only():
-    bundle = table(Table(("run", "name", "set"), [("r1", "", "x" * 100), ("r2", "", "y")]))
+    bundle = table(("run", "name", "set"), [("r1", "", "x" * 100), ("r2", "", "y")])
     lines = bundle["text/plain"].splitlines()
     assert lines[0].split() == ["run", "set"]
     assert lines[1] == f"r1   {'x' * 57}..."

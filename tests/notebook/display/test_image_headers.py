@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from comflowy_nb import connect
-from comflowy_nb.notebook.display.sweep_grid import SweepGrid
+from comflowy_nb.notebook.display.grids import SweepGrid
 
 COLOURS = {"red": (220, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 210)}
 

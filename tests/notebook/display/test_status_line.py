@@ -49,17 +49,19 @@ def test_without_progress_the_bar_follows_the_usual_time_and_is_never_full(folde
 
 def test_success_shows_the_time_and_the_generated_seed(folder):
     run = folder.run(("9", 8, 8), params={"3::seed": 42})
-    assert status_line(run, drawn={"3::seed": 42}).text == "r1 default - success in 5.2 s - seed 42 (generated)"
+    assert (
+        status_line(run, generated_seeds={"3::seed": 42}).text == "r1 default - success in 5.2 s - seed 42 (generated)"
+    )
     assert status_line(run).text == "r1 default - success in 5.2 s"
 
 
 def test_a_repeated_request_shows_the_date_of_its_run_unless_it_was_today(folder):
     run = folder.run(("9", 8, 8))
-    assert status_line(run, how="same").text == "same as r1, nothing submitted; --fresh runs it again"
+    assert status_line(run, outcome="same").text == "same as r1, nothing submitted; --fresh runs it again"
     past = datetime.now().astimezone() - timedelta(days=40)
     run.update(replace(run.record, finished_at=past.timestamp()))
     year = f" {past.year}" if past.year != datetime.now().astimezone().year else ""
-    assert status_line(run, how="same").text == (
+    assert status_line(run, outcome="same").text == (
         f"same as r1 ({past.day} {past:%b}{year}), nothing submitted; --fresh runs it again"
     )
 
@@ -95,9 +97,9 @@ def test_text_of_services_and_users_is_escaped_in_html(folder):
     assert html.count("&lt;img") == 5
 
 
-@pytest.mark.parametrize("how", ["new", "same", "shown"])
-def test_html_has_the_same_text_without_script_or_style_sheet(folder, how):
-    line = status_line(folder.run(("9", 8, 8)), how=how, drawn={"3::seed": 5}, note="more")
+@pytest.mark.parametrize("outcome", ["new", "same", "shown"])
+def test_html_has_the_same_text_without_script_or_style_sheet(folder, outcome):
+    line = status_line(folder.run(("9", 8, 8)), outcome=outcome, generated_seeds={"3::seed": 5}, note="more")
     assert text_of(line.html) == line.text
     for word in ("<script", "<style", "@keyframes", "animation", "http"):
         assert word not in line.html

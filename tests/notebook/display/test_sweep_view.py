@@ -12,9 +12,9 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 
 from comflowy_nb.database.records import SweepRecord
+from comflowy_nb.notebook.display.grids import SweepGrid
 from comflowy_nb.notebook.display.live import UPDATE_S
 from comflowy_nb.notebook.display.show import grid
-from comflowy_nb.notebook.display.sweep_grid import SweepGrid
 from comflowy_nb.notebook.display.views import SweepView
 from comflowy_nb.services.types import Problem, Progress
 from comflowy_nb.status import Status
@@ -46,11 +46,11 @@ def swept(folder):
             workflow="default",
             service="sandbox",
             layout=NOWHERE,
-            library=folder,
+            images_folder=folder.root,
             record=record,
         )
         if sending:
-            sweep.state.sender = SweepSender()
+            sweep.sender = SweepSender()
         return sweep
 
     return make
@@ -67,7 +67,7 @@ class SweepSender:
 
 def give(folder, sweep, number, *images, **changes):
     cell = sweep.cells[number - 1]
-    sweep.state.attach(cell, folder.run(*images, params=dict(cell.params), **changes))
+    sweep.attach(cell, folder.run(*images, params=dict(cell.params), **changes))
     return cell.run
 
 
@@ -215,7 +215,7 @@ def test_a_view_updates_a_grid_only_after_a_change_and_not_too_often(folder, swe
             running.report(progress=Progress(value=count % 90, max=90))
             view.draw()
         assert len(displayed(captured, "image/jpeg")) <= 2 + 4
-        sweep.state.sender.is_sending = False
+        sweep.sender.is_sending = False
         view.finish()
         view.finish()
     shown = displayed(captured, "image/jpeg")
@@ -235,7 +235,7 @@ def test_the_status_line_shows_progress(folder, swept, handles):
     give(folder, sweep, 3, status=Status.FAILED, problem=Problem("no memory"))
     with capture_output() as captured:
         view = SweepView(sweep, in_kernel=True)
-        sweep.state.sender.is_sending = False
+        sweep.sender.is_sending = False
         give(folder, sweep, 2, ("9", 64, 64))
         view.finish()
     lines = [output["data"]["text/plain"] for output in displayed(captured, "text/html")]
@@ -273,7 +273,7 @@ def test_a_thousand_cells_are_paged_below_a_megabyte(folder, swept, thumbnails, 
 
     for cell in sweep.cells:
         record = replace(pattern.record, token=f"token{cell.number}", number=cell.number, images=(image,))
-        sweep.state.attach(cell, Run(record, folder))
+        sweep.attach(cell, Run(record, folder.root))
     drawn = grid(sweep)
     data, metadata = drawn.bundle()
     assert len(str(data)) < 1_000_000

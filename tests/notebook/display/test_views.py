@@ -116,17 +116,17 @@ def test_the_view_thread_draws_to_the_end_and_then_ends(shell, folder, threads):
 
 
 def test_a_view_that_can_t_be_drawn_does_not_stop_the_others(shell, folder, threads, monkeypatch):
-    from comflowy_nb.notebook.display import run_grid
+    from comflowy_nb.notebook.display import grids
 
     bad, good = folder.run(status=Status.RUNNING), folder.run(status=Status.RUNNING)
-    draw = run_grid.Grid.bundle
+    draw = grids.Grid.bundle
 
     def fail_for_bad(self):
         if self._runs[0] is bad:
             raise MemoryError
         return draw(self)
 
-    monkeypatch.setattr(run_grid.Grid, "bundle", fail_for_bad)
+    monkeypatch.setattr(grids.Grid, "bundle", fail_for_bad)
     updater = LiveUpdater()
     with capture_output() as captured:
         for run in (bad, good):

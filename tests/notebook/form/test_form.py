@@ -576,14 +576,16 @@ def test_a_terminal_names_the_commands_to_use_instead(cell, shell, shared_home, 
 
 
 def test_texts_of_a_service_are_escaped(form):
+    from comflowy_nb.notebook.form.controls import show_alert
+    from comflowy_nb.notebook.form.layout import FormBody
+
     one = form()
     history = one._history
     history.say("<img src=x onerror=alert(1)>")
     assert "<img" not in history.status.value
-    one._show_problem("<b>bold</b>")
+    show_alert(one._problem, "<b>bold</b>")
     assert "<b>" not in one._problem.value
     bad = FormField(Field("1::<i>x</i>", FieldType.STRING, default="x", node_title="<script>"), "x")
-    from comflowy_nb.notebook.form.body import FormBody
 
     body = FormBody(one.client, one.workflow, [bad], changed=lambda: None)
     assert "<script>" not in body._groups[0][0].children[0].value

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from comflowy_nb.sandbox.engine import diffusion
 from comflowy_nb.sandbox.engine.diffusion import SAMPLERS, SCHEDULERS, sample, sigmas
 from comflowy_nb.sandbox.engine.latents import Latent, decode, empty_latent, encode
 from comflowy_nb.sandbox.engine.prompts import read_prompt
@@ -68,7 +67,7 @@ def gaussian(noisy, sigma):
 def solve(sampler, steps):
     levels = np.append(np.geomspace(14.6, 0.03, steps), 0)
     start = np.array([7.3, -2.0], dtype=np.float64)
-    found = diffusion._SAMPLERS[sampler](gaussian, start, levels, lambda: np.zeros(2), lambda _: None)
+    *_, found = SAMPLERS[sampler](gaussian, start, levels, lambda: np.zeros(2))
     exact = start / np.sqrt(1 + 14.6**2)
     return np.abs(found - exact).max()
 
@@ -90,8 +89,8 @@ def test_every_sampler_converges_to_the_only_image_of_a_set(sampler):
     levels = sigmas("karras", 15)
     rng = np.random.default_rng(1)
     start = rng.standard_normal(3) * levels[0]
-    args = (lambda x, sigma: image, start, levels, lambda: rng.standard_normal(3), lambda _: None)
-    assert np.allclose(diffusion._SAMPLERS[sampler](*args), image, atol=1e-4)
+    *_, found = SAMPLERS[sampler](lambda x, sigma: image, start, levels, lambda: rng.standard_normal(3))
+    assert np.allclose(found, image, atol=1e-4)
 
 
 def test_the_same_arguments_give_the_same_bytes(base):
@@ -119,7 +118,7 @@ CHANGES = [
     {"positive": "a cat"},
     {"negative": "text"},
     {"negative": ""},
-    *({"sampler": name} for name in SAMPLERS[1:]),
+    *({"sampler": name} for name in SAMPLERS if name != "euler"),
 ]
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from comflowy_nb.sandbox.engine import image_ops
 from comflowy_nb.sandbox.engine.image_ops import read_image
 from comflowy_nb.sandbox.engine.latents import Latent
-from comflowy_nb.sandbox.engine.nodes import EXAMPLE_IMAGE, FUNCTIONS, OBJECT_INFO, Context, input_path
+from comflowy_nb.sandbox.engine.nodes import EXAMPLE_IMAGE, NODE_TYPES, Context, input_path
 
 DEFAULT_GRAPH_NODES = {
     "CheckpointLoaderSimple",
@@ -30,7 +30,7 @@ def do(tmp_path):
     context = Context(tmp_path, lambda done, total: None, lambda: None)
 
     def call(node, **inputs):
-        return FUNCTIONS[node](context, **inputs)
+        return NODE_TYPES[node].function(context, **inputs)
 
     return call
 
@@ -40,16 +40,12 @@ def image(*colours):
 
 
 def test_the_nodes_are_those_of_the_default_graph_and_the_image_nodes():
-    assert set(OBJECT_INFO) == DEFAULT_GRAPH_NODES | IMAGE_NODES == set(FUNCTIONS)
+    assert set(NODE_TYPES) == DEFAULT_GRAPH_NODES | IMAGE_NODES
 
 
-@pytest.mark.parametrize("node", sorted(OBJECT_INFO))
-def test_description_has_the_form_of_object_info(node):
-    entry = OBJECT_INFO[node]
-    assert entry["name"] == node
-    assert entry["input_order"]["required"] == list(entry["input"]["required"])
-    assert len(entry["output"]) == len(entry["output_name"]) == len(entry["output_is_list"])
-    for kind, options in entry["input"]["required"].values():
+@pytest.mark.parametrize("node", sorted(NODE_TYPES))
+def test_inputs_have_the_form_of_object_info(node):
+    for kind, options in NODE_TYPES[node].inputs.values():
         assert isinstance(options, dict)
         if isinstance(kind, list):
             assert kind
@@ -57,15 +53,15 @@ def test_description_has_the_form_of_object_info(node):
             assert options["min"] <= options["default"] <= options["max"]
 
 
-@pytest.mark.parametrize("node", sorted(OBJECT_INFO))
+@pytest.mark.parametrize("node", sorted(NODE_TYPES))
 def test_each_function_accepts_the_described_inputs(node):
-    taken = list(inspect.signature(FUNCTIONS[node]).parameters)[1:]
-    described = list(OBJECT_INFO[node]["input"]["required"])
+    taken = list(inspect.signature(NODE_TYPES[node].function).parameters)[1:]
+    described = list(NODE_TYPES[node].inputs)
     assert taken[: len(described)] == described
 
 
 def test_ranges_of_the_sampler_are_comfyuis():
-    inputs = OBJECT_INFO["KSampler"]["input"]["required"]
+    inputs = NODE_TYPES["KSampler"].inputs
     assert inputs["seed"][1]["max"] == 18446744073709551615
     assert inputs["steps"] == ["INT", {"default": 20, "min": 1, "max": 10000}]
     assert inputs["cfg"] == ["FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}]
@@ -75,13 +71,13 @@ def test_ranges_of_the_sampler_are_comfyuis():
 
 
 def test_checkpoints_begin_with_the_default_graphs():
-    (choices, _options) = OBJECT_INFO["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"]
+    (choices, _options) = NODE_TYPES["CheckpointLoaderSimple"].inputs["ckpt_name"]
     assert choices[0] == "v1-5-pruned-emaonly-fp16.safetensors"
     assert len(choices) == 3
 
 
 def test_load_image_accepts_an_upload():
-    assert OBJECT_INFO["LoadImage"]["input"]["required"]["image"][1] == {"image_upload": True}
+    assert NODE_TYPES["LoadImage"].inputs["image"][1] == {"image_upload": True}
 
 
 def test_empty_image_has_the_requested_colour(do):

@@ -7,7 +7,6 @@ import stat
 
 import pytest
 
-from comflowy_nb.sandbox.server.paths import Address, Paths
 from comflowy_nb.sandbox.server.run_store import Image, SavedRun, State, Store, StoreError
 
 MADE = [Image("12", "temp", "a_0.png"), Image("9", "output", "a_1.png"), Image("9", "output", "a_2.png")]
@@ -26,7 +25,7 @@ def test_accepted_runs_are_loaded_in_order(path):
     ]
     for run in runs:
         store.accept(run)
-    store.succeed("a", MADE)
+    store.end("a", images=MADE)
     store.count_start("c")
     store.ask_cancel("c")
     # Not closed: accepted runs are already on disk.
@@ -43,7 +42,7 @@ def test_accepted_runs_are_loaded_in_order(path):
 def test_images_keep_their_order_and_are_found_by_secret(path):
     store = Store.open(path)
     store.accept(SavedRun("a", "default", {}, {}))
-    store.succeed("a", MADE)
+    store.end("a", images=MADE)
     images = store.images("a")
     assert images == MADE
     assert store.image(images[1].secret) == images[1]
@@ -56,7 +55,7 @@ def test_images_keep_their_order_and_are_found_by_secret(path):
 def test_a_failure_keeps_its_message(path):
     store = Store.open(path)
     store.accept(SavedRun("a", "default", {}, {}))
-    store.fail("a", "cancelled")
+    store.end("a", error="cancelled")
     assert (store.get("a").state, store.get("a").error) == (State.FAILED, "cancelled")
     assert store.unfinished() == []
     store.close()
@@ -85,24 +84,3 @@ def test_only_the_owner_can_read_the_file(path):
     modes = {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
     store.close()
     assert modes == {0o600}
-
-
-def test_the_address_is_replaced_atomically_and_read_back(tmp_path):
-    paths = Paths(tmp_path)
-    paths.make()
-    assert paths.read_address() is None
-    address = Address("http://127.0.0.1:1", "k" * 43, 7)
-    paths.write_address(address)
-    assert paths.read_address() == address
-    assert "k" * 43 not in repr(address)
-    assert [path.name for path in paths.folder.iterdir() if path.is_file()] == ["address.json"]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", '{"url": "u", "key": "short", "pid": 1}', '{"url": "u", "key": 7, "pid": 1}']
-)
-def test_an_invalid_note_is_read_as_none(tmp_path, text):
-    paths = Paths(tmp_path)
-    paths.make()
-    paths.address.write_text(text)
-    assert paths.read_address() is None

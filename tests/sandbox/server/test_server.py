@@ -67,6 +67,7 @@ def test_connections_without_a_complete_header_are_closed(sandbox, head):
     finally:
         for one in slow:
             one.close()
+        sandbox.session.close()  # its connection is idle for so long that the server closes it
 
 
 def test_the_token_response_is_only_the_token(sandbox):

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from comflowy_nb.sandbox.server import worker_pool
-from comflowy_nb.sandbox.server.paths import Paths
+from comflowy_nb.sandbox.server.home import Paths
 from comflowy_nb.sandbox.server.worker_pool import WorkerPool
 
 QUICK = {"3::steps": 1, "5::width": 64, "5::height": 64}
@@ -42,8 +42,8 @@ def test_worker_that_can_not_start_fails_its_run_and_is_not_started_again(paths,
         worker = workers.take()
         worker.run_id = "run"
         worker.order("run", run_id="run")
-        assert await workers.read_object_info() is None
-        assert await workers.read_object_info() is None  # a repeated request tries and fails again
+        assert await workers.read_node_types() is None
+        assert await workers.read_node_types() is None  # a repeated request tries and fails again
         await workers.close()
         return lost
 
@@ -57,7 +57,7 @@ def test_a_worker_ends_when_its_server_closes_the_pipe(paths):
     async def main():
         workers = WorkerPool(paths, size=1)
         workers.warm()
-        assert await workers.read_object_info()
+        assert await workers.read_node_types()
         (worker,) = workers._workers
         process = psutil.Process(worker.process.pid)
         worker.process.stdin.close()

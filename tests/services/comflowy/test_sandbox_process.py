@@ -19,7 +19,7 @@ import requests
 from filelock import FileLock
 
 from comflowy_nb.errors import ServiceError
-from comflowy_nb.sandbox.server.paths import home_folder
+from comflowy_nb.sandbox.server.home import home_folder
 from comflowy_nb.services.comflowy import sandbox_process as local_sandbox
 from comflowy_nb.services.comflowy.sandbox_process import find_sandbox, start_sandbox
 from comflowy_nb.settings import home as client_home

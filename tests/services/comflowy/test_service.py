@@ -17,7 +17,7 @@ from comflowy_nb.services import credentials
 from comflowy_nb.services.comflowy.schema import read_check, read_run_id, read_token
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.services.http.responses import SchemaError
-from comflowy_nb.services.types import Accepted, Published, Rejected, Snapshot, Submission, Unknown
+from comflowy_nb.services.types import Accepted, Rejected, Snapshot, Submission, Unknown
 from comflowy_nb.settings import Secret, settings
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.fields import FieldType
@@ -302,7 +302,7 @@ def test_decoders_accept_any_bytes(body):
 def test_published_workflows(faulty, sandbox):
     data = [{"id": "default", "name": "Default", "more": 1}, {"id": "x"}]
     faulty.on("GET /api/open/v0/workflows", reply({"success": True, "data": data}))
-    assert sandbox.workflows() == [Published("default", "Default"), Published("x", "x")]
+    assert sandbox.workflows() == {"default": "Default", "x": "x"}
 
 
 def test_published_fields(faulty, sandbox):

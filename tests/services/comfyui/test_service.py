@@ -91,13 +91,13 @@ def settle(service, run_id, timeout=60):
 
 def test_a_run_has_our_id_and_events_until_its_end(comfy, service, listener):
     comfy.previews = True
-    sent = submission(small(4), made_by={"workflow": "default", "params": {"3::steps": 4}})
+    sent = submission(small(4), metadata={"workflow": "default", "params": {"3::steps": 4}})
     assert service.submit(sent) == Accepted(sent.token)
     listener.wait_end(sent.token)
     ((_, body),) = [one for one in comfy.bodies if one[0] == "/prompt"]
     assert body["prompt_id"] == sent.token
     assert "number" not in body
-    assert body["extra_data"] == {"extra_pnginfo": {"comflowy": sent.made_by}}
+    assert body["extra_data"] == {"extra_pnginfo": {"comflowy": sent.metadata}}
     events = listener.of(sent.token)
     assert [event.status for event in events if event.status] == [Status.RUNNING, Status.SUCCESS]
     progress = [event.progress for event in events]

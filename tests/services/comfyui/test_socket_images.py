@@ -11,7 +11,7 @@ from comfyui_nodes import RECORDED
 from waiting import wait_until
 
 from comflowy_nb import connect
-from comflowy_nb.services.comfyui import events as comfyui_events
+from comflowy_nb.services.comfyui import websocket as comfyui_socket
 
 RED, BLUE = 0xFF0000, 0x0000FF
 
@@ -119,8 +119,8 @@ def test_an_invalid_image_is_missing(client, comfy, tmp_path):
 
 
 def test_socket_images_have_a_size_limit(monkeypatch):
-    monkeypatch.setattr(comfyui_events, "MAX_SOCKET_IMAGES_BYTES", 100)
-    reader = comfyui_events.EventReader()
+    monkeypatch.setattr(comfyui_socket, "MAX_SOCKET_IMAGES_BYTES", 100)
+    reader = comfyui_socket.EventReader()
     reader.watch("p", {}, frozenset("3"), frozenset("3"))
     about = json.dumps({"prompt_id": "p", "node_id": "3"}).encode()
     for size in (60, 50, 40):
@@ -130,7 +130,7 @@ def test_socket_images_have_a_size_limit(monkeypatch):
 
 
 def test_dropped_images_cause_a_warning(client, comfy, graph, monkeypatch):
-    monkeypatch.setattr(comfyui_events, "MAX_SOCKET_IMAGES_BYTES", 10)
+    monkeypatch.setattr(comfyui_socket, "MAX_SOCKET_IMAGES_BYTES", 10)
     run = client.run(graph, timeout=60)
     assert "dropped 2 images" in run.record.warning
     assert [image.node for image in run.images] == ["5"]

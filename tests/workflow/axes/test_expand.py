@@ -226,15 +226,19 @@ def test_counted_runs_keep_their_seeds():
 # -- order ---------------------------------------------------------------------------------------------------------
 
 
+def _positions(shape):
+    return list(itertools.product(*map(range, shape)))
+
+
 @given(st.lists(st.integers(1, 9), max_size=4))
 def test_the_order_contains_each_cell_once(shape):
-    assert sorted(even_order(shape)) == list(range(math.prod(shape)))
+    assert sorted(even_order(_positions(shape))) == list(range(math.prod(shape)))
 
 
 @given(st.integers(1, 200))
 def test_every_prefix_of_a_row_is_spread(size):
     """After n cells of a row the widest gap is at most twice the gap of n evenly spaced cells."""
-    order = even_order([size])
+    order = even_order(_positions([size]))
     for n in range(1, size + 1):
         done = sorted(order[:n])
         gaps = [b - a for a, b in itertools.pairwise([*done, size])]
@@ -246,7 +250,7 @@ def test_every_prefix_of_a_row_is_spread(size):
 def test_every_prefix_fills_all_parts_of_a_grid_alike(shape):
     """The numbers of cells in equal parts (halves of each axis, quarters ...) differ by at most one."""
     order = [tuple(at) for at in itertools.product(*map(range, shape))]
-    order = [order[index] for index in even_order(shape)]
+    order = [order[index] for index in even_order(_positions(shape))]
     for level in range(1, max(shape).bit_length()):
         parts = [min(2**level, size) for size in shape]
         if math.prod(parts) >= math.prod(shape):
@@ -261,7 +265,7 @@ def test_every_prefix_fills_all_parts_of_a_grid_alike(shape):
 def test_the_first_cells_lie_in_different_corners(shape):
     """In any grid, the first 2**axes cells are in different coarse parts of its 2**axes."""
     cells = list(itertools.product(*map(range, shape)))
-    first = [cells[index] for index in even_order(shape)[: 2 ** len(shape)]]
+    first = [cells[index] for index in even_order(_positions(shape))[: 2 ** len(shape)]]
     parts = {
         tuple(index >> ((size - 1).bit_length() - 1) for index, size in zip(at, shape, strict=True)) for at in first
     }
@@ -269,7 +273,7 @@ def test_the_first_cells_lie_in_different_corners(shape):
 
 
 def test_a_thousand_cells_are_ordered_quickly():
-    assert len(even_order((10, 10, 10, 10))) == 10_000
+    assert len(even_order(_positions((10, 10, 10, 10)))) == 10_000
 
 
 # -- JSON ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""Draw the panel of a cell without an image: waiting, running with a progress bar, failed, cancelled."""
+"""Draw the state of a cell without an image: waiting, running with a progress bar, failed, cancelled.
+
+The colours of its text are in `text.py`, the text itself in `layout/run_captions.py` and `sweeps/captions.py`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_panel"]
 
-_PLATES: Mapping[CellStateKind, tuple[str, str]] = {  # fill, edge
+_PLATES: Mapping[CellStateKind, tuple[str, str]] = {  # kind of state -> colour of the plate, colour of its edge
     "waiting": ("#f7f8fa", "#e6e9ed"),
     "live": ("#f2f8fd", "#cfe3f5"),
     "bad": ("#fdf3f2", "#f0cfcc"),

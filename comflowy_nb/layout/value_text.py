@@ -1,4 +1,4 @@
-"""Text of captions and legends: names of fields, values as typed, letters, and what differs. Pure."""
+"""The text of params in captions and legends: names of fields, values as typed, letters, and what differs. Pure."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ __all__ = [
     "add_part",
     "bare_name",
     "entry",
+    "identity_of",
     "keep_differences",
     "letter_of",
     "name_fields",
@@ -119,9 +120,16 @@ def write_apart(values: Sequence[Any]) -> list[str]:
     If values differ only in something invisible, such as a space or a line break, all are written as JSON with escapes.
     """
     texts = [write_value(value) for value in values]
-    if len(set(map(_visible, texts))) >= len(set(map(_identity, values))):
+    if len(set(map(_visible, texts))) >= len(set(map(identity_of, values))):
         return texts
     return [_exact(value) for value in values]
+
+
+def identity_of(value: Any) -> str:
+    """Return a text that is equal for values equal to a service: 7 and 7.0, but not 7.1234567 and 7.1234568."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def keep_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]]:
@@ -211,13 +219,6 @@ def _visible(text: str) -> str:
     hidden = _INVISIBLE - {"Mn"}
     visible = "".join(letter for letter in text if letter == " " or unicodedata.category(letter) not in hidden)
     return unicodedata.normalize("NFC", visible)
-
-
-def _identity(value: Any) -> str:
-    """Return the same text for two values that mean the same to a service, such as 7 and 7.0."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _exact(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The fields of a form as widgets, in groups by node, with a search box if there are many."""
+"""The layout of a form: the controls of its fields in groups by node, with a search box if there are many."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import ipywidgets as widgets
 import traitlets
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.layout.captions import name_fields, write_value
 from comflowy_nb.layout.text import html_text
-from comflowy_nb.notebook.display.html import Table, join, paragraph, plain, table
+from comflowy_nb.layout.value_text import name_fields, write_value
+from comflowy_nb.notebook.display.html import join, paragraph, plain, table
 from comflowy_nb.notebook.form.controls import (
     MAX_EXACT_INT,
     ChoiceControl,
@@ -67,13 +67,10 @@ class FormBody:
         self.explicit = {one.field.id for one in fields if one.is_explicit}
         self.names = {key: self._fields[key].alias or name for key, name in name_fields(self._fields).items()}
         self._groups = [self._make_group(members) for members in _group(fields)]  # box and searched text of each
-        groups = widgets.Box([box for box, _ in self._groups])
-        groups.add_class("cfy-groups")
-        self.parts: list[Any] = [groups]
+        self.parts: list[Any] = [widgets.Box([box for box, _ in self._groups]).add_class("cfy-groups")]
         if len(fields) > _MAX_FIELDS_WITHOUT_SEARCH:
             search = widgets.Text(placeholder=f"find one of {len(fields)} fields", description="find")
-            search.add_class("cfy-input")
-            search.observe(self._filter, names="value")
+            search.add_class("cfy-input").observe(self._filter, names="value")
             self.parts.insert(0, search)
         for control in self._controls.values():
             control.listen(changed)
@@ -133,7 +130,7 @@ class FormBody:
             rows.append(("" if title == last_title else title, self.names[key], text))
             last_title = title
         head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to fill it in")
-        return join(head, table(Table(("node", "field", "value"), rows)))
+        return join(head, table(("node", "field", "value"), rows))
 
     # -- setting --------------------------------------------------------------------------------------------------
 
@@ -189,10 +186,8 @@ class FormBody:
             f'<span class="cfy-group-title">{html_text(plain(title))} '
             f'<span class="cfy-quiet">{html_text(plain(members[0].field.node))}</span></span>'
         )
-        fields = widgets.Box([control.widget for control in controls])
-        fields.add_class("cfy-fields")
-        box = widgets.VBox([head, fields])
-        box.add_class("cfy-group")
+        fields = widgets.Box([control.widget for control in controls]).add_class("cfy-fields")
+        box = widgets.VBox([head, fields]).add_class("cfy-group")
         if len(controls) > _MAX_NARROW_FIELDS:
             box.add_class("cfy-large")
         words = " ".join(f"{one.field.id} {one.alias or ''}" for one in members)

@@ -1,4 +1,4 @@
-"""One sandbox per home folder, which ends when no client uses it."""
+"""The files of the sandbox in a home folder; one sandbox per home folder, which ends when no client uses it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import threading
 import pytest
 from filelock import FileLock
 
-from comflowy_nb.sandbox.server.lifetime import ARRIVAL_S, UNUSED_S, AlreadyRunning, Usage, hold_lock
-from comflowy_nb.sandbox.server.paths import Address, Paths
+from comflowy_nb.sandbox.server.home import ARRIVAL_S, UNUSED_S, Address, AlreadyRunning, Paths, Usage, hold_lock
 
 
 class Clock:
@@ -94,10 +93,31 @@ def test_a_new_sandbox_waits_for_one_that_is_ending(tmp_path):
 
 
 def test_a_running_sandbox_that_does_not_respond_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr("comflowy_nb.sandbox.server.lifetime._LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr("comflowy_nb.sandbox.server.home._LOCK_WAIT_S", 0.2)
     paths = Paths(tmp_path)
     paths.make()
     paths.write_address(Address("http://127.0.0.1:9", "k" * 43, os.getpid()))
     with hold_lock(paths), pytest.raises(AlreadyRunning) as caught:
         hold_lock(paths)
     assert caught.value.address is None
+
+
+def test_the_address_is_replaced_atomically_and_read_back(tmp_path):
+    paths = Paths(tmp_path)
+    paths.make()
+    assert paths.read_address() is None
+    address = Address("http://127.0.0.1:1", "k" * 43, 7)
+    paths.write_address(address)
+    assert paths.read_address() == address
+    assert "k" * 43 not in repr(address)
+    assert [path.name for path in paths.folder.iterdir() if path.is_file()] == ["address.json"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"url": "u", "key": "short", "pid": 1}', '{"url": "u", "key": 7, "pid": 1}']
+)
+def test_an_invalid_note_is_read_as_none(tmp_path, text):
+    paths = Paths(tmp_path)
+    paths.make()
+    paths.address.write_text(text)
+    assert paths.read_address() is None

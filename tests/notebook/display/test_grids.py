@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comflowy_nb.notebook.display.run_grid import Grid
+from comflowy_nb.notebook.display.grids import Grid
 from comflowy_nb.notebook.display.show import grid
 from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
@@ -131,7 +131,7 @@ def test_one_chosen_image_of_a_run_is_drawn(folder):
 def test_seeds_and_titles_come_from_the_image_s_own_graph(folder):
     from PIL.PngImagePlugin import PngInfo
 
-    from comflowy_nb.notebook.display.run_grid import _read_graph
+    from comflowy_nb.notebook.display.grids import _read_graph
 
     run = folder.run(("9", 64, 64))
     notes = PngInfo()

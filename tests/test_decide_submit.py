@@ -1,11 +1,12 @@
+"""Whether a request is submitted, joins or reuses an earlier run, or is held."""
+
 from __future__ import annotations
 
 from itertools import product
 
 import pytest
 
-from comflowy_nb.database.deduplication import decide
-from comflowy_nb.status import Status
+from comflowy_nb.status import Status, decide_submit
 
 NEW, SAME, JOINED, HELD, ENDED = "new", "same", "joined", "held", "ended"
 RETRIES = ("failed", "unknown", "all", "none")
@@ -45,27 +46,27 @@ TABLE = [
 @pytest.mark.parametrize(("earlier", "fresh", "kinds"), TABLE)
 def test_decision_about_an_identical_request(earlier, fresh, kinds):
     for retry, kind in zip(RETRIES, kinds, strict=True):
-        assert decide(statuses(earlier), fresh=fresh, retry=retry)[0] == kind, retry
+        assert decide_submit(statuses(earlier), fresh=fresh, retry=retry)[0] == kind, retry
 
 
 def test_lost_run_is_submitted_again_where_that_costs_nothing_except_with_retry_none():
     for fresh in (False, True):
         for retry, kind in zip(RETRIES, (NEW, NEW, NEW, HELD), strict=True):
-            assert decide(statuses("lost"), fresh=fresh, retry=retry, resubmit_lost=True)[0] == kind
-    assert decide(statuses("unknown lost"), fresh=False, retry="failed", resubmit_lost=True) == (HELD, 0)
-    assert decide(statuses("lost success"), fresh=False, retry="failed", resubmit_lost=True) == (SAME, 1)
+            assert decide_submit(statuses("lost"), fresh=fresh, retry=retry, resubmit_lost=True)[0] == kind
+    assert decide_submit(statuses("unknown lost"), fresh=False, retry="failed", resubmit_lost=True) == (HELD, 0)
+    assert decide_submit(statuses("lost success"), fresh=False, retry="failed", resubmit_lost=True) == (SAME, 1)
 
 
 def test_decision_names_the_earlier_run_that_is_used():
-    assert decide(statuses("failed success success"), fresh=False, retry="failed") == (SAME, 1)
-    assert decide(statuses("failed running"), fresh=True, retry="all") == (JOINED, 1)
-    assert decide(statuses("unknown failed"), fresh=False, retry="failed") == (HELD, 0)
-    assert decide(statuses("failed"), fresh=False, retry="none") == (ENDED, 0)
+    assert decide_submit(statuses("failed success success"), fresh=False, retry="failed") == (SAME, 1)
+    assert decide_submit(statuses("failed running"), fresh=True, retry="all") == (JOINED, 1)
+    assert decide_submit(statuses("unknown failed"), fresh=False, retry="failed") == (HELD, 0)
+    assert decide_submit(statuses("failed"), fresh=False, retry="none") == (ENDED, 0)
 
 
 @pytest.mark.parametrize(("first", "second", "retry"), list(product(Status, Status, RETRIES)))
 def test_live_run_is_never_submitted_again(first, second, retry):
-    kind, _ = decide([first, second], fresh=True, retry=retry)
+    kind, _ = decide_submit([first, second], fresh=True, retry=retry)
     if first.is_live or second.is_live:
         assert kind == JOINED
     elif first.is_held and retry in {"failed", "none"}:

@@ -18,9 +18,11 @@ from comflowy_nb.workflow.workflow import Workflow
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from comflowy_nb.scheduler import Scheduler
+    from comflowy_nb.services.base import Service
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
-    from comflowy_nb.workflow.image_metadata import Made
+    from comflowy_nb.workflow.image_metadata import RunMetadata
 
 __all__ = ["SERVER_LAST", "Finder", "KnownWorkflow", "id_in_url"]
 
@@ -56,46 +58,26 @@ class Finder:
     ----------
     home
         The home folder, with one of the two catalogue files.
-    identity
-        The identity of the service, under which the catalogue stores ids.
-    label
-        The name of the service in errors.
-    runs_graphs
-        Whether the service runs graphs. Otherwise a workflow needs an id there.
-    published
-        Request the service's workflows, id -> name; None if it lists none.
-    described
-        Request the fields of a workflow id; None if the service does not publish them.
-    graph_fields
-        Return the fields of a graph, described by the service if it can.
-    last_graph
-        Request the graph that the service ran last; None if it ran none.
-    maker_of
+    service
+        Its identity is the key of its ids in the catalogue, and its label names it in errors.
+    scheduler
+        Runs the requests to the service.
+    find_metadata
         Return the params and the graph that made an image file, each None if unknown.
     """
 
     def __init__(
         self,
-        *,
         home: Path,
-        identity: str,
-        label: str,
-        runs_graphs: bool,
-        published: Callable[[], Mapping[str, str] | None],
-        described: Callable[[str], Mapping[str, Field] | None],
-        graph_fields: Callable[[Graph], Mapping[str, Field]],
-        last_graph: Callable[[], Graph | None],
-        maker_of: Callable[[Path], tuple[Made | None, Graph | None]],
+        service: Service,
+        scheduler: Scheduler,
+        find_metadata: Callable[[Path], tuple[RunMetadata | None, Graph | None]],
     ) -> None:
         self._home = home
-        self._identity = identity
-        self._label = label
-        self._runs_graphs = runs_graphs
-        self._request_published = published
-        self._request_described = described
-        self._graph_fields = graph_fields
-        self._request_last_graph = last_graph
-        self._maker_of = maker_of
+        self._service = service
+        self._label = service.label
+        self._scheduler = scheduler
+        self._find_metadata = find_metadata
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
         self._found: dict[str, Workflow] = {}
@@ -147,7 +129,7 @@ class Finder:
         for name in names:
             entry = catalogue.get(name)
             assert entry is not None
-            runs_here = self._id_of(entry, published) is not None or (self._runs_graphs and entry.graph is not None)
+            runs_here = self._id_of(entry) is not None or (self._service.runs_graphs and entry.graph is not None)
             rows.append(KnownWorkflow(name, "catalogue", runs_here, entry.aliases))
         rows += [KnownWorkflow(name, self._label, runs_here=True) for name in published.values() if name not in names]
         return rows
@@ -162,9 +144,9 @@ class Finder:
         ServiceError
             If the request fails.
         """
-        if not self._runs_graphs:
+        if not self._service.runs_graphs:
             raise WorkflowError(f"server:last needs a ComfyUI server; {self._label} does not report what it ran")
-        graph = self._request_last_graph()
+        graph = self._scheduler.run(self._service.last_graph)
         if graph is None:
             raise WorkflowError(
                 f"{self._label} has run nothing since it was started: queue the workflow once in ComfyUI, "
@@ -182,23 +164,23 @@ class Finder:
         ServiceError
             If a request to the service fails.
         """
-        if not self._runs_graphs:
+        if not self._service.runs_graphs:
             raise WorkflowError(
                 f"{self._label} runs workflows by id only, and {name} has no id there: open it in the editor, then "
                 f"%comflowy workflow add {name} <URL of the editor>"
             )
-        return Workflow(name, graph=graph, fields=self._graph_fields(graph))
+        return Workflow(name, graph=graph, fields=self._scheduler.run(lambda: self._service.graph_fields(graph)))
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
-            return self.of_graph(Path(ref).stem, read_graph(Path(ref).expanduser()))
+            return self.of_graph(Path(ref).stem, read_graph(ref))
         if Path(ref).suffix.lower() in IMAGE_SUFFIXES:
             return self._of_image(Path(ref).expanduser())
         if ref == SERVER_LAST:
             return self.of_graph("server-last", self.server_last())
         if "://" in ref:
             workflow_id = id_in_url(ref)
-            return self._of_id(workflow_id, name=workflow_id)
+            return self._of_id(workflow_id, Entry(workflow_id))
         catalogue = self.catalogue()
         entry = catalogue.get(ref)
         if entry is not None:
@@ -210,39 +192,40 @@ class Finder:
         return self._of_service(ref)
 
     def _of_image(self, path: Path) -> Workflow:
-        made, graph = self._maker_of(path)
+        metadata, graph = self._find_metadata(path)
         if graph is None:
             graph = read_image_graph(path)
-        return self.of_graph(made.workflow if made is not None and made.workflow else path.stem, graph)
+        return self.of_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
 
     def _of_entry(self, entry: Entry) -> Workflow:
-        workflow_id = self._id_of(entry, self._listed() if self._identity not in entry.ids else {})
+        workflow_id = self._id_of(entry)
         if workflow_id is not None:
-            return self._of_id(workflow_id, name=entry.name, entry=entry)
-        if entry.graph is not None:
-            return replace(self.of_graph(entry.name, entry.graph), aliases=entry.aliases)
+            return self._of_id(workflow_id, entry)
+        graph = entry.graph
+        if graph is not None:
+            return replace(self.of_graph(entry.name, graph), aliases=entry.aliases)
         services = ", ".join(entry.ids) or "no service"
         raise WorkflowError(
             f"{entry.name} has no id on {self._label} (it has one on {services}): "
             f"%comflowy workflow add {entry.name} <its id or the URL of the editor>"
         )
 
-    def _id_of(self, entry: Entry, published: Mapping[str, str]) -> str | None:
-        known = entry.ids.get(self._identity)
+    def _id_of(self, entry: Entry) -> str | None:
+        known = entry.ids.get(self._service.identity)
         if known is not None:
             return known
         # A service's own workflow of the same name, such as `default` of the sandbox.
-        return next((own for own, name in published.items() if entry.name in {own, name}), None)
+        return next((own for own, name in self._listed().items() if entry.name in {own, name}), None)
 
     def _of_service(self, ref: str) -> Workflow:
         published = self._listed()
         for own, name in published.items():
             if ref in {own, name}:
-                return self._of_id(own, name=name)
+                return self._of_id(own, Entry(name))
         tip = nearest_tip(ref, self.names())
         if published or tip:
             raise WorkflowError(f"there is no workflow {ref!r} here{tip or '.'} %comflowy workflows lists them")
-        if self._runs_graphs:
+        if self._service.runs_graphs:
             raise WorkflowError(
                 f"there is no workflow {ref!r} on {self._label}, which runs graphs: {HOW_TO_EXPORT}. "
                 "%comflowy workflows lists the names"
@@ -250,20 +233,19 @@ class Finder:
         if "/" in ref or " " in ref or not ref:
             raise WorkflowError(f"{ref!r} is not a workflow: use a name, an id, a .json file or the URL of the editor")
         # A service that lists no workflows may know this id; otherwise it rejects the submit.
-        return self._of_id(ref, name=ref)
+        return self._of_id(ref, Entry(ref))
 
-    def _of_id(self, workflow_id: str, *, name: str, entry: Entry | None = None) -> Workflow:
-        entry = entry or Entry(name)
+    def _of_id(self, workflow_id: str, entry: Entry) -> Workflow:
         if workflow_id not in self._described:
-            described = self._request_described(workflow_id)
+            described = self._scheduler.run(lambda: self._service.fields(workflow_id))
             if described is None:
-                return Workflow(name, workflow_id, fields=entry.fields, aliases=entry.aliases, is_partial=True)
+                return Workflow(entry.name, workflow_id, fields=entry.fields, aliases=entry.aliases, is_partial=True)
             self._described[workflow_id] = described
-        return Workflow(name, workflow_id, fields=self._described[workflow_id], aliases=entry.aliases)
+        return Workflow(entry.name, workflow_id, fields=self._described[workflow_id], aliases=entry.aliases)
 
     def _listed(self) -> Mapping[str, str]:
         if self._published is None:
-            self._published = self._request_published() or {}
+            self._published = self._scheduler.run(self._service.workflows) or {}
         return self._published
 
 

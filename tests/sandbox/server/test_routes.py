@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comflowy_nb.sandbox.server.auth import TOKEN_LIFE_S, ApiKeyCheck, new_key
+from comflowy_nb.sandbox.server.routes import TOKEN_LIFE_S, ApiKeyCheck, new_key
 
 
 class Clock:

@@ -10,12 +10,14 @@ import sys
 import pytest
 from PIL import Image
 
+from comflowy_nb.errors import SettingsError
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.table import table_of, to_dataframe
 from comflowy_nb.workflow.axes.types import Axis, AxisValue
 from comflowy_nb.workflow.images import InputImage
 
 pd = pytest.importorskip("pandas")
+
+from comflowy_nb.sweeps.dataframe import table_of, to_dataframe  # noqa: E402 - imports pandas
 
 EVIL = '<script>alert("x")</script> & "quotes"'
 
@@ -184,20 +186,16 @@ def test_no_html_if_pandas_disables_it(swept, axis):
         assert frame._repr_html_() is None
 
 
-def test_without_pandas_the_error_names_the_install_command(home):
-    code = (
-        "import sys; sys.modules['pandas'] = None\n"
-        "from comflowy_nb.errors import SettingsError\n"
-        "from comflowy_nb.sweeps.table import table_of, to_dataframe\n"
-        "assert table_of([]) == []\n"
-        "try:\n    to_dataframe([])\nexcept SettingsError as error:\n    print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "a table needs pandas: pip install 'comflowy_nb[dataframe]'"
+def test_without_pandas_the_error_names_the_install_command(swept, axis, monkeypatch):
+    sweep = swept(axis("3::cfg", 4))
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.delitem(sys.modules, "comflowy_nb.sweeps.dataframe")
+    with pytest.raises(SettingsError, match=re.escape("a table needs pandas: pip install 'comflowy_nb[dataframe]'")):
+        sweep.to_dataframe()
 
 
 def test_pandas_is_imported_only_for_a_table():
-    code = "import sys, comflowy_nb.sweeps.table; print('pandas' in sys.modules)"
+    code = "import sys, comflowy_nb.sweeps.sweep; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False"
 

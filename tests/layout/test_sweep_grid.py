@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from comflowy_nb.errors import RefError, SettingsError
-from comflowy_nb.layout.sweep_pages import arrange_sweep
-from comflowy_nb.layout.sweep_sizes import PageLimits
+from comflowy_nb.layout.sweep_grid import PageLimits, arrange_sweep, cell_size
 from comflowy_nb.layout.text import LINE_PX
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
 from comflowy_nb.workflow.axes.expand import expand
@@ -236,3 +235,12 @@ def test_the_legend_of_a_page_has_only_values_on_it():
     letters = {sheet.y.values[row].text for row in rows}
     legend = {word.text.strip() for word in first.texts if word.tone == "strong" and word.x < 21 and len(word.text) < 5}
     assert legend == letters
+
+
+def test_a_cell_is_as_large_as_its_mosaic_and_never_enlarges():
+    limits = PageLimits(1200)
+    assert cell_size([((64, 64),)], 256, limits) == (96, 64)
+    assert cell_size([((1024, 512),)], 256, limits) == (256, 128)
+    assert cell_size([((512, 512),) * 3], 256, limits) == (256, 256)
+    assert cell_size([((512, 256),) * 2], 256, limits) == (256, 64)
+    assert cell_size([], 700, limits) == (256, 256)

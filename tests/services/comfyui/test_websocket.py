@@ -8,7 +8,7 @@ import struct
 import pytest
 from comfyui_nodes import RECORDED
 
-from comflowy_nb.services.comfyui.events import EventReader
+from comflowy_nb.services.comfyui.websocket import EventReader
 from comflowy_nb.status import Status
 
 TITLES = {"3": "KSampler", "4": "Load Checkpoint", "9": "Save Image"}

@@ -1,0 +1,371 @@
+"""The runs of a form: submit, show and compare them; their changes, and their items in the filmstrip."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from comflowy_nb.comparison.differences import mark_words
+from comflowy_nb.errors import ComflowyError, RunHeld, SettingsError
+from comflowy_nb.layout.text import html_text, shorten
+from comflowy_nb.layout.value_text import write_value
+from comflowy_nb.notebook.display.html import data_url, plain
+from comflowy_nb.notebook.display.live import LiveView
+from comflowy_nb.notebook.display.status_line import StatusLine, status_line, time_text
+from comflowy_nb.notebook.form.filmstrip import InnerDisplay
+from comflowy_nb.notebook.form.image_control import small_jpeg
+from comflowy_nb.status import Status
+from comflowy_nb.tracking.submit import Submitted
+from comflowy_nb.workflow.images import InputImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from comflowy_nb.client import Client
+    from comflowy_nb.notebook.compare.widget import Comparison
+    from comflowy_nb.notebook.display.grids import Grid
+    from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater
+    from comflowy_nb.notebook.form.filmstrip import Filmstrip
+    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.workflow.syntax.lists import Setting
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["FormHistory", "FormRequest", "FormRun", "describe_changes"]
+
+_MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has them all
+_THUMBNAIL_PX = 160
+_MAX_VALUE_CHARS = 24  # characters of a value that changed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FormRequest:
+    """What Run submits: the settings, the values of all fields, and the ids of those set explicitly."""
+
+    settings: Sequence[Setting]
+    values: Mapping[str, Any]
+    explicit: frozenset[str]
+
+
+class FormRun(LiveView):
+    """One run of a form, as its item in the filmstrip and, while it is shown, as status and images.
+
+    Parameters
+    ----------
+    changed
+        The differences from the run before.
+    usual_s
+        The usual time of this workflow in seconds, if known.
+    """
+
+    def __init__(
+        self, history: FormHistory, submitted: Submitted, request: FormRequest, changed: str, usual_s: float | None
+    ) -> None:
+        self.value = self.run = submitted.run
+        self.token = submitted.run.token
+        self.request = request
+        self.changed = changed
+        self.status_note: str | None = None
+        self.thumbnail: str | None = None  # a data URL
+        self._submitted = submitted
+        self._usual_s = usual_s
+        self._history = history
+        self._lock = threading.Lock()
+        self._is_finished = False
+        self._last_preview: bytes | None = None
+
+    # -- as a view ------------------------------------------------------------------------------------------------
+
+    def draw(self) -> None:
+        self._history.draw(self)
+
+    def finish(self) -> None:
+        with self._lock:
+            if not self._is_finished:
+                self._history.draw_final(self)
+                self._is_finished = True
+
+    def note(self, text: str) -> None:
+        self.status_note = text
+        self.draw()
+
+    # -- for the form ---------------------------------------------------------------------------------------------
+
+    def line(self) -> StatusLine:
+        """Return the status line below the buttons, without the preview, which the filmstrip shows."""
+        line = status_line(
+            self.run,
+            outcome=self._submitted.outcome,
+            generated_seeds=self._submitted.generated_seeds,
+            usual_s=self._usual_s,
+            note=self.status_note,
+        )
+        return replace(line, preview=None)
+
+    def item(self) -> dict[str, Any]:
+        """Return the item for the filmstrip, which escapes the texts."""
+        run, progress = self.run, self.run.progress
+        text = str(run.status)
+        if run.status is Status.SUCCESS:
+            seconds = run.record.seconds
+            text = "" if seconds is None else "same" if self._submitted.outcome == "same" else time_text(seconds)
+        elif run.status is Status.RUNNING and progress is not None and progress.max and progress.max > 1:
+            text = f"{progress.value or 0:g}/{progress.max:g}"
+        return {
+            "token": self.token,
+            "ref": run.ref,
+            "status": str(run.status),
+            "status_text": text,
+            "changed": plain(self.changed),
+            "fraction": self.line().fraction if run.status.is_live else None,
+            "has_images": any(image.state in {"kept", "pruned"} for image in run.record.images),
+        }
+
+    def new_preview(self) -> str | None:
+        """Return the unfinished image as a small data URL; None if there is not a new one."""
+        progress = self.run.progress
+        preview = progress.preview if progress is not None and self.run.status is Status.RUNNING else None
+        if preview is None or preview is self._last_preview:
+            return None
+        self._last_preview = preview
+        return _small_url(preview)
+
+    def make_thumbnail(self) -> None:
+        """Make the first image a small data URL, if there is one that can be read."""
+        kept = [image for image in self.run.images if image.record.state in {"kept", "pruned"}]
+        try:
+            self.thumbnail = _small_url(kept[0].thumbnail(256)) if kept else None
+        except ComflowyError:
+            self.thumbnail = None
+
+
+class FormHistory:
+    """The runs of a form, and the widgets that show them: a status line, the filmstrip and the images.
+
+    Parameters
+    ----------
+    updater
+        The thread that draws.
+    names
+        Field id -> the label of the field in the form.
+    on_new_run
+        Called when there is one more run.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        workflow: Workflow,
+        strip: Filmstrip,
+        *,
+        updater: LiveUpdater,
+        names: Mapping[str, str],
+        on_new_run: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._workflow = workflow
+        self._updater = updater
+        self._names = names
+        self._on_new_run = on_new_run
+        self._lock = threading.RLock()  # the updater's thread draws while callbacks run
+        self._runs: list[FormRun] = []
+        self._shown: FormRun | None = None
+        self._comparison: Any = None
+        self._is_closed = False
+        self.strip = strip
+        self.status = widgets.HTML().add_class("cfy-status")
+        self._images: InnerDisplay | DisplaySlot = (images := InnerDisplay())
+        self._compared: InnerDisplay | DisplaySlot = (compared := InnerDisplay())
+        self.inside = widgets.VBox([images.widget, compared.widget])
+        self.stop_button = widgets.Button(description="Stop", disabled=True, tooltip="cancel the runs of this form")
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(one.run for one in self._runs)
+
+    @property
+    def newest_values(self) -> Mapping[str, Any] | None:
+        """The values of all fields for the newest run, if there is one."""
+        return self._runs[-1].request.values if self._runs else None
+
+    def find(self, token: str) -> FormRun | None:
+        return next((one for one in self._runs if one.token == token), None)
+
+    # -- submitting and cancelling --------------------------------------------------------------------------------
+
+    def submit(self, request: FormRequest, *, fresh: bool) -> FormRun:
+        """Submit a run, and show it.
+
+        Raises
+        ------
+        ComflowyError
+            As `Client.submit`. A held run is shown nevertheless.
+        """
+        usual_s = self._client.connection.usual_seconds(self._workflow)
+        try:
+            submitted = self._client.submit(self._workflow, request.settings, fresh=fresh)
+        except RunHeld as held:
+            self._add(Submitted(held.run, "held", {}), request, usual_s)
+            raise
+        except BaseException:
+            self.status.value = ""
+            raise
+        return self._add(submitted, request, usual_s)
+
+    def stop(self) -> None:
+        """Cancel the runs in progress; if that is not possible, say why."""
+        live = [one for one in self._runs if one.run.status.is_live]
+        if not live:
+            self.say("nothing is running")
+        elif not self._client.service.can_cancel:
+            go_on = "the run goes" if len(live) == 1 else f"{len(live)} runs go"
+            self.say(f"{self._client.label} can't cancel: {go_on} on")
+        else:
+            for one in live:
+                self._client.cancel(one.run)
+                one.note("cancelling")
+
+    def _add(self, submitted: Submitted, request: FormRequest, usual_s: float | None) -> FormRun:
+        with self._lock:
+            if self._runs and self._runs[-1].token == submitted.run.token:
+                changed = self._runs[-1].changed  # the same run again, as after a slow double click
+            else:
+                changed = describe_changes(self.newest_values, request.values, self._names)
+            new = FormRun(self, submitted, request, changed, usual_s)
+            self._runs = [one for one in self._runs if one.token != new.token] + [new]  # a run again moves to the end
+            self._on_new_run()  # before it is shown: an observer may read `Form.runs`
+            self.show(new)
+        self._updater.add(new)
+        return new
+
+    # -- showing --------------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Show a text instead of the status until the next change."""
+        self.status.value = f'<span class="cfy-quiet">{html_text(plain(text))}</span>'
+
+    def show(self, one: FormRun) -> None:
+        """Show the status and images of this run."""
+        with self._lock:
+            self._shown = one
+            self.strip.shown = one.token
+            self.draw(one)
+            if one.is_settled:
+                self._draw_images(one)
+
+    def show_on(self, images: DisplaySlot, compared: DisplaySlot) -> None:
+        """Show images and comparisons there instead of inside the form."""
+        with self._lock:
+            self._images, self._compared = images, compared
+            self.inside.layout.display = "none"
+            if self._shown is not None:
+                self._draw_images(self._shown)
+
+    def compare(self, tokens: Sequence[str]) -> None:
+        """Show a comparison of these runs."""
+        from comflowy_nb.notebook.compare.widget import compare  # noqa: PLC0415 - only when asked for
+
+        found = [one.run for token in tokens if (one := self.find(token)) is not None]
+        if len(found) < 2:
+            raise SettingsError("mark two or more runs in the strip, then compare them")
+        new = compare(found)
+        with self._lock:
+            old, self._comparison = self._comparison, new
+            _show_in(self._compared, new)
+        if old is not None:
+            old.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            if self._comparison is not None:
+                self._comparison.close()
+
+    def draw(self, one: FormRun) -> None:
+        """Draw the current state of a run: its item in the filmstrip, its status and its preview."""
+        with self._lock:
+            if self._is_closed:
+                return
+            if not one.run.status.is_live:
+                one.status_note = None
+            items = [each.item() for each in self._runs[-_MAX_SHOWN_RUNS:]]
+            if items != self.strip.items:
+                self.strip.items = items
+            preview = one.new_preview()
+            if preview is not None:
+                self.strip.preview = {"token": one.token, "url": preview}
+            if one is self._shown:
+                self.status.value = one.line().html
+            self.stop_button.disabled = not any(each.run.status.is_live for each in self._runs)
+
+    def draw_final(self, one: FormRun) -> None:
+        """Draw the final state of a run, its thumbnail and its images."""
+        one.make_thumbnail()
+        with self._lock:
+            if self._is_closed:
+                return
+            thumbs = {each.token: each.thumbnail for each in self._runs[-_MAX_SHOWN_RUNS:] if each.thumbnail}
+            if thumbs != self.strip.thumbs:
+                self.strip.thumbs = thumbs
+            self.draw(one)
+            if one is self._shown:
+                self._draw_images(one)
+
+    def _draw_images(self, one: FormRun) -> None:
+        if not one.run.record.images:
+            return
+        from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
+
+        _show_in(self._images, Grid([one.run]))
+
+
+def _show_in(where: InnerDisplay | DisplaySlot, shown: Grid | Comparison) -> None:
+    if isinstance(where, InnerDisplay):
+        where.show(shown)
+    else:
+        where.update(*shown.bundle())
+
+
+def _small_url(source: Path | bytes) -> str | None:
+    """Return an image as a data URL of a few kilobytes; None if it can't be decoded."""
+    jpeg = small_jpeg(source, _THUMBNAIL_PX)
+    return None if jpeg is None else data_url(jpeg, "image/jpeg")
+
+
+def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """Return the differences from the run before: `cfg 8 -> 7`; of texts, the words added and removed."""
+    if before is None:
+        return "as it was opened"
+    parts = []
+    for key, value in after.items():
+        old, name = before.get(key), names.get(key, key)
+        if _same(old, value):
+            continue
+        if isinstance(old, str) and isinstance(value, str) and " " in old + value:
+            parts.append(f"{name}: {_text_changes(old, value)}")
+        else:
+            parts.append(f"{name} {_short(old)} \N{RIGHTWARDS ARROW} {_short(value)}")
+    return ", ".join(parts) or "nothing changed"
+
+
+def _text_changes(old: str, new: str) -> str:
+    removed, added = (
+        " ".join(piece.text.strip(" ,.;") for piece in pieces if piece.mark != "same").strip()
+        for pieces in mark_words([old, new])
+    )
+    signs = (("+", added), ("\N{MINUS SIGN}", removed))
+    return " ".join(f"{sign} {_short(text)}" for sign, text in signs if text) or "other spacing"
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, InputImage) and isinstance(other, InputImage):
+        return one.content_sha256 == other.content_sha256
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _short(value: Any) -> str:
+    text = value.name if isinstance(value, InputImage) else "nothing" if value is None else write_value(value)
+    return shorten(text, _MAX_VALUE_CHARS) or '""'

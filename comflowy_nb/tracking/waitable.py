@@ -1,0 +1,200 @@
+"""Waitable: the base of runs and sweeps, with waiting until they are settled, and listeners to their changes."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from comflowy_nb.database.process_locks import check_not_forked
+from comflowy_nb.errors import RunTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+__all__ = ["Waitable"]
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class Waitable(ABC, Generic[T]):
+    """A run or a sweep: wait until it is settled, or call listeners at every change.
+
+    A run is settled when its status is final or held and every image is downloaded or given up; a sweep when no more
+    cells are submitted and every run is settled.
+
+    Examples
+    --------
+    >>> run.wait(timeout=60).is_settled
+    True
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._listeners: tuple[Callable[[T], None], ...] = ()  # replaced as a whole, so that a call needs no lock
+        self._listeners_lock = threading.RLock()  # a finalizer may remove a listener at any allocation of this thread
+        self._process = os.getpid()
+
+    @property
+    @abstractmethod
+    def ref(self) -> str:
+        """Reference, such as `r41` or `s3`."""
+
+    @property
+    @abstractmethod
+    def is_settled(self) -> bool:
+        """Whether it will not change any more by itself."""
+
+    @abstractmethod
+    def _timeout_text(self, timeout: float) -> str:
+        """Return the text of a RunTimeout after `timeout` seconds, without the command that shows it."""
+
+    def timeout_error(self, timeout: float) -> RunTimeout:
+        """Return the error for a wait that took longer than `timeout`.
+
+        Parameters
+        ----------
+        timeout : float
+            Time waited, in seconds.
+
+        Returns
+        -------
+        RunTimeout
+            The error, with this run or sweep as `.run`.
+        """
+        return RunTimeout(f"{self._timeout_text(timeout)}: %comflowy show {self.ref}", self)
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Block until it is settled. An interrupt only stops waiting; it cancels nothing.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Maximum time to wait, in seconds. None (default) waits without a limit.
+
+        Returns
+        -------
+        Run or Sweep
+            This run or sweep.
+
+        Raises
+        ------
+        RunTimeout
+            If it is not settled after `timeout` seconds. It continues.
+        ComflowyError
+            In a process that was forked from the one that tracks it.
+
+        Examples
+        --------
+        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 9}).run
+        >>> run.wait(timeout=60).status
+        <Status.SUCCESS: 'success'>
+        >>> sweep = client.sweep("default", {"cfg": [4, 7], "width": 64, "height": 64, "seed": 12}, wait=False)
+        >>> sweep.wait(timeout=60).status_counts()
+        {'success': 2}
+        """
+        check_not_forked(self._process, self.ref)
+        deadline_s = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.wait_change(min(1.0, deadline_s - time.monotonic())):
+            if timeout is not None and time.monotonic() >= deadline_s:
+                raise self.timeout_error(timeout)
+        return self
+
+    def wait_change(self, timeout: float) -> bool:
+        """Wait for a change.
+
+        Parameters
+        ----------
+        timeout : float
+            Maximum time to wait, in seconds.
+
+        Returns
+        -------
+        bool
+            True if it is settled.
+
+        Examples
+        --------
+        >>> run.wait_change(0.5)
+        True
+        """
+        with self._changed:
+            if timeout > 0 and not self.is_settled:
+                self._changed.wait(timeout)
+        return self.is_settled
+
+    def listen(self, listener: Callable[[T], None]) -> Callable[[], None]:
+        """Call a function at every change.
+
+        Parameters
+        ----------
+        listener : callable
+            Called on the thread that made the change: with a run the run itself, with a sweep the cell that changed, or
+            None for the sweep. It may only set a flag or put an event into a queue, because locks may be held.
+
+        Returns
+        -------
+        callable
+            Removes the listener.
+
+        Examples
+        --------
+        >>> statuses = []
+        >>> run = client.submit("default", {"width": 64, "height": 64, "seed": 10}).run
+        >>> stop = run.listen(lambda run: statuses.append(run.status))
+        >>> run.wait().status is statuses[-1]
+        True
+        >>> stop()
+        """
+        with self._listeners_lock:
+            self._listeners += (listener,)
+
+        def stop() -> None:
+            self._remove(listener)
+
+        return stop
+
+    def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
+        """Call `action` exactly once: now if `condition` holds, else at the first change after which it holds.
+
+        Parameters
+        ----------
+        condition : callable
+            Called without arguments; returns a bool.
+        action : callable
+            Called without arguments, as a listener.
+
+        Examples
+        --------
+        >>> run.once(lambda: run.status.is_final, lambda: print("done"))
+        done
+        """
+
+        def check(_: T | None = None) -> None:
+            if condition() and self._remove(check):
+                action()
+
+        self.listen(check)
+        check()
+
+    def _call_listeners(self, change: T) -> None:
+        """Call every listener. If one raises, the exception is logged and the others are called."""
+        for listener in self._listeners:
+            try:
+                listener(change)
+            except Exception:  # noqa: BLE001 - one broken listener must not stop the others
+                _log.exception("a listener failed")
+
+    def _remove(self, listener: Callable[[T], None]) -> bool:
+        """Remove a listener. Return False if it was removed before."""
+        with self._listeners_lock:
+            others = tuple(other for other in self._listeners if other is not listener)
+            was_there = len(others) < len(self._listeners)
+            self._listeners = others
+            return was_there

@@ -1,0 +1,230 @@
+"""The options of a sweep that make and choose its cells: tables, lines of files, `--zip`, `--where` and `--sample`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from comflowy_nb.errors import FieldError, nearest_tip
+from comflowy_nb.workflow.axes.table import described, lines_axis, rows_axis
+from comflowy_nb.workflow.axes.table_file import is_table, read_rows, read_table_file
+from comflowy_nb.workflow.axes.types import zip_axes
+from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.conditions import parse_condition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from comflowy_nb.workflow.axes.table_file import Table
+    from comflowy_nb.workflow.axes.types import Axes, Axis, Cell
+    from comflowy_nb.workflow.value_reader import ValueReader
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["CellOptions", "add_options", "cell_filter"]
+
+
+class CellOptions(TypedDict, total=False):
+    """The options of a sweep that make and choose its cells.
+
+    Attributes
+    ----------
+    table : str, pathlib.Path, pandas.DataFrame or list of mappings
+        Rows, of which each is a value of the axis `row`: a `.csv`, `.tsv`, `.jsonl` or `.parquet` file, or an object.
+    empty : {"missing", "text"}
+        What an empty value of CSV and TSV is: missing (the default), or the empty text.
+    info : sequence of str
+        Columns of the table that are not fields.
+    lines : mapping of str to str or pathlib.Path
+        Field -> text file, of which each line is a value; or a list of texts.
+    zipped : sequence of sequences of str
+        Groups of axes that vary together.
+    where : str
+        A condition; combinations that do not fulfil it are left out.
+    sample : int
+        The number of cells to choose, from 1.
+    sample_seed : int
+        Another number chooses other cells; 0 by default.
+    pinned : mapping of str to int or sequence of int
+        Seeds instead of generated ones, by field: one for all cells, or one for each in their order.
+    """
+
+    table: Any
+    empty: Literal["missing", "text"]
+    info: Sequence[str]
+    lines: Mapping[str, str | Path | Sequence[str]]
+    zipped: Sequence[Sequence[str]]
+    where: str
+    sample: int
+    sample_seed: int
+    pinned: Mapping[str, int | Sequence[int]]
+
+
+def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: ValueReader) -> Axes:
+    """Return axes with those of tables and files, zipped axes, and the choice of cells.
+
+    Raises
+    ------
+    FieldError, WorkflowError
+        If an option is invalid; the texts name it.
+    """
+    notes: list[str] = []
+    if "table" in options:
+        table = _read_table(options["table"], keep_empty=options.get("empty") == "text")
+        axes = _add(axes, rows_axis(table, workflow, reader, options.get("info", ())))
+        notes += _missing_notes(axes, table, workflow)
+    elif options.keys() & {"info", "empty"}:
+        raise FieldError("--info and --empty are for the columns of a table: add --table FILE")
+    for key, path in options.get("lines", {}).items():
+        axis, note = lines_axis(key, path, workflow)
+        axes = _add(axes, axis)
+        notes += [note] if note else []
+    for names in options.get("zipped", ()):
+        axes = _zip(axes, names)
+    sample = options.get("sample")
+    if sample is not None and sample < 1:
+        raise FieldError(f"--sample {sample}: use a whole number, 1 or greater")
+    axes = replace(
+        axes,
+        where=options.get("where"),
+        sample=sample,
+        sample_seed=options.get("sample_seed", 0),
+        notes=tuple(notes),
+    )
+    for key, seeds in options.get("pinned", {}).items():
+        axes = _pin(axes, key, seeds, workflow)
+    cell_filter(axes, workflow)  # reports unknown names
+    return axes
+
+
+def _pin(axes: Axes, key: str, seeds: int | Sequence[int], workflow: Workflow) -> Axes:
+    """Set seeds that would be generated: one for all cells, or one for each."""
+    pinned = dict(axes.pinned)
+    fixed = dict(axes.fixed)
+    ids = workflow.find(key)
+    for one in described(workflow, ids):
+        if isinstance(seeds, int):
+            fixed[one.id] = one.check(seeds)
+        else:
+            pinned[one.id] = tuple(one.check(seed) for seed in seeds)
+    words = [replace(word, fields=tuple(name for name in word.fields if name not in fixed)) for word in axes.seeds]
+    return replace(axes, fixed=fixed, pinned=pinned, seeds=tuple(word for word in words if word.fields))
+
+
+def _read_table(source: Any, *, keep_empty: bool) -> Table:
+    if isinstance(source, (str, Path)):
+        return read_table_file(source, keep_empty=keep_empty)
+    if not is_table(source):
+        kind = type(source).__name__
+        raise FieldError(f"a table is a file, a DataFrame or a list of mappings such as [{{'cfg': 7}}], not a {kind}")
+    return read_rows(source)
+
+
+def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None:
+    """Return the function that tells whether `axes.where` keeps a cell; None without a condition.
+
+    Names are those of fields, aliases, axes and columns of `--info`. A value is the one that is submitted, else the
+    workflow's own; an axis with labels or presets has the label as its value.
+
+    Raises
+    ------
+    LineError
+        If the condition does not follow the grammar.
+    FieldError
+        If it names an unknown field.
+    """
+    if axes.where is None:
+        return None
+    condition = parse_condition(axes.where)
+    values = {name: _value_of(name, axes, workflow) for name in condition.names}
+
+    def keeps(cell: Cell) -> bool:
+        return condition.matches({name: value(cell) for name, value in values.items()})
+
+    return keeps
+
+
+def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any]:
+    """Return the function that reads the value of a name from a cell."""
+    simple = [axis for one in axes.axes for axis in one.simple]
+    if any(axis.name == name and _has_labels(axis) for axis in simple):
+        return lambda cell: cell.labels[name]
+    if any(name in value.info for axis in simple for value in axis.values):
+        return lambda cell: cell.info.get(name)
+    try:
+        ids = workflow.find(name)
+    except FieldError as error:
+        raise FieldError(f"--where {axes.where!r}: {error.problems[0]}") from None
+    if len(ids) > 1:
+        raise FieldError(f"--where {axes.where!r}: {name} names {len(ids)} fields; use one of {', '.join(ids)}")
+    default = _default(ids[0], workflow)
+    return lambda cell: _comparable(cell.params.get(ids[0], default))
+
+
+def _default(field_id: str, workflow: Workflow) -> Any:
+    one = workflow.fields.get(field_id)
+    return None if one is None else one.default
+
+
+def _comparable(value: Any) -> Any:
+    return value.name if isinstance(value, InputImage) else value
+
+
+def _has_labels(axis: Axis) -> bool:
+    return axis.kind in {"preset", "replace"} or any(value.is_named for value in axis.values)
+
+
+def _add(axes: Axes, axis: Axis) -> Axes:
+    """Add the axis of a table or a file. A fixed value of one of its fields is for the rows without a value."""
+    varied = {name: one.name for one in axes.axes for name in one.fields}
+    problems = [f"{name} is set twice: by {axis.name} and by {varied[name]}" for name in axis.fields if name in varied]
+    for name in axis.fields:
+        is_set = name in axes.fixed or any(name in word.fields for word in axes.seeds)
+        if is_set and all(name in value.params for value in axis.values):
+            problems.append(f"{name} is set twice: as one value, and in every row of the table. Keep one.")
+    if any(one.name == axis.name for one in axes.axes):
+        problems.append(f"two axes are called {axis.name!r}")
+    if problems:
+        raise FieldError(*problems)
+    set_params = tuple(dict.fromkeys((*axes.set_params, *axis.fields)))
+    return replace(axes, axes=(axis, *axes.axes) if axis.kind == "rows" else (*axes.axes, axis), set_params=set_params)
+
+
+def _missing_notes(axes: Axes, table: Table, workflow: Workflow) -> list[str]:
+    """Return a note for each column of fields with missing values."""
+    notes = []
+    for column in table.columns:
+        count = table.missing(column)
+        ids = [one for one in axes.axes[0].fields if one in _ids(workflow, column)]
+        if count and ids:
+            is_set = ids[0] in axes.fixed or any(ids[0] in word.fields for word in axes.seeds)
+            own = "the value set for all" if is_set else "the workflow's value"
+            notes.append(f"{column}: {count} of {len(table.rows)} rows have none and take {own}")
+    return notes
+
+
+def _ids(workflow: Workflow, column: str) -> tuple[str, ...]:
+    try:
+        return workflow.find(column)
+    except FieldError:
+        return ()
+
+
+def _zip(axes: Axes, names: Sequence[str]) -> Axes:
+    """Replace several axes by one, at the position of the first."""
+    option = f"--zip {','.join(names)}"
+    if len(set(names)) < 2:
+        raise FieldError(f"{option} needs two or more axes: --zip cfg,steps")
+    found: list[Axis] = []
+    for name in names:
+        axis = next((one for one in axes.axes if name == one.name or name in one.fields), None)
+        if axis is None:
+            known = [one.name for one in axes.axes]
+            listed = f"the axes are {', '.join(known)}" if known else "the sweep has no axes"
+            raise FieldError(f"{option}: {name!r} is not an axis; {listed}{nearest_tip(name, known)}")
+        if axis in found or axis.parts:
+            raise FieldError(f"{option}: {name} is zipped twice")
+        found.append(axis)
+    zipped = zip_axes(found)
+    rest = [zipped if one is found[0] else one for one in axes.axes if one is found[0] or one not in found]
+    return replace(axes, axes=tuple(rest))

@@ -1,0 +1,185 @@
+"""Axes from tables and files of lines: each row, or each line, is one value. A value is never split or expanded."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.errors import ComflowyError, FieldError, WorkflowError, nearest_tip
+from comflowy_nb.workflow.axes.types import Axis, AxisValue
+from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.files import no_such_file, read_named_text
+from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.json_values import plain, shown, text_of
+from comflowy_nb.workflow.syntax.lists import Item
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from comflowy_nb.workflow.axes.table_file import Table
+    from comflowy_nb.workflow.value_reader import ValueReader
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["described", "lines_axis", "rows_axis"]
+
+_LABEL = "label"  # the column with the headers of the rows
+_HEADER_CHARS = 28  # of a header made from a text
+_MAX_FLOAT_INT = 2**53  # a float stores larger whole numbers inexactly
+_MAX_PROBLEMS = 20  # named in one error
+_MAX_LINES_BYTES = 16 * 1024 * 1024
+
+
+def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Sequence[str] = ()) -> Axis:
+    """Return the axis `row` of a table.
+
+    Parameters
+    ----------
+    table
+        Its columns are fields (ids, names or aliases), `label`, and those of `info`.
+    reader
+        Reads images of `file:` and `run:`; it must not expand names.
+    info
+        Columns that are kept as text and are not fields.
+
+    Raises
+    ------
+    FieldError
+        With all problems; each names the row and the column.
+    """
+    fields, problems = _fields_of(table, workflow, info)
+    if not fields and not problems:
+        problems.append(f"{table.name}: no column is a field of {workflow.name}")
+    labels = [str(row.values.get(_LABEL, "")).strip() for row in table.rows]
+    counts = Counter(labels)
+    values = []
+    for number, (row, label) in enumerate(zip(table.rows, labels, strict=True), 1):
+        params: dict[str, Any] = {}
+        for column, ones in fields.items():
+            if column in row.values:
+                for one in ones:
+                    try:
+                        params[one.id] = _read(one, row.values[column], reader, is_text=table.is_text)
+                    except ComflowyError as error:
+                        text = str(error).removeprefix(f"{one.where}: ")
+                        problems.append(f"{row.where}, column {column}: {text}")
+        is_named = bool(label) and counts[label] == 1
+        notes = {name: text_of(plain(row.values[name])) for name in info if name in row.values}
+        values.append(AxisValue(params, label or _header(number, params.values()), is_named, info=notes))
+    if problems:
+        left = len(problems) - _MAX_PROBLEMS
+        more = [f"and {left} more problem{'s' * (left != 1)}"] if left > 0 else []
+        raise FieldError(*problems[:_MAX_PROBLEMS], *more)
+    ids = tuple(one.id for ones in fields.values() for one in ones)
+    return Axis("row", "rows", ids, tuple(values))
+
+
+def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow) -> tuple[Axis, str | None]:
+    """Return the axis of the lines of a text file, and a note about the lines that are skipped.
+
+    Empty lines, and lines that begin with `#` and a space, are skipped.
+
+    Parameters
+    ----------
+    key
+        The field, as in `6::text`.
+    source
+        The file, in UTF-8, UTF-16 or UTF-32; or the texts themselves, of which none is skipped.
+
+    Raises
+    ------
+    WorkflowError
+        If the file can't be read, or has no lines.
+    FieldError
+        If the field is unknown, or a line is not a valid value; with all lines.
+    """
+    ids = workflow.find(key)
+    if isinstance(source, (str, Path)):
+        name, lines = Path(source).name, _read_lines(source)
+        kept = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("# ")]
+    else:
+        name, lines = key, list(source)
+        kept = list(enumerate(lines, 1))
+    values: list[AxisValue] = []
+    problems = []
+    for number, line in kept:
+        try:
+            params = {one.id: one.read(line if _is_text(one) else line.strip()) for one in described(workflow, ids)}
+        except FieldError as error:
+            problems.append(f"{name}, line {number}: {error}")
+            continue
+        values.append(AxisValue(params, _header(len(values) + 1, [line])))
+    if problems:
+        raise FieldError(*problems[:_MAX_PROBLEMS])
+    if not values:
+        raise WorkflowError(f"{name} has no lines with text; empty lines and lines that begin with '# ' are skipped")
+    if len(values) > LARGEST_AXIS:
+        raise FieldError(f"{name} has {len(values):,} lines; an axis has at most {LARGEST_AXIS:,} values")
+    skipped = len(lines) - len(values)
+    note = f"{name}: {skipped} empty or comment line{'s' * (skipped != 1)} skipped" if skipped else None
+    return Axis(key, "lines", ids, tuple(values)), note
+
+
+def _read_lines(path: str | Path) -> list[str]:
+    file = Path(path).expanduser()
+    try:
+        return read_named_text(file, _MAX_LINES_BYTES, file.name).removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        raise WorkflowError(no_such_file(path)) from None
+
+
+def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[dict[str, list[Field]], list[str]]:
+    """Return the fields of each column, and the problems found."""
+    fields: dict[str, list[Field]] = {}
+    column_of: dict[str, str] = {}
+    problems = [
+        f"{table.name} has no column {name!r} for --info{nearest_tip(name, table.columns)}"
+        for name in info
+        if name not in table.columns
+    ]
+    for column in table.columns:
+        if column == _LABEL or column in info:
+            continue
+        try:
+            ids = workflow.find(column)
+        except FieldError as error:
+            why = error.problems[0]
+            problems.append(f"{table.name}, column {column!r}: {why}. --info {column} keeps the column as information")
+            continue
+        for field_id in ids:
+            if field_id in column_of:
+                problems.append(f"{table.name}: the columns {column_of[field_id]!r} and {column!r} are the same field")
+            column_of[field_id] = column
+        fields[column] = list(described(workflow, ids))
+    return fields, problems
+
+
+def described(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
+    """Return the fields of these ids, of unknown type if they are not described."""
+    return (workflow.fields.get(field_id) or Field(field_id) for field_id in ids)
+
+
+def _is_text(one: Field) -> bool:
+    return one.type in {FieldType.STRING, FieldType.UNKNOWN}
+
+
+def _read(one: Field, value: object, reader: ValueReader, *, is_text: bool) -> Any:
+    """Return the value of one cell of a table, by the type of its field."""
+    if isinstance(value, str) and (is_text or one.type not in {FieldType.STRING, FieldType.UNKNOWN}):
+        if one.type.takes_images or one.is_multiple:
+            return reader.value(one, Item(value))
+        return one.read(value if one.type is FieldType.STRING else value.strip())
+    number = plain(value)
+    if one.type is FieldType.INT and isinstance(number, float) and abs(number) > _MAX_FLOAT_INT:
+        raise FieldError(f"{shown(number)} is a float, which stores whole numbers above 2**53 inexactly; use integers")
+    return reader.value(one, Item(number, typed=True, exact=True))
+
+
+def _header(number: int, values: Iterable[object]) -> str:
+    """Return `3 glass bottle, stars`: the number of a row, and the first words of its first text or value."""
+    ordered = sorted(values, key=lambda value: not (isinstance(value, str) and " " in value))
+    value = next(iter(ordered), "")
+    text = value.name if isinstance(value, InputImage) else text_of(value)
+    return f"{number} {textwrap.shorten(text, _HEADER_CHARS, placeholder='...')}".rstrip()

@@ -1,0 +1,213 @@
+"""The keys of a sweep file that make and choose cells: tables, lines of files, `zip`, `where`, `sample`, `pinned`.
+
+    table: {file: prompts.csv, sha256: 9f86d0...}
+    info: [mood]
+    lines: {6::text: prompts.txt}
+    zip: [[cfg, steps]]
+    where: cfg < 6 or steps > 20
+    sample: 40
+
+A file is named relative to the sweep file. With a sha256, a change of the file is a warning. `rows` has the rows of a
+table in the sweep file itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from comflowy_nb.workflow.syntax.json_values import read_untyped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from comflowy_nb.workflow.axes.selection import CellOptions
+    from comflowy_nb.workflow.axes.types import Axes, Axis
+
+__all__ = ["CELL_KEYS", "CellReader", "write_cells"]
+
+CELL_KEYS = ("table", "rows", "info", "empty", "lines", "zip", "where", "sample", "sample_seed", "pinned")
+_OPTION_OF = {"rows": "table", "zip": "zipped"}
+
+
+class CellReader:
+    """Reads the keys of a sweep file that make and choose cells.
+
+    Parameters
+    ----------
+    folder
+        The folder of the sweep file.
+    read_value
+        Return the value of a node that is not a plain text, such as `!image`.
+    fail
+        Raise the error for a node.
+    """
+
+    def __init__(self, folder: Path, read_value: Callable[[Any], Any], fail: Callable[[Any, str], Any]) -> None:
+        self._folder = folder
+        self._read_value = read_value
+        self._fail = fail
+        self.warnings: list[str] = []
+
+    def read(self, parts: Mapping[str, Any]) -> CellOptions:
+        """Return the options of the nodes by key."""
+        readers: dict[str, Callable[[Any], Any]] = {
+            "table": lambda node: self._file(node, "table"),
+            "rows": lambda node: [self._row(row) for row in self._items(node, "rows")],
+            "info": lambda node: [self._text(item, "info") for item in self._items(node, "info")],
+            "empty": lambda node: self._text(node, "empty"),
+            "lines": lambda node: {name: self._lines(part) for name, part in self._pairs(node, "lines")},
+            "zip": lambda node: [self._names(group) for group in self._items(node, "zip")],
+            "where": lambda node: self._text(node, "where"),
+            "sample": lambda node: self._number(node, "sample"),
+            "sample_seed": lambda node: self._number(node, "sample_seed"),
+            "pinned": lambda node: {name: self._seeds(part) for name, part in self._pairs(node, "pinned")},
+        }
+        if "table" in parts and "rows" in parts:
+            self._fail(parts["rows"], "a sweep file has table or rows, not both")
+        found: Any = {_OPTION_OF.get(key, key): readers[key](node) for key, node in parts.items()}
+        if found.get("empty", "missing") not in {"missing", "text"}:
+            self._fail(parts["empty"], "empty is missing or text")
+        options: CellOptions = found
+        return options
+
+    def _file(self, node: Any, key: str) -> str:
+        """Return the path of a file, and warn if its content has changed."""
+        if not isinstance(node, MappingNode):
+            return str(self._folder / self._text(node, key))
+        parts = dict(self._pairs(node, key))
+        if not {"file"} <= set(parts) <= {"file", "sha256"}:
+            self._fail(node, f"{key} is a file, as in {key}: prompts.csv or {key}: {{file: prompts.csv, sha256: ...}}")
+        name = self._text(parts["file"], key)
+        path = self._folder / name
+        if "sha256" in parts and path.is_file() and sha256_of(path) != self._text(parts["sha256"], "sha256"):
+            self.warnings.append(f"{name} has changed since this sweep file was written")
+        return str(path)
+
+    def _lines(self, node: Any) -> str | list[str]:
+        if isinstance(node, SequenceNode):
+            return [self._text(item, "a line") for item in node.value]
+        return self._file(node, "lines")
+
+    def _row(self, node: Any) -> dict[str, Any]:
+        return {name: self._value(part) for name, part in self._pairs(node, "a row")}
+
+    def _value(self, node: Any) -> Any:
+        if isinstance(node, ScalarNode) and not str(node.tag).startswith("!"):
+            return node.value if node.style else read_untyped(node.value)
+        return self._read_value(node)
+
+    def _names(self, node: Any) -> list[str]:
+        if isinstance(node, ScalarNode):
+            return [name.strip() for name in node.value.split(",")]
+        return [self._text(item, "zip") for item in self._items(node, "zip")]
+
+    def _seeds(self, node: Any) -> int | list[int]:
+        if isinstance(node, SequenceNode):
+            return [self._number(item, "pinned") for item in node.value]
+        return self._number(node, "pinned")
+
+    def _number(self, node: Any, key: str) -> int:
+        text = self._text(node, key)
+        if not text.isdecimal() or len(text) > 20:
+            self._fail(node, f"{key} is a whole number, 0 or greater")
+        return int(text)
+
+    def _text(self, node: Any, key: str) -> str:
+        if not isinstance(node, ScalarNode):
+            self._fail(node, f"{key} must be one value")
+        return str(node.value)
+
+    def _items(self, node: Any, key: str) -> Sequence[Any]:
+        if not isinstance(node, SequenceNode):
+            self._fail(node, f"{key} must be a list")
+        items: Sequence[Any] = node.value
+        return items
+
+    def _pairs(self, node: Any, key: str) -> list[tuple[str, Any]]:
+        if not isinstance(node, MappingNode):
+            self._fail(node, f"{key} must be a mapping, KEY: VALUE")
+        return [(self._text(name, key), value) for name, value in node.value]
+
+
+def write_cells(
+    file: Path, axes: Axes, cells: CellOptions, write_value: Callable[[Any], str], pinned: Mapping[str, Sequence[int]]
+) -> Iterator[str]:
+    """Yield the lines of a sweep file from which `CellReader` makes the same options.
+
+    Parameters
+    ----------
+    file
+        The sweep file.
+    cells
+        The options with which the axes were made: tables and lines of files are then named, not copied.
+    write_value
+        Return a value as YAML.
+    pinned
+        Field id -> the generated seed of each cell, to write instead of generating them again.
+    """
+    simple = [one for whole in axes.axes for one in whole.simple]
+    for axis in simple:
+        if axis.kind == "rows":
+            yield from _rows(file, axis, cells, write_value)
+    yield from _lines(file, [axis for axis in simple if axis.kind == "lines"], cells)
+    groups = [[part.name for part in axis.parts] for axis in axes.axes if axis.parts]
+    if groups:
+        yield f"zip: {json.dumps(groups, ensure_ascii=False)}"
+    if axes.where is not None:
+        yield f"where: {json.dumps(axes.where, ensure_ascii=False)}"
+    if axes.sample is not None:
+        yield f"sample: {axes.sample}"
+        yield f"sample_seed: {axes.sample_seed}"
+    seeds = {**axes.pinned, **pinned}
+    if seeds:
+        yield "pinned:"
+        for name, values in seeds.items():
+            yield f"  {json.dumps(name)}: {values[0] if len(set(values)) == 1 else list(values)}"
+
+
+def _lines(file: Path, axes: Sequence[Axis], cells: CellOptions) -> Iterator[str]:
+    if axes:
+        yield "lines:"
+    for axis in axes:
+        source = cells.get("lines", {}).get(axis.name)
+        texts = [json.dumps(next(iter(value.params.values())), ensure_ascii=False) for value in axis.values]
+        named = _named_file(file, source) if isinstance(source, (str, Path)) else f"[{', '.join(texts)}]"
+        yield f"  {json.dumps(axis.name)}: {named}"
+
+
+def _rows(file: Path, axis: Axis, cells: CellOptions, write_value: Callable[[Any], str]) -> Iterator[str]:
+    info = list(dict.fromkeys(name for value in axis.values for name in value.info))
+    table = cells.get("table")
+    if isinstance(table, (str, Path)):
+        yield f"table: {_named_file(file, table)}"
+        if "empty" in cells:
+            yield f"empty: {cells['empty']}"
+    else:
+        yield "rows:"
+        for value in axis.values:
+            columns = {name: write_value(one) for name, one in value.params.items()}
+            if value.is_named:
+                columns["label"] = json.dumps(value.label, ensure_ascii=False)
+            columns |= {name: json.dumps(text, ensure_ascii=False) for name, text in value.info.items()}
+            pairs = ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {text}" for name, text in columns.items())
+            yield f"  - {{{pairs}}}"
+    if info:
+        yield f"info: {json.dumps(info, ensure_ascii=False)}"
+
+
+def _named_file(file: Path, source: str | Path) -> str:
+    """Return a file by its path relative to the sweep file, with the hash of its content."""
+    path = Path(source).expanduser()
+    relative = Path(os.path.relpath(path.resolve(), file.resolve().parent)).as_posix()
+    return f"{{file: {json.dumps(relative, ensure_ascii=False)}, sha256: {sha256_of(path)}}}"
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
