@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.database.cleanup import is_protected
 from comflowy_nb.errors import ComflowyError, SettingsError
 from comflowy_nb.images.disk_usage import Usage, size_text
-from comflowy_nb.images.removal import finish_removals, original_path, size_of
+from comflowy_nb.images.removal import finish_removals, original_path, remove_if_deleted, size_of
 from comflowy_nb.images.store import THUMBNAIL_SIZES_PX, thumbnail_path, write_sidecar
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _write_sidecar(history: History, images: Path, run: str) -> None:
     record = history.get(run)
     try:
         if record is not None:
-            write_sidecar(images, record)
+            remove_if_deleted(history.cleanup, run, write_sidecar(images, record))
     except (ComflowyError, OSError):
         return
 

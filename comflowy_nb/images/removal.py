@@ -17,12 +17,12 @@ from comflowy_nb.errors import ComflowyError, ImageError
 from comflowy_nb.images.receive import exclusive_lock, file_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from pathlib import Path
 
     from comflowy_nb.database.cleanup import Cleanup
 
-__all__ = ["files_of_runs", "finish_removals", "original_path", "size_of"]
+__all__ = ["files_of_runs", "finish_removals", "original_path", "remove_if_deleted", "size_of"]
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
@@ -57,14 +57,16 @@ def original_path(images: Path, run: str, position: int, file: str | None) -> Pa
     return path if is_ours and _is_month(images / month) and _is_regular(path) else None
 
 
-def files_of_runs(images: Path, runs: Collection[str]) -> Iterator[tuple[str, Path]]:
-    """Yield the files of runs, each with the token of its run: originals, thumbnails and sidecars."""
+def files_of_runs(images: Path, runs: Collection[str]) -> list[tuple[str, Path]]:
+    """Return the files of runs, each with the token of its run: originals, thumbnails and sidecars."""
+    found = []
     for folder in _month_folders(images):
         with os.scandir(folder) as entries:
             for entry in entries:
                 run = re.split("[_.]", entry.name, maxsplit=1)[0]
                 if run in runs and not entry.is_dir(follow_symlinks=False):
-                    yield run, folder / entry.name
+                    found.append((run, folder / entry.name))
+    return found
 
 
 def size_of(path: Path) -> int:
@@ -84,7 +86,7 @@ def finish_removals(cleanup: Cleanup, images: Path) -> None:
     pending = cleanup.pending()
     try:
         deleted = cleanup.deleted_runs(each.run for each in pending if each.position == ALL_FILES)
-        failed = {run for run, path in files_of_runs(images, deleted) if not _unlink(path)} if deleted else set()
+        failed = _remove_all(images, deleted) if deleted else set()
         done += [each for each in pending if each.position == ALL_FILES and each.run not in failed]
         for removal in pending:
             if removal.position != ALL_FILES and _remove_original(cleanup, images, removal):
@@ -95,6 +97,21 @@ def finish_removals(cleanup: Cleanup, images: Path) -> None:
     finally:
         if done:
             cleanup.forget(done)
+
+
+def _remove_all(images: Path, runs: set[str]) -> set[str]:
+    """Remove all files of runs. Return the runs of which a file can't be removed."""
+    failed: dict[Path, str] = {}
+    # A list of a folder can lack files while another process removes some: list it until there are no more.
+    while found := [(run, path) for run, path in files_of_runs(images, runs) if path not in failed]:
+        failed |= {path: run for run, path in found if not _unlink(path)}
+    return set(failed.values())
+
+
+def remove_if_deleted(cleanup: Cleanup, run: str, written: Path | None) -> None:
+    """Remove a file that was just written for a run, if another process has deleted the run meanwhile."""
+    if written is not None and cleanup.deleted_runs([run]):
+        _unlink(written)
 
 
 def _remove_original(cleanup: Cleanup, images: Path, removal: Removal) -> bool:

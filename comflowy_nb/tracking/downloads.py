@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.receive import image_path
+from comflowy_nb.images.removal import remove_if_deleted
 from comflowy_nb.images.store import format_of, keep_output, write_sidecar
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.tracking.polling import backoff_s
@@ -94,7 +95,8 @@ class Downloads:
                 record = self._history.set_images(run.token, *run.unwritten_images.values())
                 run.unwritten_images.clear()
             if run.with_unwritten(record).is_settled:  # not for each image: a run can have thousands
-                write_sidecar(self._folder, run.with_unwritten(record))
+                sidecar = write_sidecar(self._folder, run.with_unwritten(record))
+                remove_if_deleted(self._history.cleanup, run.token, sidecar)
         except (ComflowyError, OSError) as error:
             warning = str(error)
         if run.unwritten_images and not run.unwritten and run.token not in self._rewriting:

@@ -181,12 +181,14 @@ def test_processes_that_prune_and_delete_at_once_leave_a_complete_history(home, 
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    first, one, second, two = (int(process.communicate(timeout=90)[0]) for process in processes)
+    said = [process.communicate(timeout=90)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    first, one, second, two = map(int, said)
     assert one + two == 12, "each run is deleted by one of them"
     known = read(home)
     assert set(known) == set(range(1, 13))
     assert [state for _, images in known.values() for _, state in images] == ["kept", *["pruned"] * 11]
-    assert 11 <= first + second <= 23
+    assert first + second <= 23  # a file that both remove at the same time is counted by neither
     assert_complete(home)
     assert_no_leftovers(home)
 

@@ -69,6 +69,7 @@ def test_runs_are_pruned_or_deleted_only_after_their_end(client, api, other):
     assert all(run.images[0].thumbnail(256).is_file() for run in left)
     usage = other.disk()
     assert (usage.parts["originals"].files, usage.parts["thumbnails"].files) == (0, 8)
+    assert usage.unknown.files == 0, "a sidecar that was written while its run was deleted"
     again = [client.submit("wf-1", {"3::cfg": cfg}).outcome for cfg in range(8)]
     assert again == ["new"] * 4 + ["same"] * 4
     assert api.count(RUN) == 12
