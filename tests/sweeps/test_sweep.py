@@ -234,6 +234,14 @@ def test_a_window_fixed_at_the_initial_size_does_not_grow(client, api):
     swept.cancel()
 
 
+def test_the_limit_grows_once_the_newest_run_has_started(client, api):
+    api.words = ["running"] * 100_000
+    assert settings.window == 8
+    swept = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False)
+    wait_until(lambda: api.count(RUN) > 8, timeout_s=90)
+    swept.cancel()
+
+
 def test_a_fixed_window_applies_only_to_its_sweep(client, api):
     api.words = ["running"] * 100_000
     fixed = client.sweep("wf-1", {"3::cfg": range(1, 11)}, wait=False, window=2)

@@ -52,6 +52,22 @@ def test_a_closed_client_records_no_run(api, client):
     assert api.count(RUN) == 1
 
 
+def test_a_service_that_breaks_while_it_submits_leaves_an_unknown_run(api, client, monkeypatch):
+    """Whether the request was sent is not known then, so the run is held and not submitted again by itself."""
+
+    def submit(submission):
+        raise ZeroDivisionError("a fault in a service")
+
+    monkeypatch.setattr(client.service, "submit", submit)
+    run = client.run("wf-1", {"3::cfg": 7}, wait=False)
+    wait_until(lambda: run.status == "unknown")
+    assert "ZeroDivisionError: a fault in a service" in run.error
+    monkeypatch.undo()
+    with pytest.raises(RunHeld):
+        client.run("wf-1", {"3::cfg": 7}, timeout=60)
+    assert api.count(RUN) == 0
+
+
 @pytest.mark.timeout(120)
 def test_events_are_read_while_the_history_is_slow(quick, home):
     """Webhooks and submits waited up to ten seconds whenever the history was busy.
