@@ -144,7 +144,7 @@ def _remove(session: Session, request: Request) -> None:
         raise UsageError("workflow remove needs one name: %comflowy workflow remove NAME")
     name = request.text(request.words[1])
     graph_file = session.catalogue.remove(name)
-    graph = f"; its graph stays in {graph_file} of the home folder" if graph_file else ""
+    graph = f"; the file of its graph, {graph_file}, stays" if graph_file else ""
     session.say(paragraph(f"{name} is removed from the catalogue{graph}. Its runs stay in the history"))
 
 
