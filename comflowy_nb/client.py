@@ -18,10 +18,14 @@ from comflowy_nb.tracking.submit import Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
     from typing import Self, Unpack
 
     from comflowy_nb.connection import SweepValues
     from comflowy_nb.database.deduplication import Decision
+    from comflowy_nb.images.delete import Deleted
+    from comflowy_nb.images.disk_usage import DiskUsage
+    from comflowy_nb.images.prune import Pruned
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret
@@ -552,6 +556,118 @@ class Client:
             return Found(run)
         index = found.image.record.index
         return Found(run, next(image for image in run.images if image.record.index == index))
+
+    def disk(self) -> DiskUsage:
+        """Return what the files of the home folder use.
+
+        Returns
+        -------
+        DiskUsage
+            Number and size of the files, by kind and by workflow, and what a prune of everything older than 30 days
+            would free.
+
+        Raises
+        ------
+        HistoryError
+            If the history can't be read.
+
+        Examples
+        --------
+        >>> usage = client.disk()
+        >>> usage.parts["thumbnails"].files, usage.parts["originals"].files
+        (..., ...)
+        """
+        return self.library.disk()
+
+    def prune(
+        self,
+        older: float | timedelta,
+        *,
+        all: bool = False,  # noqa: A002 - the name of the option
+        dry_run: bool = False,
+        confirm: Callable[[Pruned], bool] | None = None,
+    ) -> Pruned:
+        """Remove the original images of earlier runs, and keep their rows and thumbnails.
+
+        The same request still shows the image and submits nothing. A grid draws a pruned image from its thumbnail, and
+        only `%comflowy show REF --refetch` fetches the original again. Originals of runs that are not done, or that
+        an unfinished sweep shows, images without a thumbnail and other outputs than still images are never removed.
+
+        Parameters
+        ----------
+        older : float or datetime.timedelta
+            The least time since the end of a run: seconds, or a timedelta.
+        all : bool, default False
+            Whether to remove also what is named, and images that were inputs of other runs.
+        dry_run : bool, default False
+            Whether only to return what would be removed.
+        confirm : callable, optional
+            Called with the Pruned before anything is removed. Unless it returns true, nothing is removed.
+
+        Returns
+        -------
+        Pruned
+            What was removed; with `dry_run` what would be.
+
+        Raises
+        ------
+        SettingsError
+            If `older` is not a time.
+        HistoryError
+            If the history can't be read or written.
+
+        Examples
+        --------
+        >>> old = client.run("default", {"width": 64, "height": 64, "seed": 32})
+        >>> client.prune(0, dry_run=True).images.files > 0
+        True
+        >>> client.prune(0).is_done
+        True
+        >>> old.images[0].is_pruned, old.images[0].thumbnail(256).exists()
+        (True, True)
+        """
+        registry = self.connection.registry
+        pruned = self.library.prune(older, all=all, dry_run=dry_run, confirm=confirm)
+        if pruned.is_done:
+            registry.reread(pruned.runs)
+        return pruned
+
+    def delete(
+        self, *refs: str | Run | Sweep, dry_run: bool = False, confirm: Callable[[Deleted], bool] | None = None
+    ) -> Deleted:
+        """Delete runs and sweeps: rows, images, thumbnails. The same requests would be submitted again.
+
+        A sweep is deleted with the runs that were submitted for it. Runs that another sweep shows, that have a name, or
+        that the service may have accepted without an answer stay, and `kept` has the reason.
+
+        Parameters
+        ----------
+        *refs : str, Run or Sweep
+            Runs, cells of sweeps, and sweeps, or their references.
+        dry_run : bool, default False
+            Whether only to return what would be deleted.
+        confirm : callable, optional
+            Called with the Deleted before anything is deleted. Unless it returns true, nothing is deleted.
+
+        Returns
+        -------
+        Deleted
+            What was deleted; with `dry_run` what would be.
+
+        Raises
+        ------
+        RefError
+            If a reference names nothing, or a run that is not done or held. Nothing is deleted then.
+        HistoryError
+            If the history can't be read or written.
+
+        Examples
+        --------
+        >>> unwanted = client.run("default", {"width": 64, "height": 64, "seed": 33})
+        >>> client.delete(unwanted)
+        <Deleted r... deleted, ...>
+        """
+        return self.library.delete(*refs, dry_run=dry_run, confirm=confirm)
 
     def live(self) -> list[Run]:
         """Return the runs that this client tracks and that are not settled.

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.library import open_library
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from comflowy_nb.images.delete import Deleted
+    from comflowy_nb.images.disk_usage import DiskUsage
+    from comflowy_nb.images.prune import Pruned
     from comflowy_nb.library import Found
     from comflowy_nb.status import Status
+    from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["find", "runs"]
+__all__ = ["delete", "disk", "find", "prune", "runs"]
 
 
 def find(ref: str) -> Found:
@@ -100,3 +107,96 @@ def runs(
     return open_library().runs(
         text, params=params, where=where, since=since, status=status, workflow=workflow, limit=limit
     )
+
+
+def disk() -> DiskUsage:
+    """Return what the files of the home folder use. Needs no connection.
+
+    Returns
+    -------
+    DiskUsage
+        Number and size of the files, by kind and by workflow.
+
+    Raises
+    ------
+    HistoryError
+        If the history can't be opened or read.
+
+    Examples
+    --------
+    >>> usage = comflowy_nb.history.disk()
+    >>> sorted(usage.parts)[:3]
+    ['history', 'originals', 'other files']
+    >>> list(usage.workflows)
+    ['default']
+    """
+    return open_library().disk()
+
+
+def prune(
+    older: float | timedelta,
+    *,
+    all: bool = False,  # noqa: A002 - the name of the option
+    dry_run: bool = False,
+    confirm: Callable[[Pruned], bool] | None = None,
+) -> Pruned:
+    """Remove the original images of earlier runs, and keep rows and thumbnails. Needs no connection.
+
+    Parameters
+    ----------
+    older : float or datetime.timedelta
+        The least time since the end of a run: seconds, or a timedelta.
+    all, dry_run, confirm : optional
+        As for `Client.prune`.
+
+    Returns
+    -------
+    Pruned
+        What was removed; with `dry_run` what would be.
+
+    Raises
+    ------
+    SettingsError
+        If `older` is not a time.
+    HistoryError
+        If the history can't be read or written.
+
+    Examples
+    --------
+    >>> from datetime import timedelta
+    >>> comflowy_nb.history.prune(timedelta(days=60), dry_run=True)
+    <Pruned 0 originals to remove, 0 bytes>
+    """
+    return open_library().prune(older, all=all, dry_run=dry_run, confirm=confirm)
+
+
+def delete(
+    *refs: str | Run | Sweep, dry_run: bool = False, confirm: Callable[[Deleted], bool] | None = None
+) -> Deleted:
+    """Delete runs and sweeps with their images. Needs no connection.
+
+    Parameters
+    ----------
+    *refs : str, Run or Sweep
+        Runs, cells of sweeps, and sweeps, or their references.
+    dry_run, confirm : optional
+        As for `Client.delete`.
+
+    Returns
+    -------
+    Deleted
+        What was deleted; with `dry_run` what would be.
+
+    Raises
+    ------
+    RefError
+        If a reference names nothing, or a run that is not done or held. Nothing is deleted then.
+    HistoryError
+        If the history can't be read or written.
+
+    Examples
+    --------
+    >>> comflowy_nb.history.delete("looks.2", dry_run=True)
+    <Deleted r... to delete, ...>
+    """
+    return open_library().delete(*refs, dry_run=dry_run, confirm=confirm)

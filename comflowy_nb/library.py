@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
@@ -17,11 +18,15 @@ from comflowy_nb.tracking.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
     from pathlib import Path
 
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.database.references import Ref
     from comflowy_nb.database.search import Filters
+    from comflowy_nb.images.delete import Deleted
+    from comflowy_nb.images.disk_usage import DiskUsage
+    from comflowy_nb.images.prune import Pruned
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import RunImage
     from comflowy_nb.workflow.graph import Graph, InEditorFormat
@@ -163,6 +168,89 @@ class Library:
         """Return the runs that match, newest first; see `history.runs`."""
         return [self.run(record) for record in self.history.search(text, **filters)]
 
+    # -- cleaning up --------------------------------------------------------------------------------------------
+
+    def disk(self) -> DiskUsage:
+        """Return what the files of the home folder use; see `Client.disk`.
+
+        Returns
+        -------
+        DiskUsage
+            Number and size of the files.
+        """
+        from comflowy_nb.images.disk_usage import PRUNED_BY_DEFAULT_S, measure_disk  # noqa: PLC0415 - only for `disk`
+        from comflowy_nb.images.prune import prunable  # noqa: PLC0415 - loads Pillow
+
+        found = prunable(self.history, self.folder, before=time.time() - PRUNED_BY_DEFAULT_S)
+        return measure_disk(self.home, self.history.cleanup, prunable=found.images)
+
+    def prune(
+        self,
+        older: float | timedelta,
+        *,
+        all: bool = False,  # noqa: A002 - the name of the option
+        dry_run: bool = False,
+        confirm: Callable[[Pruned], bool] | None = None,
+    ) -> Pruned:
+        """Remove the originals of earlier runs; see `Client.prune`.
+
+        Parameters
+        ----------
+        older : float or datetime.timedelta
+            The least age of the runs, in seconds or as a timedelta.
+        all, dry_run, confirm : optional
+            As for `Client.prune`.
+
+        Returns
+        -------
+        Pruned
+            What was removed, or would be.
+        """
+        from comflowy_nb.images.prune import prune  # noqa: PLC0415 - loads Pillow
+
+        return prune(self.history, self.folder, older, all=all, dry_run=dry_run, confirm=confirm)
+
+    def delete(
+        self, *refs: str | Run | Sweep, dry_run: bool = False, confirm: Callable[[Deleted], bool] | None = None
+    ) -> Deleted:
+        """Delete runs and sweeps with their images; see `Client.delete`.
+
+        Parameters
+        ----------
+        *refs : str, Run or Sweep
+            References of runs, cells and sweeps.
+        dry_run, confirm : optional
+            As for `Client.delete`.
+
+        Returns
+        -------
+        Deleted
+            What was deleted, or would be.
+        """
+        from comflowy_nb.images.delete import delete  # noqa: PLC0415 - only for `delete`
+
+        runs: dict[str, str | None] = {}
+        sweeps: dict[str, SweepRecord] = {}
+        for ref in refs:
+            text = ref if isinstance(ref, str) else getattr(ref, "ref", None)
+            if not isinstance(text, str):
+                raise RefError(f'{ref!r} is not a run, a sweep or a reference: use delete("r41")')
+            parsed = parse_ref(text)
+            if parsed.image is not None:
+                raise RefError(f"an image can't be deleted alone; the whole run: %comflowy delete {parsed.text}")
+            found = self._record(parsed)
+            if isinstance(found, SweepRecord):
+                sweeps[found.token] = found
+            else:
+                of_cell = self._find(parsed) if parsed.cell is not None else None
+                runs[found.token] = None if of_cell is None else of_cell.token
+        deleted = delete(self.history, self.folder, runs, list(sweeps.values()), dry_run=dry_run, confirm=confirm)
+        if deleted.is_done:
+            with self._lock:
+                for token in deleted.tokens:
+                    self.recent.pop(token, None)
+        return deleted
+
     # -- references ---------------------------------------------------------------------------------------------
 
     def _record(self, ref: Ref) -> RunRecord | SweepRecord:
@@ -213,8 +301,13 @@ class Library:
         history = self.history
         with self._lock:
             recent = list(self.recent)[::-1]
-        token = recent[back] if back < len(recent) else history.last(back=back - len(recent), without=recent)
-        return None if token is None else history.get(token) or history.sweeps.get(token)
+        for token in recent:
+            found = history.get(token) or history.sweeps.get(token)  # None: another process has deleted it
+            if found is not None and back == 0:
+                return found
+            back -= found is not None
+        last = history.last(back=back, without=recent)
+        return None if last is None else history.get(last) or history.sweeps.get(last)
 
 
 def _describe(sweep: SweepRecord) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord, RunRequest, SweepRequest
 from comflowy_nb.database.runs import History
-from comflowy_nb.images.store import keep_output
+from comflowy_nb.images.store import keep_output, write_sidecar
 from comflowy_nb.library import Library
 from comflowy_nb.services.types import Output
 from comflowy_nb.status import Status, StatusEvent, event_of
@@ -294,6 +294,25 @@ def make_sweep(library, run_request, sweep_request, stream):
                 output=Output(index, "9", index, url=""),
             )
             run = history.set_images(run.token, image_record)
+        return run
+
+    return make
+
+
+@pytest.fixture
+def stored(library, run_request, stream, output, image):
+    """`stored("k", 2)`: a run of the history with images on disk; further arguments are those of `run_request`."""
+
+    def make(key, count=1, *, event=StatusEvent.SEEN_SUCCESS, **changes):
+        history = library.history
+        run = history.record_or_reuse(run_request(key, **changes), fresh=True).record
+        outputs = [output(index) for index in range(count)]
+        expected = [ImageRecord(each.index, each.node, each.node_index) for each in outputs]
+        run = history.apply(run.token, event, service_run_id=f"id-{key}", images=expected)
+        for each in outputs:
+            kept = keep_output(stream(image()), folder=library.folder, token=run.token, output=each)
+            run = history.set_images(run.token, kept)
+        write_sidecar(library.folder, run)
         return run
 
     return make

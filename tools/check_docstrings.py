@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 # Public although `comflowy_nb.__all__` does not name them: what the public functions return, take or raise.
 ALSO_PUBLIC = (
     "comflowy_nb.errors",
+    "comflowy_nb.images.delete.Deleted",
+    "comflowy_nb.images.disk_usage.DiskUsage",
+    "comflowy_nb.images.disk_usage.Usage",
+    "comflowy_nb.images.prune.Pruned",
     "comflowy_nb.library.Found",
     "comflowy_nb.services.base.Service",
     "comflowy_nb.settings.Secret",

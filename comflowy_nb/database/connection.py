@@ -31,6 +31,7 @@ FILE_NAME = "history.sqlite"
 BUSY_TIMEOUT_S = 10.0  # longest wait for another process that writes
 
 _LOG_SUFFIXES = ("-wal", "-shm", "-journal")
+_ADDED_LATER = "CREATE TABLE IF NOT EXISTS"  # in schema.sql: from here on the tables that an older file may lack
 _SHARED_SUFFIXES = ("", "-wal", "-shm")  # of the files that all processes share while they use the history
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _READ_ONLY = "the home folder can't be written to"
@@ -181,6 +182,7 @@ class Store:
                     self._create()
                 connection = _connect(self.path)
                 _check(self.path, connection)
+                _add_tables(connection)
                 self._set_journal(connection)
                 self._note_files(connection)
             except BaseException as error:
@@ -198,12 +200,11 @@ class Store:
     def _create(self) -> None:
         """Create the file under another name first, so that a file without tables is always a damaged one."""
         part = self.folder / f"{FILE_NAME}.{uuid.uuid4().hex}.new"
-        schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
         try:
             # For this user only; the files that SQLite adds beside it get the same mode.
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             with contextlib.closing(_connect(part)) as connection:
-                connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {VERSION}; COMMIT;")
+                connection.executescript(f"BEGIN IMMEDIATE; {_schema()} PRAGMA user_version = {VERSION}; COMMIT;")
             part.rename(self.path)
         finally:
             part.unlink(missing_ok=True)
@@ -350,6 +351,16 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
     result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if result != "ok" or version < VERSION:  # every file is created with its version
         raise _DamagedError(result)
+
+
+def _add_tables(connection: sqlite3.Connection) -> None:
+    """Create the tables that were added to the schema after the file was created."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'removals'").fetchone() is None:
+        connection.executescript("".join(_schema().partition(_ADDED_LATER)[1:]))
+
+
+def _schema() -> str:
+    return Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -27,6 +27,7 @@ __all__ = [
     "run_metadata",
 ]
 
+_WAS_PRUNED = "pruned"  # the error of an image that is fetched again after a prune; its thumbnails are still there
 _IMAGE_FORMATS = frozenset({None, "PNG", "JPEG", "WEBP"})  # None: not downloaded yet
 
 
@@ -34,9 +35,9 @@ _IMAGE_FORMATS = frozenset({None, "PNG", "JPEG", "WEBP"})  # None: not downloade
 class ImageRecord:
     """One output image of a run.
 
-    `state` is `expected` (not downloaded yet), `kept` (on disk; `file` and `sha256` are set) or `missing` (`error`
-    says why). A kept image with an `error` can't be decoded here, so it has no thumbnail. `file` is relative to the
-    images' folder.
+    `state` is `expected` (not downloaded yet), `kept` (on disk; `file` and `sha256` are set), `missing` (`error` says
+    why) or `pruned` (the original was removed, and its thumbnails are kept). A kept image with an `error` can't be
+    decoded here, so it has no thumbnail. `file` is relative to the images' folder.
     """
 
     index: int
@@ -55,6 +56,15 @@ class ImageRecord:
     def is_image(self) -> bool:
         """True for a still image; an animation, a video, a sound or a text is listed as a file."""
         return self.format in _IMAGE_FORMATS
+
+    def refetched(self) -> ImageRecord:
+        """Return the record of the same image while it is fetched again."""
+        return replace(self, state="expected", error=_WAS_PRUNED if self.state == "pruned" else None)
+
+    def given_up(self, why: str) -> ImageRecord:
+        """Return the record after a download that failed for good: an image that was pruned is pruned again."""
+        was_pruned = self.state == "expected" and self.error == _WAS_PRUNED
+        return replace(self, state="pruned" if was_pruned else "missing", error=why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

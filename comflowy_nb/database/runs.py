@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from comflowy_nb.database import records, search
+from comflowy_nb.database.cleanup import Cleanup
 from comflowy_nb.database.connection import Store
 from comflowy_nb.database.deduplication import RESPONSE_LOST, Decision, RetryOptions, dead_submitters, look_up
 from comflowy_nb.database.process_locks import clean_locks, dead_owners, remove_free_locks
@@ -27,6 +29,7 @@ from comflowy_nb.database.rows import (
 from comflowy_nb.database.small_tables import Durations, Inputs, Seeds, Senders
 from comflowy_nb.database.sweeps import Sweeps
 from comflowy_nb.errors import HistoryError
+from comflowy_nb.images.removal import finish_removals
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.workflow.files import remove_leftovers
 
@@ -46,7 +49,7 @@ _TRACKED = f"(status IN ({_LIVE}) OR token IN (SELECT run FROM images WHERE stat
 
 
 class History(Table[RunRecord]):
-    """The runs of the history; `sweeps`, `seeds`, `inputs`, `senders` and `durations` are its other parts.
+    """The runs of the history; `sweeps`, `seeds`, `inputs`, `senders`, `durations` and `cleanup` are its other parts.
 
     Open it with `History.open(folder)`. Its methods may be called on any thread. `warnings` are for the user: a
     damaged file that was set aside, a slower journal, a folder that others can open.
@@ -63,6 +66,7 @@ class History(Table[RunRecord]):
         self.inputs = Inputs(store)
         self.senders = Senders(store)
         self.durations = Durations(store)
+        self.cleanup = Cleanup(store)
 
     @classmethod
     def open(cls, folder: Path) -> History:
@@ -79,6 +83,8 @@ class History(Table[RunRecord]):
         for leftover_folder in (folder, folder / "workflows", folder / "inputs"):
             remove_leftovers(leftover_folder)
         remove_leftovers(history._images, "*/*.part")
+        with contextlib.suppress(HistoryError):  # of a process that was killed while it pruned or deleted
+            finish_removals(history.cleanup, history._images)
         return history
 
     def close(self) -> None:

@@ -103,3 +103,10 @@ CREATE TABLE senders (
 CREATE TABLE inputs (
     identity TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (identity, name)
 ) WITHOUT ROWID;
+
+-- Tables that were added later: a file that lacks one gets it when it is opened.
+
+-- Files to remove, after the transaction that pruned or deleted: the original of an image, or all files of a run (-1).
+CREATE TABLE IF NOT EXISTS removals (
+    run TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (run, position)
+) WITHOUT ROWID;

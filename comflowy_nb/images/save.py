@@ -86,7 +86,10 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
         ) from error
     if missing:
         count = f"{len(paths)} of {len(outputs)} images saved in {folder.name or folder}"
-        raise ImageError(f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref} fetches them again")
+        option = " --refetch" if any(image.state == "pruned" for image in outputs) else ""
+        raise ImageError(
+            f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref}{option} fetches them again"
+        )
     return paths
 
 

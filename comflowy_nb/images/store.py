@@ -201,7 +201,7 @@ def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
 
 
 def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
-    """Write `<token>.json`, which describes a run, beside its first stored file.
+    """Write `<token>.json`, which describes a run, beside its first stored file or pruned image.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
     ImageError
         If it can't be written.
     """
-    first = next((output for output in record.outputs if output.state == "kept"), None)
+    first = next((output for output in record.outputs if output.state in {"kept", "pruned"}), None)
     if first is None:
         return None
     path = image_path(folder, first).with_name(f"{file_stem(record.token)}.json")

@@ -192,7 +192,7 @@ def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
 
 def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
     size = (image.width_px, image.height_px) if image.width_px and image.height_px else None
-    if image.state == "kept" and size:
+    if image.state in {"kept", "pruned"} and size:
         return Tile(position, image.index, size)
     ref = f"{record.ref}[{image.index}]"
     if image.state == "missing":

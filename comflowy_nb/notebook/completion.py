@@ -48,7 +48,7 @@ __all__ = ["Completions"]
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud", "comfyui")
-_REF_COMMANDS = {"show", "compare", "cancel", "resume"}
+_REF_COMMANDS = {"show", "compare", "cancel", "resume", "delete"}
 _MAX_VALUE_CHARS = 60  # of a value that is offered
 _FIELD_COMMANDS = {"run", "sweep", "form"}
 _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
@@ -176,7 +176,9 @@ class Completions:
         """Return the workflows and the fields that may follow `plain`."""
         match command.name, len(plain):
             case "workflow", 0:
-                return ["add ", "alias ", "export "]
+                return ["add ", "alias ", "export ", "remove "]
+            case "workflow", 1 if plain[0] == "remove":
+                return self._session.catalogue.removable_names()
             case "workflow", 1:
                 return [f"{name} " for name in self._workflow_names()]
             case ("run" | "sweep" | "form" | "fields", 0) | ("workflow", 2):

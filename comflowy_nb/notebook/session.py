@@ -115,6 +115,14 @@ class Session:
             return None
         return Secret(text) if text else None
 
+    def confirms(self, question: str) -> bool:
+        """Ask a question; return True if the user answers yes. Only where `can_answer` is true."""
+        try:
+            answer = input(f"{question} [y/N] ")
+        except (EOFError, NotImplementedError):
+            return False
+        return answer.strip().casefold() in {"y", "yes"}
+
     # -- the history --------------------------------------------------------------------------------------------
 
     @property
@@ -155,6 +163,11 @@ class Session:
         if sweep is not None and (not sweep.is_settled or all(cell.run is not None for cell in sweep.cells)):
             return sweep
         return self.client.connection.reopen(record) if self.client is not None else self.library.sweep(record)
+
+    def forget_sweeps(self) -> None:
+        """Read the settled sweeps from the history again when they are shown next: runs of them were deleted."""
+        for sweep in [sweep for sweep in self._sweeps.values() if sweep.is_settled]:
+            self._sweeps.pop(sweep.token or "", None)
 
     # -- drawing ------------------------------------------------------------------------------------------------
 

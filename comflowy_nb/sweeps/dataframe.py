@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import re
 import uuid
@@ -126,14 +127,25 @@ class ImageFrame(pd.DataFrame):
 
 def to_dataframe(cells: Iterable[SweepCell]) -> ImageFrame:
     """Return a row for each cell, with a column `thumbnail` that a notebook shows as images."""
+    cells = list(cells)
     rows = table_of(cells)
     frame = ImageFrame(rows)
     if rows:
-        paths = [row["image"] for row in rows]
-        frame["image"] = pd.Series(paths, dtype=object)
-        images = [None if path is None else Thumbnail(row["cell"], path) for row, path in zip(rows, paths, strict=True)]
+        frame["image"] = pd.Series([row["image"] for row in rows], dtype=object)
+        shown = [cell.first_image or _pruned_thumbnail(cell) for cell in cells]
+        images = [None if path is None else Thumbnail(cell.ref, path) for cell, path in zip(cells, shown, strict=True)]
         frame["thumbnail"] = pd.Series(images, dtype=object)
     return frame
+
+
+def _pruned_thumbnail(cell: SweepCell) -> Path | None:
+    """Return the path of the thumbnail of the first image that was pruned."""
+    for image in cell.images:
+        with contextlib.suppress(ImageError):
+            if image.is_pruned:
+                path: Path = image.thumbnail(min(THUMBNAIL_SIZES_PX))
+                return path
+    return None
 
 
 def _shown(value: Any) -> Any:

@@ -72,9 +72,11 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
     copies = [path for images in saved.values() for path in images.values()]
     if missing:
         refs = ", ".join(missing[:_MAX_LISTED_REFS]) + (" ..." if len(missing) > _MAX_LISTED_REFS else "")
+        images = [image for cell in sweep.cells if cell.run is not None for image in cell.run.record.images]
+        option = " --refetch" if any(image.state == "pruned" for image in images) else ""
         raise ImageError(
             f"{len(copies)} of {len(copies) + len(missing)} images saved in {folder.name or folder}; not on disk: "
-            f"{refs}. %comflowy show {record.ref} fetches them again"
+            f"{refs}. %comflowy show {record.ref}{option} fetches them again"
         )
     return [*copies, *sheets, folder / f"sweep{number_suffix}.json"]
 

@@ -196,7 +196,8 @@ class SweepPainting:
         """Return an image from its file, or from the thumbnail that is large enough."""
         record, scale = image.record, self.scale
         try:
-            path = image.path if self._uses_originals else image.thumbnail(512 if max(size) > 256 else 256)
+            is_original = self._uses_originals and not image.is_pruned
+            path = image.path if is_original else image.thumbnail(512 if max(size) > 256 else 256)
             return read_image(path, size)
         except (ComflowyError, OSError):
             if not record.error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.receive import image_path
+from comflowy_nb.images.removal import remove_if_deleted
 from comflowy_nb.images.store import format_of, keep_output, write_sidecar
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.tracking.polling import backoff_s
@@ -47,18 +47,26 @@ class Downloads:
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
-    def expect_missing(self, run: Run) -> bool:
-        """Set images that are not on disk back to `expected`; return True if any image is to be fetched."""
+    def expect_missing(self, run: Run, *, refetch: bool = False) -> bool:
+        """Set images that are not on disk back to `expected`; return True if any image is to be fetched.
+
+        Pruned images are fetched only with `refetch`.
+        """
         with run.guard:
             record = run.with_unwritten(self._history.get(run.token) or run.record)
             for image in record.outputs:
-                if image.state == "expected" or (image.file and image_path(self._folder, image).is_file()):
+                if not self._is_to_fetch(image, refetch=refetch):
                     continue
-                record = self._history.set_images(run.token, replace(image, state="expected", error=None))
+                record = self._history.set_images(run.token, image.refetched())
                 run.unwritten_images.pop(image.index, None)
             if record != run.record:
                 run.update(record)
             return any(output.state == "expected" for output in run.record.outputs)
+
+    def _is_to_fetch(self, image: ImageRecord, *, refetch: bool) -> bool:
+        if image.state in {"expected", "pruned"}:
+            return refetch and image.state == "pruned"
+        return not image.file or not image_path(self._folder, image).is_file()
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
@@ -70,11 +78,9 @@ class Downloads:
                 self._queue_try(run, listed[image.index], tries=1)
 
     def give_up(self, run: Run, reason: str, *, except_for: Mapping[int, Output] | None = None) -> None:
-        """Mark every expected image as missing, except those with an index in `except_for`."""
+        """Give up every expected image, except those with an index in `except_for`."""
         expected = [image for image in run.record.outputs if image.state == "expected"]
-        missing = [
-            replace(image, state="missing", error=reason) for image in expected if image.index not in (except_for or ())
-        ]
+        missing = [image.given_up(reason) for image in expected if image.index not in (except_for or ())]
         if missing:
             self._settle(run, *missing)
 
@@ -89,7 +95,8 @@ class Downloads:
                 record = self._history.set_images(run.token, *run.unwritten_images.values())
                 run.unwritten_images.clear()
             if run.with_unwritten(record).is_settled:  # not for each image: a run can have thousands
-                write_sidecar(self._folder, run.with_unwritten(record))
+                sidecar = write_sidecar(self._folder, run.with_unwritten(record))
+                remove_if_deleted(self._history.cleanup, run.token, sidecar)
         except (ComflowyError, OSError) as error:
             warning = str(error)
         if run.unwritten_images and not run.unwritten and run.token not in self._rewriting:
@@ -113,7 +120,7 @@ class Downloads:
         except ComflowyError as error:
             self._handle_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - an image must not stay expected for ever
-            self._settle(run, _missing(output, f"{type(error).__name__}: {error}"))
+            self._settle(run, _given_up(run, output, f"{type(error).__name__}: {error}"))
         else:
             self._settle(run, image)
 
@@ -125,7 +132,7 @@ class Downloads:
         if isinstance(error, (NotFoundError, AuthError)):
             next_output = self._with_fresh_url(run, output) if tries == 1 else None
         if is_permanent or next_output is None:
-            self._settle(run, _missing(output, str(error)))
+            self._settle(run, _given_up(run, output, str(error)))
             return
         fresh = next_output
         wait_s = getattr(error, "retry_after_s", None) or backoff_s(self._settings, tries)
@@ -165,8 +172,10 @@ def expected_image(output: Output) -> ImageRecord:
     return ImageRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
-def _missing(output: Output, reason: str) -> ImageRecord:
-    return replace(expected_image(output), state="missing", error=reason)
+def _given_up(run: Run, output: Output, reason: str) -> ImageRecord:
+    known = next((image for image in run.record.outputs if image.index == output.index), None)
+    given_up = None if known is None else known.given_up(reason)
+    return given_up if given_up is not None and given_up.state == "pruned" else expected_image(output).given_up(reason)
 
 
 class FairQueue:

@@ -13,6 +13,7 @@ from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from comflowy_nb.tracking.run import RunRecord
@@ -85,6 +86,13 @@ class RunRegistry:
             other, label = run.record.service, self._tracker.service.label
             raise RefError(f"{run.ref} was submitted to {other}, not to {label}; connect to {other} first")
 
+    def reread(self, tokens: Iterable[str]) -> None:
+        """Read runs from the history again, of which a cleanup has changed the images."""
+        with self._lock:
+            runs = [run for token in tokens if (run := self._runs.get(token)) is not None]
+        for run in runs:
+            self._read(run)
+
     # -- tracking again -------------------------------------------------------------------------------------------
 
     def adopt_orphans(self) -> list[Run]:
@@ -116,8 +124,13 @@ class RunRegistry:
         elif record.status.is_held and self._can_be_checked(record):
             self._track(run)
 
-    def refresh(self, run: Run) -> bool:
+    def refresh(self, run: Run, *, refetch: bool = False) -> bool:
         """Bring a run up to date: watch a run of another process, fetch images that are not on disk.
+
+        Parameters
+        ----------
+        refetch
+            Also fetch images that were pruned.
 
         Returns
         -------
@@ -127,7 +140,7 @@ class RunRegistry:
             self.watch(run)
         if not run.status.is_final or not self.is_here(run.record):
             return False
-        is_missing = self._tracker.downloads.expect_missing(run)
+        is_missing = self._tracker.downloads.expect_missing(run, refetch=refetch)
         if is_missing:
             self._track(run)
         return is_missing

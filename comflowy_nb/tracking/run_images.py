@@ -55,6 +55,12 @@ class RunImage:
         ImageError
             If the file is not on disk. The message names the command that fetches it again.
         """
+        if self.is_pruned:
+            why = f" ({self.record.error})" if self.record.error else ""
+            raise ImageError(
+                f"the original of {self.ref} was pruned, and only its thumbnail is on disk{why}; "
+                f"%comflowy show {self.run.ref} --refetch fetches it again"
+            )
         if self._path is None or not self._path.exists():
             reason = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
             raise ImageError(
@@ -66,6 +72,11 @@ class RunImage:
     def ref(self) -> str:
         """Reference of the image, such as `r41[0]`."""
         return f"{self.run.ref}[{self.record.index}]"
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether `prune` has removed the original. `thumbnail` is still there."""
+        return self.record.state == "pruned"
 
     @property
     def node(self) -> str | None:

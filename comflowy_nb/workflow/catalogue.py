@@ -13,7 +13,6 @@ Users edit these files. Everything else in them is kept, including comments.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from dataclasses import dataclass, field, replace
@@ -22,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock, Timeout
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from comflowy_nb.errors import FieldError, WorkflowError, nearest_tip
+from comflowy_nb.workflow.catalogue_text import changed_text, flow_style
 from comflowy_nb.workflow.files import (
     MAX_JSON_BYTES,
     MAX_YAML_BYTES,
@@ -228,8 +227,36 @@ class Catalogue:
         WorkflowError
             If there is no such workflow, or the catalogue can't be written.
         """
-        described = {field_id: _flow_style(write_described(one)) for field_id, one in fields.items()}
+        described = {field_id: flow_style(write_described(one)) for field_id, one in fields.items()}
         self._known(name).change(name, {"fields": described})
+
+    def removable_names(self) -> list[str]:
+        """Return the names that `remove` can remove: those of the home folder that the project does not define."""
+        own = self._project.entries if self._project is not None else {}
+        return [name for name in self._home.entries if name != _DEFAULT and name not in own]
+
+    def remove(self, name: str) -> str | None:
+        """Remove a name from the file in the home folder; return the name of the file of its graph, which stays.
+
+        Raises
+        ------
+        WorkflowError
+            If there is no such name, if it is `default` or a name of the project, or if the file can't be written.
+        """
+        if name == _DEFAULT:
+            raise WorkflowError("default is always there and can't be removed")
+        if self._file_of(name) is not self._home:
+            raise WorkflowError(
+                f"{name} is a name in the {FILE_NAME} beside the notebook: open that file in an editor and remove "
+                f"{name} and the lines below it under workflows"
+            )
+        entry = self._home.entries.get(name)
+        if entry is None:
+            tip = nearest_tip(name, self.removable_names()) or "."
+            raise WorkflowError(f"the catalogue has no workflow {name!r}{tip} %comflowy workflows lists them")
+        self._home.change(name, None)
+        file = entry.graph_file
+        return file.name if isinstance(file, Path) and file.is_file() else None
 
     def _file_of(self, name: str) -> _CatalogueFile:
         return self._project if self._project is not None and name in self._project.entries else self._home
@@ -285,13 +312,14 @@ class _CatalogueFile:
         self._subject = f"{FILE_NAME} of the {label}"
         self.entries = self._parse(self._read())
 
-    def change(self, name: str, changes: Mapping[str, Any]) -> None:
-        """Change or create one entry; keep everything else in the file, including comments.
+    def change(self, name: str, changes: Mapping[str, Any] | None) -> None:
+        """Change, create or remove one entry; keep everything else in the file, including comments.
 
         Parameters
         ----------
         changes
-            Property -> new value. A mapping is merged into the existing one; empty values change nothing.
+            Property -> new value. A mapping is merged into the existing one; empty values change nothing. None removes
+            the entry.
 
         Raises
         ------
@@ -302,32 +330,18 @@ class _CatalogueFile:
             self._lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self._lock, timeout=_LOCK_TIMEOUT_S):
                 before = self._read()
-                self._parse(before)
-                after = self._changed(before, name, changes)
+                others = self._parse(before).keys() - {name}
+                yaml = bounded_yaml("rt")
+                after = changed_text(yaml, self._load(yaml, before), before, name, changes)
                 entries = self._parse(after)
+                if changes is None and entries.keys() != others:
+                    raise WorkflowError(f"{name} can't be removed from {self._subject}; remove it in an editor")
                 write_text(self._path, after)
         except Timeout:
             raise WorkflowError(f"{self._subject} is being written by another kernel; try again") from None
         except OSError as error:
             raise WorkflowError(f"{self._subject} can't be written: {error.strerror}") from error
         self.entries = entries
-
-    def _changed(self, text: str, name: str, changes: Mapping[str, Any]) -> str:
-        """Return the text of the file with one entry changed."""
-        yaml = bounded_yaml("rt")
-        yaml.width = 4096
-        root, buffer = self._load(yaml, text), io.StringIO()
-        if not isinstance(root, CommentedMap):  # the file is empty or has only comments
-            root = CommentedMap()
-            buffer.write(text if not text or text.endswith("\n") else f"{text}\n")
-        entry = _mapping_under(_mapping_under(root, "workflows"), name)
-        for part, value in changes.items():
-            if isinstance(value, dict) and value:
-                _mapping_under(entry, part).update(value)
-            elif value:
-                entry[part] = value
-        yaml.dump(root, buffer)
-        return buffer.getvalue()
 
     def _read(self) -> str:
         try:
@@ -381,23 +395,3 @@ class _CatalogueFile:
 
     def _reject(self, where: str, wanted: str) -> NoReturn:
         raise WorkflowError(f"{self._subject}: {where} must be {wanted}; correct the file in an editor")
-
-
-def _mapping_under(node: CommentedMap, key: str) -> CommentedMap:
-    """Return the mapping under a key; create it if the key has no mapping."""
-    if not isinstance(node.get(key), CommentedMap):
-        node[key] = CommentedMap()
-    return node[key]  # type: ignore[no-any-return]  # a CommentedMap
-
-
-def _flow_style(value: Any) -> Any:
-    """Return a value that YAML writes in one line."""
-    if not isinstance(value, (dict, list, tuple)):
-        return value
-    node: Any
-    if isinstance(value, dict):
-        node = CommentedMap({key: _flow_style(item) for key, item in value.items()})
-    else:
-        node = CommentedSeq([_flow_style(item) for item in value])
-    node.fa.set_flow_style()
-    return node

@@ -388,3 +388,14 @@ def test_ended_threads_leave_at_most_two_connections(history, run_request):
         thread.start()
         thread.join()
     assert len(history._store._idle) <= 2
+
+
+def test_a_file_from_before_a_table_was_added_gets_the_table(home):
+    """The file is neither damaged nor too old: it lacks a table that was added later."""
+    History.open(home).close()
+    with contextlib.closing(sqlite3.connect(home / "history.sqlite")) as database:
+        database.execute("DROP TABLE removals")
+    opened = History.open(home)
+    assert opened.warnings == ()
+    assert opened.cleanup.pending() == []
+    opened.close()

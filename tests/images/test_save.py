@@ -281,3 +281,10 @@ def test_a_folder_may_have_dots_in_its_name(make_run, image, tmp_path, name):
         (tmp_path / name).mkdir()
     (path,) = make_run([image()]).save(tmp_path / name)
     assert path.parent == tmp_path / name
+
+
+def test_a_pruned_image_is_reported_with_the_way_to_fetch_it(stored, library, tmp_path):
+    stored("a")
+    library.prune(0)
+    with pytest.raises(ImageError, match=r"not on disk: r1\[0\]\. %comflowy show r1 --refetch fetches them again"):
+        library.find("r1").run.save(tmp_path / "out")

@@ -6,6 +6,7 @@ import pytest
 from completing import completions_at
 
 from comflowy_nb.services.targets import remember_name
+from comflowy_nb.workflow.catalogue import Catalogue
 
 
 def completions_of_ipython(shell, before, fragment=""):
@@ -29,6 +30,16 @@ def test_options_are_completed(shell):
     assert completions_at(shell, "%comflowy run default --retry=", "un") == ["unknown"]
     assert completions_at(shell, "%comflowy run default --retry ") == ["all", "failed", "none", "unknown"]
     assert "success" in completions_at(shell, "%comflowy runs --status ", "s")
+
+
+def test_commands_that_clean_up_are_completed(shell, home):
+    assert completions_at(shell, "%comflowy prune ", "--") == ["--all", "--dry-run", "--older", "--yes"]
+    assert completions_at(shell, "%comflowy delete r1 ", "--") == ["--yes"]
+    assert "last" in completions_at(shell, "%comflowy delete ", "l")
+    assert completions_at(shell, "%comflowy workflow ", "re") == ["remove"]
+    shell.run_cell("%comflowy workflow alias default prompt=6::text")
+    Catalogue.open(None, home).add("portrait", identity="sandbox", id="default")
+    assert completions_at(shell, "%comflowy workflow remove ") == ["portrait"]
 
 
 def test_targets_and_catalogue_are_completed_without_a_connection(shell):

@@ -200,3 +200,11 @@ def test_pandas_is_imported_only_for_a_table():
     code = "import sys, comflowy_nb.sweeps.sweep; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False"
+
+
+def test_a_pruned_image_is_shown_as_its_thumbnail(make_sweep, axis, library):
+    sweep = make_sweep(axis("3::cfg", 4, 6))
+    library.prune(0)
+    sweep = library.sweep(sweep.record)
+    assert [row["image"] for row in table_of(sweep.cells)] == [None, None]
+    assert len(images_in(to_dataframe(sweep.cells)._repr_html_())) == 2

@@ -367,3 +367,14 @@ def test_heading_that_does_not_fit_is_a_letter_on_the_contact_sheet(make_sweep, 
     assert {"A", "AN"} <= set(texts)
     for number in range(40):
         assert any(f"letters{number} " in f"{text} " for text in texts)
+
+
+def test_pruned_images_are_drawn_and_reported_as_not_on_disk(make_sweep, axis, library, tmp_path):
+    make_sweep(axis("3::cfg", 4, 6))
+    library.prune(0)
+    sweep = library.sweep(library.find("s1").sweep)
+    with pytest.raises(
+        ImageError, match=r"0 of 2 images saved in out; .*%comflowy show s1 --refetch fetches them again"
+    ):
+        sweep.save(tmp_path / "out")
+    assert (tmp_path / "out" / "contact_sheet.jpg").is_file()

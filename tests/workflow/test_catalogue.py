@@ -267,3 +267,98 @@ def test_concurrent_changes_of_two_processes_are_both_kept(home):
     assert sorted(Catalogue.open(None, home).names()) == sorted(
         [f"{process_name}{n}" for process_name in "ab" for n in range(5)] + ["default"]
     )
+
+
+def test_a_name_is_removed_and_the_rest_of_the_file_stays(home):
+    write(home, "# mine\nworkflows:\n  one: {ids: {sandbox: a}}  # first\n  two: {ids: {sandbox: b}}\nother: 1\n")
+    catalogue = Catalogue.open(None, home)
+    assert catalogue.removable_names() == ["one", "two"]
+    assert catalogue.remove("one") is None
+    assert catalogue.names() == ["two", "default"]
+    assert read(home) == "# mine\nworkflows:\n  two: {ids: {sandbox: b}}\nother: 1\n"
+    catalogue.remove("two")
+    assert Catalogue.open(None, home).names() == ["default"]
+
+
+BLOCKS = """\
+# top
+workflows:
+  # about one
+  one: {ids: {sandbox: a}}  # end of one
+  # about two
+  two:
+    ids: {sandbox: b}  # id
+      # inner
+
+  # about 3
+  3:
+    ids: {sandbox: c}
+# after
+other: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "removed"),
+    [
+        ("one", "  one: {ids: {sandbox: a}}  # end of one\n"),
+        ("two", "  two:\n    ids: {sandbox: b}  # id\n      # inner\n"),
+        ("3", "  3:\n    ids: {sandbox: c}\n"),
+    ],
+)
+def test_only_the_lines_of_a_removed_name_are_removed(home, name, removed):
+    """The comment above the next entry was removed too, and a name that is a number stayed."""
+    write(home, BLOCKS)
+    catalogue = Catalogue.open(None, home)
+    names = catalogue.names()
+    catalogue.remove(name)
+    assert read(home) == BLOCKS.replace(removed, "")
+    assert catalogue.names() == [each for each in names if each != name]
+
+
+def test_a_name_in_a_flow_mapping_is_removed(home):
+    write(home, "workflows: {one: {ids: {sandbox: a}}, two: {ids: {sandbox: b}}}\n")
+    catalogue = Catalogue.open(None, home)
+    catalogue.remove("one")
+    assert catalogue.names() == ["two", "default"]
+    assert Catalogue.open(None, home).get("two").ids == {"sandbox": "b"}
+
+
+def test_a_name_with_a_graph_elsewhere_is_removed(home, tmp_path):
+    (tmp_path / "mine.json").write_text("{}")
+    write(home, f"workflows: {{one: {{graph: {tmp_path / 'mine.json'}}}}}")
+    assert Catalogue.open(None, home).remove("one") == "mine.json"
+
+
+def test_the_graph_of_a_removed_name_stays(home):
+    catalogue = Catalogue.open(None, home)
+    catalogue.add("portrait", graph=GRAPH)
+    assert catalogue.remove("portrait") == "portrait.json"
+    assert (home / "workflows" / "portrait.json").is_file()
+    assert catalogue.get("portrait") is None
+
+
+def test_default_can_not_be_removed(home):
+    catalogue = Catalogue.open(None, home)
+    catalogue.alias("default", "prompt", "6::text")
+    with pytest.raises(WorkflowError, match="default is always there and can't be removed"):
+        catalogue.remove("default")
+    assert catalogue.get("default").aliases == {"prompt": "6::text"}
+
+
+def test_a_name_of_the_project_is_removed_in_an_editor(home, project):
+    write(project, "workflows: {portrait: {ids: {sandbox: default}}}")
+    catalogue = Catalogue.open(project, home)
+    with pytest.raises(WorkflowError, match=r"portrait is a name in the comflowy\.yaml beside the notebook: open that"):
+        catalogue.remove("portrait")
+    assert "portrait" in read(project)
+    assert catalogue.removable_names() == []
+
+
+def test_an_unknown_name_to_remove_is_reported_with_the_nearest(home):
+    catalogue = Catalogue.open(None, home)
+    catalogue.add("portrait", identity="sandbox", id="default")
+    with pytest.raises(
+        WorkflowError, match=r"no workflow 'portriat'\. Did you mean portrait\? %comflowy workflows lists"
+    ):
+        catalogue.remove("portriat")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
+from comflowy_nb.notebook.commands.cleanup import disk_line
 from comflowy_nb.notebook.commands.list_runs import rows_table
 from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
 from comflowy_nb.notebook.display.html import join, paragraph
@@ -103,6 +104,7 @@ def overview(session: Session, request: Request) -> None:
     recent = history.search_rows(limit=_LISTED)
     if recent:
         parts.append(rows_table(session, recent))
+        parts.append(paragraph(disk_line(session.library)))
     if client is None and target is None:
         following = "next: %comflowy connect sandbox"
     else:

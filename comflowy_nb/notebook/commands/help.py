@@ -61,6 +61,7 @@ accepts a key. In scripts, set the environment variable COMFLOWY_API_KEY.""",
   %comflowy workflow alias default prompt=6::text
                                   now: %comflowy run default prompt=...
   %comflowy workflow export mine mine.json    its graph, in ComfyUI's API format
+  %comflowy workflow remove portrait          its runs stay in the history
 
 A file, or an image, as ComfyUI's editor saves it is converted to API format
 while a ComfyUI server is connected.""",
@@ -170,7 +171,8 @@ The runs of a sweep are one row, without fields and conditions; see --cells.""",
   %comflowy show last          this kernel's newest; last~1 the one before
   %comflowy show r41[0]        its first image; r41:9[0] the first of node 9
   %comflowy show r40 r41       side by side
-  %comflowy show s3            a sweep as a grid; s3.12 is one of its cells""",
+  %comflowy show s3            a sweep as a grid; s3.12 is one of its cells
+  %comflowy show r41 --refetch    fetch an original that was pruned""",
     "compare": """\
   %comflowy compare r41 r43               two images under a slider
   %comflowy compare r41[0] r41[1] s1.7 bottle    2 to 9 images
@@ -198,6 +200,33 @@ r.save("why.html").""",
   %comflowy resume r41
   %comflowy resume s3       the runs of a sweep
   %comflowy sweep --from s3   also submits its cells that have no run yet""",
+    "disk": """\
+  %comflowy disk
+
+Shows the number and size of originals, thumbnails and other files, the largest
+workflows, and what `prune --older 30d` would free. In Python:
+comflowy_nb.history.disk()""",
+    "prune": """\
+  %comflowy prune --older 60d --dry-run    show what would be removed
+  %comflowy prune --older 60d
+  %comflowy prune --older 60d --all --yes
+
+Removes the original images of runs that ended before. The runs and their
+thumbnails stay: grids show them, and the same request submits nothing. Fetch an
+original again, if the service still has it, by %comflowy show r41 --refetch.
+Kept without --all: what is named (--as) and images that were inputs of another
+run. Always kept: images without a thumbnail, videos, sounds and texts, and
+everything of runs that are not done.""",
+    "delete": """\
+  %comflowy delete r41
+  %comflowy delete s3         the sweep, and the runs that were submitted for it
+  %comflowy delete s3.12      the run of one cell
+  %comflowy delete r41 r42 --yes
+
+Removes runs from the history, with images and thumbnails: the same request
+would run, and cost, again. Runs of a sweep that another sweep shows, that have
+a name or that were run by themselves stay, and so do runs that the service may
+have accepted without an answer (unknown, lost).""",
 }
 
 

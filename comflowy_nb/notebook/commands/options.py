@@ -154,6 +154,7 @@ _AS = Option("--as", "NAME", "set this Python variable, and the name in the hist
 _FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a run or image", names="ref")
 _FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields", names="file")
 _LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list, names="fields")
+_YES = Option("--yes", None, "do not ask")
 _SUBMIT = (
     _AS,
     _FROM,
@@ -184,8 +185,8 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "workflow",
             "workflow add NAME ID|URL|FILE|IMAGE|server:last  or  workflow alias NAME WORD=FIELD  or  "
-            "workflow export NAME FILE.json",
-            "name a workflow, alias a field, export a graph", "workflows:workflow",
+            "workflow export NAME FILE.json  or  workflow remove NAME",
+            "name a workflow, alias a field, export a graph, remove a name", "workflows:workflow",
             (_FIELDS,), words=(1, 3), has_fields=True,
         ),
         Command(
@@ -263,7 +264,11 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "show", "show REF ...", "show runs and sweeps again, with their images", "runs:show",
-            (Option("--page", "N", "page N of a sweep with several pages", _whole_from(1)),), words=(1, None),
+            (
+                Option("--page", "N", "page N of a sweep with several pages", _whole_from(1)),
+                Option("--refetch", None, "fetch the originals that were pruned"),
+            ),
+            words=(1, None),
         ),
         Command(
             "compare", "compare REF REF ...", "compare 2 to 9 images: slider, blink, side by side, difference",
@@ -281,6 +286,21 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command("cancel", "cancel REF ...", "cancel runs that are not done", "runs:cancel", words=(1, None)),
         Command("resume", "resume [REF ...]", "continue to track runs", "runs:resume", words=(0, None)),
+        Command("disk", "disk", "show how much the files of the home folder use", "cleanup:disk"),
+        Command(
+            "prune", "prune --older TIME", "remove the originals of old runs; keep history and thumbnails",
+            "cleanup:prune",
+            (
+                Option("--older", "TIME", "of runs that ended before 60d, 12h ... ago", duration_s),
+                Option("--dry-run", None, "show what would be removed; remove nothing"),
+                Option("--all", None, "also what is named, and inputs of other runs"),
+                _YES,
+            ),
+        ),
+        Command(
+            "delete", "delete REF ...", "delete runs and sweeps: history, images and thumbnails", "cleanup:delete",
+            (_YES,), words=(1, None),
+        ),
         Command("help", "help [COMMAND]", "show this help, or that of one command", "help:show_help", words=(0, 1)),
     )
 }  # fmt: skip

@@ -39,6 +39,8 @@ _CONFIRM_S = 15.0  # most services confirm a cancel at once
 def show(session: Session, request: Request) -> Run | Sweep | RunList:
     """Show runs and sweeps with their images; download missing ones, and wait for runs in progress."""
     found = [session.find(request.ref(word)) for word in request.words]
+    if "refetch" in request.options:
+        refetch(session, found)
     swept = [session.sweep(each.sweep) for each in found if each.sweep is not None]
     if not swept:
         if "page" in request.options:
@@ -46,6 +48,22 @@ def show(session: Session, request: Request) -> Run | Sweep | RunList:
         return _show_runs(session, found)
     single = [each.run for each in found if each.sweep is None]
     return _show_all(session, swept, single, **request.arguments("page"))
+
+
+def refetch(session: Session, found: Sequence[Found]) -> None:
+    """Fetch the pruned originals of runs and sweeps again."""
+    registry = session.connected().connection.registry
+    runs: list[Run] = []
+    for each in found:
+        if each.sweep is None:
+            runs.append(each.run)
+        else:
+            runs += [cell.run for cell in session.sweep(each.sweep).cells if cell.run is not None]
+    pruned = [run for run in runs if any(image.is_pruned for image in run.images)]
+    for run in pruned:
+        registry.check_origin(run)
+    for run in pruned:
+        registry.refresh(run, refetch=True)
 
 
 def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:

@@ -1,4 +1,4 @@
-"""`workflows`, `workflow add`, `workflow alias`, `workflow export` and `fields`: the workflows and their fields."""
+"""`workflows`, `workflow add`, `alias`, `export` and `remove`, and `fields`: the workflows and their fields."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def workflows(session: Session, request: Request) -> None:
 
 
 def workflow(session: Session, request: Request) -> None:
-    """Run `workflow add NAME SOURCE`, `workflow alias NAME WORD=FIELD` or `workflow export NAME FILE`."""
+    """Run `workflow add NAME SOURCE`, `alias NAME WORD=FIELD`, `export NAME FILE` or `remove NAME`."""
     verb = request.words[0].text
-    verbs = {"add": _add, "alias": _alias, "export": _export}
+    verbs = {"add": _add, "alias": _alias, "export": _export, "remove": _remove}
     if verb in verbs:
         verbs[verb](session, request)
     else:
@@ -151,6 +151,15 @@ def _export(session: Session, request: Request) -> None:
     show_conversion(session, found)
     file = found.export(request.text(request.words[2]))
     session.say(paragraph(f"the graph of {found.name} is in {file.name}, in API format"))
+
+
+def _remove(session: Session, request: Request) -> None:
+    if len(request.words) != 2 or request.fields:
+        raise UsageError("workflow remove needs one name: %comflowy workflow remove NAME")
+    name = request.text(request.words[1])
+    graph_file = session.catalogue.remove(name)
+    graph = f"; the file of its graph, {graph_file}, stays" if graph_file else ""
+    session.say(paragraph(f"{name} is removed from the catalogue{graph}. Its runs stay in the history"))
 
 
 def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:

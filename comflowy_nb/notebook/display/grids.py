@@ -110,11 +110,14 @@ class Grid:
         side = longest_side_px(len(page.boxes))
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
-            """Read the original of a few images, else the thumbnail."""
+            """Read the original of a few images that are not pruned, else the thumbnail."""
             images = {image.record.index: image for image in self._runs[tile.cell].images}
             assert tile.image is not None
             image = images[tile.image]
-            return read_image(image.thumbnail(side) if side in THUMBNAIL_SIZES_PX else image.path, size)
+            is_small = side in THUMBNAIL_SIZES_PX
+            if image.is_pruned and not is_small:
+                return read_image(image.thumbnail(max(THUMBNAIL_SIZES_PX)), size)
+            return read_image(image.thumbnail(side) if is_small else image.path, size)
 
         return draw_encoded(page, load)
 

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ImageError
+from comflowy_nb.images.disk_usage import size_text
 from comflowy_nb.layout.text import html_text
 
 if TYPE_CHECKING:
@@ -148,12 +149,7 @@ def files_bundle(run: Run) -> dict[str, str]:
 
 def _describe_file(ref: str, file: RunImage) -> str:
     record = file.record
-    count = record.size_bytes
-    size = ""
-    if count is not None:
-        size = (
-            f"{count} bytes" if count < 1000 else f"{count / 1000:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
-        )
+    size = "" if record.size_bytes is None else size_text(record.size_bytes)
     missing = f"missing: {record.error}" if record.state == "missing" else ""
     return f"{ref} ({', '.join(part for part in (record.format, size, missing) if part)})"
 

@@ -278,6 +278,10 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
     if missing:
         text = _describe_images(record, missing, "missing")
         line.add((f"{text};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted"))
+    pruned = [image for image in record.images if image.state == "pruned"]
+    if pruned:
+        text = _describe_images(record, pruned, "pruned")
+        line.add((f"{text};", "odd"), (f"%comflowy show {record.ref} --refetch fetches again", "muted"))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
         line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "odd"))

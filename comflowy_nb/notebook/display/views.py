@@ -228,7 +228,8 @@ class SweepView(View):
 
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
-    """Print the paths of a run's files, which a terminal shows in place of the images."""
+    """Print the paths of a run's files, which a terminal shows in place of the images; if pruned, the thumbnail."""
     for image in (*run.images, *run.files):
-        if image.record.state == "kept" and (only is None or image.record.index in only):
-            print(f"  {image.path}")  # noqa: T201 - a terminal has no handles
+        if image.record.state in {"kept", "pruned"} and (only is None or image.record.index in only):
+            path = image.thumbnail(512) if image.is_pruned else image.path
+            print(f"  {path}")  # noqa: T201 - a terminal has no handles

@@ -121,7 +121,7 @@ class FormRun(LiveView):
             "status_text": text,
             "changed": plain(self.changed),
             "fraction": self.line().fraction if run.status.is_live else None,
-            "has_images": any(image.state == "kept" for image in run.record.images),
+            "has_images": any(image.state in {"kept", "pruned"} for image in run.record.images),
         }
 
     def new_preview(self) -> str | None:
@@ -135,7 +135,7 @@ class FormRun(LiveView):
 
     def make_thumbnail(self) -> None:
         """Make the first image a small data URL, if there is one that can be read."""
-        stored = [image for image in self.run.images if image.record.state == "kept"]
+        stored = [image for image in self.run.images if image.record.state in {"kept", "pruned"}]
         try:
             self.thumbnail = _small_url(stored[0].thumbnail(256)) if stored else None
         except ComflowyError:

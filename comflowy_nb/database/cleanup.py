@@ -1,0 +1,308 @@
+"""Disk usage, prune and delete in the history: `History.cleanup`.
+
+One transaction changes the rows and lists in the table `removals` which files are to be removed. They are removed
+afterwards (`images/removal.py`), and the next start of a process removes what a killed process left. A file is removed
+only if the rows still allow it: no image of a run refers to it any more, or its image is pruned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from comflowy_nb.database.process_locks import dead_owners
+from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.database.rows import find_runs, json_list
+from comflowy_nb.errors import RefError
+from comflowy_nb.status import Status
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Mapping
+
+    from comflowy_nb.database.connection import Store
+    from comflowy_nb.database.records import RunRecord
+
+__all__ = ["ALL_FILES", "Cleanup", "Original", "Removal", "RunsToDelete", "is_protected"]
+
+ALL_FILES = -1  # position of a removal: every file of the run
+
+_FINAL = json_list(status for status in Status if status.is_final)
+_LIVE = json_list(status for status in Status if status.is_live)
+_IMAGE_COLUMNS = ("position", *(field.name for field in fields(ImageRecord)[1:]))
+
+# The originals of still images that have a thumbnail, of settled runs that ended before a time, oldest first. The runs
+# that an unfinished sweep shows are left out: a process may draw them.
+_ORIGINALS = f"""
+    SELECT images.run, runs.number, coalesce(runs.finished_at, runs.created_at) AS ended_at,
+        runs.name IS NOT NULL OR runs.token IN (
+            SELECT cells.run FROM cells JOIN sweeps ON sweeps.token = cells.sweep
+            WHERE sweeps.name IS NOT NULL AND cells.run IS NOT NULL
+        ) AS is_named,
+        images.sha256 IN (SELECT sha256 FROM inputs) AS is_input,
+        {", ".join(f"images.{name} AS {name}" for name in _IMAGE_COLUMNS)}
+    FROM images JOIN runs ON runs.token = images.run
+    WHERE images.state = 'kept' AND images.error IS NULL AND images.format IN ('PNG', 'JPEG', 'WEBP')
+        AND runs.status IN (SELECT value FROM json_each(:final)) AND ended_at < :before
+        AND images.run NOT IN (SELECT run FROM images WHERE state = 'expected')
+        AND images.run NOT IN (
+            SELECT run FROM cells WHERE run IS NOT NULL AND (
+                sweep IN (SELECT value FROM json_each(:sent)) OR sweep IN (
+                    SELECT sweep FROM cells WHERE run IN (
+                        SELECT token FROM runs WHERE status IN (SELECT value FROM json_each(:live))
+                        UNION SELECT run FROM images WHERE state = 'expected'
+                    )
+                )
+            )
+        )
+    ORDER BY runs.number, images.position
+"""  # noqa: S608 - own names
+
+
+class Removal(NamedTuple):
+    """Files to remove: the original at this position of a run, or all files of the run."""
+
+    run: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The original file of an image that a prune may remove. `ended_at` is when its run ended, in UTC seconds."""
+
+    run: str
+    number: int
+    ended_at: float
+    is_named: bool  # the run, or a sweep that shows it
+    is_input: bool  # its content was submitted as an image of another run
+    image: ImageRecord
+
+
+def is_protected(original: Original) -> bool:
+    """Return True if a prune keeps an original unless it is asked for all. No other code decides this."""
+    return original.is_named or original.is_input
+
+
+@dataclass(frozen=True, slots=True)
+class RunsToDelete:
+    """The runs that a delete removes, and those of its sweeps that stay, by reference with the reason.
+
+    `answered` has the request keys of these runs for which another success is left.
+    """
+
+    runs: tuple[RunRecord, ...]
+    kept: Mapping[str, str]
+    answered: frozenset[str]
+
+
+class Cleanup:
+    """What `disk` reads of the history, the changes of prune and delete, and the files that are still to be removed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # -- disk ---------------------------------------------------------------------------------------------------
+
+    def workflows(self) -> dict[str, str]:
+        """Return token of a run -> name of its workflow."""
+        with self._store.read() as connection:
+            return dict(connection.execute("SELECT token, workflow FROM runs").fetchall())
+
+    def other_outputs(self) -> set[str]:
+        """Return the names of the stored files that are not still images."""
+        sql = "SELECT file FROM images WHERE file IS NOT NULL AND format NOT IN ('PNG', 'JPEG', 'WEBP')"
+        with self._store.read() as connection:
+            return {row["file"].rpartition("/")[2] for row in connection.execute(sql)}
+
+    # -- prune --------------------------------------------------------------------------------------------------
+
+    def originals(self, *, before: float) -> list[Original]:
+        """Return the originals of runs that ended before a time, in UTC seconds since 1970; protected ones too."""
+        sent = self._sent_sweeps()
+        with self._store.read() as connection:
+            return _originals(connection, before, sent)
+
+    def prune(self, chosen: Iterable[Original], *, before: float, all: bool) -> list[Original]:  # noqa: A002 - the option
+        """Set images to `pruned`, and list their originals for removal, in one transaction.
+
+        Returns
+        -------
+        Those of the chosen originals that may still be pruned: another process can have changed them meanwhile.
+        """
+        sent = self._sent_sweeps()
+        keys = {(each.run, each.image.index) for each in chosen}
+        with self._store.write(full=True) as connection:
+            found = [each for each in _originals(connection, before, sent) if (each.run, each.image.index) in keys]
+            found = [each for each in found if all or not is_protected(each)]
+            rows = [(each.run, each.image.index) for each in found]
+            connection.executemany("UPDATE images SET state = 'pruned' WHERE run = ? AND position = ?", rows)
+            _list(connection, rows)
+        return found
+
+    # -- delete -------------------------------------------------------------------------------------------------
+
+    def runs_to_delete(self, runs: Mapping[str, str | None], sweeps: Collection[str]) -> RunsToDelete:
+        """Return what `delete` removes, without changing anything; the parameters are those of `delete`."""
+        sent = self._sent_sweeps()
+        with self._store.read() as connection:
+            return _runs_to_delete(connection, runs, sweeps, sent)
+
+    def delete(
+        self, runs: Mapping[str, str | None], sweeps: Collection[str], *, only: Collection[str] | None = None
+    ) -> RunsToDelete:
+        """Delete runs and sweeps, and list the files of the runs for removal, in one transaction.
+
+        Parameters
+        ----------
+        runs
+            Token of a run -> token of the sweep by whose cell it is named, or None.
+        sweeps
+            Tokens of sweeps, which are deleted with the runs that were submitted for them.
+        only
+            Tokens of the runs that may be deleted; None permits all.
+
+        Raises
+        ------
+        RefError
+            If a run is live or held, or a process submits a sweep. Nothing is deleted then.
+        """
+        sent = self._sent_sweeps()
+        with self._store.write(full=True) as connection:
+            found = _runs_to_delete(connection, runs, sweeps, sent)
+            if only is not None:
+                found = replace(found, runs=tuple(run for run in found.runs if run.token in only))
+            tokens = json_list(run.token for run in found.runs)
+            chosen = {"runs": tokens, "sweeps": json_list(sweeps)}
+            for statement in _DELETIONS.split(";"):
+                connection.execute(statement, chosen)
+            _list(connection, [(run.token, ALL_FILES) for run in found.runs])
+        return found
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def pending(self) -> list[Removal]:
+        """Return the listed removals."""
+        with self._store.read() as connection:
+            rows = connection.execute("SELECT run, position FROM removals ORDER BY run, position").fetchall()
+        return [Removal(*row) for row in rows]
+
+    def pruned_file(self, removal: Removal) -> str | None:
+        """Return the file of an image that is still pruned, as its row names it; None if it was fetched again."""
+        sql = "SELECT file FROM images WHERE run = ? AND position = ? AND state = 'pruned'"
+        with self._store.read() as connection:
+            row = connection.execute(sql, removal).fetchone()
+        return None if row is None else row["file"]
+
+    def deleted_runs(self, tokens: Iterable[str]) -> set[str]:
+        """Return those tokens that no run has."""
+        wanted = set(tokens)
+        with self._store.read() as connection:
+            sql = "SELECT token FROM runs WHERE token IN (SELECT value FROM json_each(?))"
+            return wanted - {row["token"] for row in connection.execute(sql, (json_list(wanted),))}
+
+    def forget(self, done: Iterable[Removal]) -> None:
+        """Remove removals from the list: their files are gone, or have to stay."""
+        with self._store.write() as connection:
+            connection.executemany("DELETE FROM removals WHERE run = ? AND position = ?", list(done))
+
+    def _sent_sweeps(self) -> set[str]:
+        """Return the tokens of the sweeps that a living process submits."""
+        with self._store.read() as connection:
+            rows = connection.execute("SELECT sweep, owner FROM senders").fetchall()
+        dead = dead_owners(self._store.locks, {row["owner"] for row in rows})
+        return {row["sweep"] for row in rows if row["owner"] not in dead}
+
+
+def _originals(connection: sqlite3.Connection, before: float, sent: Collection[str]) -> list[Original]:
+    rows = connection.execute(_ORIGINALS, {"before": before, "sent": json_list(sent), "final": _FINAL, "live": _LIVE})
+    return [
+        Original(
+            row["run"],
+            row["number"],
+            row["ended_at"],
+            bool(row["is_named"]),
+            bool(row["is_input"]),
+            ImageRecord(*(row[name] for name in _IMAGE_COLUMNS)),
+        )
+        for row in rows
+    ]
+
+
+def _list(connection: sqlite3.Connection, removals: Iterable[tuple[str, int]]) -> None:
+    connection.executemany("INSERT OR IGNORE INTO removals (run, position) VALUES (?, ?)", removals)
+
+
+# -- what a delete removes --------------------------------------------------------------------------------------------
+
+# A run that stays belongs to another sweep that shows it, if there is one. A graph is deleted with its last run.
+_DELETIONS = """
+    DELETE FROM names WHERE token IN (SELECT value FROM json_each(:runs) UNION SELECT value FROM json_each(:sweeps));
+    DELETE FROM cells WHERE sweep IN (SELECT value FROM json_each(:sweeps));
+    DELETE FROM senders WHERE sweep IN (SELECT value FROM json_each(:sweeps));
+    DELETE FROM sweeps WHERE token IN (SELECT value FROM json_each(:sweeps));
+    UPDATE cells SET run = NULL WHERE run IN (SELECT value FROM json_each(:runs));
+    DELETE FROM images WHERE run IN (SELECT value FROM json_each(:runs));
+    DELETE FROM runs WHERE token IN (SELECT value FROM json_each(:runs));
+    UPDATE runs SET sweep = (SELECT cells.sweep FROM cells WHERE cells.run = runs.token LIMIT 1)
+        WHERE sweep IN (SELECT value FROM json_each(:sweeps));
+    DELETE FROM graphs WHERE sha256 NOT IN (SELECT graph FROM runs WHERE graph IS NOT NULL)
+"""
+
+
+def _runs_to_delete(
+    connection: sqlite3.Connection, named: Mapping[str, str | None], sweeps: Collection[str], sent: Collection[str]
+) -> RunsToDelete:
+    """Choose the runs. Raise a RefError for a run that is live or held, and for a sweep that is being submitted."""
+    numbers = dict(connection.execute("SELECT token, number FROM sweeps").fetchall())
+    for sweep in set(sweeps) & set(sent):
+        raise RefError(f"a kernel submits s{numbers[sweep]} now: %comflowy cancel s{numbers[sweep]} first")
+    of_sweeps = "SELECT run FROM cells WHERE sweep IN (SELECT value FROM json_each(?)) AND run IS NOT NULL"
+    clause = f"WHERE token IN (SELECT value FROM json_each(?)) OR token IN ({of_sweeps}) ORDER BY number"  # noqa: S608 - own text
+    found = find_runs(connection, clause, json_list(named), json_list(sweeps))
+    submitted_for = dict(connection.execute("SELECT token, sweep FROM runs WHERE sweep IS NOT NULL").fetchall())
+    shown_by = _shown_by(connection, [run.token for run in found])
+    runs: list[RunRecord] = []
+    kept: dict[str, str] = {}
+    for run in found:
+        own = {*sweeps, named.get(run.token)}
+        cells = sorted((numbers[sweep], cell) for sweep, cell in shown_by.get(run.token, ()) if sweep not in own)
+        is_named = run.token in named
+        if cells:
+            why = f"{', '.join(f's{sweep}.{cell}' for sweep, cell in cells)} shows it too"
+        elif run.status.is_held:
+            why = f"it is {run.status}: the service may have accepted it"
+            if is_named:
+                raise RefError(f"{run.ref} can't be deleted: {why}, and another submit could cost again")
+        elif not run.is_settled:
+            raise RefError(_not_settled(run))
+        elif not is_named and submitted_for.get(run.token) not in sweeps:
+            why = "it was run by itself"
+        elif not is_named and run.name is not None:
+            why = f"it is named {run.name}"
+        else:
+            runs.append(run)
+            continue
+        kept[run.ref] = why
+    sql = (
+        "SELECT DISTINCT key FROM runs WHERE key IN (SELECT value FROM json_each(?)) AND status = ? "
+        "AND token NOT IN (SELECT value FROM json_each(?))"
+    )
+    chosen = json_list(run.key for run in runs), Status.SUCCESS, json_list(run.token for run in runs)
+    return RunsToDelete(tuple(runs), kept, frozenset(row["key"] for row in connection.execute(sql, chosen)))
+
+
+def _not_settled(run: RunRecord) -> str:
+    if not run.status.is_live:
+        return (
+            f"the images of {run.ref} are being fetched, so nothing is deleted: %comflowy show {run.ref} waits for them"
+        )
+    return f"{run.ref} is {run.status}, so nothing is deleted: %comflowy cancel {run.ref} first"
+
+
+def _shown_by(connection: sqlite3.Connection, tokens: Collection[str]) -> dict[str, list[tuple[str, int]]]:
+    """Return token of a run -> the sweeps that show it, each by its token with the number of the first such cell."""
+    shown: dict[str, list[tuple[str, int]]] = {}
+    sql = "SELECT run, sweep, min(number) FROM cells WHERE run IN (SELECT value FROM json_each(?)) GROUP BY run, sweep"
+    for run, sweep, number in connection.execute(sql, (json_list(tokens),)):
+        shown.setdefault(run, []).append((sweep, number))
+    return shown

@@ -1,0 +1,173 @@
+"""The files of the home folder: how many there are of each kind, and how many bytes they have."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from comflowy_nb.database.cleanup import Cleanup
+
+__all__ = ["DISK_PARTS", "PRUNED_BY_DEFAULT_S", "DiskUsage", "Usage", "measure_disk", "size_text"]
+
+# Part -> its content, in the order in which they are shown.
+DISK_PARTS = {
+    "originals": "images as the services sent them",
+    "thumbnails": "small copies for the grids",
+    "other outputs": "animations, videos, sounds, texts",
+    "uploaded images": "inputs of runs",
+    "sandbox": "the sandbox's runs and images",
+    "history": "runs and sweeps, with a JSON file for each run",
+    "other files": "names, saved graphs, lock files",
+}
+PRUNED_BY_DEFAULT_S = 30 * 86400.0  # least age of the runs whose originals `disk` counts as prunable
+_MAY_BE_LINKS = {"images", "inputs", "sandbox"}  # folders of the home folder that are counted if they are links too
+_THUMBNAIL = re.compile(r".+\.t(?:256|512)\.jpg")
+_ORIGINAL = re.compile(r".+_[0-9]+\.(?:png|jpg|webp)")
+
+
+class Usage(NamedTuple):
+    """A number of files and their size.
+
+    Parameters
+    ----------
+    files : int
+        Number of files.
+    size_bytes : int
+        Sum of their sizes, in bytes.
+    """
+
+    files: int = 0
+    size_bytes: int = 0
+
+    def plus(self, size_bytes: int) -> Usage:
+        """Return the usage with one more file.
+
+        Parameters
+        ----------
+        size_bytes : int
+            The size of the file, in bytes.
+
+        Returns
+        -------
+        Usage
+            The new usage.
+        """
+        return Usage(self.files + 1, self.size_bytes + size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """The usage of the home folder; returned by `Client.disk` and `history.disk`.
+
+    Parameters
+    ----------
+    parts : mapping of str to Usage
+        The usage of each kind of file: `originals`, `thumbnails`, `other outputs`, `uploaded images`, `sandbox`,
+        `history`, `other files`.
+    workflows : mapping of str to Usage
+        The usage of the outputs of each workflow, the largest first.
+    unknown : Usage
+        The outputs of runs that the history does not know, for example after a damaged one was set aside. They are
+        among the parts too.
+    prunable : Usage
+        The originals that a prune of everything older than 30 days would remove.
+
+    Examples
+    --------
+    >>> usage = client.disk()
+    >>> usage.parts["originals"].files > 0
+    True
+    >>> usage.total.size_bytes == sum(part.size_bytes for part in usage.parts.values())
+    True
+    """
+
+    parts: Mapping[str, Usage]
+    workflows: Mapping[str, Usage]
+    unknown: Usage
+    prunable: Usage
+
+    @property
+    def total(self) -> Usage:
+        """The usage of all files."""
+        files = sum(part.files for part in self.parts.values())
+        return Usage(files, sum(part.size_bytes for part in self.parts.values()))
+
+    def __repr__(self) -> str:
+        return f"<DiskUsage {self.total.files} files, {size_text(self.total.size_bytes)}>"
+
+
+def size_text(size_bytes: int) -> str:
+    """Format a size: `812 bytes`, `38 kB`, `4.5 MB`, `1.2 GB`."""
+    if size_bytes < 1000:
+        return f"{size_bytes} byte{'s' * (size_bytes != 1)}"
+    if size_bytes < 999_500:
+        return f"{size_bytes / 1000:.0f} kB"
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 999_950_000 else f"{size_bytes / 1e9:.1f} GB"
+
+
+def measure_disk(home: Path, cleanup: Cleanup, *, prunable: Usage | None = None) -> DiskUsage:
+    """Count the files of a home folder, without those that symbolic links in its folders lead to."""
+    parts = dict.fromkeys(DISK_PARTS, Usage())
+    by_run: dict[str, Usage] = {}
+    others = cleanup.other_outputs()
+    for folder, name, size_bytes in _files(home):
+        part = _part(folder, name, others)
+        parts[part] = parts[part].plus(size_bytes)
+        if folder[:1] == ("images",):
+            run = re.split("[_.]", name, maxsplit=1)[0]
+            by_run[run] = by_run.get(run, Usage()).plus(size_bytes)
+    workflow_of = cleanup.workflows()
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    unknown = Usage()
+    for run, usage in by_run.items():
+        if run in workflow_of:
+            counts[workflow_of[run]] += usage.files
+            sizes[workflow_of[run]] += usage.size_bytes
+        else:
+            unknown = Usage(unknown.files + usage.files, unknown.size_bytes + usage.size_bytes)
+    workflows = {name: Usage(counts[name], size_bytes) for name, size_bytes in sizes.most_common()}
+    return DiskUsage(parts, workflows, unknown, prunable or Usage())
+
+
+def _part(folder: tuple[str, ...], name: str, others: set[str]) -> str:
+    """Return the part that a file belongs to; `others` are the names of outputs that are not still images."""
+    top = folder[0] if folder else ""
+    if top == "images":
+        if _THUMBNAIL.fullmatch(name):
+            return "thumbnails"
+        if name.endswith(".json") and "_" not in name:
+            return "history"
+        if name.endswith(".lock"):
+            return "other files"
+        return "originals" if _ORIGINAL.fullmatch(name) and name not in others else "other outputs"
+    if top in {"sandbox", "inputs"}:
+        return "sandbox" if top == "sandbox" else "uploaded images"
+    return "history" if not folder and name.startswith("history.") else "other files"
+
+
+def _files(home: Path) -> Iterator[tuple[tuple[str, ...], str, int]]:
+    """Yield the folders, the name and the size of each file. A file that another process removes is left out."""
+    pending: list[tuple[str, ...]] = [()]
+    while pending:
+        folder = pending.pop()
+        try:
+            entries = list(os.scandir(home.joinpath(*folder)))
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                is_output_folder = not folder and entry.name in _MAY_BE_LINKS
+                if entry.is_dir(follow_symlinks=is_output_folder):
+                    pending.append((*folder, entry.name))
+                else:
+                    yield folder, entry.name, entry.stat(follow_symlinks=False).st_size
+            except OSError:
+                continue

@@ -1,0 +1,149 @@
+"""Remove the files that a prune or a delete has listed in the history; only files that this package wrote.
+
+A file is removed only if its name is the one that a download gives to this image of this run, and if its folder is in
+the home folder after symbolic links are resolved. So neither a changed row nor a link leads to another file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+from comflowy_nb.database.cleanup import ALL_FILES, Removal
+from comflowy_nb.errors import ComflowyError, ImageError
+from comflowy_nb.images.receive import exclusive_lock, file_stem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from comflowy_nb.database.cleanup import Cleanup
+
+__all__ = ["files_of_runs", "finish_removals", "original_path", "remove_if_deleted", "size_of"]
+
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+_BATCH = 100  # removals that are crossed off the list in one transaction
+
+
+def _month_folders(images: Path) -> list[Path]:
+    """Return the folders of stored outputs, oldest first, without those that links place outside the home folder."""
+    try:
+        return sorted(path for path in images.iterdir() if _is_month(path))
+    except OSError:
+        return []
+
+
+def original_path(images: Path, run: str, position: int, file: str | None) -> Path | None:
+    """Return the path of an original that may be removed, given as its row names it; None for any other file.
+
+    Parameters
+    ----------
+    images
+        The images' folder.
+    run, position
+        Token of the run, and index of the image.
+    """
+    month, _, name = (file or "").partition("/")
+    try:
+        stem = file_stem(run, position)
+    except ImageError:  # the token is not one of ours
+        return None
+    is_ours = name.startswith(stem) and _SUFFIX.fullmatch(name.removeprefix(stem))
+    path = images / month / name
+    return path if is_ours and _is_month(images / month) and _is_regular(path) else None
+
+
+def files_of_runs(images: Path, runs: Collection[str]) -> list[tuple[str, Path]]:
+    """Return the files of runs, each with the token of its run: originals, thumbnails and sidecars."""
+    found = []
+    for folder in _month_folders(images):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                run = re.split("[_.]", entry.name, maxsplit=1)[0]
+                if run in runs and not entry.is_dir(follow_symlinks=False):
+                    found.append((run, folder / entry.name))
+    return found
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file in bytes; 0 if another process has removed it."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def finish_removals(cleanup: Cleanup, images: Path) -> None:
+    """Remove the listed files, also those that a killed process left. A file that can't be removed stays listed.
+
+    Any number of processes may do this at once.
+    """
+    done: list[Removal] = []
+    pending = cleanup.pending()
+    try:
+        deleted = cleanup.deleted_runs(each.run for each in pending if each.position == ALL_FILES)
+        failed = _remove_all(images, deleted) if deleted else set()
+        done += [each for each in pending if each.position == ALL_FILES and each.run not in failed]
+        for removal in pending:
+            if removal.position != ALL_FILES and _remove_original(cleanup, images, removal):
+                done.append(removal)
+            if len(done) >= _BATCH:
+                cleanup.forget(done)
+                done.clear()
+    finally:
+        if done:
+            cleanup.forget(done)
+
+
+def _remove_all(images: Path, runs: set[str]) -> set[str]:
+    """Remove all files of runs. Return the runs of which a file can't be removed."""
+    failed: dict[Path, str] = {}
+    # A list of a folder can lack files while another process removes some: list it until there are no more.
+    while found := [(run, path) for run, path in files_of_runs(images, runs) if path not in failed]:
+        failed |= {path: run for run, path in found if not _unlink(path)}
+    return set(failed.values())
+
+
+def remove_if_deleted(cleanup: Cleanup, run: str, written: Path | None) -> None:
+    """Remove a file that was just written for a run, if another process has deleted the run meanwhile."""
+    if written is not None and cleanup.deleted_runs([run]):
+        _unlink(written)
+
+
+def _remove_original(cleanup: Cleanup, images: Path, removal: Removal) -> bool:
+    """Remove the original of a pruned image. Return False if that has to be tried again."""
+    run, position = removal
+    try:
+        # A process that fetches the image again holds this lock while it looks for a complete file.
+        with exclusive_lock(images / f"{file_stem(run, position)}.lock", 0):
+            path = original_path(images, run, position, cleanup.pruned_file(removal))
+            return path is None or _unlink(path)
+    except (ComflowyError, OSError):
+        return False
+
+
+def _unlink(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            path.unlink()
+        except OSError:  # Windows does not remove an open file
+            return False
+    return True
+
+
+def _is_month(folder: Path) -> bool:
+    """Return True for a folder of outputs that is really in the images' folder of the home folder."""
+    images = folder.parent
+    place = images.parent.resolve() / images.name / folder.name
+    return _MONTH.fullmatch(folder.name) is not None and folder.is_dir() and folder.resolve() == place
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,189 @@
+"""`disk`, `prune` and `delete`: what the files of the home folder use, and how to remove some of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from comflowy_nb.images.disk_usage import DISK_PARTS, measure_disk, size_text
+from comflowy_nb.notebook.display.html import join, paragraph, table
+from comflowy_nb.notebook.display.status_line import day
+
+if TYPE_CHECKING:
+    from comflowy_nb.client import Client
+    from comflowy_nb.images.delete import Deleted
+    from comflowy_nb.images.prune import Pruned
+    from comflowy_nb.library import Library
+    from comflowy_nb.notebook.commands.options import Request
+    from comflowy_nb.notebook.session import Session
+
+__all__ = ["delete", "disk", "disk_line", "prune"]
+
+_ALWAYS_SHOWN = {"originals", "thumbnails", "other outputs", "sandbox", "history"}
+_LISTED_WORKFLOWS = 5
+_LISTED_REFS = 8
+
+
+def disk(session: Session, request: Request) -> None:
+    """Show how many files of each kind there are, the largest workflows, and what a prune would free."""
+    del request
+    usage = session.library.disk()
+    rows = [
+        (part, f"{used.files:,}", size_text(used.size_bytes), DISK_PARTS[part])
+        for part, used in usage.parts.items()
+        if used.files or part in _ALWAYS_SHOWN
+    ]
+    rows.append(("total", f"{usage.total.files:,}", size_text(usage.total.size_bytes), ""))
+    parts = [table(("part", "files", "size", "content"), rows)]
+    largest = list(usage.workflows.items())
+    if largest:
+        shown = [(name, f"{used.files:,}", size_text(used.size_bytes)) for name, used in largest[:_LISTED_WORKFLOWS]]
+        parts.append(table(("workflow", "files", "size"), shown))
+    lines = []
+    if len(largest) > _LISTED_WORKFLOWS:
+        lines.append(f"and {len(largest) - _LISTED_WORKFLOWS} more workflows")
+    if usage.unknown.files:
+        lines.append(
+            f"{_files(usage.unknown.files)} ({size_text(usage.unknown.size_bytes)}) of runs that are unknown here"
+        )
+    count, size_bytes = usage.prunable
+    freed = f"{size_text(size_bytes)}: {_originals(count)}" if count else "nothing"
+    lines.append(f"%comflowy prune --older 30d would free {freed}")
+    session.say(join(*parts, paragraph(*lines)))
+
+
+def disk_line(library: Library) -> str:
+    """Return one line about the files of the home folder, for `%comflowy` alone."""
+    usage = measure_disk(library.home, library.history.cleanup)
+    total, originals = usage.total, usage.parts["originals"]
+    return f"on disk: {size_text(total.size_bytes)}, of it {_originals(originals.files)}: %comflowy disk"
+
+
+def prune(session: Session, request: Request) -> None:
+    """List the originals that are old enough, ask, and remove them."""
+    options = request.options
+    if "older" not in options:
+        raise UsageError(f"prune needs an age: %comflowy {request.command.usage}, such as --older 60d")
+    age = _age_text(options["older"])
+    count = 0
+
+    def confirm(planned: Pruned) -> bool:
+        nonlocal count
+        count = planned.images.files
+        session.say(paragraph(*_plan_of_prune(planned)))
+        command = f"%comflowy prune --older {age}{' --all' if 'all' in options else ''} --yes"
+        return _is_confirmed(session, request, f"Remove {_originals(count)}?", command)
+
+    found = _store(session).prune(options["older"], all="all" in options, dry_run="dry-run" in options, confirm=confirm)
+    if "dry-run" in options:
+        session.say(paragraph(*_plan_of_prune(found), "nothing was removed (--dry-run)"))
+    elif found.is_done:
+        lines = _plan_of_prune(found)
+        if count:
+            lines = [f"{_originals(found.images.files)} removed, {size_text(found.images.size_bytes)} freed"]
+        if count > found.images.files:
+            left = _originals(count - found.images.files)
+            lines.append(f"{left} left: changed meanwhile, without a thumbnail, or in use (the next prune removes it)")
+        session.say(paragraph(*lines))
+    else:
+        session.say(paragraph("nothing was removed"))
+
+
+def delete(session: Session, request: Request) -> None:
+    """Say what will be deleted and that the request would run again, ask, and delete it."""
+    refs = [request.ref(word) for word in request.words]
+
+    def confirm(planned: Deleted) -> bool:
+        session.say(paragraph(*_plan_of_delete(planned)))
+        names = " ".join(ref if isinstance(ref, str) else ref.ref for ref in refs)
+        return _is_confirmed(session, request, f"Delete {_what(planned)}?", f"%comflowy delete {names} --yes")
+
+    found = _store(session).delete(*refs, confirm=confirm)
+    if found.is_done:
+        session.forget_sweeps()
+        session.say(paragraph(f"{_what(found)} deleted, {size_text(found.files.size_bytes)} freed"))
+    else:
+        is_shown = bool(found.runs or found.sweeps)  # with the question
+        session.say(paragraph("nothing was deleted", *([] if is_shown else _kept(found))))
+
+
+def _store(session: Session) -> Client | Library:
+    """Return the client, which brings its runs up to date; without a connection the library."""
+    return session.client if session.client is not None else session.library
+
+
+def _is_confirmed(session: Session, request: Request, question: str, command: str) -> bool:
+    """Ask, unless `--yes` was typed. Raise a UsageError where the user can't answer."""
+    if "yes" in request.options:
+        return True
+    if not session.can_answer:
+        raise UsageError(
+            f"{request.command.name} can't ask here, so nothing was removed. Without a question: {command}"
+        )
+    return session.confirms(question)
+
+
+def _plan_of_prune(planned: Pruned) -> list[str]:
+    count, size_bytes = planned.images
+    if not count:
+        return ["nothing to prune", *_protected(planned)]
+    assert planned.oldest is not None
+    assert planned.newest is not None
+    first, last = day(planned.oldest), day(planned.newest)
+    when = first if first == last else f"{first} to {last}"
+    runs = f"{len(planned.runs)} run{'s' * (len(planned.runs) != 1)}"
+    return [
+        f"{_originals(count)} of {runs} ({when}), {size_text(size_bytes)}",
+        *_protected(planned),
+        "The history and the thumbnails stay: the same request still submits nothing.",
+    ]
+
+
+def _protected(planned: Pruned) -> list[str]:
+    """Return a line about the originals that stay because they are named or inputs."""
+    count = planned.protected
+    if not count:
+        return []
+    stay = "stays: it is named, or an input" if count == 1 else "stay: they are named, or inputs"
+    return [f"{_originals(count)} as old {stay} of another run; --all removes {'it' if count == 1 else 'them'} too"]
+
+
+def _plan_of_delete(planned: Deleted) -> list[str]:
+    lines = [f"{_what(planned)}: {_files(planned.files.files)}, {size_text(planned.files.size_bytes)}", *_kept(planned)]
+    if planned.repeats:
+        request = "The same request" if planned.repeats == 1 else "The same requests"
+        lines.append(f"{request} would {'cost' if planned.costs_money else 'run'} again.")
+    return lines
+
+
+def _kept(planned: Deleted) -> list[str]:
+    """Return a line for each run that stays."""
+    lines = [f"{ref} stays: {why}" for ref, why in list(planned.kept.items())[:_LISTED_REFS]]
+    more = len(planned.kept) - len(lines)
+    return [*lines, *([f"and {more} more stay"] if more > 0 else [])]
+
+
+def _what(found: Deleted) -> str:
+    """Return the references: `s3 with 12 runs`, `r41`."""
+    if found.sweeps and found.runs:
+        return f"{', '.join(found.sweeps)} with {len(found.runs)} run{'s' * (len(found.runs) != 1)}"
+    refs = [*found.sweeps, *found.runs]
+    more = f" and {len(refs) - _LISTED_REFS} more" if len(refs) > _LISTED_REFS else ""
+    return f"{', '.join(refs[:_LISTED_REFS])}{more}"
+
+
+def _originals(count: int) -> str:
+    return f"{count:,} original{'s' * (count != 1)}"
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'s' * (count != 1)}"
+
+
+def _age_text(seconds: float) -> str:
+    """Return a duration as it can be typed: `60d`, `12h`, `90`."""
+    for unit, unit_s in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % unit_s == 0:
+            return f"{seconds / unit_s:g}{unit}"
+    return f"{seconds:g}"

@@ -1,0 +1,85 @@
+"""Change one entry in the text of a `comflowy.yaml`. Everything else in it stays, including comments."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ruamel.yaml import YAML
+
+__all__ = ["changed_text", "flow_style"]
+
+
+def changed_text(yaml: YAML, root: Any, text: str, name: str, changes: Mapping[str, Any] | None) -> str:
+    """Return the text of a file with one of its workflows changed or created.
+
+    Parameters
+    ----------
+    yaml, root
+        The parser that keeps comments, and what it has read from the text.
+    changes
+        Property -> new value. A mapping is merged into the existing one; empty values change nothing. None removes the
+        workflow.
+    """
+    yaml.width = 4096
+    buffer = io.StringIO()
+    if not isinstance(root, CommentedMap):  # the file is empty or has only comments
+        root = CommentedMap()
+        buffer.write(text if not text or text.endswith("\n") else f"{text}\n")
+    workflows = _mapping_under(root, "workflows")
+    if changes is None and not workflows.fa.flow_style():
+        return _without(text, workflows, name)
+    if changes is None:
+        for key in [key for key in workflows if str(key) == name]:
+            del workflows[key]
+    else:
+        entry = _mapping_under(workflows, name)
+        for part, value in changes.items():
+            if isinstance(value, dict) and value:
+                _mapping_under(entry, part).update(value)
+            elif value:
+                entry[part] = value
+    yaml.dump(root, buffer)
+    return buffer.getvalue()
+
+
+def flow_style(value: Any) -> Any:
+    """Return a value that YAML writes in one line."""
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    node: Any
+    if isinstance(value, dict):
+        node = CommentedMap({key: flow_style(item) for key, item in value.items()})
+    else:
+        node = CommentedSeq([flow_style(item) for item in value])
+    node.fa.set_flow_style()
+    return node
+
+
+def _without(text: str, workflows: CommentedMap, name: str) -> str:
+    """Return the text of a file without an entry of its workflows; the comments before and after the entry stay.
+
+    ruamel.yaml would remove the comment above the next entry, so the lines are removed from the text.
+    """
+    lines = text.split("\n")
+    for key in reversed([key for key in workflows if str(key) == name]):  # a number is the name of its text
+        start, column = workflows.lc.key(key)
+        end = start + 1
+        while end < len(lines) and (not lines[end].strip() or len(lines[end]) - len(lines[end].lstrip()) > column):
+            end += 1
+        while not lines[end - 1].strip():
+            end -= 1
+        del lines[start:end]
+    return "\n".join(lines)
+
+
+def _mapping_under(node: CommentedMap, key: str) -> CommentedMap:
+    """Return the mapping under a key; create it if the key has no mapping."""
+    if not isinstance(node.get(key), CommentedMap):
+        node[key] = CommentedMap()
+    return node[key]  # type: ignore[no-any-return]  # a CommentedMap
