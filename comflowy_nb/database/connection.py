@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["FILE_NAME", "VERSION", "Store", "make_folder"]
 
-VERSION = 1  # of schema.sql; stored as PRAGMA user_version
+VERSION = 2  # of schema.sql; stored as PRAGMA user_version
+# Version -> the statements that bring a file of the version before up to it.
+_MIGRATIONS = {
+    2: """
+        ALTER TABLE runs ADD COLUMN started_at REAL;
+        CREATE INDEX runs_by_workflow ON runs (identity, coalesce(workflow_id, workflow), number)
+        WHERE status = 'success';
+        DELETE FROM samples WHERE workflow_key LIKE '% each';
+    """,
+}
 FILE_NAME = "history.sqlite"
 BUSY_TIMEOUT_S = 10.0  # longest wait for another process that writes
 
@@ -178,7 +187,7 @@ class Store:
                         self._set_aside(None)  # SQLite would write the pages of the old log into the new file
                     self._create()
                 connection = _connect(self.path)
-                _check(self.path, connection)
+                _migrate(connection, _check(self.path, connection))
                 self._set_journal(connection)
                 self._note_files(connection)
             except BaseException as error:
@@ -335,8 +344,8 @@ class _DamagedError(sqlite3.DatabaseError):
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
-def _check(path: Path, connection: sqlite3.Connection) -> None:
-    """Raise if the file was written by a newer version or is damaged."""
+def _check(path: Path, connection: sqlite3.Connection) -> int:
+    """Return the version of the file; raise if it was written by a newer version or is damaged."""
     if not path.stat().st_size:
         raise _DamagedError("empty")  # SQLite would use it as a new file, and remove the log
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -346,8 +355,16 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
             "COMFLOWY_HOME to another folder"
         )
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok" or version < VERSION:  # every file is created with its version
+    if found != "ok" or version < 1:  # every file is created with its version
         raise _DamagedError(found)
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a file of an earlier version up to date, in one transaction. The caller holds the lock of the file."""
+    if version < VERSION:
+        statements = "".join(_MIGRATIONS[number] for number in range(version + 1, VERSION + 1))
+        connection.executescript(f"BEGIN IMMEDIATE; {statements} PRAGMA user_version = {VERSION}; COMMIT;")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

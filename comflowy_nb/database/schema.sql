@@ -17,6 +17,7 @@ CREATE TABLE runs (
     owner TEXT NOT NULL,
     created_at REAL NOT NULL,
     accepted_at REAL,
+    started_at REAL, -- of the execution
     finished_at REAL,
     service_run_id TEXT,
     service_status TEXT,
@@ -29,6 +30,7 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_by_key ON runs (key, number);
 CREATE INDEX runs_by_status ON runs (status);
+CREATE INDEX runs_by_workflow ON runs (identity, coalesce(workflow_id, workflow), number) WHERE status = 'success';
 CREATE INDEX runs_by_service_id ON runs (service_run_id) WHERE service_run_id IS NOT NULL;
 
 CREATE TABLE images (

@@ -283,8 +283,8 @@ class Sweep(Waitable[SweepCell | None]):
         Returns
         -------
         pandas.DataFrame
-            Columns: `cell`, labels, params (those that vary first), `status`, `seconds`, `run`, `error`, `image` (a
-            path) and `thumbnail`.
+            Columns: `cell`, labels, params (those that vary first), `status`, `seconds` (of execution), `queued_s`
+            (the wait before it), `run`, `error`, `image` (a path) and `thumbnail`.
 
         Raises
         ------

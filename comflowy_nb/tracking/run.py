@@ -121,6 +121,20 @@ class Run(Waitable["Run"]):
         return str(self.record.problem) if self.record.problem is not None else self.record.reason
 
     @property
+    def seconds(self) -> float | None:
+        """Execution time in seconds; None before the end.
+
+        The start of the execution is what the service reports, else when the status `running` was first seen. If
+        `queued_s` is None, the start is not known, and this is the time from the submit to the end.
+        """
+        return self.record.seconds
+
+    @property
+    def queued_s(self) -> float | None:
+        """Seconds from the submit to the start of the execution; None if the start is not known."""
+        return self.record.queued_s
+
+    @property
     def is_submitted_again(self) -> bool:
         """Whether the same request submits it again without an option: it is lost, and its service costs nothing."""
         return self.resubmits_lost and self.status is Status.LOST

@@ -33,7 +33,18 @@ def test_a_row_has_everything_of_a_cell(swept, axis):
         axis("3::cfg", 4, 6.5), axis("3::sampler_name", "euler"), fixed={"3::seed": 7}, ends={2: Status.FAILED}
     )
     first, second = table_of(sweep.cells)
-    assert list(first) == ["cell", "cfg", "sampler_name", "seed", "status", "seconds", "run", "error", "image"]
+    assert list(first) == [
+        "cell",
+        "cfg",
+        "sampler_name",
+        "seed",
+        "status",
+        "seconds",
+        "queued_s",
+        "run",
+        "error",
+        "image",
+    ]
     assert (first["cell"], first["cfg"], first["sampler_name"], first["seed"]) == ("s1.1", 4, "euler", 7)
     assert (first["status"], first["run"], first["error"]) == ("success", "r1", None)
     assert first["seconds"] == sweep.cells[0].run.record.seconds >= 0

@@ -207,7 +207,7 @@ def resume(session: Session, request: Request) -> Run | Sweep | RunList:
 
 
 def runs_table(found: Sequence[Run]) -> dict[str, str]:
-    """Return a table of runs: reference, name, workflow, service, status, time, duration, values set."""
+    """Return a table of runs: reference, name, workflow, service, status, time, its times, values set."""
     rows = []
     for run in found:
         record = run.record
@@ -216,15 +216,13 @@ def runs_table(found: Sequence[Run]) -> dict[str, str]:
             f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params
         ]
         status = str(record.status) if record.status.is_live or not run.error else f"{record.status}: {run.error}"
-        took = time_text(record.seconds) if record.seconds is not None else ""
-        started = day(record.created_at)
-        rows.append(
-            (record.ref, record.name or "", record.workflow, record.service, status, started, took, " ".join(values))
-        )
+        took, queued = ("" if one is None else time_text(one) for one in (record.seconds, record.queued_s))
+        title = (record.ref, record.name or "", record.workflow, record.service)
+        rows.append((*title, status, day(record.created_at), took, queued, " ".join(values)))
     services = {row[3] for row in rows}
     if len(services) == 1:
         rows = [(*row[:3], "", *row[4:]) for row in rows]
-    return table(("run", "name", "workflow", "on", "status", "when", "took", "set"), rows)
+    return table(("run", "name", "workflow", "on", "status", "when", "took", "queued", "set"), rows)
 
 
 def _sweep_named(session: Session, ref: Any) -> Sweep | None:
