@@ -80,7 +80,7 @@ def runs(
     Raises
     ------
     SettingsError
-        If `status` is not a status.
+        If `status` is not a status, or `text` or `limit` is invalid.
     HistoryError
         If the history can't be opened or read.
 

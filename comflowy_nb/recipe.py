@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +21,11 @@ from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.image_metadata import RunMetadata, metadata_of_image, parse_metadata, read_image_graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
+from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.values import resolve
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from comflowy_nb.database.records import RunRecord
@@ -100,7 +102,7 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
     Raises
     ------
     ImageError
-        If the file is missing, not an image, or contains no workflow.
+        If the file is missing, not an image, or contains no workflow; if `image` is something else.
 
     Examples
     --------
@@ -114,6 +116,8 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
         image = image.run
     if isinstance(image, Run):
         return _recipe(_metadata_of(image.record), None, None)
+    if not isinstance(image, str | os.PathLike):
+        raise ImageError(f'params_from needs an image file or a run, not {shown(image)}: params_from("cat.png")')
     path = Path(image).expanduser()
     try:
         metadata, graph = find_metadata(path, open_library())

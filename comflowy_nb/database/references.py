@@ -49,6 +49,8 @@ def parse_ref(text: str) -> Ref:
     RefError
         If the text is not a reference.
     """
+    if not isinstance(text, str):
+        raise RefError(f"invalid reference {text!r}: {_HELP}")
     whole = text.strip()
     found = _IMAGE.fullmatch(whole)
     rest, image = (found["rest"], int(found["image"])) if found else (whole, None)

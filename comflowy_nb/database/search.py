@@ -55,10 +55,14 @@ def search(
     Raises
     ------
     SettingsError
-        If the status is not a status of a run.
+        If the status is not a status of a run, the text is not text, or the limit is not a number from 0.
     """
     if status is not None and status not in list(Status):
         raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
+    if not isinstance(text, str | None):
+        raise SettingsError(f'invalid text {text!r}: use words to search for, as in runs("bottle", cfg=7)')
+    if not isinstance(limit, int | None) or (limit is not None and limit < 0):
+        raise SettingsError(f"invalid limit {limit!r}: use a number of runs, or None for all")
     rows = connection.execute(
         "SELECT * FROM runs WHERE (:since IS NULL OR created_at >= :since) AND (:status IS NULL OR status = :status) "
         "AND (:workflow IS NULL OR workflow = :workflow OR workflow_id = :workflow) ORDER BY number DESC",
