@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

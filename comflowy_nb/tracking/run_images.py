@@ -69,6 +69,11 @@ class RunImage:
         return f"{self.run.ref}[{self.record.index}]"
 
     @property
+    def token(self) -> str:
+        """Our own id of the image: that of the run, and the index."""
+        return f"{self.run.token}[{self.record.index}]"
+
+    @property
     def node(self) -> str | None:
         """Id of the node that made the image; None if the service does not say."""
         return self.record.node
@@ -145,8 +150,8 @@ class RunImage:
 
         Examples
         --------
-        >>> run.images[0].save("cat.png")
-        ...Path('cat.png')
+        >>> run.images[0].save("cat.png").name
+        'cat.png'
         """
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 

@@ -141,7 +141,7 @@ class Waitable(ABC, Generic[T]):
         Parameters
         ----------
         function : callable
-            Called with this run or sweep: at once if it is settled already, else on a thread of its own. An exception
+            Called with this run or sweep: at once if it is settled already, else on a separate thread. An exception
             is logged and has no other effect.
 
         Returns

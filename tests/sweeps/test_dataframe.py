@@ -57,7 +57,8 @@ def test_a_cell_that_was_not_submitted_has_a_row(swept, axis):
     sweep = swept(axis("3::cfg", 4, 6), ends={2: None})
     row = table_of(sweep.cells)[1]
     assert row == {
-        "cell": "s1.2", "cfg": 6, "status": "not sent", "seconds": None, "run": None, "error": None, "image": None,
+        "cell": "s1.2", "cfg": 6, "status": "not sent", "seconds": None, "queued_s": None, "run": None,
+        "error": None, "image": None,
     }  # fmt: skip
 
 

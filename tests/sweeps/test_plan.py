@@ -31,7 +31,7 @@ def test_the_plan_is_one_line():
         *[("new", record(Status.CANCELLED))] * 3,
         *[("new", None)] * 10,
     ]
-    text = plan(found, seconds=16 * 25.0).text
+    text = plan(found, seconds=15 * 25.0).text
     assert text == (
         "48 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (skipped), 2 failed (tried again), "
         "3 cancelled (tried again), 10 new, about 6 min"
