@@ -18,9 +18,9 @@ __all__ = ["MAX_TIMED_RUNS", "estimate_s"]
 MAX_TIMED_RUNS = 100  # the newest successes of a workflow that are read
 _OUTLIER_FACTOR = 3.0  # times the median of the runs of equal size
 _MIN_S = 0.02  # a shorter execution can't be measured
-# The time of a run grows with steps ** 1 and pixels ** 0.7 until runs of other sizes show the exponents: on a GPU the
+# The time of a run grows with steps ** 1 and pixels ** 0.6 until runs of other sizes show the exponents: on a GPU the
 # second is about 1 above 1 megapixel and less below.
-_PRIOR = (1.0, 0.7)
+_PRIOR = (1.0, 0.6)
 _PRIOR_WEIGHT = 0.3
 _MAX_EXPONENT = 2.0
 

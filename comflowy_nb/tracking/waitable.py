@@ -24,6 +24,9 @@ __all__ = ["Waitable"]
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
+# How often an await wakes up: an interrupt of a kernel cancels the task of the cell, and does not wake the event loop.
+_WAKE_S = 0.5
+
 
 class Waitable(ABC, Generic[T]):
     """A run or a sweep: wait until it is settled, or call listeners at every change.
@@ -130,7 +133,10 @@ class Waitable(ABC, Generic[T]):
 
         stop = self.once(lambda: self.is_settled, notify)
         try:
-            await settled.wait()
+            while not self.is_settled:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_WAKE_S):
+                        await settled.wait()
         finally:
             stop()
         return self
