@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,11 @@ from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.image_metadata import RunMetadata, metadata_of_image, parse_metadata, read_image_graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.body import read_body
-from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.values import resolve
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from comflowy_nb.database.records import RunRecord
@@ -115,9 +114,11 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
         image = image.run
     if isinstance(image, Run):
         return _recipe(_metadata_of(image.record), None, None)
-    if not isinstance(image, str | os.PathLike):
-        raise ImageError(f'params_from needs an image file or a run, not {shown(image)}: params_from("cat.png")')
-    path = Path(image).expanduser()
+    try:
+        path = Path(image).expanduser()
+    except TypeError:
+        kind = type(image).__name__
+        raise ImageError(f'params_from needs an image file or a run, not {kind}: params_from("cat.png")') from None
     try:
         metadata, graph = find_metadata(path, open_library())
         if metadata is not None:
