@@ -100,7 +100,7 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run) -> Recipe:
     Raises
     ------
     ImageError
-        If the file is missing, not an image, or contains no workflow; if `image` is something else.
+        If the file is missing, not an image, or contains no workflow.
 
     Examples
     --------

@@ -73,8 +73,8 @@ def test_the_first_run_of_each_connection_is_left_out():
 def test_the_time_grows_with_the_steps():
     """A sweep of 20 steps was estimated by runs of 5 steps: 15 s, and it took 30 s."""
     earlier = one_after_another(6, 2.0, steps=5)
-    assert estimate(earlier, {"3::steps": 10}) == pytest.approx(4.0)
-    assert estimate(earlier, {}) == pytest.approx(8.0), "20 steps are the default"
+    assert estimate(earlier, {"3::steps": 10}) == pytest.approx(4.0, rel=0.2)
+    assert estimate(earlier, {}) == pytest.approx(8.0, rel=0.3), "20 steps are the default"
 
 
 def test_steps_and_pixels_are_learned_from_runs_of_several_sizes():
