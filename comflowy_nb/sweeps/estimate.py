@@ -18,8 +18,8 @@ __all__ = ["MAX_TIMED_RUNS", "estimate_s"]
 MAX_TIMED_RUNS = 100  # the newest successes of a workflow that are read
 _OUTLIER_FACTOR = 3.0  # times the median of the runs of equal size
 _MIN_S = 0.02  # a shorter execution can't be measured
-# The time of a run grows with steps ** 0.85 and pixels ** 0.6 until runs of other sizes show the exponents. They are below
-# 1 because of what every run costs besides its steps, and because small images leave a GPU partly idle.
+# The time of a run grows with steps ** 0.85 and pixels ** 0.6 until runs of other sizes show the exponents. They are
+# below 1 because of what every run costs besides its steps, and because small images leave a GPU partly idle.
 _PRIOR = (0.85, 0.6)
 _PRIOR_WEIGHT = 0.3
 _MAX_EXPONENT = 2.0

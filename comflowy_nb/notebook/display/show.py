@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.grids import Grid
     from comflowy_nb.notebook.session import Session
-    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import Run, RunImage
 
 __all__ = ["RunList", "grid", "register_formatters", "show", "show_comparison", "unregister_formatters"]
@@ -33,7 +33,7 @@ class RunList(list[Any]):
     """Runs that a command returns. A cell that has shown them does not show them again."""
 
 
-def show(what: Run | RunImage | Sweep | Grid | Sequence[Run]) -> None:
+def show(what: Run | RunImage | SweepCell | Sweep | Grid | Sequence[Run | SweepCell]) -> None:
     """Display a run or one of its images, several runs together, a sweep or a grid in the current cell.
 
     It shows the current state without waiting and without a request to a service. Outside a notebook it prints a line
@@ -41,7 +41,7 @@ def show(what: Run | RunImage | Sweep | Grid | Sequence[Run]) -> None:
 
     Parameters
     ----------
-    what : Run, RunImage, Sweep, Grid or sequence of Run
+    what : Run, RunImage, SweepCell, Sweep, Grid or sequence of Run or SweepCell
         What to display. Several runs share one grid.
 
     Raises
@@ -72,7 +72,7 @@ def show(what: Run | RunImage | Sweep | Grid | Sequence[Run]) -> None:
 
 
 def grid(
-    runs: Run | Sequence[Run] | Sweep,
+    runs: Run | SweepCell | Sequence[Run | SweepCell] | Sweep,
     *,
     x: str | None = None,
     y: str | None = None,
@@ -88,7 +88,7 @@ def grid(
 
     Parameters
     ----------
-    runs : Run, sequence of Run, or Sweep
+    runs : Run, SweepCell, sequence of Run or SweepCell, or Sweep
         One run: its images, in groups by node. Several: a cell for each run, with the values that differ below it.
         A sweep: a cell for each combination, with the axes along the sides.
     x, y, z : str, optional
@@ -131,12 +131,14 @@ def grid(
 
 
 def _as_runs(what: object, function: str) -> list[Run]:
-    """Return one run, or an iterable of runs, as a list."""
-    from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - not needed to load the extension
+    """Return one run, or an iterable of runs, as a list. A cell of a sweep counts as its run."""
+    from comflowy_nb.sweeps.sweep import SweepCell  # noqa: PLC0415 - not needed to load the extension
+    from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
 
     if isinstance(what, str):
         raise RefError(f"{function} needs a run or a sweep, not text: {function}(history.find({what!r}).run)")
-    runs: list[Any] = list(what) if isinstance(what, Iterable) else [what]
+    items: list[Any] = list(what) if isinstance(what, Iterable) else [what]
+    runs = [item.run if isinstance(item, SweepCell) and item.run is not None else item for item in items]
     wrong = next((run for run in runs if not isinstance(run, Run)), None)
     if wrong is not None:
         raise RefError(
@@ -167,6 +169,14 @@ def _show_image(image: RunImage, *, in_kernel: bool) -> None:
         print(f"{image.ref}  {image.path}")  # noqa: T201 - a terminal has no handles
 
 
+def _show_cell(cell: SweepCell, *, in_kernel: bool) -> None:
+    """Display the run of a cell, or that the cell was not submitted."""
+    if cell.run is None:
+        say(paragraph(f"{cell.ref} - {cell.status_text}"), in_kernel=in_kernel)
+    else:
+        _show_runs([cell.run], in_kernel=in_kernel)
+
+
 def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
     from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
 
@@ -193,6 +203,7 @@ _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
     "comflowy_nb.tracking.run_images.RunImage": (
         lambda session, image: _show_image(image, in_kernel=session.in_kernel)
     ),
+    "comflowy_nb.sweeps.cell.SweepCell": lambda session, cell: _show_cell(cell, in_kernel=session.in_kernel),
     "comflowy_nb.sweeps.sweep.Sweep": lambda session, sweep: _show_sweep(sweep, in_kernel=session.in_kernel),
     "comflowy_nb.notebook.compare.widget.Comparison": (
         lambda session, comparison: show_comparison(comparison, in_kernel=session.in_kernel)
@@ -202,7 +213,7 @@ _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
 
 
 def register_formatters(session: Session) -> None:
-    """Register the formatters of runs, images, sweeps, comparisons and forms."""
+    """Register the formatters of runs, images, cells of sweeps, sweeps, comparisons and forms."""
     formatter = session.shell.display_formatter.ipython_display_formatter
     formatter.enabled = True  # IPython 7 disables it in a terminal, later versions do not
     for type_name, draw in _FORMATTERS.items():
