@@ -23,6 +23,7 @@ _MIN_S = 0.02  # a shorter execution can't be measured
 _PRIOR = (0.85, 0.6)
 _PRIOR_WEIGHT = 0.3
 _MAX_EXPONENT = 2.0
+_MAX_VALUE = 1e9  # of steps and sizes; undescribed fields may have any value
 
 
 class Size(NamedTuple):
@@ -52,7 +53,9 @@ def estimate_s(earlier: Sequence[RunRecord], workflow: Workflow, new: Iterable[M
     for record in _without_first(earlier):
         by_size.setdefault(_size(record.params, workflow), []).append(record)
     usual = {size: max(_MIN_S, median(one.seconds or 0.0 for one in records)) for size, records in by_size.items()}
-    times = [_time(_size(params, workflow), usual) for params in new] if usual else []
+    if not usual:
+        return None
+    times = _times((_size(params, workflow) for params in new), usual)
     if not times:
         return None
     kept = [
@@ -80,17 +83,24 @@ def _size(params: Mapping[str, Any], workflow: Workflow) -> Size:
     values = {key: one.default for key, one in workflow.fields.items()} | dict(params)
     numbers: dict[str, list[float]] = {}
     for key, value in values.items():
-        if isinstance(value, int | float) and value > 0:
+        if isinstance(value, int | float) and 0 < value < _MAX_VALUE:
             numbers.setdefault(key.rpartition("::")[2], []).append(float(value))
     pixels = math.prod(max(numbers.get(name, [1.0])) for name in ("width", "height", "batch_size"))
     return Size(sum(numbers.get("steps", [1.0])), pixels)
 
 
-def _time(size: Size, usual: Mapping[Size, float]) -> float:
-    """Return the time of a run of this size, in seconds: that of the most similar size, scaled by the fitted powers."""
-    nearest = min(usual, key=lambda one: sum(map(abs, _logs(size, one))))
-    powers = zip(_exponents(usual), _logs(size, nearest), strict=True)
-    return usual[nearest] * math.exp(sum(exponent * log for exponent, log in powers))
+def _times(sizes: Iterable[Size], usual: Mapping[Size, float]) -> list[float]:
+    """Return the time of a run of each size, in seconds: that of the most similar size, scaled by the fitted powers."""
+    exponents = _exponents(usual)
+    known = dict(usual)
+    times = []
+    for size in sizes:
+        if size not in known:  # a sweep has many runs of few sizes
+            nearest = min(usual, key=lambda one: sum(map(abs, _logs(size, one))))
+            powers = zip(exponents, _logs(size, nearest), strict=True)
+            known[size] = usual[nearest] * math.exp(sum(exponent * log for exponent, log in powers))
+        times.append(known[size])
+    return times
 
 
 def _exponents(usual: Mapping[Size, float]) -> tuple[float, float]:

@@ -96,3 +96,10 @@ def test_runs_without_a_known_start_count_from_the_submit_together():
     earlier = [run(0, 30)]
     earlier += [replace(run(0, 2.0 * number), started_at=None) for number in range(1, 9)]  # submitted at once
     assert estimate(earlier[::-1], *[{}] * 8) == pytest.approx(16.0, rel=0.5)
+
+
+def test_values_that_are_no_sizes_are_ignored():
+    """A workflow whose fields are not described accepts any value, such as a number above the largest float."""
+    earlier = one_after_another(4, 2.0)
+    odd = {"3::steps": 10**400, "5::width": float("inf"), "5::height": "tall", "9::batch_size": -1}
+    assert estimate_s(earlier, Workflow("default"), [odd, {}]) == pytest.approx(4.0)
