@@ -141,13 +141,9 @@ def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCe
     elif not isinstance(key, bool):
         with contextlib.suppress(IndexError, TypeError):
             return cells[key]
-    if not cells:
-        raise RefError(f"{sweep.ref} has no cells")
-    first, last = cells[0].ref, cells[-1].ref
-    raise RefError(
-        f'{sweep.ref} has {cell_count(len(cells))}, so no [{key!r}]: use [0] to [{len(cells) - 1}], or ["{first}"] to '
-        f'["{last}"]'
-    )
+    count = len(cells)
+    indices, refs = f"[0] to [{count - 1}]", f'["{sweep.ref}.1"] to ["{sweep.ref}.{count}"]'
+    raise RefError(f"{sweep.ref} has {cell_count(count)}, so no [{key!r}]: use {indices}, or {refs}")
 
 
 # -- cells that did not succeed --------------------------------------------------------------------------------------

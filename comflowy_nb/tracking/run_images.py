@@ -232,8 +232,7 @@ class Images:
             return self._images[index]
         except (IndexError, TypeError):
             count = len(self._images)
-            indices = f", [0] to [{count - 1}]" if count > 1 else ""
-            text = f"{self._ref} has {count or 'no'} image{'s' * (count != 1)}{indices}, so no [{index!r}]"
+            text = f"{self._ref} has {count or 'no'} image{'s' * (count != 1)}, so no [{index!r}]"
             raise RefError(text) from None
 
     def of(self, node: str) -> list[RunImage]:
