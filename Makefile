@@ -66,6 +66,7 @@ bench: $(VENV)/.installed-bench
 	@$(BIN)/python benchmarks/sweep_client.py
 	@$(BIN)/python benchmarks/grid.py
 	@$(BIN)/python benchmarks/comfyui.py
+	@$(BIN)/python benchmarks/estimate.py
 
 errors: $(VENV)/.installed-test
 	@$(BIN)/python tools/provoke_errors.py

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.connection import Connection
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
+from comflowy_nb.errors import RefError, WorkflowError
+from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, target_path
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.connect import open_service
 from comflowy_nb.sweeps.cell import raise_for_failures
+from comflowy_nb.tracking.run import Run
 from comflowy_nb.tracking.run_errors import error_for_status
 from comflowy_nb.tracking.submit import Submitted
+from comflowy_nb.workflow.syntax.json_values import shown
+from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
+    from pathlib import Path
     from typing import Self, Unpack
 
     from comflowy_nb.connection import SweepValues
@@ -31,11 +35,9 @@ if TYPE_CHECKING:
     from comflowy_nb.settings import Secret
     from comflowy_nb.status import Retry, Status
     from comflowy_nb.sweeps.sweep import Sweep
-    from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.syntax.lists import Setting
-    from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Client", "connect"]
 
@@ -178,7 +180,12 @@ class Client:
         >>> client.workflow("default").fields["3::cfg"].default
         8
         """
+        if not isinstance(ref, str):
+            raise WorkflowError(f'invalid workflow {shown(ref)}: use a name, file or id, as in client.run("default")')
         return self.connection.finder.find(ref)
+
+    def _resolve(self, workflow: str | Workflow) -> Workflow:
+        return workflow if isinstance(workflow, Workflow) else self.workflow(workflow)
 
     # -- submitting -----------------------------------------------------------------------------------------------
 
@@ -236,8 +243,8 @@ class Client:
         (64, 64)
         """
         if save is not None:
-            kind_of_target(Path(save).expanduser())
-        run = self.submit(ref, params or {}, fresh=fresh, retry=retry, name=name).run
+            kind_of_target(target_path(save))
+        run = self.submit(ref, {} if params is None else params, fresh=fresh, retry=retry, name=name).run
         if wait:
             run.wait(timeout)
             error = error_for_status(run)
@@ -293,8 +300,7 @@ class Client:
         >>> submitted.run.wait(timeout=60).status
         <Status.SUCCESS: 'success'>
         """
-        if isinstance(workflow, str):
-            workflow = self.workflow(workflow)
+        workflow = self._resolve(workflow)
         connection = self.connection
         resolved = connection.add_base(workflow, connection.resolve(workflow, params, namespace=namespace), base)
         workflow.check_choices(resolved.params)
@@ -399,8 +405,8 @@ class Client:
         ['success', 'success']
         """
         if save is not None:
-            check_sweep_target(Path(save).expanduser())
-        workflow = self.workflow(ref) if isinstance(ref, str) else ref
+            check_sweep_target(target_path(save))
+        workflow = self._resolve(ref)
         draft = self.connection.draft(
             workflow,
             axes,
@@ -475,7 +481,7 @@ class Client:
         >>> client.plan_sweep("default", {"cfg": [4, 7, 9], "seed": 6}).plan.to_send
         3
         """
-        workflow = self.workflow(ref) if isinstance(ref, str) else ref
+        workflow = self._resolve(ref)
         layout = {"x": x, "y": y, "z": z}
         return self.connection.draft(
             workflow, axes, namespace=namespace, base=base, cells=cells, layout=layout, fresh=fresh, retry=retry
@@ -704,6 +710,8 @@ class Client:
         >>> run.wait(timeout=60).status.is_final
         True
         """
+        if not isinstance(run, Run):
+            raise RefError(f"cancel needs a run, not {shown(run)}: client.cancel(client.find({shown(run)}).run)")
         self.connection.registry.cancel(run)
 
     def resume(self, *refs: str) -> list[Run]:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
+from comflowy_nb.errors import FieldError
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.comflowy.webhooks import Receiver
 from comflowy_nb.services.finder import Finder
@@ -22,7 +23,8 @@ from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.table_file import is_table
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.images import input_of_run
-from comflowy_nb.workflow.values import resolve, settings_from_mapping
+from comflowy_nb.workflow.syntax.json_values import shown
+from comflowy_nb.workflow.values import is_settings, resolve, settings_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +93,11 @@ class Connection:
         namespace: Mapping[str, Any] | None = None,
     ) -> Resolved:
         """Return the values that a submit of `params` would submit; see `values.resolve`."""
+        if not is_settings(params):
+            raise FieldError(
+                f"invalid params {shown(params)}: use values by the name of a field, as in "
+                'client.run("default", {"steps": 20, "seed": 1})'
+            )
         values = settings_from_mapping(params) if isinstance(params, Mapping) else params
         return resolve(workflow, values, namespace=namespace, open_run=self.input_of_run)
 
@@ -135,8 +142,13 @@ class Connection:
                 axes, cells = None, {**(cells or {}), "table": axes}
             if axes is None or isinstance(axes, Mapping):
                 values = settings_from_mapping(axes or {})
+            elif is_settings(axes):
+                values = list(axes)
             else:
-                values = list(cast("Sequence[Setting]", axes))
+                raise FieldError(
+                    f"invalid axes {shown(axes)}: use values by the name of a field, or a table, as in "
+                    'client.sweep("default", {"cfg": [4, 7], "seed": 1})'
+                )
             params = base.params if base is not None else None
             axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:

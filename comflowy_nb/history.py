@@ -91,7 +91,7 @@ def runs(
     Raises
     ------
     SettingsError
-        If `status` is not a status.
+        If `status` is not a status, or `text` or `limit` is invalid.
     LineError
         If `where` can't be parsed.
     HistoryError

@@ -156,7 +156,7 @@ class Library:
 
     def sweep(self, record: SweepRecord, run_of: Callable[[RunRecord], Run] | None = None) -> Sweep:
         """Return a sweep of the history; `run_of` returns the run of a record, by default one that is not tracked."""
-        from comflowy_nb.sweeps.sweep import sweep_of  # noqa: PLC0415 - only for sweeps
+        from comflowy_nb.sweeps.stored_sweep import sweep_of  # noqa: PLC0415 - only for sweeps
 
         history = self.history
         is_sent = bool(history.senders.living(record.token))  # before the cells are read

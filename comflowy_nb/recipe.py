@@ -135,7 +135,11 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run, *, workflow: str
         image = image.run
     if isinstance(image, Run):
         return _recipe(_metadata_of(image.record), None, None)
-    path = Path(image).expanduser()
+    try:
+        path = Path(image).expanduser()
+    except TypeError:
+        kind = type(image).__name__
+        raise ImageError(f'params_from needs an image file or a run, not {kind}: params_from("cat.png")') from None
     try:
         library = open_library()
         metadata, graph = find_metadata(path, library)

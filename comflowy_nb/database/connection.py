@@ -26,12 +26,23 @@ if TYPE_CHECKING:
 
 __all__ = ["FILE_NAME", "VERSION", "Store", "make_folder"]
 
-VERSION = 1  # of schema.sql; stored as PRAGMA user_version
+VERSION = 2  # of schema.sql; stored as PRAGMA user_version
+# Version -> the statements that bring a file of the version before up to it.
+_MIGRATIONS = {
+    2: """
+        ALTER TABLE runs ADD COLUMN started_at REAL;
+        CREATE INDEX runs_by_workflow ON runs (identity, coalesce(workflow_id, workflow), number)
+        WHERE status = 'success';
+        DELETE FROM samples WHERE workflow_key LIKE '% each';
+        CREATE TABLE removals (
+            run TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (run, position)
+        ) WITHOUT ROWID;
+    """,
+}
 FILE_NAME = "history.sqlite"
 BUSY_TIMEOUT_S = 10.0  # longest wait for another process that writes
 
 _LOG_SUFFIXES = ("-wal", "-shm", "-journal")
-_ADDED_LATER = "CREATE TABLE IF NOT EXISTS"  # in schema.sql: from here on the tables that an older file may lack
 _SHARED_SUFFIXES = ("", "-wal", "-shm")  # of the files that all processes share while they use the history
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _READ_ONLY = "the home folder can't be written to"
@@ -181,8 +192,7 @@ class Store:
                         self._set_aside(None)  # SQLite would write the pages of the old log into the new file
                     self._create()
                 connection = _connect(self.path)
-                _check(self.path, connection)
-                _add_tables(connection)
+                _migrate(connection, _check(self.path, connection))
                 self._set_journal(connection)
                 self._note_files(connection)
             except BaseException as error:
@@ -204,7 +214,8 @@ class Store:
             # For this user only; the files that SQLite adds beside it get the same mode.
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             with contextlib.closing(_connect(part)) as connection:
-                connection.executescript(f"BEGIN IMMEDIATE; {_schema()} PRAGMA user_version = {VERSION}; COMMIT;")
+                schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+                connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {VERSION}; COMMIT;")
             part.rename(self.path)
         finally:
             part.unlink(missing_ok=True)
@@ -338,8 +349,8 @@ class _DamagedError(sqlite3.DatabaseError):
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
-def _check(path: Path, connection: sqlite3.Connection) -> None:
-    """Raise if the file was written by a newer version or is damaged."""
+def _check(path: Path, connection: sqlite3.Connection) -> int:
+    """Return the version of the file; raise if it was written by a newer version or is damaged."""
     if not path.stat().st_size:
         raise _DamagedError("empty")  # SQLite would use it as a new file, and remove the log
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -349,18 +360,16 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
             "COMFLOWY_HOME to another folder"
         )
     result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if result != "ok" or version < VERSION:  # every file is created with its version
+    if result != "ok" or version < 1:  # every file is created with its version
         raise _DamagedError(result)
+    return version
 
 
-def _add_tables(connection: sqlite3.Connection) -> None:
-    """Create the tables that were added to the schema after the file was created."""
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'removals'").fetchone() is None:
-        connection.executescript("".join(_schema().partition(_ADDED_LATER)[1:]))
-
-
-def _schema() -> str:
-    return Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a file of an earlier version up to date, in one transaction. The caller holds the lock of the file."""
+    if version < VERSION:
+        statements = "".join(_MIGRATIONS[number] for number in range(version + 1, VERSION + 1))
+        connection.executescript(f"BEGIN IMMEDIATE; {statements} PRAGMA user_version = {VERSION}; COMMIT;")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -110,6 +110,7 @@ class RunRecord(_Request):
     problem: Problem | None = None
     reason: str | None = None  # why it is unknown, lost or rejected; shown to the user
     accepted_at: float | None = None
+    started_at: float | None = None  # of the execution; None if neither the service nor a status showed it
     finished_at: float | None = None
     set_params: tuple[str, ...] = ()  # the ids of the fields that the user set, in that order
     images: tuple[ImageRecord, ...] = ()
@@ -146,8 +147,16 @@ class RunRecord(_Request):
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from the submit to the end; None before the end."""
-        return None if self.finished_at is None else max(0.0, self.finished_at - self.created_at)
+        """Execution time in seconds, from the submit if its start is not known; None before the end."""
+        if self.finished_at is None:
+            return None
+        began_at = self.created_at if self.started_at is None else self.started_at
+        return max(0.0, self.finished_at - began_at)
+
+    @property
+    def queued_s(self) -> float | None:
+        """Seconds from the submit to the start of the execution; None if the start is not known."""
+        return None if self.started_at is None else max(0.0, self.started_at - self.created_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +201,7 @@ class RunChanges(TypedDict, total=False):
     reason: str | None
     warning: str | None
     accepted_at: float | None
+    started_at: float | None
     finished_at: float | None
     images: Iterable[ImageRecord] | None
     origin: str | None  # which of several servers accepted the run

@@ -49,6 +49,8 @@ def parse_ref(text: str) -> Ref:
     RefError
         If the text is not a reference.
     """
+    if not isinstance(text, str):
+        raise RefError(f"invalid reference {text!r}: {_HELP}")
     reference = text.strip()
     match = _IMAGE.fullmatch(reference)
     rest, image = (match["rest"], int(match["image"])) if match else (reference, None)

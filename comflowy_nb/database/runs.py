@@ -216,6 +216,15 @@ class History(Table[RunRecord]):
             row = connection.execute(sql, (token,)).fetchone()
         return None if row is None else dict(json.loads(row["content"]))
 
+    def successes_of(self, identity: str, workflow_key: str, *, limit: int) -> list[RunRecord]:
+        """Return the newest successes of a workflow on a service, newest first; see `RunRecord.workflow_key`."""
+        clause = (
+            "WHERE identity = ? AND coalesce(workflow_id, workflow) = ? AND status = 'success' "
+            "ORDER BY number DESC LIMIT ?"
+        )
+        with self._store.read() as connection:
+            return find_runs(connection, clause, identity, workflow_key, limit)
+
     def search(self, text: str | None = None, **filters: Unpack[search.Filters]) -> list[RunRecord]:
         """Return the runs that match, newest first; see `search.search`."""
         with self._store.read() as connection:

@@ -17,6 +17,7 @@ CREATE TABLE runs (
     owner TEXT NOT NULL,
     created_at REAL NOT NULL,
     accepted_at REAL,
+    started_at REAL, -- of the execution
     finished_at REAL,
     service_run_id TEXT,
     service_status TEXT,
@@ -29,6 +30,7 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_by_key ON runs (key, number);
 CREATE INDEX runs_by_status ON runs (status);
+CREATE INDEX runs_by_workflow ON runs (identity, coalesce(workflow_id, workflow), number) WHERE status = 'success';
 CREATE INDEX runs_by_service_id ON runs (service_run_id) WHERE service_run_id IS NOT NULL;
 
 CREATE TABLE images (
@@ -104,9 +106,7 @@ CREATE TABLE inputs (
     identity TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (identity, name)
 ) WITHOUT ROWID;
 
--- Tables that were added later: a file that lacks one gets it when it is opened.
-
 -- Files to remove, after the transaction that pruned or deleted: the original of an image, or all files of a run (-1).
-CREATE TABLE IF NOT EXISTS removals (
+CREATE TABLE removals (
     run TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (run, position)
 ) WITHOUT ROWID;

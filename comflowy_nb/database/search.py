@@ -61,10 +61,11 @@ def search(
     Raises
     ------
     SettingsError
-        If the status is not a status of a run.
+        If the status is not a status of a run, the text is not text, or the limit is not a number from 0.
     LineError
         If the condition can't be parsed.
     """
+    _check_limit(limit)
     return read_runs(connection, list(islice(_find(connection, text, **filters), limit)))
 
 
@@ -72,6 +73,7 @@ def search_rows(
     connection: sqlite3.Connection, text: str | None = None, *, limit: int | None = 20, **filters: Any
 ) -> list[RunRow]:
     """Return what `search` finds with the runs of each sweep in one row; `limit` is the number of rows."""
+    _check_limit(limit)
     found: dict[str, list[sqlite3.Row]] = {}
     for row in _find(connection, text, **filters):
         key = row["sweep"] or row["token"]
@@ -92,6 +94,11 @@ def field_names(connection: sqlite3.Connection) -> set[str]:
     return ids | {field_id.partition("::")[2] for field_id in ids}
 
 
+def _check_limit(limit: object) -> None:
+    if not isinstance(limit, int | None) or (limit is not None and limit < 0):
+        raise SettingsError(f"invalid limit {limit!r}: use a number of runs, or None for all")
+
+
 def _find(
     connection: sqlite3.Connection,
     text: str | None = None,
@@ -106,6 +113,8 @@ def _find(
     if status is not None and status not in list(Status):
         raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
     condition = None if where is None else parse_condition(where)
+    if not isinstance(text, str | None):
+        raise SettingsError(f'invalid text {text!r}: use words to search for, as in runs("bottle", cfg=7)')
     rows = connection.execute(
         "SELECT * FROM runs WHERE (:since IS NULL OR created_at >= :since) AND (:status IS NULL OR status = :status) "
         "AND (:workflow IS NULL OR workflow = :workflow OR workflow_id = :workflow) ORDER BY number DESC",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import filecmp
 import itertools
+import os
 import tempfile
 import zipfile
 from pathlib import Path
@@ -15,12 +16,25 @@ from comflowy_nb.errors import ImageError, SettingsError, write_problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_sweep_target", "kind_of_target", "move_new", "os_reason", "write_zip"]
+__all__ = ["check_sweep_target", "kind_of_target", "move_new", "os_reason", "target_path", "write_zip"]
 
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jxl"})
 _OTHER_FILES = frozenset(
     {".7z", ".csv", ".gz", ".html", ".json", ".md", ".mp4", ".pdf", ".rar", ".svg", ".tar", ".tgz", ".txt", ".webm"}
 )
+
+
+def target_path(target: object) -> Path:
+    """Return the target of `save` as a path.
+
+    Raises
+    ------
+    SettingsError
+        If it is neither text nor a path.
+    """
+    if isinstance(target, str | os.PathLike) and isinstance(path := os.fspath(target), str):
+        return Path(path).expanduser()
+    raise SettingsError(f'can\'t save to {target!r}: use a folder, or NAME.zip, as text or a path: save("out")')
 
 
 def kind_of_target(target: Path) -> Literal["folder", "zip", "image"]:

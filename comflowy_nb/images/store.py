@@ -232,7 +232,10 @@ def _sidecar(record: RunRecord) -> dict[str, Any]:
         "status": str(record.status),
         "created_at": utc(record.created_at),
         "accepted_at": utc(record.accepted_at),
+        "started_at": utc(record.started_at),
         "finished_at": utc(record.finished_at),
+        "seconds": record.seconds,
+        "queued_s": record.queued_s,
         "images": [{name: getattr(image, name) for name in columns} for image in record.outputs],
     }
 

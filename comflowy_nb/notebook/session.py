@@ -46,7 +46,7 @@ class Session:
     def mark_drawn(self, value: object) -> bool:
         """Record that this execution, or this callback of a widget, has drawn a value; return whether it is the first.
 
-        Runs and recorded sweeps are known by their token, any other value as an object.
+        Runs, their images and recorded sweeps are known by their token, any other value as an object.
         """
         message = message_id()
         if message != self._drawn_for:

@@ -65,6 +65,8 @@ def open_service(
     SettingsError, AuthError, ServiceError
         With the next command to type.
     """
+    if target is not None and not isinstance(target, str):
+        raise SettingsError(f'a target is text, not {target!r}: connect("sandbox"), "cloud", "comfyui" or a URL')
     text = target or default_target()
     if text is None:
         raise SettingsError(NOTHING_CONNECTED)

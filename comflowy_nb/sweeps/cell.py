@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import ImageError, RunFailed
+from comflowy_nb.errors import ImageError, RefError, RunFailed
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_errors import RETRY
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Images, Run
     from comflowy_nb.workflow.axes.types import Cell
 
-__all__ = ["NOT_SENT", "SweepCell", "cell_count", "held_text", "raise_for_failures"]
+__all__ = ["NOT_SENT", "SweepCell", "cell_count", "find_cells", "held_text", "raise_for_failures"]
 
 NOT_SENT = "not submitted"  # in place of a status, before the cell is submitted
 
@@ -121,6 +122,28 @@ def _is_named(key: str, name: str) -> bool:
 def cell_count(count: int) -> str:
     """Return `1 cell` or `4 cells`."""
     return f"{count} cell{'s' * (count != 1)}"
+
+
+def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCell]:
+    """Return the cell of a sweep at an index from 0 or with a reference (`s1.7`, `NAME.7`), or those of a slice.
+
+    Raises
+    ------
+    RefError
+        If there is no such cell.
+    """
+    cells = sweep.cells
+    if isinstance(key, str):
+        names = (sweep.ref, sweep.name)
+        found = [cell for cell in cells if key.strip() in {f"{name}.{cell.number}" for name in names if name}]
+        if found:
+            return found[0]
+    elif not isinstance(key, bool):
+        with contextlib.suppress(IndexError, TypeError):
+            return cells[key]
+    count = len(cells)
+    indices, refs = f"[0] to [{count - 1}]", f'["{sweep.ref}.1"] to ["{sweep.ref}.{count}"]'
+    raise RefError(f"{sweep.ref} has {cell_count(count)}, so no [{key!r}]: use {indices}, or {refs}")
 
 
 # -- cells that did not succeed --------------------------------------------------------------------------------------

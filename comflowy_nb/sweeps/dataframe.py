@@ -32,7 +32,7 @@ __all__ = ["ImageFrame", "table_of", "to_dataframe"]
 SIDE_PX = 96
 MAX_IMAGE_BYTES = 600_000  # in one table, as base64
 _QUALITY = 80
-_OWN_COLUMNS = {"cell", "status", "seconds", "run", "error", "image", "thumbnail"}  # not for fields
+_OWN_COLUMNS = {"cell", "status", "seconds", "queued_s", "run", "error", "image", "thumbnail"}  # not for fields
 
 
 class Thumbnail:
@@ -161,8 +161,9 @@ def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
     Returns
     -------
     In their order: `cell` (`s1.7`); the labels of axes that differ from the values; the columns of `--info`; the
-    params, those that vary first, under short names where these are unique; `status`, `seconds` from submit to end,
-    `run` (`r41`), `error`, and `image`, the path of the first image on disk. None where there is no value.
+    params, those that vary first, under short names where these are unique; `status`, `seconds` of execution,
+    `queued_s` before it, `run` (`r41`), `error`, and `image`, the path of the first image on disk. None where there is
+    no value.
     """
     cells = list(cells)
     ids = _order_params(cells)
@@ -177,7 +178,8 @@ def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
             **{name if name not in _OWN_COLUMNS else f"{name} info": cell.info.get(name) for name in infos},
             **{columns[key]: _plain(cell.params.get(key)) for key in ids},
             "status": cell.status_text,
-            "seconds": None if cell.run is None else cell.run.record.seconds,
+            "seconds": None if cell.run is None else cell.run.seconds,
+            "queued_s": None if cell.run is None else cell.run.queued_s,
             "run": None if cell.run is None else cell.run.ref,
             "error": cell.error,
             "image": cell.first_image,

@@ -104,7 +104,7 @@ def make_plan(
     *,
     total: int,
     now: datetime,
-    seconds_each: float | None,
+    seconds: float | None,
     cost_per_run: float | None,
 ) -> SweepPlan:
     """Make the plan of a sweep.
@@ -118,8 +118,10 @@ def make_plan(
         Number of all cells.
     now
         With a time zone.
-    seconds_each, cost_per_run
-        What one run adds to the time and the cost of the sweep; None if unknown.
+    seconds
+        How long the runs to submit take together; None if unknown.
+    cost_per_run
+        None if unknown.
     """
     kinds = Counter(kind for kind, _ in decisions)
     held = Counter(record.status for kind, record in decisions if kind == "held" and record is not None)
@@ -136,7 +138,7 @@ def make_plan(
         again_as={status: again[status] for status in Status if again[status]},
         new=kinds["new"] - again.total(),
         done_when=_when([record for kind, record in decisions if kind == "same" and record is not None], now),
-        seconds=None if seconds_each is None else to_send * seconds_each,
+        seconds=seconds,
         cost=None if cost_per_run is None else to_send * cost_per_run,
     )
 

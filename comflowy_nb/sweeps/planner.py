@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 import uuid
 import weakref
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from comflowy_nb.database.records import SweepRequest
 from comflowy_nb.errors import FieldError, HistoryError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.settings import settings
+from comflowy_nb.sweeps.estimate import MAX_TIMED_RUNS, estimate_s
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_text
 from comflowy_nb.sweeps.sender import SendLimits, SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import CellRecord, RunRecord
     from comflowy_nb.library import Library
     from comflowy_nb.status import DecisionKind, Retry
+    from comflowy_nb.sweeps.cell import SweepCell
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 __all__ = ["Draft", "SweepPlanner"]
-
-_TIME_KEY_SUFFIX = " each"  # of a workflow's key: the seconds that one of its runs adds to a sweep
-_MIN_TIMED_RUNS = 4  # a shorter sweep says little about the time of a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +177,7 @@ class SweepPlanner:
     def _plan(self, sweep: Sweep, decisions: Mapping[str, Decision | None], workflow: Workflow) -> None:
         """Set the plan of a sweep and of each of its cells. Cells to submit with the same request share one run."""
         planned: list[tuple[DecisionKind, RunRecord | None]] = []
-        new: set[str] = set()
+        new: dict[str, SweepCell] = {}  # the cells to submit, by request key
         for cell in sweep.cells:
             decision = decisions[cell.key]
             kind: DecisionKind = "new" if decision is None else decision.kind
@@ -190,12 +188,14 @@ class SweepPlanner:
             planned.append((kind, record))
             cell.planned = planned_text(kind, record)
             if kind == "new":
-                new.add(cell.key)
+                new[cell.key] = cell
+        key = workflow.id or workflow.name
+        earlier = self._library.history.successes_of(self._tracker.service.identity, key, limit=MAX_TIMED_RUNS)
         sweep.plan = make_plan(
             planned,
             total=len(sweep.cells),
             now=datetime.now().astimezone(),
-            seconds_each=self._seconds_each(workflow),
+            seconds=estimate_s(earlier, workflow, (cell.params for cell in new.values())),
             cost_per_run=settings.cost_per_run,
         )
 
@@ -246,7 +246,6 @@ class SweepPlanner:
         with self._lock:
             self._sweeps.add(sweep)
         sender.begin()
-        self._time(sweep, draft.workflow)
         return sweep
 
     def watch(self, sweep: Sweep) -> None:
@@ -254,27 +253,6 @@ class SweepPlanner:
         with self._lock:
             self._sweeps.add(sweep)
         SweepWatcher(sweep, tracker=self._tracker, registry=self._registry, owner=self._owner).begin()
-
-    def _seconds_each(self, workflow: Workflow) -> float | None:
-        """Return the seconds that a run adds to a sweep: the median of earlier sweeps, else the usual time of a run."""
-        key = workflow.id or workflow.name
-        known = self._library.history.durations.of(self._tracker.service.identity, key + _TIME_KEY_SUFFIX)
-        return sorted(known)[len(known) // 2] if known else self._tracker.durations.rule_of(key).usual_s
-
-    def _time(self, sweep: Sweep, workflow: Workflow) -> None:
-        """Record the seconds that each run added, at the end of a sweep with enough runs."""
-        assert sweep.plan is not None
-        count, start_s = sweep.plan.to_send, time.monotonic()
-        if count < _MIN_TIMED_RUNS:
-            return
-        key = (workflow.id or workflow.name) + _TIME_KEY_SUFFIX
-
-        def note_end() -> None:
-            if sweep.stopped is None:
-                each_s = (time.monotonic() - start_s) / count
-                self._scheduler.execute(lambda: self._tracker.durations.keep(key, each_s))
-
-        sweep.once(lambda: sweep.is_settled, note_end)
 
 
 def _check_cells(cells: Sequence[Cell], axes: Axes) -> None:

@@ -201,8 +201,10 @@ def _cell_json(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
         "service": record.service,
         "service_run_id": record.service_run_id,
         "created_at": utc(record.created_at),
+        "started_at": utc(record.started_at),
         "finished_at": utc(record.finished_at),
         "seconds": record.seconds,
+        "queued_s": record.queued_s,
     }
     content["images"] = [
         {

@@ -5,31 +5,28 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections import Counter
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from comflowy_nb.database.rows import read_params
 from comflowy_nb.errors import RefError, SettingsError
+from comflowy_nb.images.save_target import target_path
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell, cell_count
-from comflowy_nb.tracking.submit import kept_input
+from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell, cell_count, find_cells
+from comflowy_nb.tracking.run_images import Images
 from comflowy_nb.tracking.waitable import Waitable
-from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
-    from comflowy_nb.database.records import CellRecord, RunRecord, SweepRecord
-    from comflowy_nb.library import Library
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.sweeps.plan import SweepPlan
     from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
     from comflowy_nb.tracking.run import Run
-    from comflowy_nb.workflow.axes.types import Axes
+    from comflowy_nb.workflow.axes.types import Axes, Cell
 
-__all__ = ["Sweep", "SweepCell", "sweep_of"]
+__all__ = ["Sweep", "SweepCell"]
 
 _FAILED = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST}
 
@@ -74,6 +71,10 @@ class Sweep(Waitable[SweepCell | None]):
     <Sweep s... 2 cells: 2 success>
     >>> sweep.select(cfg=4)[0].images[0].pil().size
     (64, 64)
+    >>> len(sweep), [cell.params["3::cfg"] for cell in sweep]
+    (2, [4.0, 7.0])
+    >>> sweep[0] is sweep[f"{sweep.ref}.1"], len(sweep.images)
+    (True, 2)
     """
 
     def __init__(
@@ -103,6 +104,25 @@ class Sweep(Waitable[SweepCell | None]):
         self._uncounted: set[int] = set()  # numbers of the cells whose ends the sender has not counted yet
         self._listening = contextlib.ExitStack()  # stops listening to the runs when the sweep is collected
         weakref.finalize(self, self._listening.close).atexit = False
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __iter__(self) -> Iterator[SweepCell]:
+        return iter(self.cells)
+
+    @overload
+    def __getitem__(self, key: int | str) -> SweepCell: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[SweepCell]: ...
+    def __getitem__(self, key: int | str | slice) -> SweepCell | list[SweepCell]:
+        """Return a cell by its index from 0, or by its reference (`s1.7`); for a slice several cells."""
+        return find_cells(self, key)
+
+    @property
+    def images(self) -> Images:
+        """The still images of all cells, in the order of the cells."""
+        return Images(self.ref, [image for cell in self.cells for image in cell.images])
 
     @property
     def number(self) -> int | None:
@@ -192,7 +212,7 @@ class Sweep(Waitable[SweepCell | None]):
         >>> sweep.cell(2).params["3::cfg"]
         7.0
         """
-        if not 1 <= number <= len(self.cells):
+        if not isinstance(number, int) or not 1 <= number <= len(self.cells):
             raise RefError(f"{self.ref} has {cell_count(len(self.cells))}, so no {self.ref}.{number}")
         return self.cells[number - 1]
 
@@ -275,7 +295,7 @@ class Sweep(Waitable[SweepCell | None]):
         """
         from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
 
-        return save_sweep(self, self._images_folder, Path(folder))
+        return save_sweep(self, self._images_folder, target_path(folder))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a row for each cell, with a thumbnail that a notebook shows.
@@ -283,8 +303,8 @@ class Sweep(Waitable[SweepCell | None]):
         Returns
         -------
         pandas.DataFrame
-            Columns: `cell`, labels, params (those that vary first), `status`, `seconds`, `run`, `error`, `image` (a
-            path) and `thumbnail`.
+            Columns: `cell`, labels, params (those that vary first), `status`, `seconds` (of execution), `queued_s`
+            (the wait before it), `run`, `error`, `image` (a path) and `thumbnail`.
 
         Raises
         ------
@@ -370,28 +390,3 @@ class Sweep(Waitable[SweepCell | None]):
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.status_counts().items())
         return f"<Sweep {self.ref} {cell_count(len(self.cells))}: {counts}>"
-
-
-def sweep_of(
-    record: SweepRecord, rows: Sequence[CellRecord], *, library: Library, run_of: Callable[[RunRecord], Run]
-) -> Sweep:
-    """Return a sweep of the history; `run_of` returns the run of a record."""
-    axes = axes_from_json(record.spec, partial(kept_input, library.inputs))
-    images = {one.content_sha256: one for one in axes.images()}
-    cells = [
-        Cell(row.number, row.at, read_params(row.params, images), axes.labels(row.at), axes.info(row.at))
-        for row in rows
-    ]
-    sweep = Sweep(
-        axes,
-        [(cell, row.key) for cell, row in zip(cells, rows, strict=True)],
-        workflow=record.workflow,
-        service=record.service,
-        layout=record.spec.get("layout", {}),
-        images_folder=library.folder,
-        record=record,
-    )
-    for cell, row in zip(sweep.cells, rows, strict=True):
-        if row.run is not None:
-            sweep.attach(cell, run_of(row.run))
-    return sweep

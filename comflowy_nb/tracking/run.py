@@ -5,19 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
 from comflowy_nb.errors import RefError
 from comflowy_nb.images.receive import image_path
+from comflowy_nb.images.save_target import target_path
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_images import Images, RunImage
 from comflowy_nb.tracking.waitable import Waitable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from comflowy_nb.services.types import Progress
     from comflowy_nb.status import StatusEvent
@@ -121,6 +122,20 @@ class Run(Waitable["Run"]):
         return str(self.record.problem) if self.record.problem is not None else self.record.reason
 
     @property
+    def seconds(self) -> float | None:
+        """Execution time in seconds; None before the end.
+
+        The start of the execution is what the service reports, else when the status `running` was first seen. If
+        `queued_s` is None, the start is not known, and this is the time from the submit to the end.
+        """
+        return self.record.seconds
+
+    @property
+    def queued_s(self) -> float | None:
+        """Seconds from the submit to the start of the execution; None if the start is not known."""
+        return self.record.queued_s
+
+    @property
     def is_submitted_again(self) -> bool:
         """Whether the same request submits it again without an option: it is lost, and its service costs nothing."""
         return self.resubmits_lost and self.status is Status.LOST
@@ -138,7 +153,7 @@ class Run(Waitable["Run"]):
     @property
     def images(self) -> Images:
         """The still images of the run, as a sequence of `RunImage`."""
-        return Images(self, [self._output(image) for image in self.record.images])
+        return Images(self.ref, [self._output(image) for image in self.record.images])
 
     @property
     def files(self) -> list[RunImage]:
@@ -206,7 +221,7 @@ class Run(Waitable["Run"]):
 
         if self._images_folder is None:
             raise RefError(f"{self.ref} has no image folder")
-        return save_run(self.record, self._images_folder, Path(folder))
+        return save_run(self.record, self._images_folder, target_path(folder))
 
     def _timeout_text(self, timeout: float) -> str:
         return f"{self.ref} is {self.status} after {timeout:g} s and continues"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from comflowy_nb.errors import ImageError, RefError
+from comflowy_nb.images.save_target import target_path
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class RunImage:
         return self.record.state == "pruned"
 
     @property
+    def token(self) -> str:
+        """Our own id of the image: that of the run, and the index."""
+        return f"{self.run.token}[{self.record.index}]"
+
+    @property
     def node(self) -> str | None:
         """Id of the node that generated the image; None if the service does not report it."""
         return self.record.node
@@ -133,6 +139,42 @@ class RunImage:
 
         return np.asarray(self.pil())
 
+    def save(self, target: str | Path) -> Path:
+        """Write a copy of the image with a readable name, and the params in the text chunk of a PNG file.
+
+        Parameters
+        ----------
+        target : str or pathlib.Path
+            A folder, `NAME.zip`, or the name of an image file of the same format (`NAME.png`).
+
+        Returns
+        -------
+        pathlib.Path
+            The file that was written.
+
+        Raises
+        ------
+        SettingsError
+            If `target` is the name of a file of another kind.
+        ImageError
+            If the image is not on disk, or can't be written.
+
+        Examples
+        --------
+        >>> run.images[0].save("cat.png").name
+        'cat.png'
+        """
+        from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
+
+        path = target_path(target)
+        return save_run(self.run.record, self._folder(), path, only=self.record)[0]
+
+    def _folder(self) -> Path:
+        """Return the folder of the images, to which the record's path is relative."""
+        if self._path is None or not self.record.file:
+            return self.path.parent  # raises the error
+        return self._path.parents[self.record.file.count("/")]
+
     def thumbnail(self, size_px: int) -> Path:
         """Return the path of a thumbnail, which is made if it does not exist.
 
@@ -158,9 +200,7 @@ class RunImage:
         """
         from comflowy_nb.images.store import thumbnail_path  # noqa: PLC0415 - loads Pillow
 
-        if self._path is None or not self.record.file:
-            return self.path  # raises the error
-        folder = self._path.parents[self.record.file.count("/")]
+        folder = self._folder()
         try:
             return thumbnail_path(folder, self.record, size_px)
         except ImageError:  # the disk is full, or there is no image to make it from
@@ -172,7 +212,7 @@ class RunImage:
 
 
 class Images:
-    """The images of a run, as a sequence.
+    """The images of a run or a sweep, as a sequence.
 
     Examples
     --------
@@ -184,8 +224,8 @@ class Images:
     ['9']
     """
 
-    def __init__(self, run: Run, images: list[RunImage]) -> None:
-        self._run = run
+    def __init__(self, ref: str, images: list[RunImage]) -> None:
+        self._ref = ref
         self._images = images
 
     def __len__(self) -> int:
@@ -201,15 +241,14 @@ class Images:
     def __getitem__(self, index: int | slice) -> RunImage | list[RunImage]:
         try:
             return self._images[index]
-        except IndexError:
-            count, ref = len(self._images), self._run.ref
-            raise RefError(
-                f"{ref} has {count or 'no'} image{'s' * (count != 1)}, so there is no {ref}[{index}]"
-            ) from None
+        except (IndexError, TypeError):
+            count = len(self._images)
+            text = f"{self._ref} has {count or 'no'} image{'s' * (count != 1)}, so there is no {self._ref}[{index!r}]"
+            raise RefError(text) from None
 
     def of(self, node: str) -> list[RunImage]:
         """Return the images of one node, by its id."""
         return [image for image in self._images if image.node == node]
 
     def __repr__(self) -> str:
-        return f"<Images of {self._run.ref}: {len(self)}>"
+        return f"<Images of {self._ref}: {len(self)}>"

@@ -12,6 +12,7 @@ from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimit
 from comflowy_nb.services.types import Accepted, Progress, Rejected, Submission, Unknown
 from comflowy_nb.status import Status, StatusEvent, event_of, next_status
 from comflowy_nb.tracking.downloads import expected_image
+from comflowy_nb.tracking.execution_times import end_times
 from comflowy_nb.tracking.polling import PollSchedule, SpacedCounter, backoff_s
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class RunTracker:
         self.cancel_wanted = False
         self.is_end_reported = False  # a webhook reported its end
         self.hinted_id: str | None = None  # the id that a webhook reported before the response to the submit was read
+        self.seen_running_at: float | None = None  # when an event or a check first showed it running
         self._tracker = tracker
         self._scheduler = tracker.scheduler
         self._service = tracker.service
@@ -138,7 +140,8 @@ class RunTracker:
         """Record that the run has begun, as the service reported."""
         has_id = self.run.record.service_run_id is not None
         if has_id and not self.is_end_reported and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
-            self._record(StatusEvent.SEEN_RUNNING, service_status=str(Status.RUNNING))
+            running = str(Status.RUNNING)
+            self._record(StatusEvent.SEEN_RUNNING, service_status=running, started_at=self.seen_running_at)
 
     def _set_accepted(self, service_run_id: str, outcome: Accepted | None = None) -> None:
         server = outcome.server if outcome is not None else None
@@ -261,13 +264,16 @@ class RunTracker:
             self._handle_end(snapshot)
 
     def _handle_end(self, snapshot: Snapshot) -> None:
+        seen_at, now = self.seen_running_at, time.time()
+        started_at, finished_at = end_times(self.run.record, snapshot.times, seen_running_at=seen_at, now=now)
         self._record(
             event_of(snapshot.status),
             service_status=snapshot.service_status,
             problem=snapshot.problem,
             warning=snapshot.warning,
-            finished_at=time.time(),
             images=tuple(map(expected_image, snapshot.outputs)),
+            started_at=started_at,
+            finished_at=finished_at,
         )
         self._release()
         self._tracker.downloads.fetch(self.run, snapshot.outputs)
@@ -284,8 +290,11 @@ class RunTracker:
     def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, now_s = self.run, self._scheduler.clock()
         self.poll_schedule.missed_age_s = age_s
-        if next_status(run.status, event_of(snapshot.status)):
-            self._record(event_of(snapshot.status), service_status=snapshot.service_status, warning=snapshot.warning)
+        if snapshot.service_status == str(Status.RUNNING):  # not an unrecognised status, which only counts as running
+            self.seen_running_at = self.seen_running_at or time.time()
+        event, word, started_at = event_of(snapshot.status), snapshot.service_status, self.seen_running_at
+        if next_status(run.status, event):
+            self._record(event, service_status=word, warning=snapshot.warning, started_at=started_at)
         elif snapshot.service_status != run.service_status:  # another text for the same status: only displayed
             run.update(replace(run.record, service_status=snapshot.service_status))
         if run.status is Status.RUNNING:

@@ -128,6 +128,8 @@ class Tracker:
                 return
         if event.progress is not None and run.status.is_live:
             run.report(progress=event.progress)
+        if event.status is Status.RUNNING:
+            run_tracker.seen_running_at = run_tracker.seen_running_at or time.time()
         run_tracker.is_end_reported |= event.status is not None and event.status.is_final
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             run_tracker.execute(run_tracker.start)  # from the service's own socket, which needs no check

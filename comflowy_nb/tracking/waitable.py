@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -11,16 +13,19 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from comflowy_nb.database.process_locks import check_not_forked
-from comflowy_nb.errors import RunTimeout
+from comflowy_nb.errors import RunTimeout, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Self
+    from collections.abc import Callable, Generator
+    from typing import Any, Self
 
 __all__ = ["Waitable"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+# How often an await wakes up: an interrupt of a kernel cancels the task of the cell, and does not wake the event loop.
+_WAKE_S = 0.5
 
 
 class Waitable(ABC, Generic[T]):
@@ -87,6 +92,8 @@ class Waitable(ABC, Generic[T]):
         ------
         RunTimeout
             If it is not settled after `timeout` seconds. It continues.
+        SettingsError
+            If `timeout` is not a number.
         ComflowyError
             In a process that was forked from the one that tracks it.
 
@@ -100,11 +107,78 @@ class Waitable(ABC, Generic[T]):
         {'success': 2}
         """
         check_not_forked(self._process, self.ref)
+        if not isinstance(timeout, int | float | None):
+            raise SettingsError(f"invalid timeout {timeout!r}: use a number of seconds, as in wait(timeout=60)")
         deadline_s = math.inf if timeout is None else time.monotonic() + timeout
         while not self.wait_change(min(1.0, deadline_s - time.monotonic())):
             if timeout is not None and time.monotonic() >= deadline_s:
                 raise self.timeout_error(timeout)
         return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait until it is settled without blocking the event loop: `await run` is `run.wait()`.
+
+        Cancelling or interrupting the await only stops waiting; it cancels nothing.
+        """
+        return self._settle().__await__()
+
+    async def _settle(self) -> Self:
+        check_not_forked(self._process, self.ref)
+        loop = asyncio.get_running_loop()
+        settled = asyncio.Event()
+
+        def notify() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(settled.set)
+
+        stop = self.once(lambda: self.is_settled, notify)
+        try:
+            while not self.is_settled:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_WAKE_S):
+                        await settled.wait()
+        finally:
+            stop()
+        return self
+
+    def on_done(self, function: Callable[[Self], object]) -> Callable[[], None]:
+        """Call a function once, when it is settled.
+
+        Parameters
+        ----------
+        function : callable
+            Called with this run or sweep: at once if it is settled already, else on a separate thread. An exception
+            is logged and has no other effect.
+
+        Returns
+        -------
+        callable
+            Removes the function.
+
+        Examples
+        --------
+        >>> run.on_done(lambda run: print(run.status))
+        success
+        <function ...>
+        >>> stop = sweep.on_done(lambda sweep: print(len(sweep.images), "images"))
+        2 images
+        """
+
+        def call() -> None:
+            try:
+                function(self)
+            except Exception:  # noqa: BLE001 - the run does not depend on the function
+                _log.exception("the function of on_done for %s failed", self.ref)
+
+        def start() -> None:  # not in the listener: locks may be held, and the function may wait for other runs
+            threading.Thread(target=call, name="comflowy-on-done", daemon=True).start()
+
+        if not callable(function):
+            raise SettingsError(f"on_done needs a function of one argument, such as print, not {function!r}")
+        if self.is_settled:
+            call()
+            return lambda: None
+        return self.once(lambda: self.is_settled, start)
 
     def wait_change(self, timeout: float) -> bool:
         """Wait for a change.
@@ -160,7 +234,7 @@ class Waitable(ABC, Generic[T]):
 
         return stop
 
-    def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> None:
+    def once(self, condition: Callable[[], bool], action: Callable[[], None]) -> Callable[[], None]:
         """Call `action` exactly once: now if `condition` holds, else at the first change after which it holds.
 
         Parameters
@@ -170,9 +244,14 @@ class Waitable(ABC, Generic[T]):
         action : callable
             Called without arguments, as a listener.
 
+        Returns
+        -------
+        callable
+            Removes the action.
+
         Examples
         --------
-        >>> run.once(lambda: run.status.is_final, lambda: print("done"))
+        >>> stop = run.once(lambda: run.status.is_final, lambda: print("done"))
         done
         """
 
@@ -180,8 +259,9 @@ class Waitable(ABC, Generic[T]):
             if condition() and self._remove(check):
                 action()
 
-        self.listen(check)
+        stop = self.listen(check)
         check()
+        return stop
 
     def _call_listeners(self, change: T) -> None:
         """Call every listener. If one raises, the exception is logged and the others are called."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.fields import Field, FieldType
@@ -31,6 +31,7 @@ __all__ = [
     "Resolved",
     "SettingLog",
     "generate_seed",
+    "is_settings",
     "narrowest_field",
     "resolve",
     "seed_range",
@@ -79,8 +80,24 @@ def narrowest_field(workflow: Workflow, field_ids: Sequence[str]) -> Field | Non
 
 
 def settings_from_mapping(params: Mapping[str, object]) -> list[Setting]:
-    """Return the params of a Python call as settings."""
-    return [Setting(str(key), value, is_python_value=True, computed=True) for key, value in params.items()]
+    """Return the params of a Python call as settings.
+
+    Raises
+    ------
+    FieldError
+        If a key is not text.
+    """
+    for key in params:
+        if not isinstance(key, str):
+            raise FieldError(f'the name of a field is text, not {shown(key)}: use {{"3::cfg": 7}} or {{"cfg": 7}}')
+    return [Setting(key, value, is_python_value=True, computed=True) for key, value in params.items()]
+
+
+def is_settings(value: object) -> TypeGuard[Any]:
+    """Return whether a Python object is a mapping, or a list or tuple of settings."""
+    if isinstance(value, list | tuple):
+        return all(isinstance(setting, Setting) for setting in value)
+    return isinstance(value, Mapping)
 
 
 def resolve(

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from history_fixtures import each_connection, fill_disk, newest
@@ -390,12 +391,73 @@ def test_ended_threads_leave_at_most_two_connections(history, run_request):
     assert len(history._store._idle) <= 2
 
 
-def test_a_file_from_before_a_table_was_added_gets_the_table(home):
-    """The file is neither damaged nor too old: it lacks a table that was added later."""
-    History.open(home).close()
-    with contextlib.closing(sqlite3.connect(home / "history.sqlite")) as database:
-        database.execute("DROP TABLE removals")
+def test_a_file_of_version_1_is_brought_up_to_date_and_keeps_its_runs(home, run_request):
+    """The column `started_at` was added in version 2."""
+    home.mkdir(exist_ok=True)
+    connection = sqlite3.connect(home / "history.sqlite")
+    connection.executescript(Path(__file__).with_name("history_version_1.sql").read_text())
+    columns = (
+        "token, identity, origin, service, workflow, workflow_id, params, set_params, key, status, owner, created_at, "
+        "finished_at"
+    )
+    row = (
+        "t1",
+        "sandbox",
+        "o",
+        "sandbox",
+        "default",
+        "default",
+        '{"3::cfg":7}',
+        "[]",
+        "k1",
+        "success",
+        "a",
+        10.0,
+        14.0,
+    )
+    connection.execute(f"INSERT INTO runs ({columns}) VALUES ({', '.join('?' * len(row))})", row)
+    for key, seconds in (("default", 4.0), ("default each", 1.0)):
+        values = ("sandbox", key, seconds)
+        connection.execute("INSERT INTO samples (identity, workflow_key, seconds) VALUES (?, ?, ?)", values)
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+
+    for _ in range(2):
+        opened = History.open(home)
+        assert opened.warnings == ()
+        old = opened.get("t1")
+        assert (old.params, old.started_at, old.seconds, old.queued_s) == ({"3::cfg": 7}, None, 4.0, None)
+        assert opened.durations.of("sandbox", "default") == [4.0]
+        assert opened.durations.of("sandbox", "default each") == []
+        opened.close()
+    assert pragma(home, "user_version") == store.VERSION
+    assert not list(home.glob("*.damaged-*"))
+
     opened = History.open(home)
-    assert opened.warnings == ()
-    assert opened.cleanup.pending() == []
+    new = opened.record_or_reuse(run_request("k2")).record
+    opened.apply(new.token, StatusEvent.SEEN_RUNNING, started_at=new.created_at + 2.0)
+    new = opened.apply(new.token, StatusEvent.SEEN_SUCCESS, finished_at=new.created_at + 5.0)
+    assert (opened.get(new.token).seconds, opened.get(new.token).queued_s) == pytest.approx((3.0, 2.0))
+    assert [run.ref for run in opened.successes_of("sandbox", "default", limit=9)] == ["r2", "r1"]
     opened.close()
+
+
+def test_a_new_file_and_one_that_was_brought_up_to_date_have_the_same_tables(tmp_path):
+    def tables(home, script=None):
+        if script is not None:
+            home.mkdir()
+            connection = sqlite3.connect(home / "history.sqlite")
+            connection.executescript(f"{script} PRAGMA user_version = 1;")
+            connection.close()
+        History.open(home).close()
+        connection = sqlite3.connect(home / "history.sqlite")
+        names = {
+            row[0]: {column[1] for column in connection.execute(f"PRAGMA table_info({row[0]})")}
+            for row in connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+        }
+        connection.close()
+        return names
+
+    old = Path(__file__).with_name("history_version_1.sql").read_text()
+    assert tables(tmp_path / "old", old) == tables(tmp_path / "new")

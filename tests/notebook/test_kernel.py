@@ -135,16 +135,16 @@ def test_tab_completes_fields_in_the_body_of_a_cell(kernel):
     """On IPython 7 the extension did not load: its completer has neither custom matchers nor the text of the cell."""
     _, client = kernel
 
-    def offered(text):
+    def completions_at(text):
         content = client.complete(text, len(text), reply=True, timeout=60)["content"]
         before = text[: content["cursor_start"]]
         return [(before + match).rsplit("\n", 1)[-1].strip() for match in content["matches"]]
 
-    assert offered("%%comflowy ru") == ["%%comflowy run", "%%comflowy runs"]
-    assert offered("%%comflowy run default\nsamp") == ["sampler_name:"]
-    assert offered("%%comflowy run default\ncfg: 7\nsampler_name: heu") == ["sampler_name: heun"]
-    assert "sampler_name: [euler, heun" in offered("%%comflowy sweep default\nsampler_name: [euler, he")
-    assert {"sampler_name:", "cfg:"} <= set(offered("%%comflowy run default\n"))
+    assert completions_at("%%comflowy ru") == ["%%comflowy run", "%%comflowy runs"]
+    assert completions_at("%%comflowy run default\nsamp") == ["sampler_name:"]
+    assert completions_at("%%comflowy run default\ncfg: 7\nsampler_name: heu") == ["sampler_name: heun"]
+    assert "sampler_name: [euler, heun" in completions_at("%%comflowy sweep default\nsampler_name: [euler, he")
+    assert {"sampler_name:", "cfg:"} <= set(completions_at("%%comflowy run default\n"))
 
 
 def test_a_form_and_a_comparison_are_shown_with_and_without_the_extension(execute):
@@ -170,3 +170,34 @@ def test_a_form_and_a_comparison_are_shown_with_and_without_the_extension(execut
     for number in (2, 3, 6, 7):
         view = notebook.cells[number].outputs[0].data["application/vnd.jupyter.widget-view+json"]
         assert view["model_id"] in states
+
+
+def test_await_in_a_cell_and_an_interrupt_that_only_stops_waiting(kernel):
+    manager, client = kernel
+    outputs = []
+
+    def execute(source, hook=outputs.append):
+        return client.execute_interactive(source, timeout=90, output_hook=hook)["content"]
+
+    def interrupt(message):
+        if message["msg_type"] == "stream" and "waits" in message["content"]["text"]:
+            manager.interrupt_kernel()
+
+    def texts():
+        return [str(message["content"].get("data") or message["content"].get("text") or "") for message in outputs]
+
+    execute(
+        "import asyncio, comflowy_nb\nclient = comflowy_nb.connect('sandbox')\n"
+        "long = client.run('default', {'steps': 10000, 'seed': 991, 'width': 64, 'height': 64}, wait=False)\n"
+        "short = [client.run('default', {'steps': 2, 'seed': seed}, wait=False) for seed in (992, 993)]\n"
+        "short[0].on_done(lambda run: print('done:', run.status))"
+    )
+    reply = execute("print('waits', flush=True)\nawait long", interrupt)
+    assert reply["status"] == "error"
+    assert reply["ename"] in {"KeyboardInterrupt", "CancelledError"}
+    execute("print([run.status.value for run in await asyncio.gather(*short)], long.status.is_live, flush=True)")
+    assert any("['success', 'success'] True" in text for text in texts()), texts()
+    execute("short[1].images[0]")
+    assert any("image/jpeg" in text for text in texts())
+    execute("long.cancel()\nprint((await long).status, flush=True)")
+    assert any("cancelled" in text for text in texts()), texts()

@@ -378,3 +378,26 @@ def test_a_kernel_that_loses_output_gets_one_warning(shell, monkeypatch):
     with pytest.warns(UserWarning, match="ipykernel 7.0.1") as warned:
         shell.run_line_magic("load_ext", "comflowy_nb")
     assert sum("ipykernel" in str(warning.message) for warning in warned) == 1
+
+
+def test_an_image_shows_itself_with_its_caption(sandbox):
+    """The last line `boat.images[0]` of a cell showed a repr, and an image in the middle of a cell nothing."""
+    sandbox("boat = get_ipython().run_line_magic('comflowy', 'run default steps=2 seed=31 --as boat')")
+    cell = sandbox("boat.images[0]")
+    assert cell.error is None
+    (shown,) = cell.last
+    assert "image/jpeg" in shown
+    assert shown["text/plain"].startswith(f"{cell.value.run.ref}: 1 image")
+    twice = sandbox(
+        "display(boat.images[0])\ndisplay(boat.images[0])\nimport comflowy_nb\ncomflowy_nb.show(boat.images[0])"
+    )
+    assert len(twice.last) == 2, "a value is displayed once, and `show` displays it again"
+
+
+def test_a_run_can_be_awaited_in_a_cell(sandbox):
+    cell = sandbox(
+        "import comflowy_nb\nclient = comflowy_nb.connect('sandbox')\n"
+        "(await client.run('default', {'steps': 2, 'seed': 32}, wait=False)).status"
+    )
+    assert cell.error is None
+    assert cell.value == "success"

@@ -33,7 +33,18 @@ def test_row_has_params_status_and_image_of_a_cell(make_sweep, axis):
         axis("3::cfg", 4, 6.5), axis("3::sampler_name", "euler"), fixed={"3::seed": 7}, ends={2: Status.FAILED}
     )
     first, second = table_of(sweep.cells)
-    assert list(first) == ["cell", "cfg", "sampler_name", "seed", "status", "seconds", "run", "error", "image"]
+    assert list(first) == [
+        "cell",
+        "cfg",
+        "sampler_name",
+        "seed",
+        "status",
+        "seconds",
+        "queued_s",
+        "run",
+        "error",
+        "image",
+    ]
     assert (first["cell"], first["cfg"], first["sampler_name"], first["seed"]) == ("s1.1", 4, "euler", 7)
     assert (first["status"], first["run"], first["error"]) == ("success", "r1", None)
     assert first["seconds"] == sweep.cells[0].run.record.seconds >= 0
@@ -46,7 +57,8 @@ def test_a_cell_that_was_not_submitted_has_a_row(make_sweep, axis):
     sweep = make_sweep(axis("3::cfg", 4, 6), ends={2: None})
     row = table_of(sweep.cells)[1]
     assert row == {
-        "cell": "s1.2", "cfg": 6, "status": "not submitted", "seconds": None, "run": None, "error": None, "image": None,
+        "cell": "s1.2", "cfg": 6, "status": "not submitted", "seconds": None, "queued_s": None, "run": None,
+        "error": None, "image": None,
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def record(status, day=12, service="cloud"):
 
 
 def plan(found, **options):
-    return make_plan(found, total=len(found), now=NOW, **{"seconds_each": None, "cost_per_run": None, **options})
+    return make_plan(found, total=len(found), now=NOW, **{"seconds": None, "cost_per_run": None, **options})
 
 
 def test_the_plan_is_one_line():
@@ -31,7 +31,7 @@ def test_the_plan_is_one_line():
         *[("new", record(Status.CANCELLED))] * 3,
         *[("new", None)] * 10,
     ]
-    text = plan(decisions, seconds_each=25.0).text
+    text = plan(decisions, seconds=15 * 25.0).text
     assert text == (
         "48 cells: 31 done (12 Oct, cloud), 1 running, 1 unknown (skipped), 2 failed (tried again), "
         "3 cancelled (tried again), 10 new, about 6 min"
@@ -57,8 +57,7 @@ def test_plan_counts_lost_unknown_and_failed_cells_separately():
 def test_plan_omits_counts_of_zero():
     assert plan([("new", None)]).text == "1 cell: 1 new"
     assert (
-        plan([("same", record(Status.SUCCESS, 14, "sandbox"))], seconds_each=9.0).text
-        == "1 cell: 1 done (today, sandbox)"
+        plan([("same", record(Status.SUCCESS, 14, "sandbox"))], seconds=9.0).text == "1 cell: 1 done (today, sandbox)"
     )
 
 

@@ -332,3 +332,26 @@ def test_invalid_save_target_is_an_error_before_a_submit(client, api, tmp_path, 
     with pytest.raises(SettingsError, match="zip file"):
         client.run("wf-1", {"3::cfg": 1}, save=tmp_path / "x.tar.gz")
     assert api.count(RUN) == 0
+
+
+def test_a_sweep_is_a_sequence_of_its_cells(client, api):
+    sweep = client.sweep("wf-1", AXES, timeout=60, name="looks")
+    assert len(sweep) == 6
+    assert list(sweep) == sweep.cells
+    assert (sweep[0], sweep[-1], sweep[1:3]) == (sweep.cells[0], sweep.cells[5], sweep.cells[1:3])
+    assert sweep["s1.6"] is sweep["looks.6"] is sweep.cells[5]
+    assert [image.run for image in sweep.images] == [cell.run for cell in sweep]
+    assert repr(sweep.images) == "<Images of s1: 6>"
+
+
+@pytest.mark.parametrize("key", [6, -7, "7", "s1.7", "s2.1", "s1", "r1", True, 1.0, None])
+def test_a_cell_that_does_not_exist_names_the_range(client, key):
+    sweep = client.sweep("wf-1", AXES, timeout=60)
+    with pytest.raises(RefError, match=r's1 has 6 cells, so no .*: use \[0\] to \[5\], or \["s1.1"\] to \["s1.6"\]'):
+        sweep[key]
+
+
+def test_a_planned_sweep_has_cells_and_no_images(client):
+    sweep = client.plan_sweep("wf-1", AXES)
+    assert (len(sweep), list(sweep.images)) == (6, [])
+    assert sweep["sweep.2"] is sweep[1]

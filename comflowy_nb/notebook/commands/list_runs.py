@@ -181,10 +181,10 @@ def _run_row(run: Run, cell: str = "") -> tuple[str, ...]:
     names = name_fields(record.set_params)
     values = [f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params]
     status = str(record.status) if record.status.is_live or not run.error else f"{record.status}: {run.error}"
-    took = time_text(record.seconds) if record.seconds is not None else ""
+    took, queued = ("" if time_s is None else time_text(time_s) for time_s in (record.seconds, record.queued_s))
     started = day(record.created_at)
     name = record.name or ""
-    return record.ref, cell, name, record.workflow, record.service, status, started, took, " ".join(values)
+    return record.ref, cell, name, record.workflow, record.service, status, started, took, queued, " ".join(values)
 
 
 def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
     took = summary_took(summary)
     status, started = counts_text(summary), day(record.created_at)
     name = record.name or ""
-    return record.ref, "", name, record.workflow, record.service, status, started, took, varied(record.spec)
+    return record.ref, "", name, record.workflow, record.service, status, started, took, "", varied(record.spec)
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
@@ -200,7 +200,7 @@ def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
     rows = list(rows)
     if len({row[4] for row in rows}) == 1:
         rows = [(*row[:4], "", *row[5:]) for row in rows]
-    return table(("run", "cell", "name", "workflow", "on", "status", "when", "took", "set"), rows)
+    return table(("run", "cell", "name", "workflow", "on", "status", "when", "took", "queued", "set"), rows)
 
 
 def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[str]:

@@ -7,10 +7,13 @@ command that has shown its run in the cell does not show it again.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.errors import RefError
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import say, show_bundle
+from comflowy_nb.workflow.syntax.json_values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.grids import Grid
     from comflowy_nb.notebook.session import Session
-    from comflowy_nb.sweeps.sweep import Sweep
-    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+    from comflowy_nb.tracking.run import Run, RunImage
 
 __all__ = ["RunList", "grid", "register_formatters", "show", "show_comparison", "unregister_formatters"]
 
@@ -30,16 +33,21 @@ class RunList(list[Any]):
     """Runs that a command returns. A cell that has shown them does not show them again."""
 
 
-def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
-    """Display a run, several runs together, a sweep or a grid in the current cell.
+def show(what: Run | RunImage | SweepCell | Sweep | Grid | Sequence[Run | SweepCell]) -> None:
+    """Display a run or one of its images, several runs together, a sweep or a grid in the current cell.
 
     It shows the current state without waiting and without a request to a service. Outside a notebook it prints a line
     for each run, and the paths of the images.
 
     Parameters
     ----------
-    what : Run, Sweep, Grid or sequence of Run
+    what : Run, RunImage, SweepCell, Sweep, Grid or sequence of Run or SweepCell
         What to display. Several runs share one grid.
+
+    Raises
+    ------
+    RefError
+        If it is something else.
 
     Examples
     --------
@@ -50,19 +58,21 @@ def show(what: Run | Sweep | Grid | Sequence[Run]) -> None:
 
     from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - as above
-    from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
+    from comflowy_nb.tracking.run import RunImage  # noqa: PLC0415 - as above
 
     in_kernel = getattr(get_ipython(), "kernel", None) is not None
     if isinstance(what, Grid):
         show_bundle(*what.bundle())
     elif isinstance(what, Sweep):
         _show_sweep(what, in_kernel=in_kernel)
+    elif isinstance(what, RunImage):
+        _show_image(what, in_kernel=in_kernel)
     else:
-        _show_runs([what] if isinstance(what, Run) else list(what), in_kernel=in_kernel)
+        _show_runs(_as_runs(what, "show"), in_kernel=in_kernel)
 
 
 def grid(
-    runs: Run | Sequence[Run] | Sweep,
+    runs: Run | SweepCell | Sequence[Run | SweepCell] | Sweep,
     *,
     x: str | None = None,
     y: str | None = None,
@@ -78,7 +88,7 @@ def grid(
 
     Parameters
     ----------
-    runs : Run, sequence of Run, or Sweep
+    runs : Run, SweepCell, sequence of Run or SweepCell, or Sweep
         One run: its images, in groups by node. Several: a cell for each run, with the values that differ below it.
         A sweep: a cell for each combination, with the axes along the sides.
     x, y, z : str, optional
@@ -102,7 +112,7 @@ def grid(
     Raises
     ------
     RefError
-        If a name is not an axis, or there is no such page.
+        If `runs` is something else, a name is not an axis, or there is no such page.
     TypeError
         If an option for sweeps is given with runs.
 
@@ -112,13 +122,29 @@ def grid(
     """
     from comflowy_nb.notebook.display.grids import Grid, SweepGrid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - not needed to load the extension
-    from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
 
     if isinstance(runs, Sweep):
         return SweepGrid(runs, x=x, y=y, z=z, label=label, node=node, image=image, page=page)
     if (x, y, z, node, image, page) != (None, None, None, None, None, 1):
         raise TypeError("x, y, z, node, image and page are for sweeps")
-    return Grid([runs] if isinstance(runs, Run) else list(runs), label=label)
+    return Grid(_as_runs(runs, "grid"), label=label)
+
+
+def _as_runs(what: object, function: str) -> list[Run]:
+    """Return one run, or an iterable of runs, as a list. A cell of a sweep counts as its run."""
+    from comflowy_nb.sweeps.sweep import SweepCell  # noqa: PLC0415 - not needed to load the extension
+    from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
+
+    if isinstance(what, str):
+        raise RefError(f"{function} needs a run or a sweep, not text: {function}(history.find({what!r}).run)")
+    items: list[Any] = list(what) if isinstance(what, Iterable) else [what]
+    runs = [item.run if isinstance(item, SweepCell) and item.run is not None else item for item in items]
+    wrong = next((run for run in runs if not isinstance(run, Run)), None)
+    if wrong is not None:
+        raise RefError(
+            f"{function} needs a run, a list of runs or a sweep, not {shown(wrong)}: {function}(client.runs(limit=4))"
+        )
+    return runs
 
 
 def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
@@ -131,6 +157,24 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
             print_paths(run)
     if in_kernel and any(run.record.images for run in runs):
         show_bundle(*grid(runs).bundle())
+
+
+def _show_image(image: RunImage, *, in_kernel: bool) -> None:
+    """Display one image with its caption; in a terminal print its path."""
+    from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib
+
+    if in_kernel:
+        show_bundle(*Grid([image.run], only=[image.record.index]).bundle())
+    else:
+        print(f"{image.ref}  {image.path}")  # noqa: T201 - a terminal has no handles
+
+
+def _show_cell(cell: SweepCell, *, in_kernel: bool) -> None:
+    """Display the run of a cell, or that the cell was not submitted."""
+    if cell.run is None:
+        say(paragraph(f"{cell.ref} - {cell.status_text}"), in_kernel=in_kernel)
+    else:
+        _show_runs([cell.run], in_kernel=in_kernel)
 
 
 def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
@@ -156,6 +200,10 @@ def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
 # Type -> the function that shows its values. By name, so that the module is imported only if a value is shown.
 _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
     "comflowy_nb.tracking.run.Run": lambda session, run: _show_runs([run], in_kernel=session.in_kernel),
+    "comflowy_nb.tracking.run_images.RunImage": (
+        lambda session, image: _show_image(image, in_kernel=session.in_kernel)
+    ),
+    "comflowy_nb.sweeps.cell.SweepCell": lambda session, cell: _show_cell(cell, in_kernel=session.in_kernel),
     "comflowy_nb.sweeps.sweep.Sweep": lambda session, sweep: _show_sweep(sweep, in_kernel=session.in_kernel),
     "comflowy_nb.notebook.compare.widget.Comparison": (
         lambda session, comparison: show_comparison(comparison, in_kernel=session.in_kernel)
@@ -165,7 +213,7 @@ _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
 
 
 def register_formatters(session: Session) -> None:
-    """Register the formatters of runs, sweeps, comparisons and forms."""
+    """Register the formatters of runs, images, cells of sweeps, sweeps, comparisons and forms."""
     formatter = session.shell.display_formatter.ipython_display_formatter
     formatter.enabled = True  # IPython 7 disables it in a terminal, later versions do not
     for type_name, draw in _FORMATTERS.items():

@@ -31,6 +31,7 @@ _DOTS: Mapping[Tone, str] = {
     "odd": "var(--jp-warn-color1,#ef8c00)",
 }
 _SEPARATOR = " - "
+_LONG_WAIT_S = 5.0  # a shorter wait in the queue is not named at the end of a run
 
 
 @dataclass(slots=True)
@@ -178,7 +179,7 @@ def _add_end(line: StatusLine, run: Run, outcome: str, generated_seeds: Mapping[
     record = run.record
     line.add_title(record.ref, record.name, record.workflow)
     if record.status is Status.SUCCESS:
-        line.add((f"success in {time_text(record.seconds)}" if record.seconds is not None else "success", "good"))
+        line.add((_success_text(record), "good"))
         if generated_seeds:
             seeds = ", ".join(f"{key} {value}" for key, value in generated_seeds.items())
             if len(set(generated_seeds.values())) == 1:
@@ -193,6 +194,15 @@ def _add_end(line: StatusLine, run: Run, outcome: str, generated_seeds: Mapping[
         line.add(("nothing submitted; --retry failed runs it again", "muted"))
     if record.warning:
         line.add((record.warning, "odd"))
+
+
+def _success_text(record: RunRecord) -> str:
+    """Return `success in 2.4 s`, with the wait before the execution if that was long."""
+    if record.seconds is None:
+        return "success"
+    text = f"success in {time_text(record.seconds)}"
+    waited_s = record.queued_s or 0.0
+    return f"{text}, after {time_text(waited_s)} in the queue" if waited_s >= _LONG_WAIT_S else text
 
 
 def _add_problem(line: StatusLine, run: Run) -> None:

@@ -74,17 +74,18 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
 
 
 def cells_table(sweep: Sweep) -> dict[str, str]:
-    """Return the cells of a sweep as rows: reference, run, status, duration, labels."""
+    """Return the cells of a sweep as rows: reference, run, status, execution time, wait before it, labels."""
     names = [axis.name for axis in sweep.axes.axes]
     rows = []
     for cell in sweep.cells:
         record = cell.run.record if cell.run is not None else None
         status = "not submitted" if cell.status is None else str(cell.status)
         text = status if not cell.error else f"{status}: {cell.error}"
-        took = time_text(record.seconds) if record is not None and record.seconds is not None else ""
+        times = (None, None) if record is None else (record.seconds, record.queued_s)
+        took, queued = ("" if seconds is None else time_text(seconds) for seconds in times)
         labels = [cell.labels.get(name, "") for name in names]
-        rows.append((cell.ref, record.ref if record is not None else "", text, took, *labels))
-    return table(("cell", "run", "status", "took", *names), rows)
+        rows.append((cell.ref, record.ref if record is not None else "", text, took, queued, *labels))
+    return table(("cell", "run", "status", "took", "queued", *names), rows)
 
 
 def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -129,14 +130,16 @@ def snapshot_of(
     status_str = status.get("status_str") if isinstance(status.get("status_str"), str) else "ended"
     # a failed run may have outputs too
     outputs, warning = limit_outputs(list(read_outputs(entry.get("outputs"), address, socket_images)))
+    times = _execution_times(status.get("messages"))
     if name == "execution_interrupted":
-        return Snapshot(Status.CANCELLED, "interrupted", outputs=outputs, warning=warning)
+        return Snapshot(Status.CANCELLED, "interrupted", outputs=outputs, warning=warning, times=times)
     if name == "execution_error" or status_str == "error":
         problem = read_problem(last) if last else Problem("the server gave no reason")
         title = titles.get(problem.node or "")
         problem = Problem(problem.message, problem.node, title or problem.node_type)
-        return Snapshot(Status.FAILED, "error", problem=problem, outputs=outputs, warning=warning)
-    return Snapshot(Status.SUCCESS, status_str, outputs=outputs, warning=warning if outputs else _no_outputs(entry))
+        return Snapshot(Status.FAILED, "error", problem=problem, outputs=outputs, warning=warning, times=times)
+    warning = warning if outputs else _no_outputs(entry)
+    return Snapshot(Status.SUCCESS, status_str, outputs=outputs, warning=warning, times=times)
 
 
 def _last_message(messages: object) -> tuple[str | None, dict[str, Any]]:
@@ -144,6 +147,17 @@ def _last_message(messages: object) -> tuple[str | None, dict[str, Any]]:
         if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
             return str(message[0]), message[1]
     return None, {}
+
+
+def _execution_times(messages: object) -> tuple[float, float] | None:
+    """Return the times of `execution_start` and of the last message, in seconds since 1970; None if one is missing."""
+    times = {}
+    for message in messages if isinstance(messages, list) else []:
+        match message:
+            case [str() as name, {"timestamp": int() | float() as milliseconds}] if math.isfinite(milliseconds):
+                times[name] = milliseconds / 1000
+    start_s, end_s = times.get("execution_start"), times.get(_last_message(messages)[0] or "")
+    return (start_s, end_s) if start_s is not None and end_s is not None and start_s <= end_s else None
 
 
 def _no_outputs(entry: Mapping[str, Any]) -> str:

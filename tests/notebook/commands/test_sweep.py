@@ -362,3 +362,21 @@ def test_a_background_sweep_is_updated_in_its_cell(sandbox, shell, monkeypatch):
     assert "8 of 8 success" in status
     assert image.startswith(f"{cell.value.ref}: 8 cells, 8 images")
     assert len(cell.handles) == 3, "the value of the cell displays nothing"
+
+
+def test_cells_of_a_sweep_show_themselves(sandbox):
+    """`sweep[1]` at the end of a cell showed a repr, and a list of cells was no argument of `grid`."""
+    swept = sandbox(f"swept = get_ipython().run_line_magic('comflowy', 'sweep default {SMALL} seed=77 cfg=3,5')")
+    assert swept.error is None
+    cell = sandbox("swept[1]")
+    assert cell.last[0]["text/plain"].startswith(f"{cell.value.run.ref} default - success")
+    assert "image/jpeg" in cell.last[1]
+    together = sandbox("import comflowy_nb\ncomflowy_nb.grid(swept.select(cfg=5))")
+    assert repr(together.value) == f"<Grid of {cell.value.run.ref}>"
+    plan = sandbox(
+        "client = comflowy_nb.connect('sandbox')\n"
+        "plan = client.plan_sweep('default', {'cfg': [3, 6], 'seed': 1})\nplan[1]"
+    )
+    assert plan.last == [{"text/plain": "sweep.2 - not sent", "text/html": plan.last[0]["text/html"]}]
+    unsent = sandbox("comflowy_nb.show(list(plan))")
+    assert isinstance(unsent.error, RefError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
@@ -124,3 +125,12 @@ def test_durations_are_formatted(seconds, text):
 def test_time_of_today_is_shown_without_a_date():
     now = datetime.now().astimezone()
     assert day(now.timestamp()) == f"{now:%H:%M}"
+
+
+def test_the_end_shows_the_execution_time_and_a_long_wait(folder):
+    """Equal runs showed 1.2 to 9.5 s, because the time in the queue counted."""
+    now = time.time()
+    run = folder.run(("9", 8, 8), created_at=now - 33.4, started_at=now - 2.4, finished_at=now)
+    assert status_line(run).text == "r1 default - success in 2.4 s, after 31 s in the queue"
+    run = folder.run(("9", 8, 8), created_at=now - 3.4, started_at=now - 2.4, finished_at=now)
+    assert status_line(run).text == "r2 default - success in 2.4 s"

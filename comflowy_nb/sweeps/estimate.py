@@ -1,0 +1,143 @@
+"""Estimate the time of runs that are not submitted yet, from earlier runs of the same workflow. Pure."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from statistics import mean, median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from comflowy_nb.database.records import RunRecord
+    from comflowy_nb.workflow.workflow import Workflow
+
+__all__ = ["MAX_TIMED_RUNS", "estimate_s"]
+
+MAX_TIMED_RUNS = 100  # the newest successes of a workflow that are read
+_OUTLIER_FACTOR = 3.0  # times the median of the runs of equal size
+_MIN_S = 0.02  # a shorter execution can't be measured
+# The time of a run grows with steps ** 0.85 and pixels ** 0.6 until runs of other sizes show the exponents. They are
+# below 1 because of what every run costs besides its steps, and because small images leave a GPU partly idle.
+_PRIOR = (0.85, 0.6)
+_PRIOR_WEIGHT = 0.3
+_MAX_EXPONENT = 2.0
+_MAX_VALUE = 1e9  # of steps and sizes; undescribed fields may have any value
+
+
+class Size(NamedTuple):
+    """What the time of a run depends on: steps of all samplers, and pixels of the image, or of the batch of images."""
+
+    steps: float
+    pixels: float
+
+
+def estimate_s(earlier: Sequence[RunRecord], workflow: Workflow, new: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return how long a sweep takes that submits these runs, in seconds; None if nothing is known.
+
+    The time of a run is the median execution time of the earlier runs of its size, or of the most similar size. The
+    runs are distributed over as many places as the service executed at once.
+
+    Parameters
+    ----------
+    earlier
+        Successes of the workflow. The first one of each connection, which loads models, is left out, and so are runs
+        that took more than three times as long as others of their size.
+    workflow
+        Its fields have the default values of steps and sizes.
+    new
+        The params of each run to submit.
+    """
+    by_size: dict[Size, list[RunRecord]] = {}
+    for record in _without_first(earlier):
+        by_size.setdefault(_size(record.params, workflow), []).append(record)
+    usual = {size: max(_MIN_S, median(one.seconds or 0.0 for one in records)) for size, records in by_size.items()}
+    if not usual:
+        return None
+    times = _times((_size(params, workflow) for params in new), usual)
+    if not times:
+        return None
+    kept = [
+        one
+        for size, records in by_size.items()
+        for one in records
+        if (one.seconds or 0.0) <= _OUTLIER_FACTOR * usual[size]
+    ]
+    concurrency = _concurrency(kept)
+    ends = [0.0] * round(concurrency)  # of the places that execute runs
+    for seconds in times:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return max(ends) * len(ends) / concurrency
+
+
+def _without_first(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the runs without the first one of each client."""
+    first: dict[str, int] = {}
+    for record in records:
+        first[record.owner] = min(record.number, first.get(record.owner, record.number))
+    return [record for record in records if record.number != first[record.owner] and record.seconds is not None]
+
+
+def _size(params: Mapping[str, Any], workflow: Workflow) -> Size:
+    values = {key: one.default for key, one in workflow.fields.items()} | dict(params)
+    numbers: dict[str, list[float]] = {}
+    for key, value in values.items():
+        if isinstance(value, int | float) and 0 < value < _MAX_VALUE:
+            numbers.setdefault(key.rpartition("::")[2], []).append(float(value))
+    pixels = math.prod(max(numbers.get(name, [1.0])) for name in ("width", "height", "batch_size"))
+    return Size(sum(numbers.get("steps", [1.0])), pixels)
+
+
+def _times(sizes: Iterable[Size], usual: Mapping[Size, float]) -> list[float]:
+    """Return the time of a run of each size, in seconds: that of the most similar size, scaled by the fitted powers."""
+    exponents = _exponents(usual)
+    known = dict(usual)
+    times = []
+    for size in sizes:
+        if size not in known:  # a sweep has many runs of few sizes
+            nearest = min(usual, key=lambda one: sum(map(abs, _logs(size, one))))
+            powers = zip(exponents, _logs(size, nearest), strict=True)
+            known[size] = usual[nearest] * math.exp(sum(exponent * log for exponent, log in powers))
+        times.append(known[size])
+    return times
+
+
+def _exponents(usual: Mapping[Size, float]) -> tuple[float, float]:
+    """Return the exponents of steps and pixels: least squares of the logarithms, with a prior (ridge regression)."""
+    middle = Size(*(math.exp(mean(map(math.log, values))) for values in zip(*usual, strict=True)))
+    middle_log_s = mean(map(math.log, usual.values()))
+    aa = bb = _PRIOR_WEIGHT
+    ab = 0.0
+    at, bt = (_PRIOR_WEIGHT * exponent for exponent in _PRIOR)
+    for size, seconds in usual.items():
+        a, b = _logs(size, middle)
+        t = math.log(seconds) - middle_log_s
+        aa, ab, bb, at, bt = aa + a * a, ab + a * b, bb + b * b, at + a * t, bt + b * t
+    determinant = aa * bb - ab * ab  # positive, because of the prior
+    solved = ((at * bb - bt * ab) / determinant, (bt * aa - at * ab) / determinant)
+    steps, pixels = (min(_MAX_EXPONENT, max(0.0, exponent)) for exponent in solved)
+    return steps, pixels
+
+
+def _logs(one: Size, other: Size) -> tuple[float, float]:
+    return math.log(one.steps / other.steps), math.log(one.pixels / other.pixels)
+
+
+def _concurrency(records: Iterable[RunRecord]) -> float:
+    """Return how many runs were executed at once, on average, in the longest series of overlapping executions."""
+    spans = sorted(
+        (one.finished_at - one.seconds, one.finished_at) for one in records if one.finished_at and one.seconds
+    )
+    best, best_count = 1.0, 0
+    series: list[tuple[float, float]] = []
+    end_at = -math.inf
+    for start, end in [*spans, (math.inf, math.inf)]:
+        if start > end_at:
+            if len(series) > best_count and end_at > series[0][0]:
+                best = sum(to - since for since, to in series) / (end_at - series[0][0])
+                best_count = len(series)
+            series, end_at = [], -math.inf
+        series.append((start, end))
+        end_at = max(end_at, end)
+    return max(1.0, best)

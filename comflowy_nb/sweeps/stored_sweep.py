@@ -1,0 +1,45 @@
+"""Make the Sweep of a record of the history and of the records of its cells."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from comflowy_nb.database.rows import read_params
+from comflowy_nb.sweeps.sweep import Sweep
+from comflowy_nb.tracking.submit import kept_input
+from comflowy_nb.workflow.axes.types import Cell, axes_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from comflowy_nb.database.records import CellRecord, RunRecord, SweepRecord
+    from comflowy_nb.library import Library
+    from comflowy_nb.tracking.run import Run
+
+__all__ = ["sweep_of"]
+
+
+def sweep_of(
+    record: SweepRecord, rows: Sequence[CellRecord], *, library: Library, run_of: Callable[[RunRecord], Run]
+) -> Sweep:
+    """Return a sweep of the history; `run_of` returns the run of a record."""
+    axes = axes_from_json(record.spec, partial(kept_input, library.inputs))
+    images = {one.content_sha256: one for one in axes.images()}
+    cells = [
+        Cell(row.number, row.at, read_params(row.params, images), axes.labels(row.at), axes.info(row.at))
+        for row in rows
+    ]
+    sweep = Sweep(
+        axes,
+        [(cell, row.key) for cell, row in zip(cells, rows, strict=True)],
+        workflow=record.workflow,
+        service=record.service,
+        layout=record.spec.get("layout", {}),
+        images_folder=library.folder,
+        record=record,
+    )
+    for cell, row in zip(sweep.cells, rows, strict=True):
+        if row.run is not None:
+            sweep.attach(cell, run_of(row.run))
+    return sweep

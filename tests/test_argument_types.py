@@ -1,0 +1,87 @@
+"""Wrong types of arguments: an error of this package that shows the right form, and nothing is submitted."""
+
+from __future__ import annotations
+
+import pytest
+from scripted_api import RUN
+
+import comflowy_nb
+from comflowy_nb.errors import ComflowyError, FieldError, ImageError, RefError, SettingsError, WorkflowError
+
+pytestmark = pytest.mark.usefixtures("short_delays")
+
+
+@pytest.fixture
+def run(client, api):
+    api.live_statuses = []
+    return client.run("wf-1", {"3::cfg": 7}, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "text"),
+    [
+        (lambda client: client.run(7), WorkflowError, 'client.run("default")'),
+        (lambda client: client.submit(None, {}), WorkflowError, 'client.run("default")'),
+        (lambda client: client.sweep(["default"], {}), WorkflowError, 'client.run("default")'),
+        (lambda client: client.run("wf-1", [1]), FieldError, 'client.run("default", {"steps": 20, "seed": 1})'),
+        (lambda client: client.run("wf-1", 0), FieldError, "invalid params 0"),
+        (lambda client: client.run("wf-1", "3::cfg=7"), FieldError, "invalid params '3::cfg=7'"),
+        (lambda client: client.run("wf-1", {3: 7}), FieldError, "the name of a field is text, not 3"),
+        (lambda client: client.sweep("wf-1", 7), FieldError, 'client.sweep("default", {"cfg": [4, 7], "seed": 1})'),
+        (lambda client: client.sweep("wf-1", "3::cfg=7"), FieldError, "or a table"),
+        (lambda client: client.sweep("wf-1", [1, 2]), FieldError, "invalid axes [1, 2]"),
+        (lambda client: client.plan_sweep("wf-1", {3: [1, 2]}), FieldError, "the name of a field is text, not 3"),
+        (lambda client: client.run("wf-1", {"3::cfg": 1}, save=7), SettingsError, 'save("out")'),
+        (lambda client: client.sweep("wf-1", {"3::cfg": [1]}, save=7), SettingsError, 'save("out")'),
+        (lambda client: client.find(7), RefError, "a run is r41"),
+        (lambda client: client.resume(7), RefError, "a run is r41"),
+        (lambda client: client.cancel("r1"), RefError, "client.find('r1').run"),
+        (lambda client: client.runs(7), SettingsError, 'runs("bottle", cfg=7)'),
+        (lambda client: client.runs(limit="all"), SettingsError, "or None for all"),
+        (lambda client: comflowy_nb.history.find(None), RefError, "a run is r41"),
+        (lambda client: comflowy_nb.connect(7), SettingsError, 'connect("sandbox")'),
+        (lambda client: comflowy_nb.grid(7), RefError, "grid(client.runs(limit=4))"),
+        (lambda client: comflowy_nb.show(7), RefError, "show(client.runs(limit=4))"),
+        (lambda client: comflowy_nb.show([7]), RefError, "a list of runs or a sweep, not 7"),
+        (lambda client: comflowy_nb.show("r1"), RefError, "show(history.find('r1').run)"),
+        (lambda client: comflowy_nb.compare(7, 8), ImageError, "use a PIL image, an array, a path"),
+        (lambda client: comflowy_nb.params_from(7), ImageError, 'params_from("cat.png")'),
+    ],
+)
+def test_the_error_shows_the_right_form(client, api, call, kind, text):
+    """`client.sweep("default", df)` ended with an AttributeError from inside."""
+    with pytest.raises(ComflowyError) as caught:
+        call(client)
+    assert type(caught.value) is kind
+    assert text in str(caught.value)
+    assert api.count(RUN) == 0
+
+
+def test_a_comparison_of_one_image_names_the_command(run):
+    with pytest.raises(RefError, match="compare needs at least two images: %comflowy compare r1 REF"):
+        comflowy_nb.compare(run.ref)
+
+
+def test_targets_of_save(run, tmp_path):
+    for wrong in (7, None, b"out"):
+        with pytest.raises(SettingsError, match="use a folder"):
+            run.save(wrong)
+        with pytest.raises(SettingsError, match="use a folder"):
+            run.images[0].save(wrong)
+    assert run.images[0].save(tmp_path / "one.png") == tmp_path / "one.png"
+    assert run.images[0].save(str(tmp_path / "all")).parent == tmp_path / "all"
+    with pytest.raises(SettingsError, match="is a PNG image"):
+        run.images[0].save(tmp_path / "one.jpg")
+
+
+def test_an_image_that_is_not_on_disk_can_not_be_saved(run, tmp_path):
+    run.images[0].path.unlink()
+    with pytest.raises(ImageError, match=r"r1.*show r1 fetches"):
+        run.images[0].save(tmp_path)
+
+
+def test_indices_of_images(run):
+    with pytest.raises(RefError, match=r"r1 has 1 image, so no \[1\]"):
+        run.images[1]
+    with pytest.raises(RefError, match=r"so no \['a'\]"):
+        run.images["a"]
