@@ -33,12 +33,12 @@ def run(client, api):
         (lambda client: client.plan_sweep("wf-1", {3: [1, 2]}), FieldError, "the name of a field is text, not 3"),
         (lambda client: client.run("wf-1", {"3::cfg": 1}, save=7), SettingsError, 'save("out")'),
         (lambda client: client.sweep("wf-1", {"3::cfg": [1]}, save=7), SettingsError, 'save("out")'),
-        (lambda client: client.find(7), RefError, "a run is r41"),
-        (lambda client: client.resume(7), RefError, "a run is r41"),
+        (lambda client: client.find(7), RefError, "for a run use r41"),
+        (lambda client: client.resume(7), RefError, "for a run use r41"),
         (lambda client: client.cancel("r1"), RefError, "client.find('r1').run"),
         (lambda client: client.runs(7), SettingsError, 'runs("bottle", cfg=7)'),
         (lambda client: client.runs(limit="all"), SettingsError, "or None for all"),
-        (lambda client: comflowy_nb.history.find(None), RefError, "a run is r41"),
+        (lambda client: comflowy_nb.history.find(None), RefError, "for a run use r41"),
         (lambda client: comflowy_nb.connect(7), SettingsError, 'connect("sandbox")'),
         (lambda client: comflowy_nb.grid(7), RefError, "grid(client.runs(limit=4))"),
         (lambda client: comflowy_nb.show(7), RefError, "show(client.runs(limit=4))"),
@@ -81,7 +81,7 @@ def test_an_image_that_is_not_on_disk_can_not_be_saved(run, tmp_path):
 
 
 def test_indices_of_images(run):
-    with pytest.raises(RefError, match=r"r1 has 1 image, so no \[1\]"):
+    with pytest.raises(RefError, match=r"r1 has 1 image, so there is no r1\[1\]"):
         run.images[1]
-    with pytest.raises(RefError, match=r"so no \['a'\]"):
+    with pytest.raises(RefError, match=r"so there is no r1\['a'\]"):
         run.images["a"]

@@ -377,6 +377,6 @@ def test_cells_of_a_sweep_show_themselves(sandbox):
         "client = comflowy_nb.connect('sandbox')\n"
         "plan = client.plan_sweep('default', {'cfg': [3, 6], 'seed': 1})\nplan[1]"
     )
-    assert plan.last == [{"text/plain": "sweep.2 - not sent", "text/html": plan.last[0]["text/html"]}]
+    assert plan.last == [{"text/plain": "sweep.2 - not submitted", "text/html": plan.last[0]["text/html"]}]
     unsent = sandbox("comflowy_nb.show(list(plan))")
     assert isinstance(unsent.error, RefError)
