@@ -274,7 +274,7 @@ class Waitable(ABC, Generic[T]):
     def _remove(self, listener: Callable[[T], None]) -> bool:
         """Remove a listener. Return False if it was removed before."""
         with self._listeners_lock:
-            others = tuple(other for other in self._listeners if other is not listener)
-            was_there = len(others) < len(self._listeners)
+            listeners = self._listeners  # read once: a finalizer may remove another listener at any allocation here
+            others = tuple(other for other in listeners if other is not listener)
             self._listeners = others
-            return was_there
+            return len(others) < len(listeners)

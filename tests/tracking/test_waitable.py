@@ -121,3 +121,40 @@ def test_a_sweep_is_notified_of_a_run_whose_image_is_fetched_again(client, api):
     sweep.wait(60)
     assert run.images[0].path.exists()
     assert api.count(CHECK) == before + 1
+
+
+def test_an_end_is_reported_although_the_garbage_collector_removes_another_listener_meanwhile():
+    """A sweep stayed unfinished for ever: the end of a run was not counted.
+
+    The garbage collector may run in the middle of the removal of a listener, and the finalizer of an old sweep then
+    removes its own listeners. The first removal seemed to have found none.
+    """
+    run, thresholds = Run(record()), gc.get_threshold()
+    calls = []
+    try:
+        for count in range(1, 60):  # the collector runs at another allocation each time
+            gc.disable()
+            gc.collect()
+            stop_other = run.listen(lambda _: None)
+            garbage = _Cycle()
+            weakref.finalize(garbage, stop_other)
+            garbage.itself = garbage
+            del garbage
+
+            def is_met(count=count):
+                gc.set_threshold(count)
+                gc.enable()
+                return True
+
+            run.once(is_met, lambda count=count: calls.append(count))
+            gc.set_threshold(*thresholds)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.enable()
+    assert calls == list(range(1, 60))
+
+
+class _Cycle:
+    """An object that only the garbage collector frees."""
+
+    itself = None
