@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+from typing import Literal
 
 __all__ = [
     "TRANSITIONS",
@@ -14,7 +11,6 @@ __all__ = [
     "Retry",
     "Status",
     "StatusEvent",
-    "decide_submit",
     "event_of",
     "may_follow",
     "next_status",
@@ -150,51 +146,3 @@ def may_follow(old: Status, new: Status) -> bool:
     """Return True if a reader that saw `old` may see `new` next: it may have missed live statuses between them."""
     following = {target for (status, _), target in TRANSITIONS.items() if status is old}
     return new in following or any(may_follow(live, new) for live in following if live.is_live)
-
-
-def decide_submit(
-    earlier: Sequence[Status],
-    *,
-    fresh: bool = False,
-    retry: Retry = "failed",
-    resubmit_lost: bool = False,
-    own: Collection[int] = (),
-) -> tuple[DecisionKind, int | None]:
-    """Decide whether a request is submitted, from the statuses of the earlier runs with the same request key.
-
-    This is the only rule that permits a second submit of the same request. A run that the service may have accepted
-    is held: it is submitted again only if the user asks for that.
-
-    Parameters
-    ----------
-    earlier : sequence of Status
-        Statuses of the earlier runs, newest first.
-    fresh : bool, default False
-        Ignore earlier successes. Alone it never submits a live or held run again.
-    retry : {"failed", "unknown", "all", "none"}, default "failed"
-        What to submit again: `failed` (failed, rejected and cancelled), `unknown` (unknown and lost), both or nothing.
-    resubmit_lost : bool, default False
-        Submit a lost run again, unless `retry` is `none`: its service costs nothing and does not execute it.
-    own : collection of int
-        Indices of the successes that count in spite of `fresh`: those of the fresh sweep that is continued.
-
-    Returns
-    -------
-    kind : {"new", "same", "joined", "held", "ended"}
-        `new`: submit. `joined`: an earlier run is live. `same`: an earlier run succeeded. `held`: the newest run may
-        have been accepted. `ended`: the newest run failed, and `retry` does not permit another submit.
-    index : int or None
-        Index of the earlier run that is used for the request; None for `new`.
-    """
-    for index, status in enumerate(earlier):
-        if status.is_live:
-            return "joined", index
-    for index, status in enumerate(earlier):
-        if status is Status.SUCCESS and (not fresh or index in own):
-            return "same", index
-    if not earlier or earlier[0] is Status.SUCCESS:
-        return "new", None
-    if earlier[0].is_held:
-        is_resubmitted = resubmit_lost and earlier[0] is Status.LOST and retry != "none"
-        return ("new", None) if is_resubmitted or retry in {"unknown", "all"} else ("held", 0)
-    return ("new", None) if retry in {"failed", "all"} else ("ended", 0)

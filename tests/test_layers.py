@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the lowest layer up; a module may import its layer and lower ones.
 LAYERS = [
-    ("errors", "settings", "status"),
+    ("errors", "settings", "status", "held_runs"),
     ("workflow",),
     ("services", "scheduler"),
     ("database", "images", "layout"),

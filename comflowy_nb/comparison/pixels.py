@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import PNG_MAGIC, flatten, png_chunks
-from comflowy_nb.images.store import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 

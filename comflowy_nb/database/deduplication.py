@@ -1,4 +1,4 @@
-"""Look up the earlier runs of a request by its key, and decide by them; the rule is `status.decide_submit`."""
+"""Look up the earlier runs of a request by its key, and decide by them; the rule is `held_runs.decide_submit`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from comflowy_nb.database.process_locks import dead_owners
 from comflowy_nb.database.records import RunRecord, apply
 from comflowy_nb.database.rows import find_owners, find_runs, json_list
-from comflowy_nb.status import DecisionKind, Retry, Status, StatusEvent, decide_submit
+from comflowy_nb.held_runs import decide_submit
+from comflowy_nb.status import DecisionKind, Retry, Status, StatusEvent
 
 if TYPE_CHECKING:
     import sqlite3

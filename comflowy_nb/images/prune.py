@@ -14,7 +14,8 @@ from comflowy_nb.database.cleanup import is_protected
 from comflowy_nb.errors import ComflowyError, SettingsError
 from comflowy_nb.images.disk_usage import Usage, size_text
 from comflowy_nb.images.removal import finish_removals, original_path, remove_if_deleted, size_of
-from comflowy_nb.images.store import THUMBNAIL_SIZES_PX, thumbnail_path, write_sidecar
+from comflowy_nb.images.store import write_sidecar
+from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, thumbnail_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

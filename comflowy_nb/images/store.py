@@ -13,12 +13,10 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import ImageRecord, run_metadata
 from comflowy_nb.errors import ImageError
-from comflowy_nb.images.decode import check_image, flatten
+from comflowy_nb.images.decode import check_image
 from comflowy_nb.images.receive import (
     assert_inside,
     exclusive_lock,
@@ -27,9 +25,10 @@ from comflowy_nb.images.receive import (
     readable_disk_errors,
     receive,
 )
+from comflowy_nb.images.thumbnails import make_thumbnails
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files import atomic_write, locked_file, write_file
-from comflowy_nb.workflow.images import IMAGE_SUFFIXES, too_many_pixels
+from comflowy_nb.workflow.files import locked_file, write_file
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,16 +38,12 @@ if TYPE_CHECKING:
     from comflowy_nb.services.types import ImageStream, Output
 
 __all__ = [
-    "THUMBNAIL_SIZES_PX",
     "format_of",
     "keep_output",
-    "make_thumbnails",
-    "thumbnail_path",
     "utc",
     "write_sidecar",
 ]
 
-THUMBNAIL_SIZES_PX = (512, 256)  # largest first: each is made from the one before
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
 _IMAGE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 _SAFE_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
@@ -151,50 +146,6 @@ def _kept(output: Output, folder: Path, path: Path, checked: CheckedImage | None
         format=checked.format if checked else format_of(output),
         error=checked.problem if checked else None,
     )
-
-
-# -- thumbnails ---------------------------------------------------------------------------------------------------
-
-
-def make_thumbnails(image: Image.Image, path: Path) -> None:
-    """Write `<path without suffix>.t512.jpg` and `.t256.jpg`. An image is never enlarged."""
-    small = flatten(image)
-    for size_px in THUMBNAIL_SIZES_PX:
-        # reducing_gap: averaging most of the way takes a tenth of the time of Lanczos alone
-        small.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=1.0)
-        with atomic_write(path.with_suffix(f".t{size_px}.jpg")) as part:
-            small.save(part, "JPEG", quality=settings.jpeg_quality)
-
-
-def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
-    """Return the path of a JPEG that fits into `size_px` x `size_px`; make it if it does not exist.
-
-    Parameters
-    ----------
-    size_px
-        512 or 256.
-
-    Raises
-    ------
-    ImageError
-        If neither the thumbnail nor the image is on disk, or the image can't be decoded.
-    """
-    if size_px not in THUMBNAIL_SIZES_PX:
-        raise ValueError(f"invalid thumbnail size {size_px}: use one of {THUMBNAIL_SIZES_PX}")
-    path = image_path(folder, image)
-    thumbnail = path.with_suffix(f".t{size_px}.jpg")
-    if not thumbnail.exists():
-        if not path.exists():
-            raise ImageError(f"image [{image.index}] is not on disk any more")
-        size = (image.width_px or 0, image.height_px or 0)
-        if size[0] * size[1] > settings.image_max_px:  # known without reading the file
-            raise ImageError(f"image [{image.index}] has no thumbnail: it {too_many_pixels(size)}")
-        with readable_disk_errors():
-            checked = check_image(path.read_bytes())
-            if checked.image is None:
-                raise ImageError(f"image [{image.index}] has no thumbnail: {checked.problem}")
-            make_thumbnails(checked.image, path)
-    return thumbnail
 
 
 # -- sidecars ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from PIL import Image
 from comflowy_nb.database.search import is_equal
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import flatten
-from comflowy_nb.images.store import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.text import without_mathematics
 from comflowy_nb.layout.value_text import name_fields
 from comflowy_nb.workflow.images import InputImage, assert_decodable, open_image_file

@@ -198,7 +198,7 @@ class RunImage:
         >>> run.images[0].thumbnail(256).suffix
         '.jpg'
         """
-        from comflowy_nb.images.store import thumbnail_path  # noqa: PLC0415 - loads Pillow
+        from comflowy_nb.images.thumbnails import thumbnail_path  # noqa: PLC0415 - loads Pillow
 
         folder = self._folder()
         try:

@@ -109,7 +109,7 @@ from pathlib import Path
 import numpy, PIL.PngImagePlugin, PIL.JpegImagePlugin, PIL.WebPImagePlugin
 from comflowy_nb import params_from
 from comflowy_nb.images.store import keep_output
-from comflowy_nb.images.store import thumbnail_path
+from comflowy_nb.images.thumbnails import thumbnail_path
 from comflowy_nb.services.types import Output
 from comflowy_nb.workflow.images import open_input
 

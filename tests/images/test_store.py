@@ -20,7 +20,8 @@ from PIL import Image, ImageFile
 
 from comflowy_nb.errors import ImageError, ServerError
 from comflowy_nb.images.receive import image_path
-from comflowy_nb.images.store import keep_output, thumbnail_path, write_sidecar
+from comflowy_nb.images.store import keep_output, write_sidecar
+from comflowy_nb.images.thumbnails import thumbnail_path
 from comflowy_nb.settings import settings
 from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord

@@ -16,7 +16,7 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 from waiting import wait_until
 
-from comflowy_nb.images.store import make_thumbnails
+from comflowy_nb.images.thumbnails import make_thumbnails
 from comflowy_nb.notebook.commands import interrupts
 from comflowy_nb.notebook.commands import runs as runs_commands
 from comflowy_nb.notebook.display import live, views

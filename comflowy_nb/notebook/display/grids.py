@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.images.store import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.page import longest_side_px
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange

@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 
-from comflowy_nb.status import Status, decide_submit
+from comflowy_nb.held_runs import decide_submit
+from comflowy_nb.status import Status
 
 NEW, SAME, JOINED, HELD, ENDED = "new", "same", "joined", "held", "ended"
 RETRIES = ("failed", "unknown", "all", "none")
