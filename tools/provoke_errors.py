@@ -138,7 +138,7 @@ class Notebook:
 
     def __init__(self, folder: Path) -> None:
         sys.path[:0] = [str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "comfyui")]
-        from faulty_server import html, redirect, reply  # type: ignore[import-not-found] # noqa: PLC0415 - on the path now
+        from faulty_server import html, redirect, reply, truncated  # type: ignore[import-not-found] # noqa: PLC0415 - on the path now
         from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - after the environment is set
         from scripted_api import RUN, TOKEN, ScriptedApi  # type: ignore[import-not-found] # noqa: PLC0415
         from traitlets.config import Config  # noqa: PLC0415
@@ -155,7 +155,8 @@ class Notebook:
         self.shell.run_cell("import comflowy_nb, numpy as np\nfrom comflowy_nb import connect, form, compare")
         self.setup_names = {
             "os": os, "sqlite3": sqlite3, "shell": self.shell, "api": self.api, "reply": reply, "html": html,
-            "RUN": RUN, "TOKEN": TOKEN, "redirect": redirect, "truncated": truncated, "settings": settings, "write": self.write,
+            "RUN": RUN, "TOKEN": TOKEN, "redirect": redirect, "truncated": truncated, "settings": settings,
+            "write": self.write,
             "folder": folder, "home": folder / "home",
         }  # fmt: skip
 
