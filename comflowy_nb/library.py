@@ -325,9 +325,8 @@ def _image_of(run: Run, ref: Ref) -> RunImage | None:
         count = len(images)
         nodes = ", ".join(dict.fromkeys(image.node for image in run.images if image.node))
         which = f"; its images are of node {nodes}" if nodes and not count else ""
-        raise RefError(
-            f"node {ref.node} of {run.ref} has {count or 'no'} image{'s' * (count != 1)}, so no [{ref.image}]{which}"
-        )
+        has = f"node {ref.node} of {run.ref} has {count or 'no'} image{'s' * (count != 1)}"
+        raise RefError(f"{has}, so there is no [{ref.image}]{which}")
     return images[ref.image]
 
 

@@ -143,7 +143,7 @@ def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCe
             return cells[key]
     count = len(cells)
     indices, refs = f"[0] to [{count - 1}]", f'["{sweep.ref}.1"] to ["{sweep.ref}.{count}"]'
-    raise RefError(f"{sweep.ref} has {cell_count(count)}, so no [{key!r}]: use {indices}, or {refs}")
+    raise RefError(f"{sweep.ref} has {cell_count(count)}, so there is no [{key!r}]: use {indices}, or {refs}")
 
 
 # -- cells that did not succeed --------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ class Run(Waitable["Run"]):
         return save_run(self.record, self._images_folder, target_path(folder))
 
     def _timeout_text(self, timeout: float) -> str:
-        return f"{self.ref} is {self.status} after {timeout:g} s and continues"
+        return f"{self.ref} is not done after {timeout:g} s (status {self.status}) and continues"
 
     # -- for the tracker ------------------------------------------------------------------------------------------
 

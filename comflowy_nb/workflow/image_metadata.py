@@ -188,7 +188,7 @@ def _texts_in(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         raise ImageError(f"there is no image {path.name} here") from None
     except Exception as error:  # Pillow raises many types for invalid files
-        raise ImageError(f"{path.name} is not an image that can be read") from error
+        raise ImageError(f"{path.name} can't be read as an image: use a PNG, JPEG or WebP file") from error
     return texts
 
 

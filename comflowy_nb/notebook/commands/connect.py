@@ -62,8 +62,8 @@ def login(session: Session, request: Request) -> None:
     key = session.ask_key(label)
     if key is None:
         raise SettingsError(
-            f"no key was typed. {WHERE_THE_KEY_IS}. Where the notebook can't ask for it, set the environment variable "
-            "COMFLOWY_API_KEY"
+            f"no key was entered. {WHERE_THE_KEY_IS}. If the notebook can't prompt for it, set the environment "
+            "variable COMFLOWY_API_KEY"
         )
     if client is not None:
         session.connect(session.target, key=key)  # rejects a wrong key before it is stored

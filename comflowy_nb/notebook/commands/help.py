@@ -33,23 +33,24 @@ your disk. --fresh runs it again.
 # Examples and explanations, if the usage and the options do not say all.
 _MORE = {
     "connect": """\
-  %comflowy connect sandbox       no key needed; starts by itself
+  %comflowy connect sandbox       no key needed; starts automatically
   %comflowy connect cloud         asks for your key, or uses COMFLOWY_API_KEY
   %comflowy connect comfyui       a ComfyUI server: http://127.0.0.1:8188
   %comflowy connect studio=https://example.com    a name for another server
-  %comflowy connect studio        the same again, in any notebook
+  %comflowy connect studio        the saved name, in any notebook
   %comflowy connect home=http://127.0.0.1:8188,http://192.168.1.5:8188
-                                  several ComfyUI servers as one
+                                  spread runs over several servers
 
 For a ComfyUI server behind a proxy, the address contains its path. Headers
 that the proxy requires come from COMFLOWY_HEADERS, a JSON object
 {"https://host": {"Header-Name": "value"}}, and are never shown.
-If COMFLOWY_TARGET is set, the first run connects by itself.""",
+If COMFLOWY_TARGET is set, the first run connects automatically.""",
     "login": """\
-Asks for the API key of the connected service (else of the cloud). Your personal
-API key is in the settings on the home page of https://app.comflowy.com. The key
-is stored in the keyring if there is one, and never in the notebook: no command
-accepts a key. In scripts, set the environment variable COMFLOWY_API_KEY.""",
+Asks for the API key of the connected service (of the cloud if no service is
+connected). Your personal API key is in the settings on the home page of
+https://app.comflowy.com. The key is stored in the keyring if there is one, and
+never in the notebook: no command accepts a key. In scripts, set the environment
+variable COMFLOWY_API_KEY.""",
     "workflow": """\
   %comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234
                                   an id of the connected service
@@ -68,8 +69,8 @@ while a ComfyUI server is connected.""",
     "fields": """\
   %comflowy fields default
 
-If a service does not publish the fields of a workflow, paste what the editor's
-console prints (right-click a field twice):
+If a service does not publish the fields of a workflow, paste the output of the
+browser's console: right-click a field in the editor twice.
   %%comflowy fields portrait
   Field_id: 3::sampler_name
   Field_info: [["euler", "heun"]]""",
@@ -109,11 +110,12 @@ button) cancels the run if the service can.""",
   6::text: {day: "a glass bottle, noon", night: "a glass bottle, stars"}
   seed: random
 
-The first field with several values makes the columns, the second the rows,
-each further one more grids. 2..8..2 is 2 4 6 8; 4..8 has steps of 1; 0..1#5 is
-five values. Separate texts by ||, all other values by commas.
-seed=random is one seed for all cells, random#3 an axis of three seeds, each
-one per cell. The seeds are kept until --fresh.
+The first field with several values defines the columns, the second the rows;
+each further field adds grids. 2..8..2 is 2 4 6 8; 4..8 has steps of 1; 0..1#5
+is five values. Separate texts by ||, all other values by commas.
+seed=random is one seed for all cells, seed=random#3 an axis of three seeds,
+seed=each one seed per cell. The same sweep keeps its seeds; --fresh generates
+new ones.
 A body can also set several fields at once, or replace words of a text:
   look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8}}
   6::text: {in: "a bottle at sea", replace: {bottle: [bottle, vase]}}
@@ -126,22 +128,23 @@ axes multiply the rows. --lines 6::text=prompts.txt is an axis of the lines.
 only those combinations, --sample 40 only 40 of them.
 
 A sweep shows its plan first. Cells that have succeeded are not submitted again:
-run the cell again to continue an interrupted sweep, or extend a range to submit
-only the new cells. s1 is the sweep, s1.7 the run of its seventh cell:
+run the notebook cell again to continue an interrupted sweep, or extend a range
+to submit only the new cells. s1 is the sweep, s1.7 the run of its seventh cell:
   %comflowy show s1        %comflowy save s1 DIR
   %comflowy show s1.7      %comflowy cancel s1""",
     "form": """\
   %comflowy form default
   %comflowy form default cfg=7 seed=random --as bottle    with these values
-  %comflowy form --from r41             with those of a run
-  %comflowy form --from photo.png       with those of an image
+  %comflowy form --from r41             start with the values of a run
+  %comflowy form --from photo.png       start with the values of an image
   %comflowy form portrait 3::steps=20 6::text="a cat"
-                                        fields that are not described
+                                        set fields that are not listed
 
-Run submits the values that you set or changed; the kernel stays free. Stop
-cancels the runs of the form. Each run keeps the seed, generates one, or counts
-up. The strip shows every run and its changes: click one to restore its values;
-mark two or more to compare them. Copy as cell copies the %%comflowy run cell.
+Run submits the values that you set or changed, and does not block the kernel.
+Stop cancels the runs of the form. Each run keeps the seed, generates one, or
+adds 1. The strip shows every run and its changes: click one to restore its
+values; mark two or more to compare them. Copy as cell copies the %%comflowy run
+cell.
 In Python: bottle.params, bottle.set({"cfg": 4}), bottle.run(), bottle.runs,
 bottle.cell(), bottle.close(). A form with other ranges and choices:
   comflowy_nb.form("default", {"steps": (1, 30), "cfg": [4, 8]})""",
@@ -154,7 +157,7 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
 %comflowy alone names those that are not finished.""",
     "runs": """\
   %comflowy runs
-  %comflowy runs galaxy        a text in the values
+  %comflowy runs galaxy        runs with this text in a value
   %comflowy runs cfg=7 --since 30d --status success
   %comflowy runs cfg=2..5 sampler_name=euler,heun
   %comflowy runs cfg>3 steps<=20 sampler_name!=euler
@@ -176,7 +179,7 @@ The runs of a sweep are one row, without fields and conditions; see --cells.""",
     "compare": """\
   %comflowy compare r41 r43               two images under a slider
   %comflowy compare r41[0] r41[1] s1.7 bottle    2 to 9 images
-  %comflowy compare r41 photo.png {image}        files and Python's images
+  %comflowy compare r41 photo.png {image}        files and image variables
   %comflowy compare r41 r43 --mode difference
   %comflowy compare r41 r43 --save why.html      also as one HTML page
 
@@ -184,8 +187,8 @@ For a run with several images, its first one is compared. While the comparison
 has the focus: 1 to 4 (or s b g d) choose the mode; arrows move the slider
 (Shift in larger steps, Home, End) or a zoomed image; + - 0 zoom; space stops
 the blinking.
-r = %comflowy compare r41 r43 returns it: r.mode, r.position, r.left, r.right,
-r.save("why.html").""",
+r = %comflowy compare r41 r43 returns the comparison: r.mode, r.position,
+r.left, r.right, r.save("why.html").""",
     "save": """\
   %comflowy save r41 my-images      readable names; PNG files contain the params
   %comflowy save s3 my-sweep        the images of a sweep, a contact sheet, JSON
@@ -194,7 +197,7 @@ r.save("why.html").""",
     "cancel": """\
   %comflowy cancel r41
   %comflowy cancel last
-  %comflowy cancel s3       submits no more, and cancels its runs""",
+  %comflowy cancel s3       stops the sweep and cancels its runs""",
     "resume": """\
   %comflowy resume          all unfinished runs that no kernel tracks
   %comflowy resume r41

@@ -56,7 +56,7 @@ def duration_s(text: str) -> float:
 def _whole_from(minimum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < minimum:
-            raise ValueError(f"use a whole number from {minimum}")
+            raise ValueError(f"use a whole number, {minimum} or greater")
         return int(text)
 
     return parse
@@ -64,9 +64,9 @@ def _whole_from(minimum: int) -> Callable[[str], int]:
 
 def _name(text: str) -> str:
     if _RESERVED_NAME.fullmatch(text) or keyword.iskeyword(text):
-        raise ValueError("the name is reserved")
+        raise ValueError("it is reserved; use another name")
     if not text.isidentifier():
-        raise ValueError("not a Python identifier (last, r1 and s1 are reserved)")
+        raise ValueError("use a Python identifier, such as cats2 (not last, r1 or s1)")
     return text
 
 
@@ -150,7 +150,7 @@ class Command:
 _MODES = ("slider", "blink", "side", "difference")
 _RETRY = ("failed", "unknown", "all", "none")
 
-_AS = Option("--as", "NAME", "set this Python variable, and the name in the history", _name)
+_AS = Option("--as", "NAME", "assign the result to this variable; also its name in the history", _name)
 _FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a run or image", names="ref")
 _FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields", names="file")
 _LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list, names="fields")
@@ -179,7 +179,7 @@ COMMANDS: Mapping[str, Command] = {
             "connect", "connect [NAME=]TARGET", "connect to sandbox, cloud, comfyui or an address",
             "connect:connect", words=(0, 1), has_fields=True,
         ),
-        Command("login", "login", "ask for the API key, without echo", "connect:login"),
+        Command("login", "login", "ask for the API key, hidden while you type", "connect:login"),
         Command("logout", "logout", "forget the API key and disconnect", "connect:logout"),
         Command("workflows", "workflows", "list the workflows", "workflows:workflows"),
         Command(

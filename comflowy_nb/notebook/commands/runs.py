@@ -135,7 +135,7 @@ def _cancel_run(client: Client, run: Run) -> str:
     if not run.status.is_live:
         return f"{run.ref} is not running: {run.status}"
     if not client.service.can_cancel:
-        return f"{client.label} can't cancel: {run.ref} goes on"
+        return f"{client.label} can't cancel: {run.ref} continues"
     client.cancel(run)
     end_s = time.monotonic() + _CONFIRM_S
     while not run.wait_change(UPDATE_S) and time.monotonic() < end_s:

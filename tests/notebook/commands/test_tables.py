@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from IPython.core.error import UsageError
 
-from comflowy_nb.errors import FieldError, LineError, WorkflowError
+from comflowy_nb.errors import FieldError, LineError, SettingsError, WorkflowError
 from comflowy_nb.sweeps.captions import sheet_of_sweep
 
 TINY = "width=64 height=64 steps=1 seed=3"
@@ -302,3 +302,17 @@ def test_invalid_key_of_a_sweep_file(sandbox, here, text, problem):
     made = sandbox("%comflowy sweep t.yaml --dry-run")
     assert isinstance(made.error, WorkflowError)
     assert problem in str(made.error)
+
+
+def test_a_thousand_rows_are_planned_and_need_a_permit(sandbox, here):
+    rows = "\n".join(f'row {number},"bottle, {number}",{number % 20 + 1}' for number in range(1000))
+    (here / "many.csv").write_text(f"label,6::text,cfg\n{rows}\n", encoding="utf-8")
+    planned = sandbox("%comflowy sweep default --table many.csv seed=each --dry-run")
+    assert planned.error is None, planned.error
+    assert plan_of(planned).startswith("1000 cells: 1000 new")
+    assert planned.value.cells[999].params["6::text"] == "bottle, 999"
+    assert len({cell.params["3::seed"] for cell in planned.value.cells}) == 1000
+    refused = sandbox("%comflowy sweep default --table many.csv seed=each")
+    assert isinstance(refused.error, SettingsError)
+    assert "1000 runs to submit" in str(refused.error)
+    assert "--max-runs 1000" in str(refused.error)
