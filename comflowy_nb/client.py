@@ -13,9 +13,11 @@ from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.connect import open_service
 from comflowy_nb.sweeps.cell import raise_for_failures
+from comflowy_nb.sweeps.plan import check_limits
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.tracking.run_errors import error_for_status
 from comflowy_nb.tracking.submit import Submitted
+from comflowy_nb.tracking.waitable import check_timeout
 from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.workflow import Workflow
 
@@ -242,6 +244,7 @@ class Client:
         >>> run.images[0].pil().size
         (64, 64)
         """
+        check_timeout(timeout)
         if save is not None:
             kind_of_target(target_path(save))
         run = self.submit(ref, {} if params is None else params, fresh=fresh, retry=retry, name=name).run
@@ -404,6 +407,8 @@ class Client:
         >>> [cell.run.status.value for cell in sweep.cells]
         ['success', 'success']
         """
+        check_timeout(timeout)
+        check_limits(max_runs=max_runs, stop_after=stop_after, window=window)
         if save is not None:
             check_sweep_target(target_path(save))
         workflow = self._resolve(ref)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.errors import FieldError
+from comflowy_nb.held_runs import check_retry
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.comflowy.webhooks import Receiver
 from comflowy_nb.services.finder import Finder
@@ -20,6 +21,7 @@ from comflowy_nb.tracking.registry import RunRegistry
 from comflowy_nb.tracking.submit import Submitter
 from comflowy_nb.tracking.tracker import Tracker
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
+from comflowy_nb.workflow.axes.selection import check_options
 from comflowy_nb.workflow.axes.table_file import is_table
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.images import input_of_run
@@ -137,6 +139,8 @@ class Connection:
         **options: Any,
     ) -> Draft:
         """Read the axes over the params of `base`, and plan the sweep; `options` are those of `SweepPlanner.draft`."""
+        check_options(cells or {})
+        check_retry(options.get("retry", "failed"))
         if not isinstance(axes, Axes):
             if is_table(axes):
                 axes, cells = None, {**(cells or {}), "table": axes}

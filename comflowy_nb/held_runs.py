@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from comflowy_nb.errors import SettingsError
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -11,7 +12,13 @@ if TYPE_CHECKING:
 
     from comflowy_nb.status import DecisionKind, Retry
 
-__all__ = ["decide_submit"]
+__all__ = ["check_retry", "decide_submit"]
+
+
+def check_retry(retry: object) -> None:
+    """Raise a SettingsError unless `retry` is one of its four values."""
+    if retry not in {"failed", "unknown", "all", "none"}:
+        raise SettingsError(f"invalid retry {retry!r}: use failed, unknown, all or none")
 
 
 def decide_submit(

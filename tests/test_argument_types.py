@@ -85,3 +85,35 @@ def test_indices_of_images(run):
         run.images[1]
     with pytest.raises(RefError, match=r"so there is no r1\['a'\]"):
         run.images["a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"wher": "cfg < 71"}, "a sweep has no option 'wher'. Did you mean where?"),
+        ({"window": "x"}, "invalid window 'x': use a whole number, 1 or greater"),
+        ({"window": 0}, "invalid window 0: use a whole number, 1 or greater"),
+        ({"stop_after": "x"}, "invalid stop_after 'x': use a whole number, 0 or greater"),
+        ({"stop_after": -1}, "invalid stop_after -1"),
+        ({"max_runs": "x"}, "invalid max_runs 'x'"),
+        ({"timeout": "x"}, "invalid timeout 'x': use a number of seconds"),
+        ({"retry": "x"}, "invalid retry 'x': use failed, unknown, all or none"),
+        ({"zipped": ["cfg", "seed"]}, "each group of zipped is a list of names, such as ['cfg', 'steps'], not 'cfg'"),
+        ({"sample": "a"}, "--sample a: use a whole number"),
+    ],
+)
+def test_an_invalid_option_of_a_sweep_submits_nothing(client, api, options, text):
+    """A misspelt option was ignored, and everything was submitted; a wrong limit stopped all later runs."""
+    with pytest.raises(ComflowyError) as caught:
+        client.sweep("wf-1", {"3::cfg": [70, 71]}, **options)
+    assert text in str(caught.value)
+    assert api.count(RUN) == 0
+
+
+def test_an_empty_table_and_a_wrong_timeout_submit_nothing(client, api):
+    """`client.sweep("default", [])` submitted one run of full size."""
+    with pytest.raises(ComflowyError, match="the table has no rows"):
+        client.sweep("wf-1", [])
+    with pytest.raises(ComflowyError, match="invalid timeout 'x'"):
+        client.run("wf-1", {"3::cfg": 5}, timeout="x")
+    assert api.count(RUN) == 0

@@ -250,6 +250,7 @@ def make_files(folder: Path) -> None:
         "broken.jsonl": '{"cfg": 7\n[7]\n{"cfg": 7, "cfg": 8}\n',
         "values.csv": "cfg,steps,sampler_name\nwarm,20,euler\n7,2.5,eular\n",
         "moods.csv": "cfg,mood\n7,warm\n5,cold\n",
+        "moods.yaml": "workflow: default\ntable: moods.csv\ninfo: [mood]\n",
         "pinned.yaml": "workflow: default\nfields:\n  cfg: [4, 5]\npinned: {3::seed: [1, 2, 3]}\n",
         "tables.yaml": "workflow: default\ntable: moods.csv\nrows: []\n",
         "fake.png": "not an image",

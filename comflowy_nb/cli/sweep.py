@@ -97,7 +97,8 @@ def _run(client: Client, file: SweepFile) -> tuple[Sweep, bool]:
         workflow = client.workflow(file.workflow)
         for line in workflow.conversion:
             print(line, flush=True)
-        sweep = client.sweep(workflow, file.settings, wait=False, on_plan=print_plan, **file.options, **file.cells)
+        settings = file.settings or None  # an empty list is a table without rows
+        sweep = client.sweep(workflow, settings, wait=False, on_plan=print_plan, **file.options, **file.cells)
         progress = _Progress(sweep, started_at)
         while not sweep.wait_change(UPDATE_S):
             progress.update()

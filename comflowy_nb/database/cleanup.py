@@ -268,7 +268,8 @@ def _runs_to_delete(
         cells = sorted((numbers[sweep], cell) for sweep, cell in shown_by.get(run.token, ()) if sweep not in own)
         is_named = run.token in named
         if cells:
-            why = f"{', '.join(f's{sweep}.{cell}' for sweep, cell in cells)} shows it too"
+            others = ", ".join(f"s{sweep}.{cell}" for sweep, cell in cells)
+            why = f"{others} {'show' if len(cells) > 1 else 'shows'} it too"
         elif run.status.is_held:
             why = f"it is {run.status}: the service may have accepted it"
             if is_named:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from comflowy_nb.status import DecisionKind
     from comflowy_nb.tracking.run import RunRecord
 
-__all__ = ["SweepPlan", "check_count", "make_plan", "needs_permit", "planned_text"]
+__all__ = ["SweepPlan", "check_count", "check_limits", "make_plan", "needs_permit", "planned_text"]
 
 MAX_PAID_RUNS = 64  # without --max-runs, on a service that costs money
 MAX_FREE_RUNS = 500  # without --max-runs, on any other service
@@ -171,6 +171,25 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
         why = f"{label} may cost money" if costs_money else f"more than {MAX_FREE_RUNS} need a permit"
         permit = f"--max-runs {count} permits them (max_runs in Python and in a sweep file)"
         raise SettingsError(f"{count} runs to submit, and {why}: {permit}; nothing submitted")
+
+
+def check_limits(**limits: int | None) -> None:
+    """Check the numbers that limit a sweep, before anything is submitted.
+
+    Parameters
+    ----------
+    **limits
+        `max_runs` and `stop_after` from 0, `window` from 1; None where there is no limit.
+
+    Raises
+    ------
+    SettingsError
+        If one is not such a number.
+    """
+    for name, value in limits.items():
+        minimum = 1 if name == "window" else 0
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < minimum):
+            raise SettingsError(f"invalid {name} {value!r}: use a whole number, {minimum} or greater")
 
 
 def needs_permit(plan: SweepPlan, *, costs_money: bool) -> bool:

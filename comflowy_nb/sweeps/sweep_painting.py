@@ -200,11 +200,11 @@ class SweepPainting:
             path = image.path if is_original else image.thumbnail(512 if max(size) > 256 else 256)
             return read_image(path, size)
         except (ComflowyError, OSError):
-            if not record.error:
+            if not record.error and not image.is_pruned:
                 raise
-        state = CellState("bad", "missing", record.error)
-        if record.state == "kept":
-            state = CellState("odd", "kept, not shown", record.error)
+        reason = record.error or "pruned, and its thumbnail is gone"
+        is_kept = record.state == "kept"
+        state = CellState("odd", "kept, not shown", reason) if is_kept else CellState("bad", "missing", reason)
         return draw_panel(state, (size[0] // scale, size[1] // scale), scale)
 
 

@@ -19,13 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, Self
 
-__all__ = ["Waitable"]
+__all__ = ["Waitable", "check_timeout"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 # How often an await wakes up: an interrupt of a kernel cancels the task of the cell, and does not wake the event loop.
 _WAKE_S = 0.5
+
+
+def check_timeout(timeout: object) -> None:
+    """Raise a SettingsError unless a timeout is a number of seconds or None."""
+    if not isinstance(timeout, int | float | None):
+        raise SettingsError(f"invalid timeout {timeout!r}: use a number of seconds, as in wait(timeout=60)")
 
 
 class Waitable(ABC, Generic[T]):
@@ -107,8 +113,7 @@ class Waitable(ABC, Generic[T]):
         {'success': 2}
         """
         check_not_forked(self._process, self.ref)
-        if not isinstance(timeout, int | float | None):
-            raise SettingsError(f"invalid timeout {timeout!r}: use a number of seconds, as in wait(timeout=60)")
+        check_timeout(timeout)
         deadline_s = math.inf if timeout is None else time.monotonic() + timeout
         while not self.wait_change(min(1.0, deadline_s - time.monotonic())):
             if timeout is not None and time.monotonic() >= deadline_s:

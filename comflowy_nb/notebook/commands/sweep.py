@@ -48,9 +48,8 @@ def sweep(session: Session, request: Request) -> Sweep | None:
         **(begin.base.params if begin.base is not None else {}),
         **(before.axes.texts if before is not None else {}),
     }
-    axes = begin.client.connection.axes(
-        begin.workflow, begin.settings, namespace=request.namespace, base=texts, options=cells
-    )
+    namespace = request.namespace if file is None else None  # nothing in a sweep file is expanded
+    axes = begin.client.connection.axes(begin.workflow, begin.settings, namespace=namespace, base=texts, options=cells)
     notices = [*(file.warnings if file is not None else ()), *axes.notes]
     if before is not None:
         notices += [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.value_reader import ValueReader
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["CellOptions", "add_options", "cell_filter"]
+__all__ = ["CellOptions", "add_options", "cell_filter", "check_options"]
 
 
 class CellOptions(TypedDict, total=False):
@@ -60,6 +61,15 @@ class CellOptions(TypedDict, total=False):
     pinned: Mapping[str, int | Sequence[int]]
 
 
+def check_options(options: Mapping[str, object]) -> None:
+    """Raise a FieldError for an option that `CellOptions` does not have, with the nearest one."""
+    known = CellOptions.__annotations__
+    for name in options:
+        if name not in known:
+            tip = nearest_tip(name, known) or f": use {', '.join(known)}"
+            raise FieldError(f"a sweep has no option {name!r}{tip}")
+
+
 def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: ValueReader) -> Axes:
     """Return axes with those of tables and files, zipped axes, and the choice of cells.
 
@@ -71,7 +81,7 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
     notes: list[str] = []
     if "table" in options:
         table = _read_table(options["table"], keep_empty=options.get("empty") == "text")
-        axes = _add(axes, rows_axis(table, workflow, reader, options.get("info", ())))
+        axes = _add(axes, rows_axis(table, workflow, reader, _names(options.get("info", ()), "info")))
         notes += _missing_notes(axes, table, workflow)
     elif options.keys() & {"info", "empty"}:
         raise FieldError("--info and --empty are for the columns of a table: add --table FILE")
@@ -79,10 +89,10 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
         axis, note = lines_axis(key, path, workflow)
         axes = _add(axes, axis)
         notes += [note] if note else []
-    for names in options.get("zipped", ()):
-        axes = _zip(axes, names)
+    for group in options.get("zipped", ()):
+        axes = _zip(axes, _names(group, "each group of zipped"))
     sample = options.get("sample")
-    if sample is not None and sample < 1:
+    if sample is not None and (not isinstance(sample, int) or sample < 1):
         raise FieldError(f"--sample {sample}: use a whole number, 1 or greater")
     axes = replace(
         axes,
@@ -95,6 +105,13 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
         axes = _pin(axes, key, seeds, workflow)
     cell_filter(axes, workflow)  # reports unknown names
     return axes
+
+
+def _names(names: object, option: str) -> list[str]:
+    """Return the names of an option. A text alone would be taken as its letters."""
+    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise FieldError(f"{option} is a list of names, such as ['cfg', 'steps'], not {names!r}")
+    return list(names)
 
 
 def _pin(axes: Axes, key: str, seeds: int | Sequence[int], workflow: Workflow) -> Axes:

@@ -58,9 +58,9 @@ class Table:
 
 
 def is_table(value: object) -> TypeGuard[Any]:
-    """Return whether a Python object is a table: a DataFrame, or a list of mappings."""
+    """Return whether a Python object is a table: a DataFrame, or a list of mappings, which may be empty."""
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return bool(value) and all(isinstance(row, Mapping) for row in value)
+        return all(isinstance(row, Mapping) for row in value)
     return _is_frame(value)
 
 

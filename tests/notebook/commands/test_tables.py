@@ -316,3 +316,21 @@ def test_a_thousand_rows_are_planned_and_need_a_permit(sandbox, here):
     assert isinstance(refused.error, SettingsError)
     assert "1000 runs to submit" in str(refused.error)
     assert "--max-runs 1000" in str(refused.error)
+
+
+def test_nothing_in_a_sweep_file_is_expanded(sandbox, shell, here):
+    """`{x}` in the texts of a file was replaced by the value of a variable, and another prompt was submitted."""
+    shell.user_ns["x"] = "SECRET"
+    made = sandbox('%comflowy sweep default 6::text="q {{x}} q"||"r" --export rt.yaml')
+    assert made.error is None, made.error
+    read = sandbox("%comflowy sweep rt.yaml --dry-run")
+    assert read.error is None, read.error
+    assert rows_of(read.value, "6::text") == [("q {x} q",), ("r",)]
+
+
+def test_from_beside_a_sweep_file_is_an_error(sandbox, here):
+    """`--from` was ignored without a word."""
+    (here / "t.yaml").write_text("workflow: default\nfields:\n  cfg: [4, 5]\n", encoding="utf-8")
+    made = sandbox("%comflowy sweep t.yaml --from last --dry-run")
+    assert isinstance(made.error, UsageError)
+    assert "t.yaml names the workflow and its values: leave --from out" in str(made.error)
