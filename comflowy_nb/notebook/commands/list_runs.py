@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.syntax.line import Word
 
-__all__ = ["rows_table", "runs"]
+__all__ = ["DEFAULT_LIMIT", "more_line", "rows_table", "runs"]
 
 _ORDERED = re.compile(r"(?P<name>`[^`]+`|(?:\w|.*::)[^<>=!`\"']*)(?P<sign>[<>])(?P<value>[^<>=]+)")
 _SIGNS = frozenset({"<", ">", "<=", ">=", "!=", "=="})
+DEFAULT_LIMIT = 20  # rows, without --limit
 _CONSTANTS = frozenset({"true", "false", "null"})
 
 
@@ -53,31 +54,38 @@ def runs(session: Session, request: Request) -> RunList:
             session.say(_table([_run_row(named.run)]))
             return _shown(session, [named.run])
     words, params, where = _read_filters(request)
-    history = session.library.history
+    history, limit = session.library.history, options.get("limit", DEFAULT_LIMIT)
     filters: dict[str, Any] = {
         "params": params,
         "where": where,
         "since": time.time() - options["since"] if "since" in options else None,
         "status": options.get("status"),
         "workflow": options.get("workflow"),
-        "limit": options.get("limit", 20),
+        "limit": limit + 1,  # one more shows whether there are more
     }
     if params or where is not None or "cells" in options:
         found = session.library.runs(" ".join(words) or None, **filters)
+        is_cut, found = len(found) > limit, found[:limit]
         cells = history.sweeps.cell_refs([run.token for run in found])
         content = _table(_run_row(run, cells.get(run.token, "")) for run in found)
     else:
         rows = history.search_rows(" ".join(words) or None, **filters)
+        is_cut, rows = len(rows) > limit, rows[:limit]
         found = [session.library.run(record) for row in rows for record in row.runs]
         content = rows_table(session, rows)
     if found:
-        session.say(content)
+        session.say(join(content, *([more_line("runs", limit)] if is_cut else [])))
     elif is_search and (count := history.count()):
         names = [*params, *(parse_condition(where).names if where is not None else ())]
         session.say(paragraph(*_nothing_found(session, count, names)))
     else:
         session.say(paragraph("no runs yet: %comflowy run default"))
     return _shown(session, found)
+
+
+def more_line(command: str, limit: int) -> dict[str, str]:
+    """Return the line below a list that does not show all that matches."""
+    return paragraph(f"the newest {limit}; there are more: {command} --limit {5 * limit} shows up to {5 * limit}")
 
 
 def rows_table(session: Session, rows: Sequence[RunRow]) -> dict[str, str]:

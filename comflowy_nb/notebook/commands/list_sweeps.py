@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.process_locks import dead_owners
-from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.notebook.commands.list_runs import DEFAULT_LIMIT, more_line
+from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.sweep_list import submit_command, sweeps_table, unfinished_line
 
 if TYPE_CHECKING:
@@ -25,14 +26,15 @@ _MAX_AGE_S = 30 * 86400.0  # a sweep that was given up longer ago is in the list
 def sweeps(session: Session, request: Request) -> None:
     """List earlier sweeps, newest first."""
     options = request.options
-    history = session.library.history
+    history, limit = session.library.history, options.get("limit", DEFAULT_LIMIT)
     found = history.sweeps.search(
         " ".join(request.text(word) for word in request.words) or None,
         since=time.time() - options["since"] if "since" in options else None,
-        limit=options.get("limit", 20),
+        limit=limit + 1,
     )
     if found:
-        session.say(sweeps_table(found))
+        more = [more_line("sweeps", limit)] if len(found) > limit else []
+        session.say(join(sweeps_table(found[:limit]), *more))
     elif not (count := history.sweeps.count()):
         session.say(paragraph("no sweeps yet: %comflowy sweep default cfg=4..8"))
     else:

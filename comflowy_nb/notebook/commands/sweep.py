@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from IPython.core.error import UsageError
+
 from comflowy_nb.errors import RefError
 from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
@@ -37,6 +39,9 @@ _MAX_NAMED_FILES = 4  # after a sweep is saved
 
 def sweep(session: Session, request: Request) -> Sweep | None:
     """Show the plan, submit the new cells, and fill in the grid until all cells are settled."""
+    for option, other in (("pin", "export"), ("sample-seed", "sample")):
+        if option in request.options and other not in request.options:
+            raise UsageError(f"--{option} needs --{other}")
     file = _sweep_file(request)
     if file is not None:
         options = {_OPTION_OF.get(key, key): value for key, value in file.options.items()}

@@ -135,3 +135,15 @@ def test_the_name_of_a_sweep_is_a_reference_everywhere(sandbox, ck, tmp_path):
     assert history.find("ck.1[0]").image.ref == first.images[0].ref
     image = sandbox("%comflowy run img2img image=run:ck.1[0] steps=2 seed=7301")
     assert image.error is None, image.error
+
+
+def test_a_list_that_is_cut_says_so(sandbox, ck):
+    """`runs cfg>3` showed 20 of 40 runs as if they were all."""
+    cut = sandbox("%comflowy runs seed=7301 cfg>20 --limit 4")
+    assert len(cut.value) == 4
+    assert text(cut).endswith("the newest 4; there are more: runs --limit 20 shows up to 20")
+    whole = sandbox("%comflowy runs seed=7301 cfg>20 --limit 6")
+    assert len(whole.value) == 6
+    assert "there are more" not in text(whole)
+    sandbox(f"%comflowy sweep default {TINY} cfg=21 seed=7302 sampler_name=euler,heun")
+    assert "sweeps --limit 5 shows up to 5" in text(sandbox("%comflowy sweeps --limit 1"))

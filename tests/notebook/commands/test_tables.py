@@ -334,3 +334,10 @@ def test_from_beside_a_sweep_file_is_an_error(sandbox, here):
     made = sandbox("%comflowy sweep t.yaml --from last --dry-run")
     assert isinstance(made.error, UsageError)
     assert "t.yaml names the workflow and its values: leave --from out" in str(made.error)
+
+
+@pytest.mark.parametrize(("option", "other"), [("--pin", "--export"), ("--sample-seed 3", "--sample")])
+def test_an_option_that_needs_another_is_an_error_without_it(sandbox, option, other):
+    made = sandbox(f"%comflowy sweep default cfg=4,5 {option} --dry-run")
+    assert isinstance(made.error, UsageError)
+    assert f"needs {other}" in str(made.error)
