@@ -347,7 +347,8 @@ def test_a_sweep_is_a_sequence_of_its_cells(client, api):
 @pytest.mark.parametrize("key", [6, -7, "7", "s1.7", "s2.1", "s1", "r1", True, 1.0, None])
 def test_a_cell_that_does_not_exist_names_the_range(client, key):
     sweep = client.sweep("wf-1", AXES, timeout=60)
-    with pytest.raises(RefError, match=r's1 has 6 cells, so no .*: use \[0\] to \[5\], or \["s1.1"\] to \["s1.6"\]'):
+    text = r's1 has 6 cells, so there is no .*: use \[0\] to \[5\], or \["s1.1"\] to \["s1.6"\]'
+    with pytest.raises(RefError, match=text):
         sweep[key]
 
 

@@ -378,7 +378,7 @@ def test_any_values_are_read(tmp_path_factory, settings):
 
 def test_files_that_are_not_images(tmp_path):
     (tmp_path / "a.png").write_text("no image")
-    with pytest.raises(ImageError, match="is not an image"):
+    with pytest.raises(ImageError, match="can't be read as an image"):
         generation_of_image(tmp_path / "a.png")
     with pytest.raises(ImageError, match="there is no image"):
         generation_of_image(tmp_path / "missing.png")
