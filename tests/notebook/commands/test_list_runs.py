@@ -19,7 +19,8 @@ def text(cell):
 
 def refs(cell):
     """Return the first column of the table that a cell shows."""
-    return [line.split()[0] for line in text(cell).splitlines()[1:]]
+    table = text(cell).split("\n\n")[0].split("the newest")[0]  # without the line of a list that is cut
+    return [line.split()[0] for line in table.splitlines()[1:] if line.strip()]
 
 
 @pytest.fixture
