@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.syntax.lists import Setting
 
-__all__ = ["Client", "connect"]
-
 
 def connect(
     target: str | None = None,

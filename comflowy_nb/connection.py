@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     SweepValues: TypeAlias = Axes | Mapping[str, Any] | Sequence[Setting] | Sequence[Mapping[str, Any]] | pd.DataFrame
 
-__all__ = ["Connection"]
 
 IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are settled
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.status import DecisionKind, Retry
 
-__all__ = ["check_retry", "decide_submit"]
-
 
 def check_retry(retry: object) -> None:
     """Raise a SettingsError unless `retry` is one of its four values."""

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import RunImage
     from comflowy_nb.workflow.graph import Graph, InEditorFormat
 
-__all__ = ["Found", "Library", "open_library"]
 
 _MAX_COMPARED_NAMES = 200  # of runs, with a name that no run has
 

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from comflowy_nb.library import Library
     from comflowy_nb.workflow.other_tools.metadata import Generation
 
-__all__ = ["Recipe", "find_metadata", "params_from", "write_cell"]
 
 _RUN_IMAGE = re.compile(r"r\d+(?::.+)?\[\d+\]")
 _PLAIN_WORD = re.compile(r"""[^\s"'{}#=;?]+""")

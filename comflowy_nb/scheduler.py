@@ -17,7 +17,6 @@ from comflowy_nb.errors import ComflowyError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DeferredInterrupt", "Scheduler", "run_uninterrupted"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

@@ -18,18 +18,6 @@ from comflowy_nb.errors import SettingsError, nearest_tip
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = [
-    "OPTIONS",
-    "Option",
-    "Secret",
-    "Settings",
-    "cloud_url",
-    "default_target",
-    "headers_for",
-    "home",
-    "key_from_env",
-    "settings",
-]
 
 CLOUD_URL = "https://app.comflowy.com"
 

@@ -5,17 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-__all__ = [
-    "TRANSITIONS",
-    "DecisionKind",
-    "Retry",
-    "Status",
-    "StatusEvent",
-    "event_of",
-    "may_follow",
-    "next_status",
-]
-
 DecisionKind = Literal["new", "same", "joined", "held", "ended"]
 Retry = Literal["failed", "unknown", "all", "none"]
 

@@ -31,17 +31,6 @@ from comflowy_nb.errors import ComflowyError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = [
-    "ProgressReporter",
-    "execute",
-    "find_quickstart",
-    "kernel_environment",
-    "one_line",
-    "run_demo",
-    "strip",
-    "to_html",
-    "wait_for_sandbox_end",
-]
 
 CELL_TIMEOUT_S = 600  # a cell of the quickstart takes seconds
 SANDBOX_END_S = 30.0  # longest wait for the end of the sandbox, which ends soon after its last client

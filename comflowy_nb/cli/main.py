@@ -13,7 +13,6 @@ from comflowy_nb.errors import ComflowyError, LineError, RefError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main"]
 
 WRONG_USAGE = 2  # as argparse
 INTERRUPTED = 130  # the status that a shell gives to a command ended by Ctrl-C

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.yaml_file import SweepFile
 
-__all__ = ["main"]
 
 UPDATE_S = 0.25  # between updates of the terminal
 MAX_LABEL_CHARS = 32

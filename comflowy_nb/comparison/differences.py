@@ -15,7 +15,6 @@ from comflowy_nb.layout.value_text import LONG_TEXT, identity_of, name_fields, s
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Differences", "FieldRow", "KnownFields", "Mark", "Piece", "find_differences", "mark_words"]
 
 Mark = Literal["same", "some", "only"]
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.library import Found
 
-__all__ = ["MAX_IMAGES", "Compared", "read_images"]
 
 MIN_IMAGES, MAX_IMAGES = 2, 9
 _Metadata = TypeVar("_Metadata")

@@ -20,20 +20,6 @@ from comflowy_nb.workflow.images import assert_decodable, open_image_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = [
-    "HEAT",
-    "PREVIEW_PX",
-    "Difference",
-    "canvas_size",
-    "find_difference",
-    "fit_on_canvas",
-    "for_browser",
-    "image_size",
-    "jpeg_of",
-    "open_rgb",
-    "preview_of",
-    "without_metadata",
-]
 
 _Read = TypeVar("_Read")
 

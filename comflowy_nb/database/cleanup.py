@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.records import RunRecord
 
-__all__ = ["ALL_FILES", "Cleanup", "Original", "Removal", "RunsToDelete", "is_protected"]
 
 ALL_FILES = -1  # position of a removal: every file of the run
 

@@ -24,7 +24,6 @@ from comflowy_nb.errors import HistoryError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FILE_NAME", "VERSION", "Store", "make_folder"]
 
 VERSION = 2  # of schema.sql; stored as PRAGMA user_version
 # Version -> the statements that bring a file of the version before up to it.

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.connection import Store
 
-__all__ = ["RESPONSE_LOST", "Decision", "RetryOptions", "dead_submitters", "look_up"]
 
 RESPONSE_LOST = "the kernel that submitted it ended before the response arrived"
 

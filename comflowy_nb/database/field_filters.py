@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.syntax.conditions import Condition
 
-__all__ = ["AnyOf", "Interval", "has_params", "is_equal", "is_fulfilled", "read_wanted"]
 
 _MAX_COMBINATIONS = 1000  # of the fields that share the names of a condition, in one run
 

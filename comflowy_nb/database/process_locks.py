@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-__all__ = ["ProcessLock", "check_not_forked", "clean_locks", "dead_owners", "is_alive", "remove_free_locks"]
 
 PROBE_LOCK = "probing.lock"
 PROBE_TIMEOUT_S = 2.0  # for the probes of other processes; each takes much less than a millisecond

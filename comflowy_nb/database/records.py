@@ -14,18 +14,6 @@ if TYPE_CHECKING:
     from comflowy_nb.services.types import Problem
     from comflowy_nb.status import Status, StatusEvent
 
-__all__ = [
-    "CellRecord",
-    "ImageRecord",
-    "RunChanges",
-    "RunRecord",
-    "RunRequest",
-    "SweepRecord",
-    "SweepRequest",
-    "apply",
-    "newest",
-    "run_metadata",
-]
 
 _WAS_PRUNED = "pruned"  # the error of an image that is fetched again after a prune; its thumbnails are still there
 _IMAGE_FORMATS = frozenset({None, "PNG", "JPEG", "WEBP"})  # None: not downloaded yet

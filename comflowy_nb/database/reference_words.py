@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["MAX_WORDS", "cell_words", "name_words", "number_words"]
 
 MAX_WORDS = 100  # of each kind; the user types one more character for the others
 _LAST_CHARACTER = "\U0010ffff"

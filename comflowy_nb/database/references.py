@@ -9,8 +9,6 @@ from typing import Literal
 
 from comflowy_nb.errors import RefError
 
-__all__ = ["Ref", "check_name", "parse_ref"]
-
 _IMAGE = re.compile(r"(?P<rest>.*?)\[(?P<image>[0-9]{1,9})\]", re.DOTALL)
 _NUMBER = re.compile(r"r([0-9]{1,18})")
 _LAST = re.compile(r"last(?:~([0-9]{1,9}))?(?:\.([0-9]{1,9}))?")

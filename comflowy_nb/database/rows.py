@@ -22,24 +22,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.records import SweepRequest
 
-__all__ = [
-    "Table",
-    "find_owners",
-    "find_runs",
-    "find_sweeps",
-    "insert_run",
-    "insert_sweep",
-    "json_list",
-    "link_cell",
-    "put_cells",
-    "put_image",
-    "put_name",
-    "put_status",
-    "read_cells",
-    "read_params",
-    "read_runs",
-    "update_spec",
-]
 
 R = TypeVar("R")  # RunRecord or SweepRecord
 

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.search import Filters, RunRow
     from comflowy_nb.status import DecisionKind
 
-__all__ = ["History"]
 
 _LIVE = ", ".join(f"'{status}'" for status in Status if status.is_live)
 _TRACKED = f"(status IN ({_LIVE}) OR token IN (SELECT run FROM images WHERE state = 'expected'))"  # noqa: S608 - own words

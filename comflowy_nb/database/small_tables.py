@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.connection import Store
 
-__all__ = ["MAX_SAMPLES", "Durations", "Inputs", "Seeds", "Senders", "put_seeds"]
 
 MAX_SAMPLES = 24  # per workflow; the estimate of a duration uses no more
 

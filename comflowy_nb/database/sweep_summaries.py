@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import SweepRecord
 
-__all__ = ["SweepSummary", "find_summaries", "search_summaries", "unfinished_summaries"]
 
 _LIVE = ", ".join(f"'{status}'" for status in Status if status.is_live)
 _FAILED = (Status.FAILED, Status.REJECTED)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import CellRecord, SweepRequest
     from comflowy_nb.database.sweep_summaries import SweepSummary
 
-__all__ = ["Sweeps"]
-
 
 class Sweeps(Table[SweepRecord]):
     """The sweeps of the history and their cells."""

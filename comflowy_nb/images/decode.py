@@ -16,7 +16,6 @@ from comflowy_nb.workflow.images import open_image_file, too_many_pixels
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PNG_MAGIC", "CheckedImage", "check_image", "flatten", "png_chunks"]
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _HEAD_BYTES = 64

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import RunRecord, SweepRecord
     from comflowy_nb.database.runs import History
 
-__all__ = ["Deleted", "delete"]
-
 
 @dataclass(frozen=True, slots=True)
 class Deleted:

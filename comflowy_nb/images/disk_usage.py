@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.cleanup import Cleanup
 
-__all__ = ["DISK_PARTS", "PRUNED_BY_DEFAULT_S", "DiskUsage", "Usage", "measure_disk", "size_text"]
 
 # Part -> its content, in the order in which they are shown.
 DISK_PARTS = {

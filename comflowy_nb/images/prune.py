@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.cleanup import Original
     from comflowy_nb.database.runs import History
 
-__all__ = ["Pruned", "age_s", "prunable", "prune"]
-
 
 @dataclass(frozen=True, slots=True)
 class Pruned:

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.services.types import ImageStream
 
-__all__ = [
-    "assert_inside",
-    "exclusive_lock",
-    "file_stem",
-    "image_path",
-    "readable_disk_errors",
-    "receive",
-    "stored_file",
-]
 
 _TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.cleanup import Cleanup
 
-__all__ = ["files_of_runs", "finish_removals", "original_path", "remove_if_deleted", "size_of"]
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")

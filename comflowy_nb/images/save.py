@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import ImageRecord, RunRecord
 
-__all__ = [
-    "add_parts",
-    "copy_with_params",
-    "readable_name",
-    "save_run",
-    "slug",
-    "values_in_name",
-]
 
 _TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
 _MAX_NAME_BYTES = 120  # in UTF-8; with a suffix below 255, the limit of most file systems

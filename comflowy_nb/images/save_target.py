@@ -16,7 +16,6 @@ from comflowy_nb.errors import ImageError, SettingsError, write_problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_sweep_target", "kind_of_target", "move_new", "os_reason", "target_path", "write_zip"]
 
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jxl"})
 _OTHER_FILES = frozenset(

@@ -37,12 +37,6 @@ if TYPE_CHECKING:
     from comflowy_nb.images.decode import CheckedImage
     from comflowy_nb.services.types import ImageStream, Output
 
-__all__ = [
-    "format_of",
-    "keep_output",
-    "utc",
-    "write_sidecar",
-]
 
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
 _IMAGE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}

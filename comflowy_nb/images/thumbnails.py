@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import ImageRecord
 
-__all__ = ["THUMBNAIL_SIZES_PX", "make_thumbnails", "thumbnail_path"]
 
 THUMBNAIL_SIZES_PX = (512, 256)  # largest first: each is made from the one before
 

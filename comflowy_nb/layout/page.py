@@ -14,20 +14,6 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.text import Line, Measure, Paragraph, Tone
     from comflowy_nb.workflow.images import InputImage
 
-__all__ = [
-    "GAP_PX",
-    "MARGIN_PX",
-    "MIN_PAGE_PX",
-    "Box",
-    "CellState",
-    "CellStateKind",
-    "Page",
-    "TextRun",
-    "Tile",
-    "fit",
-    "longest_side_px",
-    "mosaic",
-]
 
 MARGIN_PX = 20
 GAP_PX = 18

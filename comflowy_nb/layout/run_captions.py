@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import ImageRecord, RunRecord
 
-__all__ = ["sheet_of_run", "sheet_of_runs", "state_of_run"]
 
 _KINDS: dict[Status, CellStateKind] = {
     Status.RUNNING: "live",

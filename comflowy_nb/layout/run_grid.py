@@ -12,7 +12,6 @@ from comflowy_nb.layout.text import LINE_PX, Paragraph, Part
 if TYPE_CHECKING:
     from comflowy_nb.layout.text import Measure
 
-__all__ = ["Cell", "Section", "Sheet", "arrange"]
 
 _ROW_GAP_PX = 22
 _MIN_COLUMN_PX = 120

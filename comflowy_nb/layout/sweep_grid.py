@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.sweep_sheet import Band, Block, Headings, SweepSheet
     from comflowy_nb.layout.text import Line, Measure
 
-__all__ = ["MOSAIC_GAP_PX", "ImageSizes", "PageLimits", "arrange_sweep", "cell_size"]
 
 ImageSizes: TypeAlias = tuple[tuple[int, int], ...]  # width and height of each image of one cell
 MOSAIC_GAP_PX = 2

@@ -18,23 +18,6 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.text import Line, Measure, Paragraph, Tone
     from comflowy_nb.workflow.images import InputImage
 
-__all__ = [
-    "CELL_GAP_PX",
-    "INPUT_GAP_PX",
-    "INPUT_PX",
-    "LABEL_GAP_PX",
-    "PANEL_GAP_PX",
-    "Band",
-    "Bands",
-    "Block",
-    "Heading",
-    "Headings",
-    "Panel",
-    "Shape",
-    "SweepSheet",
-    "label_width",
-    "wrap_heading",
-]
 
 NUMBER_PX = 15  # height of the line `s1.7` below an image
 CELL_GAP_PX = 6

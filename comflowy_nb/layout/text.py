@@ -9,21 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = [
-    "ELLIPSIS",
-    "LINE_PX",
-    "NO_LIMIT",
-    "Line",
-    "Measure",
-    "Paragraph",
-    "Part",
-    "Tone",
-    "html_text",
-    "shorten",
-    "without_mathematics",
-    "wrap",
-]
-
 Tone = Literal["text", "muted", "strong", "title", "small", "waiting", "live", "bad", "odd", "done", "images"]
 Measure: TypeAlias = Callable[[str, Tone], float]  # text, tone -> width in CSS pixels
 Line: TypeAlias = list[tuple[float, str, Tone]]  # x, text, tone, from left to right

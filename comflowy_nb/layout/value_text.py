@@ -17,20 +17,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.layout.text import Tone
 
-__all__ = [
-    "LONG_TEXT",
-    "add_part",
-    "bare_name",
-    "entry",
-    "identity_of",
-    "keep_differences",
-    "letter_of",
-    "name_fields",
-    "seeds_of",
-    "stand_out",
-    "write_apart",
-    "write_value",
-]
 
 LONG_TEXT = 28  # characters: a longer text gets a separate paragraph, or a letter and a legend
 _SEPARATOR = " \N{MIDDLE DOT} "

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Completions"]
 
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Comflowy", "current_session", "load_ipython_extension", "unload_ipython_extension"]
 
 _BROKEN_KERNELS = {"7.0.0", "7.0.1"}
 

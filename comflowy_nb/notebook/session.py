@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.catalogue import Catalogue
 
-__all__ = ["Session"]
-
 
 class Session:
     """The state of the extension. Each kernel that loads the extension has one."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.layout.page import CellStateKind
 
-__all__ = ["draw_panel"]
 
 _PLATES: Mapping[CellStateKind, tuple[str, str]] = {  # kind of state -> colour of the plate, colour of its edge
     "waiting": ("#f7f8fa", "#e6e9ed"),

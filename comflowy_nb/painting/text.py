@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.page import TextRun
     from comflowy_nb.layout.text import Tone
 
-__all__ = ["DPI", "DRAWING", "FINE", "add_texts", "measure", "writable", "write_texts"]
 
 DRAWING = threading.RLock()  # matplotlib is not thread-safe, and the view thread draws beside the cells
 DPI = 100  # one pixel for each CSS pixel

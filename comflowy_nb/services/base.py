@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["Service"]
-
 
 class Service(Protocol):
     """A service that runs workflows: Comflowy, the sandbox, a ComfyUI server or several of them.

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from comflowy_nb.services.http.responses import Response
     from comflowy_nb.services.targets import Target
 
-__all__ = ["detect_kind", "open_service"]
 
 NOTHING_CONNECTED = (
     "no service is connected. Type %comflowy connect sandbox (no key needed), %comflowy connect cloud, "

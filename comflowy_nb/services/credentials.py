@@ -17,7 +17,6 @@ from comflowy_nb.settings import Secret, cloud_url, key_from_env
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["WHERE_THE_KEY_IS", "Tokens", "check_key_transport", "find_key", "forget_key", "store_key", "stored_key"]
 
 WHERE_THE_KEY_IS = "Your personal API key is in the settings on the home page of https://app.comflowy.com"
 _KEYRING_SERVICE = "comflowy_nb"

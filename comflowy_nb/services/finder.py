@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph, InEditorFormat
     from comflowy_nb.workflow.image_metadata import RunMetadata
 
-__all__ = ["SERVER_LAST", "Finder", "KnownWorkflow", "id_in_url"]
 
 SERVER_LAST = "server:last"
 _USER = re.compile(r"//[^/@]*@")  # user name and password of a URL

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Target", "is_loopback", "origin_of", "parse_target", "read_names", "remember_name"]
 
 COMFYUI_URL = "http://127.0.0.1:8188"  # the default address of ComfyUI
 ACCEPTED_TARGETS = "sandbox, cloud, comfyui, or an address such as https://app.comflowy.com"

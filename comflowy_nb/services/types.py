@@ -11,23 +11,6 @@ if TYPE_CHECKING:
     from comflowy_nb.errors import ServiceError
     from comflowy_nb.status import Status
 
-__all__ = [
-    "Accepted",
-    "Event",
-    "ImageStream",
-    "Outcome",
-    "Output",
-    "Problem",
-    "Progress",
-    "Rejected",
-    "Server",
-    "Snapshot",
-    "Submission",
-    "Unknown",
-    "limit_outputs",
-    "node_order",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:

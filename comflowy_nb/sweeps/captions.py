@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.workflow.axes.types import Axes, Axis
 
-__all__ = ["cell_state_of", "choose_axes", "chosen_images", "sheet_of_sweep"]
 
 _MIN_FILLED = 1 / 3  # of a grid; with fewer cells than this they are listed, each with its values
 _LONG_NOTE = 16  # characters: a longer text goes into the legend

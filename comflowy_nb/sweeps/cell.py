@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Images, Run
     from comflowy_nb.workflow.axes.types import Cell
 
-__all__ = ["NOT_SENT", "SweepCell", "cell_count", "find_cells", "held_text", "raise_for_failures"]
 
 NOT_SENT = "not submitted"  # in place of a status, before the cell is submitted
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.sweeps.cell import SweepCell
 
-__all__ = ["ImageFrame", "table_of", "to_dataframe"]
 
 SIDE_PX = 96
 MAX_IMAGE_BYTES = 600_000  # in one table, as base64

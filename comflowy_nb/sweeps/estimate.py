@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["MAX_TIMED_RUNS", "estimate_s"]
 
 MAX_TIMED_RUNS = 100  # the newest successes of a workflow that are read
 _OUTLIER_FACTOR = 3.0  # times the median of the runs of equal size

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from comflowy_nb.status import DecisionKind
     from comflowy_nb.tracking.run import RunRecord
 
-__all__ = ["SweepPlan", "check_count", "check_limits", "make_plan", "needs_permit", "planned_text"]
 
 MAX_PAID_RUNS = 64  # without --max-runs, on a service that costs money
 MAX_FREE_RUNS = 500  # without --max-runs, on any other service

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes, Cell
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Draft", "SweepPlanner"]
-
 
 @dataclass(frozen=True, slots=True)
 class Draft:

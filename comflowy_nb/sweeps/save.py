@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.axes.types import Axis
 
-__all__ = ["save_sweep"]
 
 _MAX_LISTED_REFS = 6  # in a message
 

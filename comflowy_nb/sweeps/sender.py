@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = ["SweepSender", "SweepWatcher"]
 
 _log = logging.getLogger(__name__)
 

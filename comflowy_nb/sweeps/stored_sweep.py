@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from comflowy_nb.library import Library
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["sweep_of"]
-
 
 def sweep_of(
     record: SweepRecord, rows: Sequence[CellRecord], *, library: Library, run_of: Callable[[RunRecord], Run]

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import RunImage
     from comflowy_nb.workflow.images import InputImage
 
-__all__ = ["SweepPainting", "contact_sheet_limits", "draw_contact_sheets", "may_be_doubled"]
 
 _MAX_DOUBLED_PX = 1_400_000  # CSS pixels of a page whose JPEG may be below a megabyte with doubled pixels
 _MAX_DOUBLED_CELLS = 40

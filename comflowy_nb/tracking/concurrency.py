@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.run_tracker import RunTracker
 
-__all__ = ["MAX_LIMIT", "ConcurrencyLimit", "RunSource", "SubmitQueue"]
 
 MAX_LIMIT = 256  # runs in flight
 MIN_GAIN = 1.15  # a limit twice as large must raise the throughput by this factor to be doubled again

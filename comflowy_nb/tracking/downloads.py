@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Downloads", "expected_image"]
 
 MAX_TRIES = 4
 THREADS = 4

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from comflowy_nb.database.records import RunRecord
 
-__all__ = ["end_times"]
 
 CLOCK_TOLERANCE_S = 1.0  # difference between the clocks of a service and of this machine that is ignored
 

@@ -30,17 +30,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = [
-    "FIRST_HIT_FACTOR",
-    "MAX_SCOUTS",
-    "SAFETY_FACTOR",
-    "DurationCache",
-    "PollRule",
-    "PollSchedule",
-    "SpacedCounter",
-    "backoff_s",
-    "live_wait_s",
-]
 
 _log = logging.getLogger(__name__)
 

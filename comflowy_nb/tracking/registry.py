@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import RunRecord
     from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = ["RunRegistry"]
 
 MAX_UNKNOWN_AGE_S = 86400.0  # of the `unknown` runs that are checked again at connect
 WATCH_S = 0.3  # between reads of a run of another process

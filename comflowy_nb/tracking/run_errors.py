@@ -10,7 +10,6 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["RETRY", "error_for_status", "resubmit_hint"]
 
 RETRY = "--retry unknown"  # the option that submits held runs again
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Images", "RunImage"]
-
 
 class RunImage:
     """One image of a run. Its file is read when an attribute needs it.

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
 
-__all__ = ["RunTracker"]
 
 _log = logging.getLogger(__name__)
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.tracker import Tracker
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Submitted", "Submitter", "kept_input"]
 
 _IMAGE_TYPES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Tracker"]
 
 MIN_REPORTED_ENDS = 3  # ends in a row that webhooks reported, after which they are expected to report the next
 

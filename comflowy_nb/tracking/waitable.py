@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, Self
 
-__all__ = ["Waitable", "check_timeout"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

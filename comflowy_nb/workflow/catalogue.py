@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["FILE_NAME", "Catalogue", "Entry"]
 
 FILE_NAME = "comflowy.yaml"
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from ruamel.yaml import YAML
 
-__all__ = ["changed_text", "flow_style"]
-
 
 def changed_text(yaml: YAML, root: Any, text: str, name: str, changes: Mapping[str, Any] | None) -> str:
     """Return the text of a file with one of its workflows changed or created.

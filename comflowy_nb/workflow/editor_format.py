@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.editor_graph import Canvas, EditorNode
 
-__all__ = ["Converted", "convert", "node_classes"]
 
 _MAX_CLASSES = 1000  # each is a request to the server
 _MAX_LISTED = 10  # names in a note, problems in an error

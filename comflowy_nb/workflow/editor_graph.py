@@ -16,17 +16,6 @@ from comflowy_nb.errors import WorkflowError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "BYPASSED",
-    "INPUT_NODE",
-    "MUTED",
-    "Canvas",
-    "Definition",
-    "EditorNode",
-    "Link",
-    "read_canvas",
-    "read_definitions",
-]
 
 MUTED, BYPASSED = 2, 4  # values of `mode`
 INPUT_NODE, _OUTPUT_NODE = "-10", "-20"  # the ends of the links into and out of a subgraph

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.editor_graph import Definition
 
-__all__ = ["EDITOR_ONLY", "NOTES", "Links", "Output", "Value"]
 
 _PRIMITIVE = "PrimitiveNode"  # holds the value of a widget
 _SETTERS = frozenset({"SetNode", "easy setNode"})  # of KJNodes and Easy-Use: give a link a name

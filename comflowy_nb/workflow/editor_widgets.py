@@ -17,7 +17,6 @@ from comflowy_nb.workflow.fields import WRAPPED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Slot", "class_inputs", "class_outputs", "prompt_value", "without_comments"]
 
 _DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"  # a choice whose options have inputs
 _WIDGET_TYPES = frozenset(

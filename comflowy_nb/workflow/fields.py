@@ -18,7 +18,6 @@ from comflowy_nb.workflow.syntax.json_values import as_json, listed, plain, read
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["WRAPPED", "Field", "FieldType", "is_finite", "split_id"]
 
 WRAPPED = "__value__"  # ComfyUI reads a plain list as a link, so a list of values is in a mapping with this key
 

@@ -33,23 +33,6 @@ if TYPE_CHECKING:
 if sys.platform != "win32":
     import fcntl
 
-__all__ = [
-    "MAX_JSON_BYTES",
-    "MAX_YAML_BYTES",
-    "atomic_write",
-    "bounded_yaml",
-    "decode_text",
-    "locked_file",
-    "no_such_file",
-    "read_named_text",
-    "read_text",
-    "read_typed_file",
-    "remove_leftovers",
-    "without_bom",
-    "write_file",
-    "write_text",
-    "yaml_problem",
-]
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds

@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = [
-    "HOW_TO_EXPORT",
-    "Graph",
-    "InEditorFormat",
-    "graph_from",
-    "is_editor_format",
-    "link_target",
-    "parse_graph",
-    "read_graph",
-]
 
 HOW_TO_EXPORT = (
     "in ComfyUI choose Workflow > Export (API) and use that file, "

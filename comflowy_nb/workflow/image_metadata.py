@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph
     from comflowy_nb.workflow.other_tools.metadata import Generation
 
-__all__ = [
-    "RunMetadata",
-    "generation_of_image",
-    "graph_of_image",
-    "metadata_of_image",
-    "parse_metadata",
-    "read_image_graph",
-]
-
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _EXIF_TEXTS = {0x010D: "Title", 0x010E: "Description", 0x0131: "Software"}

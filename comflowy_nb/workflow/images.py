@@ -23,24 +23,6 @@ if TYPE_CHECKING:
 
     from PIL import Image, ImageFile
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "InputImage",
-    "assert_decodable",
-    "input_of",
-    "input_of_bytes",
-    "input_of_run",
-    "is_image",
-    "label_images",
-    "names_files",
-    "open_image_file",
-    "open_images",
-    "open_input",
-    "open_saved_image",
-    "pattern_in",
-    "save_image",
-    "too_many_pixels",
-]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})  # of files that are read as images
 

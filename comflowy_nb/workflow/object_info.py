@@ -12,8 +12,6 @@ from comflowy_nb.workflow.syntax.json_values import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["read_described", "read_field", "write_described", "write_field"]
-
 
 def read_field(field_id: str, spec: object, *, node_title: str | None = None, class_type: str | None = None) -> Field:
     """Return a field from ComfyUI's description of an input.

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.syntax.lists import ParsedValue
 
-__all__ = ["ValueReader", "several_values"]
 
 _SEED_WORD = re.compile(r"random|random#[0-9]+|each")
 

@@ -26,17 +26,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.lists import ParsedValue
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = [
-    "MAX_GENERATED_SEED",
-    "Resolved",
-    "SettingLog",
-    "generate_seed",
-    "is_settings",
-    "narrowest_field",
-    "resolve",
-    "seed_range",
-    "settings_from_mapping",
-]
 
 MAX_GENERATED_SEED = 2**53 - 1  # the largest integer that JavaScript, and so the editor, represents exactly
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["Workflow", "canonical_json", "request_key", "sha256_of", "without_titles"]
 
 _MAX_SHOWN_CHARS = 24  # of the value of a field in an error
 

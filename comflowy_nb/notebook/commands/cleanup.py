@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
 
-__all__ = ["delete", "disk", "disk_line", "prune"]
 
 _ALWAYS_SHOWN = {"originals", "thumbnails", "other outputs", "sandbox", "history"}
 _LISTED_WORKFLOWS = 5

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
 
-__all__ = ["connect", "login", "logout", "overview"]
 
 _WAYS = (
     "%comflowy connect sandbox          a server on this machine: no key, no GPU",

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.options import Command, Request
     from comflowy_nb.notebook.session import Session
 
-__all__ = ["show_help"]
 
 _COLUMNS = 80
 

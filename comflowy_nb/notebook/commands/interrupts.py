@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
 
-__all__ = ["cancel_view", "wait_in_cell"]
-
 
 def wait_in_cell(session: Session, client: Client, request: Request, show: Callable[[], RunView | SweepView]) -> bool:
     """Show a run or a sweep in this cell and wait until it is settled.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.options import Command, Option
     from comflowy_nb.workflow.syntax.line import Word
 
-__all__ = ["read_line"]
-
 
 def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Request:
     """Parse a line.

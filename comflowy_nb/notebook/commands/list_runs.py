@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.syntax.line import Word
 
-__all__ = ["DEFAULT_LIMIT", "more_line", "rows_table", "runs"]
 
 _ORDERED = re.compile(r"(?P<name>`[^`]+`|(?:\w|.*::)[^<>=!`\"']*)(?P<sign>[<>])(?P<value>[^<>=]+)")
 _SIGNS = frozenset({"<", ">", "<=", ">=", "!=", "=="})

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
 
-__all__ = ["sweeps", "unfinished", "unfinished_lines"]
 
 _MAX_NAMED = 4
 _MAX_AGE_S = 30 * 86400.0  # a sweep that was given up longer ago is in the list of all

@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.syntax.line import Word
 
-__all__ = [
-    "BARE",
-    "COMMANDS",
-    "Command",
-    "Option",
-    "Request",
-    "duration_s",
-    "execute",
-    "find_command",
-]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run, RunImage
     from comflowy_nb.tracking.submit import Submitted
 
-__all__ = ["form", "run", "save_run"]
-
 
 def run(session: Session, request: Request) -> Run | Sweep:
     """Submit a run, wait for its images, and raise the error if it failed; with `--count`, a sweep of seeds."""

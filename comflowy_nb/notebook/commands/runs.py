@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["cancel", "compare", "resume", "save", "show"]
 
 _CONFIRM_S = 15.0  # most services confirm a cancel at once
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.other_tools.metadata import Generation
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Start", "show_conversion", "show_left_out", "start"]
 
 _TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".md")
 _TEXT_TYPES = frozenset({FieldType.STRING, FieldType.UNKNOWN})

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes
     from comflowy_nb.workflow.axes.yaml_file import SweepFile
 
-__all__ = ["run_count", "save_sweep", "sweep"]
 
 _OPTION_OF = {"name": "as", "max_runs": "max-runs", "stop_after": "stop-after"}  # keys of a sweep file
 _MAX_NAMED_FILES = 4  # after a sweep is saved

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["fields", "workflow", "workflows"]
 
 _MAX_SHOWN_OPTIONS = 10
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.painting.pages import DrawnPage
 
-__all__ = ["draw_still", "save_page"]
 
 _MAX_STILL_BYTES = 130_000  # a saved notebook contains it twice: as an image, and in the HTML beside the table
 _MAT = (240, 241, 243)  # behind an image that does not fill the common canvas

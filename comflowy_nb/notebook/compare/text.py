@@ -18,15 +18,6 @@ if TYPE_CHECKING:
     from comflowy_nb.comparison.inputs import Compared
     from comflowy_nb.comparison.pixels import Difference
 
-__all__ = [
-    "captions_of",
-    "describe_difference",
-    "html_table",
-    "shared_line",
-    "text_table",
-    "warnings_of",
-    "widget_table",
-]
 
 _MAX_CAPTION_CHARS = 44  # under an image; the table has everything
 _MAX_CAPTION_VALUE_CHARS = 20  # of one value in a caption

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from comflowy_nb.comparison.inputs import Compared
     from comflowy_nb.painting.pages import DrawnPage, Figure
 
-__all__ = ["MODES", "Comparison", "compare"]
 
 MODES = ("slider", "blink", "side", "difference")
 SCRIPT = (Path(__file__).parent / "compare.js").read_text("utf-8")

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["Grid", "SweepGrid"]
 
 _MAX_NAMED_CELLS = 40  # in the plain text of a sweep's grid
 

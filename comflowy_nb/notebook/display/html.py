@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.tracking.run import Run, RunImage
 
-__all__ = [
-    "FONT",
-    "MAX_PREVIEW_BYTES",
-    "data_url",
-    "files_bundle",
-    "html_table",
-    "inline_image",
-    "join",
-    "paragraph",
-    "plain",
-    "preformatted",
-    "table",
-]
 
 FONT = "font-family:var(--jp-ui-font-family,system-ui,-apple-system,sans-serif);font-size:13px;line-height:1.5"
 MAX_PREVIEW_BYTES = 1024 * 1024

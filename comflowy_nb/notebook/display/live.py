@@ -22,17 +22,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
 
-__all__ = [
-    "UPDATE_S",
-    "DisplaySlot",
-    "LiveUpdater",
-    "LiveView",
-    "capturing_outputs",
-    "message_id",
-    "say",
-    "show_bundle",
-    "wait_drawing",
-]
 
 UPDATE_S = 0.25  # at most four updates a second for each display
 

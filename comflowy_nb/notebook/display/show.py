@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import Run, RunImage
 
-__all__ = ["RunList", "grid", "register_formatters", "show", "show_comparison", "unregister_formatters"]
-
 
 class RunList(list[Any]):
     """Runs that a command returns. A cell that has shown them does not show them again."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from comflowy_nb.services.types import Progress
     from comflowy_nb.tracking.run import Run, RunRecord
 
-__all__ = ["StatusLine", "Tone", "day", "plain_line", "status_line", "time_text"]
 
 Tone = Literal["ref", "plain", "muted", "live", "good", "bad", "odd"]
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.database.sweep_summaries import SweepSummary
 
-__all__ = ["counts_text", "submit_command", "summary_took", "sweeps_table", "unfinished_line", "varied"]
 
 _OTHER = (Status.CANCELLED, Status.UNKNOWN, Status.LOST)
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.display.status_line import Tone
     from comflowy_nb.sweeps.sweep import Sweep
 
-__all__ = ["cells_table", "plain_sweep_line", "seconds_left", "sweep_line"]
 
 _MAX_NAMED_CELLS = 3  # of each status; the grid shows the others
 _PROBLEMS: Mapping[Status, Tone] = {

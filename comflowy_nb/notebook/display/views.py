@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep_painting import SweepPainting
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["RunView", "SweepView", "View", "print_paths"]
 
 _CPU_SHARE = 5  # drawing the grid takes at most a fifth of one processor while runs are in progress
 

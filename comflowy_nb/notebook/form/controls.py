@@ -24,21 +24,6 @@ from comflowy_nb.workflow.syntax.json_values import text_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = [
-    "MAX_EXACT_INT",
-    "TOOLTIP",
-    "ChoiceControl",
-    "Control",
-    "NumberControl",
-    "SearchControl",
-    "SeedControl",
-    "SelectionControl",
-    "SliderControl",
-    "SwitchControl",
-    "TextControl",
-    "note_of",
-    "show_alert",
-]
 
 MAX_EXACT_INT = 2**53 - 1  # the largest whole number that the browser's numbers hold exactly
 # ipywidgets 7, as on Google Colab, differs in these options. Buttons use `tooltip` in both versions.

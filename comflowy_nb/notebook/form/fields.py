@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["FormField", "abbreviated_fields", "form_fields", "range_text", "read_abbreviation"]
-
 
 @dataclass(frozen=True, slots=True)
 class FormField:

@@ -14,7 +14,6 @@ from comflowy_nb.comparison.inputs import MAX_IMAGES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Filmstrip", "InnerDisplay"]
 
 _FOLDER = Path(__file__).parent
 

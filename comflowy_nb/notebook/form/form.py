@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.form.runs import FormRun
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Form", "form"]
 
 _DOUBLE_CLICK_S = 0.5  # a second click within this time, with nothing changed, is ignored
 

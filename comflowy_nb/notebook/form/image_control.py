@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["ImageControl", "small_jpeg"]
 
 _PREVIEW_PX = 96
 _NO_UPLOADS = "this service accepts no uploads: use the https address of an image"

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["FormBody"]
 
 _MAX_NARROW_FIELDS = 3  # fields in a group that takes half of the width if there is room
 _MAX_DROPDOWN_OPTIONS = 24  # options of a dropdown; more are found by typing

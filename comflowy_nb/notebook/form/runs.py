@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["FormHistory", "FormRequest", "FormRun", "describe_changes"]
 
 _MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has them all
 _THUMBNAIL_PX = 160

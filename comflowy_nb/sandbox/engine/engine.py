@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.sandbox.engine.nodes import Kind
 
-__all__ = ["Engine", "NodeFailed", "PngImage", "Stopped", "execution_error"]
 
 MAX_CACHE_BYTES: Final = 192 << 20  # about 60 images of 512x512 with their latents
 

@@ -20,7 +20,6 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Address", "AlreadyRunning", "Paths", "Usage", "hold_lock", "home_folder", "write_file"]
 
 _LOCK_WAIT_S = 8.0
 _LOCK_POLL_S = 0.05

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sandbox.server.run_store import Store
     from comflowy_nb.sandbox.server.worker_pool import WorkerPool
 
-__all__ = ["BODY_MAX_BYTES", "TOKEN_LIFE_S", "ApiKeyCheck", "Context", "make_application", "new_key"]
 
 MIB = 1024 * 1024
 _UPLOAD_MAX_BYTES = 32 * MIB

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sandbox.server.webhook_sender import WebhookClient
     from comflowy_nb.sandbox.server.worker_pool import Worker, WorkerPool
 
-__all__ = ["CANCELLED", "Cancelling", "RunQueue"]
 
 CANCELLED = "cancelled"
 _NO_PROGRESS = {"node": None, "title": None, "value": None, "max": None, "nodes_done": 0, "nodes_total": None}

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Image", "RunStatus", "SavedRun", "Store", "StoreError"]
 
 _VERSION = 1
 

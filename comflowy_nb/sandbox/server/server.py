@@ -24,7 +24,6 @@ from comflowy_nb.sandbox.server.worker_pool import WorkerPool, count_cores
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ALREADY", "FAILED", "main"]
 
 FAILED = 1
 ALREADY = 3  # exit status: the home folder has a sandbox

@@ -16,7 +16,6 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["WebhookClient", "WebhookSender", "is_loopback_url"]
 
 _CONNECT_S = 1.0
 _ANSWER_S = 2.0

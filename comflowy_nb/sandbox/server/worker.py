@@ -24,8 +24,6 @@ from comflowy_nb.sandbox.server.workflows import graph_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["main"]
-
 
 class Pipe:
     """The two pipes to the server: orders and messages, one JSON object per line."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.sandbox.server.home import Paths
 
-__all__ = ["Worker", "WorkerPool", "count_cores"]
 
 # Each worker renders on one core: more threads would only compete for the cores.
 _ONE_THREAD = (

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["EXAMPLE_ID", "describe", "graph_of", "workflow_ids"]
 
 EXAMPLE_ID = "test_workflow_id"  # the id in the example of the API page; here it means the default graph
 

@@ -30,7 +30,6 @@ from comflowy_nb.settings import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SandboxAddress", "find_sandbox", "start_sandbox"]
 
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.03

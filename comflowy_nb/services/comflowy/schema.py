@@ -35,20 +35,6 @@ if TYPE_CHECKING:
     from comflowy_nb.services.http.responses import Response
     from comflowy_nb.services.types import Outcome
 
-__all__ = [
-    "STATUSES",
-    "CheckData",
-    "as_run_id",
-    "read_check",
-    "read_confirmed",
-    "read_described",
-    "read_name",
-    "read_outcome",
-    "read_outputs",
-    "read_published",
-    "read_run_id",
-    "read_token",
-]
 
 T = TypeVar("T")
 

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["Comflowy"]
 
 _API = "/api/open/v0"
 _RUN = "run with this id"

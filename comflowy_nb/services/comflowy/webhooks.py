@@ -29,7 +29,6 @@ from comflowy_nb.services.types import Event, Progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Receiver", "read_event"]
 
 MAX_EVENT_BYTES = 1024 * 1024  # a result lists the URLs of all images
 READ_TIMEOUT_S = 5.0

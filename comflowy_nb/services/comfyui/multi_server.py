@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["ComfyUICluster"]
 
 T = TypeVar("T")
 

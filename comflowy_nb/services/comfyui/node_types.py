@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
-__all__ = ["NodeTypes"]
 
 CACHE_S = 20.0  # a model file that is added to the server appears among the choices after so long
 _DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"  # a choice whose options have inputs

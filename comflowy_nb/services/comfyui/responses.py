@@ -30,18 +30,6 @@ if TYPE_CHECKING:
 
     SocketImages = Mapping[str, Sequence[bytes]]  # node id -> images
 
-__all__ = [
-    "SOCKET_ONLY",
-    "QueueState",
-    "dangling_links",
-    "node_errors_text",
-    "read_entry",
-    "read_object",
-    "read_outputs",
-    "read_queue",
-    "read_rejection",
-    "snapshot_of",
-]
 
 _FILE_ENDING = re.compile(r"[a-z0-9]{1,8}")
 _STILL_IMAGES = frozenset({"png", "jpg", "jpeg", "webp"})

@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["ComfyUI"]
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # the queue repeats every graph
 LOOKUP_PAUSES_S = (0.0, 0.25, 1.0)  # before each lookup of a run whose submit had no response

@@ -32,7 +32,6 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["EventReader", "Socket", "WatchedRun"]
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a frame can be a whole image
 PING_S = 20.0  # the server sends no pings: ours detect a dead connection

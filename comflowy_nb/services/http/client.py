@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     import requests
 
-__all__ = ["Http", "retried"]
 
 MAX_RESPONSE_BYTES = 1024 * 1024
 

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     import requests
 
-__all__ = ["Images"]
 
 MAX_REDIRECTS = 3
 MIN_BYTES_PER_S = 1024.0  # a download that is slower for `read_timeout_s` is given up

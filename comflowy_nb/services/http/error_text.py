@@ -13,17 +13,6 @@ from comflowy_nb.services.types import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "extra_info",
-    "json_object",
-    "missing_image",
-    "number",
-    "one_line",
-    "read_message",
-    "read_problem",
-    "text_or_id",
-    "validation_errors",
-]
 
 MAX_CHARS = 400  # of a message
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")

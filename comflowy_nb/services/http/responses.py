@@ -40,22 +40,6 @@ if TYPE_CHECKING:
     from comflowy_nb.services.http.transport import Deadline
     from comflowy_nb.settings import Secret
 
-__all__ = [
-    "Failure",
-    "FailureKind",
-    "Response",
-    "SchemaError",
-    "classify",
-    "decode_response",
-    "error_of",
-    "error_of_proxy",
-    "error_of_status",
-    "mask_secrets",
-    "outcome_of_failure",
-    "rate_limit_error",
-    "read_retry_after",
-    "rejection_of",
-]
 
 MAX_PAUSE_S = 120.0  # longer Retry-After values are capped at this, and not waited for
 BROKEN = "the connection broke"  # the beginning of `Failure.text` if neither a timeout nor TLS was the cause

@@ -27,7 +27,6 @@ from comflowy_nb.settings import Secret, settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Deadline", "NotPublicError", "Session", "ca_bundle", "is_public", "read_body", "revealed"]
 
 MAX_IDLE_S = 4.0  # servers close idle connections, some after 5 s, and a request that meets the close is lost
 CHUNK_BYTES = 64 * 1024

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 
-__all__ = ["even_order", "expand", "find_words", "replace_words"]
 
 _MAX_TRIES = 1000  # for a seed that differs from the others; `count_axes` and `read_axes` ensure that half of them do
 

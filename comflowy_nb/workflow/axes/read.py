@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.lists import ParsedValue, Setting
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["count_axes", "read_axes"]
 
 _LARGEST_SWEEP = 100_000  # cells: more is a typing error, and each would be a row of the history
 

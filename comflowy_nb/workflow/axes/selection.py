@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.value_reader import ValueReader
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["CellOptions", "add_options", "cell_filter", "check_options"]
-
 
 class CellOptions(TypedDict, total=False):
     """The options of a sweep that make and choose its cells.

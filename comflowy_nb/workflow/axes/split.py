@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.syntax.lists import ParsedValue, Setting
 
-__all__ = ["read_mapping", "split_values"]
-
 
 def split_values(setting: Setting, field: Field, namespace: Mapping[str, Any] | None = None) -> ParsedValue:
     """Split a setting of one field into its values.

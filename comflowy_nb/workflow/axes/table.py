@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.value_reader import ValueReader
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["described", "lines_axis", "rows_axis"]
 
 _LABEL = "label"  # the column with the headers of the rows
 _HEADER_CHARS = 28  # of a header made from a text

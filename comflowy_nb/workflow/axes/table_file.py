@@ -17,8 +17,6 @@ from comflowy_nb.workflow.files import no_such_file, read_named_text
 from comflowy_nb.workflow.syntax.json_values import is_too_deep, plain, rounded, shown
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
-__all__ = ["Table", "TableRow", "is_table", "read_rows", "read_table_file"]
-
 _MAX_BYTES = 64 * 1024 * 1024
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 

@@ -15,7 +15,6 @@ from comflowy_nb.workflow.workflow import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Axes", "Axis", "AxisValue", "Cell", "SeedWord", "axes_from_json", "axes_to_json", "zip_axes"]
 
 AxisKind: TypeAlias = Literal["values", "preset", "replace", "seeds", "rows", "lines", "zip"]
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.axes.types import Axes, Axis
 
-__all__ = ["CELL_KEYS", "CellReader", "write_cells"]
 
 CELL_KEYS = ("table", "rows", "info", "empty", "lines", "zip", "where", "sample", "sample_seed", "pinned")
 _OPTION_OF = {"rows": "table", "zip": "zipped"}

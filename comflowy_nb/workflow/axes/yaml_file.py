@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
     from comflowy_nb.workflow.syntax.lists import ParsedValue
 
-__all__ = ["FILE_OPTIONS", "SweepFile", "read_sweep_file", "write_sweep_file"]
 
 _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.0")  # as Python writes them
 _PLAIN_KEY = re.compile(r"[A-Za-z_0-9]+(?:::[A-Za-z_0-9]+)?")

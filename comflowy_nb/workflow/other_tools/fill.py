@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.other_tools.metadata import Generation
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["DEFAULT", "Filled", "fill"]
 
 DEFAULT = "default"  # the workflow for the settings of an image, if none is named; it always exists
 

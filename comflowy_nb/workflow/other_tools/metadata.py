@@ -28,7 +28,6 @@ from comflowy_nb.workflow.syntax.json_values import is_too_deep, read_json_numbe
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ROLES", "Generation", "find_generation"]
 
 ROLES = ("prompt", "negative", "steps", "cfg", "seed", "sampler", "scheduler", "width", "height")
 

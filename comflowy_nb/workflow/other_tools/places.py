@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Places", "find_places"]
 
 # Role -> aliases that name its field. An alias of the catalogue takes precedence over the nodes.
 _ALIASES = {

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SAMPLERS", "SCHEDULERS", "comfyui_names", "comparable"]
 
 # ComfyUI's name -> the names in other tools that `comparable` does not make equal to it
 SAMPLERS: Mapping[str, tuple[str, ...]] = {

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.lists import ParsedValue
     from comflowy_nb.workflow.workflow import Workflow
 
-__all__ = ["Body", "read_block", "read_body"]
 
 _EXAMPLE_ID = "test_workflow_id"  # of the API documentation's example; matches any workflow
 _CLOSERS = re.compile(r"[\]},; \t]+")

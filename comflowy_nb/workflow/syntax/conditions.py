@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     # of the values of the names, and whether a comparison of different types raises; None is neither true nor false
     Test: TypeAlias = Callable[[Mapping[str, Any], bool], bool | None]
 
-__all__ = ["Condition", "parse_condition"]
 
 _TOKEN = re.compile(
     r"""\s*(?:

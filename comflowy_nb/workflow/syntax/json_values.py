@@ -11,19 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "MAX_DEPTH",
-    "TOO_DEEP",
-    "as_json",
-    "is_too_deep",
-    "listed",
-    "plain",
-    "read_json_number",
-    "read_untyped",
-    "rounded",
-    "shown",
-    "text_of",
-]
 
 MAX_DEPTH = 64  # of nested lists and objects, because code that handles values is recursive
 TOO_DEEP = f"brackets are nested more than {MAX_DEPTH} deep"

@@ -19,21 +19,6 @@ from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, rounded
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "BRACED_NAME",
-    "NAMES_ALONE",
-    "SPACE",
-    "Word",
-    "closing_quote",
-    "expand",
-    "expand_text",
-    "flow_quote_end",
-    "is_name",
-    "scan_flow",
-    "split_line",
-    "split_silencer",
-    "unquote",
-]
 
 SPACE = " \t\r\n\f\v"
 _USE_BODY = "write a text with quotes in the body: %%comflowy {} WORKFLOW, and below it a line FIELD: TEXT"

@@ -20,17 +20,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = [
-    "Item",
-    "Labelled",
-    "MultipleValues",
-    "ParsedValue",
-    "Setting",
-    "as_item",
-    "of_python",
-    "read_flow",
-    "selections",
-]
 
 _COLON = re.compile(rf"(?<!:):(?=[{SPACE}]|$)")
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.workflow.fields import Field
 
-__all__ = ["LiteralReader", "is_payload", "read_console", "read_payload"]
 
 # -- payloads ------------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-__all__ = ["LARGEST_AXIS", "has_range", "is_number", "is_range", "read_range", "split_items"]
-
 LARGEST_AXIS = 10_000  # values of an axis: far more than a grid can show
 _NUMBER_PATTERN = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBER = re.compile(_NUMBER_PATTERN)
