@@ -188,6 +188,9 @@ OPTIONS: Mapping[str, Option] = {
         Option("image_max_bytes", 64 * _MIB, _number(1024, 4096 * _MIB, whole=True), "Largest image file, in bytes."),
         Option("image_max_px", 64_000_000, _number(1, 1_000_000_000, whole=True), "Largest image, width x height."),
         Option("grid_width_px", 1200, _number(200, 4000, whole=True), "Largest width of a grid, in pixels."),
+        Option(
+            "theme", "auto", _choice("auto", "light", "dark"), "Colours of grids; auto follows matplotlib's rcParams."
+        ),
         Option("jpeg_quality", 85, _number(1, 95, whole=True), "JPEG quality of thumbnails and grids."),
     )
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from comflowy_nb.layout.text import LINE_PX, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from comflowy_nb.layout.text import Line, Measure, Paragraph, Tone
     from comflowy_nb.workflow.images import InputImage
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MARGIN_PX = 20
 GAP_PX = 18
 MIN_PAGE_PX = 420  # width
+_LEGIBLE_CELLS = 25
+_LEGIBLE_PX = 680  # width of a page whose smallest text, of 11 pixels, has 9 where the page is shown 560 wide
 
 # bad: failed, rejected or missing; odd: cancelled, unknown or lost; done: in a plan, an earlier success
 CellStateKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
@@ -86,7 +88,15 @@ class TextRun:
 
 @dataclass(slots=True)
 class Page:
-    """One page of a grid, page `number` (from 1) of `of`."""
+    """One page of a grid, page `number` (from 1) of `of`.
+
+    Attributes
+    ----------
+    width, height
+        In pixels of the layout.
+    zoom
+        CSS pixels for each pixel of the layout.
+    """
 
     width: int
     height: int = 0
@@ -94,6 +104,12 @@ class Page:
     texts: list[TextRun] = field(default_factory=list)
     number: int = 1
     of: int = 1
+    zoom: float = 1.0
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height in a notebook, in CSS pixels."""
+        return round(self.width * self.zoom), round(self.height * self.zoom)
 
     def add_lines(self, lines: Iterable[Line], x: float, y: float) -> float:
         """Add lines below each other; return the y below the last."""
@@ -110,6 +126,30 @@ class Page:
         for paragraph in paragraphs:
             y = self.add_lines(wrap(paragraph.parts, width, measure, max_lines=paragraph.max_lines), x, y) + 2
         return y
+
+
+def arrange_legibly(arrange: Callable[[int, float], Page], width_px: int, cells: int) -> Page:
+    """Return a page whose text stays legible where a front end shows it 560 CSS pixels wide.
+
+    Such a front end reduces a page that is wider, and its text too. A wide page of few cells therefore gets a zoom: it
+    is arranged on less width, with the same text, and shown larger.
+
+    Parameters
+    ----------
+    arrange
+        Arranges the page for its greatest width, in pixels of the layout, and its zoom.
+    width_px
+        Greatest width, in CSS pixels.
+    cells
+        Number of cells; more than 25 are arranged without a zoom.
+    """
+    page = arrange(width_px, 1.0)
+    if cells > _LEGIBLE_CELLS or page.width <= _LEGIBLE_PX:
+        return page
+    zoom = page.width / _LEGIBLE_PX
+    page = arrange(_LEGIBLE_PX, zoom)
+    page.zoom = zoom
+    return page
 
 
 def longest_side_px(count: int) -> int:

@@ -6,7 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from comflowy_nb.layout.page import GAP_PX, MARGIN_PX, MIN_PAGE_PX, Box, Page, Tile, longest_side_px, mosaic
+from comflowy_nb.layout.page import (
+    GAP_PX,
+    MARGIN_PX,
+    MIN_PAGE_PX,
+    Box,
+    Page,
+    Tile,
+    arrange_legibly,
+    longest_side_px,
+    mosaic,
+)
 from comflowy_nb.layout.text import LINE_PX, Paragraph, Part
 
 if TYPE_CHECKING:
@@ -46,6 +56,11 @@ class Sheet:
 
 def arrange(sheet: Sheet, *, width_px: int, measure: Measure) -> Page:
     """Arrange a grid on a page at most `width_px` wide; nothing is clipped."""
+    cells = sum(len(section.cells) for section in sheet.sections)
+    return arrange_legibly(lambda width, _: _arrange(sheet, width, measure), width_px, cells)
+
+
+def _arrange(sheet: Sheet, width_px: int, measure: Measure) -> Page:
     cells = [cell for section in sheet.sections for cell in section.cells]
     columns = _columns_for(max(len(section.cells) for section in sheet.sections))
     side = longest_side_px(sum(len(cell.tiles) for cell in cells))

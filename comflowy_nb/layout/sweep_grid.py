@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from comflowy_nb.errors import SettingsError
-from comflowy_nb.layout.page import MARGIN_PX, MIN_PAGE_PX, Box, Page, TextRun, Tile, fit, longest_side_px, mosaic
+from comflowy_nb.layout.page import (
+    MARGIN_PX,
+    MIN_PAGE_PX,
+    Box,
+    Page,
+    TextRun,
+    Tile,
+    arrange_legibly,
+    fit,
+    longest_side_px,
+    mosaic,
+)
 from comflowy_nb.layout.sweep_sheet import (
     CELL_GAP_PX,
     INPUT_GAP_PX,
@@ -51,6 +62,8 @@ class PageLimits:
         Shortest cells where there are several pages, and on a single page.
     next_page
         What to type for another page, with `{ref}` and `{page}`.
+    is_zoomed
+        Whether few cells get a zoom for legible text (`arrange_legibly`).
     """
 
     width_px: int
@@ -61,6 +74,19 @@ class PageLimits:
     paged_px: int = 72
     smallest_px: int = 64
     next_page: str = "%comflowy show {ref} --page {page}"
+    is_zoomed: bool = True
+
+    def reduced(self, width_px: int, zoom: float) -> PageLimits:
+        """Return the limits of a page of this width that is shown `zoom` times larger."""
+        return replace(
+            self,
+            width_px=width_px,
+            height_px=int(self.height_px / zoom),
+            comfortable_px=int(self.comfortable_px / zoom),
+            good_px=int(self.good_px / zoom),
+            paged_px=int(self.paged_px / zoom),
+            smallest_px=int(self.smallest_px / zoom),
+        )
 
 
 def arrange_sweep(
@@ -88,6 +114,21 @@ def arrange_sweep(
     SettingsError
         If there is no such page.
     """
+    if not limits.is_zoomed:
+        return _arrange(write, limits, measure, images, page)
+    count = write(()).count
+    return arrange_legibly(
+        lambda width, zoom: _arrange(write, limits.reduced(width, zoom), measure, images, page), limits.width_px, count
+    )
+
+
+def _arrange(
+    write: Callable[[Collection[str]], SweepSheet],
+    limits: PageLimits,
+    measure: Measure,
+    images: Collection[ImageSizes],
+    page: int,
+) -> Page:
     lettered: set[str] = set()
     while True:
         sheet = write(lettered)

@@ -18,6 +18,7 @@ from comflowy_nb.errors import ComflowyError, ImageError
 from comflowy_nb.images.decode import flatten
 from comflowy_nb.layout.page import CellState
 from comflowy_nb.painting.cell_states import draw_panel
+from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DPI, DRAWING, FINE, add_texts, write_texts
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.layout.page import Box, Page, Tile
+    from comflowy_nb.painting.palette import Palette
 
 __all__ = ["MAX_DOUBLED_BYTES", "DrawnPage", "Figure", "draw_encoded", "draw_page", "encode", "paint_box", "read_image"]
 
@@ -43,33 +45,34 @@ class DrawnPage:
     pixels: Image.Image
     scale: int
     jpeg: bytes
+    palette: Palette
 
     @property
     def figure(self) -> Figure:
         """The page as a matplotlib figure, with text as text."""
-        page, scale = self.page, self.scale
+        page, scale, paper = self.page, self.scale * self.page.zoom, self.palette.paper
         with DRAWING:
-            inches = [(side + _LESS_THAN_A_PIXEL) / DPI for side in (page.width, page.height)]
-            figure = Figure((inches[0], inches[1]), DPI * FINE, facecolor="white", edgecolor="white")
+            inches = [(side + _LESS_THAN_A_PIXEL) / DPI for side in self.size_px]
+            figure = Figure((inches[0], inches[1]), DPI * FINE, facecolor=paper, edgecolor=paper)
             figure.set_layout_engine("none")  # overrides the user's rcParams
             FigureCanvasAgg(figure)
             axes = figure.add_axes((0, 0, 1, 1))
             axes.set_axis_off()
             axes.set_xlim(0, page.width)
             axes.set_ylim(page.height, 0)
-            images = Image.new("RGB", self.pixels.size, "white")  # all images in one axes: an axes for each is slow
+            images = Image.new("RGB", self.pixels.size, paper)  # all images in one axes: an axes for each is slow
             for box in page.boxes:
                 x, y, width, height = (round(side * scale) for side in (box.x, box.y, box.width, box.height))
                 images.paste(self.pixels.crop((x, y, x + width, y + height)), (x, y))
             extent = (0, page.width, page.height, 0)
             axes.imshow(np.asarray(images), extent=extent, interpolation="none", aspect="auto")
-            add_texts(axes, page.texts)
+            add_texts(axes, page.texts, page.zoom, self.palette)
             return figure
 
     @property
     def size_px(self) -> tuple[int, int]:
         """Width and height in a notebook, in CSS pixels."""
-        return self.page.width, self.page.height
+        return self.page.size_px
 
 
 def draw_encoded(
@@ -86,19 +89,22 @@ def draw_encoded(
     qualities
         JPEG qualities with one pixel, tried in order; None is that of the settings.
     """
-    pixels = draw_page(page, 2, load)
+    palette = current_palette()
+    pixels = draw_page(page, 2, load, palette)
     jpeg = encode(pixels)
     if len(jpeg) <= max_bytes:
-        return DrawnPage(page, pixels, 2, jpeg)
-    pixels = draw_page(page, 1, load)
+        return DrawnPage(page, pixels, 2, jpeg, palette)
+    pixels = draw_page(page, 1, load, palette)
     for quality in qualities:
         jpeg = encode(pixels, quality=quality)
         if len(jpeg) <= max_bytes:
             break
-    return DrawnPage(page, pixels, 1, jpeg)
+    return DrawnPage(page, pixels, 1, jpeg, palette)
 
 
-def draw_page(page: Page, scale: int, load: Callable[[Tile, tuple[int, int]], Image.Image]) -> Image.Image:
+def draw_page(
+    page: Page, scale: int, load: Callable[[Tile, tuple[int, int]], Image.Image], palette: Palette
+) -> Image.Image:
     """Draw a page with `scale` (1 or 2) pixels for each CSS pixel.
 
     Parameters
@@ -107,15 +113,22 @@ def draw_page(page: Page, scale: int, load: Callable[[Tile, tuple[int, int]], Im
         Returns the image of a tile in this size. A box shows the error if it raises ComflowyError or OSError.
     """
     with DRAWING:
-        paper = Image.new("RGB", (page.width * scale, page.height * scale), "white")
-        write_texts(paper, page.texts, scale)
+        width, height = page.size_px
+        paper = Image.new("RGB", (width * scale, height * scale), palette.paper)
+        write_texts(paper, page.texts, scale * page.zoom, palette)
         for box in page.boxes:
-            paint_box(paper, box, scale, load)
+            paint_box(paper, box, scale * page.zoom, load, palette)
         return paper
 
 
-def paint_box(paper: Image.Image, box: Box, scale: int, load: Callable[[Tile, tuple[int, int]], Image.Image]) -> None:
-    """Paint one box of a page. The caller holds `DRAWING`."""
+def paint_box(
+    paper: Image.Image,
+    box: Box,
+    scale: float,
+    load: Callable[[Tile, tuple[int, int]], Image.Image],
+    palette: Palette,
+) -> None:
+    """Paint one box with `scale` pixels for each pixel of the layout. The caller holds `DRAWING`."""
     size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
     state = box.tile.state
     if state is None:
@@ -125,7 +138,7 @@ def paint_box(paper: Image.Image, box: Box, scale: int, load: Callable[[Tile, tu
             reason = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
             state = CellState("bad", "missing", reason)
     if state is not None:
-        image = draw_panel(state, (size[0] // scale, size[1] // scale), scale)
+        image = draw_panel(state, size, scale, palette)
     paper.paste(image, (round(box.x * scale), round(box.y * scale)))
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.layout.page import TextRun
     from comflowy_nb.layout.text import Tone
+    from comflowy_nb.painting.palette import Palette
 
 
 DRAWING = threading.RLock()  # matplotlib is not thread-safe, and the view thread draws beside the cells
@@ -42,18 +43,9 @@ _OTHER_FONTS = (
     "Arial Unicode MS", "Noto Sans", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Apple Symbols", "Symbola",
 )  # fmt: skip
 _NO_GLYPH = "\N{WHITE SQUARE}"
-_INK: Mapping[Tone, tuple[str, str, float]] = {  # tone -> colour, weight, size in CSS pixels
-    "text": ("#4a4f57", "normal", 12),
-    "muted": ("#8d939c", "normal", 12),
-    "strong": ("#1f2329", "bold", 12),
-    "title": ("#1f2329", "bold", 12.5),
-    "small": ("#8d939c", "normal", 10),
-    "waiting": ("#8d939c", "normal", 12),
-    "live": ("#1b6fb8", "normal", 12),
-    "bad": ("#b3261e", "bold", 12),
-    "odd": ("#8a5a00", "bold", 12),
-    "done": ("#2e7d32", "bold", 12),
-}
+_BOLD = {"strong", "title", "bad", "odd", "done"}
+_TEXT_PX = 12.0
+_SIZES_PX: Mapping[Tone, float] = {"title": 12.5, "small": 11.0}  # of the tones that are not `_TEXT_PX` high
 
 
 @lru_cache(maxsize=100_000)  # the layout tries several sizes
@@ -64,7 +56,7 @@ def measure(text: str, tone: Tone) -> float:
     return (_width(f"|{writable(text)}|", font) - _width("||", font)) / FINE
 
 
-def write_texts(paper: Image.Image, texts: Sequence[TextRun], scale: float) -> None:
+def write_texts(paper: Image.Image, texts: Sequence[TextRun], scale: float, palette: Palette) -> None:
     """Write texts on an image with `scale` pixels for each CSS pixel. The caller holds `DRAWING`."""
     if not texts:
         return
@@ -76,7 +68,7 @@ def write_texts(paper: Image.Image, texts: Sequence[TextRun], scale: float) -> N
     renderer = RendererAgg(width * fine, height * fine, DPI * scale * fine)  # type: ignore[no-untyped-call]  # matplotlib types its public names only
     context = renderer.new_gc()
     for text in texts:
-        context.set_foreground(_INK[text.tone][0])
+        context.set_foreground(palette.inks[text.tone])
         x, y = (text.x * scale - left) * fine, ((text.y + _BASELINE_PX) * scale - top) * fine
         renderer.draw_text(context, x, y, writable(text.text), _font(text.tone, text.text.isascii()), 0)  # type: ignore[no-untyped-call]
     ink = Image.fromarray(np.asarray(renderer.buffer_rgba()))  # type: ignore[no-untyped-call]
@@ -98,9 +90,9 @@ def _width(text: str, font: FontProperties) -> float:
 @cache
 def _font(tone: Tone, is_ascii: bool) -> FontProperties:  # noqa: FBT001 - a key of the cache
     """Return the font of a tone; for other text with the installed fonts that matplotlib falls back to."""
-    _, weight, size_px = _INK[tone]
+    weight = "bold" if tone in _BOLD else "normal"
     families = [_BASE_FONT] if is_ascii else list(_charmaps())
-    return FontProperties(family=families, weight=weight, size=size_px * 72 / DPI)
+    return FontProperties(family=families, weight=weight, size=_SIZES_PX.get(tone, _TEXT_PX) * 72 / DPI)
 
 
 def writable(text: str) -> str:
@@ -133,15 +125,17 @@ def _charmaps() -> dict[str, frozenset[int]]:
     return charmaps
 
 
-def add_texts(axes: Axes, texts: Iterable[TextRun]) -> None:
-    """Add texts to a figure as text. The caller holds `DRAWING`."""
+def add_texts(axes: Axes, texts: Iterable[TextRun], zoom: float, palette: Palette) -> None:
+    """Add texts to a figure as text, `zoom` times their size. The caller holds `DRAWING`."""
     for text in texts:
+        font = _font(text.tone, text.text.isascii()).copy()
+        font.set_size(font.get_size_in_points() * zoom)
         axes.text(
             text.x,
             text.y + _BASELINE_PX,
             writable(text.text),
-            color=_INK[text.tone][0],
-            fontproperties=_font(text.tone, text.text.isascii()),
+            color=palette.inks[text.tone],
+            fontproperties=font,
             va="baseline",
             ha="left",
             parse_math=False,  # `$5` is text

@@ -13,6 +13,7 @@ from comflowy_nb.layout.page import CellState, Tile, mosaic
 from comflowy_nb.layout.sweep_grid import MOSAIC_GAP_PX, PageLimits, arrange_sweep
 from comflowy_nb.painting.cell_states import draw_panel
 from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, paint_box, read_image
+from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import cell_state_of, chosen_images, sheet_of_sweep
@@ -87,6 +88,7 @@ class SweepPainting:
         self._states: dict[int, CellState] = {}
         self._boxes: dict[int, Box] = {}
         self._paper = Image.new("RGB", (1, 1))
+        self.palette = current_palette()
 
     @property
     def page(self) -> Page:
@@ -94,6 +96,11 @@ class SweepPainting:
             self.refresh()
             assert self._page is not None
         return self._page
+
+    @property
+    def _pixels(self) -> float:
+        """Pixels of the paper for each pixel of the layout."""
+        return self.scale * self.page.zoom
 
     @property
     def paper(self) -> Image.Image:
@@ -121,7 +128,7 @@ class SweepPainting:
                 return True
             shown = [self._boxes[number] for number in changed if number in self._boxes]
             for box in shown:
-                paint_box(self._paper, box, self.scale, self._load)
+                paint_box(self._paper, box, self._pixels, self._load, self.palette)
             return bool(shown)
 
     def jpeg(self) -> bytes:
@@ -147,7 +154,10 @@ class SweepPainting:
 
     def _moves_cells(self, sizes: set[ImageSizes]) -> bool:
         """Return whether images of these sizes need another layout."""
-        return self._page is None or self._arrange(sizes).boxes != self._page.boxes
+        if self._page is None:
+            return True
+        page = self._arrange(sizes)
+        return (page.zoom, page.boxes) != (self._page.zoom, self._page.boxes)
 
     def _draw(self) -> None:
         """Draw the page with every cell."""
@@ -158,7 +168,7 @@ class SweepPainting:
             self._boxes = {box.tile.cell: box for box in page.boxes if box.tile.input_image is None}
             for number in self._boxes.keys() - self._states.keys():
                 self._states[number] = self._state(self._sweep.cells[number - 1])
-            self._paper = draw_page(page, self.scale, self._load)
+            self._paper = draw_page(page, self.scale, self._load, self.palette)
 
     def _state(self, cell: SweepCell) -> CellState:
         return cell_state_of(cell, node=self._node, image=self._image)
@@ -175,25 +185,25 @@ class SweepPainting:
     def _load(self, tile: Tile, size: tuple[int, int]) -> Image.Image:
         """Return the content of a box: an input image, or the images or the state of a cell."""
         if tile.input_image is not None:
-            return _load_input(tile.input_image, size)
-        scale = self.scale
+            return _load_input(tile.input_image, size, self.palette.paper)
+        scale, palette = self._pixels, self.palette
         state = self._states[tile.cell]
         if not state.images:
-            return draw_panel(state, (size[0] // scale, size[1] // scale), scale)
-        paper = Image.new("RGB", size, "white")
+            return draw_panel(state, size, scale, palette)
+        paper = Image.new("RGB", size, palette.paper)
         images = {image.record.index: image for image in self._images(self._sweep.cells[tile.cell - 1])}
         fetching = CellState("live", "fetching")
         tiles = [
             Tile(tile.cell, index, _size(image), fetching if image.record.state == "expected" else None)
             for index, image in images.items()
         ]
-        for box in mosaic(tiles, (size[0] // scale, size[1] // scale), gap=MOSAIC_GAP_PX):
-            paint_box(paper, box, scale, lambda part, inner: self._load_image(images[part.image or 0], inner))
+        for box in mosaic(tiles, (size[0] / scale, size[1] / scale), gap=MOSAIC_GAP_PX):
+            paint_box(paper, box, scale, lambda part, inner: self._load_image(images[part.image or 0], inner), palette)
         return paper
 
     def _load_image(self, image: RunImage, size: tuple[int, int]) -> Image.Image:
         """Return an image from its file, or from the thumbnail that is large enough."""
-        record, scale = image.record, self.scale
+        record = image.record
         try:
             is_original = self._uses_originals and not image.is_pruned
             path = image.path if is_original else image.thumbnail(512 if max(size) > 256 else 256)
@@ -204,7 +214,7 @@ class SweepPainting:
         reason = record.error or "pruned, and its thumbnail is gone"
         is_kept = record.state == "kept"
         state = CellState("odd", "kept, not shown", reason) if is_kept else CellState("bad", "missing", reason)
-        return draw_panel(state, (size[0] // scale, size[1] // scale), scale)
+        return draw_panel(state, size, self._pixels, self.palette)
 
 
 def contact_sheet_limits(cells: int) -> PageLimits:
@@ -219,6 +229,7 @@ def contact_sheet_limits(cells: int) -> PageLimits:
         paged_px=side // 2,
         smallest_px=side * 3 // 8,
         next_page="",
+        is_zoomed=False,
     )
 
 
@@ -237,12 +248,13 @@ def draw_contact_sheets(sweep: Sweep) -> Iterator[SweepPainting]:
 def may_be_doubled(page: Page) -> bool:
     """Return whether the JPEG of a page may be below a megabyte with doubled pixels."""
     cells = sum(box.tile.input_image is None for box in page.boxes)
-    return page.width * page.height <= _MAX_DOUBLED_PX and cells <= _MAX_DOUBLED_CELLS
+    width, height = page.size_px
+    return width * height <= _MAX_DOUBLED_PX and cells <= _MAX_DOUBLED_CELLS
 
 
-def _load_input(image: InputImage, size: tuple[int, int]) -> Image.Image:
+def _load_input(image: InputImage, size: tuple[int, int], background: str) -> Image.Image:
     """Return an input image within this size; blank if it can't be read, because the label shows its name."""
-    paper = Image.new("RGB", size, "white")
+    paper = Image.new("RGB", size, background)
     try:
         with open_image_file(image.load()) as opened:
             opened.draft("RGB", size)

@@ -76,3 +76,20 @@ def test_images_of_a_node_are_below_its_title():
     titles = [text for text in page.texts if text.tone == "title"]
     assert [text.text for text in titles] == ["Save Image (9)", "Preview (12)"]
     assert titles[0].y < page.boxes[0].y < page.boxes[1].y + 1 < titles[1].y < page.boxes[2].y
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9, 16, 25])
+@pytest.mark.parametrize("side", [64, 256, 512, 1024])
+def test_text_is_legible_where_the_page_is_shown_560_pixels_wide(count, side):
+    """On a page 1,200 pixels wide that a front end reduced to 560, captions had 5.6 pixels."""
+    cells = tuple(Cell((Tile(index, 0, (side, side)),)) for index in range(count))
+    page = arrange(Sheet((Section(cells),)), width_px=1200, measure=lambda text, tone: 7 * len(text))
+    width, _ = page.size_px
+    assert width <= 1200
+    assert 11 * page.zoom * min(1.0, 560 / width) >= 8.99
+    assert all(box.width * page.zoom <= 1.05 * side for box in page.boxes), "no image is visibly enlarged"
+
+
+def test_more_than_25_cells_have_no_zoom():
+    cells = tuple(Cell((Tile(index, 0, (256, 256)),)) for index in range(26))
+    assert arrange(Sheet((Section(cells),)), width_px=1200, measure=lambda text, tone: 7 * len(text)).zoom == 1

@@ -169,7 +169,7 @@ def test_a_cell_without_images_shows_the_reason(make_sweep, axis, tmp_path):
     for box, state in zip(painting.page.boxes, map(cell_state_of, sweep.cells), strict=True):
         if state.images:
             continue
-        panel = draw_panel(state, (box.width, box.height), painting.scale)
+        panel = draw_panel(state, (2 * box.width, 2 * box.height), 2, painting.palette)
         x, y = 2 * box.x, 2 * box.y
         panel_image = sheet.crop((x, y, x + panel.width, y + panel.height))
         assert ImageStat.Stat(ImageChops.difference(panel_image.convert("L"), panel.convert("L"))).mean[0] < 2

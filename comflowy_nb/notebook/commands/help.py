@@ -1,4 +1,7 @@
-"""`%comflowy help`: examples of each command, and its options from the table of commands; at most 80 columns wide."""
+"""`%comflowy help`: examples of each command, and its options from the table of commands.
+
+The lines of the text have at most 80 columns.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from comflowy_nb.notebook.commands.options import COMMANDS, find_command
-from comflowy_nb.notebook.display.html import preformatted
+from comflowy_nb.notebook.display.html import columns_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -234,7 +237,7 @@ have accepted without an answer (unknown, lost).""",
 
 def show_help(session: Session, request: Request) -> None:
     """Show help on everything, or on one command."""
-    session.say(preformatted(_one(find_command(request.words[0].text)) if request.words else _all()))
+    session.say(columns_bundle(_one(find_command(request.words[0].text)) if request.words else _all()))
 
 
 def _all() -> str:
@@ -244,7 +247,7 @@ def _all() -> str:
 
 def _one(command: Command) -> str:
     lines = [f"%comflowy {usage.strip()}" for usage in command.usage.split(" or ")]
-    lines += textwrap.wrap(command.summary, _COLUMNS, initial_indent="  ", subsequent_indent="  ")
+    lines += ["", *textwrap.wrap(command.summary, _COLUMNS)]
     if command.name in _MORE:
         lines += ["", _MORE[command.name]]
     if command.options:

@@ -12,6 +12,7 @@ from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
 from comflowy_nb.layout.value_text import seeds_of
 from comflowy_nb.painting.pages import DrawnPage, draw_encoded, read_image
+from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import choose_axes, chosen_images
@@ -100,7 +101,7 @@ class Grid:
 
     def _draw_once(self) -> DrawnPage:
         with DRAWING:
-            if self._drawn is None:
+            if self._drawn is None or self._drawn.palette is not current_palette():
                 self._drawn = self._draw()
             return self._drawn
 
@@ -182,7 +183,7 @@ class SweepGrid(Grid):
         painting = painting or self.paint()
         painting.refresh()
         jpeg = painting.jpeg()  # may draw the page again in another scale
-        return DrawnPage(painting.page, painting.paper, painting.scale, jpeg)
+        return DrawnPage(painting.page, painting.paper, painting.scale, jpeg, painting.palette)
 
     def files(self) -> list[str]:
         return [name for cell in self._sweep.cells for name in self._files(cell)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ImageError
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 FONT = "font-family:var(--jp-ui-font-family,system-ui,-apple-system,sans-serif);font-size:13px;line-height:1.5"
 MAX_PREVIEW_BYTES = 1024 * 1024
 _MAX_PLAIN_CELL_CHARS = 60  # of a table in plain text; the HTML wraps instead
-_MAX_UNWRAPPED_CHARS = 24  # of a table cell in HTML
+_CODE_INDENT = 2  # of a line of code in a help text
+_MIN_CONTINUATION_INDENT = 8  # of a line of a help text that continues the explanation above it
+_MAX_UNWRAPPED_CODE_CHARS = 20
+_MAX_UNWRAPPED_CHARS = 12  # of a table cell in HTML
+_MIN_LONG_CHARS = 40  # of a table cell that keeps some width in a narrow page
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _MAX_EMBEDDED_BYTES = 4 * 1024 * 1024  # of a file that becomes part of the notebook
@@ -58,6 +63,55 @@ def preformatted(text: str) -> dict[str, str]:
     return {"text/plain": text, "text/html": f'<pre style="{style}">{html_text(text)}</pre>'}
 
 
+def columns_bundle(text: str) -> dict[str, str]:
+    """Return a bundle of a help text, unchanged and as HTML whose paragraphs and columns wrap at any width.
+
+    Indented lines are code; two spaces or more separate the code from its explanation, which may continue on the next
+    lines, further to the right. Other lines are paragraphs.
+    """
+    blocks = [[*lines] for _, lines in groupby(text.splitlines(), key=_kind_of_line)]
+    markup = "".join(_code_table(block) if block[0].startswith("  ") else _paragraph(block) for block in blocks)
+    return {"text/plain": text, "text/html": f'<div style="{FONT};max-width:60em">{markup}</div>'}
+
+
+def _kind_of_line(line: str) -> str:
+    return "code" if line.startswith("  ") else "text" if line.strip() else ""
+
+
+def _paragraph(lines: Sequence[str]) -> str:
+    text = html_text(" ".join(lines))
+    weight = ";font-weight:600" if text.endswith(":") and len(lines) == 1 else ""
+    return f'<p style="margin:6px 0{weight}">{text}</p>' if text else ""
+
+
+def _code_table(lines: Sequence[str]) -> str:
+    """Return a table of code and explanations."""
+    rows: list[tuple[str, str]] = []
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if rows and indent >= _MIN_CONTINUATION_INDENT:
+            rows[-1] = (rows[-1][0], f"{rows[-1][1]} {line.strip()}".strip())
+        elif indent > _CODE_INDENT:
+            rows.append((line[_CODE_INDENT:], ""))
+        else:
+            code, _, explanation = line[_CODE_INDENT:].partition("  ")
+            rows.append((code, explanation.strip()))
+    body = "".join(f'<tr style="background:none">{_code_row(code, text)}</tr>' for code, text in rows)
+    return f'<table style="{FONT};color:inherit;border-collapse:collapse;border:0;margin:2px 0 2px 1em">{body}</table>'
+
+
+def _code_row(code: str, text: str) -> str:
+    style = "text-align:left;vertical-align:top;border:0;padding:1px 18px 1px 0"
+    space = "nowrap" if len(code) <= _MAX_UNWRAPPED_CODE_CHARS else "pre-wrap"
+    code_style = (
+        f"{style};font-family:var(--jp-code-font-family,monospace);white-space:{space};overflow-wrap:break-word"
+    )
+    span = "" if text else ' colspan="2"'
+    markup = html_text(code).replace(",", ",<wbr>")  # a long word may break there
+    explanation = f'<td style="{style};min-width:12em">{html_text(text)}</td>' if text else ""
+    return f'<td style="{code_style}"{span}>{markup}</td>{explanation}'
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
     """Return a bundle of a table, without the columns in which every cell is empty."""
     cells = [[plain(" ".join(cell.split())) for cell in row] for row in rows]
@@ -69,7 +123,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, s
 
 def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table in HTML; headings and cells are markup. The first cell of each row is its heading."""
-    cell_style = "text-align:left;vertical-align:top;padding:3px 18px 3px 0;border:0;max-width:44em;white-space:"
+    cell_style = "text-align:left;vertical-align:top;padding:3px 14px 3px 0;border:0;max-width:44em;white-space:"
     line = "border-bottom:1px solid rgba(128,128,128,.35)"
     head = "".join(
         f'<th style="{cell_style}nowrap;{line};font-weight:600"><span style="opacity:.7">{cell}</span></th>'
@@ -81,6 +135,7 @@ def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for index, cell in enumerate(row):
             tag, weight = ("th", ";font-weight:600") if index == 0 else ("td", "")
             space = "nowrap" if len(cell) <= _MAX_UNWRAPPED_CHARS else "normal"
+            space += ";min-width:11em" if len(cell) >= _MIN_LONG_CHARS else ""
             cells.append(f'<{tag} style="{cell_style}{space}{weight}">{cell}</{tag}>')
         body.append(f'<tr style="background:none">{"".join(cells)}</tr>')
     style = f"{FONT};color:inherit;border-collapse:collapse;border:0;margin:2px 0;table-layout:auto"

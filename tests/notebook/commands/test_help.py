@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -14,10 +16,10 @@ from comflowy_nb.notebook.commands.options import COMMANDS
 COLUMNS = 80
 
 
-def help_on(line):
+def help_on(line, kind="text/plain"):
     output = []
     show_help(SimpleNamespace(say=output.append), read_line(line, None, {}))
-    return output[0]["text/plain"]
+    return output[0][kind]
 
 
 def test_help_lists_every_command():
@@ -38,6 +40,20 @@ def test_help_on_a_command_has_its_usage_and_all_options(name):
 @pytest.mark.parametrize("line", ["help", *(f"help {name}" for name in COMMANDS)])
 def test_help_fits_a_narrow_terminal(line):
     assert [each for each in help_on(line).splitlines() if len(each) > COLUMNS] == []
+
+
+@pytest.mark.parametrize("line", ["help", *(f"help {name}" for name in COMMANDS)])
+def test_help_as_html_has_the_words_of_the_text(line):
+    text = html.unescape(re.sub(r"<[^>]*>", " ", help_on(line, "text/html").replace("<wbr>", "")))
+    assert text.split() == help_on(line).split()
+
+
+def test_help_as_html_has_a_column_of_code_and_one_of_explanations():
+    rows = re.findall(r"<tr.*?</tr>", help_on("help prune", "text/html"))
+    cells = [[html.unescape(re.sub(r"<[^>]*>", "", cell)) for cell in re.findall(r"<td.*?</td>", row)] for row in rows]
+    assert ["%comflowy prune --older 60d --dry-run", "show what would be removed"] in cells
+    assert ["%comflowy prune --older 60d"] in cells
+    assert any(row[0].startswith("--older ") and len(row) == 2 for row in cells)
 
 
 def test_examples_in_help_texts_can_be_parsed():

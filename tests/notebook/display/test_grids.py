@@ -112,12 +112,18 @@ def test_the_figure_is_a_matplotlib_figure_outside_pyplot(folder):
     assert Image.open(stream).size[0] == 2 * drawn_grid.size_px[0]
 
 
-def test_the_matplotlib_style_of_the_user_changes_nothing(folder):
+def test_the_matplotlib_style_of_the_user_changes_only_the_colours(folder):
     import matplotlib as mpl
 
-    plain = grid(folder.run(("9", 64, 64), number=5)).jpeg
+    drawn_grid = grid(folder.run(("9", 64, 64), number=5))
+    plain = drawn_grid.jpeg
+    with mpl.rc_context({"figure.facecolor": "#300000", "text.color": "#ffe0e0"}):
+        coloured = drawn_grid.jpeg
+        assert drawn_grid.figure.get_facecolor() == (0x30 / 255, 0, 0, 1)
+    assert Image.open(io.BytesIO(coloured)).getpixel((2, 2)) == pytest.approx((0x30, 0, 0), abs=4)
+    assert drawn_grid.jpeg == plain, "drawn again in the colours of now"
     with mpl.rc_context(
-        {"figure.facecolor": "red", "text.color": "red", "font.family": "serif", "figure.autolayout": True,
+        {"font.family": "serif", "figure.autolayout": True,
          "savefig.bbox": "tight", "figure.dpi": 30, "image.cmap": "gray", "axes.facecolor": "red"}
     ):  # fmt: skip
         assert grid(folder.run(("9", 64, 64), number=5)).jpeg == plain

@@ -81,10 +81,8 @@ def box_of(painting, number):
 
 
 def part(painting, number):
-    box, scale = box_of(painting, number), painting.scale
-    image = painting.paper.crop(
-        (box.x * scale, box.y * scale, (box.x + box.width) * scale, (box.y + box.height) * scale)
-    )
+    box, scale = box_of(painting, number), painting.scale * painting.page.zoom
+    image = painting.paper.crop([round(side * scale) for side in (box.x, box.y, box.x + box.width, box.y + box.height)])
     return np.asarray(image).astype(int)
 
 
@@ -317,7 +315,7 @@ def test_no_text_of_the_figure_is_clipped_or_on_an_image(folder, make_sweep):
     figure = image.figure
     renderer = figure.canvas.get_renderer()
     page = image.paint().page
-    scale = figure.dpi / 100
+    scale = figure.dpi / 100 * page.zoom
     placed = []
     for text in figure.axes[0].texts:
         box = text.get_window_extent(renderer)
