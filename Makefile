@@ -3,7 +3,7 @@
 # make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
-# make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules
+# make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, the files of .github
 # make bench  the benchmarks; benchmarks/README.md says what they measure
 # make errors  provoke the errors a user can meet, and write docs/reference/errors.md
 # make modules  write the list of modules in docs/architecture.md
@@ -61,6 +61,11 @@ check: $(VENV)/.installed-check
 	$(BIN)/mypy
 	$(BIN)/python tools/check_docstrings.py
 	$(BIN)/python tools/list_modules.py --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/zizmor --offline --quiet .
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python benchmarks/sweep_client.py

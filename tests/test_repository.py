@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import comflowy_nb
+
 ROOT = Path(__file__).parent.parent
 
 # A home folder or a working folder of one machine. Docs may use `/path/to/...` and `~`.
@@ -111,3 +113,8 @@ def test_paths_in_the_docs_exist(page):
 def test_commands_in_the_docs_are_in_the_makefile(page):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", (ROOT / page).read_text(), re.MULTILINE)) <= targets
+
+
+def test_the_citation_has_the_version_of_the_package():
+    (version,) = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version == comflowy_nb.__version__

@@ -36,6 +36,7 @@ JOBS = (
     Job("python3.11", "3.11"),
     Job("python3.12", "3.12"),
     Job("python3.13", "3.13"),
+    Job("python3.14", "3.14"),
 )
 
 
