@@ -5,6 +5,7 @@
 # make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
 # make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, the files of .github
 # make bench  the benchmarks; benchmarks/README.md says what they measure
+# make docs   build the documentation, with every example executed, into build/docs/
 # make errors  provoke the errors a user can meet, and write docs/reference/errors.md
 # make modules  write the list of modules in docs/architecture.md
 # make notebooks  execute the tutorials again, to commit them
@@ -35,7 +36,11 @@ endef
 # Most tests wait for a kernel, a server or a page: three files at a time, on two cores.
 AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo lab test test-fast test-matrix check bench errors modules notebooks clean
+docs: $(VENV)/.installed-docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
+
+.PHONY: docs demo lab test test-fast test-matrix check bench errors modules notebooks clean
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo

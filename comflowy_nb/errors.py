@@ -1,26 +1,28 @@
 """The exceptions of this package.
 
-ComflowyError
-|-- SettingsError           no key, a malformed address, an invalid option or setting
-|-- LineError               text that can't be parsed: a quote, a brace, a body
-|-- WorkflowError           an unknown workflow, or one that can't run on this service
-|   `-- FieldError          unknown fields and invalid values, all at once
-|-- RefError                a reference (r41, last, NAME, r41[0]) that leads to no run and no image
-|-- HistoryError            the history file is newer, damaged or not writable
-|-- ImageError              an image that is truncated, too large or not an image
-|-- ServiceError            the service rejected a request or could not be reached
-|   |-- AuthError           the key or token was rejected
-|   |-- NotFoundError       the service does not know the run, workflow or image
-|   |-- RateLimitError      the service asks for a pause; .retry_after_s
-|   |-- ServerError         the service failed (5xx)
-|   |-- UnreachableError    no connection was made, so nothing was sent; .refused
-|   `-- AnswerError         a response that can't be used
-`-- RunError                .run is the run
-    |-- RunFailed           the run failed
-    |   `-- RunRejected     the service did not accept the run
-    |-- RunCancelled        the run was cancelled
-    |-- RunHeld             the service may have accepted the run: it is not submitted again automatically
-    `-- RunTimeout          the run is not settled after the timeout; it continues
+Their tree::
+
+    ComflowyError
+    |-- SettingsError           no key, a malformed address, an invalid option or setting
+    |-- LineError               text that can't be parsed: a quote, a brace, a body
+    |-- WorkflowError           an unknown workflow, or one that can't run on this service
+    |   `-- FieldError          unknown fields and invalid values, all at once
+    |-- RefError                a reference (r41, last, NAME, r41[0]) that leads to no run and no image
+    |-- HistoryError            the history file is newer, damaged or not writable
+    |-- ImageError              an image that is truncated, too large or not an image
+    |-- ServiceError            the service rejected a request or could not be reached
+    |   |-- AuthError           the key or token was rejected
+    |   |-- NotFoundError       the service does not know the run, workflow or image
+    |   |-- RateLimitError      the service asks for a pause; .retry_after_s
+    |   |-- ServerError         the service failed (5xx)
+    |   |-- UnreachableError    no connection was made, so nothing was sent; .refused
+    |   `-- AnswerError         a response that can't be used
+    `-- RunError                .run is the run
+        |-- RunFailed           the run failed
+        |   `-- RunRejected     the service did not accept the run
+        |-- RunCancelled        the run was cancelled
+        |-- RunHeld             the service may have accepted the run: it is not submitted again automatically
+        `-- RunTimeout          the run is not settled after the timeout; it continues
 
 The text of each error says what happened, why, and what to type next. Only `UsageError` of IPython (wrong usage of a
 command) is outside this tree.

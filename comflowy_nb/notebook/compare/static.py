@@ -104,7 +104,7 @@ def _sheet(
         cells.append(Cell((Tile(position, 0, canvas),), tuple(caption)))
     if difference_lines:
         caption = [Paragraph((Part("difference", "strong"),), 1)]
-        caption += [Paragraph((Part(line, "muted"),), 4) for line in difference_lines]
+        caption += [Paragraph((Part(line, "muted"),), 9) for line in difference_lines]
         cells.append(Cell((Tile(len(images), 0, canvas),), tuple(caption)))
     shared: list[Part] = []
     for name, value in differences.shared:

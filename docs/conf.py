@@ -1,0 +1,63 @@
+"""Configuration of Sphinx. `make docs` builds the site into build/docs/."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import comflowy_nb
+
+project = "comflowy_nb"
+author = "The comflowy_nb maintainers"
+copyright = author  # noqa: A001 - Sphinx's name
+version = release = comflowy_nb.__version__
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build"]
+source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
+nitpicky = False
+
+# -- executed pages: each has a history of its own (the hidden cell at its top), and all share no sandbox with a user
+
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_execution_timeout = 180
+nb_merge_streams = True
+nb_ipywidgets_js = {}  # nothing is loaded from a CDN
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]  # the static version instead
+os.environ["COMFLOWY_HOME"] = tempfile.mkdtemp(prefix="comflowy-docs-")
+os.environ.pop("COMFLOWY_TARGET", None)
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# -- docstrings
+
+autodoc_typehints = "none"  # the Parameters sections have the types
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+# -- pages
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"comflowy_nb {version}"
+html_static_path = ["_static"]
+html_css_files = ["comflowy.css"]
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"index": [], "start": []}
+html_show_sourcelink = False
