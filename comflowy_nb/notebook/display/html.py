@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ImageError
@@ -67,10 +67,13 @@ def columns_bundle(text: str) -> dict[str, str]:
     """Return a bundle of a help text, unchanged and as HTML whose paragraphs and columns wrap at any width.
 
     Indented lines are code; two spaces or more separate the code from its explanation, which may continue on the next
-    lines, further to the right. Other lines are paragraphs.
+    lines, further to the right. Lines of usage (`%comflowy ...`) come first. Other lines are paragraphs.
     """
-    blocks = [[*lines] for _, lines in groupby(text.splitlines(), key=_kind_of_line)]
-    markup = "".join(_code_table(block) if block[0].startswith("  ") else _paragraph(block) for block in blocks)
+    lines = text.splitlines()
+    usage = [*takewhile(lambda line: line.startswith("%"), lines)]
+    blocks = [[*block] for _, block in groupby(lines[len(usage) :], key=_kind_of_line)]
+    markup = "".join(f'<p style="margin:0"><b>{html_text(line)}</b></p>' for line in usage)
+    markup += "".join(_code_table(block) if block[0].startswith("  ") else _paragraph(block) for block in blocks)
     return {"text/plain": text, "text/html": f'<div style="{FONT};max-width:60em">{markup}</div>'}
 
 
