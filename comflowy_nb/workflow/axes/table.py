@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError, FieldError, WorkflowError, nearest_tip
-from comflowy_nb.workflow.axes.types import Axis, AxisValue
+from comflowy_nb.workflow.axes.types import LABEL, Axis, AxisValue
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import no_such_file, read_named_text
 from comflowy_nb.workflow.images import InputImage
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_LABEL = "label"  # the column with the headers of the rows
 _HEADER_CHARS = 28  # of a header made from a text
 _MAX_FLOAT_INT = 2**53  # a float stores larger whole numbers inexactly
 _MAX_PROBLEMS = 20  # named in one error
@@ -52,7 +51,7 @@ def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Seque
     fields, problems = _fields_of(table, workflow, info)
     if not fields and not problems:
         problems.append(f"{table.name}: no column is a field of {workflow.name}")
-    labels = [str(row.values.get(_LABEL, "")).strip() for row in table.rows]
+    labels = [str(row.values.get(LABEL, "")).strip() for row in table.rows]
     counts = Counter(labels)
     values = []
     for number, (row, label) in enumerate(zip(table.rows, labels, strict=True), 1):
@@ -141,7 +140,7 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
         if name not in table.columns
     ]
     for column in table.columns:
-        if column == _LABEL or column in info:
+        if column == LABEL or column in info:
             continue
         try:
             ids = workflow.find(column)

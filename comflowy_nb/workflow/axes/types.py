@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 AxisKind: TypeAlias = Literal["values", "preset", "replace", "seeds", "rows", "lines", "zip"]
 
+LABEL = "label"  # the column of a table with the headers of its rows
 _OPTIONAL = frozenset({"info", "parts", "sample_seed", "pinned"})  # left out of the JSON if empty or 0
 _MAX_SHOWN_LABELS = 4  # of a replaced axis, in a notice
 
@@ -270,8 +271,12 @@ def _replaces(new: Axis, axis: Axis) -> bool:
 
 
 def _replaces_values(new: Axis, axis: Axis) -> bool:
-    """Return True if an axis only has other values than an earlier one; an axis for another word is a new one."""
-    return set(new.fields) >= set(axis.fields) and (axis.kind != "replace" or new.name == axis.name)
+    """Return True if an axis only has other values than an earlier one.
+
+    An axis for another word is a new one, and so are the rows of another table.
+    """
+    is_new = (axis.kind == "replace" and new.name != axis.name) or any(part.kind == "rows" for part in axis.simple)
+    return set(new.fields) >= set(axis.fields) and not is_new
 
 
 @dataclass(frozen=True, slots=True)

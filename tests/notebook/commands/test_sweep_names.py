@@ -1,0 +1,90 @@
+"""Names in `--where` and `--label` of sweeps: fields, axes, labels, and the columns of `--info`."""
+
+from __future__ import annotations
+
+import pytest
+
+from comflowy_nb.errors import FieldError
+
+TINY = "width=64 height=64 steps=1 seed=3"
+MOODS = "label,6::text,mood,score,cfg\nday,a boat at noon,calm,7,4\nnight,a boat at night,tense,12,5\n"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moods.csv").write_text(MOODS, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def moods(sandbox, here):
+    """A sweep named `moods` of a table with the labels `day` and `night`, and the column `mood` of `--info`."""
+    made = sandbox(f"%comflowy sweep default --table moods.csv --info mood,score denoise=0.8,1 --as moods {TINY}")
+    assert made.error is None, made.error
+    return made.value
+
+
+def rows(made):
+    assert made.error is None, made.error
+    return sorted({cell.labels["row"] for cell in made.value.cells})
+
+
+@pytest.mark.parametrize("source", ["default --table moods.csv --info mood,score denoise=0.8,1", "--from moods"])
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ("mood = calm", ["day"]),
+        ("mood != calm", ["night"]),
+        ("mood contains 'ENS'", ["night"]),
+        ("row = night", ["night"]),
+        ("label in (day, x)", ["day"]),
+        ("row = day and cfg < 5", ["day"]),
+        ("score > 8", ["night"]),
+    ],
+)
+def test_names_of_a_table_select_cells_also_of_an_earlier_sweep(sandbox, moods, source, where, kept):
+    """`sweep --from S --where "mood = calm"` said that the workflow has no field `mood`.
+
+    The cause: the names were looked up before the axes of the earlier sweep were added.
+    """
+    assert rows(sandbox(f'%comflowy sweep {source} --where "{where}" --dry-run {TINY}')) == kept
+
+
+def test_rows_without_unique_labels_are_compared_by_label(sandbox, here):
+    """A label that several rows have was no label for `--where`: it said that there is no field `row`."""
+    (here / "p.csv").write_text("label,6::text\nsea,a boat\nsea,a fish\nsky,a star\nsky,a cloud\n", encoding="utf-8")
+    made = sandbox("%comflowy sweep default --table p.csv --where 'row = sea' --dry-run")
+    assert rows(made) == ["sea"]
+    assert len(made.value.cells) == 2
+
+
+def test_a_labelled_axis_is_compared_by_label_however_it_is_named(sandbox):
+    """`3::cfg: {low: 4, high: 8}` with `--where "cfg = low"` compared 4 with the text `low`."""
+    body = "\n3::cfg: {low: 4, high: 8}\ndenoise: 0.5,1.0\n"
+    for name in ("cfg", "3::cfg"):
+        made = sandbox(f'%%comflowy sweep default --dry-run --where "{name} = low"{body}')
+        assert made.error is None, made.error
+        assert [cell.labels["3::cfg"] for cell in made.value.cells] == ["low", "low"]
+
+
+@pytest.mark.parametrize(
+    ("where", "tip"),
+    [
+        ("cfg < 6", "cfg is compared by its labels, which are texts: low, high. Write cfg = 'low'"),
+        ("look = 1", "look is compared by its labels, which are texts: soft, 2. Write look = 'soft'"),
+    ],
+)
+def test_a_label_compared_with_a_number_is_an_error_that_shows_the_labels(sandbox, where, tip):
+    body = "\ncfg: {low: 4, high: 8}\nlook:\n  soft: {denoise: 0.5}\n  2: {denoise: 1}\n"
+    made = sandbox(f'%%comflowy sweep default --dry-run --where "{where}"{body}')
+    assert isinstance(made.error, FieldError)
+    assert "can't be compared: 'low' is a text" in str(made.error) or "'soft' is a text" in str(made.error)
+    assert tip in str(made.error)
+
+
+def test_an_unknown_name_in_a_condition_shows_the_nearest(sandbox, moods):
+    made = sandbox("%comflowy sweep --from moods --where 'moood = calm' --dry-run")
+    assert isinstance(made.error, FieldError)
+    assert "--where 'moood = calm': default has no field 'moood'" in str(made.error)
+    assert "Did you mean mood?" in str(made.error)
