@@ -20,6 +20,7 @@ from comflowy_nb.database.rows import (
     update_spec,
 )
 from comflowy_nb.database.small_tables import put_seeds
+from comflowy_nb.database.sweep_columns import column_names, columns_of_runs
 from comflowy_nb.database.sweep_summaries import find_summaries, search_summaries, unfinished_summaries
 
 if TYPE_CHECKING:
@@ -148,6 +149,17 @@ class Sweeps(Table[SweepRecord]):
         )
         with self._store.read() as connection:
             return {token: f"s{numbers}" for token, numbers in connection.execute(sql, (json_list(tokens),))}
+
+    def columns(self, tokens: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return token of a run -> labels and columns of `--info`, by name, of the cells that show it."""
+        with self._store.read() as connection:
+            found = columns_of_runs(connection, tokens)
+        return {run: {name: ", ".join(texts) for name, texts in columns.items()} for run, columns in found.items()}
+
+    def column_names(self, limit: int | None = None) -> list[str]:
+        """Return the names of the labels and columns of `--info` of the newest sweeps."""
+        with self._store.read() as connection:
+            return column_names(connection, limit)
 
     def summaries(self, tokens: Sequence[str]) -> list[SweepSummary]:
         """Return the summaries of sweeps, newest first."""

@@ -11,10 +11,10 @@ from IPython.core.error import UsageError
 from comflowy_nb.database.field_filters import AnyOf, read_wanted
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError, nearest_tip
-from comflowy_nb.layout.value_text import name_fields, write_value
+from comflowy_nb.layout.value_text import name_fields, time_text, write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.show import RunList
-from comflowy_nb.notebook.display.status_line import day, time_text
+from comflowy_nb.notebook.display.status_line import day
 from comflowy_nb.notebook.display.sweep_list import counts_text, summary_took, varied
 from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
 from comflowy_nb.workflow.syntax.conditions import parse_condition

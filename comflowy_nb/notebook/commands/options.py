@@ -205,7 +205,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--x", "FIELD", "axis of the columns (the first)", names="axis"),
                 Option("--y", "FIELD", "axis of the rows (the second)", names="axis"),
                 Option("--z", "FIELD", "axis of several grids (the third)", names="axis"),
-                Option("--table", "FILE", "one cell for each row: .csv, .tsv, .jsonl or {df}", names="table"),
+                Option("--table", "FILE", "one cell for each row: .csv, .tsv, .jsonl, .parquet or {df}", names="table"),
                 Option("--info", "COLUMNS", "columns of the table that are not fields", _list),
                 Option("--empty", "WHAT", "an empty value of a CSV table", choices=("missing", "text")),
                 Option(
@@ -256,6 +256,7 @@ COMMANDS: Mapping[str, Command] = {
             "show", "show REF ...", "show runs and sweeps again, with their images", "runs:show",
             (
                 Option("--page", "N", "page N of a sweep with several pages", _whole_from(1)),
+                _LABEL,
                 Option("--refetch", None, "fetch the originals that were pruned"),
             ),
             words=(1, None),

@@ -64,20 +64,14 @@ def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None
 
 
 def caption_names(names: Iterable[str], axes: Axes, workflow: Workflow) -> list[str]:
-    """Return the names of `--label` in the form that captions use: names of axes and of info columns, and field ids.
+    """Return the names of `--label` in the form that captions use: axes with labels, info columns, and field ids.
 
     Raises
     ------
     FieldError
         If a name is neither.
     """
-    known = {axis.name for axis in _simple(axes)} | set(info_columns(axes))
-    return [one for name in names for one in ((name,) if name in known else _find(name, axes, workflow))]
-
-
-def info_columns(axes: Axes) -> list[str]:
-    """Return the columns of `--info`, in their order."""
-    return list(dict.fromkeys(name for axis in _simple(axes) for value in axis.values for name in value.info))
+    return [one for name in names for one in ((name,) if name in axes.columns else _find(name, axes, workflow))]
 
 
 def _simple(axes: Axes) -> Iterator[Axis]:
@@ -89,7 +83,7 @@ def _find(name: str, axes: Axes, workflow: Workflow) -> tuple[str, ...]:
     try:
         return workflow.find(name)
     except FieldError as error:
-        near = nearest_tip(name, [*(axis.name for axis in _simple(axes)), *info_columns(axes)])
+        near = nearest_tip(name, [*(axis.name for axis in _simple(axes)), *axes.columns])
         raise FieldError(f"{error.problems[0]}{near}") from None
 
 
@@ -116,11 +110,11 @@ def _comparable(value: Any) -> Any:
 
 def _labelled_axis(name: str, axes: Axes, workflow: Workflow) -> Axis | None:
     """Return the axis with labels that a name means: by its own name, its field, or `label` for the rows of a table."""
-    labelled = [axis for axis in _simple(axes) if _has_labels(axis)]
+    labelled = [axis for axis in _simple(axes) if axis.has_labels]
     for axis in labelled:
         if name == axis.name or (name == LABEL and axis.kind == "rows"):
             return axis
-    if name in info_columns(axes):
+    if name in axes.columns:  # a column of --info
         return None
     try:
         ids = workflow.find(name)
@@ -129,14 +123,11 @@ def _labelled_axis(name: str, axes: Axes, workflow: Workflow) -> Axis | None:
     return next((axis for axis in labelled if axis.kind == "values" and ids[0] in axis.fields), None)
 
 
-def _has_labels(axis: Axis) -> bool:
-    return axis.kind in {"preset", "replace", "rows"} or any(value.is_named for value in axis.values)
-
-
 def _label_of(axis: Axis) -> Callable[[Cell], str]:
     return lambda cell: cell.labels[axis.name]
 
 
 def _labels_tip(name: str, axis: Axis) -> str:
     labels = list(dict.fromkeys(value.label for value in axis.values))
-    return f"{name} is compared by its labels, which are texts: {listed(labels, _MAX_LISTED)}. Write {name} = {labels[0]!r}"
+    texts = listed(labels, _MAX_LISTED)
+    return f"{name} is compared by its labels, which are texts: {texts}. Write {name} = {labels[0]!r}"

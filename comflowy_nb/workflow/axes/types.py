@@ -78,6 +78,20 @@ class Axis:
         return self.parts or (self,)
 
     @property
+    def has_labels(self) -> bool:
+        """Whether the labels say something else than the values: those of presets, rows, replaced words, and names."""
+        return self.kind in {"preset", "replace", "rows"} or any(value.is_named for value in self.values)
+
+    @property
+    def columns(self) -> tuple[Mapping[str, str], ...]:
+        """What is known about each value besides its params, by name: its label and the columns of `--info`.
+
+        The label of a row is called `row` and `label`.
+        """
+        names = () if not self.has_labels else (self.name, LABEL) if self.kind == "rows" else (self.name,)
+        return tuple({**dict.fromkeys(names, value.label), **value.info} for value in self.values)
+
+    @property
     def may_repeat(self) -> bool:
         """Whether two values may be equal, as rows of a table and lines of a file may be."""
         return self.kind in {"rows", "lines", "seeds"}
@@ -170,6 +184,12 @@ class Axes:
         """Return the info of a cell by the columns of its table."""
         values = [axis.values[index] for axis, index in zip(self.axes, at, strict=True)]
         return {name: text for value in values for name, text in value.info.items()}
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of axes with labels and of the columns of `--info`, in their order."""
+        simple = (axis for group in self.axes for axis in group.simple)
+        return list(dict.fromkeys(name for axis in simple for names in axis.columns for name in names))
 
     def images(self) -> Iterator[InputImage]:
         """Return the images among the values."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from comflowy_nb.errors import FieldError
+from comflowy_nb import grid
+from comflowy_nb.errors import FieldError, RefError
+from comflowy_nb.sweeps.captions import sheet_of_sweep
 
 TINY = "width=64 height=64 steps=1 seed=3"
 MOODS = "label,6::text,mood,score,cfg\nday,a boat at noon,calm,7,4\nnight,a boat at night,tense,12,5\n"
@@ -88,3 +90,65 @@ def test_an_unknown_name_in_a_condition_shows_the_nearest(sandbox, moods):
     assert isinstance(made.error, FieldError)
     assert "--where 'moood = calm': default has no field 'moood'" in str(made.error)
     assert "Did you mean mood?" in str(made.error)
+
+
+# -- --label -----------------------------------------------------------------------------------------------------------
+
+
+def images(made):
+    assert made.error is None, made.error
+    return [data["image/jpeg"] for data in made.last if "image/jpeg" in data]
+
+
+def words(sweep, **options):
+    texts = " ".join(text.text for text in grid(sweep, **options).paint().page.texts)
+    return " ".join(texts.split())
+
+
+def test_the_legend_has_the_texts_and_the_info_of_labelled_rows(sandbox, moods):
+    shown = words(moods)
+    assert "mood calm" in shown
+    assert "a boat at noon" in shown
+    plain = sandbox("%comflowy show moods").last[-1]["text/plain"].splitlines()
+    dot = " \N{MIDDLE DOT} "
+    assert plain[-2] == dot.join(["day: text a boat at noon", "cfg 4", "mood calm", "score 7"])
+
+
+def test_columns_and_fields_of_rows_are_written_below_the_headings(sandbox, moods):
+    headings = sheet_of_sweep(moods, moods.layout, label=["mood", "3::cfg"]).x.values
+    assert [(heading.text, heading.note) for heading in headings] == [("day", "calm, 4"), ("night", "tense, 5")]
+    assert "calm, 4" in words(moods, label=["mood", "cfg"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sweep default --table moods.csv --info mood,score denoise=0.8,1 {tiny}",
+        "sweep --from moods",
+        "show moods",
+        "show moods.1",
+        "show moods.1 moods.3",
+    ],
+)
+def test_label_accepts_columns_wherever_the_rows_are_shown(sandbox, moods, line):
+    """`--label mood` said that the workflow has no field `mood`, and `show` had no such option."""
+    line = f"%comflowy {line.format(tiny=TINY)}"
+    assert images(sandbox(f"{line} --label mood,row")) != images(sandbox(line))
+    wrong = sandbox(f"{line} --label moood")
+    assert isinstance(wrong.error, (FieldError, RefError))
+    assert "Did you mean mood?" in str(wrong.error)
+    assert not wrong.last, "nothing is shown before the error"
+
+
+def test_generated_seeds_are_shown_in_texts(sandbox):
+    """The texts of `seed=random#2` said `seed=1` and `seed=2`, which are the numbers of the seeds."""
+    made = sandbox("%comflowy sweep default seed=random#2 cfg=4 width=64 height=64 steps=1")
+    assert made.error is None, made.error
+    seeds = [str(cell.params["3::seed"]) for cell in made.value.cells]
+    assert [f"seed={seed}" in made.last[-1]["text/plain"] for seed in seeds] == [True, True]
+    assert [seed in repr(cell) for seed, cell in zip(seeds, made.value.cells, strict=True)] == [True, True]
+    table = sandbox(f"%comflowy runs {made.value.ref}").last[0]["text/plain"]
+    assert [line.split()[-1] for line in table.splitlines() if line.startswith(f"{made.value.ref}.")] == seeds
+    zipped = sandbox("%comflowy sweep default seed=random#2 cfg=4,5 --zip seed,cfg width=64 height=64 --dry-run")
+    first = zipped.value.cells[0]
+    assert f"seed+cfg={first.params['3::seed']} + 4" in repr(first)
