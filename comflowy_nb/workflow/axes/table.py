@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections import Counter
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HEADER_CHARS = 28  # of a header made from a text
 _MAX_FLOAT_INT = 2**53  # a float stores larger whole numbers inexactly
+_WHOLE_FLOAT = re.compile(r"[+-]?[0-9]{1,400}\.0+")  # spreadsheets write whole numbers so
 _MAX_PROBLEMS = 20  # named in one error
 _MAX_LINES_BYTES = 16 * 1024 * 1024
 
@@ -171,11 +173,26 @@ def _read(field: Field, value: object, reader: ValueReader, *, is_text: bool) ->
     if isinstance(value, str) and (is_text or field.type not in {FieldType.STRING, FieldType.UNKNOWN}):
         if field.type.takes_images or field.is_multiple:
             return reader.value(field, Item(value))
-        return field.read(value if field.type is FieldType.STRING else value.strip())
+        text = value if field.type is FieldType.STRING else value.strip()
+        if reader.seed_word(field, Item(text.lower())) is not None:
+            raise FieldError(
+                f"{shown(text)} is not one value: leave it empty and type {field.name}=each, which generates a seed "
+                f"for each row, or {field.name}=random, one for all rows"
+            )
+        if field.type is FieldType.INT and _WHOLE_FLOAT.fullmatch(text):
+            text = text.partition(".")[0]
+            _check_exact(int(text), value)
+        return field.read(text)
     number = plain(value)
-    if field.type is FieldType.INT and isinstance(number, float) and abs(number) > _MAX_FLOAT_INT:
-        raise FieldError(f"{shown(number)} is a float, which stores whole numbers above 2**53 inexactly; use integers")
+    if field.type is FieldType.INT and isinstance(number, float):
+        _check_exact(number, number)
     return reader.value(field, Item(number, is_python_value=True, exact=True))
+
+
+def _check_exact(number: float, value: object) -> None:
+    """Raise a FieldError for the whole number of a float that is too large to be exact."""
+    if abs(number) > _MAX_FLOAT_INT:
+        raise FieldError(f"{shown(value)} is a float, which stores whole numbers above 2**53 inexactly; use integers")
 
 
 def _header(number: int, values: Iterable[object]) -> str:
