@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Unpack
 
+from comflowy_nb.database.compared_values import column_names, columns_of_runs
 from comflowy_nb.database.deduplication import dead_submitters, look_up
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import check_name
@@ -20,7 +21,6 @@ from comflowy_nb.database.rows import (
     update_spec,
 )
 from comflowy_nb.database.small_tables import put_seeds
-from comflowy_nb.database.sweep_columns import column_names, columns_of_runs
 from comflowy_nb.database.sweep_summaries import find_summaries, search_summaries, unfinished_summaries
 
 if TYPE_CHECKING:

@@ -50,6 +50,7 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 _EQUAL = {"=": "=", "==": "=", "!=": "!="}
 
 
@@ -68,6 +69,7 @@ class Condition:
     text: str
     names: tuple[str, ...]
     _test: Test
+    _comparisons: tuple[tuple[_Operand, str, _Operand], ...]
 
     def matches(self, values: Mapping[str, Any]) -> bool:
         """Return whether the condition holds.
@@ -112,6 +114,28 @@ class Condition:
         """
         return self._test(values, False) is True
 
+    def impossible(self, known: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """Return the compared values whose type no known value of a name has, by that name.
+
+        Parameters
+        ----------
+        known : mapping
+            The values that each name has. A name without values is left out.
+
+        Examples
+        --------
+        >>> parse_condition("cfg > high and steps > 20").impossible({"cfg": [4, 7.5], "steps": [20]})
+        {'cfg': 'high'}
+        """
+        found = {}
+        for left, sign, right in self._comparisons:
+            name = left.name if right.name is None else right.name if left.name is None else None
+            values = known.get(name, ()) if name is not None else ()
+            pairs = [(value, right.constant) if right.name is None else (left.constant, value) for value in values]
+            if pairs and all(None not in pair and _mismatch(sign, *pair) is not None for pair in pairs):
+                found[str(name)] = right.constant if right.name is None else left.constant
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class _Operand:
@@ -137,7 +161,7 @@ def parse_condition(text: str) -> Condition:
     test = parser.condition()
     if parser.kind != "end":
         parser.fail("expected and, or, or the end")
-    return Condition(text, tuple(parser.names), test)
+    return Condition(text, tuple(parser.names), test, tuple(parser.comparisons))
 
 
 class _Parser:
@@ -149,6 +173,7 @@ class _Parser:
         self._start = 0
         self._depth = 0
         self.names: dict[str, None] = {}
+        self.comparisons: list[tuple[_Operand, str, _Operand]] = []
         self.kind = ""
         self._current = ""
         if len(text) > _MAX_LENGTH:
@@ -201,7 +226,7 @@ class _Parser:
                 break
             self._advance()
             right = self._operand(is_first=left.name is None)
-            tests.append(_compare(left, sign, right))
+            tests.append(self._compare(left, sign, right))
             left = right
         if not tests:
             self.fail("expected a comparison such as cfg < 6 or sampler_name = 'euler'")
@@ -217,14 +242,18 @@ class _Parser:
         options = [self._operand()]
         if closing is None and self._take(".."):
             low, high = options[0], self._operand()
-            between = _all([_compare(low, "<=", left), _compare(left, "<=", high)])
+            between = _all([self._compare(low, "<=", left), self._compare(left, "<=", high)])
             return _not(between) if is_negated else between
         while self._take(","):
             options.append(self._operand())
         if closing is not None and not self._take(closing):
             self.fail(f"expected , or {closing}")
-        equal = _any([_compare(left, "=", option) for option in options])
+        equal = _any([self._compare(left, "=", option) for option in options])
         return _not(equal) if is_negated else equal
+
+    def _compare(self, left: _Operand, sign: str, right: _Operand) -> Test:
+        self.comparisons.append((left, sign, right))
+        return _compare(left, sign, right)
 
     def _operand(self, *, is_first: bool = False) -> _Operand:
         kind, token = self.kind, self._current
@@ -328,7 +357,7 @@ def _compare(left: _Operand, sign: str, right: _Operand) -> Test:
 
 def _mismatch(sign: str, first: object, second: object) -> str | None:
     """Return why two values can't be compared; None if they can."""
-    kinds = [_kind(first), _kind(second)]
+    kinds = [kind_of(first), kind_of(second)]
     if sign == "contains":
         if kinds[0] == "a text" and kinds[1] != "a text":
             return f"{shown(second)} is {kinds[1]}, write it in quotes"
@@ -340,15 +369,9 @@ def _mismatch(sign: str, first: object, second: object) -> str | None:
     return None
 
 
-def _kind(value: object) -> str:
-    match value:
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a text"
-    return "a list"
+def kind_of(value: object) -> str:
+    """Return the type of a value as comparisons know it: `a number`, `a text`, `true or false` or `a list`."""
+    return _KINDS.get(type(value), "a list")
 
 
 def _contains(first: Any, second: Any) -> bool:
