@@ -232,28 +232,22 @@ def _nothing_found(
             conditions.append(parse_condition(_condition(name, found["sign"], found["value"])))
             names[name] = None
     values = {name: history.known_values(name) for name in names}
-    wrong = {name: _shown_wanted(wanted) for name, wanted in params.items() if not _may_equal(values[name], wanted)}
+    wrong = {
+        name: wanted.whole if isinstance(wanted, AnyOf) else wanted
+        for name, wanted in params.items()
+        if values[name] and not any(fits(value, wanted) for value in values[name])
+    }
     for one in conditions:
         wrong |= one.impossible(values)
-    return [*lines, *(_type_note(name, values[name], text) for name, text in wrong.items())]
+    return [*lines, *(_type_note(name, values[name], wanted) for name, wanted in wrong.items())]
 
 
-def _may_equal(values: Sequence[Any], wanted: Any) -> bool:
-    return not values or any(fits(value, wanted) for value in values)
-
-
-def _shown_wanted(wanted: Any) -> str:
-    return shown(wanted.whole if isinstance(wanted, AnyOf) else wanted)
-
-
-def _type_note(name: str, values: Sequence[Any], typed: str) -> str:
+def _type_note(name: str, values: Sequence[Any], wanted: Any) -> str:
     """Return that a field has values of another type than a search asks for, and some of them."""
     kinds = " or ".join(dict.fromkeys(map(kind_of, values)))
-    texts = dict.fromkeys(
-        textwrap.shorten(write_value(value), _MAX_EXAMPLE_CHARS, placeholder="...") for value in values
-    )
-    examples = ", ".join(list(texts)[:_MAX_EXAMPLES])
-    return f"{name} is {kinds} in all runs, such as {examples}, and can't be compared with {typed}"
+    texts = (textwrap.shorten(write_value(value), _MAX_EXAMPLE_CHARS, placeholder="...") for value in values)
+    examples = ", ".join(list(dict.fromkeys(texts))[:_MAX_EXAMPLES])
+    return f"{name} is {kinds} in all runs, such as {examples}, and can't be compared with {shown(wanted)}"
 
 
 def _named(session: Session, ref: Any) -> Found | None:

@@ -154,7 +154,7 @@ def test_a_list_that_is_cut_says_so(sandbox, ck):
     ("line", "note"),
     [
         ("cfg=", "cfg is a number in all runs, such as {cfgs}, and can't be compared with ''"),
-        ("cfg>abc", "cfg is a number in all runs, such as {cfgs}, and can't be compared with abc"),
+        ("cfg>abc", "cfg is a number in all runs, such as {cfgs}, and can't be compared with 'abc'"),
         ('steps="x"', "steps is a number in all runs, such as {steps}, and can't be compared with 'x'"),
         ("cfg=low,high", "cfg is a number in all runs, such as {cfgs}, and can't be compared with 'low,high'"),
         ("sampler_name>3", "sampler_name is a text in all runs, such as {samplers}, and can't be compared with 3"),
@@ -164,7 +164,7 @@ def test_a_list_that_is_cut_says_so(sandbox, ck):
         ),
         (
             "--where 'seed = 7301 and cfg > euler'",
-            "cfg is a number in all runs, such as {cfgs}, and can't be compared with euler",
+            "cfg is a number in all runs, such as {cfgs}, and can't be compared with 'euler'",
         ),
     ],
 )
