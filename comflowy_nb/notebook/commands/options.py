@@ -89,7 +89,9 @@ class Option:
     help: str
     parse: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
-    names: Literal["axes", "axis", "fields", "file", "folder", "lines", "ref", "table", "workflow"] | None = None
+    names: (
+        Literal["axes", "axis", "condition", "fields", "file", "folder", "lines", "ref", "table", "workflow"] | None
+    ) = None
     repeats: bool = False
 
     @property
@@ -213,7 +215,9 @@ COMMANDS: Mapping[str, Command] = {
                     names="lines", repeats=True,
                 ),
                 Option("--zip", "AXES", "axes that vary together: cfg,steps", _list, names="axes", repeats=True),
-                Option("--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"'),
+                Option(
+                    "--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"', names="condition"
+                ),
                 Option("--sample", "N", "only N of the combinations", _whole_from(1)),
                 Option("--sample-seed", "K", "choose other combinations", _whole_from(0)),
                 Option("--dry-run", None, "show the plan and the grid; submit nothing"),
@@ -243,7 +247,9 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "list_runs:runs",
             (
-                Option("--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"'),
+                Option(
+                    "--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"', names="condition"
+                ),
                 Option("--cells", None, "list the runs of sweeps singly"),
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
                 Option("--status", "STATUS", "only runs with this status", choices=tuple(map(str, Status))),

@@ -22,7 +22,7 @@ from comflowy_nb.notebook.display.sweep_list import submit_command
 from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from comflowy_nb.client import Client
     from comflowy_nb.library import Found
@@ -69,7 +69,7 @@ def _read_label(session: Session, request: Request, swept: Sequence[Sweep], runs
     if "label" not in request.options:
         return _Names()
     columns = session.library.history.sweeps.columns([run.token for run in runs])
-    known = [*(one.axes.columns for one in swept), *columns.values()]
+    known: list[Iterable[str]] = [*(one.axes.columns for one in swept), *columns.values()]
     params = [*(cell.params for one in swept for cell in one.cells), *(run.params for run in runs)]
     ids = [key for one in params for key in one]
     return _Names(find_names(request.options["label"], ids, {name for names in known for name in names}), columns)

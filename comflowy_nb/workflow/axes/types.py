@@ -186,10 +186,14 @@ class Axes:
         return {name: text for value in values for name, text in value.info.items()}
 
     @property
-    def columns(self) -> list[str]:
-        """The names of axes with labels and of the columns of `--info`, in their order."""
-        simple = (axis for group in self.axes for axis in group.simple)
-        return list(dict.fromkeys(name for axis in simple for names in axis.columns for name in names))
+    def columns(self) -> dict[str, list[str]]:
+        """The labels of each axis that has labels, and the values of each column of `--info`, by its name."""
+        found: dict[str, dict[str, None]] = {}
+        for axis in (axis for group in self.axes for axis in group.simple):
+            for texts in axis.columns:
+                for name, text in texts.items():
+                    found.setdefault(name, {})[text] = None
+        return {name: list(texts) for name, texts in found.items()}
 
     def images(self) -> Iterator[InputImage]:
         """Return the images among the values."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import operator
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
@@ -162,6 +162,40 @@ def parse_condition(text: str) -> Condition:
     if parser.kind != "end":
         parser.fail("expected and, or, or the end")
     return Condition(text, tuple(parser.names), test, tuple(parser.comparisons))
+
+
+def unfinished_word(text: str) -> tuple[str, Literal["name", "operator", "connective", "value"], str | None]:
+    """Return the word at the end of an unfinished condition, what may stand there, and the name that is compared.
+
+    The word begins with its quote, if that is open, and is empty after white space.
+
+    Examples
+    --------
+    >>> unfinished_word("cfg < 6 and sampler_name = eu")
+    ('eu', 'value', 'sampler_name')
+    >>> unfinished_word("cfg < 6 ")
+    ('', 'connective', 'cfg')
+    """
+    tokens: list[tuple[str, str]] = []
+    end = 0
+    while (match := _TOKEN.match(text, end)) is not None:
+        tokens.append((str(match.lastgroup), match[match.lastgroup or 0]))
+        end = match.end()
+    word = text[end:].lstrip()
+    if tokens and tokens[-1][0] in {"word", "name", "number"} and end and text[end:] == word:
+        word = f"{tokens.pop()[1]}{word}"
+    expected: Literal["name", "operator", "connective", "value"] = "name"
+    name: str | None = None
+    for kind, token in tokens:
+        if kind == "word" and token.lower() in {"and", "or"}:
+            expected, name = "name", None
+        elif (kind == "word" and token.lower() in {"in", "contains"}) or token in {*_ORDER, *_EQUAL, ",", ".."}:
+            expected = "value"
+        elif expected == "name" and (kind == "name" or (kind == "word" and token.lower() != "not")):
+            expected, name = "operator", token.strip("`")
+        elif expected == "value" and kind != "sign":
+            expected = "connective"
+    return word, expected, name
 
 
 class _Parser:
