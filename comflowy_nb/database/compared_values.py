@@ -79,7 +79,7 @@ def field_names(connection: sqlite3.Connection) -> set[str]:
     for table in ("graphs", "defaults"):
         for (sha256,) in connection.execute(f"SELECT sha256 FROM {table}").fetchall():  # noqa: S608 - own words
             ids |= _read_own(connection, table, sha256).keys()
-    return ids | {key.partition("::")[2] for key in ids} | set(column_names(connection))
+    return ids | {key.partition("::")[2] for key in ids} | known_columns(connection).keys()
 
 
 def known_values(connection: sqlite3.Connection, name: str) -> list[Any]:
@@ -141,11 +141,15 @@ def columns_by_name(connection: sqlite3.Connection, names: Collection[str]) -> C
     return _read(specs, connection.execute(sql, (json_list(specs),)), names)
 
 
-def column_names(connection: sqlite3.Connection, limit: int | None = None) -> list[str]:
-    """Return the names of the columns of the newest sweeps, each once."""
+def known_columns(connection: sqlite3.Connection, limit: int | None = None) -> dict[str, list[str]]:
+    """Return the columns of the newest sweeps that have any, with their values."""
     sql = f"SELECT spec FROM sweeps WHERE {_HAS_COLUMNS} ORDER BY number DESC LIMIT ?"  # noqa: S608 - own words
     rows = connection.execute(sql, (-1 if limit is None else limit,))
-    return list(dict.fromkeys(name for row in rows for name in axes_from_json(read_json(row["spec"])).columns))
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for name, texts in axes_from_json(read_json(row["spec"])).columns.items():
+            found[name] = list(dict.fromkeys([*found.get(name, ()), *texts]))
+    return found
 
 
 def _read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Unpack
 
-from comflowy_nb.database.compared_values import column_names, columns_of_runs
+from comflowy_nb.database.compared_values import columns_of_runs, known_columns
 from comflowy_nb.database.deduplication import dead_submitters, look_up
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import check_name
@@ -156,10 +156,10 @@ class Sweeps(Table[SweepRecord]):
             found = columns_of_runs(connection, tokens)
         return {run: {name: ", ".join(texts) for name, texts in columns.items()} for run, columns in found.items()}
 
-    def column_names(self, limit: int | None = None) -> list[str]:
-        """Return the names of the labels and columns of `--info` of the newest sweeps."""
+    def known_columns(self, limit: int) -> dict[str, list[str]]:
+        """Return the labels and the columns of `--info` of the newest sweeps that have any, with their values."""
         with self._store.read() as connection:
-            return column_names(connection, limit)
+            return known_columns(connection, limit)
 
     def summaries(self, tokens: Sequence[str]) -> list[SweepSummary]:
         """Return the summaries of sweeps, newest first."""

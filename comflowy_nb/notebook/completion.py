@@ -209,13 +209,9 @@ class Completions:
     def _columns(self, command: Command, words: list[str]) -> dict[str, list[str]]:
         """Return the known values of the labels and the columns of `--info` that a line can name, by name."""
         if command.name not in _FIELD_COMMANDS:
-            sweeps = self._session.library.history.sweeps.recent(_MAX_SWEEPS)
-        else:
-            source = self._source(words)
-            sweeps = [source] if isinstance(source, SweepRecord) else []
-        columns: dict[str, list[str]] = {}
-        for sweep in sweeps[::-1]:
-            columns |= axes_from_json(sweep.spec).columns
+            return self._session.library.history.sweeps.known_columns(_MAX_SWEEPS)
+        source = self._source(words)
+        columns = axes_from_json(source.spec).columns if isinstance(source, SweepRecord) else {}
         names = [name.strip() for value in option_values(words, "--info") for name in value.split(",")]
         names += ["row", "label"] if option_values(words, "--table") else []
         return {name: [] for name in names} | columns
