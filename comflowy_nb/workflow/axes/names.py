@@ -83,8 +83,9 @@ def _find(name: str, axes: Axes, workflow: Workflow) -> tuple[str, ...]:
     try:
         return workflow.find(name)
     except FieldError as error:
+        problem = error.problems[0]
         near = nearest_tip(name, [*(axis.name for axis in _simple(axes)), *axes.columns])
-        raise FieldError(f"{error.problems[0]}{near}") from None
+        raise FieldError(problem if problem.endswith("?") else f"{problem}{near}") from None
 
 
 def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any]:
