@@ -10,7 +10,7 @@ import msgspec
 from comflowy_nb.database.rows import json_list
 from comflowy_nb.workflow.axes.types import axes_from_json
 from comflowy_nb.workflow.graph import Graph
-from comflowy_nb.workflow.syntax.ranges import is_number
+from comflowy_nb.workflow.syntax.ranges import is_number, read_number
 
 if TYPE_CHECKING:
     import sqlite3
@@ -115,7 +115,7 @@ def _read_own(connection: sqlite3.Connection, table: str, sha256: str | None) ->
 def _values_of(text: str) -> Iterator[Any]:
     yield text
     if is_number(text):
-        yield float(text)
+        yield read_number(text)
 
 
 # -- labels, and columns of `--info`, of the cells of sweeps ----------------------------------------------------------

@@ -9,7 +9,7 @@ from comflowy_nb.workflow.axes.types import LABEL
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.conditions import parse_condition
 from comflowy_nb.workflow.syntax.json_values import listed
-from comflowy_nb.workflow.syntax.ranges import is_number
+from comflowy_nb.workflow.syntax.ranges import is_number, read_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,7 +71,8 @@ def caption_names(names: Iterable[str], axes: Axes, workflow: Workflow) -> list[
     FieldError
         If a name is neither.
     """
-    return [one for name in names for one in ((name,) if name in axes.columns else _find(name, axes, workflow))]
+    columns = axes.columns
+    return [one for name in names for one in ((name,) if name in columns else _find(name, axes, workflow))]
 
 
 def _simple(axes: Axes) -> Iterator[Axis]:
@@ -92,7 +93,7 @@ def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any
     """Return the function that reads the value of a name, which is not an axis with labels, from a cell."""
     column = [value.info[name] for axis in _simple(axes) for value in axis.values if name in value.info]
     if column:
-        read = float if all(map(is_number, column)) else str
+        read: Callable[[str], Any] = read_number if all(map(is_number, column)) else str
         return lambda cell: read(cell.info[name]) if name in cell.info else None
     ids = _find(name, axes, workflow)
     if len(ids) > 1:

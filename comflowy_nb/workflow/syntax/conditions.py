@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
+from comflowy_nb.workflow.syntax.ranges import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +41,6 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _MAX_LENGTH = 10_000  # characters
-_WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
 _KEYWORDS = frozenset({"and", "or", "not", "in", "contains"})
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _CLOSING = {"(": ")", "[": "]"}
@@ -296,7 +296,7 @@ class _Parser:
             self.names[name] = None
             operand = _Operand(name, name=name)
         elif kind == "number":
-            operand = _Operand(token, constant=int(token) if _WHOLE.fullmatch(token) else float(token))
+            operand = _Operand(token, constant=read_number(token))
         elif kind == "text":
             operand = _Operand(token, constant=token[1:-1])
         elif kind == "word":
