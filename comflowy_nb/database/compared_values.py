@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,9 +15,10 @@ from comflowy_nb.workflow.syntax.ranges import is_number, read_number
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    Columns = dict[str, dict[str, list[str]]]  # token of a run -> name -> texts, of several cells if they differ
+    # token of a run -> name -> texts, of several cells if they differ
+    Columns = dict[str, Mapping[str, Sequence[str]]]
 
 
 _MAX_EXAMPLES = 1000  # different values of a field that are read to explain why nothing was found
@@ -47,20 +49,22 @@ class ComparedValues:
         self._names = frozenset(names)
         self._own: dict[str | None, dict[str, Any]] = {None: {}}
         bare = [name for name in self._names if "::" not in name]
-        columns = columns_by_name(connection, bare) if bare else {}
-        self._columns = {
-            run: {name: [value for text in texts for value in _values_of(text)] for name, texts in by_name.items()}
-            for run, by_name in columns.items()
-        }
+        self._columns = columns_by_name(connection, bare) if bare else {}
 
     def params(self, row: sqlite3.Row, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the params of a run with the values of the fields that are not set, as far as they are compared."""
         own = self._own_values("graphs", row["graph"]) or self._own_values("defaults", row["defaults"])
         return {**own, **params} if own else params
 
-    def columns(self, row: sqlite3.Row) -> Mapping[str, list[Any]]:
+    def columns(self, row: sqlite3.Row) -> Mapping[str, Sequence[Any]]:
         """Return the labels and the info of the cells of a run, by name; of a number its text and the number."""
-        return self._columns.get(row["token"], {})
+        columns = self._columns.get(row["token"])
+        if columns is None:
+            return {}
+        return {
+            name: _values_of(texts[0]) if len(texts) == 1 else [value for text in texts for value in _values_of(text)]
+            for name, texts in columns.items()
+        }
 
     def _own_values(self, table: str, sha256: str | None) -> dict[str, Any]:
         if sha256 not in self._own:
@@ -112,10 +116,9 @@ def _read_own(connection: sqlite3.Connection, table: str, sha256: str | None) ->
     return dict(content)
 
 
-def _values_of(text: str) -> Iterator[Any]:
-    yield text
-    if is_number(text):
-        yield read_number(text)
+@lru_cache(maxsize=1000)
+def _values_of(text: str) -> tuple[Any, ...]:
+    return (text, read_number(text)) if is_number(text) else (text,)
 
 
 # -- labels, and columns of `--info`, of the cells of sweeps ----------------------------------------------------------
@@ -158,30 +161,33 @@ def _read(
     """Return the columns of the runs of these cells; `names` leaves out all others."""
     by_sweep = {token: _columns_of_axes(spec, names) for token, spec in specs.items()}
     found: Columns = {}
+    indices: dict[str, list[int]] = {}  # by their JSON: sweeps of one shape share them
     for sweep, at, run in cells:
-        columns = by_sweep.get(sweep)
-        if not columns:
-            continue
-        texts = found.setdefault(run, {})
-        for position, values in columns:
-            for name, text in values[read_json(at)[position]].items():
-                known = texts.setdefault(name, [])
-                if text not in known:
-                    known.append(text)
+        if at not in indices:
+            indices[at] = read_json(at)
+        for position, values in by_sweep.get(sweep, ()):
+            columns = values[indices[at][position]]
+            found[run] = _merged(found[run], columns) if run in found else columns
     return found
 
 
 def _columns_of_axes(
     spec: Mapping[str, Any], names: Collection[str] | None
-) -> Sequence[tuple[int, Sequence[Mapping[str, str]]]]:
+) -> Sequence[tuple[int, Sequence[Mapping[str, Sequence[str]]]]]:
     """Return the columns of each value of the axes that have any, with the positions of the axes."""
     found = []
     for position, group in enumerate(axes_from_json(spec).axes):
         parts = [axis.columns for axis in group.simple]
         values = [
-            {name: text for columns in parts for name, text in columns[index].items() if names is None or name in names}
-            for index in range(len(group.values))
+            {name: [text] for columns in each for name, text in columns.items() if names is None or name in names}
+            for each in zip(*parts, strict=True)
         ]
         if any(values):
             found.append((position, values))
     return found
+
+
+def _merged(columns: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    """Return the columns of both, with each text once."""
+    names = dict.fromkeys([*columns, *others])
+    return {name: list(dict.fromkeys([*columns.get(name, ()), *others.get(name, ())])) for name in names}
