@@ -7,6 +7,7 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.layout.value_text import bare_name, write_value
 from comflowy_nb.notebook.display.html import files_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
 from comflowy_nb.notebook.display.status_line import status_line
@@ -141,6 +142,10 @@ class RunView(View):
         if not self._with_images or not record.images:
             return
         if not self._in_kernel:
+            values = {**self._columns.get(self.run.token, {}), **record.params}
+            named = [f"{bare_name(name)}={write_value(values[name])}" for name in self._label or () if name in values]
+            if named:
+                print(f"  {' '.join(named)}")  # noqa: T201 - a terminal has no handles
             print_paths(self.run, self._only)
             return
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image

@@ -152,3 +152,12 @@ def test_generated_seeds_are_shown_in_texts(sandbox):
     zipped = sandbox("%comflowy sweep default seed=random#2 cfg=4,5 --zip seed,cfg width=64 height=64 --dry-run")
     first = zipped.value.cells[0]
     assert f"seed+cfg={first.params['3::seed']} + 4" in repr(first)
+
+
+def test_a_terminal_shows_named_columns_and_the_texts_of_labels(sandbox, moods, shell, monkeypatch):
+    monkeypatch.delattr(shell, "kernel")
+    shown = sandbox("%comflowy show moods.1 moods.3 --label mood,cfg").stdout.splitlines()
+    assert [line.strip() for line in shown if "mood=" in line] == ["mood=calm cfg=4", "mood=tense cfg=5"]
+    assert any(
+        line.startswith("day: text a boat at noon") for line in sandbox("%comflowy show moods").stdout.splitlines()
+    )
