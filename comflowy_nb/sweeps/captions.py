@@ -202,7 +202,7 @@ def explain_labels(sweep: Sweep) -> list[str]:
     """Return a line for each label that is not the value itself: `day: text a boat at noon`, as in the legend."""
     lines = []
     for axis in sweep.axes.axes:
-        if axis.has_labels:
+        if axis.has_labels or axis.kind == "lines":
             notes, texts = _explain(axis, sweep)
             explained = ["".join(part.text for part in parts) or note for note, parts in zip(notes, texts, strict=True)]
             lines += [f"{value.label}: {text}" for value, text in zip(axis.values, explained, strict=True) if text]
@@ -236,9 +236,15 @@ def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
 
 
 def _named_values(axis: Axis, names: Sequence[str]) -> list[str]:
-    """Return the params and the info of each preset or row that are named, in one line."""
-    known = [{**value.params, **value.info} for value in axis.values]
-    return [", ".join(write_value(values[name]) for name in names if name in values) for values in known]
+    """Return the params and the info of each preset or row that are named, in one line; long ones are in the legend."""
+    short = name_fields(names)
+    notes = []
+    for value in axis.values:
+        known = {**value.params, **value.info}
+        texts = {short[name]: write_value(known[name]) for name in names if name in known}
+        shown = {name: text for name, text in texts.items() if len(text) <= _LONG_NOTE}
+        notes.append(", ".join(text if _is_word(text) else f"{name} {text}" for name, text in shown.items()))
+    return notes
 
 
 def _write_presets(axis: Axis) -> list[list[Part]]:
