@@ -121,7 +121,7 @@ A body can also set several fields at once, or replace words of a text:
 
 The columns of a table (.csv, .tsv, .jsonl, .parquet or {df}) are fields. A
 value is never split; an empty one takes the value set for all (seed=each: a
-seed of its own), else the workflow's. A column label heads the rows. --info
+separate seed), else the workflow's. A column label heads the rows. --info
 mood keeps a column that is not a field, --label mood writes it below the
 headings. Other axes multiply the rows. --lines 6::text=prompts.txt is an axis
 of the lines. --zip cfg,steps makes one axis of two. --where "cfg < 6 or mood =

@@ -165,7 +165,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def unfinished_word(text: str) -> tuple[str, Literal["name", "operator", "connective", "value"], str | None]:
-    """Return the word at the end of an unfinished condition, what may stand there, and the name that is compared.
+    """Return the word at the end of an unfinished condition, what it may be, and the name that is compared.
 
     The word begins with its quote, if that is open, and is empty after white space.
 

@@ -136,7 +136,7 @@ def test_columns_and_fields_of_rows_are_written_below_the_headings(sandbox, mood
         "show moods.1 moods.3",
     ],
 )
-def test_label_accepts_columns_wherever_the_rows_are_shown(sandbox, moods, line):
+def test_label_accepts_columns_in_each_command_that_shows_the_rows(sandbox, moods, line):
     """`--label mood` said that the workflow has no field `mood`, and `show` had no such option."""
     line = f"%comflowy {line.format(tiny=TINY)}"
     assert images(sandbox(f"{line} --label mood,row")) != images(sandbox(line))
