@@ -70,7 +70,8 @@ def runs(
         error, an id or the reference of a run.
     where : str, optional
         A condition of the values, such as `"cfg < 6 or steps > 20"`: comparisons, `in`, `contains`, `and`, `or`, `not`.
-        A run that does not have a compared field, or has a value of another type there, does not match.
+        Where a run did not set a field, the workflow's own value counts. A run that does not have a compared field,
+        or has a value of another type there, does not match.
     since : float, optional
         Only runs that were recorded at or after this time, in UTC seconds since 1970.
     status : Status or str, optional
@@ -80,8 +81,8 @@ def runs(
     limit : int or None, default 20
         Greatest number of runs, at least 0; None returns all.
     **params : Any
-        Only runs with these values, by a bare name (`cfg=7`) or a field id (`**{"3::cfg": 7}`). Numbers compare as
-        numbers, everything else as text.
+        Only runs with these values, by a bare name (`cfg=7`), a field id (`**{"3::cfg": 7}`), or a label or a column
+        of `--info` of a sweep. Numbers compare as numbers, everything else as text.
 
     Returns
     -------

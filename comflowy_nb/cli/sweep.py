@@ -15,9 +15,10 @@ from tqdm import tqdm
 from comflowy_nb.client import connect
 from comflowy_nb.errors import ImageError, RefError, SettingsError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
+from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.settings import Secret, default_target
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.captions import choose_axes
+from comflowy_nb.sweeps.captions import choose_axes, explain_labels
 from comflowy_nb.sweeps.cell import NOT_SENT, held_text
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 
@@ -176,7 +177,7 @@ class _Progress:
         for cell in new:
             is_success = cell.status is Status.SUCCESS
             if not is_success or self._bar.disable:
-                labels = " ".join(f"{name}={_shorten(label)}" for name, label in cell.labels.items())
+                labels = " ".join(f"{name}={_shorten(text)}" for name, text in cell.axis_texts.items())
                 error = f": {cell.error}" if cell.error and not is_success else ""
                 self.say(f"{cell.ref} {labels} {cell.status}{error}")
         self._bar.update(len(new))
@@ -212,9 +213,9 @@ def _save(sweep: Sweep, target: Path | None) -> tuple[list[Path], ImageError | N
 
 
 def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
-    """Print cell, labels, status, seconds, run, and the first image: its copy in `files`, else the original."""
+    """Print cell, labels, status, execution time, run, and the first image: its copy in `files`, else the original."""
     names = [axis.name for axis in sweep.axes.axes]
-    rows = [["cell", *names, "status", "seconds", "run", "file"]]
+    rows = [["cell", *names, "status", "took", "run", "file"]]
     copies = iter(files)  # in the order of the cells and their images
     for cell in sweep.cells:
         own = [next(copies) for _ in cell.images] if files else []
@@ -223,9 +224,9 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
         rows.append(
             [
                 cell.ref,
-                *(_shorten(cell.labels.get(name, "")) for name in names),
+                *map(_shorten, cell.axis_texts.values()),
                 NOT_SENT if cell.status is None else str(cell.status),
-                "" if seconds is None else f"{seconds:.1f}",
+                "" if seconds is None else time_text(seconds),
                 "" if cell.run is None else cell.run.ref,
                 (cell.error or "") if path is None else os.fspath(path),
             ]
@@ -233,3 +234,5 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    for line in explain_labels(sweep):
+        print(line)

@@ -233,7 +233,8 @@ def _list(connection: sqlite3.Connection, removals: Iterable[tuple[str, int]]) -
 
 # -- what a delete removes --------------------------------------------------------------------------------------------
 
-# A run that stays belongs to another sweep that shows it, if there is one. A graph is deleted with its last run.
+# A run that stays belongs to another sweep that shows it, if there is one. Graphs and defaults are deleted with
+# their last run.
 _DELETIONS = """
     DELETE FROM names WHERE token IN (SELECT value FROM json_each(:runs) UNION SELECT value FROM json_each(:sweeps));
     DELETE FROM cells WHERE sweep IN (SELECT value FROM json_each(:sweeps));
@@ -244,7 +245,8 @@ _DELETIONS = """
     DELETE FROM runs WHERE token IN (SELECT value FROM json_each(:runs));
     UPDATE runs SET sweep = (SELECT cells.sweep FROM cells WHERE cells.run = runs.token LIMIT 1)
         WHERE sweep IN (SELECT value FROM json_each(:sweeps));
-    DELETE FROM graphs WHERE sha256 NOT IN (SELECT graph FROM runs WHERE graph IS NOT NULL)
+    DELETE FROM graphs WHERE sha256 NOT IN (SELECT graph FROM runs WHERE graph IS NOT NULL);
+    DELETE FROM defaults WHERE sha256 NOT IN (SELECT defaults FROM runs WHERE defaults IS NOT NULL)
 """
 
 

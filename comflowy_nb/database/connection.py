@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-VERSION = 2  # of schema.sql; stored as PRAGMA user_version
+VERSION = 3  # of schema.sql; stored as PRAGMA user_version
 # Version -> the statements that bring a file of the version before up to it.
 _MIGRATIONS = {
     2: """
@@ -36,6 +36,10 @@ _MIGRATIONS = {
         CREATE TABLE removals (
             run TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (run, position)
         ) WITHOUT ROWID;
+    """,
+    3: """
+        CREATE TABLE defaults (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
+        ALTER TABLE runs ADD COLUMN defaults TEXT REFERENCES defaults (sha256);
     """,
 }
 FILE_NAME = "history.sqlite"

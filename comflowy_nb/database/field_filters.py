@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.database.compared_values import values_of
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.workflow.syntax.json_values import read_untyped
 from comflowy_nb.workflow.syntax.ranges import is_range
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.workflow.syntax.conditions import Condition
 
 
+_NO_COLUMNS: Mapping[str, Sequence[Any]] = {}
 _MAX_COMBINATIONS = 1000  # of the fields that share the names of a condition, in one run
 
 
@@ -86,6 +89,8 @@ def is_equal(stored: Any, wanted: Any) -> bool:
     if isinstance(stored, bool) or isinstance(wanted, bool):
         return str(stored).casefold() == str(wanted).casefold()
     if isinstance(stored, int | float):
+        if isinstance(wanted, int | float):
+            return bool(stored == wanted)
         number = _number(wanted)
         return number is not None and number == _number(stored)
     if isinstance(stored, str):
@@ -98,16 +103,34 @@ def is_equal(stored: Any, wanted: Any) -> bool:
     return bool(stored == wanted)
 
 
-def has_params(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return True if a run has all wanted values; a bare name is any field of that name."""
-    return all(any(is_equal(stored, value) for stored in _values(params, key)) for key, value in wanted.items())
+def fits(stored: Any, wanted: Any) -> bool:
+    """Return True unless a value of the type of a stored one never equals the wanted one: a number never equals `x`."""
+    if isinstance(wanted, AnyOf):
+        return any(fits(stored, option) for option in wanted.options)
+    if isinstance(stored, bool):
+        return str(wanted).casefold() in {"true", "false"}
+    if isinstance(stored, int | float):
+        return isinstance(wanted, Interval) or _number(wanted) is not None
+    return not isinstance(wanted, Interval)
 
 
-def is_fulfilled(params: Mapping[str, Any], condition: Condition) -> bool:
+def has_params(
+    params: Mapping[str, Any], wanted: Mapping[str, Any], columns: Mapping[str, Sequence[Any]] = _NO_COLUMNS
+) -> bool:
+    """Return True if a run has all wanted values; a bare name is any field of that name, or a column."""
+    for key, value in wanted.items():
+        if not any(is_equal(stored, value) for stored in (*values_of(params, key), *columns.get(key, ()))):
+            return False
+    return True
+
+
+def is_fulfilled(
+    params: Mapping[str, Any], condition: Condition, columns: Mapping[str, Sequence[Any]] = _NO_COLUMNS
+) -> bool:
     """Return True if a condition is true of the params of a run.
 
     A comparison with a field that the run does not have, or with a value of another type, is not true. Where several
-    fields have a name, one choice of them that makes the condition true is enough.
+    fields or columns have a name, one choice of them that makes the condition true is enough.
 
     Raises
     ------
@@ -121,23 +144,16 @@ def is_fulfilled(params: Mapping[str, Any], condition: Condition) -> bool:
     >>> is_fulfilled({"3::cfg": 7.5, "3::steps": 30}, condition), is_fulfilled({"3::cfg": 7.5}, condition)
     (True, False)
     """
-    choices = [_values(params, name) or [None] for name in condition.names]
-    count = 1
-    for values in choices:
-        count *= len(values)
+    choices = [[*values_of(params, name), *columns.get(name, ())] or [None] for name in condition.names]
+    count = math.prod(map(len, choices))
+    if count == 1:
+        return condition.is_true({name: values[0] for name, values in zip(condition.names, choices, strict=True)})
     if count > _MAX_COMBINATIONS:
         shared = ", ".join(name for name, values in zip(condition.names, choices, strict=True) if len(values) > 1)
         raise SettingsError(f"several fields of a run have the names {shared}: use their ids, as in 3::cfg")
     return any(
         condition.is_true(dict(zip(condition.names, values, strict=True))) for values in itertools.product(*choices)
     )
-
-
-def _values(params: Mapping[str, Any], key: str) -> list[Any]:
-    """Return the values of a field id, or of all fields with a bare name."""
-    if "::" in key:
-        return [params[key]] if key in params else []
-    return [stored for name, stored in params.items() if name.partition("::")[2] == key]
 
 
 def _number(value: Any) -> Decimal | None:

@@ -77,6 +77,7 @@ class RunRequest(_Request):
     owner: str
     set_params: Sequence[str] = ()
     graph: Mapping[str, Any] | None = None
+    defaults: Mapping[str, Any] | None = None  # of a workflow id: field id -> value of a field that is not set
     cell: tuple[str, int] | None = None  # token of the sweep and number of the cell that shows the run
 
 

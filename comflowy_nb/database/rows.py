@@ -28,7 +28,9 @@ R = TypeVar("R")  # RunRecord or SweepRecord
 _IMAGE_COLUMNS = ("position", *(field.name for field in fields(ImageRecord)[1:]))
 _RUN_COLUMNS = tuple(field.name for field in fields(RunRecord) if field.name not in {"images", "files"})
 _SWEEP_COLUMNS = tuple(field.name for field in fields(SweepRecord))
-_REQUEST_COLUMNS = tuple(field.name for field in fields(RunRequest) if field.name not in {"name", "graph", "cell"})
+_REQUEST_COLUMNS = tuple(
+    field.name for field in fields(RunRequest) if field.name not in {"name", "graph", "defaults", "cell"}
+)
 _EVENT_COLUMNS = ("status", *(name for name in RunChanges.__annotations__ if name != "images"))
 
 
@@ -112,13 +114,14 @@ def _insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Any
 
 
 def insert_run(connection: sqlite3.Connection, request: RunRequest) -> None:
-    """Record a request, and its graph if no earlier run has it."""
+    """Record a request, and its graph or its defaults if no earlier run has them."""
     values = {name: getattr(request, name) for name in _REQUEST_COLUMNS}
     values |= {"status": Status.SUBMITTING, "created_at": time.time(), "sweep": request.cell and request.cell[0]}
-    if request.graph is not None:
-        content = _encode(request.graph)
-        values["graph"] = hashlib.sha256(content.encode()).hexdigest()
-        _insert(connection, "graphs", {"sha256": values["graph"], "content": content}, verb="INSERT OR IGNORE")
+    for column, table, shared in (("graph", "graphs", request.graph), ("defaults", "defaults", request.defaults)):
+        if shared:
+            content = _encode(shared)
+            values[column] = hashlib.sha256(content.encode()).hexdigest()
+            _insert(connection, table, {"sha256": values[column], "content": content}, verb="INSERT OR IGNORE")
     _insert(connection, "runs", values)
 
 

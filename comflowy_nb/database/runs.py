@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from comflowy_nb.database import records, search
 from comflowy_nb.database.cleanup import Cleanup
+from comflowy_nb.database.compared_values import field_names, known_values
 from comflowy_nb.database.connection import Store
 from comflowy_nb.database.deduplication import RESPONSE_LOST, Decision, RetryOptions, dead_submitters, look_up
 from comflowy_nb.database.process_locks import clean_locks, dead_owners, remove_free_locks
@@ -235,9 +236,14 @@ class History(Table[RunRecord]):
             return search.search_rows(connection, text, **filters)
 
     def field_names(self) -> set[str]:
-        """Return the ids and the bare names of the fields of all runs."""
+        """Return the ids and the bare names of the fields of all runs, and the names of columns of sweeps."""
         with self._store.read() as connection:
-            return search.field_names(connection)
+            return field_names(connection)
+
+    def known_values(self, name: str) -> list[Any]:
+        """Return the different values of a field or a column, those of the newest runs first."""
+        with self._store.read() as connection:
+            return known_values(connection, name)
 
     def recent_params(self, limit: int = 200) -> list[dict[str, Any]]:
         """Return the params of the newest runs, newest first."""

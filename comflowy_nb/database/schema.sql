@@ -26,7 +26,8 @@ CREATE TABLE runs (
     warning TEXT,
     name TEXT,
     sweep TEXT REFERENCES sweeps (token), -- the sweep for which the run was submitted
-    cancel_asked_at REAL
+    cancel_asked_at REAL,
+    defaults TEXT REFERENCES defaults (sha256) -- of a workflow id, whose graph only the service has
 );
 CREATE INDEX runs_by_key ON runs (key, number);
 CREATE INDEX runs_by_status ON runs (status);
@@ -51,6 +52,9 @@ CREATE TABLE images (
 CREATE INDEX images_expected ON images (run) WHERE state = 'expected';
 
 CREATE TABLE graphs (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
+
+-- Field id -> value of a workflow as it was described when the run was submitted.
+CREATE TABLE defaults (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE sweeps (
     number INTEGER PRIMARY KEY AUTOINCREMENT,

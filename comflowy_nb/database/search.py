@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from comflowy_nb.database.compared_values import ComparedValues, read_json
 from comflowy_nb.database.field_filters import has_params, is_equal, is_fulfilled
-from comflowy_nb.database.rows import find_runs, read_runs
+from comflowy_nb.database.rows import find_runs, json_list
 from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
@@ -16,19 +17,22 @@ from comflowy_nb.workflow.syntax.conditions import parse_condition
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.workflow.syntax.conditions import Condition
 
-__all__ = ["Filters", "RunRow", "field_names", "find_by_service_id", "is_equal", "search", "search_rows"]
+__all__ = ["Filters", "RunRow", "find_by_service_id", "is_equal", "search", "search_rows"]
+
+_COLUMNS = "number, token, sweep, params, graph, defaults, name, workflow, workflow_id, service_run_id, problem, reason"
 
 
 class Filters(TypedDict, total=False):
     """Conditions of a search, all of which must hold.
 
-    `params` are field ids or bare names with their values; numbers compare as numbers, everything else as text.
-    `where` is a condition such as `cfg < 6 or steps > 20`.
+    `params` are names with their values: field ids, bare names, and columns of the tables of sweeps; numbers compare
+    as numbers, everything else as text. `where` is a condition such as `cfg < 6 or steps > 20`. Both compare the value
+    that was submitted, else the workflow's own where the history has it.
     `since` is in UTC seconds since 1970. `limit` is 20 unless set; None returns all runs.
     """
 
@@ -66,7 +70,7 @@ def search(
         If the condition can't be parsed.
     """
     _check_limit(limit)
-    return read_runs(connection, list(islice(_find(connection, text, **filters), limit)))
+    return _read(connection, islice(_find(connection, text, **filters), limit))
 
 
 def search_rows(
@@ -83,15 +87,8 @@ def search_rows(
             found[key] = [row]
         elif not any(rows[0]["sweep"] for rows in found.values()):
             break  # no listed sweep can have older runs
-    records = {one.token: one for one in read_runs(connection, [row for rows in found.values() for row in rows])}
+    records = {one.token: one for one in _read(connection, (row for rows in found.values() for row in rows))}
     return [RunRow(rows[0]["sweep"], tuple(records[row["token"]] for row in rows)) for rows in found.values()]
-
-
-def field_names(connection: sqlite3.Connection) -> set[str]:
-    """Return the ids and the bare names of the fields of all runs."""
-    rows = connection.execute("SELECT DISTINCT each.key FROM runs, json_each(runs.params) AS each")
-    ids = {str(row[0]) for row in rows}
-    return ids | {field_id.partition("::")[2] for field_id in ids}
 
 
 def _check_limit(limit: object) -> None:
@@ -109,20 +106,28 @@ def _find(
     status: Status | str | None = None,
     workflow: str | None = None,
 ) -> Iterator[sqlite3.Row]:
-    """Yield the rows that match, newest first."""
+    """Yield rows of the runs that match, newest first, with the columns that a search reads."""
     if status is not None and status not in list(Status):
         raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
     condition = None if where is None else parse_condition(where)
     if not isinstance(text, str | None):
         raise SettingsError(f'invalid text {text!r}: use words to search for, as in runs("bottle", cfg=7)')
     rows = connection.execute(
-        "SELECT * FROM runs WHERE (:since IS NULL OR created_at >= :since) AND (:status IS NULL OR status = :status) "
+        f"SELECT {_COLUMNS} FROM runs WHERE (:since IS NULL OR created_at >= :since) "  # noqa: S608 - own words
+        "AND (:status IS NULL OR status = :status) "
         "AND (:workflow IS NULL OR workflow = :workflow OR workflow_id = :workflow) ORDER BY number DESC",
         {"since": since, "status": status, "workflow": workflow},
     )
     words = (text or "").casefold().split()
+    compared = ComparedValues(connection, {*(params or {}), *(condition.names if condition is not None else ())})
     # Params are compared here: SQLite reads an integer above 2**63, as a seed may be, as a float.
-    return (row for row in rows if _matches(row, words, params or {}, condition))
+    return (row for row in rows if _matches(row, words, params or {}, condition, compared))
+
+
+def _read(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> list[RunRecord]:
+    """Return the complete records of these rows, newest first."""
+    tokens = json_list(row["token"] for row in rows)
+    return find_runs(connection, "WHERE token IN (SELECT value FROM json_each(?)) ORDER BY number DESC", tokens)
 
 
 def find_by_service_id(connection: sqlite3.Connection, prefix: str) -> RunRecord | None:
@@ -149,13 +154,24 @@ def find_by_service_id(connection: sqlite3.Connection, prefix: str) -> RunRecord
     return None
 
 
-def _matches(row: sqlite3.Row, words: Sequence[str], wanted: Mapping[str, Any], condition: Condition | None) -> bool:
+def _matches(
+    row: sqlite3.Row,
+    words: Sequence[str],
+    wanted: Mapping[str, Any],
+    condition: Condition | None,
+    compared: ComparedValues,
+) -> bool:
     if not words and not wanted and condition is None:
         return True
-    params = json.loads(row["params"])
-    if not has_params(params, wanted) or (condition is not None and not is_fulfilled(params, condition)):
+    params = read_json(row["params"])
+    values, columns = compared.params(row, params), compared.columns(row)
+    if not has_params(values, wanted, columns):
         return False
-    problem = None if row["problem"] is None else str(Problem(*json.loads(row["problem"])))
+    if condition is not None and not is_fulfilled(values, condition, columns):
+        return False
+    if not words:
+        return True
+    problem = None if row["problem"] is None else str(Problem(*read_json(row["problem"])))
     parts = [row["name"], row["workflow"], row["workflow_id"], row["service_run_id"], problem, row["reason"]]
     parts += [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in params.values()]
     text = "\n".join([f"r{row['number']}", *filter(None, parts)]).casefold()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Unpack
 
+from comflowy_nb.database.compared_values import columns_of_runs, known_columns
 from comflowy_nb.database.deduplication import dead_submitters, look_up
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import check_name
@@ -148,6 +149,17 @@ class Sweeps(Table[SweepRecord]):
         )
         with self._store.read() as connection:
             return {token: f"s{numbers}" for token, numbers in connection.execute(sql, (json_list(tokens),))}
+
+    def columns(self, tokens: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return token of a run -> labels and columns of `--info`, by name, of the cells that show it."""
+        with self._store.read() as connection:
+            found = columns_of_runs(connection, tokens)
+        return {run: {name: ", ".join(texts) for name, texts in columns.items()} for run, columns in found.items()}
+
+    def known_columns(self, limit: int) -> dict[str, list[str]]:
+        """Return the labels and the columns of `--info` of the newest sweeps that have any, with their values."""
+        with self._store.read() as connection:
+            return known_columns(connection, limit)
 
     def summaries(self, tokens: Sequence[str]) -> list[SweepSummary]:
         """Return the summaries of sweeps, newest first."""

@@ -1,4 +1,4 @@
-"""The text of params in captions and legends: names of fields, values as typed, letters, and what differs. Pure."""
+"""The text of params and durations: names of fields, values as typed, letters, and what differs. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.text import ELLIPSIS, NO_LIMIT, Paragraph, Part
 from comflowy_nb.workflow.fields import WRAPPED
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from comflowy_nb.layout.text import Tone
 
@@ -95,6 +96,37 @@ def stand_out(texts: Sequence[str]) -> list[tuple[Part, ...]]:
 def bare_name(field_id: str) -> str:
     """Return the name of a field without its node."""
     return field_id.split("::", 1)[-1]
+
+
+def find_names(names: Iterable[str], field_ids: Iterable[str], columns: Collection[str]) -> list[str]:
+    """Return the field ids and the columns that names in captions mean; a bare name means all fields of that name.
+
+    Raises
+    ------
+    RefError
+        If a bare name is neither.
+    """
+    ids = list(dict.fromkeys(field_ids))
+    found: list[str] = []
+    for name in names:
+        own = [key for key in ids if bare_name(key) == name]
+        if name not in columns and "::" not in name and not own:
+            known = nearest_tip(name, [*map(bare_name, ids), *columns])
+            raise RefError(f"{name!r} is neither a field of these runs nor a column of their tables{known}")
+        found += [name] if name in columns or "::" in name else own
+    return found
+
+
+def time_text(seconds: float, *, roughly: bool = False) -> str:
+    """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
+    if seconds < 9.95 and not (roughly and seconds >= 1):
+        return f"{seconds:.1f} s"
+    total_s = round(seconds)
+    if total_s < 60:
+        return f"{total_s} s"
+    if total_s < 3600:
+        return f"{total_s // 60} min {total_s % 60} s" if total_s % 60 else f"{total_s // 60} min"
+    return f"{total_s // 3600} h {total_s % 3600 // 60} min"
 
 
 # -- differences -----------------------------------------------------------------------------------------------------

@@ -20,15 +20,19 @@ from comflowy_nb.notebook.completion_words import (
     FROM_SUFFIXES,
     IMAGE_SUFFIXES,
     TABLE_SUFFIXES,
+    condition_words,
     file_words,
     input_words,
     name_words,
+    option_values,
     reference_words,
+    split_options,
     split_unfinished,
     unquoted,
 )
 from comflowy_nb.services.targets import read_names
 from comflowy_nb.settings import home
+from comflowy_nb.workflow.axes.types import axes_from_json
 from comflowy_nb.workflow.fields import FieldType
 
 try:
@@ -39,6 +43,7 @@ except ImportError:  # IPython 7, as on Google Colab
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
 
+    from comflowy_nb.database.records import RunRecord
     from comflowy_nb.notebook.commands.options import Command, Option
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.workflow import Workflow
@@ -48,6 +53,7 @@ _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud", "comfyui")
 _REF_COMMANDS = {"show", "compare", "cancel", "resume", "delete"}
+_MAX_SWEEPS = 10  # the newest, whose columns are offered
 _MAX_VALUE_CHARS = 60  # of a value that is offered
 _FIELD_COMMANDS = {"run", "sweep", "form"}
 _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
@@ -131,12 +137,12 @@ class Completions:
         command = COMMANDS.get(done[0])
         if command is None:
             return fragment, []
-        words, pending = _split_options(command, done[1:])
+        words, pending = split_options(command, done[1:])
         name, equals, value = fragment.partition("=")
         if pending is None and equals and name.startswith("--"):
             pending, fragment = command.option(name), value
         if pending is not None:
-            return self._option_value(command, pending, words, fragment)
+            return self._option_value(command, pending, words, fragment, done)
         if name.startswith("--"):
             used = {word.partition("=")[0] for word in done}
             return fragment, [
@@ -189,23 +195,33 @@ class Completions:
 
     def _with_source(self, plain: list[str], words: list[str]) -> list[str]:
         """Return the plain words of a line, or the workflow of the run or the sweep in `--from`."""
-        following = [
-            *(word.partition("=")[2] for word in words if word.startswith("--from=")),
-            *_after(words, "--from"),
-        ]
-        if plain or not following:
-            return plain
-        with suppress(ComflowyError):
-            what = self._session.library.find(unquoted(following[0]).rstrip("\"'")).what
-            return [what.workflow if isinstance(what, SweepRecord) else what.record.workflow]
-        return plain
+        source = None if plain else self._source(words)
+        return plain if source is None else [source.workflow]
+
+    def _source(self, words: list[str]) -> RunRecord | SweepRecord | None:
+        """Return the run or the sweep in `--from`."""
+        for value in option_values(words, "--from"):
+            with suppress(ComflowyError):
+                what = self._session.library.find(value).what
+                return what if isinstance(what, SweepRecord) else what.record
+        return None
+
+    def _columns(self, command: Command, words: list[str]) -> dict[str, list[str]]:
+        """Return the known values of the labels and the columns of `--info` that a line can name, by name."""
+        if command.name not in _FIELD_COMMANDS:
+            return self._session.library.history.sweeps.known_columns(_MAX_SWEEPS)
+        source = self._source(words)
+        columns = axes_from_json(source.spec).columns if isinstance(source, SweepRecord) else {}
+        names = [name.strip() for value in option_values(words, "--info") for name in value.split(",")]
+        names += ["row", "label"] if option_values(words, "--table") else []
+        return {name: [] for name in names} | columns
 
     def _in_body(self, rest: str, before: str) -> tuple[str, list[str]]:
         done, _ = split_unfinished(f"{rest} ")
         command = COMMANDS.get(done[0]) if done else None
         if command is None or command.name not in _FIELD_COMMANDS:
             return "", []
-        words, _ = _split_options(command, done[1:])
+        words, _ = split_options(command, done[1:])
         words = self._with_source(words, done)
         key, colon, value = before.partition(": ")
         if colon:
@@ -258,9 +274,20 @@ class Completions:
             words += input_words(self._session.library, "")
         return words
 
-    def _option_value(self, command: Command, option: Option, words: list[str], typed: str) -> tuple[str, list[str]]:
-        """Return the part of an option's value that is completed, and the words that complete it."""
+    def _option_value(
+        self, command: Command, option: Option, words: list[str], typed: str, done: list[str]
+    ) -> tuple[str, list[str]]:
+        """Return the part of an option's value that is completed, and the words that complete it.
+
+        Parameters
+        ----------
+        words
+            The words of the line without options.
+        done
+            All complete words of the line.
+        """
         value = unquoted(typed)
+        words = self._with_source(words, done)
         names = self._names(value)
         if names is not None:
             return value, names
@@ -269,7 +296,18 @@ class Completions:
             if not equals:
                 return key, [f"{name}=" for name in _keys(self._workflow(command, words))]
             return unquoted(path), _quoted_paths(path, file_words(unquoted(path), None))
-        if option.names in {"axes", "fields"}:
+        if option.names in {"condition", "fields"}:
+            columns = self._columns(command, done)
+            fields = _keys(self._workflow(command, words)) if command.name in _FIELD_COMMANDS else self._recent_names()
+            axes = [word.partition("=")[0] for word in words if "=" in word]
+            names = [*axes, *(key for key in fields if not key.startswith("all::")), *columns]
+            if option.names == "fields":
+                value = _last_value(value)
+                return value, _quoted_paths(typed, names)
+            return condition_words(
+                value, names, lambda name: columns.get(name) or self._field_values(command, words, name, "")
+            )
+        if option.names == "axes":
             value = _last_value(value)
         return value, _quoted_paths(typed, self._option_words(command, option, words, value))
 
@@ -279,8 +317,6 @@ class Completions:
                 return [word.partition("=")[0] for word in words if "=" in word] or _keys(
                     self._workflow(command, words)
                 )
-            case "fields":
-                return _keys(self._workflow(command, words))
             case "ref":
                 return [*self._refs(value), *(file_words(value, FROM_SUFFIXES) if value else [])]
             case "table":
@@ -303,8 +339,11 @@ class Completions:
 
     def _recent_fields(self) -> list[str]:
         """Return the names and the ids of the fields of the newest runs, with `=`."""
+        return [f"{name}=" for name in self._recent_names()]
+
+    def _recent_names(self) -> list[str]:
         ids = list(dict.fromkeys(key for params in self._session.library.history.recent_params() for key in params))
-        return [f"{name}=" for name in dict.fromkeys([*(one.partition("::")[2] for one in ids), *ids])]
+        return list(dict.fromkeys([*(one.partition("::")[2] for one in ids), *ids]))
 
     def _recent_values(self, key: str) -> list[str]:
         """Return the values that a field has in the newest runs."""
@@ -315,11 +354,6 @@ class Completions:
             if key in {name, name.partition("::")[2]} and isinstance(value, str | int | float)
         ]
         return [text for text in dict.fromkeys(found) if len(text) <= _MAX_VALUE_CHARS and "\n" not in text]
-
-
-def _after(words: list[str], name: str) -> list[str]:
-    """Return the word after this one, if there is one."""
-    return words[words.index(name) + 1 :][:1] if name in words else []
 
 
 def _names_command(rest: str) -> bool:
@@ -348,18 +382,3 @@ def _keys(workflow: Workflow | None) -> list[str]:
 def _last_value(values: str) -> str:
     """Return the value being typed: the text after the last comma or `||`, without its quote."""
     return _AFTER_SEPARATOR.sub("", values).lstrip("\"'")
-
-
-def _split_options(command: Command, words: list[str]) -> tuple[list[str], Option | None]:
-    """Return the words without options and their values, and the option at the end whose value is missing."""
-    kept = []
-    pending: Option | None = None
-    for word in words:
-        if pending is not None:
-            pending = None  # the word is its value
-        elif word.startswith("--"):
-            option = command.option(word)
-            pending = option if option is not None and option.value is not None else None
-        else:
-            kept.append(word)
-    return kept, pending

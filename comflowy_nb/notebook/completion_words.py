@@ -8,27 +8,33 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
+from comflowy_nb.workflow.syntax.conditions import unfinished_word
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
+from comflowy_nb.workflow.syntax.ranges import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from comflowy_nb.library import Library
+    from comflowy_nb.notebook.commands.options import Command, Option
 
 __all__ = [
     "FOLDERS_ONLY",
     "FROM_SUFFIXES",
     "IMAGE_SUFFIXES",
     "TABLE_SUFFIXES",
+    "condition_words",
     "file_words",
     "input_words",
     "name_words",
+    "option_values",
     "reference_words",
+    "split_options",
     "split_unfinished",
     "unquoted",
 ]
@@ -77,6 +83,28 @@ def split_unfinished(text: str) -> tuple[list[str], str]:
 def unquoted(value: str) -> str:
     """Return a value without the quote that opens it, which may not be closed yet."""
     return value[1:] if value[:1] in {'"', "'"} else value
+
+
+def option_values(words: list[str], name: str) -> list[str]:
+    """Return the values of an option in a line, `--name VALUE` and `--name=VALUE`, without their quotes."""
+    after = [word for option, word in pairwise(words) if option == name]
+    values = [*(word.partition("=")[2] for word in words if word.startswith(f"{name}=")), *after]
+    return [unquoted(value).rstrip("\"'") for value in values]
+
+
+def split_options(command: Command, words: list[str]) -> tuple[list[str], Option | None]:
+    """Return the words without options and their values, and the option at the end whose value is missing."""
+    kept = []
+    pending: Option | None = None
+    for word in words:
+        if pending is not None:
+            pending = None  # the word is its value
+        elif word.startswith("--"):
+            option = command.option(word)
+            pending = option if option is not None and option.value is not None else None
+        else:
+            kept.append(word)
+    return kept, pending
 
 
 # -- references -----------------------------------------------------------------------------------------------------
@@ -166,6 +194,40 @@ def _split_path(typed: str) -> tuple[str, str]:
 
 def _natural_order(word: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(word)]
+
+
+# -- conditions -----------------------------------------------------------------------------------------------------
+
+_OPERATORS = {
+    "operator": ["=", "!=", "<", "<=", ">", ">=", "in ", "not in ", "contains "],
+    "connective": ["and ", "or "],
+}
+_BARE_WORD = re.compile(r"[^\W\d][\w.-]*")
+_BARE_NAME = re.compile(rf"\w+::\w+|{_BARE_WORD.pattern}")
+
+
+def condition_words(
+    typed: str, names: Iterable[str], values_of: Callable[[str], Iterable[str]]
+) -> tuple[str, list[str]]:
+    """Return the unfinished word of a condition, and the words that complete it: names, operators or values.
+
+    Parameters
+    ----------
+    typed
+        The beginning of the condition, without the quote around it.
+    values_of
+        Return the values of a name that are known.
+    """
+    word, expected, name = unfinished_word(typed)
+    if expected in _OPERATORS:
+        return word, _OPERATORS[expected]
+    if expected == "name":
+        return word, [one if _BARE_NAME.fullmatch(one) and word[:1] != "`" else f"`{one}`" for one in names]
+    values = [] if name is None else list(values_of(name))
+    if word[:1] in {"'", '"'}:
+        return word[1:], values
+    quoted = {one: one if _BARE_WORD.fullmatch(one) or is_number(one) else f"'{one}'" for one in values}
+    return word, [text for one, text in quoted.items() if "'" not in one]
 
 
 # -- Python names ---------------------------------------------------------------------------------------------------

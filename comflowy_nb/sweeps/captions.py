@@ -82,7 +82,8 @@ def sheet_of_sweep(
     layout
         `x`, `y` and `z`: names of axes, or None.
     label
-        Field ids for the title instead of the fixed params that were set.
+        Field ids for the title instead of the fixed params that were set. Those of presets and rows, and columns of
+        `--info`, are written below the headings.
     lettered
         Names of axes whose headings do not fit, so that their values become letters.
     """
@@ -91,7 +92,9 @@ def sheet_of_sweep(
     headings = {}
     legend: list[LegendEntry] = []
     for axis in (each for each in (x, y, *further) if each is not None):
-        headings[axis.name], entries = _write_axis(axis, sweep, letters, all_letters=axis.name in lettered)
+        headings[axis.name], entries = _write_axis(
+            axis, sweep, letters, named=label or (), all_letters=axis.name in lettered
+        )
         legend += entries
     if len(headings) > 1 and not any(layout.values()) and len(sweep.cells) < _MIN_FILLED * sweep.axes.count:
         listed = _list_cells(sweep, headings)
@@ -164,14 +167,14 @@ def _panels(
 
 
 def _write_axis(
-    axis: Axis, sweep: Sweep, letters: Iterator[str], *, all_letters: bool
+    axis: Axis, sweep: Sweep, letters: Iterator[str], *, named: Sequence[str], all_letters: bool
 ) -> tuple[Headings, list[LegendEntry]]:
     """Return the headings of one axis, and its entries of the legend."""
     name = _name_axis(axis)
     labels = write_apart([value.label for value in axis.values])
     pairs = list(zip(axis.values, labels, strict=True))
     is_long = any(len(label) > LONG_TEXT for value, label in pairs if not value.is_named)
-    notes, explanations = _explain(axis, sweep)
+    notes, explanations = _explain(axis, sweep, named)
     headings: list[Heading] = []
     legend: list[LegendEntry] = []
     for index, (value, label) in enumerate(pairs):
@@ -195,14 +198,25 @@ def _write_axis(
     return Headings(axis.name, name, tuple(headings), longest_note, shown), legend
 
 
-def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]]]:
+def explain_labels(sweep: Sweep) -> list[str]:
+    """Return a line for each label that is not the value itself: `day: text a boat at noon`, as in the legend."""
+    lines = []
+    for axis in sweep.axes.axes:
+        if axis.has_labels or axis.kind == "lines":
+            notes, texts = _explain(axis, sweep)
+            explained = ["".join(part.text for part in parts) or note for note, parts in zip(notes, texts, strict=True)]
+            lines += [f"{value.label}: {text}" for value, text in zip(axis.values, explained, strict=True) if text]
+    return lines
+
+
+def _explain(axis: Axis, sweep: Sweep, named: Sequence[str] = ()) -> tuple[list[str], list[tuple[Part, ...]]]:
     """Return what the label of each value does not say: a note for below the heading, and a text for the legend."""
     no_notes = [""] * len(axis.values)
     no_texts: list[tuple[Part, ...]] = [()] * len(axis.values)
     if axis.kind == "seeds":
         return _seeds(axis, sweep), no_texts
     if axis.kind in _SEVERAL_FIELDS:
-        return no_notes, keep_differences(_write_presets(axis))
+        return _named_values(axis, named), keep_differences(_write_presets(axis))
     if axis.kind == "replace":
         texts = write_apart([value.word or "" for value in axis.values])
     else:
@@ -221,8 +235,20 @@ def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
     return keep_differences(split)
 
 
+def _named_values(axis: Axis, names: Sequence[str]) -> list[str]:
+    """Return the params and the info of each preset or row that are named, in one line; long ones are in the legend."""
+    short = name_fields(names)
+    notes = []
+    for value in axis.values:
+        known = {**value.params, **value.info}
+        texts = {short[name]: write_value(known[name]) for name in names if name in known}
+        shown = {name: text for name, text in texts.items() if len(text) <= _LONG_NOTE}
+        notes.append(", ".join(text if _is_word(text) else f"{name} {text}" for name, text in shown.items()))
+    return notes
+
+
 def _write_presets(axis: Axis) -> list[list[Part]]:
-    """Return the params of each preset."""
+    """Return the params of each preset, and the columns of `--info` of each row."""
     names = name_fields(axis.fields)
     presets: list[list[Part]] = [[] for _ in axis.values]
     for key in axis.fields:
@@ -230,6 +256,9 @@ def _write_presets(axis: Axis) -> list[list[Part]]:
         texts = write_apart([axis.values[index].params[key] for index in having])
         for index, text in zip(having, texts, strict=True):
             add_part(presets[index], names[key], text)
+    for parts, value in zip(presets, axis.values, strict=True):
+        for name, text in value.info.items():
+            add_part(parts, name, text)
     return presets
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Images, Run
-    from comflowy_nb.workflow.axes.types import Cell
+    from comflowy_nb.workflow.axes.types import Axis, Cell
 
 
 NOT_SENT = "not submitted"  # in place of a status, before the cell is submitted
@@ -60,6 +60,23 @@ class SweepCell:
     def ref(self) -> str:
         """Reference of the cell: `s1.7`."""
         return f"{self.sweep.ref}.{self.number}"
+
+    @property
+    def axis_texts(self) -> dict[str, str]:
+        """Text of the value by the name of the axis: its label; of a generated seed the seed, which has no label."""
+        pairs = zip(self.sweep.axes.axes, self.at, strict=True)
+        return {axis.name: " + ".join(self._text(part, index) for part in axis.simple) for axis, index in pairs}
+
+    @property
+    def text(self) -> str:
+        """The values on all axes in one line: `row=day, cfg=5`."""
+        return ", ".join(f"{name}={text}" for name, text in self.axis_texts.items())
+
+    def _text(self, axis: Axis, index: int) -> str:
+        label = axis.values[index].label
+        if axis.kind != "seeds":
+            return label
+        return next((str(self.params[key]) for key in axis.fields if key in self.params), f"random {label}")
 
     @property
     def status(self) -> Status | None:
@@ -109,8 +126,7 @@ class SweepCell:
         return any(each == value or (isinstance(value, str) and str(each) == value) for each in own)
 
     def __repr__(self) -> str:
-        labels = ", ".join(f"{name}={label}" for name, label in self.labels.items())
-        return f"<SweepCell {self.ref} {labels} {self.status_text}>"
+        return f"<SweepCell {self.ref} {self.text} {self.status_text}>"
 
 
 def _is_named(key: str, name: str) -> bool:

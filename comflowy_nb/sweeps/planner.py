@@ -19,7 +19,7 @@ from comflowy_nb.sweeps.plan import check_count, make_plan, planned_text
 from comflowy_nb.sweeps.sender import SendLimits, SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import even_order, expand
-from comflowy_nb.workflow.axes.selection import cell_filter
+from comflowy_nb.workflow.axes.names import cell_filter
 from comflowy_nb.workflow.axes.types import axes_to_json
 from comflowy_nb.workflow.values import generate_seed, narrowest_field
 from comflowy_nb.workflow.workflow import canonical_json

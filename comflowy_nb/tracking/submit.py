@@ -166,6 +166,7 @@ class Submitter:
         }
         # the graph without the params, so that all cells of a sweep share one in the history
         graph = dict(workflow.graph.nodes) if workflow.id is None and workflow.graph is not None else None
+        own = {key: field.default for key, field in workflow.fields.items() if field.default is not None}
         return RunRequest(
             token=str(uuid.uuid4()),
             identity=service.identity,
@@ -180,6 +181,7 @@ class Submitter:
             name=name,
             cell=cell,
             graph=graph,
+            defaults=own if graph is None else None,
         )
 
     def submit(self, request: RunRequest, *, fresh: bool, retry: Retry) -> tuple[Decision, Run]:

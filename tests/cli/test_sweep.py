@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -57,11 +58,13 @@ def test_sweep_of_a_file_prints_a_table(api, file, capsys):
     assert sweep(file, "--connect", "cloud", "--as", "night") == 0
     output = capsys.readouterr()
     assert output.out.splitlines()[0] == "6 cells: 6 new"
-    assert "cell  3::cfg  6::text  status   seconds  run  file" in output.out
+    assert "cell  3::cfg  6::text  status   took   run  file" in output.out
     rows = rows_of(output.out)
     assert [row.split()[:4] for row in rows[:2]] == [["s1.1", "2", "day", "success"], ["s1.2", "2", "night", "success"]]
     for row in rows:
         assert Path(row.split()[-1]).is_file()
+        assert re.search(r"  success  \d+\.\d s  r\d+  ", row), "as a notebook writes durations"
+    assert "night: stars, $HOME" in output.out.splitlines()
     assert output.out.splitlines()[-1] == "s1: 6 of 6 succeeded"
     assert len(output.err.splitlines()) == 6, "without a terminal: one line for each cell that ended, no bar"
     assert KEY not in output.out + output.err

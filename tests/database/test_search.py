@@ -145,3 +145,20 @@ def test_last_50_runs_are_found_without_a_full_scan(history, run_request):
         assert len(history.search(limit=50)) == 50
         assert history.record_or_reuse(history_intent).record.number == 10_001
     assert len(thousands) < 20, "a scan of every row takes more"
+
+
+def test_a_search_reads_each_graph_once_and_compares_its_values(history, run_request):
+    graph = {"3": {"class_type": "KSampler", "inputs": {"cfg": 8, "steps": 20, "model": ["4", 0]}}}
+    graph |= {"4": {"class_type": "Loader", "inputs": {"ckpt_name": "a"}}}
+    for number in range(6):
+        params = {"3::seed": number} | ({"3::cfg": 5.0} if number % 2 else {})
+        history.record_or_reuse(run_request(key=str(number), params=params, workflow_id=None, graph=graph))
+    history.record_or_reuse(run_request(key="id", params={"3::seed": 6}, defaults={"3::cfg": 8, "9::name": "b"}))
+    statements = []
+    with each_connection(history, lambda connection: connection.set_trace_callback(statements.append)):
+        assert [run.params["3::seed"] for run in history.search(params={"cfg": 8})] == [6, 4, 2, 0]
+    assert len([sql for sql in statements if "FROM graphs" in sql]) == 1
+    assert [run.params["3::seed"] for run in history.search(where="cfg < 8 and steps = 20")] == [5, 3, 1]
+    assert {"steps", "name", "4::ckpt_name"} <= history.field_names()
+    assert "model" not in history.field_names()
+    assert history.known_values("cfg") == [8, 5.0]

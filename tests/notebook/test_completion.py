@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from completing import completions_at
 
@@ -59,8 +61,6 @@ def test_other_lines_are_completed_by_ipython_only(shell, line):
 
 
 def test_fields_choices_and_references_are_completed_after_connecting(sandbox, shell, monkeypatch):
-    import socket
-
     sandbox("%comflowy run default 3::steps=2 3::seed=901 --as tabbed")
 
     def refuse(*_):
@@ -118,3 +118,44 @@ def test_references_and_modes_of_compare_are_completed(sandbox, shell):
     assert ref in completions_at(shell, f"%comflowy compare {ref} ")
     assert completions_at(shell, f"%comflowy compare {ref} {ref} --mode ", "d") == ["difference"]
     assert "--save" in completions_at(shell, f"%comflowy compare {ref} ", "--")
+
+
+def test_conditions_are_completed(sandbox, shell, tmp_path, monkeypatch):
+    """Tab offered nothing after `--where "`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(
+        "label,6::text,my mood\nday,a boat,calm\nnight,a fox,very tense\n", encoding="utf-8"
+    )
+    made = sandbox(
+        "%comflowy sweep default --table t.csv --info 'my mood' width=64 height=64 steps=1 seed=951 --as whered"
+    )
+    assert made.error is None, made.error
+
+    def refuse(*_):
+        raise AssertionError("completion opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    sweep = '%comflowy sweep default cfg=4,5 --info source --where "'
+    assert completions_at(shell, sweep, "samp") == ["sampler_name"]
+    assert completions_at(shell, sweep, "3::samp") == ["3::sampler_name"]
+    assert completions_at(shell, sweep, "so") == ["source"]
+    assert {"cfg", "source", "steps"} <= set(completions_at(shell, sweep))
+    assert completions_at(shell, f"{sweep}cfg < 5 and not (", "samp") == ["sampler_name"]
+    for sign in ("=", "== ", "!= ", "in ", "in (ddim, "):
+        assert completions_at(shell, f"{sweep}sampler_name {sign}", "eul") == ["euler", "euler_ancestral"]
+    assert completions_at(shell, f"{sweep}sampler_name = '", "eul") == ["euler", "euler_ancestral"]
+    assert completions_at(shell, f"{sweep}cfg < 5 ", "a") == ["and"]
+    assert completions_at(shell, f"{sweep}cfg ", "n") == ["not in"]
+    assert "row" in completions_at(shell, "%comflowy sweep default --table t.csv --where '", "r")
+    earlier = '%comflowy sweep --from whered --where "'
+    assert completions_at(shell, earlier, "r") == ["row"]
+    assert completions_at(shell, earlier, "`") == sorted(completions_at(shell, earlier, "`"))
+    assert "`my mood`" in completions_at(shell, earlier, "`m")
+    assert completions_at(shell, f"{earlier}row = ", "n") == ["night"]
+    assert completions_at(shell, f"{earlier}`my mood` in (", "c") == ["calm"]
+    assert completions_at(shell, "%comflowy sweep --from whered --label ", "r") == ["row"]
+    runs = '%comflowy runs --where "'
+    assert "steps" in completions_at(shell, runs, "st")
+    assert completions_at(shell, f"{runs}row = ", "nig") == ["night"]
+    assert "951" in completions_at(shell, f"{runs}seed = ")
+    assert "label" in completions_at(shell, "%comflowy show whered --label ", "lab")

@@ -197,6 +197,8 @@ def folder_reads():
         (("%comflowy sweep default --table ", "ph"), 1),
         (("%comflowy sweep default --lines 6::text=", "photo499"), 11),
         (("%comflowy runs cfg=", "99"), 100),
+        (('%comflowy runs --where "cfg < 5 and ', "3::c"), 1),
+        (('%comflowy runs --where "cfg in (', "99"), 100),
     ],
 )
 def test_a_large_history_and_a_large_folder_are_read_little(shell, large, folder_reads, typed, count):

@@ -122,12 +122,14 @@ A body can also set several fields at once, or replace words of a text:
   look: {soft: {cfg: 4, sampler_name: euler}, crisp: {cfg: 8}}
   6::text: {in: "a bottle at sea", replace: {bottle: [bottle, vase]}}
 
-The columns of a table (CSV, TSV, JSONL or {df}) are fields. A value is never
-split; an empty one takes the value set for all, else the workflow's. A column
-label heads the rows; --info mood keeps a column that is not a field. Other
-axes multiply the rows. --lines 6::text=prompts.txt is an axis of the lines.
---zip cfg,steps makes one axis of two. --where "cfg < 6 or mood = warm" keeps
-only those combinations, --sample 40 only 40 of them.
+The columns of a table (.csv, .tsv, .jsonl, .parquet or {df}) are fields. A
+value is never split; an empty one takes the value set for all (seed=each: a
+separate seed), else the workflow's. A column label heads the rows. --info
+mood keeps a column that is not a field, --label mood writes it below the
+headings. Other axes multiply the rows. --lines 6::text=prompts.txt is an axis
+of the lines. --zip cfg,steps makes one axis of two. --where "cfg < 6 or mood =
+warm" keeps only those combinations, --sample 40 only 40 of them. An axis with
+labels is compared by its labels.
 
 A sweep shows its plan first. Cells that have succeeded are not submitted again:
 run the notebook cell again to continue an interrupted sweep, or extend a range
@@ -165,10 +167,12 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
   %comflowy runs cfg>3 steps<=20 sampler_name!=euler
   %comflowy runs --where "cfg < 6 or steps > 20"
   %comflowy runs s3            the cells of a sweep
+  %comflowy runs mood=warm     cells by a column or a label of their table
 
 cfg=2..5 are the values from 2 to 5; commas separate alternatives. All of what
-is typed must hold. A run without the field, or with a value of another type,
-does not match; a text matches as a whole (--where "text contains cat": a part).
+is typed must hold. Where a run did not set a field, the workflow's own value
+counts. A run without the field, or with a value of another type, does not
+match; a text matches as a whole (--where "text contains cat": a part).
 The runs of a sweep are one row, without fields and conditions; see --cells.""",
     "show": """\
   %comflowy show r41           by number
@@ -177,6 +181,7 @@ The runs of a sweep are one row, without fields and conditions; see --cells.""",
   %comflowy show r41[0]        its first image; r41:9[0] the first of node 9
   %comflowy show r40 r41       side by side
   %comflowy show s3            a sweep as a grid; s3.12 is one of its cells
+  %comflowy show s3 --label mood  with a column of its table in the headings
   %comflowy show r41 --refetch    fetch an original that was pruned""",
     "compare": """\
   %comflowy compare r41 r43               two images under a slider

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.database.field_filters import AnyOf, read_wanted
+from comflowy_nb.database.field_filters import AnyOf, fits, read_wanted
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError, nearest_tip
-from comflowy_nb.layout.value_text import name_fields, write_value
+from comflowy_nb.layout.value_text import name_fields, time_text, write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.show import RunList
-from comflowy_nb.notebook.display.status_line import day, time_text
+from comflowy_nb.notebook.display.status_line import day
 from comflowy_nb.notebook.display.sweep_list import counts_text, summary_took, varied
 from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
-from comflowy_nb.workflow.syntax.conditions import parse_condition
+from comflowy_nb.workflow.syntax.conditions import kind_of, parse_condition
+from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.syntax.line import expand, expand_text, unquote
 from comflowy_nb.workflow.syntax.ranges import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from comflowy_nb.database.search import RunRow
     from comflowy_nb.database.sweep_summaries import SweepSummary
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _ORDERED = re.compile(r"(?P<name>`[^`]+`|(?:\w|.*::)[^<>=!`\"']*)(?P<sign>[<>])(?P<value>[^<>=]+)")
 _SIGNS = frozenset({"<", ">", "<=", ">=", "!=", "=="})
+_MAX_EXAMPLES, _MAX_EXAMPLE_CHARS = 5, 28  # of the values of a field, in a note
 DEFAULT_LIMIT = 20  # rows, without --limit
 _CONSTANTS = frozenset({"true", "false", "null"})
 
@@ -75,8 +78,7 @@ def runs(session: Session, request: Request) -> RunList:
     if found:
         session.say(join(content, *([more_line("runs", limit)] if is_cut else [])))
     elif is_search and (count := history.count()):
-        names = [*params, *(parse_condition(where).names if where is not None else ())]
-        session.say(paragraph(*_nothing_found(session, count, names)))
+        session.say(paragraph(*_nothing_found(session, request, count, params, where)))
     else:
         session.say(paragraph("no runs yet: %comflowy run default"))
     return _shown(session, found)
@@ -210,16 +212,42 @@ def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
     return table(("run", "cell", "name", "workflow", "on", "status", "when", "took", "queued", "set"), rows)
 
 
-def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[str]:
-    """Return that no run matches, how many there are, and the fields that no run has."""
+def _nothing_found(
+    session: Session, request: Request, count: int, params: Mapping[str, Any], where: str | None
+) -> list[str]:
+    """Return that no run matches, how many there are, the fields that no run has, and values of another type."""
     runs_text = "1 run" if count == 1 else f"{count:,} runs"
     lines = [f"No runs match. %comflowy runs shows the latest. The history has {runs_text}."]
-    names = list(dict.fromkeys(names))
-    known = sorted(session.library.history.field_names()) if names else []
+    history = session.library.history
+    conditions = [] if where is None else [parse_condition(where)]
+    names = dict.fromkeys([*params, *(name for one in conditions for name in one.names)])
+    texts = [found for word in request.words if not word.quoted and (found := _ORDERED.fullmatch(word.text))]
+    known = sorted(history.field_names()) if names or texts else []
     for name in names:
         near = nearest_tip(name, [one for one in known if ("::" in one) is ("::" in name)])
         lines += [f"No run has a field {name}{near or '.'}"] if name not in known else []
-    return lines
+    for found in texts:  # searched as a text, because the value is not a number
+        name = found["name"].strip("`")
+        if name in known and not is_number(found["value"]):
+            conditions.append(parse_condition(_condition(name, found["sign"], found["value"])))
+            names[name] = None
+    values = {name: history.known_values(name) for name in names}
+    wrong = {
+        name: wanted.whole if isinstance(wanted, AnyOf) else wanted
+        for name, wanted in params.items()
+        if values[name] and not any(fits(value, wanted) for value in values[name])
+    }
+    for one in conditions:
+        wrong |= one.impossible(values)
+    return [*lines, *(_type_note(name, values[name], wanted) for name, wanted in wrong.items())]
+
+
+def _type_note(name: str, values: Sequence[Any], wanted: Any) -> str:
+    """Return that a field has values of another type than a search asks for, and some of them."""
+    kinds = " or ".join(dict.fromkeys(map(kind_of, values)))
+    texts = (textwrap.shorten(write_value(value), _MAX_EXAMPLE_CHARS, placeholder="...") for value in values)
+    examples = ", ".join(list(dict.fromkeys(texts))[:_MAX_EXAMPLES])
+    return f"{name} is {kinds} in all runs, such as {examples}, and can't be compared with {shown(wanted)}"
 
 
 def _named(session: Session, ref: Any) -> Found | None:

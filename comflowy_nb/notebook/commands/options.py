@@ -89,7 +89,9 @@ class Option:
     help: str
     parse: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
-    names: Literal["axes", "axis", "fields", "file", "folder", "lines", "ref", "table", "workflow"] | None = None
+    names: (
+        Literal["axes", "axis", "condition", "fields", "file", "folder", "lines", "ref", "table", "workflow"] | None
+    ) = None
     repeats: bool = False
 
     @property
@@ -205,7 +207,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--x", "FIELD", "axis of the columns (the first)", names="axis"),
                 Option("--y", "FIELD", "axis of the rows (the second)", names="axis"),
                 Option("--z", "FIELD", "axis of several grids (the third)", names="axis"),
-                Option("--table", "FILE", "one cell for each row: .csv, .tsv, .jsonl or {df}", names="table"),
+                Option("--table", "FILE", "one cell for each row: .csv, .tsv, .jsonl, .parquet or {df}", names="table"),
                 Option("--info", "COLUMNS", "columns of the table that are not fields", _list),
                 Option("--empty", "WHAT", "an empty value of a CSV table", choices=("missing", "text")),
                 Option(
@@ -213,7 +215,9 @@ COMMANDS: Mapping[str, Command] = {
                     names="lines", repeats=True,
                 ),
                 Option("--zip", "AXES", "axes that vary together: cfg,steps", _list, names="axes", repeats=True),
-                Option("--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"'),
+                Option(
+                    "--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"', names="condition"
+                ),
                 Option("--sample", "N", "only N of the combinations", _whole_from(1)),
                 Option("--sample-seed", "K", "choose other combinations", _whole_from(0)),
                 Option("--dry-run", None, "show the plan and the grid; submit nothing"),
@@ -243,7 +247,9 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "list_runs:runs",
             (
-                Option("--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"'),
+                Option(
+                    "--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"', names="condition"
+                ),
                 Option("--cells", None, "list the runs of sweeps singly"),
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
                 Option("--status", "STATUS", "only runs with this status", choices=tuple(map(str, Status))),
@@ -256,6 +262,7 @@ COMMANDS: Mapping[str, Command] = {
             "show", "show REF ...", "show runs and sweeps again, with their images", "runs:show",
             (
                 Option("--page", "N", "page N of a sweep with several pages", _whole_from(1)),
+                _LABEL,
                 Option("--refetch", None, "fetch the originals that were pruned"),
             ),
             words=(1, None),

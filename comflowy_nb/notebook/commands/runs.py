@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
+from comflowy_nb.layout.value_text import find_names
 from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
 from comflowy_nb.notebook.commands.run import save_run
 from comflowy_nb.notebook.commands.sweep import save_sweep
@@ -20,7 +22,7 @@ from comflowy_nb.notebook.display.sweep_list import submit_command
 from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from comflowy_nb.client import Client
     from comflowy_nb.library import Found
@@ -41,12 +43,36 @@ def show(session: Session, request: Request) -> Run | Sweep | RunList:
     if "refetch" in request.options:
         refetch(session, found)
     swept = [session.sweep(each.sweep) for each in found if each.sweep is not None]
+    single = [each.run for each in found if each.sweep is None]
+    names = _read_label(session, request, swept, single)
     if not swept:
         if "page" in request.options:
             raise UsageError("--page is for a sweep: %comflowy show s1 --page 2")
-        return _show_runs(session, found)
-    single = [each.run for each in found if each.sweep is None]
-    return _show_all(session, swept, single, **request.arguments("page"))
+        return _show_runs(session, found, names)
+    return _show_all(session, swept, single, names, **request.arguments("page"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names in `--label` as captions use them, and the columns of each run by its token."""
+
+    label: Sequence[str] | None = None
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def of(self, run: Run) -> dict[str, Any]:
+        """Return the options of the view of a run."""
+        return {"label": self.label, "columns": self.columns.get(run.token)}
+
+
+def _read_label(session: Session, request: Request, swept: Sequence[Sweep], runs: Sequence[Run]) -> _Names:
+    """Return the names in `--label`: fields and columns of any of the sweeps and runs to show."""
+    if "label" not in request.options:
+        return _Names()
+    columns = session.library.history.sweeps.columns([run.token for run in runs])
+    known: list[Iterable[str]] = [*(one.axes.columns for one in swept), *columns.values()]
+    params = [*(cell.params for one in swept for cell in one.cells), *(run.params for run in runs)]
+    ids = [key for one in params for key in one]
+    return _Names(find_names(request.options["label"], ids, {name for names in known for name in names}), columns)
 
 
 def refetch(session: Session, found: Sequence[Found]) -> None:
@@ -65,7 +91,7 @@ def refetch(session: Session, found: Sequence[Found]) -> None:
         registry.refresh(run, refetch=True)
 
 
-def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
+def _show_runs(session: Session, found: Sequence[Found], names: _Names) -> Run | RunList:
     runs = [each.run for each in found]
     if session.client is not None:
         for run in runs:
@@ -77,6 +103,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
             outcome="shown",
             only=[each.image.record.index] if each.image is not None else None,
             with_images=not in_one_grid,
+            **names.of(each.run),
         )
         for each in found
     ]
@@ -84,7 +111,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
     if in_one_grid and any(run.record.images for run in runs):
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
-        show_bundle(*Grid(runs).bundle())
+        show_bundle(*Grid(runs, label=names.label, columns=names.columns).bundle())
     return runs[0] if len(runs) == 1 else _shown(session, runs)
 
 
@@ -214,10 +241,13 @@ def _missing_line(sweep: Sweep) -> str | None:
     return f"{title}: {cells}. To submit {them}, run its cell again or {submit_command(sweep.record)}"
 
 
-def _show_all(session: Session, swept: list[Sweep], runs: list[Run], **options: Any) -> Run | Sweep | RunList:
+def _show_all(
+    session: Session, swept: list[Sweep], runs: list[Run], names: _Names | None = None, **options: Any
+) -> Run | Sweep | RunList:
     """Show sweeps, each with these options of its view, and then runs."""
-    views: list[View] = [session.sweep_view(one, sent=False, **options) for one in swept]
-    _wait(session, [*views, *(session.view(run, outcome="shown") for run in runs)])
+    names = names or _Names()
+    views: list[View] = [session.sweep_view(one, sent=False, label=names.label, **options) for one in swept]
+    _wait(session, [*views, *(session.view(run, outcome="shown", **names.of(run)) for run in runs)])
     shown: list[Sweep | Run] = [*swept, *runs]
     return shown[0] if len(shown) == 1 else _shown(session, shown)
 

@@ -12,6 +12,8 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.recipe import find_metadata
+from comflowy_nb.workflow.axes.names import caption_names
+from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.graph import Graph
@@ -60,9 +62,9 @@ class Start:
     base: RunMetadata | None
     swept: Sweep | None
 
-    def label(self, request: Request) -> list[str] | None:
-        """Return the ids of the fields in `--label`, if there are any."""
-        return [field_id for name in request.options.get("label", ()) for field_id in self.workflow.find(name)] or None
+    def label(self, request: Request, axes: Axes | None = None) -> list[str] | None:
+        """Return the ids of the fields in `--label`, and of a sweep with these axes the columns, if there are any."""
+        return caption_names(request.options.get("label", ()), axes or Axes(), self.workflow) or None
 
 
 def start(session: Session, request: Request, *, is_sweep: bool = False, file: SweepFile | None = None) -> Start:

@@ -120,7 +120,7 @@ def _cell_options(request: Request) -> CellOptions:
 
 def _submit(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str] = ()) -> Sweep:
     options, client = request.options, begin.client
-    grid_options = _grid_options(begin, request)
+    grid_options = _grid_options(begin, request, axes)
 
     def show_plan(planned: Sweep) -> None:
         choose_axes(planned.axes, planned.layout)  # reports an unknown axis before anything is submitted
@@ -150,6 +150,7 @@ def _submit(session: Session, request: Request, begin: Start, axes: Axes, notice
 
 def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str]) -> Sweep:
     """`--dry-run`: show the plan and the grid of planned cells, without submitting."""
+    grid_options = _grid_options(begin, request, axes)
     planned = _plan(request, begin, axes)
     assert planned.plan is not None
     dry = "a dry run: nothing was submitted"
@@ -160,7 +161,7 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
     if session.in_kernel:
         from comflowy_nb.notebook.display.grids import SweepGrid  # noqa: PLC0415 - loads matplotlib
 
-        session.say(*SweepGrid(planned, **_grid_options(begin, request)).bundle())
+        session.say(*SweepGrid(planned, **grid_options).bundle())
     return planned
 
 
@@ -193,5 +194,5 @@ def _plan(request: Request, begin: Start, axes: Axes) -> Sweep:
     return planned
 
 
-def _grid_options(begin: Start, request: Request) -> dict[str, Any]:
-    return {"label": begin.label(request), **request.arguments("node", "image")}
+def _grid_options(begin: Start, request: Request, axes: Axes) -> dict[str, Any]:
+    return {"label": begin.label(request, axes), **request.arguments("node", "image")}

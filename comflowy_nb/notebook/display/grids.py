@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError
@@ -15,16 +16,16 @@ from comflowy_nb.painting.pages import DrawnPage, draw_encoded, read_image
 from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.captions import choose_axes, chosen_images
+from comflowy_nb.sweeps.captions import choose_axes, chosen_images, explain_labels
 from comflowy_nb.sweeps.sweep_painting import SweepPainting, may_be_doubled
 from comflowy_nb.workflow.image_metadata import graph_of_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from PIL import Image
 
-    from comflowy_nb.database.records import ImageRecord
+    from comflowy_nb.database.records import ImageRecord, RunRecord
     from comflowy_nb.layout.page import Tile
     from comflowy_nb.layout.run_grid import Sheet
     from comflowy_nb.painting.pages import Figure
@@ -45,7 +46,9 @@ class Grid:
     only
         For a single run: the indices of its images to show; None shows all.
     label
-        Field ids for the captions instead of the params that were set.
+        Field ids, or keys of `columns`, for the captions instead of the params that were set.
+    columns
+        Token of a run -> texts that its caption may have besides the params, by name.
 
     Examples
     --------
@@ -55,10 +58,16 @@ class Grid:
     """
 
     def __init__(
-        self, runs: Sequence[Run], *, only: Sequence[int] | None = None, label: Sequence[str] | None = None
+        self,
+        runs: Sequence[Run],
+        *,
+        only: Sequence[int] | None = None,
+        label: Sequence[str] | None = None,
+        columns: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._runs = list(runs)
         self._only = only
+        self._columns = columns or {}
         self._label = label
         self._drawn: DrawnPage | None = None
 
@@ -125,9 +134,14 @@ class Grid:
         if len(self._runs) == 1:
             run = self._runs[0]
             seeds, titles = _read_graph(run)
-            return sheet_of_run(run.record, titles=titles, seeds=seeds, only=self._only, label=self._label)
+            return sheet_of_run(self._captioned(run), titles=titles, seeds=seeds, only=self._only, label=self._label)
         seeds_by_run = [_read_graph(run)[0] if not seeds_of(run.params) else {} for run in self._runs]
-        return sheet_of_runs([run.record for run in self._runs], seeds=seeds_by_run, label=self._label)
+        return sheet_of_runs(list(map(self._captioned, self._runs)), seeds=seeds_by_run, label=self._label)
+
+    def _captioned(self, run: Run) -> RunRecord:
+        """Return the record of a run with its columns among the params."""
+        columns = self._columns.get(run.token, {})
+        return replace(run.record, params={**columns, **run.record.params}) if columns else run.record
 
 
 class SweepGrid(Grid):
@@ -138,7 +152,8 @@ class SweepGrid(Grid):
     x, y, z
         Names of the axes of columns, rows and panels; without any, those that the sweep was made with.
     label
-        Field ids for the title instead of the params that were set.
+        Field ids for the title instead of the params that were set; those of presets and rows, and columns of `--info`,
+        are written below the headings.
     node, image
         Which of a cell's images; all of them if neither is given.
     page
@@ -198,11 +213,11 @@ class SweepGrid(Grid):
         cells = self._sweep.cells
         lines = []
         for cell in cells[:_MAX_NAMED_CELLS]:
-            labels = ", ".join(f"{name}={label}" for name, label in cell.labels.items())
             content = " ".join(self._files(cell)) or cell.error or cell.status_text
-            lines.append(f"  {cell.ref} {labels}: {content}")
+            lines.append(f"  {cell.ref} {cell.text}: {content}")
         if len(cells) > _MAX_NAMED_CELLS:
             lines.append(f"  ... {len(cells) - _MAX_NAMED_CELLS} more")
+        lines += explain_labels(self._sweep)[:_MAX_NAMED_CELLS]
         count = f"{_count(cells, 'cell')}, {_count(self.files(), 'image')}"
         return "\n".join([f"{self._sweep.ref}: {count}", *lines])
 

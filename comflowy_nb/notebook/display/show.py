@@ -93,7 +93,8 @@ def grid(
         For a sweep: the axes of the columns, the rows and the separate grids. By default those that the sweep was
         submitted with, else the order of its axes.
     label : sequence of str, optional
-        Field ids for the captions, instead of the fields that were set; for a sweep, for its title.
+        Names of fields for the captions, instead of the fields that were set; for a sweep, for its title. Columns of
+        `--info` and axes with labels are names too, for a sweep and its cells.
     node : str, optional
         For a sweep: show only the images of this node.
     image : int, optional
@@ -110,7 +111,7 @@ def grid(
     Raises
     ------
     RefError
-        If `runs` is something else, a name is not an axis, or there is no such page.
+        If `runs` is something else, a name is not an axis, a name in `label` is unknown, or there is no such page.
     TypeError
         If an option for sweeps is given with runs.
 
@@ -118,14 +119,24 @@ def grid(
     --------
     >>> comflowy_nb.grid(sweep, x="cfg").figure.savefig("grid.png")
     """
+    from comflowy_nb.layout.value_text import find_names  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.notebook.display.grids import Grid, SweepGrid  # noqa: PLC0415 - loads matplotlib
-    from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - not needed to load the extension
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell  # noqa: PLC0415 - as above
 
     if isinstance(runs, Sweep):
+        if label:
+            label = find_names(label, [key for cell in runs.cells for key in cell.params], runs.axes.columns)
         return SweepGrid(runs, x=x, y=y, z=z, label=label, node=node, image=image, page=page)
     if (x, y, z, node, image, page) != (None, None, None, None, None, 1):
         raise TypeError("x, y, z, node, image and page are for sweeps")
-    return Grid(_as_runs(runs, "grid"), label=label)
+    shown_runs = _as_runs(runs, "grid")
+    if not label:
+        return Grid(shown_runs)
+    cells = [cell for cell in (runs if isinstance(runs, Iterable) else [runs]) if isinstance(cell, SweepCell)]
+    columns = {cell.run.token: {**cell.labels, **cell.info} for cell in cells if cell.run is not None}
+    names = [name for texts in columns.values() for name in texts]
+    label = find_names(label, [key for run in shown_runs for key in run.params], names)
+    return Grid(shown_runs, label=label, columns=columns)
 
 
 def _as_runs(what: object, function: str) -> list[Run]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_errors import resubmit_hint
@@ -227,18 +228,6 @@ def _add_problem(line: StatusLine, run: Run) -> None:
 def plain_line(run: Run) -> str:
     """Return one line about a run, for a list."""
     return status_line(run, outcome="shown").text
-
-
-def time_text(seconds: float, *, roughly: bool = False) -> str:
-    """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
-    if seconds < 9.95 and not (roughly and seconds >= 1):
-        return f"{seconds:.1f} s"
-    total_s = round(seconds)
-    if total_s < 60:
-        return f"{total_s} s"
-    if total_s < 3600:
-        return f"{total_s // 60} min {total_s % 60} s" if total_s % 60 else f"{total_s // 60} min"
-    return f"{total_s // 3600} h {total_s % 3600 // 60} min"
 
 
 def day(seconds: float) -> str:

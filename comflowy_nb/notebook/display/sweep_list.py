@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import table
-from comflowy_nb.notebook.display.status_line import day, time_text
+from comflowy_nb.notebook.display.status_line import day
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:

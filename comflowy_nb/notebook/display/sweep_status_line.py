@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import table
-from comflowy_nb.notebook.display.status_line import StatusLine, time_text
+from comflowy_nb.notebook.display.status_line import StatusLine
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import held_text
 
@@ -82,8 +83,8 @@ def cells_table(sweep: Sweep) -> dict[str, str]:
         text = status if not cell.error else f"{status}: {cell.error}"
         times = (None, None) if record is None else (record.seconds, record.queued_s)
         took, queued = ("" if seconds is None else time_text(seconds) for seconds in times)
-        labels = [cell.labels.get(name, "") for name in names]
-        rows.append((cell.ref, record.ref if record is not None else "", text, took, queued, *labels))
+        run = record.ref if record is not None else ""
+        rows.append((cell.ref, run, text, took, queued, *cell.axis_texts.values()))
     return table(("cell", "run", "status", "took", "queued", *names), rows)
 
 

@@ -7,13 +7,15 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.layout.value_text import bare_name, write_value
 from comflowy_nb.notebook.display.html import files_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
 from comflowy_nb.notebook.display.status_line import status_line
 from comflowy_nb.notebook.display.sweep_status_line import sweep_line
+from comflowy_nb.sweeps.captions import explain_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.notebook.display.grids import SweepGrid
     from comflowy_nb.notebook.display.status_line import StatusLine
@@ -95,7 +97,9 @@ class RunView(View):
     Parameters
     ----------
     label
-        Field ids for the captions.
+        Names for the captions: field ids, and keys of `columns`.
+    columns
+        Texts that a caption may have besides the params, by name.
     only
         Indices of the images to show; None shows all.
     with_images
@@ -110,12 +114,14 @@ class RunView(View):
         *,
         in_kernel: bool,
         label: Sequence[str] | None = None,
+        columns: Mapping[str, str] | None = None,
         only: Sequence[int] | None = None,
         with_images: bool = True,
         **options: Any,
     ) -> None:
         self.run = run
         self._label, self._only = label, only
+        self._columns = {run.token: columns} if columns else {}
         self._with_images = with_images
         self._options = options
         super().__init__(run, in_kernel=in_kernel, with_images=with_images)
@@ -136,11 +142,16 @@ class RunView(View):
         if not self._with_images or not record.images:
             return
         if not self._in_kernel:
+            values = {**self._columns.get(self.run.token, {}), **record.params}
+            named = [f"{bare_name(name)}={write_value(values[name])}" for name in self._label or () if name in values]
+            if named:
+                print(f"  {' '.join(named)}")  # noqa: T201 - a terminal has no handles
             print_paths(self.run, self._only)
             return
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
-        self._images.update(*Grid([self.run], only=self._only, label=self._label).bundle(), is_final=True)
+        grid = Grid([self.run], only=self._only, label=self._label, columns=self._columns)
+        self._images.update(*grid.bundle(), is_final=True)
 
 
 class SweepView(View):
@@ -221,9 +232,11 @@ class SweepView(View):
     def _print_cells(self) -> None:
         for cell in self.sweep.cells:
             if cell.run is not None and cell.run.record.images:
-                labels = ", ".join(f"{name}={label}" for name, label in cell.labels.items())
-                print(f"{cell.ref} {labels}")  # noqa: T201 - a terminal has no handles
+                print(f"{cell.ref} {cell.text}")  # noqa: T201 - a terminal has no handles
                 print_paths(cell.run)
+        explained = explain_labels(self.sweep)
+        if explained:
+            print("\n".join(explained))  # noqa: T201 - as above
 
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:

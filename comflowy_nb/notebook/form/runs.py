@@ -11,10 +11,10 @@ import ipywidgets as widgets
 from comflowy_nb.comparison.differences import mark_words
 from comflowy_nb.errors import ComflowyError, RunHeld, SettingsError
 from comflowy_nb.layout.text import html_text, shorten
-from comflowy_nb.layout.value_text import write_value
+from comflowy_nb.layout.value_text import time_text, write_value
 from comflowy_nb.notebook.display.html import data_url, plain
 from comflowy_nb.notebook.display.live import LiveView
-from comflowy_nb.notebook.display.status_line import StatusLine, status_line, time_text
+from comflowy_nb.notebook.display.status_line import StatusLine, status_line
 from comflowy_nb.notebook.form.filmstrip import InnerDisplay
 from comflowy_nb.notebook.form.image_control import small_jpeg
 from comflowy_nb.status import Status

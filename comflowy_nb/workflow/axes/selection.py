@@ -11,14 +11,12 @@ from comflowy_nb.errors import FieldError, nearest_tip
 from comflowy_nb.workflow.axes.table import described, lines_axis, rows_axis
 from comflowy_nb.workflow.axes.table_file import is_table, read_rows, read_table_file
 from comflowy_nb.workflow.axes.types import zip_axes
-from comflowy_nb.workflow.images import InputImage
-from comflowy_nb.workflow.syntax.conditions import parse_condition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.workflow.axes.table_file import Table
-    from comflowy_nb.workflow.axes.types import Axes, Axis, Cell
+    from comflowy_nb.workflow.axes.types import Axes, Axis
     from comflowy_nb.workflow.value_reader import ValueReader
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -101,7 +99,6 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
     )
     for key, seeds in options.get("pinned", {}).items():
         axes = _pin(axes, key, seeds, workflow)
-    cell_filter(axes, workflow)  # reports unknown names
     return axes
 
 
@@ -133,60 +130,6 @@ def _read_table(source: Any, *, keep_empty: bool) -> Table:
         kind = type(source).__name__
         raise FieldError(f"invalid table of type {kind}: use a file, a DataFrame or a list of mappings, [{{'cfg': 7}}]")
     return read_rows(source)
-
-
-def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None:
-    """Return the function that tells whether `axes.where` keeps a cell; None without a condition.
-
-    Names are those of fields, aliases, axes and columns of `--info`. A value is the one that is submitted, else the
-    workflow's own; an axis with labels or presets has the label as its value.
-
-    Raises
-    ------
-    LineError
-        If the condition does not follow the grammar.
-    FieldError
-        If it names an unknown field.
-    """
-    if axes.where is None:
-        return None
-    condition = parse_condition(axes.where)
-    values = {name: _value_of(name, axes, workflow) for name in condition.names}
-
-    def keeps(cell: Cell) -> bool:
-        return condition.matches({name: value(cell) for name, value in values.items()})
-
-    return keeps
-
-
-def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any]:
-    """Return the function that reads the value of a name from a cell."""
-    simple = [axis for group in axes.axes for axis in group.simple]
-    if any(axis.name == name and _has_labels(axis) for axis in simple):
-        return lambda cell: cell.labels[name]
-    if any(name in value.info for axis in simple for value in axis.values):
-        return lambda cell: cell.info.get(name)
-    try:
-        ids = workflow.find(name)
-    except FieldError as error:
-        raise FieldError(f"--where {axes.where!r}: {error.problems[0]}") from None
-    if len(ids) > 1:
-        raise FieldError(f"--where {axes.where!r}: {name} names {len(ids)} fields; use one of {', '.join(ids)}")
-    default = _default(ids[0], workflow)
-    return lambda cell: _comparable(cell.params.get(ids[0], default))
-
-
-def _default(field_id: str, workflow: Workflow) -> Any:
-    field = workflow.fields.get(field_id)
-    return None if field is None else field.default
-
-
-def _comparable(value: Any) -> Any:
-    return value.name if isinstance(value, InputImage) else value
-
-
-def _has_labels(axis: Axis) -> bool:
-    return axis.kind in {"preset", "replace"} or any(value.is_named for value in axis.values)
 
 
 def _add(axes: Axes, axis: Axis) -> Axes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ComflowyError, FieldError, WorkflowError, nearest_tip
-from comflowy_nb.workflow.axes.types import Axis, AxisValue
+from comflowy_nb.workflow.axes.types import LABEL, Axis, AxisValue
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import no_such_file, read_named_text
 from comflowy_nb.workflow.images import InputImage
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_LABEL = "label"  # the column with the headers of the rows
 _HEADER_CHARS = 28  # of a header made from a text
 _MAX_FLOAT_INT = 2**53  # a float stores larger whole numbers inexactly
+_WHOLE_FLOAT = re.compile(r"[+-]?[0-9]{1,400}\.0+")  # spreadsheets write whole numbers so
 _MAX_PROBLEMS = 20  # named in one error
 _MAX_LINES_BYTES = 16 * 1024 * 1024
 
@@ -52,7 +53,7 @@ def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Seque
     fields, problems = _fields_of(table, workflow, info)
     if not fields and not problems:
         problems.append(f"{table.name}: no column is a field of {workflow.name}")
-    labels = [str(row.values.get(_LABEL, "")).strip() for row in table.rows]
+    labels = [str(row.values.get(LABEL, "")).strip() for row in table.rows]
     counts = Counter(labels)
     values = []
     for number, (row, label) in enumerate(zip(table.rows, labels, strict=True), 1):
@@ -141,7 +142,7 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
         if name not in table.columns
     ]
     for column in table.columns:
-        if column == _LABEL or column in info:
+        if column == LABEL or column in info:
             continue
         try:
             ids = workflow.find(column)
@@ -172,11 +173,26 @@ def _read(field: Field, value: object, reader: ValueReader, *, is_text: bool) ->
     if isinstance(value, str) and (is_text or field.type not in {FieldType.STRING, FieldType.UNKNOWN}):
         if field.type.takes_images or field.is_multiple:
             return reader.value(field, Item(value))
-        return field.read(value if field.type is FieldType.STRING else value.strip())
+        text = value if field.type is FieldType.STRING else value.strip()
+        if reader.seed_word(field, Item(text.lower())) is not None:
+            raise FieldError(
+                f"{shown(text)} is not one value: leave it empty and type {field.name}=each, which generates a seed "
+                f"for each row, or {field.name}=random, one for all rows"
+            )
+        if field.type is FieldType.INT and _WHOLE_FLOAT.fullmatch(text):
+            text = text.partition(".")[0]
+            _check_exact(int(text), value)
+        return field.read(text)
     number = plain(value)
-    if field.type is FieldType.INT and isinstance(number, float) and abs(number) > _MAX_FLOAT_INT:
-        raise FieldError(f"{shown(number)} is a float, which stores whole numbers above 2**53 inexactly; use integers")
+    if field.type is FieldType.INT and isinstance(number, float):
+        _check_exact(number, number)
     return reader.value(field, Item(number, is_python_value=True, exact=True))
+
+
+def _check_exact(number: float, value: object) -> None:
+    """Raise a FieldError for the whole number of a float that is too large to be exact."""
+    if abs(number) > _MAX_FLOAT_INT:
+        raise FieldError(f"{shown(value)} is a float, which stores whole numbers above 2**53 inexactly; use integers")
 
 
 def _header(number: int, values: Iterable[object]) -> str:

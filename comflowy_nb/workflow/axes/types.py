@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 AxisKind: TypeAlias = Literal["values", "preset", "replace", "seeds", "rows", "lines", "zip"]
 
+LABEL = "label"  # the column of a table with the headers of its rows
 _OPTIONAL = frozenset({"info", "parts", "sample_seed", "pinned"})  # left out of the JSON if empty or 0
 _MAX_SHOWN_LABELS = 4  # of a replaced axis, in a notice
 
@@ -75,6 +76,20 @@ class Axis:
     def simple(self) -> tuple[Axis, ...]:
         """The axes that vary together: the parts of a `zip`, else the axis itself."""
         return self.parts or (self,)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the labels say something else than the values: those of presets, rows, replaced words, and names."""
+        return self.kind in {"preset", "replace", "rows"} or any(value.is_named for value in self.values)
+
+    @property
+    def columns(self) -> tuple[Mapping[str, str], ...]:
+        """What is known about each value besides its params, by name: its label and the columns of `--info`.
+
+        The label of a row is called `row` and `label`.
+        """
+        names = () if not self.has_labels else (self.name, LABEL) if self.kind == "rows" else (self.name,)
+        return tuple({**dict.fromkeys(names, value.label), **value.info} for value in self.values)
 
     @property
     def may_repeat(self) -> bool:
@@ -169,6 +184,16 @@ class Axes:
         """Return the info of a cell by the columns of its table."""
         values = [axis.values[index] for axis, index in zip(self.axes, at, strict=True)]
         return {name: text for value in values for name, text in value.info.items()}
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The labels of each axis that has labels, and the values of each column of `--info`, by its name."""
+        found: dict[str, dict[str, None]] = {}
+        for axis in (axis for group in self.axes for axis in group.simple):
+            for texts in axis.columns:
+                for name, text in texts.items():
+                    found.setdefault(name, {})[text] = None
+        return {name: list(texts) for name, texts in found.items()}
 
     def images(self) -> Iterator[InputImage]:
         """Return the images among the values."""
@@ -270,8 +295,12 @@ def _replaces(new: Axis, axis: Axis) -> bool:
 
 
 def _replaces_values(new: Axis, axis: Axis) -> bool:
-    """Return True if an axis only has other values than an earlier one; an axis for another word is a new one."""
-    return set(new.fields) >= set(axis.fields) and (axis.kind != "replace" or new.name == axis.name)
+    """Return True if an axis only has other values than an earlier one.
+
+    An axis for another word is a new one, and so are the rows of another table.
+    """
+    is_new = (axis.kind == "replace" and new.name != axis.name) or any(part.kind == "rows" for part in axis.simple)
+    return set(new.fields) >= set(axis.fields) and not is_new
 
 
 @dataclass(frozen=True, slots=True)

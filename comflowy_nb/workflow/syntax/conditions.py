@@ -16,10 +16,11 @@ from __future__ import annotations
 import operator
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
+from comflowy_nb.workflow.syntax.ranges import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +41,6 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _MAX_LENGTH = 10_000  # characters
-_WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
 _KEYWORDS = frozenset({"and", "or", "not", "in", "contains"})
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _CLOSING = {"(": ")", "[": "]"}
@@ -50,6 +50,7 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 _EQUAL = {"=": "=", "==": "=", "!=": "!="}
 
 
@@ -68,6 +69,7 @@ class Condition:
     text: str
     names: tuple[str, ...]
     _test: Test
+    _comparisons: tuple[tuple[_Operand, str, _Operand], ...]
 
     def matches(self, values: Mapping[str, Any]) -> bool:
         """Return whether the condition holds.
@@ -112,6 +114,28 @@ class Condition:
         """
         return self._test(values, False) is True
 
+    def impossible(self, known: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """Return the compared values whose type no known value of a name has, by that name.
+
+        Parameters
+        ----------
+        known : mapping
+            The values that each name has. A name without values is left out.
+
+        Examples
+        --------
+        >>> parse_condition("cfg > high and steps > 20").impossible({"cfg": [4, 7.5], "steps": [20]})
+        {'cfg': 'high'}
+        """
+        found = {}
+        for left, sign, right in self._comparisons:
+            name = left.name if right.name is None else right.name if left.name is None else None
+            values = known.get(name, ()) if name is not None else ()
+            pairs = [(value, right.constant) if right.name is None else (left.constant, value) for value in values]
+            if pairs and all(None not in pair and _mismatch(sign, *pair) is not None for pair in pairs):
+                found[str(name)] = right.constant if right.name is None else left.constant
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class _Operand:
@@ -137,7 +161,41 @@ def parse_condition(text: str) -> Condition:
     test = parser.condition()
     if parser.kind != "end":
         parser.fail("expected and, or, or the end")
-    return Condition(text, tuple(parser.names), test)
+    return Condition(text, tuple(parser.names), test, tuple(parser.comparisons))
+
+
+def unfinished_word(text: str) -> tuple[str, Literal["name", "operator", "connective", "value"], str | None]:
+    """Return the word at the end of an unfinished condition, what it may be, and the name that is compared.
+
+    The word begins with its quote, if that is open, and is empty after white space.
+
+    Examples
+    --------
+    >>> unfinished_word("cfg < 6 and sampler_name = eu")
+    ('eu', 'value', 'sampler_name')
+    >>> unfinished_word("cfg < 6 ")
+    ('', 'connective', 'cfg')
+    """
+    tokens: list[tuple[str, str]] = []
+    end = 0
+    while (match := _TOKEN.match(text, end)) is not None:
+        tokens.append((str(match.lastgroup), match[match.lastgroup or 0]))
+        end = match.end()
+    word = text[end:].lstrip()
+    if tokens and tokens[-1][0] in {"word", "name", "number"} and end and text[end:] == word:
+        word = f"{tokens.pop()[1]}{word}"
+    expected: Literal["name", "operator", "connective", "value"] = "name"
+    name: str | None = None
+    for kind, token in tokens:
+        if kind == "word" and token.lower() in {"and", "or"}:
+            expected, name = "name", None
+        elif (kind == "word" and token.lower() in {"in", "contains"}) or token in {*_ORDER, *_EQUAL, ",", ".."}:
+            expected = "value"
+        elif expected == "name" and (kind == "name" or (kind == "word" and token.lower() != "not")):
+            expected, name = "operator", token.strip("`")
+        elif expected == "value" and kind != "sign":
+            expected = "connective"
+    return word, expected, name
 
 
 class _Parser:
@@ -149,6 +207,7 @@ class _Parser:
         self._start = 0
         self._depth = 0
         self.names: dict[str, None] = {}
+        self.comparisons: list[tuple[_Operand, str, _Operand]] = []
         self.kind = ""
         self._current = ""
         if len(text) > _MAX_LENGTH:
@@ -201,7 +260,7 @@ class _Parser:
                 break
             self._advance()
             right = self._operand(is_first=left.name is None)
-            tests.append(_compare(left, sign, right))
+            tests.append(self._compare(left, sign, right))
             left = right
         if not tests:
             self.fail("expected a comparison such as cfg < 6 or sampler_name = 'euler'")
@@ -217,14 +276,18 @@ class _Parser:
         options = [self._operand()]
         if closing is None and self._take(".."):
             low, high = options[0], self._operand()
-            between = _all([_compare(low, "<=", left), _compare(left, "<=", high)])
+            between = _all([self._compare(low, "<=", left), self._compare(left, "<=", high)])
             return _not(between) if is_negated else between
         while self._take(","):
             options.append(self._operand())
         if closing is not None and not self._take(closing):
             self.fail(f"expected , or {closing}")
-        equal = _any([_compare(left, "=", option) for option in options])
+        equal = _any([self._compare(left, "=", option) for option in options])
         return _not(equal) if is_negated else equal
+
+    def _compare(self, left: _Operand, sign: str, right: _Operand) -> Test:
+        self.comparisons.append((left, sign, right))
+        return _compare(left, sign, right)
 
     def _operand(self, *, is_first: bool = False) -> _Operand:
         kind, token = self.kind, self._current
@@ -233,7 +296,7 @@ class _Parser:
             self.names[name] = None
             operand = _Operand(name, name=name)
         elif kind == "number":
-            operand = _Operand(token, constant=int(token) if _WHOLE.fullmatch(token) else float(token))
+            operand = _Operand(token, constant=read_number(token))
         elif kind == "text":
             operand = _Operand(token, constant=token[1:-1])
         elif kind == "word":
@@ -328,7 +391,7 @@ def _compare(left: _Operand, sign: str, right: _Operand) -> Test:
 
 def _mismatch(sign: str, first: object, second: object) -> str | None:
     """Return why two values can't be compared; None if they can."""
-    kinds = [_kind(first), _kind(second)]
+    kinds = [kind_of(first), kind_of(second)]
     if sign == "contains":
         if kinds[0] == "a text" and kinds[1] != "a text":
             return f"{shown(second)} is {kinds[1]}, write it in quotes"
@@ -340,15 +403,9 @@ def _mismatch(sign: str, first: object, second: object) -> str | None:
     return None
 
 
-def _kind(value: object) -> str:
-    match value:
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a text"
-    return "a list"
+def kind_of(value: object) -> str:
+    """Return the type of a value as comparisons know it: `a number`, `a text`, `true or false` or `a list`."""
+    return _KINDS.get(type(value), "a list")
 
 
 def _contains(first: Any, second: Any) -> bool:

@@ -18,6 +18,11 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
+def read_number(text: str) -> float:
+    """Return the value of a text that `is_number`: an int, of any size, for a whole number without a point."""
+    return int(text) if len(text) <= _MAX_DIGITS and _WHOLE.fullmatch(text) else float(text)
+
+
 def is_range(text: str) -> bool:
     """Return True if a text is `a..b`, `a..b..step` or `a..b#n`."""
     return _RANGE.fullmatch(text) is not None

@@ -148,3 +148,66 @@ def test_a_list_that_is_cut_says_so(sandbox, ck):
     assert "there are more" not in text(whole)
     sandbox(f"%comflowy sweep default {TINY} cfg=21 seed=7302 sampler_name=euler,heun")
     assert "sweeps --limit 5 shows up to 5" in text(sandbox("%comflowy sweeps --limit 1"))
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ("cfg=", "cfg is a number in all runs, such as {cfgs}, and can't be compared with ''"),
+        ("cfg>abc", "cfg is a number in all runs, such as {cfgs}, and can't be compared with 'abc'"),
+        ('steps="x"', "steps is a number in all runs, such as {steps}, and can't be compared with 'x'"),
+        ("cfg=low,high", "cfg is a number in all runs, such as {cfgs}, and can't be compared with 'low,high'"),
+        ("sampler_name>3", "sampler_name is a text in all runs, such as {samplers}, and can't be compared with 3"),
+        (
+            "sampler_name=2..5",
+            "sampler_name is a text in all runs, such as {samplers}, and can't be compared with '2..5'",
+        ),
+        (
+            "--where 'seed = 7301 and cfg > euler'",
+            "cfg is a number in all runs, such as {cfgs}, and can't be compared with 'euler'",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_named_if_nothing_is_found(sandbox, ck, line, note):
+    """`runs cfg=` and `runs cfg>abc` said only that no runs match."""
+    lines = text(sandbox(f"%comflowy runs {line}")).splitlines()
+    assert len(lines) == 2
+    start, end = note.split("{")[0], note.split("}")[1]
+    assert lines[1].startswith(start), lines
+    assert lines[1].endswith(end), lines
+
+
+def test_the_values_of_the_workflow_are_found(sandbox):
+    """`runs cfg=8` did not find a run of `default` whose cfg is the workflow's own 8."""
+    made = sandbox(f"%comflowy run default {TINY} seed=7401")
+    assert made.error is None, made.error
+    for line in ("cfg=8", "3::cfg=8", "cfg>7 cfg<9", "sampler_name=euler", "--where 'cfg = 8 and scheduler = normal'"):
+        assert [run.ref for run in sandbox(f"%comflowy runs seed=7401 {line}").value] == [made.value.ref]
+    assert len(sandbox("%comflowy runs seed=7401 cfg!=8").value) == 0
+    assert "No run has a field" not in text(sandbox("%comflowy runs seed=7401 scheduler=nothing"))
+    other = sandbox(f"%comflowy run default {TINY} seed=7401 cfg=9")
+    assert [run.ref for run in sandbox("%comflowy runs seed=7401 cfg=9").value] == [other.value.ref]
+
+
+def test_cells_are_found_by_the_columns_and_labels_of_their_table(sandbox, tmp_path, monkeypatch):
+    """`runs mood=calm` found nothing, though `mood` was a column of `--info`."""
+    monkeypatch.chdir(tmp_path)
+    rows = "label,6::text,mood,score\nday,a boat at noon,calm,7\nnight,a boat at night,tense,12\n"
+    (tmp_path / "t.csv").write_text(rows, encoding="utf-8")
+    made = sandbox(f"%comflowy sweep default {TINY} --table t.csv --info mood,score seed=7501 cfg=4,5")
+    assert made.error is None, made.error
+    day, night = ({cell.run.ref for cell in made.value.cells if cell.labels["row"] == row} for row in ("day", "night"))
+    for line, found in {
+        "mood=calm": day,
+        "mood=calm,tense": day | night,
+        "mood!=calm": night,
+        "score>8": night,
+        "score=5..8": day,
+        "score=12": night,
+        "row=night": night,
+        "label=day": day,
+        "--where 'mood contains EN'": night,
+    }.items():
+        assert {run.ref for run in sandbox(f"%comflowy runs seed=7501 {line}").value} == found, line
+    assert len(history.runs(mood="calm", seed=7501)) == 2
+    assert "No run has a field moood. Did you mean mood?" in text(sandbox("%comflowy runs moood=calm"))

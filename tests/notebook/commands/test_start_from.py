@@ -190,3 +190,21 @@ def test_an_invalid_save_target_is_an_error_before_anything_is_submitted(sandbox
 def test_status_of_a_sweep_with_one_cell_uses_the_singular(sandbox):
     sandbox(f"%%comflowy sweep default --as single\n{TINY}seed: 7\ncfg: 4\n")
     assert texts(sandbox("%comflowy show single"))[-1].partition(": ")[2].startswith("1 cell, 1 image\n")
+
+
+def test_another_table_says_which_rows_it_replaces(sandbox, tmp_path, monkeypatch):
+    """`sweep --from S --table FILE` dropped the rows of the earlier table without a note."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("label,6::text\nday,a boat at noon\nnight,a boat at night\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("6::text\na star\na cloud\n", encoding="utf-8")
+    first = sandbox("%comflowy sweep default --table a.csv width=64 height=64 steps=1 seed=3 cfg=4,5 --as boats")
+    assert first.error is None, first.error
+    again = sandbox("%comflowy sweep --from boats --table b.csv --dry-run")
+    assert again.error is None, again.error
+    assert f"from {first.value.ref}: axis row (day, night) is replaced" in texts(again)[0]
+    assert len(again.value.cells) == 4
+    zipped = sandbox("%comflowy sweep default --table a.csv cfg=4,5 --zip row,cfg steps=1 seed=3 width=64 --as zipped")
+    assert zipped.error is None, zipped.error
+    (tmp_path / "c.csv").write_text("6::text,cfg\na star,6\na cloud,7\n", encoding="utf-8")
+    again = sandbox("%comflowy sweep --from zipped --table c.csv --dry-run")
+    assert f"from {zipped.value.ref}: axis row+cfg (day + 4, night + 5) is replaced" in texts(again)[0]

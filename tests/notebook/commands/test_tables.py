@@ -209,8 +209,6 @@ def test_a_sample_only_grows(sandbox):
 
 def test_a_killed_table_sweep_is_shown_again_with_its_labels(sandbox, here):
     (here / "p.csv").write_text("label,6::text,kind\nday,sun,a\nnight,moon,b\n", encoding="utf-8")
-    made = sandbox(f"%comflowy sweep default --table p.csv --info kind cfg=5,6 --where 'cfg < 6 or label = x' {TINY}")
-    assert isinstance(made.error, FieldError), "label is not a field"
     made = sandbox(f"%comflowy sweep default --table p.csv --info kind cfg=5,6 --where 'cfg < 6 or kind = b' {TINY}")
     assert made.error is None, made.error
     again = sandbox(f"%comflowy show {made.value.ref}").value
@@ -341,3 +339,38 @@ def test_an_option_that_needs_another_is_an_error_without_it(sandbox, option, ot
     made = sandbox(f"%comflowy sweep default cfg=4,5 {option} --dry-run")
     assert isinstance(made.error, UsageError)
     assert f"needs {other}" in str(made.error)
+
+
+def test_whole_floats_of_a_spreadsheet_are_whole_numbers(sandbox, here):
+    """`2.0` in a CSV file was an error for `steps`, while a float column of a DataFrame gave 2."""
+    (here / "t.csv").write_text("steps,seed,cfg\n2.0,7.00,5.0\n+3.0,9007199254740992.0,5.5\n", encoding="utf-8")
+    made = sandbox("%comflowy sweep default --table t.csv --dry-run")
+    assert made.error is None, made.error
+    assert rows_of(made.value, "3::steps", "3::seed", "3::cfg") == [(2, 7, 5), (3, 2**53, 5.5)]
+    assert all(isinstance(cell.params["3::steps"], int) for cell in made.value.cells)
+    (here / "t.csv").write_text("steps,seed\n2.5,9007199254740994.0\n2.,9007199254740993\n", encoding="utf-8")
+    made = sandbox("%comflowy sweep default --table t.csv --dry-run")
+    assert isinstance(made.error, FieldError)
+    assert made.error.problems == (
+        "t.csv, row 1 (line 2), column steps: '2.5' is not a whole number",
+        (
+            "t.csv, row 1 (line 2), column seed: '9007199254740994.0' is a float, which stores whole numbers above "
+            "2**53 inexactly; use integers"
+        ),
+        "t.csv, row 2 (line 3), column steps: '2.' is not a whole number",
+    )
+
+
+@pytest.mark.parametrize("word", ["random", "each", "random#3"])
+def test_a_seed_word_in_a_table_says_where_to_type_it(sandbox, here, word):
+    """`random` in a column `seed` said `invalid seed 'random': use random`."""
+    (here / "t.csv").write_text(f"6::text,seed\nfox,{word}\nowl,5\n", encoding="utf-8")
+    made = sandbox("%comflowy sweep default --table t.csv --dry-run")
+    assert isinstance(made.error, FieldError)
+    assert str(made.error) == (
+        f"t.csv, row 1 (line 2), column seed: '{word}' is not one value: leave it empty and type seed=each, which "
+        "generates a seed for each row, or seed=random, one for all rows"
+    )
+    (here / "t.csv").write_text("6::text,seed\nfox,\nowl,5\n", encoding="utf-8")
+    made = sandbox("%comflowy sweep default --table t.csv seed=each --dry-run")
+    assert [cell.params["3::seed"] == 5 for cell in made.value.cells] == [False, True]

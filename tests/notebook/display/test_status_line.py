@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from comflowy_nb.notebook.display.status_line import day, status_line, time_text
+from comflowy_nb.layout.value_text import time_text
+from comflowy_nb.notebook.display.status_line import day, status_line
 from comflowy_nb.services.types import Problem, Progress
 from comflowy_nb.status import Status
 

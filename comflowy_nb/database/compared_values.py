@@ -1,0 +1,193 @@
+"""The values of runs that a search compares: what was submitted, else the workflow's own, and columns of sweeps."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from comflowy_nb.database.rows import json_list
+from comflowy_nb.workflow.axes.types import axes_from_json
+from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.syntax.ranges import is_number, read_number
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    # token of a run -> name -> texts, of several cells if they differ
+    Columns = dict[str, Mapping[str, Sequence[str]]]
+
+
+_MAX_EXAMPLES = 1000  # different values of a field that are read to explain why nothing was found
+_MARKS = ('"info":{', '"is_named":true', '"kind":"rows"', '"kind":"replace"')  # one of them is in the JSON of columns
+_HAS_COLUMNS = "(" + " OR ".join(f"instr(spec, '{mark}')" for mark in _MARKS) + ")"
+_decode = msgspec.json.Decoder().decode  # four times as fast as `json`, which 10,000 runs make noticeable
+
+
+def read_json(text: str) -> Any:
+    """Return the value of JSON text, also of NaN and of halves of surrogate pairs."""
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return json.loads(text)
+
+
+class ComparedValues:
+    """The values of some names in all runs of a history. Each workflow is read once.
+
+    Parameters
+    ----------
+    names
+        Field ids, bare names of fields, and names of columns.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, names: Collection[str]) -> None:
+        self._connection = connection
+        self._names = frozenset(names)
+        self._own: dict[str | None, dict[str, Any]] = {None: {}}
+        bare = [name for name in self._names if "::" not in name]
+        self._columns = columns_by_name(connection, bare) if bare else {}
+
+    def params(self, row: sqlite3.Row, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the params of a run with the values of the fields that are not set, as far as they are compared."""
+        own = self._own_values("graphs", row["graph"]) or self._own_values("defaults", row["defaults"])
+        return {**own, **params} if own else params
+
+    def columns(self, row: sqlite3.Row) -> Mapping[str, Sequence[Any]]:
+        """Return the labels and the info of the cells of a run, by name; of a number its text and the number."""
+        columns = self._columns.get(row["token"])
+        if columns is None:
+            return {}
+        return {
+            name: _values_of(texts[0]) if len(texts) == 1 else [value for text in texts for value in _values_of(text)]
+            for name, texts in columns.items()
+        }
+
+    def _own_values(self, table: str, sha256: str | None) -> dict[str, Any]:
+        if sha256 not in self._own:
+            values = _read_own(self._connection, table, sha256)
+            names = self._names
+            self._own[sha256] = {
+                key: value for key, value in values.items() if key in names or key.partition("::")[2] in names
+            }
+        return self._own[sha256]
+
+
+def field_names(connection: sqlite3.Connection) -> set[str]:
+    """Return the ids and the bare names of the fields of all runs, and the names of columns of sweeps."""
+    rows = connection.execute("SELECT DISTINCT each.key FROM runs, json_each(runs.params) AS each")
+    ids = {str(row[0]) for row in rows}
+    for table in ("graphs", "defaults"):
+        for (sha256,) in connection.execute(f"SELECT sha256 FROM {table}").fetchall():  # noqa: S608 - own words
+            ids |= _read_own(connection, table, sha256).keys()
+    return ids | {key.partition("::")[2] for key in ids} | known_columns(connection).keys()
+
+
+def known_values(connection: sqlite3.Connection, name: str) -> list[Any]:
+    """Return the different values of a field or a column, those of the newest runs first, at most 1000."""
+    compared = ComparedValues(connection, [name])
+    found: dict[str, Any] = {}
+    for row in connection.execute("SELECT token, params, graph, defaults FROM runs ORDER BY number DESC"):
+        params = compared.params(row, read_json(row["params"]))
+        for value in (*values_of(params, name), *compared.columns(row).get(name, ())):
+            found.setdefault(json.dumps(value), value)
+        if len(found) >= _MAX_EXAMPLES:
+            break
+    return list(found.values())
+
+
+def values_of(params: Mapping[str, Any], name: str) -> list[Any]:
+    """Return the values of a field id, or of all fields with a bare name."""
+    if "::" in name:
+        return [params[name]] if name in params else []
+    end = f"::{name}"
+    return [value for key, value in params.items() if key.endswith(end) and key.partition("::")[2] == name]
+
+
+def _read_own(connection: sqlite3.Connection, table: str, sha256: str | None) -> dict[str, Any]:
+    """Return field id -> value of a graph or of stored defaults."""
+    row = connection.execute(f"SELECT content FROM {table} WHERE sha256 = ?", (sha256,)).fetchone()  # noqa: S608 - own words
+    content = {} if row is None else read_json(row["content"])
+    if table == "graphs":
+        content = {key: field.default for key, field in Graph(content).fields().items()}
+    return dict(content)
+
+
+@lru_cache(maxsize=1000)
+def _values_of(text: str) -> tuple[Any, ...]:
+    return (text, read_number(text)) if is_number(text) else (text,)
+
+
+# -- labels, and columns of `--info`, of the cells of sweeps ----------------------------------------------------------
+
+
+def columns_of_runs(connection: sqlite3.Connection, tokens: Collection[str]) -> Columns:
+    """Return the columns of these runs."""
+    sql = "SELECT sweep, at, run FROM cells WHERE run IN (SELECT value FROM json_each(?))"
+    cells = connection.execute(sql, (json_list(tokens),)).fetchall()
+    sql = "SELECT token, spec FROM sweeps WHERE token IN (SELECT value FROM json_each(?))"
+    specs = connection.execute(sql, (json_list({cell["sweep"] for cell in cells}),))
+    return _read({row["token"]: read_json(row["spec"]) for row in specs}, cells)
+
+
+def columns_by_name(connection: sqlite3.Connection, names: Collection[str]) -> Columns:
+    """Return these columns of all runs that have one of them."""
+    specs: dict[str, Mapping[str, Any]] = {}
+    for name in names:  # a text search first: few of the sweeps have the column, and reading JSON takes time
+        quoted = json.dumps(name, ensure_ascii=False)
+        rows = connection.execute(f"SELECT token, spec FROM sweeps WHERE instr(spec, ?) AND {_HAS_COLUMNS}", (quoted,))  # noqa: S608 - own words
+        specs |= {row["token"]: read_json(row["spec"]) for row in rows if row["token"] not in specs}
+    sql = "SELECT sweep, at, run FROM cells WHERE run IS NOT NULL AND sweep IN (SELECT value FROM json_each(?))"
+    return _read(specs, connection.execute(sql, (json_list(specs),)), names)
+
+
+def known_columns(connection: sqlite3.Connection, limit: int | None = None) -> dict[str, list[str]]:
+    """Return the columns of the newest sweeps that have any, with their values."""
+    sql = f"SELECT spec FROM sweeps WHERE {_HAS_COLUMNS} ORDER BY number DESC LIMIT ?"  # noqa: S608 - own words
+    rows = connection.execute(sql, (-1 if limit is None else limit,))
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for name, texts in axes_from_json(read_json(row["spec"])).columns.items():
+            found[name] = list(dict.fromkeys([*found.get(name, ()), *texts]))
+    return found
+
+
+def _read(
+    specs: Mapping[str, Mapping[str, Any]], cells: Iterable[sqlite3.Row], names: Collection[str] | None = None
+) -> Columns:
+    """Return the columns of the runs of these cells; `names` leaves out all others."""
+    by_sweep = {token: _columns_of_axes(spec, names) for token, spec in specs.items()}
+    found: Columns = {}
+    indices: dict[str, list[int]] = {}  # by their JSON: sweeps of one shape share them
+    for sweep, at, run in cells:
+        if at not in indices:
+            indices[at] = read_json(at)
+        for position, values in by_sweep.get(sweep, ()):
+            columns = values[indices[at][position]]
+            found[run] = _merged(found[run], columns) if run in found else columns
+    return found
+
+
+def _columns_of_axes(
+    spec: Mapping[str, Any], names: Collection[str] | None
+) -> Sequence[tuple[int, Sequence[Mapping[str, Sequence[str]]]]]:
+    """Return the columns of each value of the axes that have any, with the positions of the axes."""
+    found = []
+    for position, group in enumerate(axes_from_json(spec).axes):
+        parts = [axis.columns for axis in group.simple]
+        values = [
+            {name: [text] for columns in each for name, text in columns.items() if names is None or name in names}
+            for each in zip(*parts, strict=True)
+        ]
+        if any(values):
+            found.append((position, values))
+    return found
+
+
+def _merged(columns: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    """Return the columns of both, with each text once."""
+    names = dict.fromkeys([*columns, *others])
+    return {name: list(dict.fromkeys([*columns.get(name, ()), *others.get(name, ())])) for name in names}
