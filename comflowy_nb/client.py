@@ -310,7 +310,7 @@ class Client:
 
         def submit() -> tuple[Decision, Run]:
             decision, run = submitter.submit(request, fresh=fresh, retry=retry)
-            self.library.touch(run)
+            self.library.set_newest(run)
             return decision, run
 
         try:
@@ -428,7 +428,7 @@ class Client:
         def start() -> Sweep:
             sweep = self.connection.planner.start(draft, max_runs=max_runs, stop_after=stop_after, window=window)
             assert sweep.record is not None
-            self.library.touch(sweep.record)
+            self.library.set_newest(sweep.record)
             return sweep
 
         try:
@@ -481,7 +481,7 @@ class Client:
 
         Examples
         --------
-        >>> client.plan_sweep("default", {"cfg": [4, 7, 9], "seed": 6}).plan.to_send
+        >>> client.plan_sweep("default", {"cfg": [4, 7, 9], "seed": 6}).plan.to_submit
         3
         """
         workflow = self._resolve(ref)
@@ -638,7 +638,7 @@ class Client:
         registry = self.connection.registry
         pruned = self.library.prune(older, all=all, dry_run=dry_run, confirm=confirm)
         if pruned.is_done:
-            registry.reread(pruned.runs)
+            registry.reload(pruned.runs)
         return pruned
 
     def delete(

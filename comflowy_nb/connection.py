@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.syntax.lists import Setting
-    from comflowy_nb.workflow.values import Resolved
+    from comflowy_nb.workflow.values import ResolvedParams
     from comflowy_nb.workflow.workflow import Workflow
 
     SweepValues: TypeAlias = Axes | Mapping[str, Any] | Sequence[Setting] | Sequence[Mapping[str, Any]] | pd.DataFrame
@@ -92,7 +92,7 @@ class Connection:
         params: Sequence[Setting] | Mapping[str, Any],
         *,
         namespace: Mapping[str, Any] | None = None,
-    ) -> Resolved:
+    ) -> ResolvedParams:
         """Return the values that a submit of `params` would submit; see `values.resolve`."""
         if not is_settings(params):
             raise FieldError(
@@ -102,7 +102,7 @@ class Connection:
         values = settings_from_mapping(params) if isinstance(params, Mapping) else params
         return resolve(workflow, values, namespace=namespace, open_run=self.input_of_run)
 
-    def add_base(self, workflow: Workflow, resolved: Resolved, base: RunMetadata | None) -> Resolved:
+    def add_base(self, workflow: Workflow, resolved: ResolvedParams, base: RunMetadata | None) -> ResolvedParams:
         """Add the params of an earlier run or an image where `resolved` has none."""
         if base is None:
             return resolved
@@ -155,7 +155,7 @@ class Connection:
             params = base.params if base is not None else None
             axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:
-            axes = axes.on(self.submitter.restore_input_images(workflow, base.params), base.set_params)
+            axes = axes.based_on(self.submitter.restore_input_images(workflow, base.params), base.set_params)
         varied = {field_id for axis in axes.axes for field_id in axis.fields}
         workflow.check_choices({**axes.fixed, **dict.fromkeys(varied)})
         return self.planner.draft(workflow, axes, **options)

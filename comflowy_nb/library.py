@@ -130,7 +130,7 @@ class Library:
                 self._history.close()
                 self._history = None
 
-    def touch(self, newest: Run | SweepRecord) -> None:
+    def set_newest(self, newest: Run | SweepRecord) -> None:
         """Make a run or a sweep the newest one of this process, which `last` names."""
         with self._lock:
             self.recent.pop(newest.token, None)
@@ -158,9 +158,9 @@ class Library:
         from comflowy_nb.sweeps.stored_sweep import sweep_of  # noqa: PLC0415 - only for sweeps
 
         history = self.history
-        is_sent = bool(history.senders.living(record.token))  # before the cells are read
+        is_sent = bool(history.senders.live_owners(record.token))  # before the cells are read
         sweep = sweep_of(record, history.sweeps.cells(record.token), library=self, run_of=run_of or self.run)
-        sweep.is_sent_elsewhere = is_sent
+        sweep.is_submitted_elsewhere = is_sent
         return sweep
 
     def runs(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:

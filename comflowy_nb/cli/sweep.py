@@ -126,7 +126,7 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
             sweep.cancel()
         can_cancel = client.service.can_cancel
         # Always wait for submits in progress: their outcome would be unknown otherwise.
-        while sweep.is_sending or any(can_cancel or run.status is Status.SUBMITTING for run in live_runs()):
+        while sweep.is_submitting or any(can_cancel or run.status is Status.SUBMITTING for run in live_runs()):
             sweep.wait_change(UPDATE_S)
             progress.update()
         count = len(live_runs())

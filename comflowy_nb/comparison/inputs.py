@@ -35,7 +35,7 @@ _CELL = re.compile(r"(\w+)\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedImage:
     """One image of a comparison. Its file is read at each use, to keep no pixels in memory.
 
     Attributes
@@ -86,7 +86,7 @@ class Compared:
         return open_rgb(path, self.name)
 
 
-def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = None) -> list[Compared]:
+def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = None) -> list[ComparedImage]:
     """Return the images of a comparison, after checking that each can be opened.
 
     Parameters
@@ -99,7 +99,7 @@ def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = N
 
     Returns
     -------
-    list of Compared
+    list of ComparedImage
         In the order of the items.
 
     Raises
@@ -150,7 +150,7 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
     return target.image if target.image is not None else target.run
 
 
-def _read(item: Any, original: Any, position: int) -> Compared:
+def _read(item: Any, original: Any, position: int) -> ComparedImage:
     if isinstance(item, Sweep):
         raise RefError(_name_cells(item.ref, len(item.cells)))
     if isinstance(item, SweepCell):
@@ -167,7 +167,7 @@ def _read(item: Any, original: Any, position: int) -> Compared:
     return _of_pixels(item, position)
 
 
-def _of_run(run: Run, name: str) -> Compared:
+def _of_run(run: Run, name: str) -> ComparedImage:
     """Return the first image of a run."""
     record = run.record
     count = len(record.images)
@@ -183,7 +183,7 @@ def _of_run(run: Run, name: str) -> Compared:
     return _of_run_image(run.images[0], name=name, warning=warning)
 
 
-def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> Compared:
+def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> ComparedImage:
     path = image.path  # raises an error that names the command to type if it is missing
     record = image.run.record
     if name is None:
@@ -191,22 +191,22 @@ def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | No
     facts = {"workflow": record.workflow, "service": record.service}
     known_fields = KnownFields(dict(record.params), tuple(record.set_params), _values_in(path), facts)
     size = image_size(path, name)
-    return Compared(name, size, known_fields, path, also=record.name or "", warning=warning, small=image.thumbnail)
+    return ComparedImage(name, size, known_fields, path, also=record.name or "", warning=warning, small=image.thumbnail)
 
 
-def _of_file(path: Path) -> Compared:
+def _of_file(path: Path) -> ComparedImage:
     if not path.is_file():
         raise ImageError(f"there is no file {path.name!r}")
     size = image_size(path, path.name)
     metadata = _metadata(metadata_of_image, path)
     others = _values_in(path)
     if metadata is None:
-        return Compared(path.name, size, KnownFields(others=others), path)
+        return ComparedImage(path.name, size, KnownFields(others=others), path)
     known_fields = KnownFields(metadata.params, metadata.set_params, others, {"workflow": metadata.workflow})
-    return Compared(path.name, size, known_fields, path)
+    return ComparedImage(path.name, size, known_fields, path)
 
 
-def _of_pixels(item: Any, position: int) -> Compared:
+def _of_pixels(item: Any, position: int) -> ComparedImage:
     """Return a copy of a PIL image or an array: later changes do not affect the comparison."""
     try:
         content = input_of(item).load()
@@ -214,7 +214,7 @@ def _of_pixels(item: Any, position: int) -> Compared:
         raise ImageError(f"image {position + 1} of the comparison: {error}") from None
     file = getattr(item, "filename", "")
     name = Path(file).name if isinstance(file, str) and file else f"image {position + 1}"
-    return Compared(name, image_size(content, name), KnownFields(), content)
+    return ComparedImage(name, image_size(content, name), KnownFields(), content)
 
 
 def _metadata(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None:

@@ -86,12 +86,12 @@ def is_protected(original: Original) -> bool:
 class RunsToDelete:
     """The runs that a delete removes, and those of its sweeps that stay, by reference with the reason.
 
-    `answered` has the request keys of these runs for which another success is left.
+    `reusable_keys` has the request keys for which a success remains.
     """
 
     runs: tuple[RunRecord, ...]
     kept: Mapping[str, str]
-    answered: frozenset[str]
+    reusable_keys: frozenset[str]
 
 
 class Cleanup:
@@ -117,7 +117,7 @@ class Cleanup:
 
     def originals(self, *, before: float) -> list[Original]:
         """Return the originals of runs that ended before a time, in UTC seconds since 1970; protected ones too."""
-        sent = self._sent_sweeps()
+        sent = self._sweeps_in_submission()
         with self._store.read() as connection:
             return _originals(connection, before, sent)
 
@@ -128,7 +128,7 @@ class Cleanup:
         -------
         Those of the chosen originals that may still be pruned: another process can have changed them meanwhile.
         """
-        sent = self._sent_sweeps()
+        sent = self._sweeps_in_submission()
         keys = {(each.run, each.image.index) for each in chosen}
         with self._store.write(full=True) as connection:
             found = [each for each in _originals(connection, before, sent) if (each.run, each.image.index) in keys]
@@ -142,7 +142,7 @@ class Cleanup:
 
     def runs_to_delete(self, runs: Mapping[str, str | None], sweeps: Collection[str]) -> RunsToDelete:
         """Return what `delete` removes, without changing anything; the parameters are those of `delete`."""
-        sent = self._sent_sweeps()
+        sent = self._sweeps_in_submission()
         with self._store.read() as connection:
             return _runs_to_delete(connection, runs, sweeps, sent)
 
@@ -165,7 +165,7 @@ class Cleanup:
         RefError
             If a run is live or held, or a process submits a sweep. Nothing is deleted then.
         """
-        sent = self._sent_sweeps()
+        sent = self._sweeps_in_submission()
         with self._store.write(full=True) as connection:
             found = _runs_to_delete(connection, runs, sweeps, sent)
             if only is not None:
@@ -204,7 +204,7 @@ class Cleanup:
         with self._store.write() as connection:
             connection.executemany("DELETE FROM removals WHERE run = ? AND position = ?", list(done))
 
-    def _sent_sweeps(self) -> set[str]:
+    def _sweeps_in_submission(self) -> set[str]:
         """Return the tokens of the sweeps that a living process submits."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT sweep, owner FROM senders").fetchall()

@@ -165,12 +165,12 @@ class History(Table[RunRecord]):
                     put_image(connection, token, image)
             return _record(connection, token)
 
-    def ask_cancel(self, token: str) -> None:
+    def request_cancel(self, token: str) -> None:
         """Record that the service is asked to cancel a run, for other processes that track it."""
         with self._store.write() as connection:
             connection.execute("UPDATE runs SET cancel_asked_at = ? WHERE token = ?", (time.time(), token))
 
-    def is_cancel_asked(self, token: str) -> bool:
+    def is_cancel_requested(self, token: str) -> bool:
         """Return True if any client asked the service to cancel a run."""
         sql = "SELECT 1 FROM runs WHERE token = ? AND cancel_asked_at IS NOT NULL"
         with self._store.read() as connection:

@@ -42,7 +42,7 @@ class Sweeps(Table[SweepRecord]):
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def enter(
+    def record_or_update(
         self,
         request: SweepRequest,
         cells: Sequence[tuple[int, Sequence[int], Mapping[str, Any], str]],
@@ -108,7 +108,7 @@ class Sweeps(Table[SweepRecord]):
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def same(self, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:
+    def find_same(self, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:
         """Return the sweep that `enter` would find; None if it would record a new one."""
         with self._store.read() as connection:
             return _same(connection, identity, key, fresh=fresh)

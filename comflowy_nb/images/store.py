@@ -46,7 +46,7 @@ _SAFE_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 # -- outputs -------------------------------------------------------------------------------------------------------
 
 
-def keep_output(stream: ImageStream, *, folder: Path, token: str, output: Output) -> ImageRecord:
+def store_output(stream: ImageStream, *, folder: Path, token: str, output: Output) -> ImageRecord:
     """Receive one output of a run and store it as `<yyyy-mm>/<token>_<index>.<suffix>`, an image with thumbnails.
 
     A file that an earlier attempt or another process has stored completely is used instead.

@@ -20,7 +20,7 @@ GAP_PX = 18
 MIN_PAGE_PX = 420  # width
 
 # bad: failed, rejected or missing; odd: cancelled, unknown or lost; done: in a plan, an earlier success
-CellStateKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
+CellStateKind = Literal["images", "waiting", "live", "error", "warning", "done"]
 
 
 @dataclass(frozen=True, slots=True)

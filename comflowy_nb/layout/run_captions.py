@@ -11,13 +11,13 @@ from comflowy_nb.layout.value_text import (
     LONG_TEXT,
     add_part,
     bare_name,
+    distinct_texts,
     entry,
-    keep_differences,
     letter_of,
+    mark_differing_words,
     name_fields,
     seeds_of,
-    stand_out,
-    write_apart,
+    shorten_keeping_differences,
     write_value,
 )
 from comflowy_nb.status import Status
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 _KINDS: dict[Status, CellStateKind] = {
     Status.RUNNING: "live",
-    Status.FAILED: "bad",
-    Status.REJECTED: "bad",
-    Status.SUCCESS: "odd",
-    Status.UNKNOWN: "odd",
-    Status.LOST: "odd",
-    Status.CANCELLED: "odd",
+    Status.FAILED: "error",
+    Status.REJECTED: "error",
+    Status.SUCCESS: "warning",
+    Status.UNKNOWN: "warning",
+    Status.LOST: "warning",
+    Status.CANCELLED: "warning",
 }
 _DETAILS = {
     Status.SUCCESS: "without any image",
@@ -68,7 +68,7 @@ def sheet_of_run(
     images = [image for image in record.images if only is None or image.index in only]
     if not images:
         cell = Cell((Tile(0, state=state_of_run(record)),))
-        return Sheet((Section((cell,)),), foot=_caption(record, seeds=seeds, label=label))
+        return Sheet((Section((cell,)),), footer=_caption(record, seeds=seeds, label=label))
     by_node: dict[str | None, list[ImageRecord]] = {}
     for image in images:
         by_node.setdefault(image.node, []).append(image)
@@ -89,7 +89,7 @@ def sheet_of_run(
     if several_nodes and all(len(section.cells) == 1 for section in sections):
         sections = [Section(tuple(section.cells[0] for section in sections))]  # side by side
     ref = f"{record.ref}[{images[0].index}]" if only is not None and alone else record.ref
-    return Sheet(tuple(sections), foot=_caption(record, seeds=seeds, label=label, ref=ref))
+    return Sheet(tuple(sections), footer=_caption(record, seeds=seeds, label=label, ref=ref))
 
 
 def sheet_of_runs(
@@ -175,7 +175,7 @@ def _letters(
         different = list(dict.fromkeys(texts_of_runs.values()))
         if not any(len(text) > LONG_TEXT for text in different):
             continue
-        for text, parts in zip(different, keep_differences(stand_out(different)), strict=True):
+        for text, parts in zip(different, shorten_keeping_differences(mark_differing_words(different)), strict=True):
             letter = letter_of(len(letters))
             letters[key, text] = letter
             legend.append(entry((Part(f"{letter}  ", "strong"), Part(f"{names[key]} ", "muted")), parts))
@@ -185,7 +185,7 @@ def _letters(
 def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
     """Return the text of a field's value by the token of the run."""
     having = [record for record in records if key in record.params]
-    texts = write_apart([record.params[key] for record in having])
+    texts = distinct_texts([record.params[key] for record in having])
     return {record.token: text for record, text in zip(having, texts, strict=True)}
 
 
@@ -196,7 +196,7 @@ def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
     ref = f"{record.ref}[{image.index}]"
     if image.state == "missing":
         reason = f"{ref}: {image.error}" if image.error else ref
-        state = CellState("bad", "missing", f"{reason}. %comflowy show {record.ref} fetches it again.")
+        state = CellState("error", "missing", f"{reason}. %comflowy show {record.ref} fetches it again.")
     else:
         state = CellState("live", "fetching", ref)
     return Tile(position, image.index, size, state)

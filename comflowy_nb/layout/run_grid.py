@@ -40,7 +40,7 @@ class Sheet:
 
     sections: tuple[Section, ...]
     head: tuple[Paragraph, ...] = ()
-    foot: tuple[Paragraph, ...] = ()
+    footer: tuple[Paragraph, ...] = ()
     legend: tuple[Paragraph, ...] = ()
 
 
@@ -65,7 +65,7 @@ def arrange(sheet: Sheet, *, width_px: int, measure: Measure) -> Page:
             row = section.cells[start : start + columns]
             y = _add_row(page, row, [mosaics[cell] for cell in row], y, column, measure) + _ROW_GAP_PX
     y -= _ROW_GAP_PX
-    for paragraphs, above in ((sheet.foot, 10), (sheet.legend, 16)):
+    for paragraphs, above in ((sheet.footer, 10), (sheet.legend, 16)):
         if paragraphs:
             y = page.add_paragraphs(paragraphs, (MARGIN_PX, y + above), text_px, measure)
     page.height = math.ceil(y + MARGIN_PX - 4)

@@ -92,10 +92,10 @@ def arrange_sweep(
     while True:
         sheet = write(lettered)
         bands = _Chooser(sheet, limits, measure, images).choose()
-        cramped = bands.cramped() - lettered
-        if not cramped:
+        unfitting = bands.axes_that_do_not_fit() - lettered
+        if not unfitting:
             break
-        lettered |= cramped
+        lettered |= unfitting
     pages = _paginate(bands, limits)
     if not 1 <= page <= len(pages):
         count = len(pages)

@@ -278,7 +278,7 @@ class Bands:
             return wrap([Part(text, "title")], width, self.measure, max_lines=max_lines)
         return [[(0.0, line, "title")] for line in lines]
 
-    def cramped(self) -> set[str]:
+    def axes_that_do_not_fit(self) -> set[str]:
         """Return the names of axes with a heading that does not fit."""
         sides: Sequence[tuple[Headings | None, int, int]] = (
             (self.sheet.x, self.box[0], HEADING_LINES),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Tone = Literal["text", "muted", "strong", "title", "small", "waiting", "live", "bad", "odd", "done", "images"]
+Tone = Literal["text", "muted", "strong", "title", "small", "waiting", "live", "error", "warning", "done", "images"]
 Measure: TypeAlias = Callable[[str, Tone], float]  # text, tone -> width in CSS pixels
 Line: TypeAlias = list[tuple[float, str, Tone]]  # x, text, tone, from left to right
 

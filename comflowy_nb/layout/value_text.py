@@ -76,7 +76,7 @@ def letter_of(position: int) -> str:
     return letters
 
 
-def stand_out(texts: Sequence[str]) -> list[tuple[Part, ...]]:
+def mark_differing_words(texts: Sequence[str]) -> list[tuple[Part, ...]]:
     """Split texts into parts: words that all texts contain are plain, the others strong."""
     common = set.intersection(*(set(text.split()) for text in texts)) if len(texts) > 1 else set()
     split = []
@@ -100,7 +100,7 @@ def bare_name(field_id: str) -> str:
 # -- differences -----------------------------------------------------------------------------------------------------
 
 
-def write_apart(values: Sequence[Any]) -> list[str]:
+def distinct_texts(values: Sequence[Any]) -> list[str]:
     """Write values on one line each, different values differently.
 
     If values differ only in something invisible, such as a space or a line break, all are written as JSON with escapes.
@@ -118,7 +118,7 @@ def identity_of(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def keep_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]]:
+def shorten_keeping_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]]:
     """Shorten the texts of a legend so that different texts stay different.
 
     A text that is too long keeps the context of each position where it begins to differ from another text; an

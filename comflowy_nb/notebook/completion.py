@@ -143,7 +143,7 @@ class Completions:
                 f"{option.name} " for option in command.options if option.repeats or option.name not in used
             ]
         plain = [unquoted(word).rstrip("\"'") for word in words if "=" not in word.split("/")[0]]
-        plain = self._with_source(plain, done)
+        plain = self._words_of_run(plain, done)
         if equals and "/" not in name:
             value = _AFTER_SEPARATOR.sub("", value) if command.name == "sweep" else value
             return unquoted(value), _quoted_paths(value, self._field_values(command, plain, name, unquoted(value)))
@@ -187,7 +187,7 @@ class Completions:
                 return [f"{key}=" for key in _keys(self._workflow(command, plain))]
         return []
 
-    def _with_source(self, plain: list[str], words: list[str]) -> list[str]:
+    def _words_of_run(self, plain: list[str], words: list[str]) -> list[str]:
         """Return the plain words of a line, or the workflow of the run or the sweep in `--from`."""
         following = [
             *(word.partition("=")[2] for word in words if word.startswith("--from=")),
@@ -206,7 +206,7 @@ class Completions:
         if command is None or command.name not in _FIELD_COMMANDS:
             return "", []
         words, _ = _split_options(command, done[1:])
-        words = self._with_source(words, done)
+        words = self._words_of_run(words, done)
         key, colon, value = before.partition(": ")
         if colon:
             value = _last_value(value.lstrip(" [")) if command.name == "sweep" else value
@@ -220,7 +220,7 @@ class Completions:
         """Return the workflow of the line, if its fields are in memory."""
         if command.name not in _FIELD_COMMANDS or not plain or self._session.client is None:
             return None
-        return self._session.client.connection.finder.recall(plain[0])
+        return self._session.client.connection.finder.find_cached(plain[0])
 
     def _workflow_names(self) -> list[str]:
         client = self._session.client

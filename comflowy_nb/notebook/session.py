@@ -113,7 +113,7 @@ class Session:
             return None
         return Secret(text) if text else None
 
-    def confirms(self, question: str) -> bool:
+    def ask_confirmation(self, question: str) -> bool:
         """Ask a question; return True if the user answers yes. Only where `can_answer` is true."""
         try:
             answer = input(f"{question} [y/N] ")

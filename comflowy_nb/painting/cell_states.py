@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _PLATES: Mapping[CellStateKind, tuple[str, str]] = {  # kind of state -> colour of the plate, colour of its edge
     "waiting": ("#f7f8fa", "#e6e9ed"),
     "live": ("#f2f8fd", "#cfe3f5"),
-    "bad": ("#fdf3f2", "#f0cfcc"),
-    "odd": ("#fff8eb", "#f0ddb8"),
+    "error": ("#fdf3f2", "#f0cfcc"),
+    "warning": ("#fff8eb", "#f0ddb8"),
     "done": ("#f0f8f1", "#cde6cf"),
 }
 _TRACK, _FILLED = "#d5e4f1", "#2684d8"  # of a progress bar

@@ -50,8 +50,8 @@ _INK: Mapping[Tone, tuple[str, str, float]] = {  # tone -> colour, weight, size 
     "small": ("#8d939c", "normal", 10),
     "waiting": ("#8d939c", "normal", 12),
     "live": ("#1b6fb8", "normal", 12),
-    "bad": ("#b3261e", "bold", 12),
-    "odd": ("#8a5a00", "bold", 12),
+    "error": ("#b3261e", "bold", 12),
+    "warning": ("#8a5a00", "bold", 12),
     "done": ("#2e7d32", "bold", 12),
 }
 

@@ -99,7 +99,7 @@ class Service(Protocol):
         """
         return None
 
-    def greet(self) -> None:
+    def check_access(self) -> None:
         """Check that the service responds and accepts the key.
 
         Raises

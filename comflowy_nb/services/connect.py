@@ -128,7 +128,7 @@ def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
 def _checked(service: Service) -> Service:
     """Return the service if it responds and accepts the key; else close it."""
     try:
-        service.greet()
+        service.check_access()
     except BaseException:
         service.close()
         raise

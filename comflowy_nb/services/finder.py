@@ -116,7 +116,7 @@ class Finder:
         self._workflows[ref] = workflow
         return workflow
 
-    def recall(self, ref: str) -> Workflow | None:
+    def find_cached(self, ref: str) -> Workflow | None:
         """Return the last result of `find` for this name, without a request."""
         return self._workflows.get(ref)
 

@@ -154,13 +154,13 @@ class Accepted:
 class Rejected:
     """The service certainly did not accept the run.
 
-    `again`: another attempt may succeed (a refused connection, 429), after `error.retry_after_s` of a RateLimitError.
-    `stops`: every other run would be rejected too (an invalid key, no credit).
+    `may_retry`: another attempt may succeed (a refused connection, 429), after `error.retry_after_s` of a RateLimitError.
+    `rejects_all`: every other run would be rejected too (an invalid key, no credit).
     """
 
     error: ServiceError
-    again: bool = False
-    stops: bool = False
+    may_retry: bool = False
+    rejects_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from comflowy_nb.layout.value_text import (
     LONG_TEXT,
     add_part,
     bare_name,
+    distinct_texts,
     entry,
-    keep_differences,
     letter_of,
+    mark_differing_words,
     name_fields,
-    stand_out,
-    write_apart,
+    shorten_keeping_differences,
     write_value,
 )
 from comflowy_nb.status import Status
@@ -168,7 +168,7 @@ def _write_axis(
 ) -> tuple[Headings, list[LegendEntry]]:
     """Return the headings of one axis, and its entries of the legend."""
     name = _name_axis(axis)
-    labels = write_apart([value.label for value in axis.values])
+    labels = distinct_texts([value.label for value in axis.values])
     pairs = list(zip(axis.values, labels, strict=True))
     is_long = any(len(label) > LONG_TEXT for value, label in pairs if not value.is_named)
     notes, explanations = _explain(axis, sweep)
@@ -202,11 +202,11 @@ def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]
     if axis.kind == "seeds":
         return _seeds(axis, sweep), no_texts
     if axis.kind in _SEVERAL_FIELDS:
-        return no_notes, keep_differences(_write_presets(axis))
+        return no_notes, shorten_keeping_differences(_write_presets(axis))
     if axis.kind == "replace":
-        texts = write_apart([value.word or "" for value in axis.values])
+        texts = distinct_texts([value.word or "" for value in axis.values])
     else:
-        texts = write_apart([next(iter(value.params.values()), "") for value in axis.values])
+        texts = distinct_texts([next(iter(value.params.values()), "") for value in axis.values])
     if any(len(text) > _LONG_NOTE for text in texts):
         return no_notes, _differences(texts)
     pairs = zip(axis.values, texts, strict=True)
@@ -215,10 +215,10 @@ def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]
 
 def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
     """Return the texts with the words strong that not all contain; none is strong if no word is in all of them."""
-    split = stand_out(texts)
+    split = mark_differing_words(texts)
     if not any(part.tone == "text" for parts in split for part in parts):
         split = [(Part(text),) for text in texts]
-    return keep_differences(split)
+    return shorten_keeping_differences(split)
 
 
 def _write_presets(axis: Axis) -> list[list[Part]]:
@@ -227,7 +227,7 @@ def _write_presets(axis: Axis) -> list[list[Part]]:
     presets: list[list[Part]] = [[] for _ in axis.values]
     for key in axis.fields:
         having = [index for index, value in enumerate(axis.values) if key in value.params]
-        texts = write_apart([axis.values[index].params[key] for index in having])
+        texts = distinct_texts([axis.values[index].params[key] for index in having])
         for index, text in zip(having, texts, strict=True):
             add_part(presets[index], names[key], text)
     return presets
@@ -292,7 +292,7 @@ def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None
     if run is None:
         if cell.sweep.record is None and cell.planned:
             return CellState("done" if cell.planned == "done" else "waiting", cell.planned)
-        is_waiting = cell.sweep.is_sending or cell.sweep.is_sent_elsewhere
+        is_waiting = cell.sweep.is_submitting or cell.sweep.is_submitted_elsewhere
         return CellState("waiting", "waiting" if is_waiting else cell.status_text)
     images = chosen_images(run.record.images, node=node, image=image)
     if run.status is Status.SUCCESS and images:

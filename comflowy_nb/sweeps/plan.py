@@ -32,9 +32,9 @@ class SweepPlan:
         All cells.
     done, running, new
         Cells that succeeded before, that are in progress, and that are submitted for the first time.
-    held_as
+    held_by_status
         Held cells by status; they are skipped.
-    again_as
+    retried_by_status
         Failed cells by status; they are submitted again.
     left
         Failed cells that are not submitted again.
@@ -54,8 +54,8 @@ class SweepPlan:
     total: int
     done: int = 0
     running: int = 0
-    held_as: Mapping[Status, int] = field(default_factory=dict)
-    again_as: Mapping[Status, int] = field(default_factory=dict)
+    held_by_status: Mapping[Status, int] = field(default_factory=dict)
+    retried_by_status: Mapping[Status, int] = field(default_factory=dict)
     left: int = 0
     new: int = 0
     equal: int = 0
@@ -66,17 +66,17 @@ class SweepPlan:
     @property
     def held(self) -> int:
         """Number of held cells."""
-        return sum(self.held_as.values())
+        return sum(self.held_by_status.values())
 
     @property
-    def again(self) -> int:
+    def retries(self) -> int:
         """Number of failed cells that are submitted again."""
-        return sum(self.again_as.values())
+        return sum(self.retried_by_status.values())
 
     @property
-    def to_send(self) -> int:
+    def to_submit(self) -> int:
         """Number of runs to submit."""
-        return self.again + self.new
+        return self.retries + self.new
 
     @property
     def text(self) -> str:
@@ -84,16 +84,16 @@ class SweepPlan:
         counts = [
             (self.done, f"done ({self.done_when})" if self.done_when else "done"),
             (self.running, "running"),
-            *((count, f"{status} (skipped)") for status, count in self.held_as.items()),
+            *((count, f"{status} (skipped)") for status, count in self.held_by_status.items()),
             (self.left, "ended without success (left alone)"),
-            *((count, f"{status} (tried again)") for status, count in self.again_as.items()),
+            *((count, f"{status} (tried again)") for status, count in self.retried_by_status.items()),
             (self.new, "new"),
             (self.equal, "equal to others (one run each)"),
         ]
         phrases = [f"{count} {words}" for count, words in counts if count]
-        if self.to_send and self.seconds is not None:
+        if self.to_submit and self.seconds is not None:
             phrases.append(f"about {_duration(self.seconds)}")
-        if self.to_send and self.cost is not None:
+        if self.to_submit and self.cost is not None:
             phrases.append(f"cost about {self.cost:g}")
         return f"{self.total} cell{'s' * (self.total != 1)}: {', '.join(phrases)}"
 
@@ -124,27 +124,27 @@ def make_plan(
     """
     kinds = Counter(kind for kind, _ in decisions)
     held = Counter(record.status for kind, record in decisions if kind == "held" and record is not None)
-    ended = [record.status for kind, record in decisions if record is not None and _is_again(kind, record)]
+    ended = [record.status for kind, record in decisions if record is not None and _is_retry(kind, record)]
     again = Counter[Status](Status.FAILED if status is Status.REJECTED else status for status in ended)
-    to_send = kinds["new"]
+    to_submit = kinds["new"]
     return SweepPlan(
         total=total,
         equal=total - len(decisions),
         done=kinds["same"],
         running=kinds["joined"],
-        held_as={status: held[status] for status in Status if held[status]},
+        held_by_status={status: held[status] for status in Status if held[status]},
         left=kinds["ended"],
-        again_as={status: again[status] for status in Status if again[status]},
+        retried_by_status={status: again[status] for status in Status if again[status]},
         new=kinds["new"] - again.total(),
         done_when=_when([record for kind, record in decisions if kind == "same" and record is not None], now),
         seconds=seconds,
-        cost=None if cost_per_run is None else to_send * cost_per_run,
+        cost=None if cost_per_run is None else to_submit * cost_per_run,
     )
 
 
 def planned_text(kind: DecisionKind, record: RunRecord | None) -> str:
     """Return what the plan does with one cell, as text."""
-    if _is_again(kind, record):
+    if _is_retry(kind, record):
         assert record is not None
         return f"{record.status}, tried again"
     if kind == "held" and record is not None:
@@ -160,7 +160,7 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
     SettingsError
         If these are more than `max_runs`; without it, more than 64 on a service that costs money, or 500 on any.
     """
-    count = plan.to_send
+    count = plan.to_submit
     if max_runs is not None and count > max_runs:
         raise SettingsError(
             f"{count} runs to submit, and --max-runs permits {max_runs}: use --max-runs {count} or fewer values; "
@@ -193,10 +193,10 @@ def check_limits(**limits: int | None) -> None:
 
 def needs_permit(plan: SweepPlan, *, costs_money: bool) -> bool:
     """Return whether the number of submits requires `--max-runs`."""
-    return plan.to_send > (MAX_PAID_RUNS if costs_money else MAX_FREE_RUNS)
+    return plan.to_submit > (MAX_PAID_RUNS if costs_money else MAX_FREE_RUNS)
 
 
-def _is_again(kind: DecisionKind, record: RunRecord | None) -> bool:
+def _is_retry(kind: DecisionKind, record: RunRecord | None) -> bool:
     return kind == "new" and record is not None and record.status in _RETRIED
 
 

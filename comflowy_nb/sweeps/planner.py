@@ -16,7 +16,7 @@ from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.estimate import MAX_TIMED_RUNS, estimate_s
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_text
-from comflowy_nb.sweeps.sender import SendLimits, SweepSender, SweepWatcher
+from comflowy_nb.sweeps.sender import SubmitLimits, SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.selection import cell_filter
@@ -120,7 +120,7 @@ class SweepPlanner:
         spec = axes_to_json(axes)
         content = canonical_json([service.identity, workflow.content, spec])
         key = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-        known = history.sweeps.same(service.identity, key, fresh=fresh)
+        known = history.sweeps.find_same(service.identity, key, fresh=fresh)
         continued = known.token if fresh and known is not None else None
         generated: dict[str, int] = {}
 
@@ -141,7 +141,7 @@ class SweepPlanner:
 
         cells = make_cells()
         _check_cells(cells, axes)
-        if remember and not fresh and generated and history.seeds.settle(generated) != generated:
+        if remember and not fresh and generated and history.seeds.store_missing(generated) != generated:
             cells = make_cells()
         if continued is not None:
             cells = _with_seeds(cells, history.sweeps.cells(continued), axes)
@@ -197,7 +197,7 @@ class SweepPlanner:
             cost_per_run=settings.cost_per_run,
         )
 
-    def start(self, draft: Draft, *, max_runs: int | None, **limits: Unpack[SendLimits]) -> Sweep:
+    def start(self, draft: Draft, *, max_runs: int | None, **limits: Unpack[SubmitLimits]) -> Sweep:
         """Record the sweep, and submit its new cells while the concurrency limit permits.
 
         Raises
@@ -221,7 +221,7 @@ class SweepPlanner:
         self._submitter.upload_inputs(cell.params for cell in sweep.cells if cell not in reused)
         history = self._library.history
         rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
-        sweep.record = history.sweeps.enter(request, rows, seeds=draft.generated if request.fresh else None)
+        sweep.record = history.sweeps.record_or_update(request, rows, seeds=draft.generated if request.fresh else None)
         if request.fresh and not draft.continues and sweep.record.token != request.token:
             raise HistoryError(
                 f"another kernel began this fresh sweep just now ({sweep.record.ref}); run the cell again to share it"

@@ -11,7 +11,7 @@ from comflowy_nb.images.receive import stored_file
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
 from comflowy_nb.images.store import utc
-from comflowy_nb.layout.value_text import stand_out
+from comflowy_nb.layout.value_text import mark_differing_words
 from comflowy_nb.painting.pages import encode
 from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.files import write_file
@@ -108,7 +108,7 @@ def _value_names(axis: Axis) -> list[str]:
     names = [slug(label) for label in labels]
     if len(set(names)) == len(names):
         return names
-    strong = (" ".join(part.text for part in parts if part.tone == "strong") for parts in stand_out(labels))
+    strong = (" ".join(part.text for part in parts if part.tone == "strong") for parts in mark_differing_words(labels))
     return [slug(differing or label) for differing, label in zip(strong, labels, strict=True)]
 
 

@@ -31,7 +31,7 @@ HISTORY_CHECK_S = 0.4  # interval at which the cells that another process submit
 MAX_UNKNOWN_IN_A_ROW = 3  # lost responses after which nothing more is submitted
 
 
-class SendLimits(TypedDict):
+class SubmitLimits(TypedDict):
     """When a sweep submits no more cells, and how many runs it has at once.
 
     Attributes
@@ -47,7 +47,7 @@ class SendLimits(TypedDict):
 
 
 class SweepSender:
-    """Submits the cells of one sweep while the concurrency limit permits; the tracker calls `send_next`.
+    """Submits the cells of one sweep while the concurrency limit permits; the tracker calls `submit_next`.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class SweepSender:
         submitter: Submitter,
         scheduler: Scheduler,
         owner: str,
-        **limits: Unpack[SendLimits],
+        **limits: Unpack[SubmitLimits],
     ) -> None:
         assert draft.sweep.token is not None
         self.window = limits["window"]
@@ -92,7 +92,7 @@ class SweepSender:
         self._stop_after = limits["stop_after"]
         self._lock = threading.Lock()
         self._busy = 0  # threads that have taken a cell and not yet notified the listeners of its run
-        self._unattached = 0  # those of them whose cell has no run yet
+        self._without_run = 0  # those of them whose cell has no run yet
         self._ends: deque[tuple[SweepCell, Run, bool]] = deque()  # to count; True if this sweep submitted the run
         self._resubmitted: dict[int, set[str]] = {}  # number of a cell -> its lost runs that were submitted again
         self._failures = 0  # in a row
@@ -102,7 +102,7 @@ class SweepSender:
         self._registered = False  # whether the history says that this process submits the sweep
 
     @property
-    def is_sending(self) -> bool:
+    def is_submitting(self) -> bool:
         """Whether cells are waiting or being submitted."""
         return bool(self._waiting) or self._busy > 0
 
@@ -118,7 +118,7 @@ class SweepSender:
         else:
             self._end_if_done()
 
-    def send_next(self) -> bool:
+    def submit_next(self) -> bool:
         """Submit the next cell that no other process has submitted; return False if there is none left."""
         while (cell := self._take()) is not None:
             try:
@@ -131,7 +131,7 @@ class SweepSender:
                 self._stop(f"stopped: {type(error).__name__}: {error}")
             finally:
                 with self._lock:
-                    self._unattached -= 1
+                    self._without_run -= 1
                 self._end_if_done()  # before the sweep is settled: the run may have ended meanwhile
                 with self._lock:
                     self._busy -= 1
@@ -151,7 +151,7 @@ class SweepSender:
 
     def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
         """Give a cell its run. Runs that this sweep submitted decide by their ends whether it stops."""
-        self._sweep.expect_end(cell)
+        self._sweep.await_end_count(cell)
         self._sweep.attach(cell, run)
 
         def note_end() -> None:
@@ -165,7 +165,7 @@ class SweepSender:
     def _take(self) -> SweepCell | None:
         """Take the next cell, unless the sweep stops."""
         try:
-            self._stop_if_asked()
+            self._stop_if_requested()
         except ComflowyError as error:
             self._stop(f"stopped: {error}")
         self._count_ends()  # an end that was noted before may stop the sweep
@@ -173,7 +173,7 @@ class SweepSender:
             if not self._waiting:
                 return None
             self._busy += 1
-            self._unattached += 1
+            self._without_run += 1
             return self._waiting.pop()
 
     def _submit(self, cell: SweepCell) -> bool:
@@ -202,11 +202,11 @@ class SweepSender:
 
     def _check_stop_request(self) -> bool:
         """Stop if another process asked for it, even if nothing can be submitted now; return whether to check again."""
-        self._stop_if_asked()
-        return self.is_sending
+        self._stop_if_requested()
+        return self.is_submitting
 
-    def _stop_if_asked(self) -> None:
-        if self._waiting and self._history.senders.is_asked(self._token, self._owner):
+    def _stop_if_requested(self) -> None:
+        if self._waiting and self._history.senders.is_stop_requested(self._token, self._owner):
             self._stop("cancelled from another kernel")
 
     def _unregister_if_done(self) -> None:
@@ -253,7 +253,7 @@ class SweepSender:
                 self._failures, self._unknowns = self._failures + 1, 0
             case Status.UNKNOWN:
                 self._unknowns += 1
-        if run.refuses_all:
+        if run.rejects_all:
             return f"stopped: {run.error}"
         if self._unknowns >= MAX_UNKNOWN_IN_A_ROW:
             return (
@@ -297,7 +297,7 @@ class SweepSender:
     def _end_if_done(self) -> None:
         """Record that all runs of the sweep are final, so that a later fresh sweep does not continue it."""
         sweep = self._sweep
-        if self._waiting or self._unattached or sweep.stopped:
+        if self._waiting or self._without_run or sweep.stopped:
             return
         if any(cell.run is None or not cell.run.status.is_final for cell in sweep.cells):
             return
@@ -325,41 +325,41 @@ class SweepWatcher:
         self._registry = registry
         self._owner = owner
         self._is_stopping = False
-        self.is_sending = True
+        self.is_submitting = True
 
     def begin(self) -> None:
         """Track the sweep while another process submits it."""
         sweep = self._sweep()
         if sweep is None:
             return
-        if self._is_sent_elsewhere():
+        if self._is_submitted_elsewhere():
             sweep.sender = self
             self._scheduler.every(HISTORY_CHECK_S, self._check)
-        elif sweep.is_sent_elsewhere:  # the last cells were submitted since it was read
+        elif sweep.is_submitted_elsewhere:  # the last cells were submitted since it was read
             self._read_cells(sweep)
-            sweep.is_sent_elsewhere = False
+            sweep.is_submitted_elsewhere = False
 
     def cancel(self) -> None:
         """Ask the processes that submit the sweep to stop, and cancel the live runs."""
         self._is_stopping = True
-        self._history.senders.ask_stop(self._token)
+        self._history.senders.request_stop(self._token)
         sweep = self._sweep()
         for cell in sweep.cells if sweep is not None else ():
             if cell.run is not None and cell.run.status.is_live and self._registry.is_here(cell.run.record):
                 cell.run.cancel()
 
-    def _is_sent_elsewhere(self) -> bool:
-        return bool(self._history.senders.living(self._token, except_for=self._owner))
+    def _is_submitted_elsewhere(self) -> bool:
+        return bool(self._history.senders.live_owners(self._token, except_for=self._owner))
 
     def _check(self) -> bool:
         """Read the cells. Return whether the sweep is still being submitted."""
         sweep = self._sweep()
         if sweep is None:
             return False
-        continues = self._is_sent_elsewhere()  # before the cells are read
+        continues = self._is_submitted_elsewhere()  # before the cells are read
         self._read_cells(sweep)
         if not continues:
-            self.is_sending = sweep.is_sent_elsewhere = False
+            self.is_submitting = sweep.is_submitted_elsewhere = False
             sweep.notify()
         return continues
 

@@ -96,7 +96,7 @@ class Sweep(Waitable[SweepCell | None]):
         self.record = record
         self.plan: SweepPlan | None = None
         self.stopped: str | None = None
-        self.is_sent_elsewhere = False  # by another process when the cells were read, and not followed since
+        self.is_submitted_elsewhere = False  # by another process when the cells were read, and not followed since
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
         self._images_folder = images_folder
         self.sender: SweepSender | SweepWatcher | None = None
@@ -145,25 +145,25 @@ class Sweep(Waitable[SweepCell | None]):
         return None if self.record is None else self.record.name
 
     @property
-    def is_sent_here(self) -> bool:
+    def is_submitted_here(self) -> bool:
         """Whether a client of this process submitted it."""
         return self.sender is not None and self.sender.is_here
 
     @property
-    def is_sending(self) -> bool:
+    def is_submitting(self) -> bool:
         """Whether more cells may be submitted."""
-        return self.sender is not None and self.sender.is_sending
+        return self.sender is not None and self.sender.is_submitting
 
     @property
     def is_settled(self) -> bool:
         """Whether no more cells are submitted and every run is settled."""
-        # In this order: the last cell is uncounted and unsettled before `is_sending` becomes False.
-        return not self.is_sending and not self._uncounted and not self._unsettled
+        # In this order: the last cell is uncounted and unsettled before `is_submitting` becomes False.
+        return not self.is_submitting and not self._uncounted and not self._unsettled
 
     @property
     def ended_at(self) -> float | None:
         """When its last run ended, in UTC seconds since 1970; None before."""
-        if self.record is None or not self.is_settled or (self.sender is None and self.is_sent_elsewhere):
+        if self.record is None or not self.is_settled or (self.sender is None and self.is_submitted_elsewhere):
             return None
         ends = [cell.run.record.finished_at for cell in self.cells if cell.run is not None]
         return max([self.record.created_at, *(end for end in ends if end is not None)])
@@ -339,15 +339,15 @@ class Sweep(Waitable[SweepCell | None]):
         cell.run = run
         this, number = weakref.ref(self), cell.number  # a run outlives the sweeps that it was a cell of
 
-        def pass_on(_: Run) -> None:
+        def forward(_: Run) -> None:
             sweep = this()
             if sweep is not None:
                 sweep.notify(sweep.cells[number - 1])
 
-        self._listening.callback(run.listen(pass_on))
+        self._listening.callback(run.listen(forward))
         self.notify(cell)
 
-    def expect_end(self, cell: SweepCell) -> None:
+    def await_end_count(self, cell: SweepCell) -> None:
         """Do not become settled before `confirm_ends`: the sender has to count the end of this cell's run.
 
         Parameters

@@ -203,7 +203,7 @@ class SweepPainting:
                 raise
         reason = record.error or "pruned, and its thumbnail is gone"
         is_kept = record.state == "kept"
-        state = CellState("odd", "kept, not shown", reason) if is_kept else CellState("bad", "missing", reason)
+        state = CellState("warning", "kept, not shown", reason) if is_kept else CellState("error", "missing", reason)
         return draw_panel(state, (size[0] // scale, size[1] // scale), scale)
 
 

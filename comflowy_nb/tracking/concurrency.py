@@ -62,7 +62,7 @@ class ConcurrencyLimit:
         if self._since_s is None:
             self._since_s = now_s
 
-    def note_room(self, now_s: float) -> None:
+    def note_capacity(self, now_s: float) -> None:
         """Double the limit: the run submitted last has begun. Begin the turn again, at the new size."""
         if self.may_grow_early:
             self.size = min(2 * self.size, self.max_size)
@@ -97,7 +97,7 @@ class RunSource(Protocol):
 
     window: int | None
 
-    def send_next(self) -> bool:
+    def submit_next(self) -> bool:
         """Submit one more run, on a tracker thread. Return False if there is none left."""
 
 
@@ -118,7 +118,7 @@ class SubmitQueue:
         self._queued: deque[RunTracker] = deque()
         self._newest: Run | None = None  # the run that the service accepted last
         self._sources: list[RunSource] = []
-        self._sending = 0  # calls of `send_next` that have not returned
+        self._submitting = 0  # calls of `submit_next` that have not returned
         start, max_size = sizes()
         self._last_limit = ConcurrencyLimit(start, max_size=max_size)
 
@@ -166,12 +166,12 @@ class SubmitQueue:
             while self._queued and len(self._in_flight) < size:
                 ready.append(self._queued.popleft())
                 self._start(ready[-1])
-            room = max(0, size - len(self._in_flight) - self._sending) if self._sources else 0
-            self._sending += room
+            room = max(0, size - len(self._in_flight) - self._submitting) if self._sources else 0
+            self._submitting += room
         for run_tracker in ready:
             run_tracker.execute(run_tracker.submit)
         for _ in range(room):
-            self._scheduler.execute(self._send_from_source)
+            self._scheduler.execute(self._submit_from_source)
 
     def close(self) -> list[RunTracker]:
         """Start no more submits. Return the live runs, the queued ones included."""
@@ -195,7 +195,7 @@ class SubmitQueue:
         """Note the run that the service accepted last."""
         self._newest = run
 
-    def shows_room(self, run: Run) -> bool:
+    def shows_capacity(self, run: Run) -> bool:
         """Return True if the limit may grow as soon as this run begins: every other run in flight is older."""
         return (
             bool(self._sources)
@@ -207,9 +207,9 @@ class SubmitQueue:
     def note_running(self, run: Run) -> None:
         """Raise the limit if the start of this run shows that no run waits."""
         with self._lock:
-            if not self.shows_room(run):
+            if not self.shows_capacity(run):
                 return
-            self._last_limit.note_room(self._scheduler.clock())
+            self._last_limit.note_capacity(self._scheduler.clock())
         self.fill()
 
     def note_released(self, run: Run) -> None:
@@ -236,19 +236,19 @@ class SubmitQueue:
         self._in_flight.add(run_tracker)
         self._limit().note_submit(self._scheduler.clock())
 
-    def _send_from_source(self) -> None:
+    def _submit_from_source(self) -> None:
         with self._lock:
             source = self._sources[0] if self._sources else None
             if len(self._sources) > 1:
                 self._sources.append(self._sources.pop(0))  # several sweeps take turns
         has_more = False
         try:
-            has_more = source is not None and source.send_next()
+            has_more = source is not None and source.submit_next()
         finally:
             with self._lock:
-                self._sending -= 1
+                self._submitting -= 1
                 if not has_more and source in self._sources:
                     self._sources.remove(source)
-            # Always: while this run was submitted it counted twice, in `_sending` and as in flight, so that an end
+            # Always: while this run was submitted it counted twice, in `_submitting` and as in flight, so that an end
             # meanwhile found no room.
             self.fill()

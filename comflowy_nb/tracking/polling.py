@@ -35,10 +35,12 @@ _log = logging.getLogger(__name__)
 
 SAFETY_FACTOR = 1.05  # of the median, for the first check
 FIRST_HIT_FACTOR = 0.9  # of the age at a first check that found the end
-MAX_SCOUTS = 3  # runs of a workflow of unknown duration that are checked by the rule; the others wait for a first end
+MAX_EARLY_RUNS = (
+    3  # runs of a workflow of unknown duration that are checked by the rule; the others wait for a first end
+)
 MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enough for a live display
 IDLE_WAIT_S = 30.0  # between checks of a run that waits for the first end of its workflow
-GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later the rule checks where webhooks report the ends
+LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks where webhooks report the ends
 
 
 class PollRule:
@@ -112,15 +114,15 @@ class PollSchedule:
         self._check = check
         self._misses = 0
         self._newest = 0  # number of the newest scheduled check
-        self._hinted: Status | None = None  # the newest event since the last check
+        self._reported_status: Status | None = None  # the newest event since the last check
         self._lock = threading.Lock()  # of these two
 
-    def at(self, due_s: float) -> None:
+    def check_at(self, due_s: float) -> None:
         """Check at a time, or now if an event arrived since the last check. This replaces the scheduled check."""
         with self._lock:
             self._newest += 1
             number = self._newest
-            if self._hinted and next_status(self._run.status, event_of(self._hinted)):
+            if self._reported_status and next_status(self._run.status, event_of(self._reported_status)):
                 due_s = min(due_s, self._tracker.scheduler.clock())
 
         def is_due() -> bool:
@@ -128,20 +130,20 @@ class PollSchedule:
 
         self._tracker.scheduler.submit_at(due_s, lambda: self._check(is_due) if is_due() else None)
 
-    def after(self, wait_s: float) -> None:
+    def check_after(self, wait_s: float) -> None:
         """Check after a wait, in seconds."""
-        self.at(self._tracker.scheduler.clock() + wait_s)
+        self.check_at(self._tracker.scheduler.clock() + wait_s)
 
-    def hint(self, status: Status) -> None:
+    def check_after_event(self, status: Status) -> None:
         """Check now, because an event reported a status. A check in progress cannot postpone this one."""
         with self._lock:
-            self._hinted = status
-        self.after(0.0)
+            self._reported_status = status
+        self.check_after(0.0)
 
     def begin(self) -> None:
         """Begin a check: its response is newer than every event before it."""
         with self._lock:
-            self._hinted = None
+            self._reported_status = None
 
     def stop(self) -> None:
         """Cancel the scheduled check."""
@@ -160,23 +162,23 @@ class PollSchedule:
         """Return when the rule checks first; where webhooks report every end, that only guards against a lost event."""
         wait_s = self.rule.first_wait_s()
         if self._tracker.reports_ends:
-            wait_s = max(wait_s + GUARD_S, GUARD_FACTOR * wait_s)
+            wait_s = max(wait_s + LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR * wait_s)
         return self.accepted_s + wait_s
 
     def next_due_s(self, now_s: float) -> float:
         """Return when to check next: by the rule, and often while few runs are live or while this run shows room."""
         queue = self._tracker.submit_queue
-        live_runs = 1 if queue.shows_room(self._run) else queue.live_runs
+        live_runs = 1 if queue.shows_capacity(self._run) else queue.live_runs
         wait_s = live_wait_s(max(0.0, now_s - self.accepted_s), live_runs=live_runs)
         live_due_s = None if wait_s is None else now_s + wait_s
         return min((due for due in (self.rule_due_s, live_due_s) if due is not None), default=now_s + IDLE_WAIT_S)
 
-    def again(self, now_s: float, age_s: float) -> None:
+    def schedule_next(self, now_s: float, age_s: float) -> None:
         """Schedule the next check after one that found the run live at an age, in seconds."""
         if self.rule_due_s is not None and now_s >= self.rule_due_s:
             self._misses += 1
             self.rule_due_s = now_s + self.rule.next_wait_s(misses=self._misses, age_s=age_s)
-        self.at(self.next_due_s(now_s))
+        self.check_at(self.next_due_s(now_s))
 
 
 class DurationCache:
@@ -191,11 +193,11 @@ class DurationCache:
         """Return the poll rule that all runs of a workflow share."""
         rule = self._rules.get(workflow_key)
         if rule is None:
-            samples = self._history.durations.of(self._identity, workflow_key)
+            samples = self._history.durations.last_samples(self._identity, workflow_key)
             rule = self._rules.setdefault(workflow_key, PollRule(samples))  # another thread may have been first
         return rule
 
-    def keep(self, workflow_key: str, seconds: float) -> None:
+    def record(self, workflow_key: str, seconds: float) -> None:
         """Record a duration for later processes. A failure is ignored: checks only become less well timed."""
         try:
             self._history.durations.add(self._identity, workflow_key, seconds)

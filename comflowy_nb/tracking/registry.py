@@ -85,7 +85,7 @@ class RunRegistry:
             other, label = run.record.service, self._tracker.service.label
             raise RefError(f"{run.ref} was submitted to {other}, not to {label}; connect to {other} first")
 
-    def reread(self, tokens: Iterable[str]) -> None:
+    def reload(self, tokens: Iterable[str]) -> None:
         """Read runs from the history again, of which a cleanup has changed the images."""
         with self._lock:
             runs = [run for token in tokens if (run := self._runs.get(token)) is not None]
@@ -139,7 +139,7 @@ class RunRegistry:
             self.watch(run)
         if not run.status.is_final or not self.is_here(run.record):
             return False
-        is_missing = self._tracker.downloads.expect_missing(run, refetch=refetch)
+        is_missing = self._tracker.downloads.reset_missing(run, refetch=refetch)
         if is_missing:
             self._track(run)
         return is_missing
@@ -170,7 +170,7 @@ class RunRegistry:
 
     def _take_over(self, run: Run) -> bool:
         """Make this client the owner of a run. Return False if the owner lives."""
-        with run.guard:
+        with run.record_lock:
             adopted = self._history.adopt(run.token, self._owner)
             if adopted is not None:
                 run.update(adopted)
@@ -230,7 +230,7 @@ class RunRegistry:
         return False
 
     def _read(self, run: Run) -> None:
-        with run.guard:
+        with run.record_lock:
             record = self._history.get(run.token)
             if record is not None:
                 run.update(record)

@@ -58,9 +58,9 @@ class Run(Waitable["Run"]):
         super().__init__()
         self.record = record
         self.started_clock_s = time.monotonic()  # for the elapsed time while live
-        self.refuses_all = False  # the service would reject every other run too: a rejected key, no credit
+        self.rejects_all = False  # the service would reject every other run too: a rejected key, no credit
         self.resubmits_lost = False  # its service costs nothing, and does not execute a lost run
-        self.guard = threading.RLock()  # held from a write to the history to the `update` that follows it
+        self.record_lock = threading.RLock()  # held from a write to the history to the `update` that follows it
         # What the history could not take yet: events in their order, and images by index. Guarded by `guard`.
         self.unwritten: list[tuple[StatusEvent, RunChanges]] = []
         self.unwritten_images: dict[int, ImageRecord] = {}
@@ -244,7 +244,7 @@ class Run(Waitable["Run"]):
             self.record = record
             self._warning = warning
             if self._progress is not None:
-                self._show(self._progress)
+                self._set_progress(self._progress)
             self._changed.notify_all()
         self._call_listeners(self)
 
@@ -281,12 +281,12 @@ class Run(Waitable["Run"]):
         with self._changed:
             # a position in the queue that was read before the run began is out of date
             if progress is not None and (progress.ahead is None or self._progress is None or self._progress.is_waiting):
-                self._show(progress)
+                self._set_progress(progress)
             self._warning = warning
             self._changed.notify_all()
         self._call_listeners(self)
 
-    def _show(self, progress: Progress) -> None:
+    def _set_progress(self, progress: Progress) -> None:
         is_over = progress.preview is not None and not self.status.is_live
         self._progress = replace(progress, preview=None) if is_over else progress
 

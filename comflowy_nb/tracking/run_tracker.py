@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 AUTH_PAUSE_S = 30.0  # between checks while the key is rejected: the run stays live
-GUARD_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
+LOCK_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
 FLUSH_WAIT_S = 3.0  # between attempts to write the events that the history lacks
-MAX_ABSENCES = 3  # responses "no such run", `lost_gap_s` apart, after which a run is lost
-MAX_REFUSALS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
+MAX_NOT_FOUND = 3  # responses "no such run", `lost_gap_s` apart, after which a run is lost
+MAX_REFUSED_CONNECTIONS = (
+    4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
+)
 
 
 class RunTracker:
@@ -46,20 +48,20 @@ class RunTracker:
     def __init__(self, tracker: Tracker, run: Run, rule: PollRule, submission: Submission | None = None) -> None:
         self.run = run
         self.rule = rule
-        self.cancel_wanted = False
+        self.cancel_requested = False
         self.is_end_reported = False  # a webhook reported its end
-        self.hinted_id: str | None = None  # the id that a webhook reported before the response to the submit was read
+        self.reported_id: str | None = None  # the id that a webhook reported before the response to the submit was read
         self.seen_running_at: float | None = None  # when an event or a check first showed it running
         self._tracker = tracker
         self._scheduler = tracker.scheduler
         self._service = tracker.service
         self._settings = tracker.settings
         self._submission = submission
-        self._tries = 0  # of the submit
+        self._attempts = 0  # of the submit
         self._may_be_accepted = False  # a submit has begun, and was not rejected
         self._failures = 0  # of checks, in a row
-        self._absences = SpacedCounter(tracker.settings, tracker.scheduler.clock)
-        self._refusals = SpacedCounter(tracker.settings, tracker.scheduler.clock)
+        self._not_found_checks = SpacedCounter(tracker.settings, tracker.scheduler.clock)
+        self._refused_connections = SpacedCounter(tracker.settings, tracker.scheduler.clock)
         self._cancel_confirmed = False
         self.poll_schedule = PollSchedule(
             tracker, run, rule, check=lambda is_due: self._act(lambda: self._check(is_due))
@@ -71,23 +73,23 @@ class RunTracker:
 
     def reject(self, reason: str) -> None:
         """End a run that could not be submitted, now and on this thread."""
-        with self.run.guard:
+        with self.run.record_lock:
             self._record(StatusEvent.REJECTED, reason=reason, finished_at=time.time())
             self._release()
 
-    def drop_if_unsent(self) -> None:
+    def end_if_unsubmitted(self) -> None:
         """End a run that was certainly not submitted, now and on this thread: the tracker is being closed."""
         # The step that holds the guard may be a submit, which can take as long as a time-out.
-        if self._may_be_accepted or not self.run.guard.acquire(timeout=GUARD_WAIT_S):
+        if self._may_be_accepted or not self.run.record_lock.acquire(timeout=LOCK_WAIT_S):
             return
         try:
             if not self._may_be_accepted:
-                self.drop_unsent("the connection was closed before it was submitted")
+                self.end_unsubmitted("the connection was closed before it was submitted")
         finally:
-            self.run.guard.release()
+            self.run.record_lock.release()
 
     def _act(self, step: Callable[[], None]) -> None:
-        with self.run.guard:
+        with self.run.record_lock:
             if self._tracker.closed:
                 return
             try:
@@ -103,8 +105,8 @@ class RunTracker:
 
     def submit(self) -> None:
         """Submit the run, unless it was cancelled before."""
-        if self.cancel_wanted:
-            self.drop_unsent()
+        if self.cancel_requested:
+            self.end_unsubmitted()
             return
         submission = self._submission
         assert submission is not None
@@ -113,8 +115,8 @@ class RunTracker:
         self._may_be_accepted = True
         outcome = self._service.submit(submission)
         self.poll_schedule.accepted_s = self._scheduler.clock()
-        if isinstance(outcome, Unknown) and self.hinted_id:
-            outcome = Accepted(self.hinted_id)
+        if isinstance(outcome, Unknown) and self.reported_id:
+            outcome = Accepted(self.reported_id)
         if isinstance(outcome, Accepted):
             self._set_accepted(outcome.run_id, outcome)
         elif isinstance(outcome, Rejected):
@@ -123,17 +125,17 @@ class RunTracker:
             self._record(StatusEvent.RESPONSE_LOST, reason=outcome.reason)
             self._release(forget=False)
             if self._service.run_id_of(self.run.token) is not None:
-                self.poll_schedule.after(self._settings.lost_gap_s)
+                self.poll_schedule.check_after(self._settings.lost_gap_s)
 
-    def drop_unsent(self, reason: str = "it was cancelled before it was submitted") -> None:
+    def end_unsubmitted(self, reason: str = "it was cancelled before it was submitted") -> None:
         """End a run that was not submitted."""
         self._record(StatusEvent.DROPPED, reason=reason, finished_at=time.time())
         self._release()
 
     def accept_late(self) -> None:
         """Track an `unknown` run whose id a webhook reported: the service did accept it."""
-        if self.run.status is Status.UNKNOWN and self.hinted_id:
-            self._set_accepted(self.hinted_id)
+        if self.run.status is Status.UNKNOWN and self.reported_id:
+            self._set_accepted(self.reported_id)
 
     def start(self) -> None:
         """Record that the run has begun, as the service reported."""
@@ -156,25 +158,25 @@ class RunTracker:
         if self.rule.estimate_s is not None:
             self.poll_schedule.follow_rule()
         else:
-            self._tracker.poll_if_scout(self)
+            self._tracker.poll_early_runs_by_rule(self)
         accepted_s = self.poll_schedule.accepted_s
         # its end may be reported before the response to its submit was read
-        self.poll_schedule.at(accepted_s if self.is_end_reported else self.poll_schedule.next_due_s(accepted_s))
-        if self.cancel_wanted:  # where the service can't cancel, it is still tracked
+        self.poll_schedule.check_at(accepted_s if self.is_end_reported else self.poll_schedule.next_due_s(accepted_s))
+        if self.cancel_requested:  # where the service can't cancel, it is still tracked
             self.cancel()
 
     def _handle_rejection(self, outcome: Rejected) -> None:
-        self._tries += 1
+        self._attempts += 1
         self._may_be_accepted = False
-        if outcome.again and self._tries <= self._settings.retries:
+        if outcome.may_retry and self._attempts <= self._settings.retries:
             if isinstance(outcome.error, RateLimitError):
-                wait_s = self._pause(outcome.error, self._tries)
+                wait_s = self._pause(outcome.error, self._attempts)
             else:
-                wait_s = backoff_s(self._settings, self._tries)
+                wait_s = backoff_s(self._settings, self._attempts)
             self.run.report(warning=f"{outcome.error}; trying again in {wait_s:.0f} s")
             self._scheduler.submit_at(self._scheduler.clock() + wait_s, lambda: self._act(self.submit))
             return
-        self.run.refuses_all = outcome.stops
+        self.run.rejects_all = outcome.rejects_all
         self._record(StatusEvent.REJECTED, reason=str(outcome.error), finished_at=time.time())
         self._release()
 
@@ -195,12 +197,12 @@ class RunTracker:
             self.run.report(warning=f"{service.label} can't cancel a run; it continues")
             return
         with contextlib.suppress(HistoryError):  # another process that tracks it then takes it for a failure
-            self._tracker.history.ask_cancel(self.run.token)
+            self._tracker.history.request_cancel(self.run.token)
         try:
             self._cancel_confirmed = service.cancel(service_run_id)
         except ServiceError as error:
             self.run.report(warning=f"the cancel did not get through: {error}")
-        self.poll_schedule.after(0.0)
+        self.poll_schedule.check_after(0.0)
 
     def _is_cancelled_elsewhere(self) -> bool:
         """Return True if another client cancelled the run: the service confirms a repeated cancel to this one too."""
@@ -208,7 +210,7 @@ class RunTracker:
         if self._cancel_confirmed or service_run_id is None or not self._service.can_cancel:
             return False
         try:
-            if self._tracker.history.is_cancel_asked(self.run.token):
+            if self._tracker.history.is_cancel_requested(self.run.token):
                 self._cancel_confirmed = self._service.cancel(service_run_id)
         except (HistoryError, ServiceError):
             return False
@@ -238,13 +240,13 @@ class RunTracker:
         except RateLimitError as error:
             wait_s = self._pause(error, self._failures + 1)
             run.report(warning=f"{error}; checking again in {wait_s:.0f} s")
-            self.poll_schedule.after(wait_s)
+            self.poll_schedule.check_after(wait_s)
         except ServiceError as error:
             self._handle_no_response(error)
         else:
             self._failures = 0
-            self._absences.reset()
-            self._refusals.reset()
+            self._not_found_checks.reset()
+            self._refused_connections.reset()
             if record.service_run_id is None and run.status is Status.UNKNOWN:
                 self._set_accepted(run_id)  # the response to its submit was lost, and the service has it
             self._handle_snapshot(snapshot, sent_s - self.poll_schedule.accepted_s)
@@ -256,7 +258,7 @@ class RunTracker:
         elif snapshot.status.is_live:
             self._handle_live(snapshot, age_s)
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
-            self.poll_schedule.after(0.0)
+            self.poll_schedule.check_after(0.0)
         else:
             if snapshot.status is Status.SUCCESS and self._submission is not None:  # the age of others is not known
                 self._learn(age_s)
@@ -284,7 +286,7 @@ class RunTracker:
         sample_s = self.rule.add(done_age_s=age_s, missed_age_s=missed_age_s)
         self._tracker.note_end(was_reported=self.is_end_reported)
         self._tracker.note_first_end(self)
-        self._tracker.durations.keep(self.run.record.workflow_key, sample_s)
+        self._tracker.durations.record(self.run.record.workflow_key, sample_s)
 
     def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, now_s = self.run, self._scheduler.clock()
@@ -305,24 +307,24 @@ class RunTracker:
             run.report(progress=progress, warning=warning)
         elif not run.unwritten and (run.warning or (progress is not None and progress != run.progress)):
             run.report(progress=progress)
-        if self.cancel_wanted and self._service.can_cancel and not self._cancel_confirmed:
+        if self.cancel_requested and self._service.can_cancel and not self._cancel_confirmed:
             self.cancel()  # a request to cancel can be lost
             return
-        self.poll_schedule.again(now_s, age_s)
+        self.poll_schedule.schedule_next(now_s, age_s)
 
     def _handle_not_found(self) -> None:
         run, label = self.run, self._service.label
-        self._refusals.reset()
+        self._refused_connections.reset()
         if run.status.is_final:
             self._tracker.downloads.give_up(run, f"{label} no longer has it")
             self._release()
         elif self._is_cancelled_elsewhere():
-            self.poll_schedule.after(0.0)
+            self.poll_schedule.check_after(0.0)
         elif run.status is Status.LOST:
             self._release(forget=False)
-        elif self._absences.add() < MAX_ABSENCES:
+        elif self._not_found_checks.add() < MAX_NOT_FOUND:
             run.report(warning=f"{label} reports that it has no such run; checking again")
-            self.poll_schedule.after(self._absences.wait_s())
+            self.poll_schedule.check_after(self._not_found_checks.wait_s())
         else:
             why = "has no such run" if run.status is Status.UNKNOWN else "accepted it but no longer has it"
             self._record(StatusEvent.GONE, reason=f"{label} {why}")
@@ -339,27 +341,29 @@ class RunTracker:
         if is_refused and self._service.queue_in_memory and not run.status.is_final:
             self._handle_refused_connection(error)
             return
-        self._refusals.reset()
+        self._refused_connections.reset()
         run.report(warning=str(error))
         if isinstance(error, AuthError) and not run.status.is_final:
-            self.poll_schedule.after(AUTH_PAUSE_S)
+            self.poll_schedule.check_after(AUTH_PAUSE_S)
         else:
             self._check_later()
 
     def _handle_refused_connection(self, error: ServiceError) -> None:
         """No process listens at the server's address: the run is gone with the queue, if that lasts."""
-        if self._refusals.add() >= MAX_REFUSALS:
+        if self._refused_connections.add() >= MAX_REFUSED_CONNECTIONS:
             reason = f"{self._service.label} refuses connections; its queue ended with its process"
             self._record(StatusEvent.GONE, reason=reason)
             self._release(forget=False)
             return
         self.run.report(warning=str(error))
         self._failures += 1
-        self.poll_schedule.after(min(backoff_s(self._settings, self._failures), self._refusals.wait_s()))
+        self.poll_schedule.check_after(
+            min(backoff_s(self._settings, self._failures), self._refused_connections.wait_s())
+        )
 
     def _check_later(self) -> None:
         self._failures += 1
-        self.poll_schedule.after(backoff_s(self._settings, self._failures))
+        self.poll_schedule.check_after(backoff_s(self._settings, self._failures))
 
     # -- the history ----------------------------------------------------------------------------------------------
 
@@ -384,7 +388,7 @@ class RunTracker:
                     run.unwritten_images.clear()
         except HistoryError as error:
             warning = f"the history can't be written: {error}"
-            self.poll_schedule.after(FLUSH_WAIT_S)
+            self.poll_schedule.check_after(FLUSH_WAIT_S)
         run.update(record)
         if run.unwritten_images and not run.unwritten:
             self._tracker.downloads.write_images(run)

@@ -112,7 +112,7 @@ class Submitter:
             if not isinstance(value, str) or (field is not None and field.type not in _IMAGE_TYPES):
                 continue
             content_sha256 = history.inputs.find(identity, value)
-            content = None if content_sha256 is None else kept_input(self._inputs, content_sha256)
+            content = None if content_sha256 is None else stored_input(self._inputs, content_sha256)
             if content_sha256 is not None and content is not None:
                 restored[key] = InputImage(value, content_sha256, partial(bytes, content))
         return restored
@@ -132,7 +132,7 @@ class Submitter:
             if path is not None and not path.exists():
                 make_folder(self._inputs)
                 write_file(path, image.load())
-            self._tracker.history.inputs.keep(service.identity, name, image.content_sha256)
+            self._tracker.history.inputs.store_name(service.identity, name, image.content_sha256)
         return name
 
     # -- requests -------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ class Submitter:
                 self._tracker.track(self._registry.run(tracked_record))
 
 
-def kept_input(folder: Path, content_sha256: str) -> bytes | None:
+def stored_input(folder: Path, content_sha256: str) -> bytes | None:
     """Return the stored copy of an uploaded image, or None."""
     path = _input_path(folder, content_sha256)
     try:

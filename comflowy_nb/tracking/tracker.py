@@ -14,7 +14,7 @@ from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.status import Status, event_of, next_status
 from comflowy_nb.tracking.concurrency import MAX_LIMIT, SubmitQueue
 from comflowy_nb.tracking.downloads import Downloads
-from comflowy_nb.tracking.polling import MAX_SCOUTS, DurationCache, PollRule
+from comflowy_nb.tracking.polling import MAX_EARLY_RUNS, DurationCache, PollRule
 from comflowy_nb.tracking.run_tracker import RunTracker
 
 if TYPE_CHECKING:
@@ -103,14 +103,14 @@ class Tracker:
                 run_tracker = self._run_trackers[run.token] = RunTracker(self, run, rule)
             self.submit_queue.note_status(run_tracker)
             run_tracker.poll_schedule.rule_due_s = self.scheduler.clock()
-        run_tracker.poll_schedule.after(0.0)
+        run_tracker.poll_schedule.check_after(0.0)
 
     def cancel(self, run: Run) -> None:
         """Cancel a run: a submit in flight is awaited first, one that has not begun is dropped."""
         run_tracker = self._tracker_of(run)
-        run_tracker.cancel_wanted = True
+        run_tracker.cancel_requested = True
         if self.submit_queue.remove(run_tracker):
-            run_tracker.execute(run_tracker.drop_unsent)
+            run_tracker.execute(run_tracker.end_unsubmitted)
         elif run.status is not Status.SUBMITTING:
             run_tracker.execute(run_tracker.cancel)
 
@@ -121,7 +121,7 @@ class Tracker:
             return
         run = run_tracker.run
         if event.service_run_id:
-            run_tracker.hinted_id = event.service_run_id
+            run_tracker.reported_id = event.service_run_id
             if run.status is Status.UNKNOWN:
                 run_tracker.execute(run_tracker.accept_late)
                 return
@@ -133,7 +133,7 @@ class Tracker:
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             run_tracker.execute(run_tracker.start)  # from the service's own socket, which needs no check
         elif event.status and run.record.service_run_id and next_status(run.status, event_of(event.status)):
-            run_tracker.poll_schedule.hint(event.status)
+            run_tracker.poll_schedule.check_after_event(event.status)
 
     def close(self) -> None:
         """Stop tracking. Accepted runs stay live in the history: the next client adopts them.
@@ -145,7 +145,7 @@ class Tracker:
         self.scheduler.close()
         for run_tracker in self.submit_queue.close():
             if run_tracker.run.status is Status.SUBMITTING:
-                run_tracker.drop_if_unsent()
+                run_tracker.end_if_unsubmitted()
         self.downloads.close()
 
     # -- state that the tracked runs share ------------------------------------------------------------------------
@@ -159,10 +159,10 @@ class Tracker:
         """Count the ends in a row that a webhook reported before a check."""
         self._reported_ends = self._reported_ends + 1 if was_reported else 0
 
-    def poll_if_scout(self, run_tracker: RunTracker) -> None:
+    def poll_early_runs_by_rule(self, run_tracker: RunTracker) -> None:
         """Check by the rule a run of a workflow of unknown duration, if few others are."""
         by_rule = [other for other in self._others(run_tracker) if other.poll_schedule.rule_due_s is not None]
-        if len(by_rule) < MAX_SCOUTS:
+        if len(by_rule) < MAX_EARLY_RUNS:
             run_tracker.poll_schedule.follow_rule()
 
     def note_first_end(self, run_tracker: RunTracker) -> None:
@@ -172,7 +172,7 @@ class Tracker:
             schedule = other.poll_schedule
             if schedule.rule_due_s is None and other.run.status.is_live and other.run.record.service_run_id:
                 schedule.follow_rule(now_s)
-                schedule.at(schedule.next_due_s(now_s))
+                schedule.check_at(schedule.next_due_s(now_s))
 
     def release(self, run_tracker: RunTracker, *, forget: bool) -> None:
         """Stop tracking a run, and start the submits for which there is room now."""

@@ -46,7 +46,7 @@ _NOT_IN_A_PATH = re.compile(r"[/?<>\\:*|\"\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class ConversionResult:
     """A converted workflow.
 
     Attributes
@@ -88,7 +88,7 @@ def node_classes(editor: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def convert(editor: Mapping[str, Any], descriptions: Mapping[str, Mapping[str, Any] | None]) -> Converted:
+def convert(editor: Mapping[str, Any], descriptions: Mapping[str, Mapping[str, Any] | None]) -> ConversionResult:
     """Convert a workflow of the editor to API format.
 
     Parameters
@@ -199,7 +199,7 @@ class _Conversion:
             self._with_own_values.append(_named(node_id, node.title, node.class_type))
         return inputs
 
-    def result(self) -> Converted:
+    def result(self) -> ConversionResult:
         """Return the converted workflow.
 
         Raises
@@ -219,7 +219,7 @@ class _Conversion:
             prefix = one["inputs"].get("filename_prefix")
             if isinstance(prefix, str) and one["class_type"] in _SAVING:
                 one["inputs"]["filename_prefix"] = _PLACEHOLDER.sub(self._replacement, prefix)
-        return Converted(Graph(self._nodes), tuple(self._notes()), self._groups)
+        return ConversionResult(Graph(self._nodes), tuple(self._notes()), self._groups)
 
     def _replacement(self, placeholder: re.Match[str]) -> str:
         """Return the text for `%NODE.widget%`, and for `%date:yyyy-MM-dd%` what the server replaces: `%year%-...`."""

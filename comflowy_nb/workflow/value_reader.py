@@ -103,13 +103,13 @@ class ValueReader:
 
     def _read_text(self, field: Field, text: str) -> Any:
         if not self._is_sweep and field.type is FieldType.UNKNOWN and has_range(text):
-            raise several_values(field, f"{shown(text)} is a range")
+            raise several_values_error(field, f"{shown(text)} is a range")
         try:
             return field.read(text)
         except FieldError as error:
             if _is_several(field, text):
                 if not self._is_sweep:
-                    raise several_values(field, f"{shown(text)} is several values") from None
+                    raise several_values_error(field, f"{shown(text)} is several values") from None
                 unspaced = ",".join(part.strip() for part in text.split(","))
                 tip = f"several values are written without quotes: {field.name}={unspaced}"
                 raise FieldError(f"{error}; {tip}") from None
@@ -124,7 +124,7 @@ class ValueReader:
             return None
         if field.type is FieldType.IMAGEUPLOAD and pattern_in(text) is not None:
             if not self._is_sweep:
-                raise several_values(field, f"{rest} may name several files")
+                raise several_values_error(field, f"{rest} may name several files")
             raise FieldError(f"{field.where}: {rest} may name several files; type the pattern itself: file:{rest}")
         try:
             return open_input(rest) if kind == "file" else self._open_run(rest)
@@ -176,7 +176,7 @@ class ValueReader:
         pattern = self.pattern_in(field, item)
         return [self.value(field, item)] if pattern is None else list(open_images(pattern))
 
-    def single(self, field: Field, value: ParsedValue) -> Any:
+    def single_value(self, field: Field, value: ParsedValue) -> Any:
         """Return the one value of a label or a preset.
 
         Raises
@@ -250,7 +250,7 @@ class ValueReader:
         return expand_text(item.value, self.namespace)
 
 
-def several_values(field: Field, problem: str) -> FieldError:
+def several_values_error(field: Field, problem: str) -> FieldError:
     """Return the error of several values in a run."""
     return FieldError(f"{field.where}: {problem}, but a run takes one value; %comflowy sweep takes several")
 

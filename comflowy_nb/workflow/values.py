@@ -17,7 +17,7 @@ from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
 from comflowy_nb.workflow.syntax.line import expand, is_name
 from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, Setting
-from comflowy_nb.workflow.value_reader import ValueReader, several_values
+from comflowy_nb.workflow.value_reader import ValueReader, several_values_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ MAX_GENERATED_SEED = 2**53 - 1  # the largest integer that JavaScript, and so th
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedParams:
     """The params of one run.
 
     Attributes
@@ -95,7 +95,7 @@ def resolve(
     *,
     namespace: Mapping[str, Any] | None = None,
     open_run: Callable[[str], InputImage] | None = None,
-) -> Resolved:
+) -> ResolvedParams:
     """Return the params of one run.
 
     Parameters
@@ -143,7 +143,7 @@ def resolve(
             except (FieldError, LineError, ImageError, RefError) as error:
                 log.report(setting, error, field.id)
     log.raise_problems()
-    return Resolved(params, tuple(params), seeds)
+    return ResolvedParams(params, tuple(params), seeds)
 
 
 def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | None) -> ParsedValue:
@@ -160,7 +160,7 @@ def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | No
     if setting.plain is not None and field.type is not FieldType.STRING:
         value, quoted = setting.plain
         if setting.is_list and not field.is_multiple:
-            raise several_values(field, "a list of values")
+            raise several_values_error(field, "a list of values")
     if isinstance(value, str):
         if namespace is None or not is_name(value):
             block = read_block(setting.block or (), is_text=False) if field.is_multiple and setting.is_list else None
@@ -175,7 +175,7 @@ def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | No
     may_be_list = field.is_multiple or field.holds(value) or (field.type.takes_images and is_image(value))
     if is_list and not may_be_list and (name or field.type is not FieldType.UNKNOWN):
         problem = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
-        raise several_values(field, problem)
+        raise several_values_error(field, problem)
     return Item(value, is_python_value=True, exact=True)
 
 

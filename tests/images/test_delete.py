@@ -25,7 +25,7 @@ def sweep(library, stored, sweep_request, cells):
 
     def make(key, runs, **changes):
         history = library.history
-        record = history.sweeps.enter(sweep_request(key, **changes), cells(len(runs)))
+        record = history.sweeps.record_or_update(sweep_request(key, **changes), cells(len(runs)))
         history.sweeps.set_cells(record.token, {number: run.token for number, run in runs.items()})
         return record
 
@@ -35,7 +35,7 @@ def sweep(library, stored, sweep_request, cells):
 @pytest.fixture
 def swept_runs(library, stored, sweep_request, cells):
     """Return a sweep s1 of three cells, with the runs r1 to r3 that were submitted for it."""
-    record = library.history.sweeps.enter(sweep_request("s-one"), cells(3))
+    record = library.history.sweeps.record_or_update(sweep_request("s-one"), cells(3))
     runs = {number: stored(f"k{number}", cell=(record.token, number)) for number in (1, 2, 3)}
     return record, runs
 
@@ -151,7 +151,7 @@ def test_both_sweeps_together_delete_a_run_that_both_show(library, swept_runs, s
 def test_named_runs_and_runs_of_an_earlier_run_stay(library, stored, sweep_request, cells, run_request):
     history = library.history
     alone = stored("k1")
-    record = history.sweeps.enter(sweep_request(), cells(2))
+    record = history.sweeps.record_or_update(sweep_request(), cells(2))
     history.sweeps.set_cells(record.token, {1: alone.token})
     stored("k2", cell=(record.token, 2))
     history.record_or_reuse(run_request("k2", name="best"))
@@ -215,7 +215,7 @@ def test_runs_images_and_sweeps_are_references(library, stored, make_sweep, axis
 def test_last_is_the_newest_run_that_is_left(library, stored):
     runs = [stored(key) for key in "abc"]
     for run in runs:
-        library.touch(library.run(run))
+        library.set_newest(library.run(run))
     library.delete("last")
     assert library.find("last").run.number == 2
     other = Library(library.home)

@@ -147,7 +147,7 @@ def test_image_that_did_not_fit_on_the_disk_is_downloaded_by_the_next_refresh(cl
         raise ImageError("the image can't be kept: the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("comflowy_nb.tracking.downloads.keep_output", full)
+        patch.setattr("comflowy_nb.tracking.downloads.store_output", full)
         run = client.run(one_of(tmp_path, 8), timeout=60)
     assert run.status == "success"
     assert "the disk is full" in run.images[0].record.error

@@ -120,7 +120,7 @@ def _is_confirmed(session: Session, request: Request, question: str, command: st
         raise UsageError(
             f"{request.command.name} can't ask here, so nothing was removed. Without a question: {command}"
         )
-    return session.confirms(question)
+    return session.ask_confirmation(question)
 
 
 def _plan_of_prune(planned: Pruned) -> list[str]:

@@ -33,7 +33,7 @@ _WAYS = (
     "%comflowy connect NAME=https://... another server",
 )
 _LISTED = 6  # workflows or runs
-_NAMED_NEWS = 12  # runs that finished
+_MAX_LISTED_RUNS = 12  # runs that finished
 
 
 def connect(session: Session, request: Request) -> None:
@@ -47,7 +47,7 @@ def connect(session: Session, request: Request) -> None:
     client = session.connect(target, name_address=target == typed[0].text)
     moved = [f"{client.label} was the name of another target; from now on it is this one"] if client.is_moved else []
     orphaned = unfinished_lines(session, unfinished(session), only_orphaned=True)
-    session.say(paragraph(*_greeting(client), *moved, *_news(client), *orphaned))
+    session.say(paragraph(*_connection_line(client), *moved, *_finished_orphans(client), *orphaned))
 
 
 def login(session: Session, request: Request) -> None:
@@ -90,7 +90,7 @@ def overview(session: Session, request: Request) -> None:
     swept = unfinished(session)
     of_sweeps = [paragraph(*lines)] if (lines := unfinished_lines(session, swept)) else []
     if client is not None:
-        parts = [paragraph(*_greeting(client), *_news(client)), *of_sweeps]
+        parts = [paragraph(*_connection_line(client), *_finished_orphans(client)), *of_sweeps]
         cells = {token for one in swept for token in history.sweeps.runs_of(one.record.token).values()}
         live = [run for run in client.live() if run.token not in cells]
         if live:
@@ -123,7 +123,7 @@ def _account(client: Client | None) -> tuple[str, str]:
     return (client.label, client.service.origin) if client is not None else ("cloud", origin_of(cloud_url()))
 
 
-def _greeting(client: Client) -> list[str]:
+def _connection_line(client: Client) -> list[str]:
     """Return a line with the service and its workflows."""
     names: list[str] = []
     with suppress(ServiceError):  # the list is optional
@@ -138,14 +138,14 @@ def _greeting(client: Client) -> list[str]:
     return [f"connected to {client.label}" + (f" - workflows: {', '.join(listed)}" if listed else "")]
 
 
-def _news(client: Client) -> list[str]:
+def _finished_orphans(client: Client) -> list[str]:
     """Return a line about the runs of earlier kernels that have finished."""
     done = client.connection.take_ended_orphans()
     if not done:
         return []
     swept = client.library.history.sweeps.of_runs([run.token for run in done])
     named = dict.fromkeys(swept[run.token].ref if run.token in swept else run.ref for run in done)
-    refs = " ".join(list(named)[:_NAMED_NEWS])
+    refs = " ".join(list(named)[:_MAX_LISTED_RUNS])
     days = {day(run.record.created_at) for run in done}
     since = f" from {days.pop()}" if len(days) == 1 else ""
     count = f"{len(done)} run{'s' * (len(done) != 1)}"

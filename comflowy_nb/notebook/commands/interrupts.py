@@ -100,7 +100,7 @@ def _cancel_sweep(client: Client, view: SweepView) -> None:
     sweep.cancel()
     if can_cancel:
         view.note("cancelling")
-    while sweep.is_sending:  # submits that were in progress
+    while sweep.is_submitting:  # submits that were in progress
         sweep.wait_change(UPDATE_S)
     own = {run.token for run in client.live()}
     running = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_live]

@@ -15,7 +15,7 @@ from comflowy_nb.layout.value_text import name_fields, write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.show import RunList
 from comflowy_nb.notebook.display.status_line import day, time_text
-from comflowy_nb.notebook.display.sweep_list import counts_text, summary_took, varied
+from comflowy_nb.notebook.display.sweep_list import counts_text, summary_duration, varied
 from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
 from comflowy_nb.workflow.syntax.conditions import parse_condition
 from comflowy_nb.workflow.syntax.line import expand, expand_text, unquote
@@ -196,7 +196,7 @@ def _run_row(run: Run, cell: str = "") -> tuple[str, ...]:
 
 def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
     record = summary.record
-    took = summary_took(summary)
+    took = summary_duration(summary)
     status, started = counts_text(summary), day(record.created_at)
     name = record.name or ""
     return record.ref, "", name, record.workflow, record.service, status, started, took, "", varied(record.spec)

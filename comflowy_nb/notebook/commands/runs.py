@@ -150,18 +150,18 @@ def _cancel_sweep(client: Client, swept: Sweep) -> str:
 
     if swept.is_settled and not live():
         return f"{swept.ref} is not running: {plain_sweep_line(swept)}"
-    if swept.is_sending:
+    if swept.is_submitting:
         swept.cancel()
     can_cancel, cancelled = client.service.can_cancel, set[str]()
     end_s = time.monotonic() + _CONFIRM_S
     # Another kernel may submit some more before it sees the request.
-    while (swept.is_sending or (can_cancel and not swept.is_settled)) and time.monotonic() < end_s:
+    while (swept.is_submitting or (can_cancel and not swept.is_settled)) and time.monotonic() < end_s:
         for run in live():
             if can_cancel and run.token not in cancelled:
                 cancelled.add(run.token)
                 client.cancel(run)
         swept.wait_change(UPDATE_S)
-    if swept.is_sending:
+    if swept.is_submitting:
         return f"{swept.ref}: the kernel that submits it was asked to stop and has not confirmed it yet"
     if not can_cancel:
         count = len(live())
@@ -206,7 +206,7 @@ def _resumed_lines(session: Session, client: Client, resumed: Sequence[Run]) -> 
 def _missing_line(sweep: Sweep) -> str | None:
     """Return how to submit the cells of a sweep that have no run; None if there are none, or they are submitted."""
     missing = sum(cell.status is None for cell in sweep.cells)
-    if not missing or sweep.is_sending or sweep.record is None:
+    if not missing or sweep.is_submitting or sweep.record is None:
         return None
     title = " ".join(filter(None, (sweep.ref, sweep.name)))
     cells = f"{missing} of {len(sweep.cells)} cells {'was' if missing == 1 else 'were'} not submitted"

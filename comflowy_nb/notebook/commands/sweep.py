@@ -57,7 +57,7 @@ def sweep(session: Session, request: Request) -> Sweep | None:
     notices = [*(file.warnings if file is not None else ()), *axes.notes]
     if before is not None:
         notices += [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]
-        axes, begin = axes.over(before.axes), replace(begin, base=None)
+        axes, begin = axes.override(before.axes), replace(begin, base=None)
         request = replace(request, options=_with_layout(request.options, before, axes))
     if "export" in request.options:
         _export(session, request, begin, axes, cells=cells, notices=notices)
@@ -154,7 +154,7 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
     assert planned.plan is not None
     dry = "a dry run: nothing was submitted"
     if needs_permit(planned.plan, costs_money=begin.client.service.costs_money):
-        dry += f"; the sweep needs --max-runs {planned.plan.to_send}"
+        dry += f"; the sweep needs --max-runs {planned.plan.to_submit}"
     session.say(paragraph(planned.plan.text, *notices, dry))
     session.mark_drawn(planned)
     if session.in_kernel:

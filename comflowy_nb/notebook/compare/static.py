@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from comflowy_nb.comparison.differences import Differences
-    from comflowy_nb.comparison.inputs import Compared
+    from comflowy_nb.comparison.inputs import ComparedImage
     from comflowy_nb.comparison.pixels import Difference
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.painting.pages import DrawnPage
@@ -47,7 +47,7 @@ _PAGE_STATE = ("mode", "position", "left", "right", "pace_s", "_content")
 
 
 def draw_still(
-    images: Sequence[Compared],
+    images: Sequence[ComparedImage],
     differences: Differences,
     canvas: tuple[int, int],
     captions: Sequence[str] | None,
@@ -70,7 +70,7 @@ def draw_still(
         return draw_encoded(page, load, max_bytes=_MAX_STILL_BYTES, qualities=(None, 70, 55))
 
 
-def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
+def _difference(images: Sequence[ComparedImage]) -> tuple[Difference | None, list[str]]:
     """Return the difference of two images of one size, and lines that describe it."""
     if len(images) != 2 or images[0].size != images[1].size:
         return None, []
@@ -83,7 +83,7 @@ def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str
 
 
 def _sheet(
-    images: Sequence[Compared],
+    images: Sequence[ComparedImage],
     differences: Differences,
     canvas: tuple[int, int],
     captions: Sequence[str] | None,
@@ -109,8 +109,8 @@ def _sheet(
     shared: list[Part] = []
     for name, value in differences.shared:
         add_part(shared, name, value, tone="muted")
-    foot = (Paragraph((Part("same in all: ", "muted"), *shared), 3),) if shared else ()
-    return Sheet((Section(tuple(cells)),), foot=foot, legend=legend)
+    footer = (Paragraph((Part("same in all: ", "muted"), *shared), 3),) if shared else ()
+    return Sheet((Section(tuple(cells)),), footer=footer, legend=legend)
 
 
 def _write_legend(differences: Differences) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
@@ -128,7 +128,7 @@ def _write_legend(differences: Differences) -> tuple[dict[tuple[str, str], str],
     return letters, tuple(legend)
 
 
-def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
+def _fitted(image: ComparedImage, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
     """Return the image at its position on the common canvas, which is scaled to the size of `room`."""
     x, y, width, height = fit_on_canvas(image.size, canvas)
     share = room[0] / canvas[0], room[1] / canvas[1]
@@ -145,7 +145,7 @@ def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> 
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def save_page(comparison: Comparison, images: Sequence[Compared], path: Path) -> Path:
+def save_page(comparison: Comparison, images: Sequence[ComparedImage], path: Path) -> Path:
     """Write the page atomically; return its path, which ends in `.html`.
 
     Raises
@@ -168,7 +168,7 @@ def save_page(comparison: Comparison, images: Sequence[Compared], path: Path) ->
     return path
 
 
-def _page(comparison: Comparison, images: Sequence[Compared]) -> str:
+def _page(comparison: Comparison, images: Sequence[ComparedImage]) -> str:
     replies = {}  # key of a request -> the reply and its content
     for index, image in enumerate(images):
         replies[f"preview-{index}"] = comparison.reply_to({"ask": "preview", "index": index})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from comflowy_nb.comparison.differences import Differences, FieldRow
-    from comflowy_nb.comparison.inputs import Compared
+    from comflowy_nb.comparison.inputs import ComparedImage
     from comflowy_nb.comparison.pixels import Difference
 
 
@@ -30,7 +30,7 @@ _MARKS = {
 }
 
 
-def captions_of(images: Sequence[Compared], differences: Differences, label: Sequence[str] | None) -> list[str]:
+def captions_of(images: Sequence[ComparedImage], differences: Differences, label: Sequence[str] | None) -> list[str]:
     """Return a short caption for each image: the fields of `label`, else the short ones that differ."""
     if label is not None:
         names = name_fields(label)
@@ -52,7 +52,7 @@ def _caption(values: Sequence[tuple[str, str]]) -> str:
     return plain(text)
 
 
-def warnings_of(images: Sequence[Compared], canvas: tuple[int, int], differences: Differences) -> list[str]:
+def warnings_of(images: Sequence[ComparedImage], canvas: tuple[int, int], differences: Differences) -> list[str]:
     """Return warnings about the choice of the images."""
     warnings = [each.warning for each in images if each.warning]
     if len({each.size for each in images}) > 1:
@@ -74,7 +74,7 @@ def shared_line(differences: Differences) -> str:
     return plain(_DOT.join(f"{name} {value}" for name, value in differences.shared))
 
 
-def text_table(images: Sequence[Compared], differences: Differences) -> str:
+def text_table(images: Sequence[ComparedImage], differences: Differences) -> str:
     """Return the table as text, with the shared fields below."""
     headings, *rows = _matrix(images, differences, lambda row, at: row.texts[at])
     shared = shared_line(differences)
@@ -82,7 +82,7 @@ def text_table(images: Sequence[Compared], differences: Differences) -> str:
     return plain("\n".join([*lines, f"same in all: {shared}"] if shared else lines))
 
 
-def html_table(images: Sequence[Compared], differences: Differences) -> str:
+def html_table(images: Sequence[ComparedImage], differences: Differences) -> str:
     """Return the table as HTML without style sheet, with the words that differ marked and all text escaped."""
 
     def cell(row: FieldRow, at: int) -> str:
@@ -117,7 +117,7 @@ def _is_tall(differences: Differences) -> bool:
 
 
 def _matrix(
-    images: Sequence[Compared],
+    images: Sequence[ComparedImage],
     differences: Differences,
     cell: Callable[[FieldRow, int], str],
     write: Callable[[str], str] = str,
@@ -129,11 +129,11 @@ def _matrix(
     return matrix if is_tall else list(zip(*matrix, strict=True))
 
 
-def _title(image: Compared) -> str:
+def _title(image: ComparedImage) -> str:
     return f"{image.name} {image.also}".strip()
 
 
-def describe_difference(difference: Difference, first: Compared, second: Compared) -> tuple[str, str]:
+def describe_difference(difference: Difference, first: ComparedImage, second: ComparedImage) -> tuple[str, str]:
     """Return the numbers of the difference of two images, and a caveat about their meaning."""
     if difference.mean_error is None or difference.psnr_db is None or difference.share is None:
         return "No numbers: the images have different sizes.", "The map compares them scaled to one canvas."

@@ -34,7 +34,7 @@ from comflowy_nb.notebook.display.html import plain
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.comparison.inputs import Compared
+    from comflowy_nb.comparison.inputs import ComparedImage
     from comflowy_nb.painting.pages import DrawnPage, Figure
 
 
@@ -85,7 +85,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
     Parameters
     ----------
-    images : sequence of Compared
+    images : sequence of ComparedImage
         2 to 9 images, as `read_images` returns them.
     mode : {"slider", "blink", "side", "difference"}, optional
         The initial mode. By default the slider for two images, and side by side for more.
@@ -124,7 +124,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     _content = traitlets.Dict().tag(sync=True)
 
     def __init__(
-        self, images: Sequence[Compared], *, mode: str | None = None, label: Sequence[str] | None = None
+        self, images: Sequence[ComparedImage], *, mode: str | None = None, label: Sequence[str] | None = None
     ) -> None:
         if mode is not None and mode not in MODES:
             raise SettingsError(f"invalid mode {mode!r}: use {', '.join(MODES[:-1])} or {MODES[-1]}")
@@ -309,7 +309,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         return f"<Comparison of {', '.join(self.names)}>"
 
 
-def _find_fields(names: Sequence[str], images: Sequence[Compared]) -> list[str]:
+def _find_fields(names: Sequence[str], images: Sequence[ComparedImage]) -> list[str]:
     """Return the ids of the fields of the images with these ids or names."""
     known = dict.fromkeys(key for each in images for key in each.known_fields.everything)
     field_ids: list[str] = []

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run, RunRecord
 
 
-Tone = Literal["ref", "plain", "muted", "live", "good", "bad", "odd"]
+Tone = Literal["ref", "plain", "muted", "live", "good", "error", "warning"]
 
 # A status has a dot in its colour; its text keeps the page's own colour, which is legible on white and on black.
 _DOTS: Mapping[Tone, str] = {
     "live": "var(--jp-brand-color1,#2684d8)",
     "good": "var(--jp-success-color1,#43a047)",
-    "bad": "var(--jp-error-color1,#e0483c)",
-    "odd": "var(--jp-warn-color1,#ef8c00)",
+    "error": "var(--jp-error-color1,#e0483c)",
+    "warning": "var(--jp-warn-color1,#ef8c00)",
 }
 _SEPARATOR = " - "
 _LONG_WAIT_S = 5.0  # a shorter wait in the queue is not named at the end of a run
@@ -43,7 +43,7 @@ class StatusLine:
         Each consists of texts and their tones.
     fraction
         The progress from 0 to 1.
-    news
+    change_key
         A terminal prints the line only if this changes.
     preview
         The unfinished image.
@@ -51,7 +51,7 @@ class StatusLine:
 
     phrases: list[tuple[tuple[str, Tone], ...]] = field(default_factory=list)
     fraction: float | None = None
-    news: object = field(default=None, compare=False)
+    change_key: object = field(default=None, compare=False)
     preview: bytes | None = field(default=None, repr=False)
 
     def add(self, *texts: tuple[str, Tone]) -> None:
@@ -139,11 +139,11 @@ def status_line(
     else:
         _add_end(line, run, outcome, generated_seeds or {})
     if note:
-        line.add((note, "odd"))
+        line.add((note, "warning"))
     if progress is not None and record.status is Status.RUNNING:
         line.preview = progress.preview
     outputs = [output.state for output in record.outputs]
-    line.news = (record.status, record.service_status, progress and progress.node, run.warning, note, outputs)
+    line.change_key = (record.status, record.service_status, progress and progress.node, run.warning, note, outputs)
     return line
 
 
@@ -168,7 +168,7 @@ def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -
     if outcome == "joined":
         line.add(("this request was already in progress: joined, nothing submitted", "muted"))
     if run.warning:
-        line.add((run.warning, "odd"))
+        line.add((run.warning, "warning"))
     line.fraction = _fraction(progress) if is_running else 0.0
     if line.fraction is None and usual_s:
         line.fraction = min(0.95, elapsed_s / usual_s)
@@ -192,7 +192,7 @@ def _add_end(line: StatusLine, run: Run, outcome: str, generated_seeds: Mapping[
     if outcome == "ended":
         line.add(("nothing submitted; --retry failed runs it again", "muted"))
     if record.warning:
-        line.add((record.warning, "odd"))
+        line.add((record.warning, "warning"))
 
 
 def _success_text(record: RunRecord) -> str:
@@ -208,12 +208,12 @@ def _add_problem(line: StatusLine, run: Run) -> None:
     """Say why a run did not succeed, and which of its images are kept."""
     record, status, seconds = run.record, run.record.status, run.record.seconds
     if status is Status.UNKNOWN:
-        line.add(("unknown: it is not known whether the service accepted this run", "odd"))
+        line.add(("unknown: it is not known whether the service accepted this run", "warning"))
     elif status is Status.LOST:
-        line.add(("lost: the service no longer knows it", "odd"))
+        line.add(("lost: the service no longer knows it", "warning"))
     else:
         after = f" after {time_text(seconds)}" if seconds is not None and status is not Status.REJECTED else ""
-        line.add((f"{status}{after}", "odd" if status is Status.CANCELLED else "bad"))
+        line.add((f"{status}{after}", "warning" if status is Status.CANCELLED else "error"))
     reason = str(record.problem) if record.problem is not None else record.reason
     if reason:
         line.add((reason, "plain"))
@@ -282,18 +282,18 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
         line.add((f"fetching {expected} of {total} {noun}{'s' * (total != 1)}", "live"))
         return
     if not total and record.status is Status.SUCCESS:
-        line.add(("the run made no images", "odd"))
+        line.add(("the run made no images", "warning"))
     missing = [image for image in record.images if image.state == "missing"]
     if missing:
         text = _describe_images(record, missing, "missing")
-        line.add((f"{text};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted"))
+        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} fetches again", "muted"))
     pruned = [image for image in record.images if image.state == "pruned"]
     if pruned:
         text = _describe_images(record, pruned, "pruned")
-        line.add((f"{text};", "odd"), (f"%comflowy show {record.ref} --refetch fetches again", "muted"))
+        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} --refetch fetches again", "muted"))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
-        line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "odd"))
+        line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "warning"))
 
 
 def _describe_images(record: RunRecord, images: Sequence[ImageRecord], state: str) -> str:

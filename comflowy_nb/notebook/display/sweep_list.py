@@ -32,7 +32,7 @@ def sweeps_table(found: Sequence[SweepSummary]) -> dict[str, str]:
                 varied(record.spec),
                 counts_text(summary),
                 day(record.created_at),
-                summary_took(summary),
+                summary_duration(summary),
             )
         )
     if len({row[3] for row in rows}) == 1:
@@ -50,7 +50,7 @@ def counts_text(summary: SweepSummary) -> str:
     return ", ".join(parts)
 
 
-def summary_took(summary: SweepSummary) -> str:
+def summary_duration(summary: SweepSummary) -> str:
     """Return the duration of a sweep that has no live runs; empty if it is not known."""
     return "" if summary.live or summary.seconds is None else time_text(max(0.0, summary.seconds))
 

@@ -77,7 +77,7 @@ class View(LiveView):
         if self._in_kernel:
             if is_final or line != self._last:
                 self._status.update(line.bundle, is_final=is_final)
-        elif line.news != self._last.news:
+        elif line.change_key != self._last.change_key:
             print(line.text)  # noqa: T201 - a terminal has no handles
         self._last, self._last_s = line, time.monotonic()
 
@@ -165,7 +165,7 @@ class SweepView(View):
         self._next_grid_s = float("-inf")
         self._painting: SweepPainting | None = None
         self._changed: set[int] = set()  # numbers of cells; `add` and `pop` are atomic
-        self._was_sending = sweep.is_sending
+        self._was_submitting = sweep.is_submitting
         self._stop_listening = sweep.listen(self._record_change)
         super().__init__(sweep, in_kernel=in_kernel)
 
@@ -183,9 +183,9 @@ class SweepView(View):
         while self._changed:
             changed.add(self._changed.pop())
         # Cells without a run change their text when the sweep stops submitting.
-        is_sending = self.sweep.is_sending
-        repaints_all = self._painting is None or is_sending != self._was_sending
-        self._was_sending = is_sending
+        is_submitting = self.sweep.is_submitting
+        repaints_all = self._painting is None or is_submitting != self._was_submitting
+        self._was_submitting = is_submitting
         if not changed and not repaints_all:
             return
         start_s = time.thread_time()

@@ -58,7 +58,7 @@ def start_sandbox(home: Path) -> SandboxAddress:
     ServiceError
         If the folder can't be written, or the sandbox does not start; with the end of its log.
     """
-    sandbox = find_sandbox(home, stay=True)
+    sandbox = find_sandbox(home, keep_running=True)
     if sandbox is not None:
         return sandbox
     folder = home.absolute() / "sandbox"
@@ -66,7 +66,7 @@ def start_sandbox(home: Path) -> SandboxAddress:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # one process starts it; the others find it afterwards
         with FileLock(folder / "start.lock", timeout=START_TIMEOUT_S):
-            return find_sandbox(home, stay=True) or _start(home.absolute(), folder / "sandbox.log")
+            return find_sandbox(home, keep_running=True) or _start(home.absolute(), folder / "sandbox.log")
     except Timeout:
         raise ServiceError("another process has been starting the sandbox for a while; try again") from None
     except OSError as error:
@@ -76,7 +76,7 @@ def start_sandbox(home: Path) -> SandboxAddress:
         ) from error
 
 
-def find_sandbox(home: Path, *, stay: bool = False) -> SandboxAddress | None:
+def find_sandbox(home: Path, *, keep_running: bool = False) -> SandboxAddress | None:
     """Return the sandbox of a home folder if it runs and responds.
 
     Its address file may be outdated and its port belong to another program by now, so the server must first prove that
@@ -84,7 +84,7 @@ def find_sandbox(home: Path, *, stay: bool = False) -> SandboxAddress | None:
 
     Parameters
     ----------
-    stay
+    keep_running
         Ask it to wait some seconds for a client's lock, even if no client holds one now.
     """
     try:
@@ -97,7 +97,7 @@ def find_sandbox(home: Path, *, stay: bool = False) -> SandboxAddress | None:
     if parts.scheme != "http" or host != "127.0.0.1" or port is None:  # the file may contain any text
         return None
     nonce = secrets.token_hex(16)
-    data = _get(host, port, f"/api/open/v0/ping?nonce={nonce}{'&stay=1' if stay else ''}")
+    data = _get(host, port, f"/api/open/v0/ping?nonce={nonce}{'&stay=1' if keep_running else ''}")
     proof = str(data.get("proof", "")).encode("utf-8", "replace")
     expected = hmac.new(key.reveal().encode(), f"comflowy_nb sandbox {nonce}".encode(), hashlib.sha256).hexdigest()
     return SandboxAddress(url, key) if hmac.compare_digest(proof, expected.encode()) else None
@@ -130,7 +130,7 @@ def _start(home: Path, log: Path) -> SandboxAddress:
     threading.Thread(target=process.wait, name="comflowy-sandbox-end", daemon=True).start()
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
-        sandbox = find_sandbox(home, stay=True)
+        sandbox = find_sandbox(home, keep_running=True)
         if sandbox is not None:
             return sandbox
         code = process.poll()

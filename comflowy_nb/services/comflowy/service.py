@@ -97,7 +97,7 @@ class Comflowy(Service):
 
     # -- requests -----------------------------------------------------------------------------------------------
 
-    def greet(self) -> None:
+    def check_access(self) -> None:
         """Fetch a token, which checks that the service responds and accepts the key."""
         self._tokens.get()
 

@@ -97,7 +97,7 @@ class ComfyUICluster(Service):
         for member in self._members:
             member.service.close()
 
-    def greet(self) -> None:
+    def check_access(self) -> None:
         """Check all servers; ignore unreachable ones.
 
         Raises
@@ -108,7 +108,7 @@ class ComfyUICluster(Service):
         errors = []
         for member in self._members:
             try:
-                member.service.greet()
+                member.service.check_access()
             except ServiceError as error:
                 member.mark_unreachable()
                 errors.append(error)

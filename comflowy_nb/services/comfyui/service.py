@@ -125,7 +125,7 @@ class ComfyUI(Service):
         if event is not None and self._on_event is not None:
             self._on_event(event)
 
-    def greet(self) -> None:
+    def check_access(self) -> None:
         """Check that the server responds as ComfyUI does."""
         try:
             stats = retried(lambda: self._get("/system_stats", read_object, "description"), self._closing)

@@ -149,14 +149,14 @@ class Socket:
             with self._changed:
                 self.is_open, self._has_failed, self.opened_s = True, False, time.monotonic()
                 self._changed.notify_all()
-            self._pass_on(first)
+            self._forward(first)
             try:
                 while not self._closing.is_set():
-                    self._pass_on(connection.recv())
+                    self._forward(connection.recv())
             except ConnectionClosed:
                 return
 
-    def _pass_on(self, message: str | bytes) -> None:
+    def _forward(self, message: str | bytes) -> None:
         try:
             self._on_message(message)
         except Exception:

@@ -276,15 +276,15 @@ def outcome_of_failure(failure: Failure, label: str) -> Rejected | Unknown:
     """Return the outcome of a submit without a response."""
     if failure.kind is FailureKind.RESPONSE_LOST:
         return Unknown(f"{label} did not respond: {failure.text}")
-    return Rejected(error_of(failure, label), again=failure.kind is FailureKind.NOT_SENT)
+    return Rejected(error_of(failure, label), may_retry=failure.kind is FailureKind.NOT_SENT)
 
 
 def rejection_of(error: ServiceError) -> Rejected:
     """Return the outcome of a submit for an error that proves that the service did not accept the run."""
     if isinstance(error, RateLimitError):
-        return Rejected(error, again=error.retry_after_s is None or error.retry_after_s < MAX_PAUSE_S)
+        return Rejected(error, may_retry=error.retry_after_s is None or error.retry_after_s < MAX_PAUSE_S)
     if isinstance(error, AuthError):
-        return Rejected(error, stops=True)
+        return Rejected(error, rejects_all=True)
     if isinstance(error, NotFoundError) or type(error) is ServiceError:
         return Rejected(error)
-    return Rejected(error, again=True)
+    return Rejected(error, may_retry=True)

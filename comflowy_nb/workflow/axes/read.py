@@ -252,7 +252,7 @@ class _SweepReader:
                     if label is None:
                         columns.append(self._values.values(field, value))
                     else:
-                        columns.append([self._values.single(field, value)])
+                        columns.append([self._values.single_value(field, value)])
             if len(columns) == len(field_ids):
                 for row in zip(*columns, strict=True):
                     params = dict(zip(field_ids, row, strict=True))
@@ -361,7 +361,7 @@ class _SweepReader:
                             reserved[field_id] = self._reserve(field_id, setting)
                         if field_id in params:
                             raise FieldError(f"{self._where(field_id)} is set twice")
-                        params[field_id] = self._values.single(self._log.field(field_id), node)
+                        params[field_id] = self._values.single_value(self._log.field(field_id), node)
             if len(self._log.problems) == problem_count:
                 values.append(AxisValue(params, label, is_named=True))
         self._add_axis(setting, Axis(setting.key, "preset", tuple(reserved), tuple(values)), setting.key)

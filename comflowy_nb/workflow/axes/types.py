@@ -176,14 +176,14 @@ class Axes:
         for params in (self.fixed, *values):
             yield from (value for value in params.values() if isinstance(value, InputImage))
 
-    def on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
+    def based_on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
         """Return the same axes based on the params of a run, which apply to the fields that this sweep does not set."""
         varied = {name for name in self.set_params if name not in self.fixed}
         inherited = {name: value for name, value in params.items() if name not in varied}
         set_params = tuple(dict.fromkeys((*set_params, *self.set_params)))
         return replace(self, fixed={**inherited, **self.fixed}, set_params=set_params)
 
-    def over(self, before: Axes) -> Axes:
+    def override(self, before: Axes) -> Axes:
         """Return an earlier sweep with these settings, which replace the earlier ones of the same fields.
 
         An axis that sets several fields (a preset, `all::seed`) keeps those that are not set again.
@@ -217,7 +217,7 @@ class Axes:
         )
 
     def changes(self, before: Axes) -> list[str]:
-        """Return a sentence for each change that `over` makes beyond giving an axis other values."""
+        """Return a sentence for each change that `override` makes beyond giving an axis other values."""
         changes = []
         for axis in before.axes:
             kept = self._kept_of(axis)

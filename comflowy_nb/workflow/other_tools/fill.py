@@ -26,7 +26,7 @@ _MAX_LISTED = 12  # of the settings that are left out
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FillResult:
     """The params that a workflow takes from an image of another tool.
 
     Attributes
@@ -44,7 +44,7 @@ class Filled:
     summary: str
 
 
-def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | None = None) -> Filled:
+def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | None = None) -> FillResult:
     """Return the params of a workflow for the settings of another tool.
 
     Parameters
@@ -92,7 +92,7 @@ def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | N
         )
     listed = _listed(left_out)
     summary = f"the settings in {name} ({generation.tool}) are used for {workflow.name}"
-    return Filled(params, tuple(left_out), f"{summary}, without: {listed}" if listed else summary)
+    return FillResult(params, tuple(left_out), f"{summary}, without: {listed}" if listed else summary)
 
 
 def _choice(

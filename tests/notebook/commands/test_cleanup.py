@@ -259,7 +259,7 @@ def test_a_sweep_shown_before_is_read_again_after_a_delete(connected):
     shown = connected(f"%comflowy show {sweep.ref}").value
     assert [cell.run is not None for cell in shown.cells] == [True, False]
     again = connected(f"%comflowy sweep default {SMALL} seed=7004 cfg=4,7")
-    assert again.value.plan.to_send == 1
+    assert again.value.plan.to_submit == 1
     deleted = connected(f"%comflowy delete {sweep.ref} --yes")
     assert f"{sweep.ref} with 2 runs deleted" in texts(deleted)
 
