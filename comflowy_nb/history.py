@@ -22,7 +22,7 @@ __all__ = ["delete", "disk", "find", "prune", "runs"]
 
 
 def find(ref: str) -> Found:
-    """Return what a reference names in the history of the home folder. Needs no connection.
+    """Find the run, image or sweep of a reference in the history of the home folder. Needs no connection.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def find(ref: str) -> Found:
     Raises
     ------
     RefError
-        If `ref` is not a reference, names nothing, or is the prefix of several ids.
+        If `ref` is not a reference, if there is no such run or sweep, or if `ref` is the prefix of several ids.
     HistoryError
         If the history can't be opened or read.
 
@@ -69,8 +69,8 @@ def runs(
         Words, separated by white space. Each must occur, in any case, in the params, the name, the workflow, the
         error, an id or the reference of a run.
     where : str, optional
-        A condition of the values, such as `"cfg < 6 or steps > 20"`: comparisons, `in`, `contains`, `and`, `or`, `not`.
-        A run that does not have a compared field, or has a value of another type there, does not match.
+        A condition on the values, such as `"cfg < 6 or steps > 20"`: comparisons, `in`, `contains`, `and`, `or`, `not`.
+        A run does not match if it does not have a compared field, or has a value of another type in it.
     since : float, optional
         Only runs that were recorded at or after this time, in UTC seconds since 1970.
     status : Status or str, optional
@@ -78,7 +78,7 @@ def runs(
     workflow : str, optional
         Only runs of the workflow with this name or id.
     limit : int or None, default 20
-        Greatest number of runs, at least 0; None returns all.
+        Maximum number of runs, at least 0; None returns all.
     **params : Any
         Only runs with these values, by a bare name (`cfg=7`) or a field id (`**{"3::cfg": 7}`). Numbers compare as
         numbers, everything else as text.
@@ -110,7 +110,7 @@ def runs(
 
 
 def disk() -> DiskUsage:
-    """Return what the files of the home folder use. Needs no connection.
+    """Return the disk usage of the home folder. Needs no connection.
 
     Returns
     -------
@@ -145,19 +145,19 @@ def prune(
     Parameters
     ----------
     older : float or datetime.timedelta
-        The least time since the end of a run: seconds, or a timedelta.
+        The minimum time since the end of a run: seconds, or a timedelta.
     all, dry_run, confirm : optional
         As for `Client.prune`.
 
     Returns
     -------
     Pruned
-        What was removed; with `dry_run` what would be.
+        The originals that were removed; with `dry_run`, those that would be removed.
 
     Raises
     ------
     SettingsError
-        If `older` is not a time.
+        If `older` is not a number of seconds or a timedelta.
     HistoryError
         If the history can't be read or written.
 
@@ -185,12 +185,12 @@ def delete(
     Returns
     -------
     Deleted
-        What was deleted; with `dry_run` what would be.
+        The runs and sweeps that were deleted; with `dry_run`, those that would be deleted.
 
     Raises
     ------
     RefError
-        If a reference names nothing, or a run that is not done or held. Nothing is deleted then.
+        If a reference names no run or sweep, or a run that is live or held. Nothing is deleted then.
     HistoryError
         If the history can't be read or written.
 

@@ -52,7 +52,7 @@ class Secret:
         Returns
         -------
         str
-            The text. It may be shown from here on: pass it only to where it is needed.
+            The text. Pass it only to the code that needs it, because it is no longer protected.
         """
         return self._text
 
@@ -90,13 +90,13 @@ class Option:
     name : str
         The name of the setting.
     default : object
-        The value until the user sets another.
+        The value until the user sets another one.
     check : callable
-        Return the valid form of a value; raise SettingsError with the accepted values, as in `must be a number`.
+        Returns the valid form of a value, or raises SettingsError with the accepted values (`must be a number`).
     help : str
         One sentence for `%config Comflowy`.
     is_secret : bool
-        The value is never repeated in an error.
+        Whether errors must not contain the value.
     """
 
     name: str
@@ -143,7 +143,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def _headers(value: Any) -> Mapping[str, Mapping[str, Secret]]:
-    """Return origin -> name of a header -> its value."""
+    """Check the setting `headers`: origin -> header name -> header value."""
     problem = SettingsError("must be {'https://host': {'Header-Name': 'its value'}}")
     if not isinstance(value, dict):
         raise problem
@@ -199,7 +199,7 @@ class Settings:
     Raises
     ------
     SettingsError
-        On the assignment of an unknown name or of a value that is not accepted; the value is unchanged.
+        On assignment of an unknown name or of an invalid value. The old value is kept.
 
     Examples
     --------
@@ -276,7 +276,7 @@ def cloud_url() -> str:
 
 
 def key_from_env() -> Secret | None:
-    """Return the key in `COMFLOWY_API_KEY`; it belongs to the origin of `cloud_url()` alone."""
+    """Return the key in `COMFLOWY_API_KEY`. It may be sent only to the origin of `cloud_url()`."""
     text = os.environ.get("COMFLOWY_API_KEY", "").strip()
     return Secret(text) if text else None
 
@@ -287,7 +287,7 @@ def headers_for(address: str) -> Mapping[str, Secret]:
     Raises
     ------
     SettingsError
-        If `COMFLOWY_HEADERS` is not JSON of that form, or a secret would be sent over plain http to another machine.
+        If `COMFLOWY_HEADERS` is not JSON of this form, or a secret would be sent to another machine without https.
     """
     parts = urlsplit(address)
     by_origin = {**_headers_from_env(), **settings.headers}

@@ -111,7 +111,7 @@ def find_quickstart() -> Path:
 
 
 def kernel_environment(home: Path) -> dict[str, str]:
-    """Return an environment without the user's services and keys, with everything stored under `home`."""
+    """Return the environment without the user's services and keys, and with `home` as the home folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
     return environment | {"COMFLOWY_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
@@ -157,7 +157,7 @@ def execute(
 
 
 def strip(content: nbformat.NotebookNode) -> None:
-    """Remove what must not be committed: widgets, which need their kernel, timings, and the kernel's stderr."""
+    """Remove the outputs that must not be committed: widgets, timings and the kernel's stderr."""
     _remove_widgets(content)
     content.metadata.language_info = {"name": "python"}
     for cell in content.cells:
@@ -183,7 +183,7 @@ def to_html(content: nbformat.NotebookNode, *, title: str) -> str:
 
 
 def wait_for_sandbox_end(home: Path, progress: ProgressReporter) -> None:
-    """Wait until the sandbox of a home folder has ended; it does so soon after its last client."""
+    """Wait until the sandbox of a home folder has ended, which is soon after its last client has ended."""
     lock = home / "sandbox" / "sandbox.lock"  # held by the process until it ends
     if not lock.exists():
         return

@@ -42,14 +42,14 @@ def main(args: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0 if every cell succeeded, 1 if one did not or the sweep was stopped.
+        0 if every cell succeeded; 1 if a cell did not succeed or the sweep was stopped.
 
     Raises
     ------
     ComflowyError
         If the file, the target or an option is wrong (nothing was submitted), or the copies can't be written.
     KeyboardInterrupt
-        After an interrupt, with the text that says how to continue if the sweep was recorded.
+        After an interrupt. If the sweep was recorded, the text says how to continue.
     """
     file = read_sweep_file(args.file)
     if args.out is not None:
@@ -82,7 +82,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(client: Client, file: SweepFile) -> tuple[Sweep, bool]:
-    """Run the sweep until it is settled; return it, and True if it was interrupted."""
+    """Run the sweep until it is settled. Return it, and whether it was interrupted."""
     planned: list[Sweep] = []
 
     def print_plan(sweep: Sweep) -> None:
@@ -146,9 +146,9 @@ def _ask_key(label: str) -> Secret | None:
 
 
 class _Progress:
-    """A bar on a terminal; elsewhere a line for each cell that ends.
+    """Show the progress: a bar on a terminal, else a line for each cell that ends.
 
-    Runs that were recorded and settled before `started_at` are counted but not reported.
+    Runs that were settled before `started_at` are counted but get no line.
     """
 
     def __init__(self, sweep: Sweep, started_at: float) -> None:
@@ -204,7 +204,7 @@ def _shorten(label: str) -> str:
 
 
 def _save(sweep: Sweep, target: Path | None) -> tuple[list[Path], ImageError | None]:
-    """Save the sweep if a target is named; return the files written, and the error if that failed."""
+    """Save the sweep if there is a target. Return the written files, and the error if it failed."""
     try:
         return ([] if target is None else sweep.save(target)), None
     except ImageError as error:
@@ -212,7 +212,7 @@ def _save(sweep: Sweep, target: Path | None) -> tuple[list[Path], ImageError | N
 
 
 def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
-    """Print cell, labels, status, seconds, run, and the first image: its copy in `files`, else the original."""
+    """Print a table of the cells. The image of a cell is its copy in `files`, or the original."""
     names = [axis.name for axis in sweep.axes.axes]
     rows = [["cell", *names, "status", "seconds", "run", "file"]]
     copies = iter(files)  # in the order of the cells and their images

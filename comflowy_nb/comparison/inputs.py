@@ -36,7 +36,7 @@ _CELL = re.compile(r"(\w+)\.([0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class ComparedImage:
-    """One image of a comparison. Its file is read at each use, to keep no pixels in memory.
+    """One image of a comparison. Its file is read at each use, so that pixels are not kept in memory.
 
     Attributes
     ----------
@@ -47,13 +47,13 @@ class ComparedImage:
     known_fields
         The known fields of the run that generated the image.
     source
-        Its file, or the content of one.
+        The path of its file, or the content of a file.
     also
-        The name that the user gave the run, or empty.
+        The name that the user gave to the run; empty if there is none.
     warning
-        A note for the user about the choice of this image.
+        Why this image was chosen, if that may be unexpected.
     small
-        Return the path of the thumbnail of a size in pixels (512 or 256); None if the image has no thumbnails.
+        A function that returns the path of the thumbnail of a size in pixels (512 or 256); None if there is none.
     """
 
     name: str
@@ -95,7 +95,7 @@ def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = N
         2 to 9 items, each a Run (of several images, the first is compared), RunImage, SweepCell, reference as text,
         path, PIL image or array (height x width x 3 or 4, uint8 or floats from 0 to 1). Lists and tuples are flattened.
     find : callable, optional
-        Return what a reference names. By default references are looked up in the history of the home folder.
+        Finds the run or image of a reference. By default, references are looked up in the history of the home folder.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def _of_file(path: Path) -> ComparedImage:
 
 
 def _of_pixels(item: Any, position: int) -> ComparedImage:
-    """Return a copy of a PIL image or an array: later changes do not affect the comparison."""
+    """Copy a PIL image or an array, so that later changes do not affect the comparison."""
     try:
         content = input_of(item).load()
     except ImageError as error:
@@ -218,7 +218,7 @@ def _of_pixels(item: Any, position: int) -> ComparedImage:
 
 
 def _metadata(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None:
-    """Return the metadata that a function reads from an image; None if it can't."""
+    """Return the metadata that a function reads from an image; None if the image can't be read."""
     try:
         return read(path)
     except (ComflowyError, OSError):
@@ -232,7 +232,7 @@ def _values_in(path: Path) -> dict[str, Any] | None:
 
 
 def _too_few(item: Any, original: Any) -> str:
-    """Return the error for a comparison of one image, with a command to type instead."""
+    """Return the error for fewer than two images, with a command to type instead."""
     if isinstance(item, Sweep):
         return _name_cells(item.ref, len(item.cells))
     if isinstance(item, Run | SweepCell) and len(item.images) >= MIN_IMAGES:

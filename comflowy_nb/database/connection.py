@@ -1,6 +1,6 @@
-"""The file of the history: how it is created, checked, opened, read and written.
+"""Create, check, open, read and write the SQLite file of the history.
 
-SQLite errors are translated to `HistoryError` here.
+This module translates SQLite errors to `HistoryError`.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class Store:
     # -- opening ------------------------------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
-        """Return a connection to a checked file. Set a damaged file aside and create a new one."""
+        """Return a connection to a checked file. Rename a damaged file and create a new one."""
         for leftover in self.folder.glob(f"{FILE_NAME}.*.new*"):  # only one process at a time creates one
             leftover.unlink()
         for _ in range(2):

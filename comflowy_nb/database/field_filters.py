@@ -1,4 +1,4 @@
-"""Whether the params of a run have the values that a search asks for: equal values, intervals, lists, conditions."""
+"""Match the params of a run against the values of a search: equal values, intervals, lists and conditions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """Alternatives: a stored value matches if it equals one of them, or all that was typed, such as a text `a, b`."""
+    """Alternatives. A stored value matches if it equals one of them or the whole typed text, such as `a, b`."""
 
     whole: Any
     options: tuple[Any, ...]  # values and intervals
@@ -50,7 +50,7 @@ class AnyOf:
 
 
 def read_wanted(text: str) -> Any:
-    """Return what unquoted text asks for: alternatives for `a,b` and `a..b`, else an untyped value.
+    """Parse the unquoted value of a search: alternatives for `a,b` and `a..b`, else an untyped value.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def _read_interval(text: str) -> Interval:
 
 
 def is_equal(stored: Any, wanted: Any) -> bool:
-    """Return True if a submitted value equals the wanted one, which may be typed as text, or is one of `AnyOf`."""
+    """Return True if a submitted value equals the wanted value, which may be typed as text, or matches an `AnyOf`."""
     if isinstance(wanted, AnyOf):
         return wanted.matches(stored)
     if isinstance(stored, bool) or isinstance(wanted, bool):
@@ -99,20 +99,20 @@ def is_equal(stored: Any, wanted: Any) -> bool:
 
 
 def has_params(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return True if a run has all wanted values; a bare name is any field of that name."""
+    """Return True if a run has all wanted values. A bare name matches any field of that name."""
     return all(any(is_equal(stored, value) for stored in _values(params, key)) for key, value in wanted.items())
 
 
 def is_fulfilled(params: Mapping[str, Any], condition: Condition) -> bool:
-    """Return True if a condition is true of the params of a run.
+    """Return True if a condition is true for the params of a run.
 
-    A comparison with a field that the run does not have, or with a value of another type, is not true. Where several
-    fields have a name, one choice of them that makes the condition true is enough.
+    A comparison with a field that the run does not have, or with a value of another type, is false. If several fields
+    have the name in the condition, it is enough that one of them makes the condition true.
 
     Raises
     ------
     SettingsError
-        If there are too many such choices.
+        If there are too many combinations of such fields.
 
     Examples
     --------

@@ -84,7 +84,7 @@ def check_name(name: str) -> None:
     Raises
     ------
     RefError
-        If it is not an identifier, or already means something else as a reference.
+        If it is not an identifier, or is a reference of another kind, such as `r1` or `last`.
     """
     if _RESERVED.fullmatch(name):
         raise RefError(f"{name} can't be a name: it is reserved; use another name")

@@ -18,7 +18,7 @@ MAX_SAMPLES = 24  # per workflow; the estimate of a duration uses no more
 
 
 class Seeds:
-    """Seeds generated for sweeps: `History.seeds`. The key is a sha256 of what a seed was generated for."""
+    """Seeds generated for sweeps: `History.seeds`. The key of a seed is a sha256 of the sweep and its fields."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -50,7 +50,10 @@ def _find_seeds(connection: sqlite3.Connection, seed_keys: Iterable[str]) -> dic
 
 
 class Inputs:
-    """The content of uploaded images: `History.inputs`. The params of a run have only the service's names of them."""
+    """The content of uploaded images by the names that a service gave them: `History.inputs`.
+
+    The params of a run contain only these names.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -76,7 +79,7 @@ class Senders:
         self._store = store
 
     def begin(self, sweep: str, owner: str) -> None:
-        """Record that an owner is submitting the cells of a sweep; forget dead owners."""
+        """Record that an owner is submitting the cells of a sweep; delete the rows of dead owners."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT DISTINCT owner FROM senders WHERE owner <> ?", (owner,)).fetchall()
         dead = dead_owners(self._store.locks, (row["owner"] for row in rows))
@@ -91,7 +94,7 @@ class Senders:
             connection.execute("DELETE FROM senders WHERE sweep = ? AND owner = ?", (sweep, owner))
 
     def live_owners(self, sweep: str, *, except_for: str | None = None) -> set[str]:
-        """Return the living owners that are submitting a sweep, without `except_for`."""
+        """Return the live owners that are submitting a sweep, without `except_for`."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT owner FROM senders WHERE sweep = ?", (sweep,)).fetchall()
         owners = {row["owner"] for row in rows} - {except_for}
@@ -123,7 +126,7 @@ class Durations:
         return [row["seconds"] for row in reversed(rows)]
 
     def add(self, identity: str, workflow_key: str, seconds: float) -> None:
-        """Store a duration; drop all but the last 24 of the workflow."""
+        """Store a duration; delete all but the last 24 of the workflow."""
         values = {"identity": identity, "key": workflow_key, "seconds": seconds, "kept": MAX_SAMPLES}
         with self._store.write() as connection:
             connection.execute(

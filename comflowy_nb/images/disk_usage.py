@@ -1,4 +1,4 @@
-"""The files of the home folder: how many there are of each kind, and how many bytes they have."""
+"""Count the files of the home folder and their bytes, by kind."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class DiskUsage:
     workflows : mapping of str to Usage
         The usage of the outputs of each workflow, the largest first.
     unknown : Usage
-        The outputs of runs that the history does not know, for example after a damaged one was set aside. They are
-        among the parts too.
+        The outputs of runs that are not in the history, for example because a damaged history was replaced. `parts`
+        includes them.
     prunable : Usage
         The originals that a prune of everything older than 30 days would remove.
 
@@ -112,7 +112,7 @@ def size_text(size_bytes: int) -> str:
 
 
 def measure_disk(home: Path, cleanup: Cleanup, *, prunable: Usage | None = None) -> DiskUsage:
-    """Count the files of a home folder, without those that symbolic links in its folders lead to."""
+    """Count the files of a home folder. Symbolic links inside its folders are not followed."""
     parts = dict.fromkeys(DISK_PARTS, Usage())
     by_run: dict[str, Usage] = {}
     others = cleanup.other_outputs()
@@ -153,7 +153,7 @@ def _part(folder: tuple[str, ...], name: str, others: set[str]) -> str:
 
 
 def _files(home: Path) -> Iterator[tuple[tuple[str, ...], str, int]]:
-    """Yield the folders, the name and the size of each file. A file that another process removes is left out."""
+    """Yield the folders, the name and the size of each file. A file that was removed meanwhile is left out."""
     pending: list[tuple[str, ...]] = [()]
     while pending:
         folder = pending.pop()

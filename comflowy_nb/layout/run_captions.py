@@ -57,9 +57,9 @@ def sheet_of_run(
     Parameters
     ----------
     titles
-        Node id -> its title.
+        Node id -> title of the node.
     seeds
-        Field id -> seed in the images' own graph, used if the params contain no seed.
+        Field id -> seed from the graph in the image files, used if the params contain no seed.
     only
         Indices of the images to show; None shows all.
     label
@@ -134,7 +134,10 @@ def sheet_of_runs(
 def _write_values(
     start: Sequence[Part], params: Mapping[str, Any], names: Mapping[str, str], *, max_lines: tuple[int, int]
 ) -> tuple[Paragraph, ...]:
-    """Return a paragraph of the short values, and one for each long value; `max_lines` is for the first and others."""
+    """Return a paragraph with the short values, and one for each long value.
+
+    `max_lines` has the limits of the first paragraph and of the others.
+    """
     short, long = list(start), []
     for key, name in names.items():
         text = write_value(params[key])
@@ -168,7 +171,7 @@ def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
 def _letters(
     texts: Mapping[str, Mapping[str, str]], names: Mapping[str, str]
 ) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
-    """Return the letter of each (field, text), and the legend, for fields with a long text."""
+    """Return letters for the long texts, by (field, text), and the legend that explains them."""
     letters: dict[tuple[str, str], str] = {}
     legend = []
     for key, texts_of_runs in texts.items():
@@ -183,7 +186,7 @@ def _letters(
 
 
 def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
-    """Return the text of a field's value by the token of the run."""
+    """Return a mapping from run token to the text of a field's value."""
     having = [record for record in records if key in record.params]
     texts = distinct_texts([record.params[key] for record in having])
     return {record.token: text for record, text in zip(having, texts, strict=True)}
@@ -210,7 +213,7 @@ def _node_title(node: str | None, titles: Mapping[str, str]) -> str:
 
 
 def state_of_run(record: RunRecord) -> CellState:
-    """Return the state of a run without images."""
+    """Return the state to show for a run without images."""
     status = record.status
     reason = str(record.problem) if record.problem is not None else record.reason or ""
     return CellState(_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))

@@ -36,7 +36,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The content of a grid, not arranged yet."""
+    """The content of a grid, before it is arranged on a page."""
 
     sections: tuple[Section, ...]
     head: tuple[Paragraph, ...] = ()
@@ -45,7 +45,7 @@ class Sheet:
 
 
 def arrange(sheet: Sheet, *, width_px: int, measure: Measure) -> Page:
-    """Arrange a grid on a page at most `width_px` wide; nothing is clipped."""
+    """Arrange a grid on a page of at most `width_px`. Nothing is clipped."""
     cells = [cell for section in sheet.sections for cell in section.cells]
     columns = _columns_for(max(len(section.cells) for section in sheet.sections))
     side = longest_side_px(sum(len(cell.tiles) for cell in cells))
@@ -73,7 +73,7 @@ def arrange(sheet: Sheet, *, width_px: int, measure: Measure) -> Page:
 
 
 def _columns_for(count: int) -> int:
-    """Return the number of columns for `count` cells: one row of up to three, else about a square, at most twelve."""
+    """Return the number of columns for `count` cells: one row for up to three cells, else a square, at most twelve."""
     return max(1, count) if count <= 3 else min(12, math.ceil(math.sqrt(count)))
 
 
@@ -84,7 +84,7 @@ def _title(text: str | None) -> Paragraph:
 def _add_row(  # noqa: PLR0917 - a row on a page has many measures
     page: Page, cells: tuple[Cell, ...], mosaics: list[list[Box]], y: float, column: float, measure: Measure
 ) -> float:
-    """Add a row of cells; return the y below it. Each caption is close to its own image."""
+    """Add a row of cells. Return the y coordinate below it. Each caption is closest to its own image."""
     lefts = [MARGIN_PX + position * (column + GAP_PX) for position in range(len(cells))]
     if any(cell.title for cell in cells):
         for x, cell in zip(lefts, cells, strict=True):

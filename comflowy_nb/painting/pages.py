@@ -37,7 +37,7 @@ _LESS_THAN_A_PIXEL = 1e-6  # matplotlib cuts 827.9999 pixels to 827
 
 @dataclass(frozen=True, slots=True)
 class DrawnPage:
-    """A page, its pixels with `scale` pixels for each CSS pixel, and the JPEG for the notebook."""
+    """A page with its pixels, `scale` for each CSS pixel, and its JPEG for the notebook."""
 
     page: Page
     pixels: Image.Image
@@ -46,7 +46,7 @@ class DrawnPage:
 
     @property
     def figure(self) -> Figure:
-        """The page as a matplotlib figure, with text as text."""
+        """The page as a matplotlib figure, in which texts remain texts."""
         page, scale = self.page, self.scale
         with DRAWING:
             inches = [(side + _LESS_THAN_A_PIXEL) / DPI for side in (page.width, page.height)]
@@ -104,7 +104,7 @@ def draw_page(page: Page, scale: int, load: Callable[[Tile, tuple[int, int]], Im
     Parameters
     ----------
     load
-        Returns the image of a tile in this size. A box shows the error if it raises ComflowyError or OSError.
+        Returns the image of a tile in a given size. If it raises ComflowyError or OSError, the box shows the error.
     """
     with DRAWING:
         paper = Image.new("RGB", (page.width * scale, page.height * scale), "white")
@@ -137,7 +137,7 @@ def encode(drawn: Image.Image, *, quality: int | None = None) -> bytes:
 
 
 def read_image(path: Path, size: tuple[int, int]) -> Image.Image:
-    """Read an image in this size, alpha on white.
+    """Read an image and scale it to a size. Transparent pixels become white.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Measure and draw text with matplotlib, which falls back to other fonts for letters that one font lacks.
+"""Measure and draw text with matplotlib, which uses other fonts for characters that are missing in the first one.
 
-Importing matplotlib takes half a second: import this folder where the first page is drawn.
+Importing matplotlib takes half a second, so import this module only when the first page is drawn.
 """
 
 from __future__ import annotations
@@ -97,14 +97,14 @@ def _width(text: str, font: FontProperties) -> float:
 
 @cache
 def _font(tone: Tone, is_ascii: bool) -> FontProperties:  # noqa: FBT001 - a key of the cache
-    """Return the font of a tone; for other text with the installed fonts that matplotlib falls back to."""
+    """Return the font of a tone. For text that is not ASCII, it includes the installed fallback fonts."""
     _, weight, size_px = _INK[tone]
     families = [_BASE_FONT] if is_ascii else list(_charmaps())
     return FontProperties(family=families, weight=weight, size=size_px * 72 / DPI)
 
 
 def writable(text: str) -> str:
-    """Replace each letter that no font can draw by a square; matplotlib would warn about it."""
+    """Replace each character that no font can draw by a square, because matplotlib would print a warning."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -121,7 +121,7 @@ def _is_drawable(letter: str) -> bool:
 
 @cache
 def _charmaps() -> dict[str, frozenset[int]]:
-    """Return the characters that each font can draw: the base font, then the installed ones of the list."""
+    """Return the characters of each font: the base font, then the installed fallback fonts."""
     installed = {entry.name for entry in font_manager.fontManager.ttflist}
     charmaps = {}
     for name in (_BASE_FONT, *(name for name in _OTHER_FONTS if name in installed)):
@@ -134,7 +134,7 @@ def _charmaps() -> dict[str, frozenset[int]]:
 
 
 def add_texts(axes: Axes, texts: Iterable[TextRun]) -> None:
-    """Add texts to a figure as text. The caller holds `DRAWING`."""
+    """Add texts to a figure as text objects. The caller holds `DRAWING`."""
     for text in texts:
         axes.text(
             text.x,

@@ -154,8 +154,8 @@ class Accepted:
 class Rejected:
     """The service certainly did not accept the run.
 
-    `may_retry`: another attempt may succeed (a refused connection, 429), after `error.retry_after_s` of a RateLimitError.
-    `rejects_all`: every other run would be rejected too (an invalid key, no credit).
+    `may_retry`: another attempt may succeed, as after a refused connection or status 429; `error.retry_after_s` of a
+    RateLimitError is the wait. `rejects_all`: the service would reject every other run too (invalid key, no credit).
     """
 
     error: ServiceError

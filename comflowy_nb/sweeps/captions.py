@@ -1,4 +1,4 @@
-"""The text of a sweep's grid: title, headings, legend, and the states of cells. Pure."""
+"""Write the texts of a sweep's grid: title, headings, legend, and the states of cells. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LegendEntry = tuple[str, int, Paragraph]  # axis, index of the value, text
 
 
 def choose_axes(axes: Axes, layout: Mapping[str, str | None]) -> tuple[Axis | None, Axis | None, tuple[Axis, ...]]:
-    """Return the axes of the columns, of the rows, and the further ones: those named, else in the order typed.
+    """Return the axes of the columns, of the rows, and the other axes: as in `layout`, else in the order typed.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def _ref_of(sweep: Sweep) -> str | None:
 
 
 def _list_cells(sweep: Sweep, headings: Mapping[str, Headings]) -> Headings:
-    """Return a heading for each cell, for a sweep with so few of its combinations that a grid would be almost empty."""
+    """Return a heading for each cell, for a sweep with so few cells that a grid would be almost empty."""
     texts = []
     for cell in sweep.cells:
         chosen = zip(sweep.axes.axes, cell.at, strict=True)
@@ -122,7 +122,7 @@ def _list_cells(sweep: Sweep, headings: Mapping[str, Headings]) -> Headings:
 
 
 def _is_word(text: str) -> bool:
-    """Return whether a value says what it is without the name of its field: a sampler does, a number does not."""
+    """Return whether a value is understandable without the name of its field, as a sampler is and a number is not."""
     return len(text) > 1 and not is_number(text)
 
 
@@ -141,7 +141,7 @@ def _find_axis(axes: Axes, name: str) -> Axis:
 def _panels(
     sweep: Sweep, x: Axis | None, y: Axis | None, further: Sequence[Axis], headings: Mapping[str, Headings]
 ) -> tuple[Panel, ...]:
-    """Return a panel for each combination of values of the further axes that has a cell."""
+    """Return a panel for each combination of values of the other axes that has a cell."""
     numbers = {cell.at: cell.number for cell in sweep.cells}
     order = [axis.name for axis in sweep.axes.axes]
 
@@ -166,7 +166,7 @@ def _panels(
 def _write_axis(
     axis: Axis, sweep: Sweep, letters: Iterator[str], *, all_letters: bool
 ) -> tuple[Headings, list[LegendEntry]]:
-    """Return the headings of one axis, and its entries of the legend."""
+    """Return the headings and the legend entries of one axis."""
     name = _name_axis(axis)
     labels = distinct_texts([value.label for value in axis.values])
     pairs = list(zip(axis.values, labels, strict=True))
@@ -196,7 +196,7 @@ def _write_axis(
 
 
 def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]]]:
-    """Return what the label of each value does not say: a note for below the heading, and a text for the legend."""
+    """Return, for each value, a note for its heading and a text for the legend, to complete its label."""
     no_notes = [""] * len(axis.values)
     no_texts: list[tuple[Part, ...]] = [()] * len(axis.values)
     if axis.kind == "seeds":
@@ -214,7 +214,7 @@ def _explain(axis: Axis, sweep: Sweep) -> tuple[list[str], list[tuple[Part, ...]
 
 
 def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
-    """Return the texts with the words strong that not all contain; none is strong if no word is in all of them."""
+    """Return the texts with the differing words marked as strong; unmarked if the texts have no common word."""
     split = mark_differing_words(texts)
     if not any(part.tone == "text" for parts in split for part in parts):
         split = [(Part(text),) for text in texts]
@@ -272,7 +272,7 @@ def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
 
 
 def _highlight(text: str, words: Sequence[str]) -> list[Part]:
-    """Return the text with the words that are replaced in strong letters."""
+    """Return the text with the replaced words marked as strong."""
     if not words:
         return [Part(text)]
     pieces = re.split(f"({'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})", text)
@@ -287,7 +287,7 @@ def _flat(text: str) -> str:
 
 
 def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None = None) -> CellState:
-    """Return the state of a cell; `node` and `image` choose among its images."""
+    """Return the state to show for a cell. `node` and `image` select images of its run."""
     run = cell.run
     if run is None:
         if cell.sweep.record is None and cell.planned:
@@ -315,6 +315,6 @@ def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None
 def chosen_images(
     images: Sequence[ImageRecord], *, node: str | None = None, image: int | None = None
 ) -> list[ImageRecord]:
-    """Return the images of a cell to show: those of one node, and of these the one with this index."""
+    """Return the images of a cell to show: all, those of one node, or the one with an index."""
     chosen = [record for record in images if node is None or record.node == node]
     return chosen if image is None else chosen[image : image + 1]

@@ -1,4 +1,4 @@
-"""Plan of a sweep: what becomes of each cell, before anything is submitted. Pure."""
+"""The plan of a sweep: the decision about each cell, before anything is submitted. Pure."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _RETRIED = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.U
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """Numbers of cells by what becomes of them, with the time and the cost of the runs to submit.
+    """The numbers of cells that are done, running, skipped or submitted, with the time and cost of the submits.
 
     Attributes
     ----------
     total
-        All cells.
+        Number of all cells.
     done, running, new
-        Cells that succeeded before, that are in progress, and that are submitted for the first time.
+        Numbers of cells that succeeded before, that are in progress, and that are submitted for the first time.
     held_by_status
-        Held cells by status; they are skipped.
+        Status -> number of held cells. They are skipped.
     retried_by_status
-        Failed cells by status; they are submitted again.
+        Status -> number of failed cells that are submitted again.
     left
-        Failed cells that are not submitted again.
+        Number of failed cells that are not submitted again.
     equal
-        Cells with the same request as a cell to submit; they share its run.
+        Number of cells with the same request as a cell to submit. They share its run.
     done_when
         Day and service of the successes, such as `12 Oct, cloud`.
     seconds, cost
-        Of the runs to submit; None if unknown. The unit of the cost is that of the setting `cost_per_run`.
+        Time and cost of the runs to submit; None if unknown. The cost has the unit of the setting `cost_per_run`.
 
     Examples
     --------
@@ -111,16 +111,16 @@ def make_plan(
     Parameters
     ----------
     decisions
-        For each cell what to do with its request, and the earlier run with the same request, if there is one. Of
-        several cells to submit with the same request only the first.
+        For each cell, the decision about its request, and the earlier run with the same request, if there is one. If
+        several cells to submit have the same request, only the first is included.
     total
         Number of all cells.
     now
-        With a time zone.
+        The current time, with a time zone.
     seconds
-        How long the runs to submit take together; None if unknown.
+        Total time of the runs to submit; None if unknown.
     cost_per_run
-        None if unknown.
+        Cost of one run; None if unknown.
     """
     kinds = Counter(kind for kind, _ in decisions)
     held = Counter(record.status for kind, record in decisions if kind == "held" and record is not None)
@@ -143,7 +143,7 @@ def make_plan(
 
 
 def planned_text(kind: DecisionKind, record: RunRecord | None) -> str:
-    """Return what the plan does with one cell, as text."""
+    """Return the decision of the plan about one cell, as text."""
     if _is_retry(kind, record):
         assert record is not None
         return f"{record.status}, tried again"
@@ -158,7 +158,8 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
     Raises
     ------
     SettingsError
-        If these are more than `max_runs`; without it, more than 64 on a service that costs money, or 500 on any.
+        If there are more runs than `max_runs`. If that is None: more than 64 on a service that costs money, or more
+        than 500 on any other.
     """
     count = plan.to_submit
     if max_runs is not None and count > max_runs:
@@ -178,12 +179,12 @@ def check_limits(**limits: int | None) -> None:
     Parameters
     ----------
     **limits
-        `max_runs` and `stop_after` from 0, `window` from 1; None where there is no limit.
+        `max_runs` and `stop_after` from 0, `window` from 1. None is no limit.
 
     Raises
     ------
     SettingsError
-        If one is not such a number.
+        If a value is not a whole number in this range.
     """
     for name, value in limits.items():
         minimum = 1 if name == "window" else 0
@@ -201,7 +202,7 @@ def _is_retry(kind: DecisionKind, record: RunRecord | None) -> bool:
 
 
 def _when(records: Sequence[RunRecord], now: datetime) -> str:
-    """Return the newest day and the service, if there is only one: `today, sandbox` or `12 Oct, cloud`."""
+    """Return the newest day, and the service if all runs have the same: `today, sandbox` or `12 Oct, cloud`."""
     if not records:
         return ""
     newest = max(record.finished_at or record.created_at for record in records)

@@ -1,4 +1,4 @@
-"""Make the Sweep of a record of the history and of the records of its cells."""
+"""Make a Sweep from its record in the history and the records of its cells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def sweep_of(
     record: SweepRecord, rows: Sequence[CellRecord], *, library: Library, run_of: Callable[[RunRecord], Run]
 ) -> Sweep:
-    """Return a sweep of the history; `run_of` returns the run of a record."""
+    """Return a sweep of the history. `run_of` is called with a record and returns its Run."""
     axes = axes_from_json(record.spec, partial(stored_input, library.inputs))
     images = {one.content_sha256: one for one in axes.images()}
     cells = [

@@ -1,4 +1,4 @@
-"""Draw a sweep: one page of its grid, on which only cells that have changed are painted again, and contact sheets."""
+"""Draw a sweep: one page of its grid, on which only changed cells are painted again, and contact sheets."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ _SHEET_THUMBNAIL_PX = 128
 
 
 class SweepPainting:
-    """The pixels of one page of a sweep. `refresh` paints the cells that have changed, `jpeg` encodes the page.
+    """The pixels of one page of a sweep. `refresh` paints changed cells; `jpeg` encodes the page.
 
     Parameters
     ----------
     layout
-        `x`, `y`, `z`: names of axes, or None for those next in the order typed.
+        `x`, `y`, `z`: names of axes; None for the next axis in the order typed.
     label
         Field ids for the title.
     node, image
-        Which of a cell's images.
+        The node and the index of the images to show.
     scale
-        Pixels for each CSS pixel; None takes two where that stays below a megabyte.
+        Pixels for each CSS pixel. None uses two if the JPEG then stays below a megabyte.
     limits
-        Of the page; None takes those of a grid in a notebook.
+        Limits of the page. None uses those of a grid in a notebook.
     max_originals
         Number of cells up to which the originals are drawn, not thumbnails.
     """
@@ -97,15 +97,15 @@ class SweepPainting:
 
     @property
     def paper(self) -> Image.Image:
-        """The pixels, which the next `refresh` changes."""
+        """The pixels. The next `refresh` changes them."""
         return self._paper
 
     def refresh(self, numbers: Iterable[int] | None = None) -> bool:
-        """Paint these cells again if their state has changed; all cells if `numbers` is None.
+        """Paint the cells whose state has changed, among those with these numbers; None checks all cells.
 
         Returns
         -------
-        Whether a pixel changed.
+        Whether a pixel has changed.
         """
         with DRAWING:
             cells = self._sweep.cells
@@ -125,7 +125,7 @@ class SweepPainting:
             return bool(shown)
 
     def jpeg(self) -> bytes:
-        """Return the page as a JPEG of less than a megabyte in a notebook."""
+        """Return the page as a JPEG. In a notebook, it has less than a megabyte."""
         jpeg = encode(self._paper)
         if self._chooses_scale and self.scale > 1 and len(jpeg) > MAX_DOUBLED_BYTES:
             self._chooses_scale, self.scale = False, 1
@@ -208,7 +208,7 @@ class SweepPainting:
 
 
 def contact_sheet_limits(cells: int) -> PageLimits:
-    """Return the limits of a contact sheet for a number of cells: a page about as high as wide."""
+    """Return the limits of a contact sheet with this number of cells. The page is about as high as it is wide."""
     side = _SHEET_THUMBNAIL_PX
     return PageLimits(
         _SHEET_WIDTH_PX,
@@ -223,7 +223,7 @@ def contact_sheet_limits(cells: int) -> PageLimits:
 
 
 def draw_contact_sheets(sweep: Sweep) -> Iterator[SweepPainting]:
-    """Draw all images of a sweep on large pages. Only one page is in memory at a time."""
+    """Draw all images of a sweep on large pages. Yield one page at a time, to save memory."""
     limits = contact_sheet_limits(len(sweep.cells))
     number = of = 1
     while number <= of:
@@ -241,7 +241,7 @@ def may_be_doubled(page: Page) -> bool:
 
 
 def _load_input(image: InputImage, size: tuple[int, int]) -> Image.Image:
-    """Return an input image within this size; blank if it can't be read, because the label shows its name."""
+    """Return an input image scaled to fit; a blank image if it can't be read, because the label shows its name."""
     paper = Image.new("RGB", size, "white")
     try:
         with open_image_file(image.load()) as opened:

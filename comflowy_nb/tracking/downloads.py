@@ -1,4 +1,4 @@
-"""Downloads the images of ended runs, each until it is on disk or is given up."""
+"""Download the images of ended runs. Each is tried until it is on disk or given up."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ MAX_ATTEMPTS = 4
 THREADS = 4
 THREADS_PER_RUN = 3
 REWRITE_S = 3.0  # between attempts to write the images that the history lacks
-RECHECK_S = 30.0  # for this long the fresh URLs of one check serve all images of its run
+RECHECK_S = 30.0  # for this time, the URLs of one check are used for all images of its run
 
 
 class Downloads:
-    """The downloads of one client, on threads apart from those that check runs."""
+    """The downloads of one client. They have their own threads, so that they do not delay checks."""
 
     def __init__(self, service: Service, history: History, folder: Path, settings: Settings) -> None:
         self._service = service
@@ -47,7 +47,7 @@ class Downloads:
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
     def reset_missing(self, run: Run, *, refetch: bool = False) -> bool:
-        """Set images that are not on disk back to `expected`; return True if any image is to be fetched.
+        """Set images that are not on disk back to `expected`. Return True if any image must be downloaded.
 
         Pruned images are fetched only with `refetch`.
         """
@@ -68,7 +68,7 @@ class Downloads:
         return not image.file or not image_path(self._folder, image).is_file()
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
-        """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
+        """Download every expected image of a run. An image that the service no longer lists becomes `missing`."""
         listed = {output.index: output for output in outputs}
         self._rechecked.pop(run.token, None)
         self.give_up(run, "the service no longer has it", except_for=listed)
@@ -84,9 +84,10 @@ class Downloads:
             self._record_images(run, *missing)
 
     def write_images(self, run: Run) -> str | None:
-        """Write the images that the history lacks, and the sidecar. Return a warning, or None. Hold the `record_lock` of the run.
+        """Write the images that are not yet in the history, and the sidecar. Return a warning, or None.
 
-        Until the history takes them they are known to this process alone; another process downloads them again.
+        The caller holds the run's `record_lock`. Until the write succeeds, only this process knows the images, and
+        another process would download them again.
         """
         record, warning = run.record, None
         try:
@@ -124,8 +125,8 @@ class Downloads:
             self._record_images(run, image)
 
     def _handle_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
-        # A plain ServiceError means that the URL is not allowed, which another try does not change. Content that is
-        # not an image may have been truncated on the way once, hardly twice.
+        # A plain ServiceError means that the URL is not allowed, so another attempt is useless. Content that is not an
+        # image may be a truncated transfer; two in a row are unlikely.
         is_permanent = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else MAX_ATTEMPTS)
         next_output: Output | None = output
         if isinstance(error, (NotFoundError, AuthError)):
@@ -139,7 +140,7 @@ class Downloads:
         self._scheduler.submit_at(due_s, lambda: self._queue_attempt(run, fresh, tries=tries + 1))
 
     def _with_fresh_url(self, run: Run, output: Output) -> Output | None:
-        """Return the output with a fresh URL: signed ones expire. One check serves all images of a run."""
+        """Return the output with a new URL, because signed URLs expire. One check provides the URLs of all images."""
         read_s, outputs = self._rechecked.get(run.token, (-math.inf, {}))
         now_s = self._scheduler.clock()
         service_run_id = run.record.service_run_id
@@ -152,7 +153,7 @@ class Downloads:
         return outputs.get(output.index)
 
     def _record_images(self, run: Run, *images: ImageRecord) -> None:
-        """Record images that are on disk or given up."""
+        """Record images that were downloaded or given up."""
         with run.record_lock:
             run.unwritten_images.update({image.index: image for image in images})
             warning = self.write_images(run)
@@ -167,7 +168,7 @@ class Downloads:
 
 
 def expected_image(output: Output) -> ImageRecord:
-    """Return the record of an output that is not downloaded yet."""
+    """Return the record of an output before its download."""
     return ImageRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
@@ -178,11 +179,11 @@ def _given_up(run: Run, output: Output, reason: str) -> ImageRecord:
 
 
 class FairQueue:
-    """Run the actions of several runs on the threads of a scheduler, round robin over the runs.
+    """Execute the actions of several runs on the threads of a scheduler, round robin over the runs.
 
-    Each run takes up to `THREADS_PER_RUN` lanes. A lane runs one action, then joins the scheduler's queue behind the
-    lanes of the other runs. So a run with thousands of actions delays an action of another run by a few at most, and
-    slow actions of one run leave a thread to the others.
+    Each run has up to `THREADS_PER_RUN` workers. A worker executes one action, then joins the end of the scheduler's
+    queue. A run with thousands of actions therefore delays another run by a few actions at most, and slow actions of
+    one run leave one thread free for the others.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:

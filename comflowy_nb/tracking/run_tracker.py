@@ -1,4 +1,4 @@
-"""Tracks one run from the submit to the images. Each step runs on a thread of the tracker's scheduler."""
+"""Track one run from its submit to its images. Each step runs on a thread of the tracker's scheduler."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _log = logging.getLogger(__name__)
 AUTH_PAUSE_S = 30.0  # between checks while the key is rejected: the run stays live
 LOCK_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
 FLUSH_WAIT_S = 3.0  # between attempts to write the events that the history lacks
-MAX_NOT_FOUND = 3  # responses "no such run", `lost_gap_s` apart, after which a run is lost
+MAX_NOT_FOUND = 3  # responses "not found", `lost_gap_s` apart, after which a run is lost
 MAX_REFUSED_CONNECTIONS = (
     4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
 )
 
 
 class RunTracker:
-    """One live run.
+    """Submits, checks and cancels one live run.
 
     Parameters
     ----------
     submission
-        What to submit; None for a run that the service accepted earlier.
+        The request to submit; None for a run that the service accepted earlier.
     """
 
     def __init__(self, tracker: Tracker, run: Run, rule: PollRule, submission: Submission | None = None) -> None:
@@ -72,14 +72,14 @@ class RunTracker:
         self._scheduler.execute(lambda: self._act(step))
 
     def reject(self, reason: str) -> None:
-        """End a run that could not be submitted, now and on this thread."""
+        """Set a run that could not be submitted to `rejected`, on the calling thread."""
         with self.run.record_lock:
             self._record(StatusEvent.REJECTED, reason=reason, finished_at=time.time())
             self._release()
 
     def end_if_unsubmitted(self) -> None:
-        """End a run that was certainly not submitted, now and on this thread: the tracker is being closed."""
-        # The step that holds the guard may be a submit, which can take as long as a time-out.
+        """Set a run that was certainly not submitted to `cancelled`, on the thread that closes the tracker."""
+        # A submit in progress holds the lock, for as long as its time-out.
         if self._may_be_accepted or not self.run.record_lock.acquire(timeout=LOCK_WAIT_S):
             return
         try:
@@ -104,7 +104,7 @@ class RunTracker:
                     self._check_later()
 
     def submit(self) -> None:
-        """Submit the run, unless it was cancelled before."""
+        """Submit the run, unless its cancel was requested before."""
         if self.cancel_requested:
             self.end_unsubmitted()
             return
@@ -128,17 +128,17 @@ class RunTracker:
                 self.poll_schedule.check_after(self._settings.lost_gap_s)
 
     def end_unsubmitted(self, reason: str = "it was cancelled before it was submitted") -> None:
-        """End a run that was not submitted."""
+        """Set a run that was not submitted to `cancelled`."""
         self._record(StatusEvent.DROPPED, reason=reason, finished_at=time.time())
         self._release()
 
     def accept_late(self) -> None:
-        """Track an `unknown` run whose id a webhook reported: the service did accept it."""
+        """Track an `unknown` run after a webhook has reported its id, which shows that the service accepted it."""
         if self.run.status is Status.UNKNOWN and self.reported_id:
             self._set_accepted(self.reported_id)
 
     def start(self) -> None:
-        """Record that the run has begun, as the service reported."""
+        """Record that the run has begun, after an event of the service."""
         has_id = self.run.record.service_run_id is not None
         if has_id and not self.is_end_reported and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
             running = str(Status.RUNNING)
@@ -160,9 +160,9 @@ class RunTracker:
         else:
             self._tracker.poll_early_runs_by_rule(self)
         accepted_s = self.poll_schedule.accepted_s
-        # its end may be reported before the response to its submit was read
+        # A webhook may report the end before the response to the submit is read.
         self.poll_schedule.check_at(accepted_s if self.is_end_reported else self.poll_schedule.next_due_s(accepted_s))
-        if self.cancel_requested:  # where the service can't cancel, it is still tracked
+        if self.cancel_requested:
             self.cancel()
 
     def _handle_rejection(self, outcome: Rejected) -> None:
@@ -196,7 +196,7 @@ class RunTracker:
         if not service.can_cancel:
             self.run.report(warning=f"{service.label} can't cancel a run; it continues")
             return
-        with contextlib.suppress(HistoryError):  # another process that tracks it then takes it for a failure
+        with contextlib.suppress(HistoryError):  # then another process that tracks the run records a failure
             self._tracker.history.request_cancel(self.run.token)
         try:
             self._cancel_confirmed = service.cancel(service_run_id)
@@ -205,7 +205,7 @@ class RunTracker:
         self.poll_schedule.check_after(0.0)
 
     def _is_cancelled_elsewhere(self) -> bool:
-        """Return True if another client cancelled the run: the service confirms a repeated cancel to this one too."""
+        """Return True if another client cancelled the run. The service then confirms a repeated cancel."""
         service_run_id = self.run.record.service_run_id
         if self._cancel_confirmed or service_run_id is None or not self._service.can_cancel:
             return False
@@ -224,14 +224,14 @@ class RunTracker:
         run, record = self.run, self.run.record
         if run.unwritten:
             self._flush()
-            if record.status.is_final:  # only the history lacked its end; the images are being downloaded
+            if record.status.is_final:  # only the write of its end had failed; the images are being downloaded
                 self._release()
                 return
         run_id = record.service_run_id or self._service.run_id_of(record.token)
         if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)
             return
-        sent_s = self._scheduler.clock()
+        checked_s = self._scheduler.clock()
         self.poll_schedule.begin()
         try:
             snapshot = self._service.check(run_id)
@@ -248,11 +248,11 @@ class RunTracker:
             self._not_found_checks.reset()
             self._refused_connections.reset()
             if record.service_run_id is None and run.status is Status.UNKNOWN:
-                self._set_accepted(run_id)  # the response to its submit was lost, and the service has it
-            self._handle_snapshot(snapshot, sent_s - self.poll_schedule.accepted_s)
+                self._set_accepted(run_id)  # the response to the submit was lost, but the service accepted the run
+            self._handle_snapshot(snapshot, checked_s - self.poll_schedule.accepted_s)
 
     def _handle_snapshot(self, snapshot: Snapshot, age_s: float) -> None:
-        if self.run.status.is_final:  # its images are fetched once more
+        if self.run.status.is_final:  # its images are downloaded again
             self._tracker.downloads.fetch(self.run, snapshot.outputs)
             self._release()
         elif snapshot.status.is_live:
@@ -260,7 +260,7 @@ class RunTracker:
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
             self.poll_schedule.check_after(0.0)
         else:
-            if snapshot.status is Status.SUCCESS and self._submission is not None:  # the age of others is not known
+            if snapshot.status is Status.SUCCESS and self._submission is not None:  # the age of adopted runs is unknown
                 self._learn(age_s)
             self._handle_end(snapshot)
 
@@ -280,8 +280,8 @@ class RunTracker:
         self._tracker.downloads.fetch(self.run, snapshot.outputs)
 
     def _learn(self, age_s: float) -> None:
-        """Record how long the run took, so that later runs of the workflow are checked in time."""
-        # After a reported end it was checked at once: its age is its duration, not an upper bound.
+        """Record the duration of the run, which determines when later runs of the workflow are checked."""
+        # After a reported end the run is checked at once, so its age is its duration, not an upper bound.
         missed_age_s = age_s if self.is_end_reported else self.poll_schedule.missed_age_s
         sample_s = self.rule.add(done_age_s=age_s, missed_age_s=missed_age_s)
         self._tracker.note_end(was_reported=self.is_end_reported)
@@ -291,13 +291,13 @@ class RunTracker:
     def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, now_s = self.run, self._scheduler.clock()
         self.poll_schedule.missed_age_s = age_s
-        if snapshot.service_status == str(Status.RUNNING):  # not an unrecognised status, which only counts as running
+        if snapshot.service_status == str(Status.RUNNING):  # an unrecognised status does not set the start
             self.seen_running_at = self.seen_running_at or time.time()
-        event, word, started_at = event_of(snapshot.status), snapshot.service_status, self.seen_running_at
+        event, service_status, started_at = event_of(snapshot.status), snapshot.service_status, self.seen_running_at
         if next_status(run.status, event):
-            self._record(event, service_status=word, warning=snapshot.warning, started_at=started_at)
-        elif snapshot.service_status != run.service_status:  # another text for the same status: only displayed
-            run.update(replace(run.record, service_status=snapshot.service_status))
+            self._record(event, service_status=service_status, warning=snapshot.warning, started_at=started_at)
+        elif service_status != run.service_status:  # another text for the same status is only displayed
+            run.update(replace(run.record, service_status=service_status))
         if run.status is Status.RUNNING:
             self._tracker.submit_queue.note_running(run)
         progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
@@ -331,7 +331,7 @@ class RunTracker:
             self._release(forget=False)
 
     def _handle_no_response(self, error: ServiceError) -> None:
-        """Keep the status of the run; give up images that are fetched again after a few attempts."""
+        """Check a live run again later. Give up the missing images of a final run after several attempts."""
         run = self.run
         if run.status.is_final and self._failures >= self._settings.retries:
             self._tracker.downloads.give_up(run, str(error))
@@ -349,7 +349,7 @@ class RunTracker:
             self._check_later()
 
     def _handle_refused_connection(self, error: ServiceError) -> None:
-        """No process listens at the server's address: the run is gone with the queue, if that lasts."""
+        """Count the refused connections of a server with its queue in memory. After several, the run is lost."""
         if self._refused_connections.add() >= MAX_REFUSED_CONNECTIONS:
             reason = f"{self._service.label} refuses connections; its queue ended with its process"
             self._record(StatusEvent.GONE, reason=reason)
@@ -373,15 +373,15 @@ class RunTracker:
         self._flush()
 
     def _flush(self) -> None:
-        """Write the events that the history lacks, in their order. Those it can't take are applied in memory alone."""
+        """Write the unwritten events to the history, in order. If a write fails, apply them in memory only."""
         run, history, record, warning = self.run, self._tracker.history, self.run.record, None
         try:
             while run.unwritten:
                 event, changes = run.unwritten[0]
-                if "images" in changes and run.record.outputs:  # some may have been downloaded since
+                if "images" in changes and run.record.outputs:  # some may have been downloaded meanwhile
                     changes = {**changes, "images": run.record.outputs}
                 applied = history.apply(run.token, event, **changes)
-                # None: another process moved the run, or it had that status already
+                # `applied` is None if another process changed the status, or the run had this status already.
                 record = applied or history.get(run.token) or record
                 del run.unwritten[0]
                 if applied is not None and "images" in changes:
@@ -397,7 +397,7 @@ class RunTracker:
         self._tracker.submit_queue.note_status(self)
 
     def _release(self, *, forget: bool = True) -> None:
-        """Stop tracking the run. Webhooks still reach a held run, and a failed write is repeated."""
+        """Stop tracking the run, unless a write must be repeated. `forget=False` still accepts webhooks for it."""
         if not self.run.unwritten:
             self.poll_schedule.stop()
             self._tracker.release(self, forget=forget)
