@@ -46,7 +46,7 @@ _ORIGINALS = f"""
         AND images.run NOT IN (SELECT run FROM images WHERE state = 'expected')
         AND images.run NOT IN (
             SELECT run FROM cells WHERE run IS NOT NULL AND (
-                sweep IN (SELECT value FROM json_each(:sent)) OR sweep IN (
+                sweep IN (SELECT value FROM json_each(:in_submission)) OR sweep IN (
                     SELECT sweep FROM cells WHERE run IN (
                         SELECT token FROM runs WHERE status IN (SELECT value FROM json_each(:live))
                         UNION SELECT run FROM images WHERE state = 'expected'
@@ -117,9 +117,9 @@ class Cleanup:
 
     def originals(self, *, before: float) -> list[Original]:
         """Return the originals of runs that ended before a time (UTC seconds since 1970), including protected ones."""
-        sent = self._sweeps_in_submission()
+        in_submission = self._sweeps_in_submission()
         with self._store.read() as connection:
-            return _originals(connection, before, sent)
+            return _originals(connection, before, in_submission)
 
     def prune(self, chosen: Iterable[Original], *, before: float, all: bool) -> list[Original]:  # noqa: A002 - the option
         """Set images to `pruned`, and list their originals for removal, in one transaction.
@@ -128,10 +128,12 @@ class Cleanup:
         -------
         The originals that were set to `pruned`. Another process may have changed some of the chosen ones meanwhile.
         """
-        sent = self._sweeps_in_submission()
+        in_submission = self._sweeps_in_submission()
         keys = {(each.run, each.image.index) for each in chosen}
         with self._store.write(full=True) as connection:
-            found = [each for each in _originals(connection, before, sent) if (each.run, each.image.index) in keys]
+            found = [
+                each for each in _originals(connection, before, in_submission) if (each.run, each.image.index) in keys
+            ]
             found = [each for each in found if all or not is_protected(each)]
             rows = [(each.run, each.image.index) for each in found]
             connection.executemany("UPDATE images SET state = 'pruned' WHERE run = ? AND position = ?", rows)
@@ -142,9 +144,9 @@ class Cleanup:
 
     def runs_to_delete(self, runs: Mapping[str, str | None], sweeps: Collection[str]) -> RunsToDelete:
         """Return what `delete` removes, without changing anything; the parameters are those of `delete`."""
-        sent = self._sweeps_in_submission()
+        in_submission = self._sweeps_in_submission()
         with self._store.read() as connection:
-            return _runs_to_delete(connection, runs, sweeps, sent)
+            return _runs_to_delete(connection, runs, sweeps, in_submission)
 
     def delete(
         self, runs: Mapping[str, str | None], sweeps: Collection[str], *, only: Collection[str] | None = None
@@ -165,9 +167,9 @@ class Cleanup:
         RefError
             If a run is live or held, or a process is submitting a sweep. Nothing is deleted then.
         """
-        sent = self._sweeps_in_submission()
+        in_submission = self._sweeps_in_submission()
         with self._store.write(full=True) as connection:
-            found = _runs_to_delete(connection, runs, sweeps, sent)
+            found = _runs_to_delete(connection, runs, sweeps, in_submission)
             if only is not None:
                 found = replace(found, runs=tuple(run for run in found.runs if run.token in only))
             tokens = json_list(run.token for run in found.runs)
@@ -212,8 +214,10 @@ class Cleanup:
         return {row["sweep"] for row in rows if row["owner"] not in dead}
 
 
-def _originals(connection: sqlite3.Connection, before: float, sent: Collection[str]) -> list[Original]:
-    rows = connection.execute(_ORIGINALS, {"before": before, "sent": json_list(sent), "final": _FINAL, "live": _LIVE})
+def _originals(connection: sqlite3.Connection, before: float, in_submission: Collection[str]) -> list[Original]:
+    rows = connection.execute(
+        _ORIGINALS, {"before": before, "in_submission": json_list(in_submission), "final": _FINAL, "live": _LIVE}
+    )
     return [
         Original(
             row["run"],
@@ -249,7 +253,10 @@ _DELETIONS = """
 
 
 def _runs_to_delete(
-    connection: sqlite3.Connection, named: Mapping[str, str | None], sweeps: Collection[str], sent: Collection[str]
+    connection: sqlite3.Connection,
+    named: Mapping[str, str | None],
+    sweeps: Collection[str],
+    in_submission: Collection[str],
 ) -> RunsToDelete:
     """Choose the runs to delete.
 
@@ -259,7 +266,7 @@ def _runs_to_delete(
         If a run is live or held, or a sweep is being submitted.
     """
     numbers = dict(connection.execute("SELECT token, number FROM sweeps").fetchall())
-    for sweep in set(sweeps) & set(sent):
+    for sweep in set(sweeps) & set(in_submission):
         raise RefError(f"a kernel submits s{numbers[sweep]} now: %comflowy cancel s{numbers[sweep]} first")
     of_sweeps = "SELECT run FROM cells WHERE sweep IN (SELECT value FROM json_each(?)) AND run IS NOT NULL"
     clause = f"WHERE token IN (SELECT value FROM json_each(?)) OR token IN ({of_sweeps}) ORDER BY number"  # noqa: S608 - own text

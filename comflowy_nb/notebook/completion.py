@@ -1,7 +1,7 @@
 """Complete `%comflowy` lines and the bodies of `%%comflowy` cells when the user presses Tab, without any request.
 
-Where nothing completes a word, the word itself is offered: IPython then asks no other matcher, and jedi would take
-seconds over a line that is not Python.
+If nothing completes a word, the word itself is offered, so that IPython does not call other matchers: jedi would need
+seconds for a line that is not Python.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
 
 class Completions:
-    """The matcher of one session in the completer of its shell."""
+    """The completion matcher of one session, registered in the completer of its shell."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -85,7 +85,7 @@ class Completions:
         return comflowy_matcher
 
     def _match_arguments(self, line: str) -> list[str]:
-        """Return the text with which IPython 7 replaces the last part of the fragment, the word at the cursor."""
+        """Return the completions in the form that IPython 7 requires: replacements of the last part of the word."""
         completer = self._session.shell.Completer
         before = completer.text_until_cursor
         text, line_number = self._requested(line)
@@ -94,9 +94,9 @@ class Completions:
         return [word[start:] for word in words if word.startswith(fragment)]
 
     def _requested(self, line: str) -> tuple[str, int]:
-        """Return the text of the whole cell and the number of the line in it, which IPython 7 does not pass.
+        """Return the text of the whole cell and the number of the line, which IPython 7 does not pass to matchers.
 
-        They are in the completion request of the front end, which the kernel keeps. In a terminal the text is the line.
+        They are read from the completion request, which the kernel stores. In a terminal, the text is the line.
         """
         get_parent = getattr(getattr(self._session.shell, "kernel", None), "get_parent", None)
         content = get_parent("shell").get("content", {}) if get_parent is not None else {}
@@ -151,7 +151,7 @@ class Completions:
         return typed, _quoted_paths(fragment, self._positional(command, plain, typed))
 
     def _positional(self, command: Command, plain: list[str], typed: str) -> list[str]:
-        """Return the words that may follow `plain`, the words that are neither options nor fields."""
+        """Return the words that may follow `plain`, which are the words before it without options and fields."""
         names = self._names(typed)
         if names is not None:
             return names
@@ -172,7 +172,7 @@ class Completions:
         return self._workflow_words(command, plain, typed)
 
     def _workflow_words(self, command: Command, plain: list[str], typed: str) -> list[str]:
-        """Return the workflows and the fields that may follow `plain`."""
+        """Return the names of workflows and fields that may follow `plain`."""
         match command.name, len(plain):
             case "workflow", 0:
                 return ["add ", "alias ", "export ", "remove "]
@@ -188,7 +188,7 @@ class Completions:
         return []
 
     def _words_of_run(self, plain: list[str], words: list[str]) -> list[str]:
-        """Return the plain words of a line, or the workflow of the run or the sweep in `--from`."""
+        """Return the plain words of a line. If there are none, return the workflow of the run or sweep in `--from`."""
         following = [
             *(word.partition("=")[2] for word in words if word.startswith("--from=")),
             *_after(words, "--from"),
@@ -217,7 +217,7 @@ class Completions:
         return fragment.lstrip("\"'"), [f"{key}{end}" for key in _keys(self._workflow(command, words))]
 
     def _workflow(self, command: Command, plain: list[str]) -> Workflow | None:
-        """Return the workflow of the line, if its fields are in memory."""
+        """Return the workflow of the line if it is in memory, else None."""
         if command.name not in _FIELD_COMMANDS or not plain or self._session.client is None:
             return None
         return self._session.client.connection.finder.find_cached(plain[0])
@@ -259,7 +259,7 @@ class Completions:
         return words
 
     def _option_value(self, command: Command, option: Option, words: list[str], typed: str) -> tuple[str, list[str]]:
-        """Return the part of an option's value that is completed, and the words that complete it."""
+        """Return the part of an option's value to complete, and the words that complete it."""
         value = unquoted(typed)
         names = self._names(value)
         if names is not None:
@@ -294,7 +294,7 @@ class Completions:
         return list(option.choices)
 
     def _names(self, typed: str) -> list[str] | None:
-        """Return the values with a name of a variable, if a `{` is open."""
+        """Return the value completed with the names of variables, if a `{` is open."""
         shell = self._session.shell
         return name_words(typed, shell.user_ns, shell.user_ns_hidden)
 
@@ -323,13 +323,13 @@ def _after(words: list[str], name: str) -> list[str]:
 
 
 def _names_command(rest: str) -> bool:
-    """Return True if a line has a command, and something after it."""
+    """Return True if a line contains a command and text after it."""
     name, space, _ = rest.strip().partition(" ")
     return name in COMMANDS and bool(space)
 
 
 def _quoted_paths(typed: str, words: list[str]) -> list[str]:
-    """Return words with quotes around those that contain spaces, unless a quote is open already."""
+    """Put quotes around the words that contain spaces, unless a quote is already open."""
     if typed[:1] in {'"', "'"}:
         return words
     return [f'"{word}"' if " " in word.rstrip() else word for word in words]
@@ -351,7 +351,7 @@ def _last_value(values: str) -> str:
 
 
 def _split_options(command: Command, words: list[str]) -> tuple[list[str], Option | None]:
-    """Return the words without options and their values, and the option at the end whose value is missing."""
+    """Return the words without options and their values, and the option at the end that needs a value."""
     kept = []
     pending: Option | None = None
     for word in words:

@@ -30,7 +30,7 @@ _BROKEN_KERNELS = {"7.0.0", "7.0.1"}
 
 
 class Setting(TraitType):  # type: ignore[misc]  # traitlets is not read by mypy here
-    """A trait whose value is one of `settings`, so that `%config Comflowy` and Python share it."""
+    """A trait that reads and writes a value of `settings`, so that `%config Comflowy` and Python share it."""
 
     def get(self, obj: Any, cls: Any = None) -> Any:
         del obj, cls
@@ -158,7 +158,7 @@ def current_session() -> Session | None:
 def _shorten_traceback(error: BaseException) -> None:
     """Make IPython show this exception as plain lines.
 
-    They are set on the instance, so that other errors keep their tracebacks, and the exception can be caught.
+    The lines are set on the instance, so that other exceptions keep their tracebacks.
     """
     text = plain(str(error))
     lines = f"{type(error).__name__}: {text}".splitlines() if text else [type(error).__name__]

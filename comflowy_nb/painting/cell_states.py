@@ -36,7 +36,7 @@ _SMALL_ZOOM = 0.8  # of the text in a small panel
 
 @lru_cache(maxsize=256)
 def draw_panel(state: CellState, size: tuple[int, int], scale: int) -> Image.Image:
-    """Return the panel of a state; `size` is in CSS pixels. The caller holds `DRAWING`; it must not change the panel."""
+    """Return the panel of a state; `size` is in CSS pixels. The caller holds `DRAWING` and may not change the panel."""
     panel = _plate(state.kind, size, scale).copy()
     zoom = _SMALL_ZOOM if min(size) < _SMALL_PANEL_PX else 1.0
     width, height = size[0] / zoom, size[1] / zoom

@@ -42,7 +42,7 @@ def open_service(
     home: Path,
     name_address: bool = False,
 ) -> tuple[Service, bool]:
-    """Return the service of a target after checking response and key, and whether its name had another target before.
+    """Open the service of a target, and check its response and the key.
 
     Parameters
     ----------
@@ -51,18 +51,25 @@ def open_service(
     key : str, Secret or None
         The key of this service.
     name : str or None
-        The service's identity; else `NAME=` of the target, else `sandbox`, else the origin.
+        The identity of the service. By default `NAME=` of the target, else `sandbox`, else the origin.
     ask_key : callable or None
-        Prompt for a key, called with the service's label.
+        Called with the label of the service to prompt for a key.
     home : Path
         The folder of the sandbox and of the stored names.
     name_address : bool
-        Name the server's address in errors. A notebook does so only for an address that its cell contains anyway.
+        Whether errors contain the address of the server. A notebook permits this only if its cell contains the address.
+
+    Returns
+    -------
+    service : Service
+        The service.
+    is_moved : bool
+        Whether the name had another target before.
 
     Raises
     ------
     SettingsError, AuthError, ServiceError
-        With the next command to type.
+        The text contains the next command to type.
     """
     if target is not None and not isinstance(target, str):
         raise SettingsError(f'a target is text, not {target!r}: connect("sandbox"), "cloud", "comfyui" or a URL')
@@ -113,7 +120,7 @@ def _sandbox(address: SandboxAddress, name: str | None) -> Service:
 
 
 def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
-    """Open the ComfyUI servers at these addresses; of several, at least one must respond."""
+    """Open the ComfyUI servers at these addresses. At least one must respond."""
     label = name or "comfyui"
     identity = name or addresses[0]
     if len(addresses) == 1:
@@ -126,7 +133,7 @@ def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
 
 
 def _checked(service: Service) -> Service:
-    """Return the service if it responds and accepts the key; else close it."""
+    """Check the response and the key of a service, and return the service. Close it after an error."""
     try:
         service.check_access()
     except BaseException:
@@ -142,7 +149,7 @@ _AMBIGUOUS_STATUSES = frozenset({401, 403, 404})
 
 
 def detect_kind(origin: str, label: str = "the server") -> str:
-    """Detect the kind of the service at an origin, without sending any credential.
+    """Detect the kind of the service at an origin, without sending credentials.
 
     Parameters
     ----------
@@ -159,7 +166,7 @@ def detect_kind(origin: str, label: str = "the server") -> str:
     Raises
     ------
     ServiceError
-        If the server does not respond, or it is neither.
+        If the server does not respond, or is neither of these.
     """
     response = _get(origin, "/api/open/v0/auth/token")
     if isinstance(response, Failure):
@@ -187,10 +194,10 @@ def detect_kind(origin: str, label: str = "the server") -> str:
 
 
 def _must_be_comfyui(address: str, label: str) -> bool:
-    """Return whether a ComfyUI server responds at an address that can't be a Comflowy service.
+    """Return whether an address can't be a Comflowy service, and a ComfyUI server responds there.
 
-    That is an address with a path, one with configured headers, and plain http to another machine, where no key is
-    sent.
+    Only ComfyUI has addresses with a path, with configured headers, or with plain http to another machine, to which a
+    key is never sent.
     """
     origin = origin_of(address)
     headers = headers_for(address)

@@ -45,7 +45,7 @@ class KnownWorkflow:
     runs_here
         Whether the connected service can run it.
     aliases
-        Word -> field id.
+        Alias -> field id.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Finder:
     Parameters
     ----------
     home
-        The home folder, with one of the two catalogue files.
+        The home folder, which contains one of the two catalogue files.
     service
-        Its identity is the key of its ids in the catalogue, and its label names it in errors.
+        The service. The catalogue stores its workflow ids under its identity.
     scheduler
-        Runs the requests to the service.
+        The scheduler that runs the requests to the service.
     find_metadata
-        Return the params and the graph that made an image file, each None if unknown.
+        Returns the params and the graph that generated an image file, each None if unknown.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class Finder:
         return Catalogue.open(Path.cwd(), self._home)
 
     def find(self, ref: str) -> Workflow:
-        """Return the workflow that a user names, with its fields if the service or the catalogue describes them.
+        """Find a workflow, with its fields if the service or the catalogue describes them.
 
         Parameters
         ----------
         ref
-            The first of these that matches: a `.json` path, an image that contains its graph, `server:last`, the URL of
-            the editor, a name in the catalogue, the service's own name or id.
+            A `.json` path, an image that contains its graph, `server:last`, the URL of the editor, a name in the
+            catalogue, or the service's own name or id. The first that matches is used.
 
         Raises
         ------
@@ -121,11 +121,11 @@ class Finder:
         return self._workflows.get(ref)
 
     def names(self) -> list[str]:
-        """Return the names known without a request."""
+        """Return the names that are known without a request."""
         return sorted({*self.catalogue().names(), *(self._published or {}).values()})
 
     def known(self) -> list[KnownWorkflow]:
-        """Return all workflows that have a name: those of the catalogue, then the service's own."""
+        """Return all workflows that have a name: first those of the catalogue, then those of the service."""
         catalogue, published = self.catalogue(), self._listed()
         names = catalogue.names()
         rows = []
@@ -138,12 +138,12 @@ class Finder:
         return rows
 
     def server_last(self) -> Graph:
-        """Return the graph that the service ran last.
+        """Return the last graph that the service ran.
 
         Raises
         ------
         WorkflowError
-            If the service ran none since its start, or does not report it.
+            If the service has not run a graph since its start, or does not report it.
         ServiceError
             If the request fails.
         """
@@ -158,7 +158,7 @@ class Finder:
         return graph
 
     def convert(self, found: InEditorFormat) -> Graph:
-        """Return a workflow of ComfyUI's editor as a graph, by the service's descriptions of its node classes.
+        """Convert a workflow of ComfyUI's editor to a graph, with the service's descriptions of its node classes.
 
         Raises
         ------
@@ -277,7 +277,7 @@ def id_in_url(url: str) -> str:
     Raises
     ------
     WorkflowError
-        If the URL has none.
+        If the URL contains no id.
     """
     try:
         ids = parse_qs(urlsplit(url).query).get("id", [])

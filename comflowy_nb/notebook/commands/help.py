@@ -1,4 +1,4 @@
-"""`%comflowy help`: examples of each command, and its options from the table of commands; at most 80 columns wide."""
+"""`%comflowy help`: examples of each command, and its options from the table of commands. At most 80 columns wide."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ A request that has succeeded is not submitted again: its images are read from
 your disk. --fresh runs it again.
 """
 
-# Examples and explanations, if the usage and the options do not say all.
+# Examples and explanations, for commands whose usage and options are not sufficient.
 _MORE = {
     "connect": """\
   %comflowy connect sandbox       no key needed; starts automatically
@@ -233,7 +233,7 @@ have accepted without an answer (unknown, lost).""",
 
 
 def show_help(session: Session, request: Request) -> None:
-    """Show help on everything, or on one command."""
+    """Show the list of commands, or the help of one command."""
     session.say(preformatted(_one(find_command(request.words[0].text)) if request.words else _all()))
 
 
@@ -255,7 +255,7 @@ def _one(command: Command) -> str:
 
 
 def _columns(rows: Mapping[str, str]) -> list[str]:
-    """Return lines with a word on the left and its text, wrapped, on the right."""
+    """Return lines with the keys on the left and the texts, wrapped, on the right."""
     width = max(map(len, rows)) + 4
     return [
         textwrap.fill(text, _COLUMNS, initial_indent=f"  {head}".ljust(width), subsequent_indent=" " * width)

@@ -74,7 +74,7 @@ def _sort(
 
 
 def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[Option, str | None]:
-    """Return an option and its text, after the first `=` (even after a `/`) or the next word; None for a flag."""
+    """Return an option and its value: the text after the first `=`, or the next word; None for a flag."""
     name, sign, text = word.text.partition("=")
     option = command.option(name)
     if option is None:
@@ -98,7 +98,7 @@ def _unexpected(command: Command, word: Word) -> UsageError:
 
 
 def _check_for_unquoted_text(words: list[Word], plain: list[Word], fields: list[Word]) -> None:
-    """Raise for a word that follows FIELD=VALUE: it belongs to a text, a list or an expression with spaces."""
+    """Raise an error if a plain word follows FIELD=VALUE: the value probably contains spaces and needs quotes."""
     for before, word in itertools.pairwise(words):
         if word not in plain or before not in fields or before.raw[-1] in "\"'":
             continue

@@ -1,4 +1,4 @@
-"""`%comflowy runs`: search earlier runs by text, fields and conditions, and list them, a sweep in one row."""
+"""`%comflowy runs`: search earlier runs by text, fields and conditions, and list them. A sweep is one row."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def runs(session: Session, request: Request) -> RunList:
     if len(request.words) == 1 and not request.fields and not options:
         named = _named(session, request.ref(request.words[0]))
         if named is not None and named.sweep is not None:
-            swept = session.sweep(named.sweep)
-            session.say(join(paragraph(plain_sweep_line(swept)), cells_table(swept)))
-            return _shown(session, [cell.run for cell in swept.cells if cell.run is not None])
+            sweep = session.sweep(named.sweep)
+            session.say(join(paragraph(plain_sweep_line(sweep)), cells_table(sweep)))
+            return _shown(session, [cell.run for cell in sweep.cells if cell.run is not None])
         if named is not None:
             session.say(_table([_run_row(named.run)]))
             return _shown(session, [named.run])
@@ -83,19 +83,19 @@ def runs(session: Session, request: Request) -> RunList:
 
 
 def more_line(command: str, limit: int) -> dict[str, str]:
-    """Return the line below a list that does not show all that matches."""
+    """Return the line to show below a list that is limited."""
     return paragraph(f"the newest {limit}; there are more: {command} --limit {5 * limit} shows up to {5 * limit}")
 
 
 def rows_table(session: Session, rows: Sequence[RunRow]) -> dict[str, str]:
-    """Return a table of runs and sweeps: reference, name, workflow, service, status, time, duration, values set."""
+    """Return a table of runs and sweeps: reference, name, workflow, service, status, time, duration, set values."""
     library = session.library
     summaries = library.history.sweeps.summaries([row.sweep for row in rows if row.sweep is not None])
     by_token = {summary.record.token: summary for summary in summaries}
-    swept = [by_token.get(row.sweep or "") for row in rows]
+    summary_of_row = [by_token.get(row.sweep or "") for row in rows]
     return _table(
         _run_row(library.run(row.runs[0])) if summary is None else _sweep_row(summary)
-        for row, summary in zip(rows, swept, strict=True)
+        for row, summary in zip(rows, summary_of_row, strict=True)
     )
 
 
@@ -140,14 +140,14 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
 
 
 def _wanted(value: Any, *, is_quoted: bool) -> Any:
-    """Return what a field is compared with: a Python list is alternatives, as `a,b` is."""
+    """Return the wanted value of a field. A Python list means alternatives, as `a,b` does."""
     if isinstance(value, list | tuple):
         return AnyOf(list(value), tuple(value))
     return read_wanted(value) if isinstance(value, str) and not is_quoted else value
 
 
 def _read_ordered(word: Word, request: Request) -> str | None:
-    """Return the condition in a word such as `cfg>3`; None for a text."""
+    """Parse a word such as `cfg>3`. Return its condition; None if the word is a text."""
     found = None if word.quoted else _ORDERED.fullmatch(word.text)
     if found is None:
         return None
@@ -156,7 +156,7 @@ def _read_ordered(word: Word, request: Request) -> str | None:
 
 
 def _read_compared(word: Word, request: Request) -> str | None:
-    """Return the condition in a word such as `steps<=20`, `sampler_name!=euler` or `cfg==7`; None for FIELD=VALUE."""
+    """Parse a word such as `steps<=20`, `sampler_name!=euler` or `cfg==7`. Return None for FIELD=VALUE."""
     key, value = word.key or "", word.value or ""
     if key[-1:] in {"<", ">", "!"}:
         name, sign, is_quoted = key[:-1], f"{key[-1]}=", word.quoted
@@ -203,7 +203,7 @@ def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
-    """Return the table, without the names of the services if there is only one."""
+    """Return the table. If all rows have the same service, its column is left out."""
     rows = list(rows)
     if len({row[4] for row in rows}) == 1:
         rows = [(*row[:4], "", *row[5:]) for row in rows]
@@ -211,7 +211,7 @@ def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
 
 
 def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[str]:
-    """Return that no run matches, how many there are, and the fields that no run has."""
+    """Return a text that no run matches, with the number of all runs and the fields that no run has."""
     runs_text = "1 run" if count == 1 else f"{count:,} runs"
     lines = [f"No runs match. %comflowy runs shows the latest. The history has {runs_text}."]
     names = list(dict.fromkeys(names))
@@ -223,7 +223,7 @@ def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[s
 
 
 def _named(session: Session, ref: Any) -> Found | None:
-    """Return the sweep, or the cell of one, that a word names; None if it is a text to search for."""
+    """Return the sweep or the cell of a word that is a reference; None if the word is a text to search for."""
     try:
         found = session.find(ref)
         is_cell = isinstance(ref, str) and parse_ref(ref).cell is not None
@@ -233,7 +233,7 @@ def _named(session: Session, ref: Any) -> Found | None:
 
 
 def _shown(session: Session, found: Iterable[Run]) -> RunList:
-    """Return the runs as a list that this execution does not show again."""
+    """Return the runs as a list, and mark it as shown, so that this execution does not show it again."""
     found = RunList(found)
     session.mark_drawn(found)
     return found

@@ -1,4 +1,4 @@
-"""The table of the commands of `%comflowy`, from which parsing, help, completion and errors come."""
+"""The table of the commands of `%comflowy`. Parsing, help, completion and errors are derived from it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _RESERVED_NAME = re.compile(r"last|[rs]\d+")
 
 
 def duration_s(text: str) -> float:
-    """Return the seconds of `30`, `30s`, `5m`, `2h`, `30d`.
+    """Parse a duration such as `30`, `30s`, `5m`, `2h` or `30d`; return seconds.
 
     Raises
     ------
     ValueError
-        For anything else. The text says what is accepted.
+        If the text is not a duration. The message says what is accepted.
     """
     found = _DURATION.fullmatch(text)
     if found is None:
@@ -78,10 +78,10 @@ def _field_file(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a command: `--as NAME`; without `value` it is a flag.
+    """An option of a command, such as `--as NAME`. An option without `value` is a flag.
 
-    `names` is the kind of names that Tab offers as value. For a reference and a table, `{name}` alone passes the
-    Python object. An option that `repeats` may be typed several times; its value is the list of the values.
+    `names` is the kind of names that completion offers as value. For references and tables, `{name}` passes the Python
+    object itself. An option with `repeats` may be typed several times; its value is a list.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its usage, its options, and the function that runs it."""
+    """A command: its usage, its options, and the function that executes it."""
 
     name: str
     usage: str
@@ -299,7 +299,7 @@ BARE = Command("", "", "show the connection and recent runs", "connect:overview"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A parsed line, with the body of its cell and the variables that `{name}` may refer to."""
+    """A parsed line, with the body of its cell and the Python variables for `{name}`."""
 
     command: Command
     words: tuple[Word, ...]
@@ -317,16 +317,16 @@ class Request:
         return _ref(word.text, self.namespace)
 
     def arguments_for(self, function: Callable[..., object]) -> dict[str, Any]:
-        """Return the typed options that have the name of a parameter of a function, as keyword arguments."""
+        """Return the typed options that are parameters of a function, as keyword arguments."""
         return self.arguments(*(name.replace("_", "-") for name in inspect.signature(function).parameters))
 
     def arguments(self, *options: str) -> dict[str, Any]:
-        """Return those of the options that were typed, as keyword arguments."""
+        """Return the options with these names that were typed, as keyword arguments."""
         return {key.replace("-", "_"): self.options[key] for key in options if key in self.options}
 
 
 def execute(session: Session, request: Request) -> Any:
-    """Run a command. Its module is imported now, not when the extension is loaded."""
+    """Execute a command. Its module is imported here, so that the extension loads quickly."""
     module, _, function = request.command.handler.partition(":")
     return getattr(import_module(f"comflowy_nb.notebook.commands.{module}"), function)(session, request)
 

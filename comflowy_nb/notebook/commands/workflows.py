@@ -1,4 +1,4 @@
-"""`workflows`, `workflow add`, `alias`, `export` and `remove`, and `fields`: the workflows and their fields."""
+"""The commands `workflows`, `workflow add`, `alias`, `export` and `remove`, and `fields`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def workflow(session: Session, request: Request) -> None:
 
 
 def fields(session: Session, request: Request) -> None:
-    """Show the fields of a workflow; with a body or `--fields`, store their description first."""
+    """Show the fields of a workflow. With a body or `--fields`, store the description first."""
     named = request.text(request.words[0])
     described = _described(session, request)
     if described:
@@ -162,7 +162,7 @@ def _remove(session: Session, request: Request) -> None:
 
 
 def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
-    """Return the id or the graph that the argument means."""
+    """Return the workflow id or the graph of the argument SOURCE."""
     if text == SERVER_LAST:
         return None, session.connected().connection.finder.server_last()
     if "://" in text:
@@ -199,7 +199,7 @@ def _describe(session: Session, named: str, described: Mapping[str, Field]) -> N
 
 
 def _workflow(session: Session, named: str) -> Workflow:
-    """Return the workflow of the connected service, else of the catalogue."""
+    """Find a workflow on the connected service, or in the catalogue if none is connected."""
     entry = session.catalogue.get(named) if session.client is None else None
     if entry is None:
         return session.connected().workflow(named)
@@ -209,7 +209,7 @@ def _workflow(session: Session, named: str) -> Workflow:
 
 
 def _allowed(one: Field) -> str:
-    """Return the choices or the range as text."""
+    """Return the choices or the range of a field as text."""
     if not one.options:
         return range_text(one)
     more = len(one.options) - _MAX_SHOWN_OPTIONS

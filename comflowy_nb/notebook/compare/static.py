@@ -1,4 +1,4 @@
-"""The static versions of a comparison: one still image, and one HTML file with the widget and all images."""
+"""The static versions of a comparison: a still image, and an HTML file with the widget and all images."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def draw_still(
     canvas: tuple[int, int],
     captions: Sequence[str] | None,
 ) -> DrawnPage:
-    """Draw the images side by side, with captions; of two images also the difference.
+    """Draw the images side by side with captions, and the difference of two images.
 
-    By default the captions are the fields that differ.
+    By default the captions contain the fields that differ.
     """
     difference, difference_lines = _difference(images)
     with DRAWING:
@@ -71,7 +71,7 @@ def draw_still(
 
 
 def _difference(images: Sequence[ComparedImage]) -> tuple[Difference | None, list[str]]:
-    """Return the difference of two images of one size, and lines that describe it."""
+    """Return the difference of two images of the same size, and lines that describe it."""
     if len(images) != 2 or images[0].size != images[1].size:
         return None, []
     try:
@@ -114,7 +114,7 @@ def _sheet(
 
 
 def _write_legend(differences: Differences) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
-    """Return a letter for each long text of a field, by (field, text), and the legend with these texts."""
+    """Return letters for the long texts, by (field, text), and the legend with these texts."""
     letters: dict[tuple[str, str], str] = {}
     legend = []
     for row in differences.rows:
@@ -128,16 +128,16 @@ def _write_legend(differences: Differences) -> tuple[dict[tuple[str, str], str],
     return letters, tuple(legend)
 
 
-def _fitted(image: ComparedImage, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
-    """Return the image at its position on the common canvas, which is scaled to the size of `room`."""
+def _fitted(image: ComparedImage, canvas: tuple[int, int], size_px: tuple[int, int]) -> Image.Image:
+    """Return the image at its position on the common canvas, scaled to fit into `size_px`."""
     x, y, width, height = fit_on_canvas(image.size, canvas)
-    share = room[0] / canvas[0], room[1] / canvas[1]
+    share = size_px[0] / canvas[0], size_px[1] / canvas[1]
     size = (max(1, math.ceil(width * share[0])), max(1, math.ceil(height * share[1])))
     opened = image.open_small() if max(size) <= PREVIEW_PX else image.open()
     small = opened.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    if size == room:
+    if size == size_px:
         return small
-    mat = Image.new("RGB", room, _MAT)
+    mat = Image.new("RGB", size_px, _MAT)
     mat.paste(small, (round(x * share[0]), round(y * share[1])))
     return mat
 
@@ -146,7 +146,7 @@ def _fitted(image: ComparedImage, canvas: tuple[int, int], room: tuple[int, int]
 
 
 def save_page(comparison: Comparison, images: Sequence[ComparedImage], path: Path) -> Path:
-    """Write the page atomically; return its path, which ends in `.html`.
+    """Write the page atomically. Return its path, which ends in `.html`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The texts of a comparison: captions, the table of differences, warnings and numbers."""
+"""Write the texts of a comparison: captions, the table of differences, warnings, and numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MARKS = {
 
 
 def captions_of(images: Sequence[ComparedImage], differences: Differences, label: Sequence[str] | None) -> list[str]:
-    """Return a short caption for each image: the fields of `label`, else the short ones that differ."""
+    """Return a short caption for each image: the fields in `label`, or the differing fields with short values."""
     if label is not None:
         names = name_fields(label)
         values = [each.known_fields.everything for each in images]
@@ -42,7 +42,7 @@ def captions_of(images: Sequence[ComparedImage], differences: Differences, label
 
 
 def _caption(values: Sequence[tuple[str, str]]) -> str:
-    """Join as many named values as fit."""
+    """Join as many named values as fit into a caption."""
     text = ""
     for name, value in values:
         longer = f"{text}{_DOT if text else ''}{name} {value}"
@@ -83,7 +83,7 @@ def text_table(images: Sequence[ComparedImage], differences: Differences) -> str
 
 
 def html_table(images: Sequence[ComparedImage], differences: Differences) -> str:
-    """Return the table as HTML without style sheet, with the words that differ marked and all text escaped."""
+    """Return the table as HTML without a style sheet. Differing words are marked, and all text is escaped."""
 
     def cell(row: FieldRow, at: int) -> str:
         pieces = "".join(_MARKS[piece.mark].format(html_text(plain(piece.text))) for piece in row.values[at])
@@ -96,7 +96,7 @@ def html_table(images: Sequence[ComparedImage], differences: Differences) -> str
 
 
 def widget_table(differences: Differences) -> dict[str, Any]:
-    """Return the table as plain values for the widget, which builds it of text nodes."""
+    """Return the table as plain values. The widget displays them as text nodes."""
     return {
         "tall": _is_tall(differences),
         "rows": [
@@ -122,7 +122,7 @@ def _matrix(
     cell: Callable[[FieldRow, int], str],
     write: Callable[[str], str] = str,
 ) -> list[Sequence[str]]:
-    """Return the rows of the table, the headings first."""
+    """Return the rows of the table, beginning with the headings."""
     is_tall = _is_tall(differences)
     matrix: list[Sequence[str]] = [["" if is_tall else "image", *(write(_title(each)) for each in images)]]
     matrix += [[write(row.name), *(cell(row, at) for at in range(len(images)))] for row in differences.rows]
@@ -134,7 +134,7 @@ def _title(image: ComparedImage) -> str:
 
 
 def describe_difference(difference: Difference, first: ComparedImage, second: ComparedImage) -> tuple[str, str]:
-    """Return the numbers of the difference of two images, and a caveat about their meaning."""
+    """Return the numbers of the difference of two images, and a note about their meaning."""
     if difference.mean_error is None or difference.psnr_db is None or difference.share is None:
         return "No numbers: the images have different sizes.", "The map compares them scaled to one canvas."
     if math.isinf(difference.psnr_db):

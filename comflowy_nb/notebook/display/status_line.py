@@ -30,19 +30,19 @@ _DOTS: Mapping[Tone, str] = {
     "warning": "var(--jp-warn-color1,#ef8c00)",
 }
 _SEPARATOR = " - "
-_LONG_WAIT_S = 5.0  # a shorter wait in the queue is not named at the end of a run
+_LONG_WAIT_S = 5.0  # the final line of a run mentions a wait in the queue only if it was longer
 
 
 @dataclass(slots=True)
 class StatusLine:
-    """The status of a run or a sweep.
+    """The status line of a run or a sweep.
 
     Attributes
     ----------
     phrases
-        Each consists of texts and their tones.
+        The parts of the line. Each consists of texts with their tones.
     fraction
-        The progress from 0 to 1.
+        The progress, from 0 to 1.
     change_key
         A terminal prints the line only if this changes.
     preview
@@ -59,7 +59,7 @@ class StatusLine:
         self.phrases.append(texts)
 
     def add_title(self, ref: str, name: str | None, workflow: str, *, service: str | None = None) -> None:
-        """Append reference, name and workflow of a run or a sweep, and the service if it is given."""
+        """Append reference, name and workflow of a run or a sweep, and optionally the service."""
         texts: list[tuple[str, Tone]] = [(name, "plain"), (f"({workflow})", "plain")] if name else [(workflow, "plain")]
         if service:
             texts.append((f"on {service}", "muted"))
@@ -78,7 +78,7 @@ class StatusLine:
 
     @property
     def bundle(self) -> dict[str, str]:
-        """The line as data for a display."""
+        """The line as a display bundle."""
         return {"text/plain": self.text, "text/html": self.html}
 
     def _bar(self) -> str:
@@ -112,18 +112,18 @@ def status_line(
     usual_s: float | None = None,
     note: str | None = None,
 ) -> StatusLine:
-    """Return the status of a run.
+    """Return the status line of a run.
 
     Parameters
     ----------
     outcome
-        Outcome of the submit: `new`, `same`, `joined` or `ended`; `shown` if nothing was submitted here.
+        Outcome of the submit: `new`, `same`, `joined` or `ended`. `shown` if this cell did not submit the run.
     generated_seeds
         Field id -> seed generated for this run.
     usual_s
         The usual duration of a run of this workflow, in seconds.
     note
-        A text for the end of the line, such as the effect of an interrupt.
+        A text for the end of the line, such as the result of an interrupt.
     """
     record, progress = run.record, run.progress
     line = StatusLine()
@@ -196,7 +196,7 @@ def _add_end(line: StatusLine, run: Run, outcome: str, generated_seeds: Mapping[
 
 
 def _success_text(record: RunRecord) -> str:
-    """Return `success in 2.4 s`, with the wait before the execution if that was long."""
+    """Return a text such as `success in 2.4 s`, with the wait before the execution if it was long."""
     if record.seconds is None:
         return "success"
     text = f"success in {time_text(record.seconds)}"
@@ -205,7 +205,7 @@ def _success_text(record: RunRecord) -> str:
 
 
 def _add_problem(line: StatusLine, run: Run) -> None:
-    """Say why a run did not succeed, and which of its images are kept."""
+    """Append why a run did not succeed, and which of its images were downloaded."""
     record, status, seconds = run.record, run.record.status, run.record.seconds
     if status is Status.UNKNOWN:
         line.add(("unknown: it is not known whether the service accepted this run", "warning"))
@@ -230,7 +230,7 @@ def plain_line(run: Run) -> str:
 
 
 def time_text(seconds: float, *, roughly: bool = False) -> str:
-    """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
+    """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`. With `roughly`, `4 s`."""
     if seconds < 9.95 and not (roughly and seconds >= 1):
         return f"{seconds:.1f} s"
     total_s = round(seconds)
@@ -242,7 +242,7 @@ def time_text(seconds: float, *, roughly: bool = False) -> str:
 
 
 def day(seconds: float) -> str:
-    """Format a time: `14:03` today, else `12 Oct`, with the year if it is not this year."""
+    """Format a time: `14:03` if it is today, else `12 Oct`, with the year if it is another year."""
     then, now = datetime.fromtimestamp(seconds).astimezone(), datetime.now().astimezone()
     if then.date() == now.date():
         return f"{then:%H:%M}"
@@ -250,13 +250,13 @@ def day(seconds: float) -> str:
 
 
 def _date(record: RunRecord) -> str:
-    """Return the date of a run, empty if it was today."""
+    """Return the date of a run; empty if it was today."""
     text = day(record.finished_at or record.created_at)
     return "" if ":" in text else text
 
 
 def _step(progress: Progress | None) -> str:
-    """Return the node that runs and its step: `KSampler 12/20`."""
+    """Return the node that is executed and its step: `KSampler 12/20`."""
     if progress is None:
         return ""
     step = f"{progress.value or 0:g}/{progress.max:g}" if progress.max and progress.max > 1 else ""
@@ -274,7 +274,7 @@ def _fraction(progress: Progress | None) -> float | None:
 
 
 def _add_images(line: StatusLine, record: RunRecord) -> None:
-    """Name the images that are pending, missing or without a thumbnail."""
+    """Append the images that are pending, missing or without a thumbnail."""
     total = len(record.outputs)
     expected = sum(output.state == "expected" for output in record.outputs)
     if expected:
@@ -297,7 +297,7 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
 
 
 def _describe_images(record: RunRecord, images: Sequence[ImageRecord], state: str) -> str:
-    """Name the first of these images, their state, and the reason of the first: `r1[0] is missing: REASON`."""
+    """Return a text about images in the same state, with the reason of the first: `r1[0] is missing: REASON`."""
     names = ", ".join(f"{record.ref}[{image.index}]" for image in images[:3])
     verb = "is" if len(images) == 1 else "are"
     reason = f": {images[0].error}" if images[0].error else ""

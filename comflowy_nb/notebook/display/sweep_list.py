@@ -1,4 +1,4 @@
-"""Lists of sweeps: a table, and one line about a sweep that is not finished. Pure."""
+"""Lists of sweeps: a table, and a line about each sweep that is not finished. Pure."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def summary_duration(summary: SweepSummary) -> str:
 
 
 def submit_command(record: SweepRecord) -> str:
-    """Return what submits the cells of a sweep that have no run yet, without its notebook cell.
+    """Return the command that submits the cells without a run if the notebook cell of the sweep is not at hand.
 
-    A sweep with `--fresh` is continued with it.
+    It contains `--fresh` if the sweep was submitted with it.
     """
     return f"%comflowy sweep --from {record.ref}{' --fresh' if record.fresh else ''}"
 
 
 def varied(spec: Mapping[str, Any]) -> str:
-    """Return the axes of a stored grid, each with the number of its values: `3 cfg x 2 sampler_name`.
+    """Return the axes of a stored sweep, each with the number of its values: `3 cfg x 2 sampler_name`.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def varied(spec: Mapping[str, Any]) -> str:
 
 
 def unfinished_line(summary: SweepSummary, advice: str) -> str:
-    """Return one line about a sweep: `s23 looks: 9 of 24 done, 6 running, 9 not submitted`, and what to type."""
+    """Return a line such as `s23 looks: 9 of 24 done, 6 running, 9 not submitted`, with the command to type."""
     record = summary.record
     title = " ".join(filter(None, (record.ref, record.name)))
     return f"{title}: {counts_text(summary)}" + (f"; {advice}" if advice else "")

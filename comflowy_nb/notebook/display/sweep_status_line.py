@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
 
 
-_MAX_NAMED_CELLS = 3  # of each status; the grid shows the others
+_MAX_NAMED_CELLS = 3  # per status; the grid shows all
 _PROBLEMS: Mapping[Status, Tone] = {
     Status.FAILED: "error",
     Status.REJECTED: "error",
@@ -28,15 +28,15 @@ _PROBLEMS: Mapping[Status, Tone] = {
 _MIN_ENDED_RUNS = 3  # before the time left is estimated from the runs of this sweep
 
 
-def sweep_line(sweep: Sweep, *, began_s: float, sent: bool = True, note: str | None = None) -> StatusLine:
-    """Return the status of a sweep.
+def sweep_line(sweep: Sweep, *, began_s: float, submitted_here: bool = True, note: str | None = None) -> StatusLine:
+    """Return the status line of a sweep.
 
     Parameters
     ----------
     began_s
         When this view was created, on the monotonic clock.
-    sent
-        Whether this notebook cell submitted the sweep, rather than showing an earlier one.
+    submitted_here
+        Whether this notebook cell submitted the sweep. False if it shows an earlier sweep.
     note
         A text for the end of the line.
     """
@@ -44,7 +44,7 @@ def sweep_line(sweep: Sweep, *, began_s: float, sent: bool = True, note: str | N
     done = sum(cell.status is Status.SUCCESS for cell in sweep.cells)
     line = StatusLine()
     if sweep.is_settled:
-        _add_end(line, sweep, done, submitted_here=sent)
+        _add_end(line, sweep, done, submitted_here=submitted_here)
     else:
         _add_live(line, sweep, done, began_s=began_s)
     for text in (sweep.stopped, note):
@@ -56,11 +56,11 @@ def sweep_line(sweep: Sweep, *, began_s: float, sent: bool = True, note: str | N
 
 def plain_sweep_line(sweep: Sweep) -> str:
     """Return one line about a sweep, for a list."""
-    return sweep_line(sweep, began_s=time.monotonic(), sent=False).text
+    return sweep_line(sweep, began_s=time.monotonic(), submitted_here=False).text
 
 
 def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
-    """Return the estimated time left, in seconds: from the runs that have ended, before that from the plan."""
+    """Return the estimated remaining time in seconds: from the ended runs of the sweep, or at first from its plan."""
     plan = sweep.plan
     if plan is None or not plan.to_submit:
         return None
@@ -73,7 +73,7 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
 
 
 def cells_table(sweep: Sweep) -> dict[str, str]:
-    """Return the cells of a sweep as rows: reference, run, status, execution time, wait before it, labels."""
+    """Return a table of the cells of a sweep: reference, run, status, execution time, waiting time, labels."""
     names = [axis.name for axis in sweep.axes.axes]
     rows = []
     for cell in sweep.cells:
@@ -143,7 +143,7 @@ def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool)
 
 
 def _add_problems(line: StatusLine, sweep: Sweep) -> None:
-    """Name the cells that did not succeed by their status, and count those not submitted."""
+    """Append the cells that did not succeed, by status, and the number of cells that were not submitted."""
     for status, tone in _PROBLEMS.items():
         cells = [cell for cell in sweep.cells if cell.status is status]
         if not cells:
@@ -164,7 +164,7 @@ def _add_problems(line: StatusLine, sweep: Sweep) -> None:
 
 
 def _duration_s(sweep: Sweep) -> float | None:
-    """Return the seconds from the first submit of this sweep to the last end; None if all cells existed before."""
+    """Return the seconds from the first submit of the sweep to the last end; None if it submitted no runs."""
     if sweep.record is None:
         return None
     records = [cell.run.record for cell in sweep.cells if cell.run is not None]

@@ -51,12 +51,13 @@ class SandboxAddress:
 def start_sandbox(home: Path) -> SandboxAddress:
     """Return the sandbox of a home folder; start it if none is running.
 
-    It stays as long as a client of the home folder holds its lock: take the lock before, or within some seconds after.
+    The sandbox runs while a client of the home folder holds its lock. Acquire the lock before this call, or a few
+    seconds after it at most.
 
     Raises
     ------
     ServiceError
-        If the folder can't be written, or the sandbox does not start; with the end of its log.
+        If the folder can't be written, or the sandbox does not start. The text contains the end of its log.
     """
     sandbox = find_sandbox(home, keep_running=True)
     if sandbox is not None:
@@ -79,8 +80,8 @@ def start_sandbox(home: Path) -> SandboxAddress:
 def find_sandbox(home: Path, *, keep_running: bool = False) -> SandboxAddress | None:
     """Return the sandbox of a home folder if it runs and responds.
 
-    Its address file may be outdated and its port belong to another program by now, so the server must first prove that
-    it has the key; the key itself is not sent.
+    The address file may be outdated, and another program may use the port now. The server must therefore first prove
+    that it has the key, which is not sent.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def find_sandbox(home: Path, *, keep_running: bool = False) -> SandboxAddress | 
 
 
 def _get(host: str, port: int, path: str) -> Mapping[str, Any]:
-    """Return the `data` of a response, empty without a valid one; use no proxy and send no credential."""
+    """Return the `data` of a response; empty if the response is invalid. Uses no proxy and sends no credentials."""
     connection = http.client.HTTPConnection(host, port, timeout=_REQUEST_TIMEOUT_S)
     try:
         connection.request("GET", path)
@@ -162,7 +163,7 @@ def _spawn(home: Path, output: Any) -> subprocess.Popen[bytes]:
 
 
 def _tail(log: Path, offset: int, home: Path) -> str:
-    """Return the last lines of the log since `offset`, without paths of this machine: notebooks are shared."""
+    """Return the last lines of the log after `offset`, without paths of this machine, because notebooks are shared."""
     try:
         with log.open("rb") as file:
             file.seek(offset)

@@ -59,8 +59,8 @@ class Comflowy(Service):
     identity, label : str
         The service's key in the deduplication of requests, and its name in messages.
     kind : str
-        `sandbox` has more routes: cancel, upload, workflows, fields. Of another service the last two are requested,
-        and an unexpected response counts as none.
+        `sandbox` has more routes: cancel, upload, workflows, fields. The last two are requested from other services
+        too, and an unexpected response is ignored.
     """
 
     runs_graphs = False
@@ -124,7 +124,7 @@ class Comflowy(Service):
         return "check COMFLOWY_URL" if self.label == "cloud" else "check the address"
 
     def _with_token(self, send: Callable[[Secret], Response | Failure]) -> Response | Failure:
-        """Send a request with the token, and after a 401 once more with a new token.
+        """Send a request with the token. After a 401, send it once more with a new token.
 
         Raises
         ------
@@ -151,9 +151,9 @@ class Comflowy(Service):
     # -- one run ------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Outcome:
-        """Submit one run once: the outcome is accepted, rejected or unknown.
+        """Submit one run. The outcome is Accepted, Rejected or Unknown.
 
-        The request is repeated once after a 401, which proves that it was not accepted, and never otherwise.
+        The request is repeated only after a 401, once, because a 401 proves that the run was not accepted.
         """
         if submission.workflow_id is None:
             return Rejected(ServiceError(f"{self.label} runs workflows by id, and this workflow has no id there"))
@@ -222,7 +222,7 @@ class Comflowy(Service):
     # -- routes of the sandbox ----------------------------------------------------------------------------------
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Upload an input image; return None if the service accepts no uploads and needs a URL."""
+        """Upload an input image. Return None if the service accepts no uploads, only URLs."""
         if not self.can_upload:
             return None
 
@@ -239,13 +239,13 @@ class Comflowy(Service):
         return self._published(f"workflows/{quote(workflow_id, safe='')}", schema.read_described)
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
-        """Return the fields of the graph itself: the service does not describe nodes."""
+        """Return the fields of the graph itself, because the service does not describe nodes."""
         return graph.fields()
 
     def _published(self, path: str, decode: Callable[[bytes], T]) -> T | None:
-        """Read a list or description of workflows, or return None if the service has none.
+        """Request a list or a description of workflows; return None if the service does not have this route.
 
-        Only the sandbox documents these routes. Elsewhere a web page, a 401 or a 500 means that there is none, and must
+        Only the sandbox documents these routes. Another service may respond with a web page, a 401 or a 500, which must
         not prevent a run.
         """
 
