@@ -1,4 +1,4 @@
-"""Metadata in image files: the graph that ComfyUI writes, and the description of a run that `save` writes."""
+"""Read the metadata of image files: the graph of ComfyUI, and the description of a run that `save` writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_COMMENT_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RunMetadata:
-    """The workflow and params that made an image.
+    """The workflow and params that generated an image.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ def read_image_graph(path: str | Path) -> Graph:
     ImageError
         If the file is missing or not an image that can be read.
     WorkflowError
-        If the image contains no graph in API format; the text names the metadata that it contains.
+        If the image contains no graph in API format. The text lists the metadata of the image.
     """
     path = Path(path)
     texts = _texts_in(path)
@@ -102,7 +102,7 @@ def read_image_graph(path: str | Path) -> Graph:
 
 
 def metadata_of_image(path: str | Path) -> RunMetadata | None:
-    """Return the metadata that `save` wrote into a copy, or into the JSON file beside it; None if there is none.
+    """Return the metadata that `save` wrote into a copy or into the JSON file beside it; None if there is none.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def generation_of_image(path: str | Path) -> Generation | None:
 
 
 def parse_metadata(text: str) -> RunMetadata | None:
-    """Parse the JSON of a run that `save` or the sidecar contains; return None for any other text."""
+    """Parse the metadata of a run, as written by `save` or in a sidecar; return None for any other text."""
     metadata = _decoded(text)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("params"), dict):
         return None
@@ -156,7 +156,7 @@ def _decoded(text: str) -> Any:
 
 
 def _texts_in(path: Path) -> dict[str, str]:
-    """Return the texts in an image's header by name, without decoding the pixels; an Exif comment as `parameters`."""
+    """Return the texts in an image's header by name, without decoding pixels. An Exif comment is `parameters`."""
     from PIL import Image  # noqa: PLC0415 - heavy, and only needed if an image is read
 
     try:
@@ -184,7 +184,7 @@ def _texts_in(path: Path) -> dict[str, str]:
 
 
 def _decode_comment(comment: object) -> str:
-    """Decode an Exif UserComment, of which 8 bytes name the encoding; "" if it can't be decoded.
+    """Decode an Exif UserComment, whose first 8 bytes name the encoding. Return "" if it can't be decoded.
 
     Tools write UTF-16 in both byte orders, without a BOM.
     """

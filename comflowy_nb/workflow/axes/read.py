@@ -1,4 +1,4 @@
-"""Read the settings of a sweep into axes, fixed params and seeds, typed and checked."""
+"""Convert the settings of a sweep to axes, fixed params and seeds, and check their types."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def read_axes(
     Parameters
     ----------
     workflow
-        Defines the meaning of the keys and the types of their fields.
+        The workflow, which defines the fields and their types.
     settings
-        In the order they were typed, from a line or body read with `sweep=True`, a file or a Python call.
+        The settings in the order typed, from a line or body parsed with `sweep=True`, a file or a Python call.
     namespace
-        The variables that `{name}` may refer to; None disables expansion.
+        The variables for `{name}`; None disables expansion.
     open_run
-        Return the image of a reference (`r41[0]`) or raise RefError; None where references are not available.
+        Called with a reference (`r41[0]`); returns its image or raises RefError. None if references are not available.
     base
-        Params of the run or sweep that `--from` names, by field id: words are replaced in its texts.
+        Field id -> value of the run or sweep in `--from`. Words are replaced in its texts.
     options
-        Tables, files of lines, zipped axes, and the choice of cells.
+        The options for tables, files of lines, zipped axes, and the choice of cells.
 
     Raises
     ------
     FieldError
-        With all problems; each names the field, and the value with its position in the list.
+        It contains all problems. Each has the field, and the value with its position in the list.
     """
     reader = _SweepReader(workflow, ValueReader(namespace, open_run, is_sweep=True), base or {})
     for setting in settings:
@@ -83,14 +83,15 @@ def count_axes(
     namespace: Mapping[str, Any] | None = None,
     open_run: Callable[[str], InputImage] | None = None,
 ) -> Axes:
-    """Return the axes of `run --count N`: the settings as for a run, and one axis of N generated seeds.
+    """Return the axes of `run --count N`: the settings of a run, and one axis of N generated seeds.
 
-    The axis sets the fields that are set to `random`, else every INT field whose name contains `seed` and is not set.
+    The axis sets the fields with the value `random`. If there are none, it sets every INT field that is not set and
+    whose name contains `seed`.
 
     Raises
     ------
     FieldError
-        As `values.resolve`; and if no field takes the seeds, or N is not a valid count for its range.
+        As `values.resolve`. Also if there is no field for the seeds, or N is invalid for its range.
     """
     resolved = resolve(workflow, settings, namespace=namespace, open_run=open_run)
     params = resolved.params
@@ -114,7 +115,7 @@ def count_axes(
 
 
 def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word: str) -> tuple[AxisValue, ...]:
-    """Return the values of an axis of N seeds, which are generated later."""
+    """Return the values of an axis of `count` seeds, which are generated later."""
     if count < 1:
         raise ValueError(f"{word} generates no seeds: use at least random#1")
     if count > LARGEST_AXIS:
@@ -126,7 +127,7 @@ def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word:
 
 
 class _SweepReader:
-    """Read settings one after another; `axes` returns the result of all."""
+    """Reads settings one after another. `axes` returns the result."""
 
     def __init__(self, workflow: Workflow, values: ValueReader, base: Mapping[str, Any]) -> None:
         self._workflow = workflow
@@ -189,7 +190,7 @@ class _SweepReader:
     def _reporting(
         self, setting: Setting, where: str, position: str = "", value: ParsedValue | None = None
     ) -> Iterator[None]:
-        """Report an error with its field, the position of its value in a list, and the line of `value` in a file."""
+        """Add the field, the position in the list, and the line of the file to the errors of this block."""
         try:
             yield
         except (FieldError, LineError, ImageError, RefError, ValueError) as error:
@@ -215,7 +216,7 @@ class _SweepReader:
     # -- axes --------------------------------------------------------------------------------------------------------
 
     def _add_axis(self, setting: Setting, axis: Axis, where: str) -> None:
-        """Add an axis; report duplicate labels and values."""
+        """Add an axis. Report duplicate labels and values."""
         labels: set[str] = set()
         known: dict[str, AxisValue] = {}
         for value in axis.values:
@@ -261,7 +262,7 @@ class _SweepReader:
         self._add_axis(setting, Axis(setting.key, "values", field_ids, tuple(values)), where)
 
     def _label_images(self, setting: Setting, field_id: str, values: list[AxisValue]) -> None:
-        """Give the images among the values labels that distinguish them."""
+        """Label the images among the values with distinct names."""
         column = [value.params[field_id] for value in values]
         images = {index: value for index, value in enumerate(column) if isinstance(value, InputImage)}
         for text in column if images else ():  # in a field of unknown type a text may begin so, but not beside images
@@ -312,7 +313,7 @@ class _SweepReader:
             self._add_axis(setting, Axis(word, "replace", field_ids, tuple(values)), f"{field.where}, {word!r}")
 
     def _searched(self, field: Field, explicit: ParsedValue | None) -> str:
-        """Return the text in which words are replaced: the explicit one, else that of `--from`, else the workflow's."""
+        """Return the text in which words are replaced: the explicit text, or that of `--from`, or the workflow's."""
         if field.type not in {FieldType.STRING, FieldType.UNKNOWN}:
             raise FieldError(f"{field.where}: replace needs a text field, and {field.name} is of type {field.type}")
         if explicit is not None:
@@ -325,7 +326,7 @@ class _SweepReader:
     # -- presets -----------------------------------------------------------------------------------------------------
 
     def _presets(self, setting: Setting) -> list[tuple[str, Labelled]] | None:
-        """Return the presets of a setting whose key is not a field; None if its value is not a mapping of presets."""
+        """Return the presets of a setting whose key is not a field; None if the value is not a mapping of presets."""
         key = setting.key
         is_used = key in self._workflow.aliases or any(field.name == key for field in self._workflow.fields.values())
         if not self._workflow.is_described or "::" in key or is_used:
@@ -368,7 +369,7 @@ class _SweepReader:
 
 
 def _pairs(value: ParsedValue) -> Sequence[tuple[str | None, ParsedValue]]:
-    """Return the values with their labels; None for a value without a label."""
+    """Return pairs of label and value. The label is None if there is none."""
     if isinstance(value, Labelled):
         return value.pairs
     return [(None, item) for item in (value.items if isinstance(value, MultipleValues) else (value,))]

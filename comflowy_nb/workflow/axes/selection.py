@@ -1,4 +1,4 @@
-"""The options of a sweep that make and choose its cells: tables, lines of files, `--zip`, `--where` and `--sample`."""
+"""The options that determine the cells of a sweep: tables, lines of files, `--zip`, `--where` and `--sample`."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 
 class CellOptions(TypedDict, total=False):
-    """The options of a sweep that make and choose its cells.
+    """The options that determine the cells of a sweep.
 
     Attributes
     ----------
     table : str, pathlib.Path, pandas.DataFrame or list of mappings
-        Rows, of which each is a value of the axis `row`: a `.csv`, `.tsv`, `.jsonl` or `.parquet` file, or an object.
+        A table: a `.csv`, `.tsv`, `.jsonl` or `.parquet` file, or an object. Each row is a value of the axis `row`.
     empty : {"missing", "text"}
-        What an empty value of CSV and TSV is: missing (the default), or the empty text.
+        How to read an empty value of CSV and TSV: as missing (the default), or as the empty text.
     info : sequence of str
         Columns of the table that are not fields.
     lines : mapping of str to str or pathlib.Path
-        Field -> text file, of which each line is a value; or a list of texts.
+        Field -> text file whose lines are the values, or a list of texts.
     zipped : sequence of sequences of str
         Groups of axes that vary together.
     where : str
-        A condition; combinations that do not fulfil it are left out.
+        A condition. Combinations that do not satisfy it are left out.
     sample : int
         The number of cells to choose, from 1.
     sample_seed : int
-        Another number chooses other cells; 0 by default.
+        The seed of the choice; another number chooses other cells. 0 by default.
     pinned : mapping of str to int or sequence of int
-        Seeds instead of generated ones, by field: one for all cells, or one for each in their order.
+        Field -> seed, or a seed for each cell in order, instead of generated seeds.
     """
 
     table: Any
@@ -69,12 +69,12 @@ def check_options(options: Mapping[str, object]) -> None:
 
 
 def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: ValueReader) -> Axes:
-    """Return axes with those of tables and files, zipped axes, and the choice of cells.
+    """Return the axes with the options applied: axes of tables and files, zipped axes, and the choice of cells.
 
     Raises
     ------
     FieldError, WorkflowError
-        If an option is invalid; the texts name it.
+        If an option is invalid. The text names the option.
     """
     notes: list[str] = []
     if "table" in options:
@@ -106,14 +106,14 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
 
 
 def _names(names: object, option: str) -> list[str]:
-    """Return the names of an option. A text alone would be taken as its letters."""
+    """Return the names of an option as a list. Reject a single text, which would be split into its characters."""
     if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
         raise FieldError(f"{option} is a list of names, such as ['cfg', 'steps'], not {names!r}")
     return list(names)
 
 
 def _pin(axes: Axes, key: str, seeds: int | Sequence[int], workflow: Workflow) -> Axes:
-    """Set seeds that would be generated: one for all cells, or one for each."""
+    """Replace generated seeds by given ones: one for all cells, or one for each cell."""
     pinned = dict(axes.pinned)
     fixed = dict(axes.fixed)
     ids = workflow.find(key)
@@ -136,17 +136,17 @@ def _read_table(source: Any, *, keep_empty: bool) -> Table:
 
 
 def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None:
-    """Return the function that tells whether `axes.where` keeps a cell; None without a condition.
+    """Return a function that evaluates `axes.where` for a cell; None without a condition.
 
-    Names are those of fields, aliases, axes and columns of `--info`. A value is the one that is submitted, else the
-    workflow's own; an axis with labels or presets has the label as its value.
+    Names are fields, aliases, axes and columns of `--info`. The value of a field is the submitted value, or the value
+    in the workflow. The value of an axis with labels or presets is the label.
 
     Raises
     ------
     LineError
         If the condition does not follow the grammar.
     FieldError
-        If it names an unknown field.
+        If it contains an unknown field.
     """
     if axes.where is None:
         return None
@@ -160,7 +160,7 @@ def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None
 
 
 def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any]:
-    """Return the function that reads the value of a name from a cell."""
+    """Return a function that reads the value of a name from a cell."""
     simple = [axis for group in axes.axes for axis in group.simple]
     if any(axis.name == name and _has_labels(axis) for axis in simple):
         return lambda cell: cell.labels[name]
@@ -190,7 +190,7 @@ def _has_labels(axis: Axis) -> bool:
 
 
 def _add(axes: Axes, axis: Axis) -> Axes:
-    """Add the axis of a table or a file. A fixed value of one of its fields is for the rows without a value."""
+    """Add the axis of a table or a file. Rows without a value get the fixed value of the field."""
     varied = {name: axis.name for axis in axes.axes for name in axis.fields}
     problems = [f"{name} is set twice: by {axis.name} and by {varied[name]}" for name in axis.fields if name in varied]
     for name in axis.fields:
@@ -206,7 +206,7 @@ def _add(axes: Axes, axis: Axis) -> Axes:
 
 
 def _missing_notes(axes: Axes, table: Table, workflow: Workflow) -> list[str]:
-    """Return a note for each column of fields with missing values."""
+    """Return a note for each column with missing values."""
     notes = []
     for column in table.columns:
         count = table.missing(column)
@@ -226,7 +226,7 @@ def _ids(workflow: Workflow, column: str) -> tuple[str, ...]:
 
 
 def _zip(axes: Axes, names: Sequence[str]) -> Axes:
-    """Replace several axes by one, at the position of the first."""
+    """Replace several axes by one zipped axis, at the position of the first."""
     option = f"--zip {','.join(names)}"
     if len(set(names)) < 2:
         raise FieldError(f"{option} needs two or more axes: --zip cfg,steps")

@@ -23,7 +23,7 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One row: its values by column, without the missing ones, and its position for errors."""
+    """One row: its values by column, without missing ones, and its position for errors."""
 
     values: Mapping[str, object]
     where: str
@@ -31,14 +31,14 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of a table, before the types of their fields are known.
+    """The rows of a table, before they are parsed by the types of their fields.
 
     Attributes
     ----------
     name
         The name of the file; `the table` for Python objects.
     columns
-        Their names, in order.
+        The names of the columns, in order.
     rows
         The rows, in order.
     is_text
@@ -70,7 +70,7 @@ def read_rows(value: Any, name: str = "the table") -> Table:
     Raises
     ------
     FieldError
-        If a name of a column is not text or occurs twice, or the table has no or too many rows.
+        If the name of a column is not text or occurs twice, or the table has no rows or too many.
     """
     rows: Iterable[dict[str, object]]
     if _is_frame(value):
@@ -93,17 +93,17 @@ def read_table_file(path: str | Path, *, keep_empty: bool = False) -> Table:
     Parameters
     ----------
     path
-        The file. Text files are in UTF-8, UTF-16 or UTF-32, with or without a BOM. The first row of CSV and TSV has
-        the names of the columns; values may be in double quotes and contain line breaks.
+        The file. Text files are in UTF-8, UTF-16 or UTF-32, with or without a BOM. The first row of CSV and TSV
+        contains the names of the columns; values may be in double quotes and contain line breaks.
     keep_empty
-        Read an empty value of CSV and TSV as the empty text; else it is missing.
+        Whether an empty value of CSV and TSV is the empty text. Otherwise it is missing.
 
     Raises
     ------
     WorkflowError
         If the file can't be read.
     FieldError
-        With all rows that are not valid.
+        If rows are invalid. It contains all of them.
     """
     file = Path(path).expanduser()
     suffix = file.suffix.lower()
@@ -212,7 +212,7 @@ def _check_columns(name: str, columns: Sequence[str]) -> None:
 
 
 def _check_separator(name: str, columns: Sequence[str], separator: str) -> None:
-    """Raise for a file in which another character separates the columns."""
+    """Raise an error if another character seems to separate the columns."""
     for other, text in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
         if len(columns) == 1 and other != separator and other in columns[0]:
             expected = "tabs" if separator == "\t" else "commas"

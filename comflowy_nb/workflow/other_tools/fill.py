@@ -27,7 +27,7 @@ _MAX_LISTED = 12  # of the settings that are left out
 
 @dataclass(frozen=True, slots=True)
 class FillResult:
-    """The params that a workflow takes from an image of another tool.
+    """The params of a workflow for the settings of another tool.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class FillResult:
     left_out
         The settings that have no field in the workflow, each with its value or the reason.
     summary
-        One line: the tool, the workflow, and the settings that are left out.
+        One line with the tool, the workflow, and the settings that are left out.
     """
 
     params: dict[str, Any]
@@ -45,7 +45,7 @@ class FillResult:
 
 
 def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | None = None) -> FillResult:
-    """Return the params of a workflow for the settings of another tool.
+    """Convert the settings of another tool to params of a workflow.
 
     Parameters
     ----------
@@ -98,9 +98,9 @@ def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | N
 def _choice(
     role: str, name: str, translated: str | None, field: Field | None, workflow: str
 ) -> tuple[str | None, str | None]:
-    """Return the value of a sampler or scheduler, and the problem if there is none.
+    """Return the value for a sampler or scheduler, or a problem if there is none.
 
-    The options of the field decide. Without options, ComfyUI's own names are valid.
+    The value must be one of the options of the field. Without options, ComfyUI's own names are valid.
     """
     table = SAMPLERS if role == "sampler" else SCHEDULERS
     options = [one for one in field.options if isinstance(one, str)] if field is not None else []
@@ -117,7 +117,7 @@ def _choice(
 
 
 def _checked(fields: Sequence[Field | None], value: Any) -> tuple[Any, str | None]:
-    """Return the value as the fields take it, and the problem if it is invalid for one of them."""
+    """Return the value converted for the fields, or a problem if it is invalid for one of them."""
     for field in fields:
         if field is not None:
             try:

@@ -1,8 +1,8 @@
-"""The settings that other tools write into images: AUTOMATIC1111, Forge, SwarmUI, InvokeAI, NovelAI and Fooocus.
+"""Read the settings that other tools write into images: AUTOMATIC1111, Forge, SwarmUI, InvokeAI, NovelAI and Fooocus.
 
-The formats are read here and not with the library sd-parsers. Its version 0.6 (MIT, of March 2025, one maintainer) does
-not read SwarmUI and Exif comments in ASCII or in little-endian UTF-16, drops quoted values (`Lora hashes`,
-`Hires prompt`), may decode the pixels, and raises TypeError, AttributeError or RecursionError for damaged metadata.
+The library sd-parsers is not used. Its version 0.6 (MIT, of March 2025, one maintainer) does not read SwarmUI and Exif
+comments in ASCII or in little-endian UTF-16, drops quoted values (`Lora hashes`, `Hires prompt`), may decode the
+pixels, and raises TypeError, AttributeError or RecursionError for damaged metadata.
 
 Sources of the formats:
 
@@ -89,9 +89,9 @@ class Generation:
     tool
         The name of the tool.
     values
-        Role -> value, with the roles of `ROLES` that the image has. Samplers and schedulers have the tool's names.
+        Role -> value, for the roles of `ROLES` that occur in the image. Samplers and schedulers have the tool's names.
     extras
-        All other settings as `name value`, such as `LoRA film:0.8`, those of models first.
+        All other settings as `name value`, such as `LoRA film:0.8`. Settings of models come first.
     """
 
     tool: str
@@ -100,9 +100,9 @@ class Generation:
 
 
 def find_generation(texts: Mapping[str, str]) -> Generation | None:
-    """Return the settings of another tool in the texts of an image; None if there are none.
+    """Find the settings of another tool in the texts of an image; return None if there are none.
 
-    All texts are untrusted: values of a wrong type or out of range become extras, damaged metadata is ignored.
+    The texts are untrusted. Values of a wrong type or out of range become extras; damaged metadata is ignored.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def find_generation(texts: Mapping[str, str]) -> Generation | None:
 
 
 def _read_parameters(texts: Mapping[str, str]) -> Generation | None:
-    """Read the text `parameters`, which four tools write: JSON of SwarmUI or Fooocus, or text of A1111 and Fooocus."""
+    """Parse the text `parameters` of four tools: JSON of SwarmUI or Fooocus, or the text format of A1111."""
     text = texts.get("parameters", "")
     settings = _object(text)
     if settings is None:
@@ -136,7 +136,7 @@ def _read_parameters(texts: Mapping[str, str]) -> Generation | None:
 
 
 def _read_a1111(text: str, tool: str) -> Generation | None:
-    """Read the prompt, the line `Negative prompt:` and the line of settings, which begins with `Steps:`."""
+    """Parse the prompt, the line `Negative prompt:`, and the line of settings, which begins with `Steps:`."""
     lines = text.strip().split("\n")
     number = next((n for n in reversed(range(len(lines))) if lines[n].startswith("Steps: ")), len(lines) - 1)
     pairs = _PAIR.findall(lines[number])
@@ -190,7 +190,7 @@ def _read_invoke(texts: Mapping[str, str]) -> Generation | None:
 
 
 def _read_novelai(texts: Mapping[str, str]) -> Generation | None:
-    """Read the text `Comment` of a PNG file, or the Exif comment of a WebP file; it may contain another `Comment`."""
+    """Parse the text `Comment` of a PNG file, or the Exif comment of a WebP file. It may contain another `Comment`."""
     settings = _object(texts.get("Comment", texts.get("parameters", "")))
     if settings is None or not any("NovelAI" in texts.get(name, "") for name in ("Software", "Title")):
         return None
@@ -229,16 +229,16 @@ def _generation(
     *,
     schedule: str | None = None,
 ) -> Generation:
-    """Sort settings into values of roles and extras. Settings that are off, such as `false` and 0, are left out.
+    """Separate settings into values of roles and extras. Disabled settings, such as `false` and 0, are left out.
 
     Parameters
     ----------
     roles
         Name of a setting -> role.
     extras
-        Settings that the caller has read.
+        Settings that the caller has already parsed.
     schedule
-        The scheduler that the tool uses if it names only the sampler.
+        The scheduler that the tool uses if only the sampler is in the metadata.
     """
     values: dict[str, Any] = {}
     extras = list(extras)
@@ -262,7 +262,7 @@ def _generation(
 
 
 def _rank(extra: str) -> int:
-    """Return the place of an extra: LoRAs first, then what changes an image most."""
+    """Return the sort key of an extra: LoRAs first, then the settings with the largest effect."""
     name = extra.partition(" ")[0]
     return 0 if name == "LoRA" else 1 if _IMPORTANT.search(name) else 2
 
@@ -307,7 +307,7 @@ def _size_of(size: re.Match[str] | None) -> dict[str, int]:
 
 
 def _unquoted(value: str) -> str:
-    """Return the text of a value that A1111 wrote as JSON, because it contains a comma, a colon or a line break."""
+    """Decode a value that A1111 wrote as JSON because it contains a comma, a colon or a line break."""
     if value[:1] == '"' == value[-1:]:
         try:
             found = json.loads(value)
@@ -318,27 +318,27 @@ def _unquoted(value: str) -> str:
 
 
 def _listed(value: object) -> list[Any]:
-    """Return the items of a list, or of a text that is separated by commas, as SwarmUI writes both."""
+    """Return the items of a list or of a comma-separated text. SwarmUI writes both."""
     if isinstance(value, str):
         return [one.strip() for one in value.split(",") if one.strip()]
     return list(value) if isinstance(value, list) else []
 
 
 def _model_name(value: object) -> Any:
-    """Return the name in InvokeAI's description of a model, of any version; other values unchanged."""
+    """Return the name in InvokeAI's description of a model, in the format of any version. Keep other values."""
     if isinstance(value, dict):
         return next((value[key] for key in ("name", "model_name") if isinstance(value.get(key), str)), value)
     return value
 
 
 def _clean(text: str) -> str:
-    """Return a text with line feeds as line ends, without control characters and halves of surrogate pairs."""
+    """Return a text with line feeds as line ends, without control characters and lone surrogates."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _LONE_SURROGATE.sub("\ufffd", _CONTROL.sub("", text)).strip()
 
 
 def _shown(value: object) -> str:
-    """Return a value in one short line."""
+    """Return a value as one short line."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(_clean(text[: 4 * _MAX_SHOWN_CHARS]).split())
     return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."

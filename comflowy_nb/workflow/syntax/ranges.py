@@ -14,7 +14,7 @@ _MAX_DIGITS = 400  # doubles go from 5e-324 to 2e308; arithmetic with longer num
 
 
 def is_number(text: str) -> bool:
-    """Return True if a text is a number as in a range."""
+    """Return True if a text is a number in the notation of ranges."""
     return _NUMBER.fullmatch(text) is not None
 
 
@@ -30,7 +30,7 @@ def has_range(text: str) -> bool:
 
 
 def split_items(text: str) -> list[str]:
-    """Split a text at commas and `||`, without brackets around the text and quotes around the items."""
+    """Split a text at commas and `||`. Brackets around the text and quotes around the items are removed."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     return [item.strip().strip("\"'") for item in re.split(r"\|\||,", bare)]
 
@@ -41,19 +41,19 @@ def read_range(text: str, *, whole: bool = False) -> list[float]:
     Parameters
     ----------
     text
-        `a..b`, with the step 1 if both ends are whole numbers; `a..b..step`, with a negative step for a descending
-        range; `a..b#n`, n evenly spaced values from a to b. An end that no step reaches is left out.
+        `a..b` has the step 1, if both ends are whole numbers. `a..b..step` has a negative step for a descending range.
+        `a..b#n` is n evenly spaced values from a to b. `b` is left out if no step reaches it.
     whole
-        Allow only whole numbers (for a field of type INT).
+        Whether to allow only whole numbers, for a field of type INT.
 
     Returns
     -------
-    The values in order, each the double nearest to its decimal value; ints if ends, step and values are whole numbers.
+    The values in order: ints if ends, step and values are whole numbers, else the nearest doubles.
 
     Raises
     ------
     ValueError
-        If the text is not a valid range; the message shows the reason, and what to write instead.
+        If the text is not a valid range. The message contains the reason, and what to write instead.
     """
     body, number_sign, count = text.partition("#")
     ends = [part.strip() for part in body.split("..")]
