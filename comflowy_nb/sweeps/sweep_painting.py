@@ -208,7 +208,7 @@ class SweepPainting:
 
 
 def contact_sheet_limits(cells: int) -> PageLimits:
-    """Return the limits of a contact sheet with this number of cells. The page is about as high as it is wide."""
+    """Return the limits of a contact sheet with this number of cells. The page is approximately square."""
     side = _SHEET_THUMBNAIL_PX
     return PageLimits(
         _SHEET_WIDTH_PX,
