@@ -170,13 +170,13 @@ OPTIONS: Mapping[str, Option] = {
     for option in (
         Option("webhooks", "auto", _choice("auto", "on", "off"), "Webhook receiver; auto is on for loopback services."),
         Option("headers", {}, _headers, "Headers for a ComfyUI server behind a proxy, by its origin.", is_secret=True),
-        Option("callback_url", None, _optional(_url), "Public address that leads to the webhook receiver."),
+        Option("callback_url", None, _optional(_url), "Public URL of the webhook receiver."),
         Option("connect_timeout_s", 5.0, _number(0.05, 120), "Timeout of a connection, in seconds."),
         Option("read_timeout_s", 30.0, _number(0.05, 600), "Timeout of one read from a connection, in seconds."),
-        Option("answer_deadline_s", 60.0, _number(0.1, 3600), "Longest time for one whole response, in seconds."),
-        Option("image_deadline_s", 300.0, _number(0.1, 7200), "Longest time for one whole image, in seconds."),
-        Option("retry_base_s", 0.5, _number(0.001, 60), "Longest pause before the first retry of a read, in seconds."),
-        Option("retry_max_s", 8.0, _number(0.001, 600), "Longest pause before any retry of a read, in seconds."),
+        Option("answer_deadline_s", 60.0, _number(0.1, 3600), "Maximum time for one whole response, in seconds."),
+        Option("image_deadline_s", 300.0, _number(0.1, 7200), "Maximum time for one whole image, in seconds."),
+        Option("retry_base_s", 0.5, _number(0.001, 60), "Maximum pause before the first retry of a read, in seconds."),
+        Option("retry_max_s", 8.0, _number(0.001, 600), "Maximum pause before any retry of a read, in seconds."),
         Option("retries", 4, _number(0, 100, whole=True), "Retries of a read, or of a submit that was not accepted."),
         Option(
             "lost_gap_s", 10.0, _number(0.01, 3600), "Pause between the three 404s that make a run lost, in seconds."
@@ -185,9 +185,19 @@ OPTIONS: Mapping[str, Option] = {
         Option("cost_per_run", None, _optional(_number(0, 1e6)), "Cost of a run, for the plan of a sweep."),
         Option("workers", 4, _number(1, 32, whole=True), "HTTP worker threads of a client."),
         Option("window", 8, _number(1, 1000, whole=True), "Concurrency limit at the start: runs in flight."),
-        Option("image_max_bytes", 64 * _MIB, _number(1024, 4096 * _MIB, whole=True), "Largest image file, in bytes."),
-        Option("image_max_px", 64_000_000, _number(1, 1_000_000_000, whole=True), "Largest image, width x height."),
-        Option("grid_width_px", 1200, _number(200, 4000, whole=True), "Largest width of a grid, in pixels."),
+        Option(
+            "image_max_bytes",
+            64 * _MIB,
+            _number(1024, 4096 * _MIB, whole=True),
+            "Maximum size of an image file, in bytes.",
+        ),
+        Option(
+            "image_max_px",
+            64_000_000,
+            _number(1, 1_000_000_000, whole=True),
+            "Maximum number of pixels of an image (width x height).",
+        ),
+        Option("grid_width_px", 1200, _number(200, 4000, whole=True), "Maximum width of a grid, in pixels."),
         Option("jpeg_quality", 85, _number(1, 95, whole=True), "JPEG quality of thumbnails and grids."),
     )
 }

@@ -144,7 +144,7 @@ def test_headers_never_go_over_plain_http_to_another_machine():
 
 
 def test_an_unreachable_machine_is_an_error_that_names_it():
-    with pytest.raises(UnreachableError, match="only a ComfyUI server is reached by plain http"):
+    with pytest.raises(UnreachableError, match="plain http is only for ComfyUI servers"):
         connect("http://192.0.2.7:8188")
 
 

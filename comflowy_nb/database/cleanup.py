@@ -283,9 +283,9 @@ def _runs_to_delete(
             others = ", ".join(f"s{sweep}.{cell}" for sweep, cell in cells)
             why = f"{others} {'show' if len(cells) > 1 else 'shows'} it too"
         elif run.status.is_held:
-            why = f"it is {run.status}: the service may have accepted it"
+            why = f"its status is {run.status}: the service may have accepted it"
             if is_named:
-                raise RefError(f"{run.ref} can't be deleted: {why}, and another submit could cost again")
+                raise RefError(f"{run.ref} can't be deleted, because {why}, and another submit could cost again")
         elif not run.is_settled:
             raise RefError(_not_settled(run))
         elif not is_named and submitted_for.get(run.token) not in sweeps:

@@ -74,7 +74,9 @@ def _read_interval(text: str) -> Interval:
     first, *others = text.split("..")
     if len(others) != 1 or "#" in text:
         low, high = first, others[0].partition("#")[0]
-        raise SettingsError(f"{text} has steps, and a search takes the interval: {low}..{high}; put a text in quotes")
+        raise SettingsError(
+            f"a search takes a range without a step: use {low}..{high} instead of {text}, or put a text in quotes"
+        )
     low_number, high_number = sorted([Decimal(first), Decimal(others[0])])
     return Interval(low_number, high_number)
 

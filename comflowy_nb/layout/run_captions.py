@@ -40,7 +40,7 @@ _KINDS: dict[Status, CellStateKind] = {
 _DETAILS = {
     Status.SUCCESS: "without any image",
     Status.UNKNOWN: "it is not known whether the service accepted this run",
-    Status.LOST: "the service no longer knows it",
+    Status.LOST: "the service no longer has it",
 }
 
 

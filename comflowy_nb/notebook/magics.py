@@ -50,7 +50,7 @@ class Setting(TraitType):  # type: ignore[misc]  # traitlets is not read by mypy
 class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy here
     """Run ComfyUI workflows and see their images. `%comflowy help` lists the commands."""
 
-    tracebacks = Bool(False, help="Show full tracebacks instead of one or two plain lines.").tag(config=True)
+    tracebacks = Bool(False, help="Show full tracebacks instead of short messages.").tag(config=True)
     is_loaded = False
     vars().update(
         {
@@ -174,7 +174,7 @@ def _warn_of_broken_kernel() -> None:
     version = getattr(sys.modules.get("ipykernel"), "__version__", None)
     if version in _BROKEN_KERNELS:
         warnings.warn(
-            f"ipykernel {version} loses what threads display; status from --background will not show. "
+            f"ipykernel {version} loses the output of threads, so the status of --background runs is not shown. "
             "pip install -U ipykernel",
             stacklevel=4,
         )

@@ -189,7 +189,7 @@ def detect_kind(origin: str, label: str = "the server") -> str:
     body = response.body.strip()
     content = "an empty response" if not body else "a web page" if body.startswith(b"<") else "something else"
     raise AnswerError(
-        f"{label} is not a Comflowy service: it answers with {content} (status {response.status}); check the address"
+        f"{label} is not a Comflowy service: it responded with {content} (status {response.status}); check the address"
     )
 
 
@@ -206,7 +206,7 @@ def _must_be_comfyui(address: str, label: str) -> bool:
         return False
     stats = _get(address, "/system_stats", headers)
     if isinstance(stats, Failure) and stats.kind is FailureKind.NOT_SENT:
-        hint = "; only a ComfyUI server is reached by plain http, all else by https" if is_plain else ""
+        hint = "; plain http is only for ComfyUI servers, all other services need https" if is_plain else ""
         raise UnreachableError(f"{error_of(stats, label)}{hint}")
     return _is_comfyui(stats)
 

@@ -59,7 +59,7 @@ def find_key(
             f"no API key for this service. {WHERE_THE_KEY_IS}: type %comflowy login and paste it, or set the "
             "environment variable COMFLOWY_API_KEY (in Python: connect('cloud', key=...))"
         )
-    unused = "; COMFLOWY_API_KEY goes only to the address in COMFLOWY_URL" if from_env is not None else ""
+    unused = "; COMFLOWY_API_KEY is sent only to the address in COMFLOWY_URL" if from_env is not None else ""
     raise AuthError(
         f"no API key for this service: type %comflowy login and paste it, or connect(url, key=...) in Python{unused}"
     )

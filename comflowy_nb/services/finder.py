@@ -188,8 +188,8 @@ class Finder:
         """
         if not self._service.runs_graphs:
             raise WorkflowError(
-                f"{self._label} runs workflows by id only, and {name} has no id there: open it in the editor, then "
-                f"%comflowy workflow add {name} <URL of the editor>"
+                f"{self._label} runs workflows only by id, and {name} has no id for it: open {name} in its editor, "
+                f"then %comflowy workflow add {name} <URL of the editor>"
             )
         return Workflow(name, graph=graph, fields=self._scheduler.run(lambda: self._service.graph_fields(graph)))
 

@@ -160,9 +160,9 @@ def held_text(sweep: Sweep, *, option: str = RETRY) -> str | None:
     again = sum(run.is_submitted_again for run in held)
     parts = []
     if len(held) > again:
-        parts.append(f"{cell_count(len(held) - again)} without a known result skipped: {option} submits them again")
+        parts.append(f"{cell_count(len(held) - again)} with unknown result skipped: {option} submits them again")
     if again:
-        parts.append(f"{cell_count(again)} lost: the same sweep run again submits them again")
+        parts.append(f"{cell_count(again)} lost: run the sweep again to submit them again")
     return "; ".join(parts) or None
 
 

@@ -85,10 +85,10 @@ class SweepPlan:
             (self.done, f"done ({self.done_when})" if self.done_when else "done"),
             (self.running, "running"),
             *((count, f"{status} (skipped)") for status, count in self.held_by_status.items()),
-            (self.left, "ended without success (left alone)"),
+            (self.left, "unsuccessful (skipped)"),
             *((count, f"{status} (tried again)") for status, count in self.retried_by_status.items()),
             (self.new, "new"),
-            (self.equal, "equal to others (one run each)"),
+            (self.equal, "equal to other cells (one run each)"),
         ]
         phrases = [f"{count} {words}" for count, words in counts if count]
         if self.to_submit and self.seconds is not None:
@@ -149,7 +149,7 @@ def planned_text(kind: DecisionKind, record: RunRecord | None) -> str:
         return f"{record.status}, tried again"
     if kind == "held" and record is not None:
         return str(record.status)
-    return {"same": "done", "joined": "running", "ended": "left alone"}.get(kind, "new")
+    return {"same": "done", "joined": "running", "ended": "skipped"}.get(kind, "new")
 
 
 def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, label: str) -> None:
@@ -164,13 +164,13 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
     count = plan.to_submit
     if max_runs is not None and count > max_runs:
         raise SettingsError(
-            f"{count} runs to submit, and --max-runs permits {max_runs}: use --max-runs {count} or fewer values; "
+            f"{count} runs to submit, but --max-runs permits {max_runs}: use --max-runs {count} or fewer values; "
             "nothing submitted"
         )
     if max_runs is None and needs_permit(plan, costs_money=costs_money):
-        why = f"{label} may cost money" if costs_money else f"more than {MAX_FREE_RUNS} need a permit"
-        permit = f"--max-runs {count} permits them (max_runs in Python and in a sweep file)"
-        raise SettingsError(f"{count} runs to submit, and {why}: {permit}; nothing submitted")
+        limit = f"{MAX_PAID_RUNS} on {label}, which may cost money," if costs_money else str(MAX_FREE_RUNS)
+        option = f"need --max-runs {count} (in Python and in a sweep file: max_runs)"
+        raise SettingsError(f"{count} runs to submit: more than {limit} {option}; nothing submitted")
 
 
 def check_limits(**limits: int | None) -> None:

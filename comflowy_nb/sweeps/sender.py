@@ -255,9 +255,7 @@ class SweepSender:
         if run.rejects_all:
             return f"stopped: {run.error}"
         if self._unknowns >= MAX_UNKNOWN_IN_A_ROW:
-            return (
-                f"stopped after {self._unknowns} lost responses in a row: the service may or may not have accepted them"
-            )
+            return f"stopped after {self._unknowns} lost responses in a row: the service may have accepted these runs"
         if self._stop_after and self._failures >= self._stop_after and not self._succeeded:
             return f"stopped after {self._failures} failures in a row ({run.error}); --stop-after 0 never stops"
         return None

@@ -212,7 +212,7 @@ class Sweep(Waitable[SweepCell | None]):
         7.0
         """
         if not isinstance(number, int) or not 1 <= number <= len(self.cells):
-            raise RefError(f"{self.ref} has {cell_count(len(self.cells))}, so no {self.ref}.{number}")
+            raise RefError(f"{self.ref} has {cell_count(len(self.cells))}, so there is no {self.ref}.{number}")
         return self.cells[number - 1]
 
     def select(self, **wanted: Any) -> list[SweepCell]:
@@ -384,7 +384,7 @@ class Sweep(Waitable[SweepCell | None]):
 
     def _timeout_text(self, timeout: float) -> str:
         left = sum(cell.status is None or cell.status.is_live for cell in self.cells)
-        return f"{left} of {len(self.cells)} cells of {self.ref} are not done after {timeout:g} s; it continues"
+        return f"{left} of {len(self.cells)} cells of {self.ref} are not done after {timeout:g} s; the sweep continues"
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.status_counts().items())

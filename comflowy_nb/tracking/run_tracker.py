@@ -201,7 +201,7 @@ class RunTracker:
         try:
             self._cancel_confirmed = service.cancel(service_run_id)
         except ServiceError as error:
-            self.run.report(warning=f"the cancel did not get through: {error}")
+            self.run.report(warning=f"the request to cancel failed: {error}")
         self.poll_schedule.check_after(0.0)
 
     def _is_cancelled_elsewhere(self) -> bool:
@@ -302,7 +302,7 @@ class RunTracker:
             self._tracker.submit_queue.note_running(run)
         progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
         if run.status in {Status.WAITING, Status.PENDING} and age_s > self._settings.stall_s:
-            idle = "; nothing runs before it, so the service may hang: look at it" if snapshot.ahead == 0 else ""
+            idle = "; no run is before it, so check whether the service hangs" if snapshot.ahead == 0 else ""
             warning = f"{self._service.label} accepted it {age_s:.0f} s ago and has not started it yet{idle}"
             run.report(progress=progress, warning=warning)
         elif not run.unwritten and (run.warning or (progress is not None and progress != run.progress)):

@@ -200,7 +200,7 @@ def parse_graph(text: str, name: str) -> Graph:
             key: content[key] for key in _KEPT_KEYS if key in content
         }
         if not isinstance(nodes[node]["inputs"], dict):
-            raise WorkflowError(f"{name}: the inputs of node {node!r} are not a mapping")
+            raise WorkflowError(f"{name}: the inputs of node {node!r} must be a JSON object")
         try:
             json.dumps(nodes[node]["inputs"], allow_nan=False)
         except ValueError:

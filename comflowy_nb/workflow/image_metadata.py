@@ -96,9 +96,9 @@ def read_image_graph(path: str | Path) -> Graph:
         )
     if chunks:
         raise WorkflowError(
-            f"{path.name} contains no workflow: its text {' and '.join(map(repr, chunks))} is not a graph"
+            f"{path.name} contains no workflow: its metadata {' and '.join(map(repr, chunks))} is not a graph"
         )
-    raise WorkflowError(f"{path.name} contains no workflow: neither ComfyUI nor comflowy_nb wrote one into it")
+    raise WorkflowError(f"{path.name} contains no workflow: use an image with the metadata of ComfyUI or comflowy_nb")
 
 
 def metadata_of_image(path: str | Path) -> RunMetadata | None:

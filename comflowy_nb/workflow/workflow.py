@@ -138,7 +138,9 @@ class Workflow:
         'small.json'
         """
         if self.graph is None:
-            raise WorkflowError(f"the graph of {self.name} is not known here, only its id on the service")
+            raise WorkflowError(
+                f"the graph of {self.name} is not known here, only its id on the service, so it can't be exported"
+            )
         file = Path(path).expanduser()
         if file.suffix.lower() != ".json":
             raise WorkflowError(f"{file.name!r} can't be the file of a graph: its name must end in .json")
@@ -148,7 +150,9 @@ class Workflow:
         text = json.dumps(nodes, indent=2, ensure_ascii=False) + "\n"
         try:
             if file.exists() and read_text(file, MAX_JSON_BYTES) != text:
-                raise WorkflowError(f"{file.name} exists and has another content: choose another name or remove it")
+                raise WorkflowError(
+                    f"{file.name} already exists with other content: choose another name, or remove the file"
+                )
             write_text(file, text)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "another file has this name"

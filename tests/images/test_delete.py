@@ -193,7 +193,7 @@ def test_a_sweep_that_a_kernel_submits_is_not_deleted(library, swept_runs, proce
 
 def test_an_image_alone_can_not_be_deleted(library, stored):
     stored("a", 2)
-    with pytest.raises(RefError, match=r"an image can't be deleted alone; the whole run: %comflowy delete r1$"):
+    with pytest.raises(RefError, match=r"a single image can't be deleted; to delete its run: %comflowy delete r1$"):
         library.delete("r1[0]")
 
 
@@ -205,7 +205,7 @@ def test_a_value_that_is_not_a_reference_is_an_error_that_shows_the_form(library
 def test_runs_images_and_sweeps_are_references(library, stored, make_sweep, axis):
     stored("a")
     sweep = make_sweep(axis("3::cfg", 4, 6))
-    with pytest.raises(RefError, match="an image can't be deleted alone"):
+    with pytest.raises(RefError, match="a single image can't be deleted"):
         library.delete(library.find("r1").run.images[0])
     deleted = library.delete(library.find("r1").run, sweep, dry_run=True)
     assert (deleted.runs, deleted.sweeps) == (("r1", "r2", "r3"), ("s1",))

@@ -118,7 +118,7 @@ def _is_confirmed(session: Session, request: Request, question: str, command: st
         return True
     if not session.can_answer:
         raise UsageError(
-            f"{request.command.name} can't ask here, so nothing was removed. Without a question: {command}"
+            f"{request.command.name} can't ask for confirmation here, so nothing was removed: use {command}"
         )
     return session.ask_confirmation(question)
 

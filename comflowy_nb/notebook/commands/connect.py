@@ -45,7 +45,7 @@ def connect(session: Session, request: Request) -> None:
         )
     target = expand_text(typed[0].text, request.namespace)
     client = session.connect(target, name_address=target == typed[0].text)
-    moved = [f"{client.label} was the name of another target; from now on it is this one"] if client.is_moved else []
+    moved = [f"{client.label} named another target before; it names this one now"] if client.is_moved else []
     orphaned = unfinished_lines(session, unfinished(session), only_orphaned=True)
     session.say(paragraph(*_connection_line(client), *moved, *_finished_orphans(client), *orphaned))
 
@@ -67,18 +67,18 @@ def login(session: Session, request: Request) -> None:
     if client is not None:
         session.connect(session.target, key=key)  # rejects a wrong key before it is stored
     is_stored = store_key(origin, key)
-    where = "in the keyring" if is_stored else "for this kernel; with a keyring (pip install keyring) it is kept longer"
+    where = "in the keyring" if is_stored else "for this kernel only; to keep it longer: pip install keyring"
     then = f"connected to {label}" if client is not None else "%comflowy connect cloud uses it"
-    session.say(paragraph(f"the key for {label} is kept {where} - {then}"))
+    session.say(paragraph(f"the key for {label} is stored {where} - {then}"))
 
 
 def logout(session: Session, request: Request) -> None:
     """Delete the key of the connected service, or of the cloud, and disconnect."""
     del request
     label, origin = _account(session.client)
-    result = f"the key for {label} is forgotten" if forget_key(origin) else f"no key for {label} was kept"
+    result = f"the stored key for {label} was deleted" if forget_key(origin) else f"there was no stored key for {label}"
     session.disconnect()
-    session.say(paragraph(f"{result}; nothing is connected now"))
+    session.say(paragraph(f"{result}; no service is connected"))
 
 
 def overview(session: Session, request: Request) -> None:
@@ -96,10 +96,10 @@ def overview(session: Session, request: Request) -> None:
         if live:
             parts.append(paragraph("running:", *(plain_line(run) for run in live[:_LISTED])))
     elif target is not None:
-        text = f"nothing is connected yet; the first run connects to {_without_address(target)}"
+        text = f"no service is connected yet; the first run connects to {_without_address(target)}"
         parts = [*sweep_lines, paragraph(text)]
     else:
-        parts = [*sweep_lines, paragraph("nothing is connected", *_WAYS)]
+        parts = [*sweep_lines, paragraph("no service is connected", *_WAYS)]
     recent = history.search_rows(limit=_LISTED)
     if recent:
         parts.append(rows_table(session, recent))

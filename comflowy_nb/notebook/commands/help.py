@@ -45,8 +45,8 @@ that the proxy requires come from COMFLOWY_HEADERS, a JSON object
 {"https://host": {"Header-Name": "value"}}, and are never shown.
 If COMFLOWY_TARGET is set, the first run connects automatically.""",
     "login": """\
-Asks for the API key of the connected service (of the cloud if no service is
-connected). Your personal API key is in the settings on the home page of
+Asks for the API key of the connected service, or of the cloud if no service is
+connected. Your personal API key is in the settings on the home page of
 https://app.comflowy.com. The key is stored in the keyring if there is one, and
 never in the notebook: no command accepts a key. In scripts, set the environment
 variable COMFLOWY_API_KEY.""",
@@ -68,8 +68,8 @@ while a ComfyUI server is connected.""",
     "fields": """\
   %comflowy fields default
 
-If a service does not publish the fields of a workflow, paste the output of the
-browser's console: right-click a field in the editor twice.
+If a service does not publish the fields of a workflow, right-click a field in
+the editor twice, and paste the output of the browser's console:
   %%comflowy fields portrait
   Field_id: 3::sampler_name
   Field_info: [["euler", "heun"]]""",
@@ -120,9 +120,10 @@ A body can also set several fields at once, or replace words of a text:
   6::text: {in: "a bottle at sea", replace: {bottle: [bottle, vase]}}
 
 The columns of a table (CSV, TSV, JSONL or {df}) are fields. A value is never
-split; an empty one takes the value set for all, else the workflow's. A column
-label heads the rows; --info mood keeps a column that is not a field. Other
-axes multiply the rows. --lines 6::text=prompts.txt is an axis of the lines.
+split. For an empty value, the row uses the value on the line, or the value in
+the workflow. The column `label` has the headings of the rows; --info mood keeps
+a column that is not a field. Every row is combined with the values of the other
+axes. --lines 6::text=prompts.txt makes an axis of the lines of a file.
 --zip cfg,steps makes one axis of two. --where "cfg < 6 or mood = warm" keeps
 only those combinations, --sample 40 only 40 of them.
 
@@ -153,7 +154,7 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
   %comflowy show s3                      its grid
   %comflowy resume s3                    if its kernel was killed
 
-%comflowy alone names those that are not finished.""",
+%comflowy without a command lists the sweeps that are not finished.""",
     "runs": """\
   %comflowy runs
   %comflowy runs galaxy        runs with this text in a value
@@ -163,10 +164,11 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
   %comflowy runs --where "cfg < 6 or steps > 20"
   %comflowy runs s3            the cells of a sweep
 
-cfg=2..5 are the values from 2 to 5; commas separate alternatives. All of what
-is typed must hold. A run without the field, or with a value of another type,
-does not match; a text matches as a whole (--where "text contains cat": a part).
-The runs of a sweep are one row, without fields and conditions; see --cells.""",
+cfg=2..5 are the values from 2 to 5; commas separate alternatives. A run must
+match all words, values and conditions. A run without the field, or with a value
+of another type, does not match. A text must match as a whole; a part of it is
+found by --where "text contains cat". Without fields and conditions, the runs of
+a sweep are one row; --cells lists them.""",
     "show": """\
   %comflowy show r41           by number
   %comflowy show bottle        by the name set with --as
@@ -213,22 +215,22 @@ comflowy_nb.history.disk()""",
   %comflowy prune --older 60d
   %comflowy prune --older 60d --all --yes
 
-Removes the original images of runs that ended before. The runs and their
-thumbnails stay: grids show them, and the same request submits nothing. Fetch an
-original again, if the service still has it, by %comflowy show r41 --refetch.
-Kept without --all: what is named (--as) and images that were inputs of another
-run. Always kept: images without a thumbnail, videos, sounds and texts, and
-everything of runs that are not done.""",
+Removes the original images of runs that ended before this time. The runs and
+their thumbnails are kept: grids show them, and the same request submits
+nothing. %comflowy show r41 --refetch fetches an original again, if the service
+still has it. Without --all, originals of named runs and sweeps (--as) and
+inputs of other runs are kept. Images without a thumbnail, videos, sounds and
+texts, and all files of runs that are not done are always kept.""",
     "delete": """\
   %comflowy delete r41
   %comflowy delete s3         the sweep, and the runs that were submitted for it
   %comflowy delete s3.12      the run of one cell
   %comflowy delete r41 r42 --yes
 
-Removes runs from the history, with images and thumbnails: the same request
-would run, and cost, again. Runs of a sweep that another sweep shows, that have
-a name or that were run by themselves stay, and so do runs that the service may
-have accepted without an answer (unknown, lost).""",
+Removes runs from the history, with images and thumbnails. The same request
+would run again, and cost again. With a sweep, these runs are kept: runs that
+another sweep shows, that have a name or that were run by themselves, and runs
+that the service may have accepted (unknown, lost).""",
 }
 
 

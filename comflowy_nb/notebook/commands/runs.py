@@ -119,7 +119,7 @@ def cancel(session: Session, request: Request) -> None:
     for word in request.words:
         ref = request.ref(word)
         if isinstance(ref, str) and parse_ref(ref).run == "last" and parse_ref(ref).back >= len(client.library.recent):
-            raise RefError(f"{ref} does not name a run of this kernel. Name the run: %comflowy cancel r41")
+            raise RefError(f"this kernel has no run {ref!r}: name the run, as in %comflowy cancel r41")
         found.append(session.find(ref))
     # All references are found before anything is cancelled.
     lines = [
@@ -227,7 +227,7 @@ def _wait(session: Session, views: Sequence[View]) -> None:
     if session.client is None:
         for view in views:
             if not view.is_settled:
-                view.note("last known status. To follow it, connect and show it again")
+                view.note("last known status; connect and show it again to update it")
             view.finish()
         return
     try:
@@ -235,7 +235,7 @@ def _wait(session: Session, views: Sequence[View]) -> None:
     except KeyboardInterrupt as interrupt:
         for view in views:
             session.updater.add(view)
-        interrupt.args = ("stopped waiting; the runs go on",)
+        interrupt.args = ("stopped waiting; the runs continue",)
         raise
 
 

@@ -131,8 +131,10 @@ def show_left_out(session: Session, sweep: Sweep, explicit: Collection[str]) -> 
     left = [axis.name for axis in sweep.axes.axes if not set(axis.fields) <= set(explicit)]
     left += [field_id for seed in sweep.axes.seeds for field_id in seed.fields if field_id not in explicit]
     if left:
-        text = f"from {sweep.ref}, without its axes and seeds: {', '.join(left)}. These keep the workflow's values"
-        session.say(paragraph(f"{text}; --from {sweep.ref}.1 takes those of a cell"))
+        text = (
+            f"from {sweep.ref}, without its axes and seeds: {', '.join(left)}. These fields keep the workflow's values"
+        )
+        session.say(paragraph(f"{text}; --from {sweep.ref}.1 uses the values of a cell"))
 
 
 def _find_start(

@@ -42,7 +42,7 @@ def workflows(session: Session, request: Request) -> None:
     client = session.client
     if client is None:
         names = table(("workflow", "from"), [(name, "catalogue") for name in session.catalogue.names()])
-        session.say(join(names, paragraph("nothing is connected: a service may have more")))
+        session.say(join(names, paragraph("no service is connected: a service may list more")))
         return
     rows = []
     for known in client.connection.finder.known():
@@ -157,8 +157,8 @@ def _remove(session: Session, request: Request) -> None:
         raise UsageError("workflow remove needs one name: %comflowy workflow remove NAME")
     name = request.text(request.words[1])
     graph_file = session.catalogue.remove(name)
-    graph = f"; the file of its graph, {graph_file}, stays" if graph_file else ""
-    session.say(paragraph(f"{name} is removed from the catalogue{graph}. Its runs stay in the history"))
+    graph = f"; the file of its graph, {graph_file}, is kept" if graph_file else ""
+    session.say(paragraph(f"{name} was removed from the catalogue{graph}. Its runs are kept in the history"))
 
 
 def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:

@@ -79,7 +79,7 @@ def _difference(images: Sequence[ComparedImage]) -> tuple[Difference | None, lis
     except ComflowyError:
         return None, []
     numbers, caveat = describe_difference(difference, *images)
-    return difference, [numbers, f"Lightest: {difference.top} of 255 and more. {caveat}"]
+    return difference, [numbers, f"Brightest colour: {difference.top} of 255 or more. {caveat}"]
 
 
 def _sheet(

@@ -57,15 +57,15 @@ def warnings_of(images: Sequence[ComparedImage], canvas: tuple[int, int], differ
     warnings = [each.warning for each in images if each.warning]
     if len({each.size for each in images}) > 1:
         warnings.append(
-            f"The images have different sizes: each is scaled to fit a canvas of {canvas[0]} "
-            f"\N{MULTIPLICATION SIGN} {canvas[1]} pixels, in its middle."
+            f"The images have different sizes: each is scaled to fit, and centred on, a canvas of {canvas[0]} "
+            f"\N{MULTIPLICATION SIGN} {canvas[1]} pixels."
         )
     unknown = [each.name for each in images if not each.known_fields.is_known]
     if unknown and len(unknown) < len(images):
         warnings.append(f"The params of {' and '.join(unknown)} are not known.")
     if not differences.rows:
         all_unknown = len(unknown) == len(images)
-        warnings.append("The params of these images are not known." if all_unknown else "No field is known to differ.")
+        warnings.append("The params of these images are not known." if all_unknown else "No known field differs.")
     return [plain(line) for line in warnings]
 
 
@@ -144,8 +144,14 @@ def describe_difference(difference: Difference, first: ComparedImage, second: Co
         f"{_percent(difference.share)} of the pixels differ"
     )
     if find_differences([first.known_fields, second.known_fields]).seeds_differ:
-        return numbers, "The seeds differ, so the numbers say only that these are two images, not which is better."
-    return numbers, "They say how much changed, not which is better; across different seeds they mean nothing."
+        return (
+            numbers,
+            "The seeds differ, so the numbers only show that the images are different, not which one is better.",
+        )
+    return (
+        numbers,
+        "The numbers measure how much changed, not which image is better. For different seeds they mean nothing.",
+    )
 
 
 def _percent(share: float) -> str:

@@ -119,7 +119,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     right = traitlets.Int(1, min=0).tag(sync=True)
     """Index of the image on the right, and of the second that blinks; from 0."""
     pace_s = traitlets.Float(0.8, min=0.4, max=3).tag(sync=True)
-    """Seconds for which each image is shown in blink mode. At least 0.4 s: faster flashing can harm."""
+    """Seconds for which each image is shown in blink mode. At least 0.4 s, because faster flashing can be harmful."""
 
     _content = traitlets.Dict().tag(sync=True)
 

@@ -210,7 +210,7 @@ def _add_problem(line: StatusLine, run: Run) -> None:
     if status is Status.UNKNOWN:
         line.add(("unknown: it is not known whether the service accepted this run", "warning"))
     elif status is Status.LOST:
-        line.add(("lost: the service no longer knows it", "warning"))
+        line.add(("lost: the service no longer has it", "warning"))
     else:
         after = f" after {time_text(seconds)}" if seconds is not None and status is not Status.REJECTED else ""
         line.add((f"{status}{after}", "warning" if status is Status.CANCELLED else "error"))
@@ -220,7 +220,7 @@ def _add_problem(line: StatusLine, run: Run) -> None:
     if status.is_held:
         line.add((resubmit_hint(run), "muted"))
     if any(output.state == "kept" for output in record.outputs):
-        line.add(("the outputs it finished are kept", "muted"))
+        line.add(("the finished outputs are kept", "muted"))
     _add_images(line, record)
 
 
@@ -286,11 +286,13 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
     missing = [image for image in record.images if image.state == "missing"]
     if missing:
         text = _describe_images(record, missing, "missing")
-        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} fetches again", "muted"))
+        pronoun = "it" if len(missing) == 1 else "them"
+        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} fetches {pronoun} again", "muted"))
     pruned = [image for image in record.images if image.state == "pruned"]
     if pruned:
         text = _describe_images(record, pruned, "pruned")
-        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} --refetch fetches again", "muted"))
+        pronoun = "it" if len(pruned) == 1 else "them"
+        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} --refetch fetches {pronoun} again", "muted"))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
         line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "warning"))

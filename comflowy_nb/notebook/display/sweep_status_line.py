@@ -131,12 +131,13 @@ def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool)
     missing = sum(any(image.state == "missing" for image in of_run) for of_run in images)
     if missing:
         line.add(
-            (f"images of {missing} are missing;", "warning"), (f"%comflowy show {sweep.ref} fetches again", "muted")
+            (f"images of {missing} are missing;", "warning"),
+            (f"%comflowy show {sweep.ref} fetches them again", "muted"),
         )
     pruned = sum(any(image.state == "pruned" for image in of_run) for of_run in images)
     if pruned:
         text = f"images of {pruned} are pruned;"
-        line.add((text, "warning"), (f"%comflowy show {sweep.ref} --refetch fetches again", "muted"))
+        line.add((text, "warning"), (f"%comflowy show {sweep.ref} --refetch fetches them again", "muted"))
     undecoded = [image.error for of_run in images for image in of_run if image.state == "kept" and image.error]
     if undecoded:
         line.add((f"{len(undecoded)} kept without a thumbnail: {undecoded[0]}", "warning"))

@@ -189,14 +189,14 @@ def _range(field: Field, abbreviation: tuple[Any, ...]) -> FormField:
 
 def _choice(field: Field, pairs: list[tuple[Any, Any]]) -> FormField:
     if not pairs:
-        raise FieldError(f"{field.where}: the abbreviation is empty; use a list of options")
+        raise FieldError(f"{field.where}: the list of options is empty")
     options = tuple(plain(option) for _, option in pairs)
     if field.type is not FieldType.UNKNOWN:
         options = tuple(field.check(option) for option in options)
     labels = tuple(str(label) for label, _ in pairs)
     duplicate = next((label for label in labels if labels.count(label) > 1), None)
     if duplicate is not None:
-        raise FieldError(f"{field.where}: duplicate label {duplicate!r}")
+        raise FieldError(f"{field.where}: duplicate label {duplicate!r}: each option needs a different label")
     value = field.default if field.default in options else options[0]
     return FormField(replace(field, type=FieldType.CHOICE, options=options), value, labels=labels)
 

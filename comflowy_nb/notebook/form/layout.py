@@ -128,7 +128,7 @@ class FormBody:
             title = _node_title([form_field]) or form_field.field.node
             rows.append(("" if title == last_title else title, self.names[key], text))
             last_title = title
-        head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to fill it in")
+        head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to use it")
         return join(head, table(("node", "field", "value"), rows))
 
     # -- setting --------------------------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ class Comflowy(Service):
         The request is repeated only after a 401, once, because a 401 proves that the run was not accepted.
         """
         if submission.workflow_id is None:
-            return Rejected(ServiceError(f"{self.label} runs workflows by id, and this workflow has no id there"))
+            return Rejected(ServiceError(f"{self.label} runs workflows only by id, and this workflow has no id for it"))
         try:
             json.dumps(submission.params, allow_nan=False)
         except (TypeError, ValueError) as error:

@@ -152,7 +152,9 @@ def _no_outputs(entry: Mapping[str, Any]) -> str:
     prompt = entry.get("prompt")
     graph = prompt[2] if isinstance(prompt, list) and len(prompt) > 2 and isinstance(prompt[2], dict) else {}
     if any(isinstance(node, dict) and node.get("class_type") == SOCKET_ONLY for node in graph.values()):
-        return f"no image of {SOCKET_ONLY} came through the socket, and the server keeps none: use SaveImage instead"
+        return (
+            f"no image of {SOCKET_ONLY} was received through the socket; use SaveImage, whose images the server stores"
+        )
     return "the run made no image"
 
 
@@ -297,9 +299,9 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
                 or _quoted_choices(details),
             )
         case "value_smaller_than_min":
-            return f"{value} is below {limits.get('min')}, the smallest it may be"
+            return f"{value} is below {limits.get('min')}, the minimum"
         case "value_bigger_than_max":
-            return f"{value} is above {limits.get('max')}, the largest it may be"
+            return f"{value} is above {limits.get('max')}, the maximum"
         case "required_input_missing":
             return "it needs a value or a link, and has neither"
         case "invalid_input_type":
@@ -319,7 +321,7 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
 
 def _not_listed(value: object, options: Sequence[str]) -> str:
     if not options:
-        return f"{_shortened(value)} can't be chosen: the server offers no choices here"
+        return f"{_shortened(value)} can't be chosen: the server has no choices for this field"
     tip = nearest_tip(str(value), options)
     return f"{_shortened(value)} is not one of {listed(options, MAX_LISTED_CHOICES)}{tip}"
 

@@ -109,7 +109,7 @@ def _evenly_spaced(text: str, first: Fraction, last: Fraction, count_text: str, 
         raise ValueError(f"{text!r} is not a range: write the number of values after #")
     count = int(count_text)
     if count < 2:
-        raise ValueError(f"{text!r}: #{count} is too few, a range has at least 2 values: its ends")
+        raise ValueError(f"{text!r}: a range has at least 2 values: use #2 or more")
     _check_count(text, count)
     if first == last:
         raise ValueError(f"{text!r}: both ends are the same, so its {count} values would be equal")

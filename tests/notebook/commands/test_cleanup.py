@@ -187,7 +187,7 @@ def test_delete_fails_where_no_user_can_answer_and_deletes_nothing(cell, handles
     run = stored("a", name="best")
     found = cell("%comflowy delete best")
     assert isinstance(found.error, UsageError)
-    assert "delete can't ask here, so nothing was removed. Without a question: %comflowy delete best --yes" in str(
+    assert "delete can't ask for confirmation here, so nothing was removed: use %comflowy delete best --yes" in str(
         found.error
     )
     assert library.history.get(run.token) is not None
@@ -217,7 +217,7 @@ def test_pruned_images_are_drawn_from_their_thumbnails(connected):
     line, grid = again.last
     assert "nothing submitted" in line["text/plain"]
     assert (
-        f"{again.value.ref}[0] is pruned; %comflowy show {again.value.ref} --refetch fetches again"
+        f"{again.value.ref}[0] is pruned; %comflowy show {again.value.ref} --refetch fetches it again"
         in line["text/plain"]
     )
     assert np.abs(np.asarray(decoded(grid), float) - before).mean() < 6, "the thumbnail is a JPEG"
@@ -244,7 +244,7 @@ def test_a_pruned_sweep_is_drawn_and_fetched_again(connected):
     again = connected(line)
     sweep = again.value
     text = again.last[1]["text/plain"]
-    assert f"images of 2 are pruned; %comflowy show {sweep.ref} --refetch fetches again" in text
+    assert f"images of 2 are pruned; %comflowy show {sweep.ref} --refetch fetches them again" in text
     assert all(cell.run.images[0].is_pruned for cell in sweep.cells)
     assert np.abs(np.asarray(decoded(again.last[-1]), float) - before).mean() < 6
     fetched = connected(f"%comflowy show {sweep.ref} --refetch")

@@ -98,7 +98,7 @@ def test_equal_rows_share_one_run(sandbox, here):
     made = sandbox(f"%comflowy sweep default --table same.csv --fresh {TINY}")
     assert made.error is None, made.error
     sweep = made.value
-    assert plan_of(made).startswith("3 cells: 2 new, 1 equal to others (one run each)")
+    assert plan_of(made).startswith("3 cells: 2 new, 1 equal to other cells (one run each)")
     assert sweep.cells[0].run is sweep.cells[2].run
     assert sweep.cells[0].run is not sweep.cells[1].run
     again = sandbox(f"%comflowy show {sweep.ref}").value

@@ -265,7 +265,7 @@ def test_socket_images_without_a_listener_cause_a_warning(comfy, service):
     graph = empty_image() | {"2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}}
     request = submission(graph)
     service.submit(request)
-    assert "no image of SaveImageWebsocket came through the socket" in settle(service, request.token).warning
+    assert "no image of SaveImageWebsocket was received through the socket" in settle(service, request.token).warning
 
 
 # -- rejected graphs --------------------------------------------------------------------------------------------
@@ -274,8 +274,8 @@ def test_socket_images_without_a_listener_cause_a_warning(comfy, service):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"n5__width": 8}, "node 5 (Empty Latent Image), width: 8 is below 16, the smallest it may be"),
-        ({"n3__cfg": 1000}, "node 3 (KSampler), cfg: 1000.0 is above 100.0, the largest it may be"),
+        ({"n5__width": 8}, "node 5 (Empty Latent Image), width: 8 is below 16, the minimum"),
+        ({"n3__cfg": 1000}, "node 3 (KSampler), cfg: 1000.0 is above 100.0, the maximum"),
         ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is not of type INT"),
         (
             {"n4__ckpt_name": "v1-5-pruned.safetensors"},
