@@ -156,18 +156,18 @@ def _read(item: Any, original: Any, position: int) -> ComparedImage:
     if isinstance(item, SweepCell):
         if item.run is None:
             raise RefError(f"{item.ref} was not submitted; run the cell of the sweep again to submit it")
-        return _of_run(item.run, item.ref)
+        return _read_run(item.run, item.ref)
     is_cell = isinstance(original, str) and not isinstance(item, Path) and parse_ref(original).cell is not None
     if isinstance(item, Run):
-        return _of_run(item, original if is_cell else item.ref)
+        return _read_run(item, original if is_cell else item.ref)
     if isinstance(item, RunImage):
-        return _of_run_image(item, name=original if is_cell else None)
+        return _read_run_image(item, name=original if is_cell else None)
     if isinstance(item, os.PathLike):
-        return _of_file(Path(item).expanduser())
-    return _of_pixels(item, position)
+        return _read_file(Path(item).expanduser())
+    return _read_pixels(item, position)
 
 
-def _of_run(run: Run, name: str) -> ComparedImage:
+def _read_run(run: Run, name: str) -> ComparedImage:
     """Return the first image of a run."""
     record = run.record
     count = len(record.images)
@@ -180,10 +180,10 @@ def _of_run(run: Run, name: str) -> ComparedImage:
     if count > 1:
         warning = f"{name} has {count} images: its first, {name}[0], is compared."
         name = f"{name}[0]"
-    return _of_run_image(run.images[0], name=name, warning=warning)
+    return _read_run_image(run.images[0], name=name, warning=warning)
 
 
-def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> ComparedImage:
+def _read_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> ComparedImage:
     path = image.path  # raises an error that names the command to type if it is missing
     record = image.run.record
     if name is None:
@@ -194,7 +194,7 @@ def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | No
     return ComparedImage(name, size, known_fields, path, also=record.name or "", warning=warning, small=image.thumbnail)
 
 
-def _of_file(path: Path) -> ComparedImage:
+def _read_file(path: Path) -> ComparedImage:
     if not path.is_file():
         raise ImageError(f"there is no file {path.name!r}")
     size = image_size(path, path.name)
@@ -206,7 +206,7 @@ def _of_file(path: Path) -> ComparedImage:
     return ComparedImage(path.name, size, known_fields, path)
 
 
-def _of_pixels(item: Any, position: int) -> ComparedImage:
+def _read_pixels(item: Any, position: int) -> ComparedImage:
     """Copy a PIL image or an array, so that later changes do not affect the comparison."""
     try:
         content = input_of(item).load()

@@ -45,7 +45,7 @@ class Usage(NamedTuple):
     files: int = 0
     size_bytes: int = 0
 
-    def plus(self, size_bytes: int) -> Usage:
+    def add_file(self, size_bytes: int) -> Usage:
         """Return the usage with one more file.
 
         Parameters
@@ -118,10 +118,10 @@ def measure_disk(home: Path, cleanup: Cleanup, *, prunable: Usage | None = None)
     others = cleanup.other_outputs()
     for folder, name, size_bytes in _files(home):
         part = _part(folder, name, others)
-        parts[part] = parts[part].plus(size_bytes)
+        parts[part] = parts[part].add_file(size_bytes)
         if folder[:1] == ("images",):
             run = re.split("[_.]", name, maxsplit=1)[0]
-            by_run[run] = by_run.get(run, Usage()).plus(size_bytes)
+            by_run[run] = by_run.get(run, Usage()).add_file(size_bytes)
     workflow_of = cleanup.workflows()
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()

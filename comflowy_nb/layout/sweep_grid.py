@@ -176,7 +176,7 @@ class _Chooser:
                 if (side := self._largest_side(shape, smallest, height - self._outside)) is not None
             ]
             if fitting:
-                return max(fitting, key=lambda pair: pair[0] * pair[1].filled)[1]
+                return max(fitting, key=lambda pair: pair[0] * pair[1].fill_ratio)[1]
         return self._choose_for_pages()
 
     def _bands(self, side: int, shape: Shape) -> Bands:

@@ -214,7 +214,7 @@ class Bands:
         return [blocks[start : start + shape.across] for start in range(0, len(blocks), shape.across)]
 
     @property
-    def filled(self) -> float:
+    def fill_ratio(self) -> float:
         """The fraction of the positions that cells use, from 0 to 1."""
         return self.sheet.count / (len(self.all) * self.shape.across * self.shape.columns * self.shape.rows)
 

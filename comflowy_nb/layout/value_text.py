@@ -135,7 +135,7 @@ def shorten_keeping_differences(entries: Sequence[Sequence[Part]]) -> list[tuple
         spans = [_spans(text, at, context) for text, at in zip(texts, positions, strict=True)]
         if all(sum(end - start for start, end in intervals) <= limit for intervals in spans):
             break
-    return [_cut(parts, len(text), intervals) for parts, text, intervals in zip(entries, texts, spans, strict=True)]
+    return [_extract(parts, len(text), intervals) for parts, text, intervals in zip(entries, texts, spans, strict=True)]
 
 
 def entry(start: Iterable[Part], explanation: Iterable[Part]) -> Paragraph:
@@ -185,7 +185,7 @@ def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int,
     return spans
 
 
-def _cut(parts: Sequence[Part], length: int, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
+def _extract(parts: Sequence[Part], length: int, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
     """Return the intervals of the text of the parts, in the tones of the parts."""
     passages: list[Part] = [Part(ELLIPSIS)] if spans[0][0] else []
     for start, end in spans:

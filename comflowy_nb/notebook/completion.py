@@ -24,8 +24,8 @@ from comflowy_nb.notebook.completion_words import (
     input_words,
     name_words,
     reference_words,
+    remove_quotes,
     split_unfinished,
-    unquoted,
 )
 from comflowy_nb.services.targets import read_names
 from comflowy_nb.settings import home
@@ -88,12 +88,12 @@ class Completions:
         """Return the completions in the form that IPython 7 requires: replacements of the last part of the word."""
         completer = self._session.shell.Completer
         before = completer.text_until_cursor
-        text, line_number = self._requested(line)
+        text, line_number = self._read_request(line)
         fragment, words = self._find(text, line_number, before)
         start = max(0, len(fragment) - len(completer.splitter.split_line(before)))
         return [word[start:] for word in words if word.startswith(fragment)]
 
-    def _requested(self, line: str) -> tuple[str, int]:
+    def _read_request(self, line: str) -> tuple[str, int]:
         """Return the text of the whole cell and the number of the line, which IPython 7 does not pass to matchers.
 
         They are read from the completion request, which the kernel stores. In a terminal, the text is the line.
@@ -142,12 +142,14 @@ class Completions:
             return fragment, [
                 f"{option.name} " for option in command.options if option.repeats or option.name not in used
             ]
-        plain = [unquoted(word).rstrip("\"'") for word in words if "=" not in word.split("/")[0]]
+        plain = [remove_quotes(word).rstrip("\"'") for word in words if "=" not in word.split("/")[0]]
         plain = self._words_of_run(plain, done)
         if equals and "/" not in name:
             value = _AFTER_SEPARATOR.sub("", value) if command.name == "sweep" else value
-            return unquoted(value), _quoted_paths(value, self._field_values(command, plain, name, unquoted(value)))
-        typed = unquoted(fragment)
+            return remove_quotes(value), _quoted_paths(
+                value, self._field_values(command, plain, name, remove_quotes(value))
+            )
+        typed = remove_quotes(fragment)
         return typed, _quoted_paths(fragment, self._positional(command, plain, typed))
 
     def _positional(self, command: Command, plain: list[str], typed: str) -> list[str]:
@@ -191,12 +193,12 @@ class Completions:
         """Return the plain words of a line. If there are none, return the workflow of the run or sweep in `--from`."""
         following = [
             *(word.partition("=")[2] for word in words if word.startswith("--from=")),
-            *_after(words, "--from"),
+            *_next_word(words, "--from"),
         ]
         if plain or not following:
             return plain
         with suppress(ComflowyError):
-            what = self._session.library.find(unquoted(following[0]).rstrip("\"'")).what
+            what = self._session.library.find(remove_quotes(following[0]).rstrip("\"'")).what
             return [what.workflow if isinstance(what, SweepRecord) else what.record.workflow]
         return plain
 
@@ -260,7 +262,7 @@ class Completions:
 
     def _option_value(self, command: Command, option: Option, words: list[str], typed: str) -> tuple[str, list[str]]:
         """Return the part of an option's value to complete, and the words that complete it."""
-        value = unquoted(typed)
+        value = remove_quotes(typed)
         names = self._names(value)
         if names is not None:
             return value, names
@@ -268,7 +270,7 @@ class Completions:
             key, equals, path = value.partition("=")
             if not equals:
                 return key, [f"{name}=" for name in _keys(self._workflow(command, words))]
-            return unquoted(path), _quoted_paths(path, file_words(unquoted(path), None))
+            return remove_quotes(path), _quoted_paths(path, file_words(remove_quotes(path), None))
         if option.names in {"axes", "fields"}:
             value = _last_value(value)
         return value, _quoted_paths(typed, self._option_words(command, option, words, value))
@@ -317,7 +319,7 @@ class Completions:
         return [text for text in dict.fromkeys(found) if len(text) <= _MAX_VALUE_CHARS and "\n" not in text]
 
 
-def _after(words: list[str], name: str) -> list[str]:
+def _next_word(words: list[str], name: str) -> list[str]:
     """Return the word after this one, if there is one."""
     return words[words.index(name) + 1 :][:1] if name in words else []
 

@@ -29,8 +29,8 @@ __all__ = [
     "input_words",
     "name_words",
     "reference_words",
+    "remove_quotes",
     "split_unfinished",
-    "unquoted",
 ]
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
@@ -74,7 +74,7 @@ def split_unfinished(text: str) -> tuple[list[str], str]:
         words.append(text[start:at])
 
 
-def unquoted(value: str) -> str:
+def remove_quotes(value: str) -> str:
     """Return a value without its opening quote and, if there is one, its closing quote."""
     return value[1:] if value[:1] in {'"', "'"} else value
 

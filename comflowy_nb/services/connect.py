@@ -111,12 +111,12 @@ def _open(
         return _comfyui((origin,), name)
     # A saved notebook contains names of services, never their addresses.
     label = name or ("cloud" if is_cloud else "local" if is_loopback(origin) else "comflowy")
-    return _checked(Comflowy(origin, key=get_key(origin, label), identity=name or origin, label=label))
+    return _check_access(Comflowy(origin, key=get_key(origin, label), identity=name or origin, label=label))
 
 
 def _sandbox(address: SandboxAddress, name: str | None) -> Service:
     label = name or "sandbox"
-    return _checked(Comflowy(address.url, key=address.key, identity=label, label=label, kind="sandbox"))
+    return _check_access(Comflowy(address.url, key=address.key, identity=label, label=label, kind="sandbox"))
 
 
 def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
@@ -124,15 +124,15 @@ def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
     label = name or "comfyui"
     identity = name or addresses[0]
     if len(addresses) == 1:
-        return _checked(ComfyUI(addresses[0], identity=identity, label=label, headers=headers_for(addresses[0])))
+        return _check_access(ComfyUI(addresses[0], identity=identity, label=label, headers=headers_for(addresses[0])))
     servers = [
         ComfyUI(address, identity=identity, label=f"{label}/{number}", headers=headers_for(address))
         for number, address in enumerate(addresses, start=1)
     ]
-    return _checked(ComfyUICluster(servers, identity=identity, label=label))
+    return _check_access(ComfyUICluster(servers, identity=identity, label=label))
 
 
-def _checked(service: Service) -> Service:
+def _check_access(service: Service) -> Service:
     """Check the response and the key of a service, and return the service. Close it after an error."""
     try:
         service.check_access()

@@ -46,14 +46,14 @@ def find_key(
         If there is no key, or the key is not valid. The text says how to set a key.
     """
     if explicit is not None:
-        return _checked(explicit)
+        return _check_key(explicit)
     from_env = key_from_env()
     is_cloud = origin_of(cloud_url()) == origin
     key = from_env if is_cloud and from_env is not None else stored_key(origin)
     if key is None and ask is not None:
         key = ask(origin)
     if key is not None:
-        return _checked(key)
+        return _check_key(key)
     if is_cloud:
         raise AuthError(
             f"no API key for this service. {WHERE_THE_KEY_IS}: type %comflowy login and paste it, or set the "
@@ -65,7 +65,7 @@ def find_key(
     )
 
 
-def _checked(key: Secret) -> Secret:
+def _check_key(key: Secret) -> Secret:
     """Return the key without surrounding white space, which can be copied by mistake."""
     stripped = Secret(key.reveal().strip())
     if not stripped.reveal():
@@ -91,7 +91,7 @@ def check_key_transport(origin: str, label: str = "this server") -> None:
 def stored_key(origin: str) -> Secret | None:
     """Return the key that `store_key` stored for an origin."""
     key = _session_keys.get(origin)
-    if key is None and (text := _keyring("get_password", origin)):
+    if key is None and (text := _call_keyring("get_password", origin)):
         key = Secret(text)
     return key
 
@@ -109,10 +109,10 @@ def store_key(origin: str, key: Secret) -> bool:
     AuthError
         If the key is not valid.
     """
-    key = _checked(key)
-    _keyring("set_password", origin, key)
+    key = _check_key(key)
+    _call_keyring("set_password", origin, key)
     # read the key back, because the null backend accepts keys and does not store them
-    if _keyring("get_password", origin) == key.reveal():
+    if _call_keyring("get_password", origin) == key.reveal():
         _session_keys.pop(origin, None)
         return True
     _session_keys[origin] = key
@@ -122,12 +122,12 @@ def store_key(origin: str, key: Secret) -> bool:
 def forget_key(origin: str) -> bool:
     """Delete the key of an origin from this process and the keyring. Return whether there was one."""
     was_in_session = _session_keys.pop(origin, None) is not None
-    was_in_keyring = _keyring("get_password", origin) is not None
-    _keyring("delete_password", origin)
-    return was_in_session or (was_in_keyring and _keyring("get_password", origin) is None)
+    was_in_keyring = _call_keyring("get_password", origin) is not None
+    _call_keyring("delete_password", origin)
+    return was_in_session or (was_in_keyring and _call_keyring("get_password", origin) is None)
 
 
-def _keyring(function: str, origin: str, key: Secret | None = None) -> str | None:
+def _call_keyring(function: str, origin: str, key: Secret | None = None) -> str | None:
     """Call a function of the keyring. Return None if the keyring is not installed, is locked, or has no backend."""
     try:
         import keyring  # noqa: PLC0415 - an optional package

@@ -176,7 +176,7 @@ class Finder:
         except WorkflowError as error:
             raise WorkflowError(f"{found.name} can't run on {self._label}: {error}") from None
 
-    def of_graph(self, name: str, graph: Graph) -> Workflow:
+    def from_graph(self, name: str, graph: Graph) -> Workflow:
         """Return a graph as a workflow, with its fields.
 
         Raises
@@ -195,14 +195,14 @@ class Finder:
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
-            return self.of_graph(Path(ref).stem, graph_from(lambda: read_graph(ref), self.convert))
+            return self.from_graph(Path(ref).stem, graph_from(lambda: read_graph(ref), self.convert))
         if Path(ref).suffix.lower() in IMAGE_SUFFIXES:
-            return self._of_image(Path(ref).expanduser())
+            return self._from_image(Path(ref).expanduser())
         if ref == SERVER_LAST:
-            return self.of_graph("server-last", self.server_last())
+            return self.from_graph("server-last", self.server_last())
         if "://" in ref:
             workflow_id = id_in_url(ref)
-            return self._of_id(workflow_id, Entry(workflow_id))
+            return self._from_id(workflow_id, Entry(workflow_id))
         catalogue = self.catalogue()
         entry = catalogue.get(ref)
         if entry is not None:
@@ -210,22 +210,22 @@ class Finder:
                 self._redefined.add(ref)
                 text = f"{FILE_NAME} beside the notebook redefines the workflow {ref}"
                 warnings.warn_explicit(text, UserWarning, FILE_NAME, 0)  # `warn` shows a path
-            return self._of_entry(entry)
-        return self._of_service(ref)
+            return self._from_entry(entry)
+        return self._from_service(ref)
 
-    def _of_image(self, path: Path) -> Workflow:
+    def _from_image(self, path: Path) -> Workflow:
         metadata, graph = self._find_metadata(path)
         if graph is None:
             graph = graph_from(lambda: read_image_graph(path), self.convert)
-        return self.of_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
+        return self.from_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
 
-    def _of_entry(self, entry: Entry) -> Workflow:
+    def _from_entry(self, entry: Entry) -> Workflow:
         workflow_id = self._id_of(entry)
         if workflow_id is not None:
-            return self._of_id(workflow_id, entry)
+            return self._from_id(workflow_id, entry)
         if entry.graph_file is not None:
             graph = graph_from(entry.read_graph, self.convert)
-            return replace(self.of_graph(entry.name, graph), aliases=entry.aliases)
+            return replace(self.from_graph(entry.name, graph), aliases=entry.aliases)
         services = ", ".join(entry.ids) or "no service"
         raise WorkflowError(
             f"{entry.name} has no id on {self._label} (it has one on {services}): "
@@ -239,11 +239,11 @@ class Finder:
         # A service's own workflow of the same name, such as `default` of the sandbox.
         return next((own for own, name in self._listed().items() if entry.name in {own, name}), None)
 
-    def _of_service(self, ref: str) -> Workflow:
+    def _from_service(self, ref: str) -> Workflow:
         published = self._listed()
         for own, name in published.items():
             if ref in {own, name}:
-                return self._of_id(own, Entry(name))
+                return self._from_id(own, Entry(name))
         tip = nearest_tip(ref, self.names())
         if published or tip:
             raise WorkflowError(f"there is no workflow {ref!r} here{tip or '.'} %comflowy workflows lists them")
@@ -255,9 +255,9 @@ class Finder:
         if "/" in ref or " " in ref or not ref:
             raise WorkflowError(f"{ref!r} is not a workflow: use a name, an id, a .json file or the URL of the editor")
         # A service that lists no workflows may know this id; otherwise it rejects the submit.
-        return self._of_id(ref, Entry(ref))
+        return self._from_id(ref, Entry(ref))
 
-    def _of_id(self, workflow_id: str, entry: Entry) -> Workflow:
+    def _from_id(self, workflow_id: str, entry: Entry) -> Workflow:
         if workflow_id not in self._described:
             described = self._scheduler.run(lambda: self._service.fields(workflow_id))
             if described is None:

@@ -97,7 +97,7 @@ def _split_name(text: str) -> tuple[str | None, str]:
         return None, text
     name = before.strip()
     if not _NAME.fullmatch(name):
-        raise SettingsError(f"invalid name {_shortened(name)!r}: use letters, digits, _ and -, a letter first")
+        raise SettingsError(f"invalid name {_shorten(name)!r}: use letters, digits, _ and -, a letter first")
     if name.lower() in _KEYWORDS:  # a name identifies a service in the history
         raise SettingsError(f"{name!r} is a keyword and can't be a name; use another, as in studio=URL")
     return name, after.strip()
@@ -115,7 +115,7 @@ def origin_of(url: str) -> str:
         If the text is not an http or https URL, or contains a user name or password.
     """
     text = url.strip()
-    shown = _shortened(text)
+    shown = _shorten(text)
     if "@" in text.split("//", 1)[-1].split("/", 1)[0]:
         raise SettingsError("invalid address: remove the user name or password from it; %comflowy login asks for a key")
     if "://" not in text:
@@ -146,7 +146,7 @@ def _address_of(url: str) -> str:
     return origin_of(url) + urlsplit(url.strip()).path.rstrip("/")
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 

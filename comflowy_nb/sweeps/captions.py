@@ -96,9 +96,11 @@ def sheet_of_sweep(
     if len(headings) > 1 and not any(layout.values()) and len(sweep.cells) < _MIN_FILLED * sweep.axes.count:
         listed = _list_cells(sweep, headings)
         numbers = tuple(cell.number for cell in sweep.cells)
-        return SweepSheet(_head(sweep, label), (Panel((numbers,)),), x=listed, legend=tuple(legend), ref=_ref_of(sweep))
+        return SweepSheet(
+            _write_title(sweep, label), (Panel((numbers,)),), x=listed, legend=tuple(legend), ref=_ref_of(sweep)
+        )
     return SweepSheet(
-        head=_head(sweep, label),
+        head=_write_title(sweep, label),
         panels=_panels(sweep, x, y, further, headings),
         x=headings[x.name] if x else None,
         y=headings[y.name] if y else None,
@@ -242,7 +244,7 @@ def _seeds(axis: Axis, sweep: Sweep) -> list[str]:
     return seeds
 
 
-def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
+def _write_title(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
     """Return the title: the sweep, its workflow, and the params that all cells share."""
     axes = sweep.axes
     first: list[Part] = []

@@ -84,7 +84,7 @@ class ImageFrame(pd.DataFrame):
 
         def placeholder(value: Any) -> Any:
             if not isinstance(value, Thumbnail):
-                return _shown(value)
+                return _display_value(value)
             thumbnails.append(value)
             return f"{secret}-{len(thumbnails) - 1}"
 
@@ -111,7 +111,7 @@ class ImageFrame(pd.DataFrame):
         return re.sub(rf"{secret}-([0-9]+)", draw, without_mathematics(str(markup)))
 
     def __repr__(self) -> str:
-        return repr(self._with(_shown))
+        return repr(self._with(_display_value))
 
     def _with(self, change: Callable[[Any], Any]) -> pd.DataFrame:
         """Return a plain copy with changed values in the columns of objects."""
@@ -147,7 +147,7 @@ def _pruned_thumbnail(cell: SweepCell) -> Path | None:
     return None
 
 
-def _shown(value: Any) -> Any:
+def _display_value(value: Any) -> Any:
     return value.name if isinstance(value, Path) else value
 
 

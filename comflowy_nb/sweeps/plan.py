@@ -136,7 +136,9 @@ def make_plan(
         left=kinds["ended"],
         retried_by_status={status: again[status] for status in Status if again[status]},
         new=kinds["new"] - again.total(),
-        done_when=_when([record for kind, record in decisions if kind == "same" and record is not None], now),
+        done_when=_describe_successes(
+            [record for kind, record in decisions if kind == "same" and record is not None], now
+        ),
         seconds=seconds,
         cost=None if cost_per_run is None else to_submit * cost_per_run,
     )
@@ -201,7 +203,7 @@ def _is_retry(kind: DecisionKind, record: RunRecord | None) -> bool:
     return kind == "new" and record is not None and record.status in _RETRIED
 
 
-def _when(records: Sequence[RunRecord], now: datetime) -> str:
+def _describe_successes(records: Sequence[RunRecord], now: datetime) -> str:
     """Return the newest day, and the service if all runs have the same: `today, sandbox` or `12 Oct, cloud`."""
     if not records:
         return ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import RunRequest, run_metadata
 from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, WorkflowError
-from comflowy_nb.services.http.client import retried
+from comflowy_nb.services.http.client import retry_read
 from comflowy_nb.services.types import Submission
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.workflow.fields import FieldType
@@ -250,7 +250,7 @@ class Submitter:
             return True
 
         never_set = threading.Event()  # nothing stops this check
-        if retried(has_it, never_set):
+        if retry_read(has_it, never_set):
             tracked_record = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if tracked_record is not None:
                 self._tracker.track(self._registry.run(tracked_record))

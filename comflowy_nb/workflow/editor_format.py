@@ -140,7 +140,7 @@ class _Conversion:
     def add(self, canvas: Canvas, node: EditorNode) -> None:
         """Convert one node. A node that does not run is left out."""
         node_id, class_type = f"{canvas.prefix}{node.id}", node.class_type
-        named = _named(node_id, node.title, self._links.class_name(node))
+        named = _node_text(node_id, node.title, self._links.class_name(node))
         if class_type in NOTES:
             self._number_of_notes += 1
         elif class_type in EDITOR_ONLY:
@@ -197,7 +197,7 @@ class _Conversion:
         if node.class_type == _LORA_LIST:
             inputs |= {f"lora_{index}": one for index, one in enumerate((one for one in own if "lora" in one), 1)}
         elif own:
-            self._with_own_values.append(_named(node_id, node.title, node.class_type))
+            self._with_own_values.append(_node_text(node_id, node.title, node.class_type))
         return inputs
 
     def result(self) -> ConversionResult:
@@ -271,7 +271,7 @@ def _is_group_node(class_type: str) -> bool:
     return class_type.startswith(_GROUP_NODE)
 
 
-def _named(node_id: str, title: str | None, class_name: str) -> str:
+def _node_text(node_id: str, title: str | None, class_name: str) -> str:
     """Return a node as text for errors: `12 'Sharpen' (ImageSharpen)`."""
     class_name = " ".join(class_name.split())[:_MAX_CHARS]
     return f"{node_id} {shown(title)} ({class_name})" if title and title != class_name else f"{node_id} ({class_name})"

@@ -161,7 +161,7 @@ class Links:
             slots = self.slots(node)
             return _Place(canvas, node_id, slots[index].name, type_) if 0 <= index < len(slots) else None
         if node.class_type in _GETTERS:
-            return self._named(canvas, node, type_)
+            return self._find_set_node(canvas, node, type_)
         return None if node.class_type in EDITOR_ONLY else Output(f"{canvas.prefix}{node_id}", index)
 
     def _bypass(self, node: EditorNode, index: int, type_: str) -> Slot | None:
@@ -183,7 +183,7 @@ class Links:
         types = types or node.outputs
         return types[index] if 0 <= index < len(types) else "*"
 
-    def _named(self, canvas: Canvas, node: EditorNode, type_: str) -> _Place | None:
+    def _find_set_node(self, canvas: Canvas, node: EditorNode, type_: str) -> _Place | None:
         """Return the input of the Set node for the name of a Get node, on the same canvas or an outer one."""
         name = _name_of(node)
         around: Canvas | None = canvas

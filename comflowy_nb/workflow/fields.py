@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from comflowy_nb.errors import FieldError, nearest_tip
 from comflowy_nb.workflow.images import InputImage
-from comflowy_nb.workflow.syntax.json_values import as_json, listed, plain, read_untyped, rounded, shown, text_of
+from comflowy_nb.workflow.syntax.json_values import as_json, listed, plain, read_untyped, round_computed, shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -173,7 +173,7 @@ class Field:
         20
         """
         is_default = self.default is not None and text == text_of(self.default)
-        return self._converted(lambda: _check(self, _parse(self, text)), is_default=is_default)
+        return self._convert(lambda: _check(self, _parse(self, text)), is_default=is_default)
 
     def check(self, value: object) -> Any:
         """Check a Python or JSON value by type, range and options, and convert it for submission.
@@ -202,9 +202,9 @@ class Field:
         20
         """
         value = plain(value)
-        return self._converted(lambda: _check(self, value), is_default=self.holds(value))
+        return self._convert(lambda: _check(self, value), is_default=self.holds(value))
 
-    def _converted(self, convert: Callable[[], Any], *, is_default: bool) -> Any:
+    def _convert(self, convert: Callable[[], Any], *, is_default: bool) -> Any:
         if is_default and self.type is FieldType.STRING:
             return self.default  # a number or a list
         try:
@@ -379,7 +379,7 @@ def _number_in(value: object) -> float | None:
     """Return a number, or the number in a text, rounded; None for other values."""
     if isinstance(value, str) and len(value) <= _MAX_OPTION_DIGITS and _FLOAT.fullmatch(value):
         value = float(value)
-    number = rounded(value)
+    number = round_computed(value)
     return number if is_finite(number) else None
 
 

@@ -75,12 +75,12 @@ def read_image_graph(path: str | Path) -> Graph:
     path = Path(path)
     texts = _texts_in(path)
     chunks = {chunk: texts[chunk] for chunk in ("prompt", "workflow") if chunk in texts}
-    in_editor_format = [chunk for chunk, text in chunks.items() if is_editor_format(_decoded(text))]
+    in_editor_format = [chunk for chunk, text in chunks.items() if is_editor_format(_decode_json(text))]
     for chunk, text in chunks.items():
         if chunk not in in_editor_format and "class_type" in text:
             return parse_graph(text, f"the {chunk} in {path.name}")
     if in_editor_format:
-        editor = _decoded(chunks[in_editor_format[-1]])  # `workflow`, if both are
+        editor = _decode_json(chunks[in_editor_format[-1]])  # `workflow`, if both are
         raise InEditorFormat(path.name, "contains a workflow only in the editor's format", editor)
     metadata = metadata_of_image(path)
     if metadata is not None:
@@ -132,7 +132,7 @@ def generation_of_image(path: str | Path) -> Generation | None:
 
 def parse_metadata(text: str) -> RunMetadata | None:
     """Parse the metadata of a run, as written by `save` or in a sidecar; return None for any other text."""
-    metadata = _decoded(text)
+    metadata = _decode_json(text)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("params"), dict):
         return None
     workflow, workflow_id, run, set_params = (
@@ -147,7 +147,7 @@ def parse_metadata(text: str) -> RunMetadata | None:
     )
 
 
-def _decoded(text: str) -> Any:
+def _decode_json(text: str) -> Any:
     """Return the value of a JSON text; None if it is not JSON."""
     try:
         return json.loads(text)

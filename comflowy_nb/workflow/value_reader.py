@@ -20,7 +20,7 @@ from comflowy_nb.workflow.images import (
 )
 from comflowy_nb.workflow.syntax.json_values import plain, shown
 from comflowy_nb.workflow.syntax.line import NAMES_ALONE, expand, expand_text, is_name
-from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, as_item, of_python
+from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, as_item, from_python
 from comflowy_nb.workflow.syntax.ranges import has_range, is_range, read_range, split_items
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ class ValueReader:
 
     def _selection(self, field: Field, value: ParsedValue) -> Any:
         """Return the value of a field that takes several options at once."""
-        item = as_item(value, self.expanded)
+        item = as_item(value, self.expand_value)
         if not isinstance(item, Item):
             raise FieldError(f"{field.where}: a list of options is expected here, not a mapping")
-        return field.check(item.value if isinstance(item.value, list) else self.expanded(item))
+        return field.check(item.value if isinstance(item.value, list) else self.expand_value(item))
 
     def _untyped_list(self, field: Field, value: ParsedValue) -> Any:
         """Return a Python or JSON list as one value. Only for fields of unknown type."""
@@ -212,9 +212,9 @@ class ValueReader:
         if not isinstance(value.value, str) or not is_name(value.value):
             return value
         takes_images = field is not None and field.type.takes_images
-        return of_python(expand(value.value, self.namespace), takes_images=takes_images, exact=True)
+        return from_python(expand(value.value, self.namespace), takes_images=takes_images, exact=True)
 
-    def expanded(self, item: Item) -> object:
+    def expand_value(self, item: Item) -> object:
         """Return the value of an item within a list, with `{name}` expanded."""
         return item.value if item.exact or not isinstance(item.value, str) else expand(item.value, self.namespace)
 

@@ -14,7 +14,7 @@ from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.images import is_image
 from comflowy_nb.workflow.syntax.body import read_block
-from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
+from comflowy_nb.workflow.syntax.json_values import plain, round_computed, shown
 from comflowy_nb.workflow.syntax.line import expand, is_name
 from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, Setting
 from comflowy_nb.workflow.value_reader import ValueReader, several_values_error
@@ -167,9 +167,9 @@ def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | No
             # a JSON or Python string may also be a list of options
             is_python_value = setting.is_python_value and not field.is_multiple
             return block if isinstance(block, MultipleValues) else Item(value, quoted, is_python_value)
-        name, value = value, rounded(expand(value, namespace))
+        name, value = value, round_computed(expand(value, namespace))
     elif setting.computed and not field.holds(plain(value)):
-        value = rounded(value)
+        value = round_computed(value)
     value = plain(value)
     is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
     may_be_list = field.is_multiple or field.holds(value) or (field.type.takes_images and is_image(value))

@@ -200,7 +200,7 @@ class Workflow:
         if self.is_partial and is_id:
             return (key,)
         if colons or not matches:
-            raise FieldError(self._unknown(key))
+            raise FieldError(self._unknown_field_error(key))
         if len(matches) > 1:
             raise FieldError(self._ambiguous(key, matches))
         return (matches[0],)
@@ -232,7 +232,7 @@ class Workflow:
             f"use one of them, or all::{name}=... sets {'both' if len(listed) == 2 else 'them all'}"
         )
 
-    def _unknown(self, key: str) -> str:
+    def _unknown_field_error(self, key: str) -> str:
         node, colons, name = key.partition("::")
         if colons:
             keys = [f"all::{field.name}" for field in self.fields.values()] if node == "all" else list(self.fields)

@@ -236,15 +236,17 @@ that the service may have accepted (unknown, lost).""",
 
 def show_help(session: Session, request: Request) -> None:
     """Show the list of commands, or the help of one command."""
-    session.say(preformatted(_one(find_command(request.words[0].text)) if request.words else _all()))
+    session.say(
+        preformatted(_explain_command(find_command(request.words[0].text)) if request.words else _list_commands())
+    )
 
 
-def _all() -> str:
+def _list_commands() -> str:
     listed = _columns({name: command.summary for name, command in COMMANDS.items()})
     return "\n".join([_START, "Commands:", *listed, "", "%comflowy help COMMAND explains one of them."])
 
 
-def _one(command: Command) -> str:
+def _explain_command(command: Command) -> str:
     lines = [f"%comflowy {usage.strip()}" for usage in command.usage.split(" or ")]
     lines += textwrap.wrap(command.summary, _COLUMNS, initial_indent="  ", subsequent_indent="  ")
     if command.name in _MORE:

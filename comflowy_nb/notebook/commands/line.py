@@ -41,7 +41,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     if maximum is not None and (len(plain) > maximum or "from" in options):
         _check_for_unquoted_text(words, plain, fields)
     if maximum is not None and len(plain) > maximum:
-        raise _unexpected(command, plain[maximum])
+        raise _unexpected_word_error(command, plain[maximum])
     if len(plain) < minimum:
         raise UsageError(f"missing argument. Usage: %comflowy {command.usage}")
     return Request(command, tuple(plain), tuple(fields), options, body, namespace)
@@ -69,7 +69,7 @@ def _sort(
         elif command.has_fields:
             fields.append(word)
         else:
-            raise _unexpected(command, word)
+            raise _unexpected_word_error(command, word)
     return plain, fields, options
 
 
@@ -93,7 +93,7 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
     return option, following.text
 
 
-def _unexpected(command: Command, word: Word) -> UsageError:
+def _unexpected_word_error(command: Command, word: Word) -> UsageError:
     return UsageError(f"unexpected word {word.raw!r}. Usage: %comflowy {command.usage}")
 
 

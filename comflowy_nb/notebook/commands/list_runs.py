@@ -15,7 +15,7 @@ from comflowy_nb.layout.value_text import name_fields, write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.show import RunList
 from comflowy_nb.notebook.display.status_line import day, time_text
-from comflowy_nb.notebook.display.sweep_list import counts_text, summary_duration, varied
+from comflowy_nb.notebook.display.sweep_list import counts_text, describe_axes, summary_duration
 from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
 from comflowy_nb.workflow.syntax.conditions import parse_condition
 from comflowy_nb.workflow.syntax.line import expand, expand_text, unquote
@@ -44,14 +44,14 @@ def runs(session: Session, request: Request) -> RunList:
     options = request.options
     is_search = bool(request.words or request.fields or options)
     if len(request.words) == 1 and not request.fields and not options:
-        named = _named(session, request.ref(request.words[0]))
+        named = _find_reference(session, request.ref(request.words[0]))
         if named is not None and named.sweep is not None:
             sweep = session.sweep(named.sweep)
             session.say(join(paragraph(plain_sweep_line(sweep)), cells_table(sweep)))
-            return _shown(session, [cell.run for cell in sweep.cells if cell.run is not None])
+            return _mark_shown(session, [cell.run for cell in sweep.cells if cell.run is not None])
         if named is not None:
             session.say(_table([_run_row(named.run)]))
-            return _shown(session, [named.run])
+            return _mark_shown(session, [named.run])
     words, params, where = _read_filters(request)
     history, limit = session.library.history, options.get("limit", DEFAULT_LIMIT)
     filters: dict[str, Any] = {
@@ -79,7 +79,7 @@ def runs(session: Session, request: Request) -> RunList:
         session.say(paragraph(*_nothing_found(session, count, names)))
     else:
         session.say(paragraph("no runs yet: %comflowy run default"))
-    return _shown(session, found)
+    return _mark_shown(session, found)
 
 
 def more_line(command: str, limit: int) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
         key = word.key or ""
         if key in params:
             raise UsageError(f"{key} is set twice. For either value: {key}=A,B")
-        params[key] = _wanted(expand(word.value or "", request.namespace), is_quoted=word.quoted)
+        params[key] = _read_wanted(expand(word.value or "", request.namespace), is_quoted=word.quoted)
     if "where" in request.options:
         conditions.append(request.options["where"])
     if len(conditions) > 1:
@@ -139,7 +139,7 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
     return words, params, " and ".join(conditions) or None
 
 
-def _wanted(value: Any, *, is_quoted: bool) -> Any:
+def _read_wanted(value: Any, *, is_quoted: bool) -> Any:
     """Return the wanted value of a field. A Python list means alternatives, as `a,b` does."""
     if isinstance(value, list | tuple):
         return AnyOf(list(value), tuple(value))
@@ -199,7 +199,7 @@ def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
     took = summary_duration(summary)
     status, started = counts_text(summary), day(record.created_at)
     name = record.name or ""
-    return record.ref, "", name, record.workflow, record.service, status, started, took, "", varied(record.spec)
+    return record.ref, "", name, record.workflow, record.service, status, started, took, "", describe_axes(record.spec)
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
@@ -222,7 +222,7 @@ def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[s
     return lines
 
 
-def _named(session: Session, ref: Any) -> Found | None:
+def _find_reference(session: Session, ref: Any) -> Found | None:
     """Return the sweep or the cell of a word that is a reference; None if the word is a text to search for."""
     try:
         found = session.find(ref)
@@ -232,7 +232,7 @@ def _named(session: Session, ref: Any) -> Found | None:
     return found if found.sweep is not None or is_cell else None
 
 
-def _shown(session: Session, found: Iterable[Run]) -> RunList:
+def _mark_shown(session: Session, found: Iterable[Run]) -> RunList:
     """Return the runs as a list, and mark it as shown, so that this execution does not show it again."""
     found = RunList(found)
     session.mark_drawn(found)

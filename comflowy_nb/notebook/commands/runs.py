@@ -85,7 +85,7 @@ def _show_runs(session: Session, found: Sequence[Found]) -> Run | RunList:
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         show_bundle(*Grid(runs).bundle())
-    return runs[0] if len(runs) == 1 else _shown(session, runs)
+    return runs[0] if len(runs) == 1 else _mark_shown(session, runs)
 
 
 def compare(session: Session, request: Request) -> Comparison:
@@ -219,7 +219,7 @@ def _show_all(session: Session, sweeps: list[Sweep], runs: list[Run], **options:
     views: list[View] = [session.sweep_view(one, submitted_here=False, **options) for one in sweeps]
     _wait(session, [*views, *(session.view(run, outcome="shown") for run in runs)])
     shown: list[Sweep | Run] = [*sweeps, *runs]
-    return shown[0] if len(shown) == 1 else _shown(session, shown)
+    return shown[0] if len(shown) == 1 else _mark_shown(session, shown)
 
 
 def _wait(session: Session, views: Sequence[View]) -> None:
@@ -239,7 +239,7 @@ def _wait(session: Session, views: Sequence[View]) -> None:
         raise
 
 
-def _shown(session: Session, found: Sequence[Any]) -> RunList:
+def _mark_shown(session: Session, found: Sequence[Any]) -> RunList:
     """Return the runs as a list, and mark it as shown, so that this execution does not show it again."""
     found = RunList(found)
     session.mark_drawn(found)

@@ -237,7 +237,7 @@ def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
     graph = client.library.history.graph(record.token) if client.service.runs_graphs else None
     if graph is None:
         return _name_here(client, record)
-    return client.connection.finder.of_graph(record.workflow, Graph(graph))
+    return client.connection.finder.from_graph(record.workflow, Graph(graph))
 
 
 def _name_here(client: Client, record: RunRecord | SweepRecord) -> str:

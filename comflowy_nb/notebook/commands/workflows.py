@@ -68,7 +68,7 @@ def workflow(session: Session, request: Request) -> None:
 def fields(session: Session, request: Request) -> None:
     """Show the fields of a workflow. With a body or `--fields`, store the description first."""
     named = request.text(request.words[0])
-    described = _described(session, request)
+    described = _read_description(session, request)
     if described:
         _describe(session, named, described)
     found = _workflow(session, named)
@@ -88,7 +88,7 @@ def fields(session: Session, request: Request) -> None:
             ", ".join(word for word, target in found.aliases.items() if target == field_id),
             "" if one.type is FieldType.UNKNOWN else str(one.type),
             write_value(one.default) if one.default is not None else "",
-            _allowed(one),
+            _allowed_values(one),
             one.node_title or one.class_type or "",
         )
         for field_id, one in found.fields.items()
@@ -113,7 +113,7 @@ def _add(session: Session, request: Request) -> None:
             )
         identity = session.client.identity
     session.catalogue.add(name, identity=identity, id=workflow_id, graph=graph)
-    described = _described(session, request)
+    described = _read_description(session, request)
     if described:
         session.catalogue.describe(name, described)
     kind = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
@@ -176,7 +176,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     return text, None
 
 
-def _described(session: Session, request: Request) -> Mapping[str, Field]:
+def _read_description(session: Session, request: Request) -> Mapping[str, Field]:
     """Return the fields that a body or `--fields` describes."""
     found: dict[str, Field] = {}
     if "fields" in request.options:
@@ -208,7 +208,7 @@ def _workflow(session: Session, named: str) -> Workflow:
     return Workflow(entry.name, None, graph, described, entry.aliases)
 
 
-def _allowed(one: Field) -> str:
+def _allowed_values(one: Field) -> str:
     """Return the choices or the range of a field as text."""
     if not one.options:
         return range_text(one)

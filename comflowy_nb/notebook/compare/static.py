@@ -63,7 +63,7 @@ def draw_still(
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
             if tile.cell < len(images):
-                return _fitted(images[tile.cell], canvas, size)
+                return _place_image(images[tile.cell], canvas, size)
             assert difference is not None
             return difference.heat.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
@@ -128,7 +128,7 @@ def _write_legend(differences: Differences) -> tuple[dict[tuple[str, str], str],
     return letters, tuple(legend)
 
 
-def _fitted(image: ComparedImage, canvas: tuple[int, int], size_px: tuple[int, int]) -> Image.Image:
+def _place_image(image: ComparedImage, canvas: tuple[int, int], size_px: tuple[int, int]) -> Image.Image:
     """Return the image at its position on the common canvas, scaled to fit into `size_px`."""
     x, y, width, height = fit_on_canvas(image.size, canvas)
     share = size_px[0] / canvas[0], size_px[1] / canvas[1]

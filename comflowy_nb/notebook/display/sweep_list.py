@@ -29,7 +29,7 @@ def sweeps_table(found: Sequence[SweepSummary]) -> dict[str, str]:
                 record.name or "",
                 record.workflow,
                 record.service,
-                varied(record.spec),
+                describe_axes(record.spec),
                 counts_text(summary),
                 day(record.created_at),
                 summary_duration(summary),
@@ -37,7 +37,7 @@ def sweeps_table(found: Sequence[SweepSummary]) -> dict[str, str]:
         )
     if len({row[3] for row in rows}) == 1:
         rows = [(*row[:3], "", *row[4:]) for row in rows]
-    return table(("sweep", "name", "workflow", "on", "varied", "cells", "when", "took"), rows)
+    return table(("sweep", "name", "workflow", "on", "describe_axes", "cells", "when", "took"), rows)
 
 
 def counts_text(summary: SweepSummary) -> str:
@@ -63,12 +63,12 @@ def submit_command(record: SweepRecord) -> str:
     return f"%comflowy sweep --from {record.ref}{' --fresh' if record.fresh else ''}"
 
 
-def varied(spec: Mapping[str, Any]) -> str:
+def describe_axes(spec: Mapping[str, Any]) -> str:
     """Return the axes of a stored sweep, each with the number of its values: `3 cfg x 2 sampler_name`.
 
     Examples
     --------
-    >>> varied({"axes": [{"name": "cfg", "values": [{}, {}]}, {"parts": [{"name": "a"}, {"name": "b"}]}]})
+    >>> describe_axes({"axes": [{"name": "cfg", "values": [{}, {}]}, {"parts": [{"name": "a"}, {"name": "b"}]}]})
     '2 cfg x a+b'
     """
     texts = []

@@ -247,7 +247,7 @@ def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
             kind = SliderControl if _fits_slider(field, values) else NumberControl
         case FieldType.UNKNOWN if are_numbers and field.default is not None:
             kind = NumberControl
-    return kind(field, label, note=_unused(field))
+    return kind(field, label, note=_unusable_note(field))
 
 
 def _fits_slider(field: Field, values: Sequence[float]) -> bool:
@@ -260,7 +260,7 @@ def _fits_slider(field: Field, values: Sequence[float]) -> bool:
     return 0 < field.max - field.min <= step * _MAX_SLIDER_STEPS
 
 
-def _unused(field: Field) -> str:
+def _unusable_note(field: Field) -> str:
     """Return a note about a field whose description can't be used."""
     odd = [
         f"{name} {shown(value)}"

@@ -108,7 +108,7 @@ def _inputs(description: Mapping[str, Any] | None, values: Mapping[str, Any]) ->
     """Return a mapping from input name to description, for a node of this class with these values."""
     inputs: dict[str, Any] = {}
     for name, spec in _listed(description.get("input") if description is not None else None):
-        for inner_name, inner_spec in _flattened(name, spec, values):
+        for inner_name, inner_spec in _flatten(name, spec, values):
             inputs.setdefault(inner_name, inner_spec)
     return inputs
 
@@ -120,7 +120,7 @@ def _listed(inputs: object) -> Iterator[tuple[str, Any]]:
             yield from listed.items()
 
 
-def _flattened(name: str, spec: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flatten(name: str, spec: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield an input, and for a dynamic combo the inputs of its options, such as `format.bit_depth` of `format`.
 
     The inputs of the chosen option come first, because another option may have an input with the same name and another
@@ -133,7 +133,7 @@ def _flattened(name: str, spec: Any, values: Mapping[str, Any]) -> Iterator[tupl
     yield name, ["COMBO", {**spec[1], "options": list(options)}]
     for option in sorted(options, key=lambda key: key != values.get(name)):
         for inner_name, inner_spec in _listed(options[option]):
-            yield from _flattened(f"{name}.{inner_name}", inner_spec, values)
+            yield from _flatten(f"{name}.{inner_name}", inner_spec, values)
 
 
 def _options_of_dynamic_combo(spec: Any) -> dict[str, Any] | None:

@@ -283,7 +283,7 @@ def node_errors_text(
 
 def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str, str], tuple[str, ...]]) -> str:
     extra = extra_info(error)
-    value = _shortened(extra.get("received_value"))
+    value = _shorten(extra.get("received_value"))
     config = extra.get("input_config")
     config = config if isinstance(config, list) and config else [None]
     limits = config[1] if len(config) > 1 and isinstance(config[1], dict) else {}
@@ -321,9 +321,9 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
 
 def _not_listed(value: object, options: Sequence[str]) -> str:
     if not options:
-        return f"{_shortened(value)} can't be chosen: the server has no choices for this field"
+        return f"{_shorten(value)} can't be chosen: the server has no choices for this field"
     tip = nearest_tip(str(value), options)
-    return f"{_shortened(value)} is not one of {listed(options, MAX_LISTED_CHOICES)}{tip}"
+    return f"{_shorten(value)} is not one of {listed(options, MAX_LISTED_CHOICES)}{tip}"
 
 
 def _quoted_choices(details: str) -> list[str]:
@@ -331,6 +331,6 @@ def _quoted_choices(details: str) -> list[str]:
     return re.findall(r"'([^']*)'", match[1]) if match else []
 
 
-def _shortened(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"

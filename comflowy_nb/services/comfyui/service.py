@@ -29,7 +29,7 @@ from comflowy_nb.services.comfyui.responses import (
     snapshot_of,
 )
 from comflowy_nb.services.comfyui.websocket import EventReader, Socket, WatchedRun
-from comflowy_nb.services.http.client import Http, retried
+from comflowy_nb.services.http.client import Http, retry_read
 from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import json_object
 from comflowy_nb.services.http.responses import (
@@ -128,7 +128,7 @@ class ComfyUI(Service):
     def check_access(self) -> None:
         """Check that the server is a ComfyUI server."""
         try:
-            stats = retried(lambda: self._get("/system_stats", read_object, "description"), self._closing)
+            stats = retry_read(lambda: self._get("/system_stats", read_object, "description"), self._closing)
         except NotFoundError:
             stats = {}
         if not isinstance(stats.get("system"), dict):
@@ -138,12 +138,12 @@ class ComfyUI(Service):
 
     def _get(self, path: str, decode: Callable[[bytes], T], requested: str, **options: Any) -> T:
         response = self._http.exchange("GET", path, max_bytes=MAX_RESPONSE_BYTES, **options)
-        return self._decoded(response, decode, requested)
+        return self._decode(response, decode, requested)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> None:
-        self._decoded(self._http.exchange("POST", path, body=body), bytes, f"route {path}")
+        self._decode(self._http.exchange("POST", path, body=body), bytes, f"route {path}")
 
-    def _decoded(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
+    def _decode(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
         proxy_error = error_of_proxy(response.status, self.label) if isinstance(response, Response) else None
         if proxy_error is not None:
             raise proxy_error
@@ -160,7 +160,7 @@ class ComfyUI(Service):
     def _node_type(self, class_type: str) -> Mapping[str, Any] | None:
         """Return the description of a node class, or None if the server does not have it."""
         path = f"/object_info/{quote(class_type, safe='')}"
-        node_type = retried(lambda: self._get(path, read_object, "node type"), self._closing).get(class_type)
+        node_type = retry_read(lambda: self._get(path, read_object, "node type"), self._closing).get(class_type)
         return node_type if isinstance(node_type, dict) else None
 
     # -- submit -------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class ComfyUI(Service):
             self._events.forget(submission.token)
         return outcome
 
-    def _rejected(self, reason: str | None) -> Rejected:
+    def _reject(self, reason: str | None) -> Rejected:
         return Rejected(ServiceError(f"{self.label} rejected it: {reason}"))
 
     def _outcome(
@@ -210,9 +210,9 @@ class ComfyUI(Service):
             reason = "; ".join(dangling_links(graph, titles)) or read_rejection(
                 response.body, titles, self._types.options
             )
-            return self._rejected(mask_secrets(reason, self._secrets))
+            return self._reject(mask_secrets(reason, self._secrets))
         if response.status == 413:
-            return self._rejected("the request is larger than the server accepts")
+            return self._reject("the request is larger than the server accepts")
         if response.status in {401, 402, 403, 404, 422, 429}:
             proxy = error_of_proxy(response.status, self.label)
             return rejection_of(proxy or error_of_status(response, self.label, "route /prompt", hide=self._secrets))
@@ -359,9 +359,9 @@ class ComfyUI(Service):
             response = self._http.exchange("POST", "/upload/image", files={"image": (name, content)})
             if isinstance(response, Response) and response.status == 413:
                 raise ServiceError(f"{self.label} rejected {name}: the file is larger than the server accepts")
-            return self._decoded(response, read_name, "route for uploads")
+            return self._decode(response, read_name, "route for uploads")
 
-        return retried(upload, self._closing)
+        return retry_read(upload, self._closing)
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
         """Return the fields of a graph, with types, ranges and choices from the server's node types."""
@@ -373,7 +373,7 @@ class ComfyUI(Service):
     def last_graph(self) -> Graph | None:
         """Return the graph of the newest history entry of all clients."""
         query = {"max_items": "1"}
-        history = retried(lambda: self._get("/history", read_object, "history", query=query), self._closing)
+        history = retry_read(lambda: self._get("/history", read_object, "history", query=query), self._closing)
         for entry in history.values():
             prompt = entry.get("prompt") if isinstance(entry, dict) else None
             if isinstance(prompt, list) and len(prompt) > 2:

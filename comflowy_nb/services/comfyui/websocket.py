@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from comflowy_nb.services.http.error_text import json_object, number, one_line
-from comflowy_nb.services.http.transport import ca_bundle, revealed
+from comflowy_nb.services.http.transport import ca_bundle, reveal_all
 from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.services.types import Event, Progress
 from comflowy_nb.settings import Secret, settings
@@ -132,7 +132,7 @@ class Socket:
             options["ssl"] = _ssl_context()
         with connect(
             f"{self._address}/ws?clientId={self.client_id}",
-            additional_headers=revealed(self._headers),
+            additional_headers=reveal_all(self._headers),
             compression=None,
             open_timeout=settings.connect_timeout_s,
             ping_interval=PING_S,

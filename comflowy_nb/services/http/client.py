@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from comflowy_nb.errors import AnswerError, RateLimitError, ServerError, ServiceError, UnreachableError
 from comflowy_nb.services.http.responses import MAX_PAUSE_S, Failure, Response, classify
-from comflowy_nb.services.http.transport import Deadline, Session, read_body, revealed
+from comflowy_nb.services.http.transport import Deadline, Session, read_body, reveal_all
 from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.settings import Secret, settings
 
@@ -83,12 +83,12 @@ class Http:
         deadline = Deadline(settings.answer_deadline_s)
 
         def receive() -> Response:
-            headers = revealed(self._headers)
+            headers = reveal_all(self._headers)
             if token is not None:
                 headers["Authorization"] = f"Bearer {token.reveal()}"
             if data is not None:
                 headers["Content-Type"] = "application/json"
-            options = {"params": revealed(query or {}), "headers": headers, "data": data, "files": files}
+            options = {"params": reveal_all(query or {}), "headers": headers, "data": data, "files": files}
             with deadline, session.fetch(method, self._origin + path, deadline, **options) as response:
                 content, body_error = _read_all(response, deadline, max_bytes)
                 names = {name.lower(): value for name, value in response.headers.items()}
@@ -128,7 +128,7 @@ def _read_all(response: requests.Response, deadline: Deadline, max_bytes: int) -
 _TRANSIENT = (UnreachableError, ServerError, AnswerError, RateLimitError)
 
 
-def retried(call: Callable[[], T], closing: threading.Event) -> T:
+def retry_read(call: Callable[[], T], closing: threading.Event) -> T:
     """Call a function that only reads, and retry it after transient errors.
 
     The pause before a retry is the server's Retry-After, or an exponential backoff with full jitter (at most 0.5 s,

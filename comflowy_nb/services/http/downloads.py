@@ -31,7 +31,7 @@ from comflowy_nb.services.http.responses import (
     rate_limit_error,
     read_retry_after,
 )
-from comflowy_nb.services.http.transport import Deadline, Session, is_public, read_body, revealed
+from comflowy_nb.services.http.transport import Deadline, Session, is_public, read_body, reveal_all
 from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.services.types import ImageStream
 from comflowy_nb.settings import Secret, settings
@@ -76,7 +76,7 @@ class Images:
 
     def open(self, url: str) -> AbstractContextManager[ImageStream]:
         """Open a URL, which may be relative to the service's origin. Return a context manager."""
-        return self._open(_joined(self._origin + "/", url))
+        return self._open(_join_url(self._origin + "/", url))
 
     @contextmanager
     def _open(self, url: Secret) -> Iterator[ImageStream]:
@@ -122,7 +122,7 @@ class Images:
     def _get(self, url: Secret, deadline: Deadline, *, is_own: bool) -> requests.Response | Failure:
         session, headers = (self._own, self._headers) if is_own else (self._public, {})
         try:
-            return session.fetch("GET", url.reveal(), deadline, headers=_HEADERS | revealed(headers))
+            return session.fetch("GET", url.reveal(), deadline, headers=_HEADERS | reveal_all(headers))
         except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
             return classify(error, deadline)
 
@@ -160,7 +160,7 @@ def _chunks(response: requests.Response, host: str, deadline: Deadline) -> Itera
 # -- URLs -------------------------------------------------------------------------------------------------------
 
 
-def _joined(base: str, url: str) -> Secret:
+def _join_url(base: str, url: str) -> Secret:
     """Resolve a URL against another, and percent-encode characters that are invalid in a path or query."""
     try:
         parts = urlsplit(urljoin(base, url))
@@ -174,7 +174,7 @@ def _redirect_target(url: Secret, response: requests.Response) -> Secret | None:
     location = response.headers.get("Location")
     if response.status_code not in {301, 302, 303, 307, 308} or not location:
         return None
-    return _joined(url.reveal(), location)
+    return _join_url(url.reveal(), location)
 
 
 def _parts(url: Secret) -> SplitResult | None:

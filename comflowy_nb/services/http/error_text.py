@@ -151,11 +151,11 @@ def _validation_error(value: dict[str, Any]) -> Problem | None:
         name = _name(extra_info(error).get("input_name"))
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         field = f"{node}::{name}" if name else None
-        return Problem(_joined(error) + more, node, _name(entry.get("class_type")), field)
+        return Problem(_join(error) + more, node, _name(entry.get("class_type")), field)
     general = value.get("error")
     if isinstance(general, dict) and "message" in general:
         extra = extra_info(general)
-        return Problem(_joined(general), _name(extra.get("node_id")), _name(extra.get("class_type")))
+        return Problem(_join(general), _name(extra.get("node_id")), _name(extra.get("class_type")))
     return None
 
 
@@ -174,7 +174,7 @@ def missing_image(details: str) -> str | None:
     return f"{name} is not on the server. To upload your file: {field}=file:{name}"
 
 
-def _joined(error: dict[str, Any]) -> str:
+def _join(error: dict[str, Any]) -> str:
     message, details = one_line(error.get("message")), one_line(error.get("details"))
     if (problem := missing_image(details)) is not None:
         return problem

@@ -257,7 +257,7 @@ class Session(requests.Session):
         """Return None. Otherwise requests would read the whole body of a redirect, even if it does not follow it."""
 
 
-def revealed(values: Mapping[str, str | Secret]) -> dict[str, str]:
+def reveal_all(values: Mapping[str, str | Secret]) -> dict[str, str]:
     """Return headers or a query with secrets as plain text. Call this only where no traceback shows the locals."""
     return {name: value.reveal() if isinstance(value, Secret) else value for name, value in values.items()}
 

@@ -69,10 +69,10 @@ def expand(
         ranked = sorted(cells, key=lambda item: sha256_of([axes.sample_seed, item[1]]))
         chosen_cells = {item[0].at for item in ranked[: axes.sample]}
         cells = [item for item in cells if item[0].at in chosen_cells]
-    return [_numbered(cell, number, axes.pinned) for number, (cell, _) in enumerate(cells, 1)]
+    return [_number_cell(cell, number, axes.pinned) for number, (cell, _) in enumerate(cells, 1)]
 
 
-def _numbered(cell: Cell, number: int, pinned: Mapping[str, Sequence[int]]) -> Cell:
+def _number_cell(cell: Cell, number: int, pinned: Mapping[str, Sequence[int]]) -> Cell:
     """Return the cell with its number and its pinned seeds."""
     seeds = {name: values[number - 1] for name, values in pinned.items() if number <= len(values)}
     return replace(cell, number=number, params={**cell.params, **seeds})

@@ -152,7 +152,7 @@ class _SweepReader:
         try:
             field_ids = self._workflow.find(setting.key)
         except FieldError as unknown:
-            with self._reporting(setting, setting.key):
+            with self._report_errors(setting, setting.key):
                 presets = self._presets(setting)
                 if presets is None:
                     self._log.report(replace(setting, where=setting.key_where or setting.where), unknown)
@@ -161,14 +161,14 @@ class _SweepReader:
             return
         is_first = [self._reserve(field_id, setting) for field_id in field_ids]  # reports each field that is set twice
         if all(is_first):
-            with self._reporting(setting, self._where(field_ids[0])):
+            with self._report_errors(setting, self._where(field_ids[0])):
                 self._read_fields(setting, field_ids)
 
     def _read_fields(self, setting: Setting, field_ids: tuple[str, ...]) -> None:
         field = self._log.field(field_ids[0])
         value = self._values.open(field, split_values(setting, field, self._values.namespace))
         if field.is_multiple:
-            value = selections(field, value, self._values.expanded)
+            value = selections(field, value, self._values.expand_value)
         if isinstance(value, Labelled) and _is_replace(value):
             self._add_replacements(setting, field_ids, value)
         elif not isinstance(value, Item):
@@ -187,7 +187,7 @@ class _SweepReader:
         return self._log.field(field_id).where
 
     @contextmanager
-    def _reporting(
+    def _report_errors(
         self, setting: Setting, where: str, position: str = "", value: ParsedValue | None = None
     ) -> Iterator[None]:
         """Add the field, the position in the list, and the line of the file to the errors of this block."""
@@ -249,7 +249,7 @@ class _SweepReader:
             position = f"value {name}" if label is not None or len(pairs) > 1 else ""
             columns = []
             for field in map(self._log.field, field_ids):
-                with self._reporting(setting, field.where, position, value):
+                with self._report_errors(setting, field.where, position, value):
                     if label is None:
                         columns.append(self._values.values(field, value))
                     else:
@@ -288,7 +288,7 @@ class _SweepReader:
         """Add an axis for each word that is replaced."""
         field = self._log.field(field_ids[0])
         parts = _by_label(value)
-        texts = {field_id: self._searched(self._log.field(field_id), parts.get("in")) for field_id in field_ids}
+        texts = {field_id: self._search_text(self._log.field(field_id), parts.get("in")) for field_id in field_ids}
         words = _by_label(cast("Labelled", parts["replace"]))
         if not words:
             raise FieldError(f"{field.where}: replace contains no word: write replace: {{WORD: [WORD, OTHER]}}")
@@ -306,13 +306,13 @@ class _SweepReader:
                 continue
             values = []
             for label, item in pairs:
-                with self._reporting(setting, field.where, f"the words for {word!r}", item):
+                with self._report_errors(setting, field.where, f"the words for {word!r}", item):
                     new = self._values.text(field, item)
                     params = {field_id: replace_words(text, {word: new}) for field_id, text in texts.items()}
                     values.append(AxisValue(params, new if label is None else label, label is not None, word=new))
             self._add_axis(setting, Axis(word, "replace", field_ids, tuple(values)), f"{field.where}, {word!r}")
 
-    def _searched(self, field: Field, explicit: ParsedValue | None) -> str:
+    def _search_text(self, field: Field, explicit: ParsedValue | None) -> str:
         """Return the text in which words are replaced: the explicit text, or that of `--from`, or the workflow's."""
         if field.type not in {FieldType.STRING, FieldType.UNKNOWN}:
             raise FieldError(f"{field.where}: replace needs a text field, and {field.name} is of type {field.type}")
@@ -356,7 +356,7 @@ class _SweepReader:
             if not fields.pairs:
                 self._report(setting, f"{setting.key}: {position} is empty: write {label}: {{cfg: 4}}")
             for key, node in fields.pairs:
-                with self._reporting(setting, setting.key, position, node):
+                with self._report_errors(setting, setting.key, position, node):
                     for field_id in self._workflow.find(key):
                         if field_id not in reserved:
                             reserved[field_id] = self._reserve(field_id, setting)

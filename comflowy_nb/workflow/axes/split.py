@@ -15,7 +15,7 @@ from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.json_values import read_untyped, shown
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote, expand_text, is_name, unquote
-from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, of_python, read_flow
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, from_python, read_flow
 from comflowy_nb.workflow.syntax.ranges import is_number, is_range
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def split_values(setting: Setting, field: Field, namespace: Mapping[str, Any] | 
         If it is a list with more values than an axis can have.
     """
     if not isinstance(setting.value, str):
-        values = of_python(setting.value, takes_images=field.type.takes_images, computed=setting.computed)
+        values = from_python(setting.value, takes_images=field.type.takes_images, computed=setting.computed)
         return _reject_text(values, field)
     text, quoted = setting.value, setting.quoted
     in_body = setting.plain is not None
@@ -65,7 +65,7 @@ def read_mapping(setting: Setting) -> Labelled | None:
     """
     value: ParsedValue | None
     if not isinstance(setting.value, str):
-        value = of_python(setting.value, takes_images=False, computed=setting.computed)
+        value = from_python(setting.value, takes_images=False, computed=setting.computed)
     elif setting.plain is None:
         return None
     else:

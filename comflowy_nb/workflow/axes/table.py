@@ -106,7 +106,7 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     problems = []
     for number, line in itertools.compress(enumerate(lines, 1), is_kept):
         try:
-            fields = described(workflow, ids)
+            fields = describe_fields(workflow, ids)
             params = {field.id: field.read(line if _is_text(field) else line.strip()) for field in fields}
         except FieldError as error:
             problems.append(f"{name}, line {number}: {error}")
@@ -154,11 +154,11 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
             if field_id in column_of:
                 problems.append(f"{table.name}: the columns {column_of[field_id]!r} and {column!r} are the same field")
             column_of[field_id] = column
-        fields[column] = list(described(workflow, ids))
+        fields[column] = list(describe_fields(workflow, ids))
     return fields, problems
 
 
-def described(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
+def describe_fields(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
     """Return the fields with these ids. A field that is not described has an unknown type."""
     return (workflow.fields.get(field_id) or Field(field_id) for field_id in ids)
 

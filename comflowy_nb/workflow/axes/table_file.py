@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.files import no_such_file, read_named_text
-from comflowy_nb.workflow.syntax.json_values import is_too_deep, plain, rounded, shown
+from comflowy_nb.workflow.syntax.json_values import is_too_deep, plain, round_computed, shown
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -81,10 +81,12 @@ def read_rows(value: Any, name: str = "the table") -> Table:
         rows = (dict(row) for row in value)
     _check_columns(name, columns)
     table_rows = [
-        TableRow({key: rounded(item) for key, item in row.items() if not _is_missing(item)}, f"{name}, row {number}")
+        TableRow(
+            {key: round_computed(item) for key, item in row.items() if not _is_missing(item)}, f"{name}, row {number}"
+        )
         for number, row in enumerate(rows, 1)
     ]
-    return _checked(Table(name, tuple(columns), tuple(table_rows)))
+    return _check_rows(Table(name, tuple(columns), tuple(table_rows)))
 
 
 def read_table_file(path: str | Path, *, keep_empty: bool = False) -> Table:
@@ -148,7 +150,7 @@ def _read_csv(name: str, text: str, separator: str, *, keep_empty: bool) -> Tabl
         problems.append(f'{name}, line {before + 1}: {error}; a double quote within a quoted text is doubled: ""')
     if problems:
         raise FieldError(*problems)
-    return _checked(Table(name, tuple(columns), tuple(rows), is_text=True))
+    return _check_rows(Table(name, tuple(columns), tuple(rows), is_text=True))
 
 
 def _read_jsonl(name: str, text: str) -> Table:
@@ -176,7 +178,7 @@ def _read_jsonl(name: str, text: str) -> Table:
         )
         for index, (line, row) in enumerate(objects, 1)
     ]
-    return _checked(Table(name, tuple(columns), tuple(rows)))
+    return _check_rows(Table(name, tuple(columns), tuple(rows)))
 
 
 def _read_parquet(file: Path, path: str | Path) -> Table:
@@ -195,7 +197,7 @@ def _read_parquet(file: Path, path: str | Path) -> Table:
 # -- checks --------------------------------------------------------------------------------------------------------
 
 
-def _checked(table: Table) -> Table:
+def _check_rows(table: Table) -> Table:
     if not table.columns or not table.rows:
         raise FieldError(f"{table.name} has no rows: the first row names the columns, and each further row is a cell")
     if len(table.rows) > LARGEST_AXIS:

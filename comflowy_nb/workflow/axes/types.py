@@ -196,7 +196,7 @@ class Axes:
         own_axes = list(self.axes)
         axes: list[Axis] = []
         for axis in before.axes:
-            kept = self._kept_of(axis)
+            kept = self._keep_part(axis)
             if kept is not None:
                 axes.append(kept)
                 continue
@@ -220,7 +220,7 @@ class Axes:
         """Return a sentence for each change of `override` other than new values of an axis."""
         changes = []
         for axis in before.axes:
-            kept = self._kept_of(axis)
+            kept = self._keep_part(axis)
             if kept is axis or any(_replaces_values(own_axis, axis) for own_axis in self.axes):
                 continue
             left = self._not_set_here(axis.fields)
@@ -238,7 +238,7 @@ class Axes:
     def _not_set_here(self, field_ids: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(key for key in field_ids if key not in self.set_params)
 
-    def _kept_of(self, axis: Axis) -> Axis | None:
+    def _keep_part(self, axis: Axis) -> Axis | None:
         """Return the part of an earlier axis that is kept; None if these settings replace the axis."""
         fields = self._not_set_here(axis.fields)
         if not fields or any(own_axis.name == axis.name for own_axis in self.axes):
@@ -246,7 +246,7 @@ class Axes:
         if fields == axis.fields:
             return axis
         if axis.parts:
-            kept = [part for part in map(self._kept_of, axis.parts) if part is not None]
+            kept = [part for part in map(self._keep_part, axis.parts) if part is not None]
             return zip_axes(kept) if len(kept) > 1 else kept[0]
         known: dict[str, str] = {}
         values = []

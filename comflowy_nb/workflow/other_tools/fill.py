@@ -79,7 +79,7 @@ def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | N
         if role in translated:
             value, problem = _choice(role, value, translated[role], fields[0], workflow.name)
         else:
-            value, problem = _checked(fields, value)
+            value, problem = _check_value(fields, value)
         if problem is None:
             params |= dict.fromkeys(field_ids, value)
         else:
@@ -116,7 +116,7 @@ def _choice(
     return None, f"{workflow} does not offer {translated}{tip}"
 
 
-def _checked(fields: Sequence[Field | None], value: Any) -> tuple[Any, str | None]:
+def _check_value(fields: Sequence[Field | None], value: Any) -> tuple[Any, str | None]:
     """Return the value converted for the fields, or a problem if it is invalid for one of them."""
     for field in fields:
         if field is not None:

@@ -144,7 +144,7 @@ def _read_a1111(text: str, tool: str) -> Generation | None:
         return None
     settings: dict[str, str] = {}
     for name, value in pairs:
-        settings.setdefault(name, _unquoted(value.strip()))
+        settings.setdefault(name, _unquote(value.strip()))
     at = next((n for n in range(number) if lines[n].startswith("Negative prompt:")), number)
     negative = "\n".join(lines[at:number]).removeprefix("Negative prompt:").strip()
     # Fooocus adds the texts of its styles to the prompt; the raw one is the user's.
@@ -167,7 +167,9 @@ def _read_fooocus(settings: Mapping[str, Any]) -> Generation | None:
     size = _FOOOCUS_SIZE.fullmatch(resolution) if isinstance(resolution, str) and len(resolution) < 100 else None
     combined = [one for name, one in settings.items() if name.startswith("lora_combined_")]
     named = [one[:2] for one in loras if isinstance(one, list)] if isinstance(loras, list) else []
-    extras = [f"LoRA {_shown(':'.join(map(str, one)))}" for one in named] or [f"LoRA {_shown(one)}" for one in combined]
+    extras = [f"LoRA {_shorten(':'.join(map(str, one)))}" for one in named] or [
+        f"LoRA {_shorten(one)}" for one in combined
+    ]
     others = {name: one for name, one in settings.items() if not name.startswith("lora") and one != "None"}
     others = _without_parts(others, "resolution") if size else others
     return _generation("Fooocus", {**others, **_size_of(size)}, _FOOOCUS, extras)
@@ -182,7 +184,7 @@ def _read_invoke(texts: Mapping[str, str]) -> Generation | None:
     for one in loras if isinstance(loras, list) else ():
         model = one.get("model", one.get("lora")) if isinstance(one, dict) else one
         weight = one.get("weight") if isinstance(one, dict) else None
-        extras.append(f"LoRA {_shown(_model_name(model))}{'' if weight is None else f':{_shown(weight)}'}")
+        extras.append(f"LoRA {_shorten(_model_name(model))}{'' if weight is None else f':{_shorten(weight)}'}")
     others = {name: _model_name(one) for name, one in settings.items() if name != "loras" or not extras}
     if str(others.get("generation_mode", "")).endswith("txt2img"):
         del others["generation_mode"]
@@ -198,22 +200,22 @@ def _read_novelai(texts: Mapping[str, str]) -> Generation | None:
     settings = (_object(inner) if isinstance(inner, str) else None) or settings
     settings = {"prompt": texts.get("Description", "")} | settings
     model = texts.get("Source", texts.get("Software", ""))  # in Exif data, Software is the model
-    extras = [f"Model {_shown(model)}"] if model not in {"", "NovelAI"} else []
+    extras = [f"Model {_shorten(model)}"] if model not in {"", "NovelAI"} else []
     for name, label in (("v4_prompt", "character prompt"), ("v4_negative_prompt", "negative character prompt")):
         caption = settings.get(name)
         caption = caption.get("caption") if isinstance(caption, dict) else None
         characters = caption.get("char_captions") if isinstance(caption, dict) else None
         for one in characters if isinstance(characters, list) else ():
             text = one.get("char_caption") if isinstance(one, dict) else one
-            extras += [f"{label} {_shown(text)}"] if text else []
+            extras += [f"{label} {_shorten(text)}"] if text else []
     return _generation("NovelAI", settings, _NOVELAI, extras, schedule="native")
 
 
 def _swarm_loras(settings: Mapping[str, Any]) -> list[str]:
-    names, weights = (_listed(settings.get(key)) for key in ("loras", "loraweights"))
+    names, weights = (_split_list(settings.get(key)) for key in ("loras", "loraweights"))
     weights += [""] * (len(names) - len(weights))
     return [
-        f"LoRA {_shown(name)}{f':{_shown(weight)}' if weight != '' else ''}"
+        f"LoRA {_shorten(name)}{f':{_shorten(weight)}' if weight != '' else ''}"
         for name, weight in zip(names, weights, strict=False)
     ]
 
@@ -248,11 +250,11 @@ def _generation(
         if role is not None and value is not None:
             values[role] = value
         elif name not in _NOTES and setting not in (None, "", False) and setting not in ([], {}):
-            extras.append(f"{_shown(name)} {_shown(setting)}")
+            extras.append(f"{_shorten(name)} {_shorten(setting)}")
     if tool not in {"InvokeAI", "NovelAI"}:
         for role in {"prompt", "negative"} & values.keys():
             tags = _TAG.findall(values[role])
-            extras += [f"{'LoRA' if kind == 'lora' else kind} {_shown(name)}" for kind, name in tags]
+            extras += [f"{'LoRA' if kind == 'lora' else kind} {_shorten(name)}" for kind, name in tags]
             values[role] = _TAG.sub("", values[role]).strip()
     if schedule is not None and "sampler" in values:
         values.setdefault("scheduler", schedule)
@@ -273,7 +275,7 @@ def _value_of(role: str, setting: object) -> Any:
         return _clean(setting) if isinstance(setting, str) else None
     if role in {"sampler", "scheduler"}:
         is_name = isinstance(setting, str) and 0 < len(setting) <= _MAX_NAME_CHARS
-        return _shown(setting) if is_name else None
+        return _shorten(setting) if is_name else None
     if isinstance(setting, str):
         try:
             setting = read_json_number(setting.strip()) if len(setting) <= _MAX_NUMBER_CHARS else None
@@ -306,7 +308,7 @@ def _size_of(size: re.Match[str] | None) -> dict[str, int]:
     return {} if size is None else {"width": int(size[1]), "height": int(size[2])}
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     """Decode a value that A1111 wrote as JSON because it contains a comma, a colon or a line break."""
     if value[:1] == '"' == value[-1:]:
         try:
@@ -317,7 +319,7 @@ def _unquoted(value: str) -> str:
     return value
 
 
-def _listed(value: object) -> list[Any]:
+def _split_list(value: object) -> list[Any]:
     """Return the items of a list or of a comma-separated text. SwarmUI writes both."""
     if isinstance(value, str):
         return [one.strip() for one in value.split(",") if one.strip()]
@@ -337,7 +339,7 @@ def _clean(text: str) -> str:
     return _LONE_SURROGATE.sub("\ufffd", _CONTROL.sub("", text)).strip()
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     """Return a value as one short line."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(_clean(text[: 4 * _MAX_SHOWN_CHARS]).split())

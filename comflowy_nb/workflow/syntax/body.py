@@ -115,7 +115,7 @@ def _setting(key: str, rest: str, below: list[str], where: str) -> Setting:
     if text is not None:
         return Setting(key, text, quoted=True, where=where, plain=(text, True))
     block = tuple(below) if below and not rest else None
-    parts = _stripped(rest, below)
+    parts = _strip_lines(rest, below)
     text, quoted = unquote(" ".join(parts))
     is_list = block is not None and all(map(_is_item, parts))
     return Setting(key, text, quoted=quoted, where=where, plain=_without_comments(parts), is_list=is_list, block=block)
@@ -212,7 +212,7 @@ def _value(rest: str, below: list[str], *, is_text: bool, is_mapping: bool, dept
     """Parse the value of a label, which may be a list or a mapping."""
     if _block_text(rest, below) is None:
         block = read_block(below, is_text=is_text, is_mapping=is_mapping, depth=depth) if not rest else None
-        parts = _stripped(rest, below)
+        parts = _strip_lines(rest, below)
         value = block or read_flow(" ".join(parts)) or (None if is_text else read_flow(_without_comments(parts)[0]))
         if value is not None:
             return value
@@ -225,7 +225,7 @@ def _item(rest: str, below: list[str], *, is_text: bool) -> Item:
     text = _block_text(rest, below)
     if text is not None:
         return Item(text, quoted=True)
-    parts = _stripped(rest, below)
+    parts = _strip_lines(rest, below)
     return Item(*(unquote(" ".join(parts)) if is_text else _without_comments(parts)))
 
 
@@ -260,7 +260,7 @@ def _fold_lines(below: Sequence[str]) -> str:
     return text
 
 
-def _stripped(rest: str, below: Sequence[str]) -> list[str]:
+def _strip_lines(rest: str, below: Sequence[str]) -> list[str]:
     """Return the text after the key and the lines below it, stripped and without blank lines."""
     return [part for part in (rest, *(line.strip(_BLANK) for line in below)) if part]
 

@@ -37,7 +37,7 @@ def plain(value: object) -> object:
     return value
 
 
-def rounded(value: object) -> object:
+def round_computed(value: object) -> object:
     """Round a float that Python code computed to 12 significant digits, so that 0.1 + 0.2 is 0.3.
 
     Whole numbers and all other values are returned unchanged. A float with fewer bits (`numpy.float32`) is rounded to

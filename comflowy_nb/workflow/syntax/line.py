@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from comflowy_nb.errors import LineError, did_you_mean, nearest
-from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, rounded
+from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, round_computed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -266,7 +266,7 @@ def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
     if namespace is None:
         return text
     return BRACED_NAME.sub(
-        lambda match: f"{{{match[1]}}}" if match[1] else str(rounded(_look_up(match[2], namespace))), text
+        lambda match: f"{{{match[1]}}}" if match[1] else str(round_computed(_look_up(match[2], namespace))), text
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.fields import WRAPPED
 from comflowy_nb.workflow.images import is_image
-from comflowy_nb.workflow.syntax.json_values import rounded, shown
+from comflowy_nb.workflow.syntax.json_values import round_computed, shown
 from comflowy_nb.workflow.syntax.line import BRACED_NAME, SPACE, flow_quote_end, is_name, scan_flow
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
@@ -153,7 +153,7 @@ def _read_entry(entry: str) -> ParsedValue | None:
     return read_flow(entry) or Item(entry)
 
 
-def of_python(value: object, *, takes_images: bool, exact: bool = False, computed: bool = False) -> ParsedValue:
+def from_python(value: object, *, takes_images: bool, exact: bool = False, computed: bool = False) -> ParsedValue:
     """Convert a JSON or Python value. A mapping becomes labelled values, any other iterable a list.
 
     Floats are rounded to 12 digits if the value was `computed` by Python code, or is the object of a `{name}`
@@ -168,11 +168,11 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
         return value
 
     def item(content: object) -> Item:
-        return Item(rounded(content) if computed or exact else content, is_python_value=True, exact=exact)
+        return Item(round_computed(content) if computed or exact else content, is_python_value=True, exact=exact)
 
     if isinstance(value, Mapping):
         options = {"takes_images": takes_images, "exact": exact, "computed": computed}
-        return Labelled(tuple((str(key), of_python(item_value, **options)) for key, item_value in value.items()))
+        return Labelled(tuple((str(key), from_python(item_value, **options)) for key, item_value in value.items()))
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
         return item(value)
     if takes_images and is_image(value):
