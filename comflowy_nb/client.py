@@ -89,7 +89,7 @@ def connect(
     <Status.SUCCESS: 'success'>
     """
     library = open_library()
-    owner = ProcessLock(library.locks)  # held first: the sandbox ends when no process holds a lock
+    owner = ProcessLock(library.locks)  # acquired first, because the sandbox ends when no process holds a lock
     try:
         service, is_moved = open_service(
             target, key=key, name=name, ask_key=ask_key, home=library.home, name_address=name_address

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph, InEditorFormat
 
 
-_MAX_COMPARED_NAMES = 200  # of runs, with a name that no run has
+_MAX_COMPARED_NAMES = 200  # names of runs to compare with an unknown name
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,9 @@ class Library:
         self.locks = folder / "locks"
         self.inputs = folder / "inputs"
         self.recent: dict[str, None] = {}  # a dict keeps the order
-        self.convert: Callable[[InEditorFormat], Graph] | None = None  # of a connected service that runs graphs
+        self.convert: Callable[[InEditorFormat], Graph] | None = (
+            None  # the converter of a connected service that runs graphs
+        )
         self._history: History | None = None
         self._lock = threading.Lock()
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 CELL_TIMEOUT_S = 600  # a cell of the quickstart takes seconds
-SANDBOX_END_S = 30.0  # longest wait for the end of the sandbox, which ends soon after its last client
-HOME_FOLDER = "comflowy_home"  # deleted first: not the name of a folder that a user may have, as `/home`
-MAX_OUTPUT_LINES = 8  # printed of one output of a cell
+SANDBOX_END_S = 30.0  # maximum wait for the end of the sandbox
+HOME_FOLDER = "comflowy_home"  # this folder is deleted first, so its name must not be that of a user's folder
+MAX_OUTPUT_LINES = 8  # per output of a cell
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -201,7 +201,7 @@ class ProgressReporter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._status = ""  # the current status; on a terminal the last line, without a line break
+        self._status = ""  # on a terminal, this is the last line, without a line break
 
     def line(self, text: str) -> None:
         """Print a line."""

@@ -122,7 +122,7 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
         return [run for run in runs if run.status.is_live]
 
     try:
-        with contextlib.suppress(RefError):  # it was not being submitted yet
+        with contextlib.suppress(RefError):  # it is not being submitted yet
             sweep.cancel()
         can_cancel = client.service.can_cancel
         # Always wait for submits in progress: their outcome would be unknown otherwise.
@@ -165,7 +165,7 @@ class _Progress:
             desc=sweep.ref,
             unit="cell",
             dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),  # then it only prints what `say` is given
+            disable=not sys.stderr.isatty(),  # then only `say` prints
             file=sys.stderr,
         )
 

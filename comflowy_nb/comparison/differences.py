@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Mark = Literal["same", "some", "only"]
 
-_MAX_SHARED_CHARS = 60  # of a value that all images share
-_MAX_ALIGNED_TOKENS = 3000  # of all texts together; aligning takes quadratic time
+_MAX_SHARED_CHARS = 60  # maximum length of a value that all images share
+_MAX_ALIGNED_TOKENS = 3000  # in all texts together, because aligning takes quadratic time
 
 # A token is a number, a word, one letter of a script without spaces, white space, or one punctuation mark.
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]|\w+|\s+|[^\w\s]")
@@ -157,7 +157,7 @@ def _identities(values: Sequence[Any]) -> set[object]:
 def _field_row(name: str, values: Sequence[Any]) -> FieldRow:
     known_values = [value for value in values if not isinstance(value, Piece)]
     texts = {identity_of(value): write_value(value) for value in known_values}
-    if len(set(texts.values())) < len(texts):  # they differ in a late digit or in white space
+    if len(set(texts.values())) < len(texts):  # the values differ in a late digit or in white space
         texts = {identity_of(value): json.dumps(value, ensure_ascii=False, default=str) for value in known_values}
     value_texts = [texts[identity_of(value)] for value in known_values]
     is_prose = all(isinstance(value, str) for value in known_values) and any(" " in text for text in value_texts)

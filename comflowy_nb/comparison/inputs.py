@@ -184,7 +184,7 @@ def _read_run(run: Run, name: str) -> ComparedImage:
 
 
 def _read_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> ComparedImage:
-    path = image.path  # raises an error that names the command to type if it is missing
+    path = image.path  # raises if the file is missing; the error contains the command to type
     record = image.run.record
     if name is None:
         name = record.ref if len(record.images) == 1 else f"{record.ref}[{image.record.index}]"

@@ -32,7 +32,7 @@ _JPEG_QUALITY = 95
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"cICP"}
 _METADATA = {"exif", "xmp", "comment", "photoshop", "mpoffset", "XML:com.adobe.xmp"}
 
-_MAX_HEAT_MAP_PX = 2048  # of the longest side
+_MAX_HEAT_MAP_PX = 2048  # limit of the longest side
 _MIN_TOP_LEVEL = 8  # so that a difference of 1 level does not look like one of 255
 _UNCOVERED = 255  # palette index where only one of the images has pixels
 

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import RunRecord
 
 
-ALL_FILES = -1  # position of a removal: every file of the run
+ALL_FILES = -1  # `position` of a removal of all files of a run
 
 _FINAL = json_list(status for status in Status if status.is_final)
 _LIVE = json_list(status for status in Status if status.is_live)
 _IMAGE_COLUMNS = ("position", *(field.name for field in fields(ImageRecord)[1:]))
 
 # The originals of still images that have a thumbnail, of settled runs that ended before a time, oldest first. The runs
-# that an unfinished sweep shows are left out: a process may draw them.
+# that an unfinished sweep shows are left out, because a process may draw them.
 _ORIGINALS = f"""
     SELECT images.run, runs.number, coalesce(runs.finished_at, runs.created_at) AS ended_at,
         runs.name IS NOT NULL OR runs.token IN (

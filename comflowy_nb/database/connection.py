@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-VERSION = 2  # of schema.sql; stored as PRAGMA user_version
-# Version -> the statements that bring a file of the version before up to it.
+VERSION = 2  # version of schema.sql, stored as PRAGMA user_version
+# Version -> the statements that migrate a file of the previous version to it.
 _MIGRATIONS = {
     2: """
         ALTER TABLE runs ADD COLUMN started_at REAL;
@@ -39,10 +39,10 @@ _MIGRATIONS = {
     """,
 }
 FILE_NAME = "history.sqlite"
-BUSY_TIMEOUT_S = 10.0  # longest wait for another process that writes
+BUSY_TIMEOUT_S = 10.0  # maximum wait for another process that writes
 
 _LOG_SUFFIXES = ("-wal", "-shm", "-journal")
-_SHARED_SUFFIXES = ("", "-wal", "-shm")  # of the files that all processes share while they use the history
+_SHARED_SUFFIXES = ("", "-wal", "-shm")  # suffixes of the files that all processes share
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _READ_ONLY = "the home folder can't be written to"
 _BUSY = f"another process has kept it locked for {BUSY_TIMEOUT_S:g} s"
@@ -108,10 +108,10 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
-        self.locks = folder / "locks"  # of the clients; see process_locks.py
+        self.locks = folder / "locks"  # lock files of the clients; see process_locks.py
         self.warnings: tuple[str, ...] = ()
         self._idle: list[sqlite3.Connection] = []
-        self._in_use = 0  # number of connections that threads use now
+        self._in_use = 0  # number of connections in use
         self._pool = threading.Lock()
         self._writing = threading.Lock()  # serialises the writers of this process, which would poll SQLite's lock
         self._files: tuple[_Identity | None, ...] = ()  # the open files; after a fork only the first is known
@@ -123,7 +123,7 @@ class Store:
             self.warnings += _make_private(
                 folder / "sandbox", "folder sandbox in the home folder, which has a key in it"
             )
-            # One process at a time checks the file and sets it aside if it is damaged; the next one finds a good file.
+            # Only one process at a time checks the file and renames it if it is damaged.
             with FileLock(folder / "history.lock", timeout=2 * BUSY_TIMEOUT_S):
                 self._idle.append(self._open())
         except (OSError, NotImplementedError) as error:
@@ -163,7 +163,7 @@ class Store:
         """Reset a forked child: it can't use SQLite's connections, nor locks that other threads held."""
         self._pool, self._writing = threading.Lock(), threading.Lock()
         self._is_forked_in_use = self._in_use > 0
-        if not self._is_forked_in_use:  # else SQLite itself may be in an inconsistent state
+        if not self._is_forked_in_use:  # otherwise SQLite may be in an inconsistent state
             # A child does not share its parent's file locks, so closing releases none of them.
             for connection in self._idle:
                 connection.close()
@@ -181,7 +181,9 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         """Return a connection to a checked file. Rename a damaged file and create a new one."""
-        for leftover in self.folder.glob(f"{FILE_NAME}.*.new*"):  # only one process at a time creates one
+        for leftover in self.folder.glob(
+            f"{FILE_NAME}.*.new*"
+        ):  # left by a killed process: only one process at a time creates the file
             leftover.unlink()
         for _ in range(2):
             connection = None
@@ -210,7 +212,7 @@ class Store:
         """Create the file under another name first, so that a file without tables is always a damaged one."""
         part = self.folder / f"{FILE_NAME}.{uuid.uuid4().hex}.new"
         try:
-            # For this user only; the files that SQLite adds beside it get the same mode.
+            # Permit access for this user only. The other files of SQLite get the same mode.
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             with contextlib.closing(_connect(part)) as connection:
                 schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
@@ -378,7 +380,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; the other bits refine it
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary error code, without the extended bits
 
 
 def _history_error(error: sqlite3.Error, verb: str) -> HistoryError:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.conditions import Condition
 
 
-_MAX_COMBINATIONS = 1000  # of the fields that share the names of a condition, in one run
+_MAX_COMBINATIONS = 1000  # combinations of fields with the names of a condition, in one run
 
 
 @dataclass(frozen=True, slots=True)

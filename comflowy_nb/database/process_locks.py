@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 PROBE_LOCK = "probing.lock"
-PROBE_TIMEOUT_S = 2.0  # for the probes of other processes; each takes much less than a millisecond
+PROBE_TIMEOUT_S = 2.0  # maximum wait for the probes of other processes, which take much less than a millisecond
 _NAME = re.compile(r"[0-9a-f]{32}")
 
 _held_here: dict[str, int] = {}  # name -> process id: locks of this process, which need no probe

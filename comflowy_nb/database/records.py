@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from comflowy_nb.status import Status, StatusEvent
 
 
-_WAS_PRUNED = "pruned"  # the error of an image that is fetched again after a prune; its thumbnails are still there
+_WAS_PRUNED = "pruned"  # the error of a pruned image while it is downloaded again
 _IMAGE_FORMATS = frozenset({None, "PNG", "JPEG", "WEBP"})  # None: not downloaded yet
 
 
@@ -65,7 +65,7 @@ class _Request:
     service: str  # as displayed: sandbox, cloud, the name given in `connect`, a host
     workflow: str  # as displayed
     workflow_id: str | None
-    key: str  # by which an identical request is recognised
+    key: str  # the request key
     name: str | None = None  # the newest name given with `--as`
 
 
@@ -96,9 +96,9 @@ class RunRecord(_Request):
     service_run_id: str | None = None
     service_status: str | None = None
     problem: Problem | None = None
-    reason: str | None = None  # why it is unknown, lost or rejected; shown to the user
+    reason: str | None = None  # why the run is unknown, lost or rejected, as a text for the user
     accepted_at: float | None = None
-    started_at: float | None = None  # of the execution; None if neither the service nor a status showed it
+    started_at: float | None = None  # start of the execution; None if unknown
     finished_at: float | None = None
     set_params: tuple[str, ...] = ()  # the ids of the fields that the user set, in that order
     images: tuple[ImageRecord, ...] = ()

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 
-MAX_WORDS = 100  # of each kind; the user types one more character for the others
+MAX_WORDS = 100  # per kind; for others, the user types one more character
 _LAST_CHARACTER = "\U0010ffff"
 
 

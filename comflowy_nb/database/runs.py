@@ -78,11 +78,11 @@ class History(Table[RunRecord]):
         """
         history = cls(Store(folder))
         clean_locks(history._store.locks, keep=find_owners(history._store, _TRACKED))
-        remove_free_locks(history._images)  # of images that a killed process was downloading
+        remove_free_locks(history._images)  # the locks of images that a killed process was downloading
         for leftover_folder in (folder, folder / "workflows", folder / "inputs"):
             remove_leftovers(leftover_folder)
         remove_leftovers(history._images, "*/*.part")
-        with contextlib.suppress(HistoryError):  # of a process that was killed while it pruned or deleted
+        with contextlib.suppress(HistoryError):  # the removals of a process that was killed during a prune or delete
             finish_removals(history.cleanup, history._images)
         return history
 
@@ -136,7 +136,7 @@ class History(Table[RunRecord]):
 
         `images` are written together with the status.
         """
-        # A run is found by its id, so the id is flushed to the disk, and with it the request.
+        # Flush the id to the disk, because the run can be found by its id after a power failure.
         with self._store.write(full=changes.get("service_run_id") is not None) as connection:
             runs = find_runs(connection, "WHERE token = ?", token)
             record = records.apply(runs[0], event, **changes) if runs else None
@@ -268,7 +268,7 @@ class History(Table[RunRecord]):
             record = _record(connection, token)
             if record.owner == owner:
                 return record
-            if record.owner not in dead:  # it lives, or another client was first
+            if record.owner not in dead:  # the owner is alive, or another client has adopted the run
                 return None
             _hold_unanswered(connection, dead)
             connection.execute("UPDATE runs SET owner = ? WHERE token = ?", (owner, token))

@@ -25,7 +25,7 @@ DISK_PARTS = {
     "history": "runs and sweeps, with a JSON file for each run",
     "other files": "names, saved graphs, lock files",
 }
-PRUNED_BY_DEFAULT_S = 30 * 86400.0  # least age of the runs whose originals `disk` counts as prunable
+PRUNED_BY_DEFAULT_S = 30 * 86400.0  # minimum age of the runs whose originals `disk` counts as prunable
 _MAY_BE_LINKS = {"images", "inputs", "sandbox"}  # folders of the home folder that are counted if they are links too
 _THUMBNAIL = re.compile(r".+\.t(?:256|512)\.jpg")
 _ORIGINAL = re.compile(r".+_[0-9]+\.(?:png|jpg|webp)")

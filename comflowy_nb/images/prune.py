@@ -105,7 +105,9 @@ def prune(
         _write_sidecar(history, images, run)
     finish_removals(history.cleanup, images)
     done = [(each, size_bytes) for each, size_bytes in ready if (each.run, each.image.index) in keys]
-    done = [(each, size_bytes) for each, size_bytes in done if _path(images, each) is None]  # else it is tried again
+    done = [
+        (each, size_bytes) for each, size_bytes in done if _path(images, each) is None
+    ]  # the others are tried again later
     return _summary(done, protected, is_done=True)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
-_BATCH = 100  # removals that are crossed off the list in one transaction
+_BATCH = 100  # removals that are deleted from the list in one transaction
 
 
 def _month_folders(images: Path) -> list[Path]:
@@ -101,7 +101,7 @@ def finish_removals(cleanup: Cleanup, images: Path) -> None:
 def _remove_all(images: Path, runs: set[str]) -> set[str]:
     """Remove all files of runs. Return the runs that have a file that can't be removed."""
     failed: dict[Path, str] = {}
-    # A list of a folder can lack files while another process removes some: list it until there are no more.
+    # A folder listing may be incomplete while another process removes files, so repeat until it is empty.
     while found := [(run, path) for run, path in files_of_runs(images, runs) if path not in failed]:
         failed |= {path: run for run, path in found if not _unlink(path)}
     return set(failed.values())

@@ -201,14 +201,14 @@ class _Chooser:
         """Return the shapes to try."""
         sheet, columns, rows = self._sheet, self._sheet.columns, self._sheet.rows
         most = self._most_columns(smallest)
-        if sheet.y is None and columns > 6:  # one axis continues in the next row, like text
+        if sheet.y is None and columns > 6:  # a single axis continues in the next row, like text
             fewest = 4 if columns <= 12 else 5
             widths = {_even(columns, wide) for wide in range(fewest, most + 1)}
             return [Shape(wide, 1, 1) for wide in sorted(widths)]
         if columns > most:
             return [Shape(_even(columns, most), rows, 1)]
         shapes = [Shape(columns, rows, across) for across in range(1, min(len(sheet.panels), 6) + 1)]
-        if len(sheet.panels) == 1 and sheet.y is not None:  # a high and narrow panel continues beside itself
+        if len(sheet.panels) == 1 and sheet.y is not None:  # a high and narrow panel continues beside it
             shapes += [
                 Shape(columns, math.ceil(rows / beside), beside, splits_rows=True)
                 for beside in range(2, most // columns + 1)
@@ -325,7 +325,7 @@ def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: 
         if note and len(lines) < most:
             lines.append([(0.0, note[0], "small")])
         side = min(INPUT_PX, width, height - len(lines) * LINE_PX - INPUT_GAP_PX) if image is not None else 0
-        above = side + INPUT_GAP_PX if side >= LINE_PX else 0  # a smaller image shows nothing
+        above = side + INPUT_GAP_PX if side >= LINE_PX else 0  # a smaller image is not recognisable
         y = top + down * bands.row_px + max(0.0, (height - len(lines) * LINE_PX - above) / 2)
         if above:
             page.boxes.append(Box(Tile(0, input_image=image), x, round(y), side, side))

@@ -14,7 +14,7 @@ Measure: TypeAlias = Callable[[str, Tone], float]  # text, tone -> width in CSS 
 Line: TypeAlias = list[tuple[float, str, Tone]]  # x, text, tone, from left to right
 
 LINE_PX = 18
-NO_LIMIT = 10**6  # lines: for text that must not be cut
+NO_LIMIT = 10**6  # a number of lines for text that must not be shortened
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _TAG_OR_DELIMITER = re.compile(r"(<[^>]*>)|([$\\])")
 

@@ -48,7 +48,7 @@ _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud", "comfyui")
 _REF_COMMANDS = {"show", "compare", "cancel", "resume", "delete"}
-_MAX_VALUE_CHARS = 60  # of a value that is offered
+_MAX_VALUE_CHARS = 60  # maximum length of an offered value
 _FIELD_COMMANDS = {"run", "sweep", "form"}
 _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 

@@ -38,7 +38,7 @@ FROM_SUFFIXES = IMAGE_SUFFIXES | {".json"}
 FOLDERS_ONLY: frozenset[str] = frozenset()
 
 _MAX_FILES = 200  # the user types one more character for the others
-_MAX_ENTRIES = 50_000  # of a folder that are read
+_MAX_ENTRIES = 50_000  # maximum number of entries to read in a folder
 _KEY = re.compile(rf"[^={SPACE}\"']*=?")
 _DIGITS = re.compile(r"(\d+)")
 _CELL = re.compile(r"(?P<sweep>[^.:\[\]]+)\.(?P<digits>[0-9]*)")

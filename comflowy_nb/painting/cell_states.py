@@ -27,11 +27,11 @@ _PLATES: Mapping[CellStateKind, tuple[str, str]] = {  # kind of state -> colour 
     "warning": ("#fff8eb", "#f0ddb8"),
     "done": ("#f0f8f1", "#cde6cf"),
 }
-_TRACK, _FILLED = "#d5e4f1", "#2684d8"  # of a progress bar
+_TRACK, _FILLED = "#d5e4f1", "#2684d8"  # colours of a progress bar
 _BAR_PX = 12  # height of a progress bar with the gap above it
 _SMOOTH = 3  # corners are drawn in this multiple of the size, and reduced
 _SMALL_PANEL_PX = 100
-_SMALL_ZOOM = 0.8  # of the text in a small panel
+_SMALL_ZOOM = 0.8  # zoom of the text in a small panel
 
 
 @lru_cache(maxsize=256)

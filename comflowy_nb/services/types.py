@@ -174,7 +174,7 @@ Outcome = Accepted | Rejected | Unknown
 
 # -- outputs of a run -------------------------------------------------------------------------------------------
 
-MAX_OUTPUTS = 1000  # of one run: each is a download and a row of the history
+MAX_OUTPUTS = 1000  # per run; each output is a download and a row of the history
 
 
 def limit_outputs(outputs: Sequence[Output]) -> tuple[tuple[Output, ...], str | None]:

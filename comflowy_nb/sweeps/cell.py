@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Cell
 
 
-NOT_SENT = "not submitted"  # in place of a status, before the cell is submitted
+NOT_SENT = "not submitted"  # shown instead of a status before the cell is submitted
 
 
 class SweepCell:

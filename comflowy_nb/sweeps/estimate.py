@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-MAX_TIMED_RUNS = 100  # the newest successes of a workflow that are read
-_OUTLIER_FACTOR = 3.0  # times the median of the runs of equal size
+MAX_TIMED_RUNS = 100  # number of the newest successes of a workflow that are read
+_OUTLIER_FACTOR = 3.0  # relative to the median of the runs of equal size
 _MIN_S = 0.02  # a shorter execution can't be measured
 # The time of a run grows with steps ** 0.85 and pixels ** 0.6 until runs of other sizes show the exponents. They are
 # below 1 because of what every run costs besides its steps, and because small images leave a GPU partly idle.
 _PRIOR = (0.85, 0.6)
 _PRIOR_WEIGHT = 0.3
 _MAX_EXPONENT = 2.0
-_MAX_VALUE = 1e9  # of steps and sizes; undescribed fields may have any value
+_MAX_VALUE = 1e9  # limit of steps and sizes, because undescribed fields may have any value
 
 
 class Size(NamedTuple):
@@ -64,7 +64,7 @@ def estimate_s(earlier: Sequence[RunRecord], workflow: Workflow, new: Iterable[M
         if (one.seconds or 0.0) <= _OUTLIER_FACTOR * usual[size]
     ]
     concurrency = _concurrency(kept)
-    ends = [0.0] * round(concurrency)  # of the places that execute runs
+    ends = [0.0] * round(concurrency)  # the times at which the slots become free
     for seconds in times:
         heapq.heapreplace(ends, ends[0] + seconds)
     return max(ends) * len(ends) / concurrency

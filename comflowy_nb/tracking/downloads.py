@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 4
 THREADS = 4
 THREADS_PER_RUN = 3
-REWRITE_S = 3.0  # between attempts to write the images that the history lacks
+REWRITE_S = 3.0  # between attempts to write images to the history
 RECHECK_S = 30.0  # for this time, the URLs of one check are used for all images of its run
 
 

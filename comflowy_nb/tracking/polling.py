@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SAFETY_FACTOR = 1.05  # of the median, for the first check
-FIRST_HIT_FACTOR = 0.9  # of the age at a first check that found the end
+SAFETY_FACTOR = 1.05  # the first check is at the median duration times this factor
+FIRST_HIT_FACTOR = 0.9  # the duration is the age at a successful first check times this factor
 MAX_EARLY_RUNS = (
     3  # runs of a workflow of unknown duration that are checked by the rule; the others wait for a first end
 )
 MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enough for a live display
-IDLE_WAIT_S = 30.0  # between checks of a run of a workflow of which no run has ended yet
+IDLE_WAIT_S = 30.0  # between checks of a run, if no run of its workflow has ended yet
 LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks if webhooks report the ends
 
 
@@ -116,7 +116,7 @@ class PollSchedule:
         self._misses = 0
         self._newest = 0  # number of the newest scheduled check
         self._reported_status: Status | None = None  # the newest event since the last check
-        self._lock = threading.Lock()  # of these two
+        self._lock = threading.Lock()  # protects the two attributes above
 
     def check_at(self, due_s: float) -> None:
         """Replace the scheduled check by one at `due_s`, or by one now if an event arrived since the last check."""

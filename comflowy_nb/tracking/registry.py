@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.tracker import Tracker
 
 
-MAX_UNKNOWN_AGE_S = 86400.0  # of the `unknown` runs that are checked again at connect
+MAX_UNKNOWN_AGE_S = 86400.0  # maximum age of the `unknown` runs that are checked again by `connect`
 WATCH_S = 0.3  # between reads of a run of another process
 OWNER_CHECK_S = 2.0  # between checks whether that process is alive
 
@@ -53,7 +53,7 @@ class RunRegistry:
         self._images_folder = images_folder
         self._runs: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
         self._watched: set[str] = set()  # tokens of the runs of other processes that are read
-        self._lock = threading.Lock()  # of these two
+        self._lock = threading.Lock()  # protects the two attributes above
 
     def run(self, record: RunRecord) -> Run:
         """Return the Run object of a record. Each run has only one."""

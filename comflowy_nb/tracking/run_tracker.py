@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-AUTH_PAUSE_S = 30.0  # between checks while the key is rejected: the run stays live
-LOCK_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
-FLUSH_WAIT_S = 3.0  # between attempts to write the events that the history lacks
+AUTH_PAUSE_S = 30.0  # between checks while the service rejects the key
+LOCK_WAIT_S = 0.2  # maximum wait for a step in progress, when the tracker is closed
+FLUSH_WAIT_S = 3.0  # between attempts to write events to the history
 MAX_NOT_FOUND = 3  # responses "not found", `lost_gap_s` apart, after which a run is lost
 MAX_REFUSED_CONNECTIONS = (
     4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
@@ -57,9 +57,9 @@ class RunTracker:
         self._service = tracker.service
         self._settings = tracker.settings
         self._submission = submission
-        self._attempts = 0  # of the submit
+        self._attempts = 0  # number of submits
         self._may_be_accepted = False  # a submit has begun, and was not rejected
-        self._failures = 0  # of checks, in a row
+        self._failures = 0  # failed checks in a row
         self._not_found_checks = SpacedCounter(tracker.settings, tracker.scheduler.clock)
         self._refused_connections = SpacedCounter(tracker.settings, tracker.scheduler.clock)
         self._cancel_confirmed = False

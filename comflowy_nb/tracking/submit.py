@@ -127,7 +127,7 @@ class Submitter:
         if name is None:
             raise WorkflowError(f"{service.label} accepts no uploads: give {field} the https address of an image")
         self._uploads[image.content_sha256] = name
-        with contextlib.suppress(OSError, HistoryError):  # the copy is optional
+        with contextlib.suppress(OSError, HistoryError):  # the stored copy is optional
             path = _input_path(self._inputs, image.content_sha256)
             if path is not None and not path.exists():
                 make_folder(self._inputs)
@@ -249,7 +249,7 @@ class Submitter:
                 raise
             return True
 
-        never_set = threading.Event()  # nothing stops this check
+        never_set = threading.Event()  # this check is never stopped
         if retry_read(has_it, never_set):
             tracked_record = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if tracked_record is not None:

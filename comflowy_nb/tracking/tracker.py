@@ -53,7 +53,7 @@ class Tracker:
         self.service = service
         self.history = history
         self.settings = settings
-        self.receiver: Receiver | None = None  # of webhooks; None if they are off
+        self.receiver: Receiver | None = None  # the webhook receiver; None if webhooks are off
         self.scheduler = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
         self.durations = DurationCache(history, service.identity)
         self.downloads = Downloads(service, history, images, settings)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-# How often an await wakes up: an interrupt of a kernel cancels the task of the cell, and does not wake the event loop.
+# How often an await wakes up. A kernel interrupt cancels the task of the cell, but does not wake up the event loop.
 _WAKE_S = 0.5
 
 

@@ -22,7 +22,7 @@ INPUT_NODE, _OUTPUT_NODE = "-10", "-20"  # the ends of the links into and out of
 _THIS_NODE = "-1"  # in `proxyWidgets`: an input of the subgraph, not a widget of a node in it
 _MAX_SIZE = 100_000  # links, inputs and values, with every use of a subgraph expanded
 _SIZE_OF_NODE = 5  # converting a node takes as long as reading 5 values
-_MAX_DEPTH = 32  # of subgraphs in subgraphs
+_MAX_DEPTH = 32  # maximum depth of nested subgraphs
 
 _Box = tuple[float, float, float, float]  # left, top, width and height
 

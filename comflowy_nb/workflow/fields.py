@@ -23,7 +23,7 @@ WRAPPED = "__value__"  # ComfyUI reads a plain list as a link, so a list of valu
 
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_MAX_OPTION_DIGITS = 40  # of an option that is compared as a number
+_MAX_OPTION_DIGITS = 40  # maximum length of an option that is compared as a number
 _MAX_LISTED_OPTIONS = 8  # in an error
 
 

@@ -36,7 +36,7 @@ if sys.platform != "win32":
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
-_MAX_COMPARED_NAMES = 2000  # of a folder, with the name of a file that does not exist
+_MAX_COMPARED_NAMES = 2000  # names in a folder to compare with the name of a missing file
 _MAX_YAML_NODES = 100_000  # with every alias expanded
 
 _UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")

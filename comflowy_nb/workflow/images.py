@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})  # of files that are read as images
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})  # suffixes of files that are read as images
 
 _FILE = "file:"
 _DIGITS = re.compile(r"(\d+)")

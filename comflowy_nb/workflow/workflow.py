@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
 
 
-_MAX_SHOWN_CHARS = 24  # of the value of a field in an error
+_MAX_SHOWN_CHARS = 24  # maximum length of the value of a field in an error
 
 
 @dataclass(frozen=True, slots=True)

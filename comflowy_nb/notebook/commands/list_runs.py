@@ -60,7 +60,7 @@ def runs(session: Session, request: Request) -> RunList:
         "since": time.time() - options["since"] if "since" in options else None,
         "status": options.get("status"),
         "workflow": options.get("workflow"),
-        "limit": limit + 1,  # one more shows whether there are more
+        "limit": limit + 1,  # request one more row, to detect whether there are more
     }
     if params or where is not None or "cells" in options:
         found = session.library.runs(" ".join(words) or None, **filters)
@@ -134,7 +134,7 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
         conditions.append(request.options["where"])
     if len(conditions) > 1:
         for one in conditions:
-            parse_condition(one)  # so that an error shows what was typed
+            parse_condition(one)  # checked here so that an error contains the typed text
         conditions = [f"({one})" for one in conditions]
     return words, params, " and ".join(conditions) or None
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 FONT = "font-family:var(--jp-ui-font-family,system-ui,-apple-system,sans-serif);font-size:13px;line-height:1.5"
 MAX_PREVIEW_BYTES = 1024 * 1024
-_MAX_PLAIN_CELL_CHARS = 60  # of a table in plain text; the HTML wraps instead
-_MAX_UNWRAPPED_CHARS = 24  # of a table cell in HTML
+_MAX_PLAIN_CELL_CHARS = 60  # in plain text; the HTML wraps instead
+_MAX_UNWRAPPED_CHARS = 24  # shorter table cells are not wrapped in HTML
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-_MAX_EMBEDDED_BYTES = 4 * 1024 * 1024  # of a file that becomes part of the notebook
+_MAX_EMBEDDED_BYTES = 4 * 1024 * 1024  # larger files are not embedded in the notebook
 _MAX_FILE_TEXT_CHARS = 4000
 _MEDIA_TYPES = {
     "ANIMATED PNG": "image/png", "ANIMATED WEBP": "image/webp", "GIF": "image/gif",

@@ -25,7 +25,7 @@ _PROBLEMS: Mapping[Status, Tone] = {
     Status.LOST: "warning",
     Status.CANCELLED: "warning",
 }
-_MIN_ENDED_RUNS = 3  # before the time left is estimated from the runs of this sweep
+_MIN_ENDED_RUNS = 3  # required to estimate the remaining time from the runs of this sweep
 
 
 def sweep_line(sweep: Sweep, *, began_s: float, submitted_here: bool = True, note: str | None = None) -> StatusLine:

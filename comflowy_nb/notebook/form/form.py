@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_DOUBLE_CLICK_S = 0.5  # a second click within this time, with nothing changed, is ignored
+_DOUBLE_CLICK_S = 0.5  # a second click within this time is ignored if nothing has changed
 
 
 def form(

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _MAX_NARROW_FIELDS = 3  # fields in a group that takes only half of the width
 _MAX_DROPDOWN_OPTIONS = 24  # options of a dropdown; more are found by typing
 _MAX_SLIDER_STEPS = 200  # a mouse can't select among more
-_MAX_FIELDS_WITHOUT_SEARCH = 20  # with more fields there is a box to find one
+_MAX_FIELDS_WITHOUT_SEARCH = 20  # with more fields, the form has a search box
 
 
 class FormBody:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has them all
 _THUMBNAIL_PX = 160
-_MAX_VALUE_CHARS = 24  # characters of a value that changed
+_MAX_VALUE_CHARS = 24  # maximum length of a changed value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RETRY_UNREACHABLE_S = 5.0  # before a server that could not be reached is preferred again
+RETRY_UNREACHABLE_S = 5.0  # time before a server that was unreachable is preferred again
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph
 
 
-CACHE_S = 20.0  # a model file that is added to the server appears among the choices after so long
+CACHE_S = 20.0  # a new model file on the server is in the choices after this time
 _DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"  # a choice whose options have inputs
 # inputs of these types take values; inputs of all other types are links
 _VALUE_TYPES = frozenset(

@@ -270,7 +270,7 @@ def node_errors_text(
     for node, entry, error in validation_errors(errors):
         class_type = str(entry.get("class_type") or "")
         title = titles.get(node) or class_type
-        # an error of an upstream node names the input that leads there, not an input of that node
+        # an error of an upstream node contains the input that leads to it, not an input of the node itself
         is_inner = error.get("type") == "exception_during_inner_validation"
         name = None if is_inner else extra_info(error).get("input_name")
         where = f"node {node}" + (f" ({title})" if title else "") + (f", {name}" if isinstance(name, str) else "")

@@ -59,9 +59,9 @@ if TYPE_CHECKING:
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # the queue repeats every graph
 LOOKUP_PAUSES_S = (0.0, 0.25, 1.0)  # before each lookup of a run whose submit had no response
-SETTLE_S = 1.0  # for how long a cancel waits for its effect
-# The socket counts as dead if it has not reported an end so long after a check found it. Shorter, and a busy kernel or
-# a slow line loses images that come through the socket only; longer only delays the end of such a run.
+SETTLE_S = 1.0  # maximum wait for the effect of a cancel
+# The socket counts as dead if it has not reported an end this time after a check found it. With a shorter time, a busy
+# kernel or a slow connection would lose images of the socket; a longer time only delays the end of such a run.
 SOCKET_TIMEOUT_S = 10.0
 
 T = TypeVar("T")

@@ -64,7 +64,7 @@ class Socket:
         self._headers = dict(headers)
         self._on_message = on_message
         self._changed = threading.Condition()
-        self._has_failed = False  # the last attempt: do not wait for the next
+        self._has_failed = False  # the last attempt has failed, so do not wait for the next one
         self._closing = threading.Event()
         self._connection: ClientConnection | None = None
         self._thread: threading.Thread | None = None

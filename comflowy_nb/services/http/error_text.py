@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-MAX_CHARS = 400  # of a message
+MAX_CHARS = 400  # maximum length of a message
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
 _QUERY = re.compile(r"(?i)(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]+")  # URLs may be signed
 # Credentials that a service may quote, by the formats their issuers document.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-MAX_IDLE_S = 4.0  # servers close idle connections, some after 5 s, and a request that meets the close is lost
+MAX_IDLE_S = 4.0  # some servers close idle connections after 5 s, and a request that is sent meanwhile is lost
 CHUNK_BYTES = 64 * 1024
 
 
@@ -91,7 +91,7 @@ class Deadline:
 
     def _wait(self) -> None:
         while (left_s := min(self._end_s, self._window_end_s) - time.monotonic()) > 0:
-            # wake up once in a window, which may begin meanwhile
+            # wake up once per window, because a window may begin meanwhile
             if self._closed.wait(min(left_s, self._window_s or left_s)):
                 return
         with self._lock:
@@ -106,7 +106,7 @@ class Deadline:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)  # of the request this thread sends
+_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)  # deadline of the request of this thread
 
 
 # -- connections ------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 
 
-_MAX_TRIES = 1000  # for a seed that differs from the others; `count_axes` and `read_axes` ensure that half of them do
+_MAX_TRIES = 1000  # attempts to generate a different seed; at least half of all seeds are free
 
 
 def expand(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_LARGEST_SWEEP = 100_000  # cells: more is a typing error, and each would be a row of the history
+_LARGEST_SWEEP = 100_000  # cells; a larger number is probably a typing error
 
 
 def read_axes(
@@ -121,7 +121,7 @@ def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word:
     if count > LARGEST_AXIS:
         raise ValueError(f"{word} generates {count:,} seeds; an axis has at most {LARGEST_AXIS:,}")
     low, high = seed_range(narrowest_field(workflow, field_ids))
-    if count > (high - low + 1) / 2:  # equal seeds are generated again, so at least half must be left
+    if count > (high - low + 1) / 2:  # at least half of the range must be free, because equal seeds are generated again
         raise ValueError(f"{word} generates too many seeds for a field with values from {low:g} to {high:g}")
     return tuple(AxisValue({}, str(index)) for index in range(1, count + 1))
 
@@ -265,7 +265,9 @@ class _SweepReader:
         """Label the images among the values with distinct names."""
         column = [value.params[field_id] for value in values]
         images = {index: value for index, value in enumerate(column) if isinstance(value, InputImage)}
-        for text in column if images else ():  # in a field of unknown type a text may begin so, but not beside images
+        for text in (
+            column if images else ()
+        ):  # in a field of unknown type, a text may begin with `file:`, but not if other values are images
             if isinstance(text, str) and text.startswith(("file:", "run:")):
                 self._report(setting, f"{self._where(field_id)}: there is no image {text!r}")
         for index, label in zip(images, label_images(list(images.values())), strict=True):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _LABEL = "label"  # the column with the headers of the rows
-_HEADER_CHARS = 28  # of a header made from a text
+_HEADER_CHARS = 28  # maximum length of a header made from a text
 _MAX_FLOAT_INT = 2**53  # a float stores larger whole numbers inexactly
 _MAX_PROBLEMS = 20  # named in one error
 _MAX_LINES_BYTES = 16 * 1024 * 1024

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AxisKind: TypeAlias = Literal["values", "preset", "replace", "seeds", "rows", "lines", "zip"]
 
 _OPTIONAL = frozenset({"info", "parts", "sample_seed", "pinned"})  # left out of the JSON if empty or 0
-_MAX_SHOWN_LABELS = 4  # of a replaced axis, in a notice
+_MAX_SHOWN_LABELS = 4  # labels of a replaced axis in a notice
 
 
 @dataclass(frozen=True, slots=True)

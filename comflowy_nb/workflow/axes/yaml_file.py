@@ -295,7 +295,7 @@ class _Writer:
         fields = axes[0].fields
         texts = {self._axes.texts[name] for name in fields}
         yield f"{_key(_shared_key(fields))}:"
-        if len(texts) == 1:  # else they are the workflow's own
+        if len(texts) == 1:  # otherwise these are the values of the workflow
             yield f"  in: {_text(texts.pop())}"
         yield "  replace:"
         for axis in axes:

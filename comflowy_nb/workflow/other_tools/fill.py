@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT = "default"  # the workflow for the settings of an image, if none is named; it always exists
 
 _LABELS = {"negative": "negative prompt", "sampler": "sampler", "scheduler": "scheduler"}
-_MAX_LISTED = 12  # of the settings that are left out
+_MAX_LISTED = 12  # settings that are left out, in one text
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | N
         label = _label(role, value)
         if not field_ids:
             problem = places.problems.get(role)
-            if value != "":  # an empty prompt is not missed
+            if value != "":  # an empty prompt need not be reported
                 left_out.append(f"{label} ({problem})" if problem else label)
             continue
         if role in translated:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 ROLES = ("prompt", "negative", "steps", "cfg", "seed", "sampler", "scheduler", "width", "height")
 
 _MAX_TEXT_CHARS = 256 * 1024
-_MAX_NAME_CHARS = 100  # of a sampler or scheduler
+_MAX_NAME_CHARS = 100  # maximum length of the name of a sampler or scheduler
 _MAX_NUMBER_CHARS = 40
-_MAX_SHOWN_CHARS = 60  # of the value of an extra
+_MAX_SHOWN_CHARS = 60  # maximum length of the value of an extra
 _MAX_EXTRAS = 100
 _RANGES = {"steps": (1, 10_000), "cfg": (0, 1000), "seed": (0, 2**64 - 1), "width": (1, 65_536), "height": (1, 65_536)}
 
@@ -46,7 +46,7 @@ _TAG = re.compile(r"<(\w{1,40}):([^<>]{1,400})>")
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 _FOOOCUS_SIZE = re.compile(r"\(?\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)?")
 _FORGE = re.compile(r"f\d+\.\d")  # f2.0.1v1.10.1
-_MIN_PAIRS = 3  # of the line of settings
+_MIN_PAIRS = 3  # minimum number of pairs in the line of settings
 _IMPORTANT = re.compile(
     r"lora|hyper|model|hires|hrf|refiner|vae|control|upscal|init|denois|strength|clip|style", re.IGNORECASE
 )

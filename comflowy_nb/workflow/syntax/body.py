@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_EXAMPLE_ID = "test_workflow_id"  # of the API documentation's example; matches any workflow
+_EXAMPLE_ID = "test_workflow_id"  # the id in the example of the API documentation; it matches any workflow
 _CLOSERS = re.compile(r"[\]},; \t]+")
 _BLANK = " \t\r"
 _KEY_END = re.compile(r"(?<!:):(?=[ \t]|$)")

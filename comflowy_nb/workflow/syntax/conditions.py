@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn, TypeAlias
 
-    # of the values of the names, and whether a comparison of different types raises; None is neither true nor false
+    # Function of the values of the names, and whether to raise for different types; returns None if neither true nor false.
     Test: TypeAlias = Callable[[Mapping[str, Any], bool], bool | None]
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-MAX_DEPTH = 64  # of nested lists and objects, because code that handles values is recursive
+MAX_DEPTH = 64  # maximum nesting of lists and objects, because the code that handles values is recursive
 TOO_DEEP = f"brackets are nested more than {MAX_DEPTH} deep"
 
 _MAX_SHOWN_CHARS = 60
