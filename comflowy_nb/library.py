@@ -97,9 +97,7 @@ class Library:
         self.locks = folder / "locks"
         self.inputs = folder / "inputs"
         self.recent: dict[str, None] = {}  # a dict keeps the order
-        self.convert: Callable[[InEditorFormat], Graph] | None = (
-            None  # the converter of a connected service that runs graphs
-        )
+        self.convert: Callable[[InEditorFormat], Graph] | None = None  # set if the service runs graphs
         self._history: History | None = None
         self._lock = threading.Lock()
 

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_DOUBLED_BYTES", "DrawnPage", "Figure", "draw_encoded", "draw_page", "encode", "paint_box", "read_image"]
 
-MAX_DOUBLED_BYTES = (
-    740_000  # maximum size of a JPEG with two pixels for each CSS pixel; as base64 it is just under 1 MB
-)
+# Maximum size of a JPEG with two pixels for each CSS pixel. As base64 it is just under 1 MB.
+MAX_DOUBLED_BYTES = 740_000
 
 _LESS_THAN_A_PIXEL = 1e-6  # matplotlib cuts 827.9999 pixels to 827
 

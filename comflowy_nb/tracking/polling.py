@@ -36,9 +36,8 @@ _log = logging.getLogger(__name__)
 
 SAFETY_FACTOR = 1.05  # the first check is at the median duration times this factor
 FIRST_HIT_FACTOR = 0.9  # the duration is the age at a successful first check times this factor
-MAX_EARLY_RUNS = (
-    3  # runs of a workflow of unknown duration that are checked by the rule; the others wait for a first end
-)
+# Runs of a workflow of unknown duration that are checked by the rule. The others wait for the first end.
+MAX_EARLY_RUNS = 3
 MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enough for a live display
 IDLE_WAIT_S = 30.0  # between checks of a run, if no run of its workflow has ended yet
 LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks if webhooks report the ends

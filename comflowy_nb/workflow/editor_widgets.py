@@ -27,12 +27,8 @@ _WIDGET_TYPES = frozenset(
     }
 )
 _SEED_NAMES = frozenset({"seed", "noise_seed"})  # have the control even if the description does not mention it
-_DEFAULTS = {
-    "INT": 0,
-    "FLOAT": 0,
-    "BOOLEAN": False,
-    "STRING": "",
-}  # the editor's defaults for a class without a default
+# The editor's defaults, for a class without a default.
+_DEFAULTS = {"INT": 0, "FLOAT": 0, "BOOLEAN": False, "STRING": ""}
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n\r]*", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}|])")

@@ -265,9 +265,8 @@ class _SweepReader:
         """Label the images among the values with distinct names."""
         column = [value.params[field_id] for value in values]
         images = {index: value for index, value in enumerate(column) if isinstance(value, InputImage)}
-        for text in (
-            column if images else ()
-        ):  # in a field of unknown type, a text may begin with `file:`, but not if other values are images
+        # In a field of unknown type, a text may begin with `file:`, but not if other values are images.
+        for text in column if images else ():
             if isinstance(text, str) and text.startswith(("file:", "run:")):
                 self._report(setting, f"{self._where(field_id)}: there is no image {text!r}")
         for index, label in zip(images, label_images(list(images.values())), strict=True):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn, TypeAlias
 
-    # Function of the values of the names, and whether to raise for different types; returns None if neither true nor false.
+    # Arguments: the values of the names, and whether to raise for different types. None is neither true nor false.
     Test: TypeAlias = Callable[[Mapping[str, Any], bool], bool | None]
 
 
