@@ -178,7 +178,7 @@ class UnreachableError(ServiceError):
     Attributes
     ----------
     refused : bool
-        As the parameter.
+        Whether the server's own host refused the connection.
 
     Examples
     --------

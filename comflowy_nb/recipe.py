@@ -60,11 +60,11 @@ class Recipe(dict[str, Any]):
     Attributes
     ----------
     workflow : str
-        As above.
+        The WORKFLOW argument of the cell.
     graph : Graph or None
-        As above.
+        The graph in the image.
     left_out : tuple of str
-        As above.
+        The settings of another tool for which the workflow has no field.
     """
 
     def __init__(

@@ -100,7 +100,7 @@ def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = N
     Returns
     -------
     list of ComparedImage
-        In the order of the items.
+        The images, in the order of the items.
 
     Raises
     ------

@@ -26,7 +26,7 @@ class Deleted:
     Parameters
     ----------
     runs, sweeps : tuple of str
-        Their references, such as `r41` and `s3`.
+        The references of the runs and sweeps, such as `r41` and `s3`.
     files : Usage
         Number and size of the files of these runs.
     kept : mapping of str to str

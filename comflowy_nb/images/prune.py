@@ -131,7 +131,7 @@ def _path(images: Path, original: Original) -> Path | None:
 
 
 def _has_thumbnails(images: Path, original: Original) -> bool:
-    """Return True if the image can be drawn without its original; make a missing thumbnail."""
+    """Make missing thumbnails of an image. Return True if the image can be drawn without its original."""
     try:
         for size_px in THUMBNAIL_SIZES_PX:
             thumbnail_path(images, original.image, size_px)

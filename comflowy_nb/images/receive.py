@@ -115,4 +115,4 @@ def readable_disk_errors() -> Iterator[None]:
     except OSError as error:
         is_denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
         reason = "the images' folder can't be written to" if is_denied else os_reason(error)
-        raise ImageError(f"the image can't be kept: {reason}") from error
+        raise ImageError(f"the image can't be stored: {reason}") from error

@@ -49,7 +49,7 @@ class Tile:
     Attributes
     ----------
     cell
-        In a grid of runs the index of the run; in a sweep the number of the cell.
+        The index of the run in a grid of runs, or the number of the cell in a sweep.
     image
         Index of the image within its run.
     size_px

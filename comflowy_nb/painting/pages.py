@@ -85,7 +85,7 @@ def draw_encoded(
     Parameters
     ----------
     qualities
-        JPEG qualities with one pixel, tried in order; None is that of the settings.
+        JPEG qualities to try in order, with one pixel for each CSS pixel. None uses the quality in the settings.
     """
     pixels = draw_page(page, 2, load)
     jpeg = encode(pixels)

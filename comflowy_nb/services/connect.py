@@ -47,7 +47,7 @@ def open_service(
     Parameters
     ----------
     target : str or None
-        As the user typed it; None uses `COMFLOWY_TARGET`.
+        The target that the user typed. None uses `COMFLOWY_TARGET`.
     key : str, Secret or None
         The key of this service.
     name : str or None

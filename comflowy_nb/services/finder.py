@@ -39,7 +39,7 @@ class KnownWorkflow:
     Attributes
     ----------
     name
-        Its name.
+        The name of the workflow.
     source
         Where the name is defined: `catalogue`, or the label of the service.
     runs_here

@@ -56,7 +56,7 @@ def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
     Parameters
     ----------
     text : str
-        As the user typed it.
+        The text that the user typed.
     names : mapping of str to str, optional
         Name -> target, as `read_names` returns them.
 
@@ -97,7 +97,7 @@ def _split_name(text: str) -> tuple[str | None, str]:
         return None, text
     name = before.strip()
     if not _NAME.fullmatch(name):
-        raise SettingsError(f"invalid name {_shorten(name)!r}: use letters, digits, _ and -, a letter first")
+        raise SettingsError(f"invalid name {_shorten(name)!r}: use letters, digits, _ and -, beginning with a letter")
     if name.lower() in _KEYWORDS:  # a name identifies a service in the history
         raise SettingsError(f"{name!r} is a keyword and can't be a name; use another, as in studio=URL")
     return name, after.strip()

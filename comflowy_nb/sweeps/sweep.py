@@ -333,7 +333,7 @@ class Sweep(Waitable[SweepCell | None]):
         cell : SweepCell
             A cell of this sweep.
         run : Run
-            Its run.
+            The run of the cell.
         """
         cell.run = run
         this, number = weakref.ref(self), cell.number  # a run may exist longer than this sweep

@@ -129,7 +129,7 @@ class RunRegistry:
         Parameters
         ----------
         refetch
-            Also fetch images that were pruned.
+            Whether to also download images that were pruned.
 
         Returns
         -------

@@ -62,7 +62,7 @@ class Entry:
     Attributes
     ----------
     name
-        Its name.
+        The name of the workflow.
     ids
         Service identity -> id of the workflow on that service.
     aliases

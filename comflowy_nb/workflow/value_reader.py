@@ -125,7 +125,7 @@ class ValueReader:
         if field.type is FieldType.IMAGEUPLOAD and pattern_in(text) is not None:
             if not self._is_sweep:
                 raise several_values_error(field, f"{rest} may name several files")
-            raise FieldError(f"{field.where}: {rest} may name several files; type the pattern itself: file:{rest}")
+            raise FieldError(f"{field.where}: {rest} is a pattern, which can't come from a variable: type file:{rest}")
         try:
             return open_input(rest) if kind == "file" else self._open_run(rest)
         except (ImageError, RefError):

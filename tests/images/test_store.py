@@ -293,7 +293,7 @@ def test_an_image_is_kept_if_the_disk_is_too_full_for_its_thumbnails(folder, kee
 def test_an_images_folder_that_is_a_file_is_reported(home, keep, image):
     home.mkdir(parents=True)
     (home / "images").write_text("")
-    with pytest.raises(ImageError, match="can't be kept: Not a directory"):
+    with pytest.raises(ImageError, match="can't be stored: Not a directory"):
         keep(image())
 
 

@@ -77,7 +77,7 @@ class ComfyUI(Service):
     identity, label : str
         The service's key in the deduplication of requests, and its name in messages.
     headers : mapping of str to Secret, optional
-        Sent with every request, for a server behind a proxy; their values are masked in messages.
+        Headers for every request to a server behind a proxy. Their values are masked in messages.
     """
 
     kind = "comfyui"

@@ -50,7 +50,7 @@ class Socket:
     address : str
         The http or https URL of the server, with the path before its routes.
     headers : mapping of str to Secret
-        Sent with the handshake.
+        Headers for the handshake.
     on_message : callable
         Called with every message, on the socket's thread. Its exceptions are ignored.
     """

@@ -36,7 +36,7 @@ class Http:
     origin : str
         Scheme, host and port, and optionally a path that prefixes every request path.
     headers : mapping of str to Secret, optional
-        Sent with every request.
+        Headers for every request.
     """
 
     def __init__(self, origin: str, headers: Mapping[str, Secret] | None = None) -> None:
@@ -70,9 +70,9 @@ class Http:
         token : Secret, optional
             The bearer token.
         body : object, optional
-            Sent as JSON.
+            The body, which is sent as JSON.
         files : mapping, optional
-            Sent as a form: name -> file name and content.
+            Form data: name -> file name and content.
         fresh : bool
             Use a new connection, because a server may close an idle one while the request is in flight.
         max_bytes : int

@@ -59,7 +59,7 @@ class Images:
     label : str
         The service's name in errors.
     headers : mapping of str to Secret, optional
-        Sent to the service's own origin only.
+        Headers that are sent only to the service's own origin.
     behind_proxy : bool
         Whether a 401 or 403 comes from a proxy in front of the service, which requires `headers`.
     """
@@ -167,7 +167,7 @@ def _join_url(base: str, url: str) -> Secret:
         path, query = (_NOT_IN_A_URL.sub(lambda char: quote(char[0]), text) for text in (parts.path, parts.query))
         return Secret(parts._replace(path=path, query=query, fragment="").geturl())
     except ValueError:
-        return Secret(url)  # `_refusal` rejects it
+        return Secret(url)  # `_rejection` rejects it
 
 
 def _redirect_target(url: Secret, response: requests.Response) -> Secret | None:

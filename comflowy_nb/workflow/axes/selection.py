@@ -214,7 +214,7 @@ def _missing_notes(axes: Axes, table: Table, workflow: Workflow) -> list[str]:
         if count and ids:
             is_set = ids[0] in axes.fixed or any(ids[0] in word.fields for word in axes.seeds)
             own = "the value set for all" if is_set else "the workflow's value"
-            notes.append(f"{column}: {count} of {len(table.rows)} rows have none and take {own}")
+            notes.append(f"{column}: {count} of {len(table.rows)} rows have no value and use {own}")
     return notes
 
 

@@ -54,7 +54,7 @@ class Axis:
     Attributes
     ----------
     name : str
-        As typed: a field, an alias, the name of a preset axis, or the word that is replaced.
+        The name as typed: a field, an alias, the name of a preset axis, or the word that is replaced.
     kind : {"values", "preset", "replace", "seeds", "rows", "lines", "zip"}
         The form in which it was written: `rows` of a table, `lines` of a file, `zip` for axes that vary together.
     fields : tuple of str
@@ -177,7 +177,7 @@ class Axes:
             yield from (value for value in params.values() if isinstance(value, InputImage))
 
     def based_on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
-        """Return these axes with the params of a run as values of the fields that this sweep does not set."""
+        """Return these axes with the params of a run as fixed values. Fields that this sweep sets are unchanged."""
         varied = {name for name in self.set_params if name not in self.fixed}
         inherited = {name: value for name, value in params.items() if name not in varied}
         set_params = tuple(dict.fromkeys((*set_params, *self.set_params)))

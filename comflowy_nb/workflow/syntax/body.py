@@ -159,8 +159,8 @@ def read_block(
     odd = next((head for head, _ in entries if not _is_item(head)), None)
     if odd is not None:
         raise LineError(
-            f"{shown(odd)} is not an item of the list: begin each item with '- ' (indent the lines that "
-            "continue an item further); begin a text of several lines with FIELD: |"
+            f"{shown(odd)} is not an item of the list: write '- ' before each item, and indent the lines that "
+            "continue an item. If this is a text of several lines, write | after FIELD:"
         )
     return MultipleValues(tuple(_item(head[1:].strip(_BLANK), below, is_text=is_text) for head, below in entries))
 

@@ -43,7 +43,7 @@ def test_each_row_of_a_csv_file_is_a_cell(sandbox, here):
     ]
     assert [cell.labels["row"] for cell in sweep.cells] == ["day", "night"]
     assert [str(cell.status) for cell in sweep.cells] == ["success", "success"]
-    assert "cfg: 1 of 2 rows have none and take the value set for all" in plan_of(made)
+    assert "cfg: 1 of 2 rows have no value and use the value set for all" in plan_of(made)
     assert [image.pil().size for cell in sweep.cells for image in cell.images] == [(64, 64), (64, 64)]
 
 
