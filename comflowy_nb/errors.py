@@ -5,7 +5,7 @@ ComflowyError
 |-- LineError               text that can't be parsed: a quote, a brace, a body
 |-- WorkflowError           an unknown workflow, or one that can't run on this service
 |   `-- FieldError          unknown fields and invalid values, all at once
-|-- RefError                a reference (r41, last, NAME, r41[0]) that leads to no run and no image
+|-- RefError                a reference (r41, last, NAME, r41[0]) without a run, sweep or image
 |-- HistoryError            the history file is newer, damaged or not writable
 |-- ImageError              an image that is truncated, too large or not an image
 |-- ServiceError            the service rejected a request or could not be reached
@@ -111,7 +111,7 @@ class FieldError(WorkflowError):
 
 
 class RefError(ComflowyError):
-    """A reference that leads to no run, sweep or image."""
+    """A reference for which there is no run, sweep or image."""
 
 
 class HistoryError(ComflowyError):

@@ -120,7 +120,7 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run, *, workflow: str
     ImageError
         If the file is missing, not an image, or contains no workflow and no settings.
     WorkflowError
-        If `workflow` is needed and has no graph here.
+        If `workflow` is required and the catalogue has no graph of it.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """`comflowy-nb demo`: execute a notebook on the sandbox; write it, an HTML page of it, and its first image as PNG.
 
-The demo has its own home folder, which is emptied first: it does not touch the user's history, and gives the same
+The demo uses a separate home folder, which is emptied first. It does not change the user's history, and has the same
 results each time.
 """
 
@@ -57,9 +57,9 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     out
         Folder for the results. Its subfolder `comflowy_home` is the home folder of the demo, and is deleted first.
     notebook
-        The notebook; None takes the quickstart.
+        The notebook. None uses the quickstart.
     stream
-        The stream to print the progress to; None takes stdout.
+        The stream for the progress. None uses stdout.
 
     Raises
     ------

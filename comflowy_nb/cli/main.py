@@ -25,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     words
-        The arguments without the name of the program; None uses those of the process.
+        The arguments without the name of the program. None uses the arguments of the process.
 
     Returns
     -------

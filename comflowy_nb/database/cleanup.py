@@ -143,7 +143,7 @@ class Cleanup:
     # -- delete -------------------------------------------------------------------------------------------------
 
     def runs_to_delete(self, runs: Mapping[str, str | None], sweeps: Collection[str]) -> RunsToDelete:
-        """Return what `delete` removes, without changing anything; the parameters are those of `delete`."""
+        """Return the runs that `delete` would remove. Nothing is changed. The parameters are those of `delete`."""
         in_submission = self._sweeps_in_submission()
         with self._store.read() as connection:
             return _runs_to_delete(connection, runs, sweeps, in_submission)

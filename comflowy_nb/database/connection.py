@@ -75,7 +75,7 @@ def make_folder(folder: Path) -> None:
 def _make_private(folder: Path, label: str) -> tuple[str, ...]:
     """Remove the permissions of group and others from a folder; return a warning if that fails.
 
-    A folder of another user, or one with the sticky bit such as /tmp, is meant to be shared and is not changed.
+    A folder of another user, or a folder with the sticky bit such as /tmp, is not changed, because it is shared.
     """
     if os.name != "posix" or not folder.is_dir():
         return ()
@@ -267,7 +267,7 @@ class Store:
         )
 
     def _check_files(self) -> None:
-        """Raise a HistoryError if the open files are not those in the home folder, which other processes use."""
+        """Raise a HistoryError if the files in the home folder were replaced after they were opened."""
         if any(opened not in (None, current) for opened, current in zip(self._files, self._identify(), strict=False)):
             raise HistoryError(
                 f"the history can't be used: {FILE_NAME} was deleted, moved or replaced in the home folder while this "

@@ -230,7 +230,7 @@ class History(Table[RunRecord]):
             return search.search(connection, text, **filters)
 
     def search_rows(self, text: str | None = None, **filters: Unpack[Filters]) -> list[RunRow]:
-        """Return the runs that match, newest first, those of each sweep in one row; see `search.search_rows`."""
+        """Return the matching runs, newest first, with the runs of each sweep in one row; see `search.search_rows`."""
         with self._store.read() as connection:
             return search.search_rows(connection, text, **filters)
 

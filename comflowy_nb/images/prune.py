@@ -112,7 +112,7 @@ def prune(
 
 
 def _choose(history: History, images: Path, before: float, *, all: bool) -> tuple[list[tuple[Original, int]], int]:  # noqa: A002
-    """Return the originals to prune, each with its size, and the number of those that are protected."""
+    """Return the originals to prune, each with its size, and the number of protected originals."""
     chosen: list[tuple[Original, int]] = []
     protected = 0
     for original in history.cleanup.originals(before=before):

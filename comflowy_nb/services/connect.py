@@ -1,4 +1,4 @@
-"""Open the service of a target that the user typed, and detect which kind of service a URL leads to."""
+"""Open the service of a target that the user typed, and detect the kind of the service at a URL."""
 
 from __future__ import annotations
 

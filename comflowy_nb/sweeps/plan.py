@@ -155,7 +155,7 @@ def planned_text(kind: DecisionKind, record: RunRecord | None) -> str:
 
 
 def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, label: str) -> None:
-    """Check that a sweep may submit as many runs as its plan says.
+    """Check that a sweep may submit the number of runs in its plan.
 
     Raises
     ------

@@ -302,8 +302,8 @@ class Sweep(Waitable[SweepCell | None]):
         Returns
         -------
         pandas.DataFrame
-            Columns: `cell`, labels, params (those that vary first), `status`, `seconds` (of execution), `queued_s`
-            (the wait before it), `run`, `error`, `image` (a path) and `thumbnail`.
+            The columns are `cell`, labels, params (varying params first), `status`, `seconds` (execution time),
+            `queued_s` (time before the execution), `run`, `error`, `image` (a path) and `thumbnail`.
 
         Raises
         ------

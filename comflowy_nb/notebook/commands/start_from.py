@@ -119,7 +119,7 @@ def _is_text_field(workflow: Workflow, key: str) -> bool:
 
 
 def show_conversion(session: Session, workflow: Workflow) -> None:
-    """Show, once per workflow, that it was converted from the editor's format, and what was left out."""
+    """Show once that a workflow was converted from the editor's format, and which inputs were left out."""
     lines = workflow.conversion
     if lines and lines not in session.converted:
         session.converted.add(lines)

@@ -1,6 +1,6 @@
 """Controls for the fields of a form: text, choices, switches, numbers and seeds.
 
-A control never corrects what was typed: an invalid value stays, with the reason below it.
+A control never changes a typed value. An invalid value is kept, and the reason is shown below it.
 """
 
 from __future__ import annotations

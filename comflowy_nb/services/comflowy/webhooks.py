@@ -94,7 +94,7 @@ class Receiver:
         self._calls.shutdown(wait=False, cancel_futures=True)
 
     def accepts(self, token: str, path_secret: str) -> bool:
-        """Return whether a path is that of a run, in constant time also for an unknown run."""
+        """Return whether a path belongs to a run. The time is constant, also for an unknown run."""
         known = self._path_secrets.get(token)
         expected = (known or "-").encode()
         return hmac.compare_digest(path_secret.encode("utf-8", "surrogatepass"), expected) and known is not None

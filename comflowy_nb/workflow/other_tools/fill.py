@@ -50,7 +50,7 @@ def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | N
     Parameters
     ----------
     workflow
-        The workflow that takes the settings.
+        The workflow for the settings.
     name
         The name of the image in the summary and in errors.
     graph
