@@ -199,7 +199,8 @@ def _read_parquet(file: Path, path: str | Path) -> Table:
 
 def _check_rows(table: Table) -> Table:
     if not table.columns or not table.rows:
-        raise FieldError(f"{table.name} has no rows: the first row names the columns, and each further row is a cell")
+        tip = ": the first row must have the names of the columns, and each further row is a cell"
+        raise FieldError(f"{table.name} has no rows{tip if table.is_text else '; each row is a cell'}")
     if len(table.rows) > LARGEST_AXIS:
         raise FieldError(f"{table.name} has {len(table.rows):,} rows; a sweep takes at most {LARGEST_AXIS:,}")
     return table
