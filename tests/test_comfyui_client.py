@@ -456,7 +456,7 @@ def test_a_run_that_does_not_start_has_a_warning(client, comfy, flat):
     comfy.hold()
     run = client.submit(flat, {"1::color": 5}).run
     wait_until(lambda: run.warning is not None)
-    assert "has not started it yet; nothing runs before it" in run.warning
+    assert "has not started it yet; no run is before it" in run.warning
     comfy.release()
     run.wait(60)
     assert run.status == "success"

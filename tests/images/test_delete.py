@@ -89,7 +89,7 @@ def test_a_live_run_is_not_deleted(library, run_request, stored, status):
 def test_a_held_run_is_not_deleted(library, run_request, status):
     """It is the record that the service may have accepted the request: without it, it would be submitted again."""
     run = bring(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
-    with pytest.raises(RefError, match=f"r1 can't be deleted: it is {status}"):
+    with pytest.raises(RefError, match=f"r1 can't be deleted, because its status is {status}"):
         library.delete("r1")
     assert library.history.get(run.token) == run
 
@@ -169,7 +169,7 @@ def test_held_runs_of_a_sweep_stay(library, swept_runs, run_request):
     history.sweeps.set_cells(record.token, {1: held.token})
     deleted = library.delete("s1")
     assert deleted.runs == ("r2", "r3")
-    assert deleted.kept == {"r4": "it is unknown: the service may have accepted it"}
+    assert deleted.kept == {"r4": "its status is unknown: the service may have accepted it"}
     assert history.record_or_reuse(run_request("k4")).kind == "held"
 
 
