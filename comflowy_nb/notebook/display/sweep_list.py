@@ -37,7 +37,7 @@ def sweeps_table(found: Sequence[SweepSummary]) -> dict[str, str]:
         )
     if len({row[3] for row in rows}) == 1:
         rows = [(*row[:3], "", *row[4:]) for row in rows]
-    return table(("sweep", "name", "workflow", "on", "describe_axes", "cells", "when", "took"), rows)
+    return table(("sweep", "name", "workflow", "on", "varied", "cells", "when", "took"), rows)
 
 
 def counts_text(summary: SweepSummary) -> str:

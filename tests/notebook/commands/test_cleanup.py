@@ -297,7 +297,7 @@ def test_a_workflow_name_is_removed(cell, handles, tmp_path, monkeypatch):
     cell("%comflowy workflow add mine mine.json")
     assert "Did you mean mine?" in str(cell("%comflowy workflow remove mien").error)
     removed = cell("%comflowy workflow remove mine")
-    assert "mine is removed from the catalogue; the file of its graph, mine.json, stays" in texts(removed)
+    assert "mine was removed from the catalogue; the file of its graph, mine.json, is kept" in texts(removed)
     assert "mine" not in texts(cell("%comflowy workflows"))
     for name, text in (("default", "can't be removed"), ("ours", "comflowy.yaml beside the notebook")):
         found = cell(f"%comflowy workflow remove {name}")
