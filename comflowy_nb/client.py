@@ -55,13 +55,13 @@ def connect(
     Parameters
     ----------
     target : str, optional
-        `sandbox`, `cloud`, `comfyui`, a URL, or a name from an earlier connect, optionally with `NAME=` before it. By
-        default the environment variable `COMFLOWY_TARGET`.
+        `sandbox`, `cloud`, `comfyui`, a URL, or a name from an earlier connect, optionally preceded by `NAME=`. By
+        default the value of the environment variable `COMFLOWY_TARGET`.
     key : str or Secret, optional
-        The API key for this service. By default it is read from the sandbox's own file, `COMFLOWY_API_KEY` or the
-        keyring.
+        The API key for this service. By default it is read from the file of the sandbox, from `COMFLOWY_API_KEY` or
+        from the keyring.
     name : str, optional
-        The identity of the service in the history; the same as `NAME=` in the target.
+        The name of the service in the history, as `NAME=` in the target.
     ask_key : callable, optional
         Called with the name of the service if no key is found; returns a key or None.
     name_address : bool, default False
@@ -89,7 +89,7 @@ def connect(
     <Status.SUCCESS: 'success'>
     """
     library = open_library()
-    owner = ProcessLock(library.locks)  # held first: the sandbox ends when no process holds a lock
+    owner = ProcessLock(library.locks)  # acquired first, because the sandbox ends when no process holds a lock
     try:
         service, is_moved = open_service(
             target, key=key, name=name, ask_key=ask_key, home=library.home, name_address=name_address
@@ -101,9 +101,9 @@ def connect(
 
 
 class Client:
-    """One connected service; `connect` returns one.
+    """A connection to one service. `connect` returns a client.
 
-    A client that is not referenced any more is closed once its runs and sweeps are settled.
+    A client without references is closed when its runs and sweeps are settled.
 
     Parameters
     ----------
@@ -112,9 +112,9 @@ class Client:
     library : Library
         The history and the images of the home folder.
     owner : ProcessLock
-        The lock that shows other processes that this client lives.
+        The lock that shows other processes that this client is alive.
     is_moved : bool, default False
-        Whether the name of the service belonged to another target before.
+        Whether the name of the service named another target before.
 
     Examples
     --------
@@ -139,7 +139,7 @@ class Client:
 
     @property
     def identity(self) -> str:
-        """Identity of the service in the history: requests are deduplicated among the runs with the same identity."""
+        """Identity of the service in the history. Requests are deduplicated among runs with the same identity."""
         return self.service.identity
 
     @property
@@ -149,7 +149,7 @@ class Client:
         Raises
         ------
         ComflowyError
-            In a process that was forked from the one that connected.
+            In a process that was forked from the process that connected.
         """
         self._connection.check_not_forked()
         return self._connection
@@ -173,7 +173,7 @@ class Client:
         WorkflowError
             If the workflow does not exist, or the service can't run it.
         ServiceError
-            If the service had to be asked, and gave no usable response.
+            If a request to the service is required and fails.
 
         Examples
         --------
@@ -216,7 +216,7 @@ class Client:
         retry : {"failed", "unknown", "all", "none"}
             Which earlier results are submitted again.
         name : str, optional
-            A name for the history, as `--as` gives.
+            A name for the run in the history, as `--as` sets.
         timeout : float, optional
             Maximum time to wait, in seconds. By default there is no limit.
         save : str or pathlib.Path, optional
@@ -232,7 +232,7 @@ class Client:
         WorkflowError, FieldError
             Before anything is submitted.
         ComflowyError
-            In a process that was forked from the one that connected, before anything is submitted.
+            In a process that was forked from the process that connected, before anything is submitted.
         RunFailed, RunCancelled, RunHeld, RunTimeout
             With the run as `.run`.
 
@@ -266,7 +266,7 @@ class Client:
         name: str | None = None,
         base: RunMetadata | None = None,
     ) -> Submitted:
-        """Record a request and submit it, unless an earlier run answers it. Return at once.
+        """Record a request and submit it, unless an earlier run can be reused. Return at once.
 
         Parameters
         ----------
@@ -279,7 +279,7 @@ class Client:
         fresh, retry, name : optional
             As for `run`.
         base : RunMetadata, optional
-            The metadata of an earlier run or an image: its params apply where `params` has none.
+            The metadata of an earlier run or an image. Its params apply to the fields that `params` does not set.
 
         Returns
         -------
@@ -293,7 +293,7 @@ class Client:
         RunHeld
             If the service may have accepted an earlier submit of the same request.
         DeferredInterrupt
-            If an interrupt arrived meanwhile, with the Submitted as `.result`. A new run is being cancelled.
+            If an interrupt arrived meanwhile. `.result` is the Submitted; a new run is being cancelled.
 
         Examples
         --------
@@ -310,7 +310,7 @@ class Client:
 
         def submit() -> tuple[Decision, Run]:
             decision, run = submitter.submit(request, fresh=fresh, retry=retry)
-            self.library.touch(run)
+            self.library.set_newest(run)
             return decision, run
 
         try:
@@ -363,14 +363,14 @@ class Client:
         fresh, retry, name : optional
             As for `run`.
         max_runs : int, optional
-            Permits this number of submits. More than 64 on a service that costs money, and more than 500 anywhere,
-            need it.
+            Maximum number of submits. It is required for more than 64 submits on a service that costs money, and for
+            more than 500 on any service.
         stop_after : int, default 3
-            Number of failures in a row, while nothing has succeeded, that stop the sweep; 0 never stops it.
+            Number of failures in a row, before any success, after which the sweep stops; 0 never stops it.
         window : int, optional
-            Concurrency limit. By default it grows while throughput grows.
+            Fixed concurrency limit. By default the limit adapts to the throughput.
         x, y, z : str, optional
-            Axes for the columns, rows and separate grids. By default in the order of `axes`.
+            Axes for the columns, rows and separate grids. By default they follow the order of `axes`.
         strict : bool, default False
             Whether to raise if a cell did not succeed.
         timeout : float, optional
@@ -397,7 +397,7 @@ class Client:
         RunFailed, RunTimeout
             With the sweep as `.run`.
         DeferredInterrupt
-            If an interrupt arrived before the wait, with the sweep as `.result`. The sweep is being cancelled.
+            If an interrupt arrived before the wait. `.result` is the sweep, which is being cancelled.
 
         Examples
         --------
@@ -428,7 +428,7 @@ class Client:
         def start() -> Sweep:
             sweep = self.connection.planner.start(draft, max_runs=max_runs, stop_after=stop_after, window=window)
             assert sweep.record is not None
-            self.library.touch(sweep.record)
+            self.library.set_newest(sweep.record)
             return sweep
 
         try:
@@ -481,7 +481,7 @@ class Client:
 
         Examples
         --------
-        >>> client.plan_sweep("default", {"cfg": [4, 7, 9], "seed": 6}).plan.to_send
+        >>> client.plan_sweep("default", {"cfg": [4, 7, 9], "seed": 6}).plan.to_submit
         3
         """
         workflow = self._resolve(ref)
@@ -515,7 +515,7 @@ class Client:
         Returns
         -------
         list of Run
-            The runs of all services; those of this one are updated while they are live.
+            The runs of all services. The runs of this service are updated while they are live.
 
         Raises
         ------
@@ -535,7 +535,7 @@ class Client:
         return [self.connection.registry.run(run.record) for run in found]
 
     def find(self, ref: str) -> Found:
-        """Return the run, the image or the sweep that a reference names.
+        """Find the run, the image or the sweep of a reference.
 
         Parameters
         ----------
@@ -545,12 +545,12 @@ class Client:
         Returns
         -------
         Found
-            The run with its image, if the reference names one; or the record of a sweep.
+            The run, with the image if the reference names one; or the record of a sweep.
 
         Raises
         ------
         RefError
-            If the reference names nothing.
+            If there is no such run, image or sweep.
 
         Examples
         --------
@@ -567,13 +567,13 @@ class Client:
         return Found(run, next(image for image in run.images if image.record.index == index))
 
     def disk(self) -> DiskUsage:
-        """Return what the files of the home folder use.
+        """Return the disk usage of the home folder.
 
         Returns
         -------
         DiskUsage
-            Number and size of the files, by kind and by workflow, and what a prune of everything older than 30 days
-            would free.
+            Number and size of the files, by kind and by workflow, and of the originals that a prune of all runs older
+            than 30 days would remove.
 
         Raises
         ------
@@ -599,29 +599,30 @@ class Client:
         """Remove the original images of earlier runs, and keep their rows and thumbnails.
 
         The same request still shows the image and submits nothing. A grid draws a pruned image from its thumbnail, and
-        only `%comflowy show REF --refetch` fetches the original again. Originals of runs that are not done, or that
-        an unfinished sweep shows, images without a thumbnail and other outputs than still images are never removed.
+        only `%comflowy show REF --refetch` downloads the original again. The following are never removed: originals of
+        runs that are not done or that belong to an unfinished sweep, images without a thumbnail, and outputs that are
+        not still images.
 
         Parameters
         ----------
         older : float or datetime.timedelta
-            The least time since the end of a run: seconds, or a timedelta.
+            The minimum time since the end of a run: seconds, or a timedelta.
         all : bool, default False
-            Whether to remove also what is named, and images that were inputs of other runs.
+            Whether to also remove the originals of named runs and sweeps, and images that were inputs of other runs.
         dry_run : bool, default False
-            Whether only to return what would be removed.
+            If true, remove nothing; only return what would be removed.
         confirm : callable, optional
             Called with the Pruned before anything is removed. Unless it returns true, nothing is removed.
 
         Returns
         -------
         Pruned
-            What was removed; with `dry_run` what would be.
+            The originals that were removed; with `dry_run`, those that would be removed.
 
         Raises
         ------
         SettingsError
-            If `older` is not a time.
+            If `older` is not a number of seconds or a timedelta.
         HistoryError
             If the history can't be read or written.
 
@@ -638,35 +639,36 @@ class Client:
         registry = self.connection.registry
         pruned = self.library.prune(older, all=all, dry_run=dry_run, confirm=confirm)
         if pruned.is_done:
-            registry.reread(pruned.runs)
+            registry.reload(pruned.runs)
         return pruned
 
     def delete(
         self, *refs: str | Run | Sweep, dry_run: bool = False, confirm: Callable[[Deleted], bool] | None = None
     ) -> Deleted:
-        """Delete runs and sweeps: rows, images, thumbnails. The same requests would be submitted again.
+        """Delete runs and sweeps, with their images and thumbnails. The same requests would be submitted again.
 
-        A sweep is deleted with the runs that were submitted for it. Runs that another sweep shows, that have a name, or
-        that the service may have accepted without an answer stay, and `kept` has the reason.
+        A sweep is deleted together with the runs that were submitted for it. Runs of the sweep that another sweep
+        shows, that have a name, or that the service may have accepted without a response are kept; the attribute `kept`
+        of the result has the reasons.
 
         Parameters
         ----------
         *refs : str, Run or Sweep
             Runs, cells of sweeps, and sweeps, or their references.
         dry_run : bool, default False
-            Whether only to return what would be deleted.
+            If true, delete nothing; only return what would be deleted.
         confirm : callable, optional
             Called with the Deleted before anything is deleted. Unless it returns true, nothing is deleted.
 
         Returns
         -------
         Deleted
-            What was deleted; with `dry_run` what would be.
+            The runs and sweeps that were deleted; with `dry_run`, those that would be deleted.
 
         Raises
         ------
         RefError
-            If a reference names nothing, or a run that is not done or held. Nothing is deleted then.
+            If a reference names no run or sweep, or a run that is live or held. Nothing is deleted then.
         HistoryError
             If the history can't be read or written.
 
@@ -684,7 +686,7 @@ class Client:
         Returns
         -------
         list of Run
-            The runs; joined runs of other processes are not among them.
+            The runs, without joined runs of other processes.
 
         Examples
         --------
@@ -751,7 +753,7 @@ class Client:
         return runs
 
     def close(self) -> None:
-        """Stop tracking, and close all connections. Accepted runs continue; the next client adopts them.
+        """Stop tracking, and close all connections. Accepted runs continue, and the next client adopts them.
 
         Examples
         --------

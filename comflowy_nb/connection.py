@@ -1,4 +1,4 @@
-"""Connection: one service, the parts that submit and track its runs, and what the notebook needs of them."""
+"""Connection: one service, the objects that submit and track its runs, and functions of them for the notebook."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.syntax.lists import Setting
-    from comflowy_nb.workflow.values import Resolved
+    from comflowy_nb.workflow.values import ResolvedParams
     from comflowy_nb.workflow.workflow import Workflow
 
     SweepValues: TypeAlias = Axes | Mapping[str, Any] | Sequence[Setting] | Sequence[Mapping[str, Any]] | pd.DataFrame
@@ -57,7 +57,8 @@ IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are se
 class Connection:
     """The finder, tracker, registry, submitter and planner of one client.
 
-    Nothing here refers to the client: an unreferenced client is collected, and `close_when_idle` closes its connection.
+    A connection holds no reference to the client, so that an unreferenced client is garbage-collected; then
+    `close_when_idle` closes its connection.
 
     Parameters
     ----------
@@ -92,8 +93,8 @@ class Connection:
         params: Sequence[Setting] | Mapping[str, Any],
         *,
         namespace: Mapping[str, Any] | None = None,
-    ) -> Resolved:
-        """Return the values that a submit of `params` would submit; see `values.resolve`."""
+    ) -> ResolvedParams:
+        """Return the values to submit for `params`; see `values.resolve`."""
         if not is_settings(params):
             raise FieldError(
                 f"invalid params {shown(params)}: use values by the name of a field, as in "
@@ -102,8 +103,8 @@ class Connection:
         values = settings_from_mapping(params) if isinstance(params, Mapping) else params
         return resolve(workflow, values, namespace=namespace, open_run=self.input_of_run)
 
-    def add_base(self, workflow: Workflow, resolved: Resolved, base: RunMetadata | None) -> Resolved:
-        """Add the params of an earlier run or an image where `resolved` has none."""
+    def add_base(self, workflow: Workflow, resolved: ResolvedParams, base: RunMetadata | None) -> ResolvedParams:
+        """Add the params of an earlier run or an image for the fields that `resolved` does not set."""
         if base is None:
             return resolved
         params = {**self.submitter.restore_input_images(workflow, base.params), **resolved.params}
@@ -121,7 +122,7 @@ class Connection:
         base: Mapping[str, Any] | None = None,
         options: CellOptions | None = None,
     ) -> Axes:
-        """Return the axes of a sweep; with `count` those of `run --count`. See `read_axes` and `count_axes`."""
+        """Return the axes of a sweep, or with `count` those of `run --count`; see `read_axes` and `count_axes`."""
         open_run = self.input_of_run
         if count is not None:
             return count_axes(workflow, values, count, namespace=namespace, open_run=open_run)
@@ -137,7 +138,7 @@ class Connection:
         cells: CellOptions | None = None,
         **options: Any,
     ) -> Draft:
-        """Read the axes over the params of `base`, and plan the sweep; `options` are those of `SweepPlanner.draft`."""
+        """Read the axes, based on the params of `base`, and plan the sweep; see `SweepPlanner.draft` for `options`."""
         check_options(cells or {})
         check_retry(options.get("retry", "failed"))
         if not isinstance(axes, Axes):
@@ -155,13 +156,13 @@ class Connection:
             params = base.params if base is not None else None
             axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:
-            axes = axes.on(self.submitter.restore_input_images(workflow, base.params), base.set_params)
+            axes = axes.based_on(self.submitter.restore_input_images(workflow, base.params), base.set_params)
         varied = {field_id for axis in axes.axes for field_id in axis.fields}
         workflow.check_choices({**axes.fixed, **dict.fromkeys(varied)})
         return self.planner.draft(workflow, axes, **options)
 
     def input_of_run(self, ref: str) -> InputImage:
-        """Return an image of an earlier run as an input of a new one; the first one if the reference names a run."""
+        """Return an image of an earlier run as an input image. A reference to a run means its first image."""
         target = self._library.find(ref)
         image = target.image if target.image is not None else target.run.images[0]
         return input_of_run(image)
@@ -177,7 +178,7 @@ class Connection:
         self._adopted = self.registry.adopt_orphans()
 
     def take_ended_orphans(self) -> list[Run]:
-        """Return the adopted runs that have ended, each of them once."""
+        """Return the adopted runs that have ended since the last call."""
         ended = [run for run in self._adopted if run.record.is_settled and run.status is not Status.UNKNOWN]
         self._adopted = [run for run in self._adopted if run not in ended]
         return ended
@@ -194,13 +195,13 @@ class Connection:
     # -- closing --------------------------------------------------------------------------------------------------
 
     def check_not_forked(self) -> None:
-        """Raise a ComflowyError in a forked child: this connection's threads, locks and sockets are its parent's."""
+        """Raise a ComflowyError in a forked child: the threads, locks and sockets belong to its parent."""
         check_not_forked(self._process, f"the connection to {self.service.label}")
 
     def close(self) -> None:
         """Stop tracking, and release the lock, so that other processes may adopt the live runs.
 
-        In a forked child this does nothing: the threads and sockets are its parent's.
+        Does nothing in a forked child: the threads and sockets belong to its parent.
         """
         if self._process != os.getpid():
             return
@@ -214,7 +215,7 @@ class Connection:
         self._owner.release()
 
     def close_when_idle(self) -> None:
-        """Close as soon as every run and sweep is settled. May be called by a finalizer, on any thread."""
+        """Close when every run and sweep is settled. A finalizer may call this on any thread."""
         if self._process == os.getpid():
             self.tracker.scheduler.every(IDLE_S, self._is_in_use)
 

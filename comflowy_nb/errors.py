@@ -113,7 +113,7 @@ class FieldError(WorkflowError):
 
 
 class RefError(ComflowyError):
-    """A reference that leads to no run, sweep or image."""
+    """A reference for which there is no run, sweep or image."""
 
 
 class HistoryError(ComflowyError):
@@ -180,7 +180,7 @@ class UnreachableError(ServiceError):
     Attributes
     ----------
     refused : bool
-        As the parameter.
+        Whether the server's own host refused the connection.
 
     Examples
     --------
@@ -267,7 +267,7 @@ def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
 
 
 def did_you_mean(near: Iterable[str]) -> str:
-    """Return `. Did you mean a, b or c?`, to follow what is wrong; empty without suggestions."""
+    """Return `. Did you mean a, b or c?`, to append to an error; empty without suggestions."""
     words = list(near)
     if not words:
         return ""
@@ -276,11 +276,11 @@ def did_you_mean(near: Iterable[str]) -> str:
 
 
 def write_problem(error: OSError, folder: Path) -> str:
-    """Return why a folder can't be written to: it or a parent is a file, else the text of the error."""
+    """Return why a folder can't be written to: it or a parent folder is a file, or the text of the error."""
     file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
     return error.strerror or type(error).__name__ if file is None else f"{file.name} is a file, not a folder"
 
 
 def nearest_tip(word: str, words: Iterable[str]) -> str:
-    """Return `. Did you mean a?`, to follow what is wrong; empty if no word is similar."""
+    """Return `. Did you mean a?`, to append to an error; empty if no word is similar."""
     return did_you_mean(nearest(word, words))

@@ -1,4 +1,4 @@
-"""The rule about the earlier runs of a request: which one answers it, whether it is held or submitted. Pure."""
+"""Decide by its earlier runs whether a request is submitted, held, or answered by an earlier run. Pure."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ def decide_submit(
     """Decide whether a request is submitted, from the statuses of the earlier runs with the same request key.
 
     This is the only rule that permits a second submit of the same request. A run that the service may have accepted
-    is held: it is submitted again only if the user asks for that.
+    is held: it is submitted again only if the user requests it.
 
     Parameters
     ----------
     earlier : sequence of Status
         Statuses of the earlier runs, newest first.
     fresh : bool, default False
-        Ignore earlier successes. Alone it never submits a live or held run again.
+        Ignore earlier successes. This alone does not submit a live or held run again.
     retry : {"failed", "unknown", "all", "none"}, default "failed"
-        What to submit again: `failed` (failed, rejected and cancelled), `unknown` (unknown and lost), both or nothing.
+        The statuses to submit again: `failed` (failed, rejected and cancelled), `unknown` (unknown and lost), both or
+        none.
     resubmit_lost : bool, default False
-        Submit a lost run again, unless `retry` is `none`: its service costs nothing and does not execute it.
+        Submit a lost run again, unless `retry` is `none`. For a service that is free and does not execute the run.
     own : collection of int
-        Indices of the successes that count in spite of `fresh`: those of the fresh sweep that is continued.
+        Indices of the successes that are reused in spite of `fresh`: those of the fresh sweep that is continued.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def decide_submit(
         `new`: submit. `joined`: an earlier run is live. `same`: an earlier run succeeded. `held`: the newest run may
         have been accepted. `ended`: the newest run failed, and `retry` does not permit another submit.
     index : int or None
-        Index of the earlier run that is used for the request; None for `new`.
+        Index of the earlier run to use for the request; None for `new`.
     """
     for index, status in enumerate(earlier):
         if status.is_live:

@@ -22,7 +22,7 @@ __all__ = ["delete", "disk", "find", "prune", "runs"]
 
 
 def find(ref: str) -> Found:
-    """Return what a reference names in the history of the home folder. Needs no connection.
+    """Find the run, image or sweep of a reference in the history of the home folder. Needs no connection.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def find(ref: str) -> Found:
     Raises
     ------
     RefError
-        If `ref` is not a reference, names nothing, or is the prefix of several ids.
+        If `ref` is not a reference, if there is no such run or sweep, or if `ref` is the prefix of several ids.
     HistoryError
         If the history can't be opened or read.
 
@@ -79,7 +79,7 @@ def runs(
     workflow : str, optional
         Only runs of the workflow with this name or id.
     limit : int or None, default 20
-        Greatest number of runs, at least 0; None returns all.
+        Maximum number of runs, at least 0; None returns all.
     **params : Any
         Only runs with these values, by a bare name (`cfg=7`), a field id (`**{"3::cfg": 7}`), or a label or a column
         of `--info` of a sweep. Numbers compare as numbers, everything else as text.
@@ -111,7 +111,7 @@ def runs(
 
 
 def disk() -> DiskUsage:
-    """Return what the files of the home folder use. Needs no connection.
+    """Return the disk usage of the home folder. Needs no connection.
 
     Returns
     -------
@@ -146,19 +146,19 @@ def prune(
     Parameters
     ----------
     older : float or datetime.timedelta
-        The least time since the end of a run: seconds, or a timedelta.
+        The minimum time since the end of a run: seconds, or a timedelta.
     all, dry_run, confirm : optional
         As for `Client.prune`.
 
     Returns
     -------
     Pruned
-        What was removed; with `dry_run` what would be.
+        The originals that were removed; with `dry_run`, those that would be removed.
 
     Raises
     ------
     SettingsError
-        If `older` is not a time.
+        If `older` is not a number of seconds or a timedelta.
     HistoryError
         If the history can't be read or written.
 
@@ -186,12 +186,12 @@ def delete(
     Returns
     -------
     Deleted
-        What was deleted; with `dry_run` what would be.
+        The runs and sweeps that were deleted; with `dry_run`, those that would be deleted.
 
     Raises
     ------
     RefError
-        If a reference names nothing, or a run that is not done or held. Nothing is deleted then.
+        If a reference names no run or sweep, or a run that is live or held. Nothing is deleted then.
     HistoryError
         If the history can't be read or written.
 

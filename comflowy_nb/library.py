@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph, InEditorFormat
 
 
-_MAX_COMPARED_NAMES = 200  # of runs, with a name that no run has
+_MAX_COMPARED_NAMES = 200  # names of runs to compare with an unknown name
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a reference names; returned by `history.find` and `Client.find`.
+    """The run, image or sweep of a reference. `history.find` and `Client.find` return it.
 
     Parameters
     ----------
     what : Run or SweepRecord
-        The run, or the sweep as the history stores it.
+        The run, or the record of the sweep in the history.
     image : RunImage, optional
         The image, if the reference names one.
 
@@ -88,7 +88,7 @@ class Library:
     home, folder, locks, inputs
         The home folder, and its folders of images, of lock files and of uploaded images.
     recent
-        Tokens of the runs and sweeps of this process, newest last; without the runs of cells.
+        Tokens of the runs and sweeps of this process, newest last, without the runs of sweeps.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,7 +97,7 @@ class Library:
         self.locks = folder / "locks"
         self.inputs = folder / "inputs"
         self.recent: dict[str, None] = {}  # a dict keeps the order
-        self.convert: Callable[[InEditorFormat], Graph] | None = None  # of a connected service that runs graphs
+        self.convert: Callable[[InEditorFormat], Graph] | None = None  # set if the service runs graphs
         self._history: History | None = None
         self._lock = threading.Lock()
 
@@ -130,8 +130,8 @@ class Library:
                 self._history.close()
                 self._history = None
 
-    def touch(self, newest: Run | SweepRecord) -> None:
-        """Make a run or a sweep the newest one of this process, which `last` names."""
+    def set_newest(self, newest: Run | SweepRecord) -> None:
+        """Make a run or a sweep the newest one of this process, so that `last` refers to it."""
         with self._lock:
             self.recent.pop(newest.token, None)
             self.recent[newest.token] = None
@@ -143,7 +143,7 @@ class Library:
         return Run(record, self.folder)
 
     def find(self, ref: str) -> Found:
-        """Return what a reference names; see `history.find`."""
+        """Find the run, image or sweep of a reference; see `history.find`."""
         parsed = parse_ref(ref)
         record = self._record(parsed)
         if isinstance(record, SweepRecord):
@@ -154,13 +154,13 @@ class Library:
         return Found(run, _image_of(run, parsed))
 
     def sweep(self, record: SweepRecord, run_of: Callable[[RunRecord], Run] | None = None) -> Sweep:
-        """Return a sweep of the history; `run_of` returns the run of a record, by default one that is not tracked."""
+        """Return a sweep of the history. `run_of` makes the Run of a record; by default the runs are not tracked."""
         from comflowy_nb.sweeps.stored_sweep import sweep_of  # noqa: PLC0415 - only for sweeps
 
         history = self.history
-        is_sent = bool(history.senders.living(record.token))  # before the cells are read
+        is_submitted = bool(history.senders.live_owners(record.token))  # before the cells are read
         sweep = sweep_of(record, history.sweeps.cells(record.token), library=self, run_of=run_of or self.run)
-        sweep.is_sent_elsewhere = is_sent
+        sweep.is_submitted_elsewhere = is_submitted
         return sweep
 
     def runs(self, text: str | None = None, **filters: Unpack[Filters]) -> list[Run]:
@@ -170,7 +170,7 @@ class Library:
     # -- cleaning up --------------------------------------------------------------------------------------------
 
     def disk(self) -> DiskUsage:
-        """Return what the files of the home folder use; see `Client.disk`.
+        """Return the disk usage of the home folder; see `Client.disk`.
 
         Returns
         -------
@@ -196,14 +196,14 @@ class Library:
         Parameters
         ----------
         older : float or datetime.timedelta
-            The least age of the runs, in seconds or as a timedelta.
+            The minimum age of the runs, in seconds or as a timedelta.
         all, dry_run, confirm : optional
             As for `Client.prune`.
 
         Returns
         -------
         Pruned
-            What was removed, or would be.
+            The originals that were removed, or would be removed.
         """
         from comflowy_nb.images.prune import prune  # noqa: PLC0415 - loads Pillow
 
@@ -224,7 +224,7 @@ class Library:
         Returns
         -------
         Deleted
-            What was deleted, or would be.
+            The runs and sweeps that were deleted, or would be deleted.
         """
         from comflowy_nb.images.delete import delete  # noqa: PLC0415 - only for `delete`
 
@@ -236,7 +236,7 @@ class Library:
                 raise RefError(f'{ref!r} is not a run, a sweep or a reference: use delete("r41")')
             parsed = parse_ref(text)
             if parsed.image is not None:
-                raise RefError(f"an image can't be deleted alone; the whole run: %comflowy delete {parsed.text}")
+                raise RefError(f"a single image can't be deleted; to delete its run: %comflowy delete {parsed.text}")
             found = self._record(parsed)
             if isinstance(found, SweepRecord):
                 sweeps[found.token] = found
@@ -266,7 +266,7 @@ class Library:
         raise RefError(self._no_such(ref))
 
     def _no_such(self, ref: Ref) -> str:
-        """Return the error for a reference that nothing has."""
+        """Return the error for a reference without a run or a sweep."""
         history = self.history
         if ref.run == "sweep":
             newest = history.sweeps.recent(1)
@@ -278,7 +278,7 @@ class Library:
         return f"there is no run {ref.text}{tip or ';'} %comflowy runs lists them"
 
     def _find(self, ref: Ref) -> RunRecord | SweepRecord | None:
-        """Return the run or the sweep, disregarding the cell; None for the id of a service."""
+        """Return the run or the sweep of a reference, without regard to the cell; None for an id of a service."""
         history = self.history
         if ref.run == "number":
             return history.by_number(ref.number)
@@ -334,7 +334,7 @@ _opening = threading.Lock()
 
 
 def open_library() -> Library:
-    """Return the library of the home folder: the same object at each call, unless the home folder has changed."""
+    """Return the library of the home folder. Each call returns the same object, unless the home folder has changed."""
     folder = home().absolute()
     with _opening:
         if folder not in _libraries:

@@ -55,16 +55,16 @@ class Recipe(dict[str, Any]):
     graph : Graph, optional
         The graph in the image.
     left_out : sequence of str
-        The settings of another tool that the workflow has no field for.
+        The settings of another tool for which the workflow has no field.
 
     Attributes
     ----------
     workflow : str
-        As above.
+        The WORKFLOW argument of the cell.
     graph : Graph or None
-        As above.
+        The graph in the image.
     left_out : tuple of str
-        As above.
+        The settings of another tool for which the workflow has no field.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run, *, workflow: str
     image : str, path, RunImage or Run
         An image file that ComfyUI or `save` wrote, an image of a run, or a run. The history also recognises a file by
         its content if its metadata has been removed. The settings in an image of AUTOMATIC1111, Forge, SwarmUI,
-        InvokeAI, NovelAI or Fooocus become params of `workflow`; a UserWarning names those that it has no field for.
+        InvokeAI, NovelAI or Fooocus become params of `workflow`; a UserWarning lists the settings without a field.
     workflow : str
         For an image of another tool: a name in the catalogue with a graph, or the path of a graph.
 
@@ -120,7 +120,7 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run, *, workflow: str
     ImageError
         If the file is missing, not an image, or contains no workflow and no settings.
     WorkflowError
-        If `workflow` is needed and has no graph here.
+        If `workflow` is required and the catalogue has no graph of it.
 
     Examples
     --------
@@ -184,10 +184,10 @@ def _recipe_of_other_tool(generation: Generation, path: Path, workflow: str) -> 
 
 
 def find_metadata(path: Path, library: Library) -> tuple[RunMetadata | None, Graph | None]:
-    """Return the workflow and params, and the graph, that generated an image file; each None if unknown.
+    """Return the metadata (workflow and params) and the graph that generated an image file; each None if unknown.
 
-    They come from the file, else from the history or a sidecar: a server may write no metadata (ComfyUI's
-    `--disable-metadata`), and other programs remove it.
+    They are read from the file, else from the history or a sidecar, because a server may write no metadata (ComfyUI
+    with `--disable-metadata`) and other programs may remove it.
 
     Raises
     ------
@@ -228,14 +228,14 @@ def _find_sidecar(folder: Path, sha256: str) -> RunMetadata | None:
 def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = "run") -> str:
     """Return a cell that submits exactly these params to this workflow when it is executed.
 
-    The body has a line for each field if it is read back as the same values, else it is a payload (for a text with line
-    breaks and white space at its ends, for example).
+    The body has a line for each field if these lines are parsed to the same values. Otherwise it is a payload, for
+    example for a text with white space at its ends.
 
     Parameters
     ----------
     params
-        Field id -> value as submitted. An image that is not uploaded yet is written as `run:REF` or `file:PATH`; of an
-        image chosen in a browser only the name is known.
+        Field id -> value as submitted. An image that is not uploaded yet is written as `run:REF` or `file:PATH`. Only
+        the name is known of an image that was chosen in a browser.
     command
         The command of the cell.
     """
@@ -267,7 +267,7 @@ def _lines(key: str, value: Any) -> list[str]:
 
 
 def _escape_names(value: Any) -> Any:
-    """Replace `{name}` by `{{name}}`, the literal that is not expanded."""
+    """Replace `{name}` by `{{name}}`, which is not expanded."""
     if isinstance(value, str):
         return re.sub(r"\{([^\W\d]\w*)\}", r"{{\1}}", value)
     if isinstance(value, dict):
@@ -276,7 +276,7 @@ def _escape_names(value: Any) -> Any:
 
 
 def _reads_as(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
-    """Return True if the body is read as these values without any variables."""
+    """Return True if the body is parsed to these values without any variables."""
     # images are compared as texts, because their files may be missing
     fields = {key: field for key, field in workflow.fields.items() if field.type is not FieldType.IMAGEUPLOAD}
     described = Workflow(workflow.name, workflow.id, fields=fields, is_partial=True)

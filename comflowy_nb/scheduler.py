@@ -25,7 +25,7 @@ BUSY_S = 0.05  # maximum wait of `Scheduler.run` for a worker, before it starts 
 
 
 class DeferredInterrupt(KeyboardInterrupt):
-    """An interrupt during a function that had to run to its end; `result` is what the function returned."""
+    """An interrupt that arrived during `run_uninterrupted`; `result` is the result of the function."""
 
     def __init__(self, result: Any) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class DeferredInterrupt(KeyboardInterrupt):
 
 
 def run_uninterrupted(function: Callable[[], T]) -> T:
-    """Run a function to its end even if an interrupt arrives.
+    """Run a function to completion even if an interrupt arrives.
 
     The function runs on a new thread, because Python delivers KeyboardInterrupt only to the main thread.
 
@@ -42,14 +42,14 @@ def run_uninterrupted(function: Callable[[], T]) -> T:
     DeferredInterrupt
         After the end of the function, if an interrupt arrived meanwhile.
     KeyboardInterrupt
-        If an interrupt arrived before the function began. It does not run then.
+        If an interrupt arrived before the function began. The function is then not called.
     """
     future: Future[T] = Future()
     try:
         _start_thread(future, function)
         return future.result()
     except KeyboardInterrupt:
-        if future.cancel():  # it has not begun, and will not
+        if future.cancel():  # the function has not begun
             raise
         if not future.done() or future.exception() is None:
             raise DeferredInterrupt(future.result()) from None
@@ -97,9 +97,9 @@ class Scheduler:
         self._closed = False
 
     def execute(self, action: Callable[[], None]) -> None:
-        """Run an action before every action that has a due time. If the action raises, the exception is logged.
+        """Run an action as soon as a thread is free, before all actions with a due time. Log its exceptions.
 
-        If no thread can be started for it, this method raises, and the action does not run.
+        If no thread can be started, this method raises, and the action does not run.
         """
         self.submit_at(-math.inf, action)
 
@@ -110,7 +110,7 @@ class Scheduler:
         return future
 
     def submit_at(self, due_s: float, action: Callable[[], None]) -> None:
-        """Run an action at a time, or as soon after it as a thread is free. If it raises, the exception is logged."""
+        """Run an action at the time `due_s`, or as soon afterwards as a thread is free. Log its exceptions."""
         with self._changed:
             self._start_worker()  # first: if it raises, the action must not run
             heapq.heappush(self._queue, (due_s, next(self._order), action))
@@ -119,7 +119,7 @@ class Scheduler:
     def every(self, period_s: float, action: Callable[[], bool]) -> None:
         """Run an action now and then every `period_s` seconds while it returns True.
 
-        An action that raises is run again: one failed read of the history must not end a watch.
+        An action that raises is run again, so that one failed read of the history does not end a watch.
         """
 
         def repeat() -> None:
@@ -149,7 +149,7 @@ class Scheduler:
         return future.result()
 
     def pause(self, seconds: float) -> None:
-        """Begin no action for this duration: the service asked its clients to wait."""
+        """Start no action for this duration, because the service asked its clients to wait."""
         with self._changed:
             self._paused_until_s = max(self._paused_until_s, self.clock() + seconds)
 
@@ -158,7 +158,7 @@ class Scheduler:
         return max(0.0, self._paused_until_s - self.clock())
 
     def close(self) -> None:
-        """Drop the queued actions. Running actions are not interrupted: the threads are daemons."""
+        """Remove the queued actions. Running actions are not interrupted, because their threads are daemons."""
         with self._changed:
             self._closed = True
             self._queue.clear()
@@ -185,7 +185,7 @@ class Scheduler:
             del action  # an idle thread must not keep a closed client alive
 
     def _take(self) -> Callable[[], None] | None:
-        """Wait for the next due action and return it; return None once the scheduler is closed."""
+        """Wait for the next due action and return it; return None when the scheduler is closed."""
         with self._changed:
             while not self._closed:
                 now_s = self.clock()

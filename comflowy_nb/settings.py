@@ -52,7 +52,7 @@ class Secret:
         Returns
         -------
         str
-            The text. It may be shown from here on: pass it only to where it is needed.
+            The text. Pass it only to the code that needs it, because it is no longer protected.
         """
         return self._text
 
@@ -90,13 +90,13 @@ class Option:
     name : str
         The name of the setting.
     default : object
-        The value until the user sets another.
+        The value until the user sets another one.
     check : callable
-        Return the valid form of a value; raise SettingsError with the accepted values, as in `must be a number`.
+        Returns the valid form of a value, or raises SettingsError with the accepted values (`must be a number`).
     help : str
         One sentence for `%config Comflowy`.
     is_secret : bool
-        The value is never repeated in an error.
+        Whether errors must not contain the value.
     """
 
     name: str
@@ -143,7 +143,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def _headers(value: Any) -> Mapping[str, Mapping[str, Secret]]:
-    """Return origin -> name of a header -> its value."""
+    """Check the setting `headers`: origin -> header name -> header value."""
     problem = SettingsError("must be {'https://host': {'Header-Name': 'its value'}}")
     if not isinstance(value, dict):
         raise problem
@@ -170,13 +170,13 @@ OPTIONS: Mapping[str, Option] = {
     for option in (
         Option("webhooks", "auto", _choice("auto", "on", "off"), "Webhook receiver; auto is on for loopback services."),
         Option("headers", {}, _headers, "Headers for a ComfyUI server behind a proxy, by its origin.", is_secret=True),
-        Option("callback_url", None, _optional(_url), "Public address that leads to the webhook receiver."),
+        Option("callback_url", None, _optional(_url), "Public URL of the webhook receiver."),
         Option("connect_timeout_s", 5.0, _number(0.05, 120), "Timeout of a connection, in seconds."),
         Option("read_timeout_s", 30.0, _number(0.05, 600), "Timeout of one read from a connection, in seconds."),
-        Option("answer_deadline_s", 60.0, _number(0.1, 3600), "Longest time for one whole response, in seconds."),
-        Option("image_deadline_s", 300.0, _number(0.1, 7200), "Longest time for one whole image, in seconds."),
-        Option("retry_base_s", 0.5, _number(0.001, 60), "Longest pause before the first retry of a read, in seconds."),
-        Option("retry_max_s", 8.0, _number(0.001, 600), "Longest pause before any retry of a read, in seconds."),
+        Option("answer_deadline_s", 60.0, _number(0.1, 3600), "Maximum time for one whole response, in seconds."),
+        Option("image_deadline_s", 300.0, _number(0.1, 7200), "Maximum time for one whole image, in seconds."),
+        Option("retry_base_s", 0.5, _number(0.001, 60), "Maximum pause before the first retry of a read, in seconds."),
+        Option("retry_max_s", 8.0, _number(0.001, 600), "Maximum pause before any retry of a read, in seconds."),
         Option("retries", 4, _number(0, 100, whole=True), "Retries of a read, or of a submit that was not accepted."),
         Option(
             "lost_gap_s", 10.0, _number(0.01, 3600), "Pause between the three 404s that make a run lost, in seconds."
@@ -202,7 +202,7 @@ class Settings:
     Raises
     ------
     SettingsError
-        On the assignment of an unknown name or of a value that is not accepted; the value is unchanged.
+        On assignment of an unknown name or of an invalid value. The old value is kept.
 
     Examples
     --------
@@ -279,7 +279,7 @@ def cloud_url() -> str:
 
 
 def key_from_env() -> Secret | None:
-    """Return the key in `COMFLOWY_API_KEY`; it belongs to the origin of `cloud_url()` alone."""
+    """Return the key in `COMFLOWY_API_KEY`. It may be sent only to the origin of `cloud_url()`."""
     text = os.environ.get("COMFLOWY_API_KEY", "").strip()
     return Secret(text) if text else None
 
@@ -290,7 +290,7 @@ def headers_for(address: str) -> Mapping[str, Secret]:
     Raises
     ------
     SettingsError
-        If `COMFLOWY_HEADERS` is not JSON of that form, or a secret would be sent over plain http to another machine.
+        If `COMFLOWY_HEADERS` is not JSON of this form, or a secret would be sent to another machine without https.
     """
     parts = urlsplit(address)
     by_origin = {**_headers_from_env(), **settings.headers}

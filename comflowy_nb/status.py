@@ -1,4 +1,4 @@
-"""The status of a run: all statuses and transitions, and why a request is submitted, joined, reused or held."""
+"""The status of a run: all statuses, events and transitions, and the kinds of decisions about a request."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Status(StrEnum):
     SUBMITTING
         Live: the run is recorded, and the response to the submit has not been read.
     WAITING, PENDING, RUNNING
-        Live: as the API defines them.
+        Live: as defined by the API.
     SUCCESS, FAILED
-        Final: as the API defines them.
+        Final: as defined by the API.
     REJECTED
         Final: the service certainly did not accept the run.
     CANCELLED
         Final: the service confirmed the cancellation, or the run was never submitted.
     UNKNOWN
-        Held: the response to the submit was lost. `decide_submit` says when the same request is submitted again.
+        Held: the response to the submit was lost. See `decide_submit` for when the same request is submitted again.
     LOST
-        Held: the service accepted the run and no longer has it.
+        Held: the service accepted the run but no longer has it.
 
     Examples
     --------
@@ -132,6 +132,6 @@ def next_status(status: Status, event: StatusEvent) -> Status | None:
 
 
 def may_follow(old: Status, new: Status) -> bool:
-    """Return True if a reader that saw `old` may see `new` next: it may have missed live statuses between them."""
+    """Return True if `new` may be read after `old`. Live statuses between them may have been missed."""
     following = {target for (status, _), target in TRANSITIONS.items() if status is old}
     return new in following or any(may_follow(live, new) for live in following if live.is_live)

@@ -15,7 +15,7 @@ from PIL import Image
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord, RunRequest, SweepRequest
 from comflowy_nb.database.runs import History
-from comflowy_nb.images.store import keep_output, write_sidecar
+from comflowy_nb.images.store import store_output, write_sidecar
 from comflowy_nb.library import Library
 from comflowy_nb.services.types import Output
 from comflowy_nb.status import Status, StatusEvent, event_of
@@ -27,7 +27,7 @@ SCRIPT_START = """
 import json, os, signal, sys, uuid
 from pathlib import Path
 from comflowy_nb.database.runs import History
-from comflowy_nb.images.store import keep_output
+from comflowy_nb.images.store import store_output
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.database.records import ImageRecord, RunRequest
 from comflowy_nb.status import Status, StatusEvent, event_of
@@ -254,7 +254,7 @@ def make_sweep(library, run_request, sweep_request, stream):
         request = sweep_request(spec={**axes_to_json(axes_of_sweep), "layout": layout}, **changes)
         rows = [(cell.number, cell.at, cell.params, key) for cell, key in keyed]
         history = library.history
-        record = history.sweeps.enter(request, rows)
+        record = history.sweeps.record_or_update(request, rows)
         sweep = Sweep(
             axes_of_sweep,
             keyed,
@@ -287,7 +287,7 @@ def make_sweep(library, run_request, sweep_request, stream):
                 continue
             content = io.BytesIO()
             image.save(content, "PNG")
-            image_record = keep_output(
+            image_record = store_output(
                 stream(content.getvalue()),
                 folder=library.folder,
                 token=run.token,
@@ -310,7 +310,7 @@ def stored(library, run_request, stream, output, image):
         expected = [ImageRecord(each.index, each.node, each.node_index) for each in outputs]
         run = history.apply(run.token, event, service_run_id=f"id-{key}", images=expected)
         for each in outputs:
-            kept = keep_output(stream(image()), folder=library.folder, token=run.token, output=each)
+            kept = store_output(stream(image()), folder=library.folder, token=run.token, output=each)
             run = history.set_images(run.token, kept)
         write_sidecar(library.folder, run)
         return run
@@ -335,7 +335,7 @@ def runs(library, run_request, stream, output, image):
     expected = [ImageRecord(0, "9", 0), ImageRecord(1, "9", 1), ImageRecord(2, "12:3", 0)]
     history.apply(first.token, StatusEvent.SEEN_SUCCESS, service_run_id="abc-1", images=expected)
     for index in range(3):
-        image_record = keep_output(
+        image_record = store_output(
             stream(image(size=(40 + index, 30))), folder=library.folder, token=first.token, output=output(index)
         )
         first = history.set_images(

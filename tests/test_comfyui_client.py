@@ -144,7 +144,7 @@ def test_headers_never_go_over_plain_http_to_another_machine():
 
 
 def test_an_unreachable_machine_is_an_error_that_names_it():
-    with pytest.raises(UnreachableError, match="only a ComfyUI server is reached by plain http"):
+    with pytest.raises(UnreachableError, match="plain http is only for ComfyUI servers"):
         connect("http://192.0.2.7:8188")
 
 
@@ -456,7 +456,7 @@ def test_a_run_that_does_not_start_has_a_warning(client, comfy, flat):
     comfy.hold()
     run = client.submit(flat, {"1::color": 5}).run
     wait_until(lambda: run.warning is not None)
-    assert "has not started it yet; nothing runs before it" in run.warning
+    assert "has not started it yet; no run is before it" in run.warning
     comfy.release()
     run.wait(60)
     assert run.status == "success"

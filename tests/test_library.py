@@ -55,10 +55,10 @@ def test_name_precedes_an_id_that_begins_with_it(library, runs, run_request):
 
 def test_last_is_the_newest_run_of_this_process_or_else_of_the_history(library, runs):
     first, _, third = runs
-    library.touch(library.run(third))
-    library.touch(library.run(first))
+    library.set_newest(library.run(third))
+    library.set_newest(library.run(first))
     assert [library.find(f"last~{count}").run.number for count in range(3)] == [1, 3, 2]
-    library.touch(library.run(third))  # requested again
+    library.set_newest(library.run(third))  # requested again
     assert list(library.recent) == [first.token, third.token]
     assert [library.find(f"last~{count}").run.number for count in range(3)] == [3, 1, 2]
 

@@ -56,7 +56,7 @@ NO_PARAMETERS = "PR01"
 # What the tracker, the sender and the views call: documented, without an example for users.
 INTERNAL = {
     "Run": {"report", "timeout_error", "update", "with_unwritten"},
-    "Sweep": {"attach", "confirm_ends", "expect_end", "notify", "timeout_error"},
+    "Sweep": {"attach", "confirm_ends", "await_end_count", "notify", "timeout_error"},
 }
 
 

@@ -1,6 +1,6 @@
 """`comflowy-nb demo`: execute a notebook on the sandbox; write it, an HTML page of it, and its first image as PNG.
 
-The demo has its own home folder, which is emptied first: it does not touch the user's history, and gives the same
+The demo uses a separate home folder, which is emptied first. It does not change the user's history, and has the same
 results each time.
 """
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 CELL_TIMEOUT_S = 600  # a cell of the quickstart takes seconds
-SANDBOX_END_S = 30.0  # longest wait for the end of the sandbox, which ends soon after its last client
-HOME_FOLDER = "comflowy_home"  # deleted first: not the name of a folder that a user may have, as `/home`
-MAX_OUTPUT_LINES = 8  # printed of one output of a cell
+SANDBOX_END_S = 30.0  # maximum wait for the end of the sandbox
+HOME_FOLDER = "comflowy_home"  # this folder is deleted first, so its name must not be that of a user's folder
+MAX_OUTPUT_LINES = 8  # per output of a cell
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -57,9 +57,9 @@ def run_demo(out: Path, notebook: Path | None = None, *, stream: TextIO | None =
     out
         Folder for the results. Its subfolder `comflowy_home` is the home folder of the demo, and is deleted first.
     notebook
-        The notebook; None takes the quickstart.
+        The notebook. None uses the quickstart.
     stream
-        The stream to print the progress to; None takes stdout.
+        The stream for the progress. None uses stdout.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def find_quickstart() -> Path:
 
 
 def kernel_environment(home: Path) -> dict[str, str]:
-    """Return an environment without the user's services and keys, with everything stored under `home`."""
+    """Return the environment without the user's services and keys, and with `home` as the home folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
     return environment | {"COMFLOWY_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
 
@@ -157,7 +157,7 @@ def execute(
 
 
 def strip(content: nbformat.NotebookNode) -> None:
-    """Remove what must not be committed: widgets, which need their kernel, timings, and the kernel's stderr."""
+    """Remove the outputs that must not be committed: widgets, timings and the kernel's stderr."""
     _remove_widgets(content)
     content.metadata.language_info = {"name": "python"}
     for cell in content.cells:
@@ -183,7 +183,7 @@ def to_html(content: nbformat.NotebookNode, *, title: str) -> str:
 
 
 def wait_for_sandbox_end(home: Path, progress: ProgressReporter) -> None:
-    """Wait until the sandbox of a home folder has ended; it does so soon after its last client."""
+    """Wait until the sandbox of a home folder has ended, which is soon after its last client has ended."""
     lock = home / "sandbox" / "sandbox.lock"  # held by the process until it ends
     if not lock.exists():
         return
@@ -201,7 +201,7 @@ class ProgressReporter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._status = ""  # the current status; on a terminal the last line, without a line break
+        self._status = ""  # on a terminal, this is the last line, without a line break
 
     def line(self, text: str) -> None:
         """Print a line."""

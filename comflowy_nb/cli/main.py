@@ -25,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     words
-        The command line without the name of the program; None takes that of the process.
+        The arguments without the name of the program. None uses the arguments of the process.
 
     Returns
     -------
@@ -64,16 +64,16 @@ def _build_parser() -> argparse.ArgumentParser:
         description="Serve the sandbox: the Comflowy API on loopback, with images rendered on this machine. "
         "`%%comflowy connect sandbox` starts one if none runs, so this command is for other tools and a fixed port.",
     )
-    sandbox.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1; 0, the default, takes a free one")
-    sandbox.add_argument("--until-unused", action="store_true", help="end when no client is left")
+    sandbox.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1; 0 (default) uses a free one")
+    sandbox.add_argument("--until-unused", action="store_true", help="stop when no client is connected")
 
     sweep = commands.add_parser(
         "sweep",
         help="run the sweep of a file",
-        description="Run the sweep of a file into the same history as a notebook's: cells that have "
+        description="Run the sweep of a file, with the same history as a notebook's: cells that have "
         "succeeded are not submitted again, and an interrupted sweep continues. "
         "`%%comflowy sweep ... --export FILE.yaml` writes such a file.",
-        epilog="It ends with 0 if every cell succeeded, 1 if one did not, 2 for wrong usage, 130 after an interrupt.",
+        epilog="Exit status: 0 if every cell succeeded, 1 if one did not, 2 for wrong usage, 130 after an interrupt.",
     )
     sweep.add_argument("file", metavar="FILE.yaml", type=Path, help="workflow, fields and options, as YAML")
     sweep.add_argument(
@@ -81,7 +81,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument("--as", dest="name", metavar="NAME", help="a name for the sweep, as in a notebook")
     sweep.add_argument(
-        "--out", metavar="DIR", type=Path, help="folder, or NAME.zip, for copies, a contact sheet and a JSON"
+        "--out", metavar="DIR", type=Path, help="folder or NAME.zip for copies, a contact sheet and a JSON file"
     )
     return parser
 

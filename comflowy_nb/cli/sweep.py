@@ -43,14 +43,14 @@ def main(args: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0 if every cell succeeded, 1 if one did not or the sweep was stopped.
+        0 if every cell succeeded; 1 if a cell did not succeed or the sweep was stopped.
 
     Raises
     ------
     ComflowyError
         If the file, the target or an option is wrong (nothing was submitted), or the copies can't be written.
     KeyboardInterrupt
-        After an interrupt, with the text that says how to continue if the sweep was recorded.
+        After an interrupt. If the sweep was recorded, the text says how to continue.
     """
     file = read_sweep_file(args.file)
     if args.out is not None:
@@ -83,7 +83,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(client: Client, file: SweepFile) -> tuple[Sweep, bool]:
-    """Run the sweep until it is settled; return it, and True if it was interrupted."""
+    """Run the sweep until it is settled. Return it, and whether it was interrupted."""
     planned: list[Sweep] = []
 
     def print_plan(sweep: Sweep) -> None:
@@ -123,11 +123,11 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
         return [run for run in runs if run.status.is_live]
 
     try:
-        with contextlib.suppress(RefError):  # it was not being submitted yet
+        with contextlib.suppress(RefError):  # it is not being submitted yet
             sweep.cancel()
         can_cancel = client.service.can_cancel
         # Always wait for submits in progress: their outcome would be unknown otherwise.
-        while sweep.is_sending or any(can_cancel or run.status is Status.SUBMITTING for run in live_runs()):
+        while sweep.is_submitting or any(can_cancel or run.status is Status.SUBMITTING for run in live_runs()):
             sweep.wait_change(UPDATE_S)
             progress.update()
         count = len(live_runs())
@@ -147,9 +147,9 @@ def _ask_key(label: str) -> Secret | None:
 
 
 class _Progress:
-    """A bar on a terminal; elsewhere a line for each cell that ends.
+    """Show the progress: a bar on a terminal, else a line for each cell that ends.
 
-    Runs that were recorded and settled before `started_at` are counted but not reported.
+    Runs that were settled before `started_at` are counted but get no line.
     """
 
     def __init__(self, sweep: Sweep, started_at: float) -> None:
@@ -166,7 +166,7 @@ class _Progress:
             desc=sweep.ref,
             unit="cell",
             dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),  # then it only prints what `say` is given
+            disable=not sys.stderr.isatty(),  # then only `say` prints
             file=sys.stderr,
         )
 
@@ -205,7 +205,7 @@ def _shorten(label: str) -> str:
 
 
 def _save(sweep: Sweep, target: Path | None) -> tuple[list[Path], ImageError | None]:
-    """Save the sweep if a target is named; return the files written, and the error if that failed."""
+    """Save the sweep if there is a target. Return the written files, and the error if it failed."""
     try:
         return ([] if target is None else sweep.save(target)), None
     except ImageError as error:

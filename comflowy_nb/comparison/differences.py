@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Mark = Literal["same", "some", "only"]
 
-_MAX_SHARED_CHARS = 60  # of a value that all images share
-_MAX_ALIGNED_TOKENS = 3000  # of all texts together; aligning takes quadratic time
+_MAX_SHARED_CHARS = 60  # maximum length of a value that all images share
+_MAX_ALIGNED_TOKENS = 3000  # in all texts together, because aligning takes quadratic time
 
 # A token is a number, a word, one letter of a script without spaces, white space, or one punctuation mark.
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]|\w+|\s+|[^\w\s]")
@@ -53,7 +53,7 @@ class KnownFields:
     others
         The values that were not submitted, from the graph in the image; None if unknown.
     facts
-        Other facts: `workflow` and `service` -> name.
+        The names of the `workflow` and the `service`.
     """
 
     params: Mapping[str, Any] | None = None
@@ -67,13 +67,13 @@ class KnownFields:
 
     @property
     def everything(self) -> dict[str, Any]:
-        """Field id -> value, for all known values."""
+        """All known values by field id, submitted or not."""
         return {**(self.others or {}), **(self.params or {})}
 
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field in which the images differ, with the value of each image in pieces."""
+    """One field in which the images differ. The value of each image is split into pieces."""
 
     name: str
     values: tuple[tuple[Piece, ...], ...]
@@ -87,7 +87,7 @@ class FieldRow:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """The fields that differ, and the name and value of each set field that is the same for all images."""
+    """The fields in which the images differ, and name and value of each set field that is the same in all."""
 
     rows: tuple[FieldRow, ...]
     shared: tuple[tuple[str, str], ...] = ()
@@ -97,7 +97,7 @@ class Differences:
 def find_differences(images: Sequence[KnownFields], *, sizes: Sequence[tuple[int, int]] = ()) -> Differences:
     """Compare the fields of several images.
 
-    An unknown value is not a difference. A value that is not set is one if another image has it set.
+    An unknown value is not a difference. A value that is not set is a difference if it is set in another image.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def _identities(values: Sequence[Any]) -> set[object]:
 def _field_row(name: str, values: Sequence[Any]) -> FieldRow:
     known_values = [value for value in values if not isinstance(value, Piece)]
     texts = {identity_of(value): write_value(value) for value in known_values}
-    if len(set(texts.values())) < len(texts):  # they differ in a late digit or in white space
+    if len(set(texts.values())) < len(texts):  # the values differ in a late digit or in white space
         texts = {identity_of(value): json.dumps(value, ensure_ascii=False, default=str) for value in known_values}
     value_texts = [texts[identity_of(value)] for value in known_values]
     is_prose = all(isinstance(value, str) for value in known_values) and any(" " in text for text in value_texts)
@@ -187,10 +187,10 @@ def _fact_row(name: str, texts: Sequence[str | None]) -> FieldRow:
 
 
 def mark_words(texts: Sequence[str]) -> list[tuple[Piece, ...]]:
-    """Split each text into pieces by which words the other texts have, in the same order.
+    """Split each text into pieces, and mark the words that other texts do not have in the same order.
 
-    With two texts, every difference is `only`. With more, a word in some of the others is `some`, so that a word in one
-    text alone is still distinguished. Equal texts count once.
+    With two texts, every difference is marked `only`. With more texts, a word that some others have is marked `some`,
+    and `only` marks a word of one text alone. Equal texts count once.
     """
     different = list(dict.fromkeys(texts))
     tokens = [_TOKEN.findall(text) for text in different]
@@ -202,7 +202,7 @@ def mark_words(texts: Sequence[str]) -> list[tuple[Piece, ...]]:
 
 
 def _count_others(texts: Sequence[list[str]]) -> list[list[int]]:
-    """Return for each token of each text the number of other texts that have it."""
+    """Return, for each token of each text, the number of other texts that contain it."""
     counts = [[0] * len(tokens) for tokens in texts]
     is_short = sum(map(len, texts)) <= _MAX_ALIGNED_TOKENS
     for (i, first), (j, second) in combinations(enumerate(texts), 2):

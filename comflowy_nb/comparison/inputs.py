@@ -35,8 +35,8 @@ _CELL = re.compile(r"(\w+)\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One image of a comparison. Its file is read at each use, to keep no pixels in memory.
+class ComparedImage:
+    """One image of a comparison. Its file is read at each use, so that pixels are not kept in memory.
 
     Attributes
     ----------
@@ -47,13 +47,13 @@ class Compared:
     known_fields
         The known fields of the run that generated the image.
     source
-        Its file, or the content of one.
+        The path of its file, or the content of a file.
     also
-        The name that the user gave the run, or empty.
+        The name that the user gave to the run; empty if there is none.
     warning
-        A note for the user about the choice of this image.
+        Why this image was chosen, if that may be unexpected.
     small
-        Return the path of the thumbnail of a size in pixels (512 or 256); None if the image has no thumbnails.
+        A function that returns the path of the thumbnail of a size in pixels (512 or 256); None if there is none.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Compared:
         return open_rgb(path, self.name)
 
 
-def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = None) -> list[Compared]:
+def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = None) -> list[ComparedImage]:
     """Return the images of a comparison, after checking that each can be opened.
 
     Parameters
@@ -95,12 +95,12 @@ def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = N
         2 to 9 items, each a Run (of several images, the first is compared), RunImage, SweepCell, reference as text,
         path, PIL image or array (height x width x 3 or 4, uint8 or floats from 0 to 1). Lists and tuples are flattened.
     find : callable, optional
-        Return what a reference names. By default references are looked up in the history of the home folder.
+        Finds the run or image of a reference. By default, references are looked up in the history of the home folder.
 
     Returns
     -------
-    list of Compared
-        In the order of the items.
+    list of ComparedImage
+        The images, in the order of the items.
 
     Raises
     ------
@@ -150,24 +150,24 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
     return target.image if target.image is not None else target.run
 
 
-def _read(item: Any, original: Any, position: int) -> Compared:
+def _read(item: Any, original: Any, position: int) -> ComparedImage:
     if isinstance(item, Sweep):
         raise RefError(_name_cells(item.ref, len(item.cells)))
     if isinstance(item, SweepCell):
         if item.run is None:
             raise RefError(f"{item.ref} was not submitted; run the cell of the sweep again to submit it")
-        return _of_run(item.run, item.ref)
+        return _read_run(item.run, item.ref)
     is_cell = isinstance(original, str) and not isinstance(item, Path) and parse_ref(original).cell is not None
     if isinstance(item, Run):
-        return _of_run(item, original if is_cell else item.ref)
+        return _read_run(item, original if is_cell else item.ref)
     if isinstance(item, RunImage):
-        return _of_run_image(item, name=original if is_cell else None)
+        return _read_run_image(item, name=original if is_cell else None)
     if isinstance(item, os.PathLike):
-        return _of_file(Path(item).expanduser())
-    return _of_pixels(item, position)
+        return _read_file(Path(item).expanduser())
+    return _read_pixels(item, position)
 
 
-def _of_run(run: Run, name: str) -> Compared:
+def _read_run(run: Run, name: str) -> ComparedImage:
     """Return the first image of a run."""
     record = run.record
     count = len(record.images)
@@ -180,45 +180,45 @@ def _of_run(run: Run, name: str) -> Compared:
     if count > 1:
         warning = f"{name} has {count} images: its first, {name}[0], is compared."
         name = f"{name}[0]"
-    return _of_run_image(run.images[0], name=name, warning=warning)
+    return _read_run_image(run.images[0], name=name, warning=warning)
 
 
-def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> Compared:
-    path = image.path  # raises an error that names the command to type if it is missing
+def _read_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> ComparedImage:
+    path = image.path  # raises if the file is missing; the error contains the command to type
     record = image.run.record
     if name is None:
         name = record.ref if len(record.images) == 1 else f"{record.ref}[{image.record.index}]"
     facts = {"workflow": record.workflow, "service": record.service}
     known_fields = KnownFields(dict(record.params), tuple(record.set_params), _values_in(path), facts)
     size = image_size(path, name)
-    return Compared(name, size, known_fields, path, also=record.name or "", warning=warning, small=image.thumbnail)
+    return ComparedImage(name, size, known_fields, path, also=record.name or "", warning=warning, small=image.thumbnail)
 
 
-def _of_file(path: Path) -> Compared:
+def _read_file(path: Path) -> ComparedImage:
     if not path.is_file():
         raise ImageError(f"there is no file {path.name!r}")
     size = image_size(path, path.name)
     metadata = _metadata(metadata_of_image, path)
     others = _values_in(path)
     if metadata is None:
-        return Compared(path.name, size, KnownFields(others=others), path)
+        return ComparedImage(path.name, size, KnownFields(others=others), path)
     known_fields = KnownFields(metadata.params, metadata.set_params, others, {"workflow": metadata.workflow})
-    return Compared(path.name, size, known_fields, path)
+    return ComparedImage(path.name, size, known_fields, path)
 
 
-def _of_pixels(item: Any, position: int) -> Compared:
-    """Return a copy of a PIL image or an array: later changes do not affect the comparison."""
+def _read_pixels(item: Any, position: int) -> ComparedImage:
+    """Copy a PIL image or an array, so that later changes do not affect the comparison."""
     try:
         content = input_of(item).load()
     except ImageError as error:
         raise ImageError(f"image {position + 1} of the comparison: {error}") from None
     file = getattr(item, "filename", "")
     name = Path(file).name if isinstance(file, str) and file else f"image {position + 1}"
-    return Compared(name, image_size(content, name), KnownFields(), content)
+    return ComparedImage(name, image_size(content, name), KnownFields(), content)
 
 
 def _metadata(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None:
-    """Return the metadata that a function reads from an image; None if it can't."""
+    """Return the metadata that a function reads from an image; None if the image can't be read."""
     try:
         return read(path)
     except (ComflowyError, OSError):
@@ -232,7 +232,7 @@ def _values_in(path: Path) -> dict[str, Any] | None:
 
 
 def _too_few(item: Any, original: Any) -> str:
-    """Return the error for a comparison of one image, with a command to type instead."""
+    """Return the error for fewer than two images, with a command to type instead."""
     if isinstance(item, Sweep):
         return _name_cells(item.ref, len(item.cells))
     if isinstance(item, Run | SweepCell) and len(item.images) >= MIN_IMAGES:

@@ -1,4 +1,4 @@
-"""Pixels of the images of a comparison: decoding, encoding for a browser, and the difference of two images."""
+"""Decode images, encode them for a browser, and compute the difference of two images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _JPEG_QUALITY = 95
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"cICP"}
 _METADATA = {"exif", "xmp", "comment", "photoshop", "mpoffset", "XML:com.adobe.xmp"}
 
-_MAX_HEAT_MAP_PX = 2048  # of the longest side
+_MAX_HEAT_MAP_PX = 2048  # limit of the longest side
 _MIN_TOP_LEVEL = 8  # so that a difference of 1 level does not look like one of 255
 _UNCOVERED = 255  # palette index where only one of the images has pixels
 
@@ -51,7 +51,7 @@ HEAT: Sequence[tuple[float, tuple[int, int, int]]] = (
 
 
 def open_rgb(source: Path | bytes, name: str) -> Image.Image:
-    """Return the first image of a file, upright, in RGB, with transparency on white and 16 bits reduced to 8.
+    """Return the first image of a file: upright, in RGB with 8 bits per channel, on white where it is transparent.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _read(source: Path | bytes, name: str, use: Callable[[Image.Image], _Read]) 
 
 
 def for_browser(source: Path | bytes, name: str) -> tuple[bytes, str]:
-    """Return an image in full size and its media type: the file unchanged if browsers display it as Pillow decodes it.
+    """Return an image in full size and its media type. The file is unchanged if browsers display it as Pillow does.
 
     Raises
     ------
@@ -108,13 +108,13 @@ def for_browser(source: Path | bytes, name: str) -> tuple[bytes, str]:
 
 
 def _browser_type(image: Image.Image) -> str | None:
-    """Return the media type of an image that browsers display as Pillow decodes it; None for any other."""
+    """Return the media type of an image if browsers display it as Pillow decodes it, else None."""
     is_shown_alike = image.mode in _BROWSER_MODES and getattr(image, "n_frames", 1) == 1
     return _BROWSER_TYPES.get(image.format or "") if is_shown_alike else None
 
 
 def without_metadata(content: bytes, media_type: str, name: str) -> tuple[bytes, str]:
-    """Return the same pixels and the media type, without the graph, Exif data and comments of the file.
+    """Return an image file without its graph, Exif data and comments, and its media type. The pixels are unchanged.
 
     Raises
     ------
@@ -181,12 +181,12 @@ class Difference:
 
 
 def canvas_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Return the size of the largest image, on which all are compared."""
+    """Return the size of the largest image. The images are scaled to it before they are compared."""
     return max(sizes, key=lambda size: (size[0] * size[1], size[0]))
 
 
 def fit_on_canvas(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return left, top, width and height of an image that is scaled to fit and centred on a canvas."""
+    """Return left, top, width and height of an image scaled to fit into a canvas and centred on it."""
     scale = min(canvas[0] / size[0], canvas[1] / size[1])
     width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     return (canvas[0] - width) // 2, (canvas[1] - height) // 2, width, height
@@ -231,7 +231,7 @@ def _measure(first: Image.Image, second: Image.Image) -> Difference:
 
 
 def _draw_heat(levels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Image.Image, int]:
-    """Return the map in colours and the level of its brightest colour, the 99.5th percentile of the levels."""
+    """Return the heat map, and the level of its brightest colour: the 99.5th percentile of the levels."""
     small = Image.fromarray(levels)
     small.thumbnail((_MAX_HEAT_MAP_PX, _MAX_HEAT_MAP_PX), Image.Resampling.BOX, reducing_gap=None)
     values = np.asarray(small)

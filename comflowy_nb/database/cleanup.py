@@ -1,8 +1,8 @@
-"""Disk usage, prune and delete in the history: `History.cleanup`.
+"""Measure disk usage, and prune and delete runs in the history: `History.cleanup`.
 
-One transaction changes the rows and lists in the table `removals` which files are to be removed. They are removed
-afterwards (`images/removal.py`), and the next start of a process removes what a killed process left. A file is removed
-only if the rows still allow it: no image of a run refers to it any more, or its image is pruned.
+One transaction changes the rows and lists the files to remove in the table `removals`. `images/removal.py` removes the
+files afterwards; if the process is killed first, the next process does so when it opens the history. A file is removed
+only if the rows still permit it: no image refers to it, or its image is pruned.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import RunRecord
 
 
-ALL_FILES = -1  # position of a removal: every file of the run
+ALL_FILES = -1  # `position` of a removal of all files of a run
 
 _FINAL = json_list(status for status in Status if status.is_final)
 _LIVE = json_list(status for status in Status if status.is_live)
 _IMAGE_COLUMNS = ("position", *(field.name for field in fields(ImageRecord)[1:]))
 
 # The originals of still images that have a thumbnail, of settled runs that ended before a time, oldest first. The runs
-# that an unfinished sweep shows are left out: a process may draw them.
+# that an unfinished sweep shows are left out, because a process may draw them.
 _ORIGINALS = f"""
     SELECT images.run, runs.number, coalesce(runs.finished_at, runs.created_at) AS ended_at,
         runs.name IS NOT NULL OR runs.token IN (
@@ -46,7 +46,7 @@ _ORIGINALS = f"""
         AND images.run NOT IN (SELECT run FROM images WHERE state = 'expected')
         AND images.run NOT IN (
             SELECT run FROM cells WHERE run IS NOT NULL AND (
-                sweep IN (SELECT value FROM json_each(:sent)) OR sweep IN (
+                sweep IN (SELECT value FROM json_each(:in_submission)) OR sweep IN (
                     SELECT sweep FROM cells WHERE run IN (
                         SELECT token FROM runs WHERE status IN (SELECT value FROM json_each(:live))
                         UNION SELECT run FROM images WHERE state = 'expected'
@@ -59,7 +59,7 @@ _ORIGINALS = f"""
 
 
 class Removal(NamedTuple):
-    """Files to remove: the original at this position of a run, or all files of the run."""
+    """Files to remove: the original of one output of a run, or all files of the run."""
 
     run: str
     position: int
@@ -78,24 +78,24 @@ class Original:
 
 
 def is_protected(original: Original) -> bool:
-    """Return True if a prune keeps an original unless it is asked for all. No other code decides this."""
+    """Return True if a prune without `all` keeps this original. This is the only code that decides it."""
     return original.is_named or original.is_input
 
 
 @dataclass(frozen=True, slots=True)
 class RunsToDelete:
-    """The runs that a delete removes, and those of its sweeps that stay, by reference with the reason.
+    """The runs that a delete removes, and the runs of its sweeps that it keeps, by reference with the reason.
 
-    `answered` has the request keys of these runs for which another success is left.
+    `reusable_keys` has the request keys for which a success remains.
     """
 
     runs: tuple[RunRecord, ...]
     kept: Mapping[str, str]
-    answered: frozenset[str]
+    reusable_keys: frozenset[str]
 
 
 class Cleanup:
-    """What `disk` reads of the history, the changes of prune and delete, and the files that are still to be removed."""
+    """The queries of `disk`, the changes that prune and delete make, and the list of files to remove."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -103,7 +103,7 @@ class Cleanup:
     # -- disk ---------------------------------------------------------------------------------------------------
 
     def workflows(self) -> dict[str, str]:
-        """Return token of a run -> name of its workflow."""
+        """Return a mapping from run token to the name of its workflow."""
         with self._store.read() as connection:
             return dict(connection.execute("SELECT token, workflow FROM runs").fetchall())
 
@@ -116,22 +116,24 @@ class Cleanup:
     # -- prune --------------------------------------------------------------------------------------------------
 
     def originals(self, *, before: float) -> list[Original]:
-        """Return the originals of runs that ended before a time, in UTC seconds since 1970; protected ones too."""
-        sent = self._sent_sweeps()
+        """Return the originals of runs that ended before a time (UTC seconds since 1970), including protected ones."""
+        in_submission = self._sweeps_in_submission()
         with self._store.read() as connection:
-            return _originals(connection, before, sent)
+            return _originals(connection, before, in_submission)
 
     def prune(self, chosen: Iterable[Original], *, before: float, all: bool) -> list[Original]:  # noqa: A002 - the option
         """Set images to `pruned`, and list their originals for removal, in one transaction.
 
         Returns
         -------
-        Those of the chosen originals that may still be pruned: another process can have changed them meanwhile.
+        The originals that were set to `pruned`. Another process may have changed some of the chosen ones meanwhile.
         """
-        sent = self._sent_sweeps()
+        in_submission = self._sweeps_in_submission()
         keys = {(each.run, each.image.index) for each in chosen}
         with self._store.write(full=True) as connection:
-            found = [each for each in _originals(connection, before, sent) if (each.run, each.image.index) in keys]
+            found = [
+                each for each in _originals(connection, before, in_submission) if (each.run, each.image.index) in keys
+            ]
             found = [each for each in found if all or not is_protected(each)]
             rows = [(each.run, each.image.index) for each in found]
             connection.executemany("UPDATE images SET state = 'pruned' WHERE run = ? AND position = ?", rows)
@@ -141,10 +143,10 @@ class Cleanup:
     # -- delete -------------------------------------------------------------------------------------------------
 
     def runs_to_delete(self, runs: Mapping[str, str | None], sweeps: Collection[str]) -> RunsToDelete:
-        """Return what `delete` removes, without changing anything; the parameters are those of `delete`."""
-        sent = self._sent_sweeps()
+        """Return the runs that `delete` would remove. Nothing is changed. The parameters are those of `delete`."""
+        in_submission = self._sweeps_in_submission()
         with self._store.read() as connection:
-            return _runs_to_delete(connection, runs, sweeps, sent)
+            return _runs_to_delete(connection, runs, sweeps, in_submission)
 
     def delete(
         self, runs: Mapping[str, str | None], sweeps: Collection[str], *, only: Collection[str] | None = None
@@ -154,7 +156,7 @@ class Cleanup:
         Parameters
         ----------
         runs
-            Token of a run -> token of the sweep by whose cell it is named, or None.
+            Run token -> token of the sweep if the run was named as its cell (`s3.12`), else None.
         sweeps
             Tokens of sweeps, which are deleted with the runs that were submitted for them.
         only
@@ -163,11 +165,11 @@ class Cleanup:
         Raises
         ------
         RefError
-            If a run is live or held, or a process submits a sweep. Nothing is deleted then.
+            If a run is live or held, or a process is submitting a sweep. Nothing is deleted then.
         """
-        sent = self._sent_sweeps()
+        in_submission = self._sweeps_in_submission()
         with self._store.write(full=True) as connection:
-            found = _runs_to_delete(connection, runs, sweeps, sent)
+            found = _runs_to_delete(connection, runs, sweeps, in_submission)
             if only is not None:
                 found = replace(found, runs=tuple(run for run in found.runs if run.token in only))
             tokens = json_list(run.token for run in found.runs)
@@ -186,34 +188,36 @@ class Cleanup:
         return [Removal(*row) for row in rows]
 
     def pruned_file(self, removal: Removal) -> str | None:
-        """Return the file of an image that is still pruned, as its row names it; None if it was fetched again."""
+        """Return the stored file name of an image that is still pruned; None if the image was fetched again."""
         sql = "SELECT file FROM images WHERE run = ? AND position = ? AND state = 'pruned'"
         with self._store.read() as connection:
             row = connection.execute(sql, removal).fetchone()
         return None if row is None else row["file"]
 
     def deleted_runs(self, tokens: Iterable[str]) -> set[str]:
-        """Return those tokens that no run has."""
+        """Return those of the tokens that belong to no run."""
         wanted = set(tokens)
         with self._store.read() as connection:
             sql = "SELECT token FROM runs WHERE token IN (SELECT value FROM json_each(?))"
             return wanted - {row["token"] for row in connection.execute(sql, (json_list(wanted),))}
 
     def forget(self, done: Iterable[Removal]) -> None:
-        """Remove removals from the list: their files are gone, or have to stay."""
+        """Delete entries of the list whose files were removed or must be kept."""
         with self._store.write() as connection:
             connection.executemany("DELETE FROM removals WHERE run = ? AND position = ?", list(done))
 
-    def _sent_sweeps(self) -> set[str]:
-        """Return the tokens of the sweeps that a living process submits."""
+    def _sweeps_in_submission(self) -> set[str]:
+        """Return the tokens of the sweeps that a live process is submitting."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT sweep, owner FROM senders").fetchall()
         dead = dead_owners(self._store.locks, {row["owner"] for row in rows})
         return {row["sweep"] for row in rows if row["owner"] not in dead}
 
 
-def _originals(connection: sqlite3.Connection, before: float, sent: Collection[str]) -> list[Original]:
-    rows = connection.execute(_ORIGINALS, {"before": before, "sent": json_list(sent), "final": _FINAL, "live": _LIVE})
+def _originals(connection: sqlite3.Connection, before: float, in_submission: Collection[str]) -> list[Original]:
+    rows = connection.execute(
+        _ORIGINALS, {"before": before, "in_submission": json_list(in_submission), "final": _FINAL, "live": _LIVE}
+    )
     return [
         Original(
             row["run"],
@@ -251,11 +255,20 @@ _DELETIONS = """
 
 
 def _runs_to_delete(
-    connection: sqlite3.Connection, named: Mapping[str, str | None], sweeps: Collection[str], sent: Collection[str]
+    connection: sqlite3.Connection,
+    named: Mapping[str, str | None],
+    sweeps: Collection[str],
+    in_submission: Collection[str],
 ) -> RunsToDelete:
-    """Choose the runs. Raise a RefError for a run that is live or held, and for a sweep that is being submitted."""
+    """Choose the runs to delete.
+
+    Raises
+    ------
+    RefError
+        If a run is live or held, or a sweep is being submitted.
+    """
     numbers = dict(connection.execute("SELECT token, number FROM sweeps").fetchall())
-    for sweep in set(sweeps) & set(sent):
+    for sweep in set(sweeps) & set(in_submission):
         raise RefError(f"a kernel submits s{numbers[sweep]} now: %comflowy cancel s{numbers[sweep]} first")
     of_sweeps = "SELECT run FROM cells WHERE sweep IN (SELECT value FROM json_each(?)) AND run IS NOT NULL"
     clause = f"WHERE token IN (SELECT value FROM json_each(?)) OR token IN ({of_sweeps}) ORDER BY number"  # noqa: S608 - own text
@@ -272,9 +285,9 @@ def _runs_to_delete(
             others = ", ".join(f"s{sweep}.{cell}" for sweep, cell in cells)
             why = f"{others} {'show' if len(cells) > 1 else 'shows'} it too"
         elif run.status.is_held:
-            why = f"it is {run.status}: the service may have accepted it"
+            why = f"its status is {run.status}: the service may have accepted it"
             if is_named:
-                raise RefError(f"{run.ref} can't be deleted: {why}, and another submit could cost again")
+                raise RefError(f"{run.ref} can't be deleted, because {why}, and another submit could cost again")
         elif not run.is_settled:
             raise RefError(_not_settled(run))
         elif not is_named and submitted_for.get(run.token) not in sweeps:
@@ -302,7 +315,7 @@ def _not_settled(run: RunRecord) -> str:
 
 
 def _shown_by(connection: sqlite3.Connection, tokens: Collection[str]) -> dict[str, list[tuple[str, int]]]:
-    """Return token of a run -> the sweeps that show it, each by its token with the number of the first such cell."""
+    """Return a mapping from run token to the sweeps that show the run: sweep token -> number of the first such cell."""
     shown: dict[str, list[tuple[str, int]]] = {}
     sql = "SELECT run, sweep, min(number) FROM cells WHERE run IN (SELECT value FROM json_each(?)) GROUP BY run, sweep"
     for run, sweep, number in connection.execute(sql, (json_list(tokens),)):

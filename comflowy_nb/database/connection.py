@@ -1,6 +1,6 @@
-"""The file of the history: how it is created, checked, opened, read and written.
+"""Create, check, open, read and write the SQLite file of the history.
 
-SQLite errors are translated to `HistoryError` here.
+This module translates SQLite errors to `HistoryError`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _MIGRATIONS = {
     """,
 }
 FILE_NAME = "history.sqlite"
-BUSY_TIMEOUT_S = 10.0  # longest wait for another process that writes
+BUSY_TIMEOUT_S = 10.0  # maximum wait for another process that writes
 
 _LOG_SUFFIXES = ("-wal", "-shm", "-journal")
-_SHARED_SUFFIXES = ("", "-wal", "-shm")  # of the files that all processes share while they use the history
+_SHARED_SUFFIXES = ("", "-wal", "-shm")  # suffixes of the files that all processes share
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _READ_ONLY = "the home folder can't be written to"
 _BUSY = f"another process has kept it locked for {BUSY_TIMEOUT_S:g} s"
@@ -79,7 +79,7 @@ def make_folder(folder: Path) -> None:
 def _make_private(folder: Path, label: str) -> tuple[str, ...]:
     """Remove the permissions of group and others from a folder; return a warning if that fails.
 
-    A folder of another user, or one with the sticky bit such as /tmp, is meant to be shared and is not changed.
+    A folder of another user, or a folder with the sticky bit such as /tmp, is not changed, because it is shared.
     """
     if os.name != "posix" or not folder.is_dir():
         return ()
@@ -112,10 +112,10 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
-        self.locks = folder / "locks"  # of the clients; see process_locks.py
+        self.locks = folder / "locks"  # lock files of the clients; see process_locks.py
         self.warnings: tuple[str, ...] = ()
         self._idle: list[sqlite3.Connection] = []
-        self._in_use = 0  # number of connections that threads use now
+        self._in_use = 0  # number of connections in use
         self._pool = threading.Lock()
         self._writing = threading.Lock()  # serialises the writers of this process, which would poll SQLite's lock
         self._files: tuple[_Identity | None, ...] = ()  # the open files; after a fork only the first is known
@@ -127,7 +127,7 @@ class Store:
             self.warnings += _make_private(
                 folder / "sandbox", "folder sandbox in the home folder, which has a key in it"
             )
-            # One process at a time checks the file and sets it aside if it is damaged; the next one finds a good file.
+            # Only one process at a time checks the file and renames it if it is damaged.
             with FileLock(folder / "history.lock", timeout=2 * BUSY_TIMEOUT_S):
                 self._idle.append(self._open())
         except (OSError, NotImplementedError) as error:
@@ -167,7 +167,7 @@ class Store:
         """Reset a forked child: it can't use SQLite's connections, nor locks that other threads held."""
         self._pool, self._writing = threading.Lock(), threading.Lock()
         self._is_forked_in_use = self._in_use > 0
-        if not self._is_forked_in_use:  # else SQLite itself may be in an inconsistent state
+        if not self._is_forked_in_use:  # otherwise SQLite may be in an inconsistent state
             # A child does not share its parent's file locks, so closing releases none of them.
             for connection in self._idle:
                 connection.close()
@@ -184,8 +184,10 @@ class Store:
     # -- opening ------------------------------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
-        """Return a connection to a checked file. Set a damaged file aside and create a new one."""
-        for leftover in self.folder.glob(f"{FILE_NAME}.*.new*"):  # only one process at a time creates one
+        """Return a connection to a checked file. Rename a damaged file and create a new one."""
+        for leftover in self.folder.glob(
+            f"{FILE_NAME}.*.new*"
+        ):  # left by a killed process: only one process at a time creates the file
             leftover.unlink()
         for _ in range(2):
             connection = None
@@ -214,7 +216,7 @@ class Store:
         """Create the file under another name first, so that a file without tables is always a damaged one."""
         part = self.folder / f"{FILE_NAME}.{uuid.uuid4().hex}.new"
         try:
-            # For this user only; the files that SQLite adds beside it get the same mode.
+            # Permit access for this user only. The other files of SQLite get the same mode.
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             with contextlib.closing(_connect(part)) as connection:
                 schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
@@ -269,7 +271,7 @@ class Store:
         )
 
     def _check_files(self) -> None:
-        """Raise a HistoryError if the open files are not those in the home folder, which other processes use."""
+        """Raise a HistoryError if the files in the home folder were replaced after they were opened."""
         if any(opened not in (None, current) for opened, current in zip(self._files, self._identify(), strict=False)):
             raise HistoryError(
                 f"the history can't be used: {FILE_NAME} was deleted, moved or replaced in the home folder while this "
@@ -382,7 +384,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; the other bits refine it
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary error code, without the extended bits
 
 
 def _history_error(error: sqlite3.Error, verb: str) -> HistoryError:

@@ -1,4 +1,4 @@
-"""Look up the earlier runs of a request by its key, and decide by them; the rule is `held_runs.decide_submit`."""
+"""Look up the earlier runs of a request by its key, and decide whether to reuse one; see `held_runs.decide_submit`."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class RetryOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What happens to a request: `new` is submitted, every other kind uses the earlier run `record`."""
+    """The decision about a request: `new` is submitted; every other kind uses the earlier run `record`."""
 
     kind: DecisionKind
     record: RunRecord
 
 
 def dead_submitters(store: Store) -> set[str]:
-    """Return the owners that died during a submit."""
+    """Return the dead owners that have runs with the status `submitting`."""
     return dead_owners(store.locks, find_owners(store, f"status = '{Status.SUBMITTING}'"))
 
 
@@ -50,19 +50,19 @@ def look_up(
     dead: Collection[str] = (),
     **options: Unpack[RetryOptions],
 ) -> dict[str, Decision | None]:
-    """Return the decision about each key, without writing anything.
+    """Decide about each request key, without writing to the history.
 
     Parameters
     ----------
     sweep
-        Token of the fresh sweep that is continued: its own successes count.
+        Token of the fresh sweep that is continued: only its own successes are reused.
     dead
         Dead owners. Runs that they were submitting count as unknown.
 
     Returns
     -------
     dict
-        The decision by key. That of a new run has the newest earlier run with the key, and is None if there is none.
+        Key -> decision. The decision `new` contains the newest earlier run with the key; it is None if there is none.
     """
     earlier: dict[str, list[RunRecord]] = {}
     clause = "WHERE key IN (SELECT value FROM json_each(?)) ORDER BY number DESC"
@@ -79,7 +79,7 @@ def look_up(
 
 
 def _runs_of(connection: sqlite3.Connection, sweep: str, keys: Sequence[str]) -> set[str]:
-    """Return the tokens of the runs shown for a sweep's cells of these keys that ended after the sweep was recorded."""
+    """Return the tokens of the runs of a sweep's cells with these keys that ended after the sweep was recorded."""
     rows = connection.execute(
         "SELECT runs.token FROM sweeps JOIN cells ON cells.sweep = sweeps.token JOIN runs ON runs.token = cells.run "
         "WHERE sweeps.token = ? AND cells.key IN (SELECT value FROM json_each(?)) "

@@ -1,4 +1,4 @@
-"""Whether the params of a run have the values that a search asks for: equal values, intervals, lists, conditions."""
+"""Match the params of a run against the values of a search: equal values, intervals, lists and conditions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """Alternatives: a stored value matches if it equals one of them, or all that was typed, such as a text `a, b`."""
+    """Alternatives. A stored value matches if it equals one of them or the whole typed text, such as `a, b`."""
 
     whole: Any
     options: tuple[Any, ...]  # values and intervals
@@ -53,7 +53,7 @@ class AnyOf:
 
 
 def read_wanted(text: str) -> Any:
-    """Return what unquoted text asks for: alternatives for `a,b` and `a..b`, else an untyped value.
+    """Parse the unquoted value of a search: alternatives for `a,b` and `a..b`, else an untyped value.
 
     Raises
     ------
@@ -77,13 +77,15 @@ def _read_interval(text: str) -> Interval:
     first, *others = text.split("..")
     if len(others) != 1 or "#" in text:
         low, high = first, others[0].partition("#")[0]
-        raise SettingsError(f"{text} has steps, and a search takes the interval: {low}..{high}; put a text in quotes")
+        raise SettingsError(
+            f"a search takes a range without a step: use {low}..{high} instead of {text}, or put a text in quotes"
+        )
     low_number, high_number = sorted([Decimal(first), Decimal(others[0])])
     return Interval(low_number, high_number)
 
 
 def is_equal(stored: Any, wanted: Any) -> bool:
-    """Return True if a submitted value equals the wanted one, which may be typed as text, or is one of `AnyOf`."""
+    """Return True if a submitted value equals the wanted value, which may be typed as text, or matches an `AnyOf`."""
     if isinstance(wanted, AnyOf):
         return wanted.matches(stored)
     if isinstance(stored, bool) or isinstance(wanted, bool):
@@ -135,7 +137,7 @@ def is_fulfilled(
     Raises
     ------
     SettingsError
-        If there are too many such choices.
+        If there are too many combinations of such fields.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Process locks: each client holds a lock file, and the runs that it tracks store its name as their owner.
 
-The operating system releases a lock however its process ends, so a free lock means that the owner has died. A name is
-used once: a dead owner stays dead.
+The operating system releases a lock when its process ends for any reason, so a free lock means that the owner has died.
+A name is used only once, so a dead owner never becomes alive again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 PROBE_LOCK = "probing.lock"
-PROBE_TIMEOUT_S = 2.0  # for the probes of other processes; each takes much less than a millisecond
+PROBE_TIMEOUT_S = 2.0  # maximum wait for the probes of other processes, which take much less than a millisecond
 _NAME = re.compile(r"[0-9a-f]{32}")
 
 _held_here: dict[str, int] = {}  # name -> process id: locks of this process, which need no probe
@@ -66,7 +66,7 @@ class ProcessLock:
 
 
 def check_not_forked(process: int, label: str) -> None:
-    """Raise a ComflowyError in a process other than `process`: a forked child has none of its parent's threads."""
+    """Raise a ComflowyError in a process other than `process`: a forked child does not have its parent's threads."""
     if os.getpid() != process:
         raise ComflowyError(
             f"{label} can't be used in a process forked from the one that connected; connect in this one"
@@ -74,7 +74,7 @@ def check_not_forked(process: int, label: str) -> None:
 
 
 def is_alive(folder: Path, name: str) -> bool:
-    """Return True if the owner of this name still holds its lock, or if that can't be found out."""
+    """Return True if the owner of this name still holds its lock, or if the lock can't be probed."""
     if not _NAME.fullmatch(name):
         return False
     if _held_here.get(name) == os.getpid():
@@ -92,10 +92,10 @@ def is_alive(folder: Path, name: str) -> bool:
 
 
 def dead_owners(folder: Path, owners: Iterable[str]) -> set[str]:
-    """Return the owners among these that have died.
+    """Return those of the owners that have died.
 
-    Never call this function within a transaction: a probe can take seconds. A transaction that follows need only
-    compare names, because a name is used once: a dead owner stays dead.
+    Never call this function within a transaction: a probe can take seconds. A later transaction need only compare
+    names, because a name is used only once.
     """
     return {owner for owner in owners if not is_alive(folder, owner)}
 

@@ -1,4 +1,4 @@
-"""The references that begin with a text, for completion, in a few statements for a history of any size."""
+"""Find the references that begin with a text, for completion. The number of SQL statements is constant."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ if TYPE_CHECKING:
     import sqlite3
 
 
-MAX_WORDS = 100  # of each kind; the user types one more character for the others
+MAX_WORDS = 100  # per kind; for others, the user types one more character
 _LAST_CHARACTER = "\U0010ffff"
 
 
 def name_words(connection: sqlite3.Connection, prefix: str) -> list[str]:
-    """Return the names that begin with a text, and the ids of services that do; the newest names first.
+    """Return the names and the service ids that begin with a text, the newest names first.
 
     Parameters
     ----------
     prefix
-        With an empty text, all names and no ids.
+        An empty text returns all names and no ids.
     """
     values: tuple[Any, ...] = (prefix, prefix + _LAST_CHARACTER, MAX_WORDS)
     rows = connection.execute(
@@ -32,7 +32,7 @@ def name_words(connection: sqlite3.Connection, prefix: str) -> list[str]:
 
 
 def number_words(connection: sqlite3.Connection, prefix: str) -> list[str]:
-    """Return the references by number, `s3` and `r41`, that begin with a text, the newest first."""
+    """Return the numbered references (`s3`, `r41`) that begin with a text, the newest first."""
     words = []
     for letter, table in (("s", "sweeps"), ("r", "runs")):
         digits = prefix.removeprefix(letter) if prefix else ""
@@ -44,6 +44,6 @@ def number_words(connection: sqlite3.Connection, prefix: str) -> list[str]:
 
 
 def cell_words(connection: sqlite3.Connection, sweep: str, digits: str) -> list[str]:
-    """Return the numbers of the cells of a sweep, given by its token, that begin with these digits, in order."""
+    """Return the numbers of the cells of a sweep that begin with these digits, in ascending order."""
     sql = "SELECT number FROM cells WHERE sweep = ? AND (? = '' OR number LIKE ?) ORDER BY number LIMIT ?"
     return [str(row[0]) for row in connection.execute(sql, (sweep, digits, f"{digits}%", MAX_WORDS)).fetchall()]

@@ -56,7 +56,7 @@ def parse_ref(text: str) -> Ref:
     if not run or any(mark in run for mark in "[] \t\n") or any(mark in node for mark in "[]") or (colon and not node):
         raise RefError(f"invalid reference {reference!r}: {_HELP}")
     if node and image is None:
-        raise RefError(f"{reference} names a node; its first image is {reference}[0]")
+        raise RefError(f"{reference} is a node, not an image; its first image is {reference}[0]")
     return _parse_run(run, node or None, image)
 
 
@@ -84,7 +84,7 @@ def check_name(name: str) -> None:
     Raises
     ------
     RefError
-        If it is not an identifier, or already means something else as a reference.
+        If it is not an identifier, or is a reference of another kind, such as `r1` or `last`.
     """
     if _RESERVED.fullmatch(name):
         raise RefError(f"{name} can't be a name: it is reserved; use another name")

@@ -35,7 +35,7 @@ _EVENT_COLUMNS = ("status", *(name for name in RunChanges.__annotations__ if nam
 
 
 class Table(Generic[R]):
-    """The runs or the sweeps of the history: what both are found by.
+    """The queries that the tables of runs and of sweeps have in common.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Table(Generic[R]):
         return None if number >= 2**63 else self._first("WHERE number = ?", number)  # the largest integer in SQLite
 
     def by_name(self, name: str) -> R | None:
-        """Return the newest holder of a name; None if that is in the other table."""
+        """Return the newest run or sweep with this name; None if the newest one is in the other table."""
         return self._first("WHERE token = (SELECT token FROM names WHERE name = ? ORDER BY id DESC LIMIT 1)", name)
 
     def recent(self, limit: int | None = 20) -> list[R]:
@@ -83,7 +83,7 @@ def json_list(values: Iterable[Any]) -> str:
 
 
 def _encode(value: object) -> str:
-    """Return a JSON value as text. SQLite can't store half of a surrogate pair, which JSON allows: it is escaped."""
+    """Return a JSON value as text. Lone surrogates, which JSON allows and SQLite can't store, are escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         text.encode()
@@ -93,7 +93,7 @@ def _encode(value: object) -> str:
 
 
 def _column(value: Any) -> Any:
-    """Return a field of a record as its column stores it."""
+    """Convert a field of a record to the value of its column."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Problem):
@@ -149,7 +149,7 @@ def find_runs(connection: sqlite3.Connection, clause: str, *values: Any) -> list
 
 
 def find_owners(store: Store, condition: str) -> set[str]:
-    """Return the owners of the runs for which a condition holds."""
+    """Return the owners of the runs that an SQL condition selects."""
     with store.read() as connection:
         rows = connection.execute(f"SELECT DISTINCT owner FROM runs WHERE {condition}").fetchall()  # noqa: S608 - own texts
     return {row["owner"] for row in rows}
@@ -207,7 +207,7 @@ def find_sweeps(connection: sqlite3.Connection, clause: str, *values: Any) -> li
 def put_cells(
     connection: sqlite3.Connection, sweep: str, cells: Sequence[tuple[int, Sequence[int], Mapping[str, Any], str]]
 ) -> None:
-    """Replace the cells of a sweep; a cell with the request key of an earlier one keeps its run."""
+    """Replace the cells of a sweep. A cell with the request key of an earlier cell keeps the run of that cell."""
     sql = "SELECT number, at, key, run FROM cells WHERE sweep = ? ORDER BY number"
     earlier = connection.execute(sql, (sweep,)).fetchall()
     runs = {row["key"]: row["run"] for row in earlier}
@@ -221,7 +221,7 @@ def put_cells(
 
 
 def link_cell(connection: sqlite3.Connection, cell: tuple[str, int], run: str) -> None:
-    """Show a run for a cell, given by the token of the sweep and the number.
+    """Set the run of a cell of a sweep.
 
     Raises
     ------
@@ -233,7 +233,7 @@ def link_cell(connection: sqlite3.Connection, cell: tuple[str, int], run: str) -
 
 
 def read_cells(connection: sqlite3.Connection, sweep: str, number: int | None = None) -> list[CellRecord]:
-    """Return the cells of a sweep, or only the one of that number, each with its run, by their numbers."""
+    """Return the cells of a sweep with their runs, ordered by number, or only the cell with that number."""
     which = "FROM cells WHERE sweep = ? AND (? IS NULL OR number = ?)"
     values = (sweep, number, number)
     rows = connection.execute(f"SELECT * {which} ORDER BY number", values).fetchall()
@@ -251,7 +251,7 @@ def read_cells(connection: sqlite3.Connection, sweep: str, number: int | None = 
 
 
 def read_params(params: Mapping[str, Any], images: Mapping[str, InputImage]) -> dict[str, Any]:
-    """Return the params of a cell with its images, which the history stores by their sha256."""
+    """Return the params of a cell. Input images, which the history stores by their sha256, become objects again."""
 
     def read(value: Any) -> Any:
         is_image = isinstance(value, dict) and set(value) == {"image", "sha256"}

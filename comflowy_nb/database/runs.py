@@ -51,8 +51,8 @@ _TRACKED = f"(status IN ({_LIVE}) OR token IN (SELECT run FROM images WHERE stat
 class History(Table[RunRecord]):
     """The runs of the history; `sweeps`, `seeds`, `inputs`, `senders`, `durations` and `cleanup` are its other parts.
 
-    Open it with `History.open(folder)`. Its methods may be called on any thread. `warnings` are for the user: a
-    damaged file that was set aside, a slower journal, a folder that others can open.
+    Open it with `History.open(folder)`. Its methods may be called on any thread. `warnings` are texts for the user: a
+    damaged file was renamed, the journal is slower, or other users can open the folder.
     """
 
     table = "runs"
@@ -79,11 +79,11 @@ class History(Table[RunRecord]):
         """
         history = cls(Store(folder))
         clean_locks(history._store.locks, keep=find_owners(history._store, _TRACKED))
-        remove_free_locks(history._images)  # of images that a killed process was downloading
+        remove_free_locks(history._images)  # the locks of images that a killed process was downloading
         for leftover_folder in (folder, folder / "workflows", folder / "inputs"):
             remove_leftovers(leftover_folder)
         remove_leftovers(history._images, "*/*.part")
-        with contextlib.suppress(HistoryError):  # of a process that was killed while it pruned or deleted
+        with contextlib.suppress(HistoryError):  # the removals of a process that was killed during a prune or delete
             finish_removals(history.cleanup, history._images)
         return history
 
@@ -95,14 +95,14 @@ class History(Table[RunRecord]):
     def record_or_reuse(
         self, request: RunRequest, *, costs_money: bool = True, **options: Unpack[RetryOptions]
     ) -> Decision:
-        """Record a request, or find the earlier run that is used for it, in one transaction.
+        """Record a request, or find the earlier run to reuse, in one transaction.
 
-        If several processes request one key at once, one of them gets `new`.
+        If several processes request the same key at once, exactly one of them gets the decision `new`.
 
         Parameters
         ----------
         costs_money
-            Flush the request to the disk, so that it survives a power cut. If a run costs nothing, that can wait until
+            Flush the request to the disk, so that it survives a power failure. A run that costs nothing is flushed when
             its id is recorded.
 
         Raises
@@ -133,11 +133,11 @@ class History(Table[RunRecord]):
             raise HistoryError(f"{error}. Nothing was submitted") from error
 
     def apply(self, token: str, event: StatusEvent, **changes: Unpack[RunChanges]) -> RunRecord | None:
-        """Apply an event to a run. Return its new record; None if the event changes nothing at the run's status.
+        """Apply an event to a run. Return its new record; None if the event does not apply to the run's status.
 
         `images` are written together with the status.
         """
-        # A run is found by its id, so the id is flushed to the disk, and with it the request.
+        # Flush the id to the disk, because the run can be found by its id after a power failure.
         with self._store.write(full=changes.get("service_run_id") is not None) as connection:
             runs = find_runs(connection, "WHERE token = ?", token)
             record = records.apply(runs[0], event, **changes) if runs else None
@@ -166,12 +166,12 @@ class History(Table[RunRecord]):
                     put_image(connection, token, image)
             return _record(connection, token)
 
-    def ask_cancel(self, token: str) -> None:
-        """Record that the service is asked to cancel a run, for other processes that track it."""
+    def request_cancel(self, token: str) -> None:
+        """Record that this client asks the service to cancel a run, so that other clients recognise the cancel."""
         with self._store.write() as connection:
             connection.execute("UPDATE runs SET cancel_asked_at = ? WHERE token = ?", (time.time(), token))
 
-    def is_cancel_asked(self, token: str) -> bool:
+    def is_cancel_requested(self, token: str) -> bool:
         """Return True if any client asked the service to cancel a run."""
         sql = "SELECT 1 FROM runs WHERE token = ? AND cancel_asked_at IS NOT NULL"
         with self._store.read() as connection:
@@ -231,7 +231,7 @@ class History(Table[RunRecord]):
             return search.search(connection, text, **filters)
 
     def search_rows(self, text: str | None = None, **filters: Unpack[Filters]) -> list[RunRow]:
-        """Return the runs that match, newest first, those of each sweep in one row; see `search.search_rows`."""
+        """Return the matching runs, newest first, with the runs of each sweep in one row; see `search.search_rows`."""
         with self._store.read() as connection:
             return search.search_rows(connection, text, **filters)
 
@@ -252,19 +252,19 @@ class History(Table[RunRecord]):
         return [json.loads(row["params"]) for row in rows]
 
     def reference_words(self, prefix: str) -> list[str]:
-        """Return the references that begin with a text, at most some of each kind: `s3`, `r41`, names and ids."""
+        """Return the references that begin with a text: `s3`, `r41`, names and ids, a limited number of each kind."""
         with self._store.read() as connection:
             return [*number_words(connection, prefix), *name_words(connection, prefix)]
 
     def cell_words(self, sweep: str, digits: str) -> list[str]:
-        """Return the numbers of the cells of a sweep, given by its token, that begin with these digits."""
+        """Return the numbers of the cells of a sweep that begin with these digits."""
         with self._store.read() as connection:
             return cell_words(connection, sweep, digits)
 
     # -- orphaned runs ------------------------------------------------------------------------------------------
 
     def adopt(self, token: str, owner: str) -> RunRecord | None:
-        """Make `owner` the owner of a run whose owner has died; return None if that one lives."""
+        """Make `owner` the owner of an orphaned run. Return its record; None if the earlier owner is alive."""
         with self._store.read() as connection:
             row = connection.execute("SELECT owner FROM runs WHERE token = ?", (token,)).fetchone()
         if row is None:
@@ -274,14 +274,14 @@ class History(Table[RunRecord]):
             record = _record(connection, token)
             if record.owner == owner:
                 return record
-            if record.owner not in dead:  # it lives, or another client was first
+            if record.owner not in dead:  # the owner is alive, or another client has adopted the run
                 return None
             _hold_unanswered(connection, dead)
             connection.execute("UPDATE runs SET owner = ? WHERE token = ?", (owner, token))
             return _record(connection, token)
 
     def orphans(self, identity: str | None = None) -> list[RunRecord]:
-        """Return the live runs, and those with images to download, whose owner has died; oldest first."""
+        """Return the orphaned runs that are live or have images to download, oldest first."""
         dead = dead_owners(self._store.locks, find_owners(self._store, _TRACKED))
         if not dead:
             return []
@@ -292,7 +292,7 @@ class History(Table[RunRecord]):
 
 
 def _hold_unanswered(connection: sqlite3.Connection, dead: Collection[str]) -> None:
-    """Make the runs `unknown` whose owner died before it had read the response to the submit."""
+    """Set the `submitting` runs of dead owners to `unknown`: the response to their submit can't be read any more."""
     clause = "WHERE status = 'submitting' AND owner IN (SELECT value FROM json_each(?))"
     for record in find_runs(connection, clause, json_list(dead)) if dead else ():
         held = records.apply(record, StatusEvent.OWNER_DIED, reason=RESPONSE_LOST)

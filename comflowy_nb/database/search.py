@@ -46,7 +46,7 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A row of a list of runs: one run, or the matching runs of one sweep, newest first."""
+    """A row of a list of runs: one run, or all matching runs of one sweep, newest first."""
 
     sweep: str | None  # the token of the sweep
     runs: tuple[RunRecord, ...]
@@ -76,7 +76,7 @@ def search(
 def search_rows(
     connection: sqlite3.Connection, text: str | None = None, *, limit: int | None = 20, **filters: Any
 ) -> list[RunRow]:
-    """Return what `search` finds with the runs of each sweep in one row; `limit` is the number of rows."""
+    """Return the results of `search` with the runs of each sweep in one row; `limit` is the number of rows."""
     _check_limit(limit)
     found: dict[str, list[sqlite3.Row]] = {}
     for row in _find(connection, text, **filters):

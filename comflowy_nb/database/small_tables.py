@@ -18,16 +18,16 @@ MAX_SAMPLES = 24  # per workflow; the estimate of a duration uses no more
 
 
 class Seeds:
-    """Seeds generated for sweeps: `History.seeds`. The key is a sha256 of what a seed was generated for."""
+    """Seeds generated for sweeps: `History.seeds`. The key of a seed is a sha256 of the sweep and its fields."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def get(self, draw_key: str) -> int | None:
+    def get(self, seed_key: str) -> int | None:
         with self._store.read() as connection:
-            return _find_seeds(connection, [draw_key]).get(draw_key)
+            return _find_seeds(connection, [seed_key]).get(seed_key)
 
-    def settle(self, seeds: Mapping[str, int]) -> dict[str, int]:
+    def store_missing(self, seeds: Mapping[str, int]) -> dict[str, int]:
         """Store the seeds whose key has none yet; return the stored seeds of all keys.
 
         If two kernels generate seeds for one sweep at once, both use those of the first.
@@ -44,18 +44,21 @@ def put_seeds(connection: sqlite3.Connection, seeds: Mapping[str, int]) -> None:
     connection.executemany("INSERT OR REPLACE INTO seeds (draw_key, seed) VALUES (?, ?)", seeds.items())
 
 
-def _find_seeds(connection: sqlite3.Connection, draw_keys: Iterable[str]) -> dict[str, int]:
+def _find_seeds(connection: sqlite3.Connection, seed_keys: Iterable[str]) -> dict[str, int]:
     sql = "SELECT draw_key, seed FROM seeds WHERE draw_key IN (SELECT value FROM json_each(?))"
-    return dict(connection.execute(sql, (json_list(draw_keys),)).fetchall())
+    return dict(connection.execute(sql, (json_list(seed_keys),)).fetchall())
 
 
 class Inputs:
-    """The content of uploaded images: `History.inputs`. The params of a run have only the service's names of them."""
+    """The content of uploaded images by the names that a service gave them: `History.inputs`.
+
+    The params of a run contain only these names.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def keep(self, identity: str, name: str, content_sha256: str) -> None:
+    def store_name(self, identity: str, name: str, content_sha256: str) -> None:
         """Store the name that a service gave to an uploaded image."""
         sql = "INSERT OR REPLACE INTO inputs (identity, name, sha256) VALUES (?, ?, ?)"
         with self._store.write() as connection:
@@ -76,7 +79,7 @@ class Senders:
         self._store = store
 
     def begin(self, sweep: str, owner: str) -> None:
-        """Record that an owner is submitting the cells of a sweep; forget dead owners."""
+        """Record that an owner is submitting the cells of a sweep; delete the rows of dead owners."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT DISTINCT owner FROM senders WHERE owner <> ?", (owner,)).fetchall()
         dead = dead_owners(self._store.locks, (row["owner"] for row in rows))
@@ -90,19 +93,19 @@ class Senders:
         with self._store.write() as connection:
             connection.execute("DELETE FROM senders WHERE sweep = ? AND owner = ?", (sweep, owner))
 
-    def living(self, sweep: str, *, except_for: str | None = None) -> set[str]:
-        """Return the living owners that are submitting a sweep, without `except_for`."""
+    def live_owners(self, sweep: str, *, except_for: str | None = None) -> set[str]:
+        """Return the live owners that are submitting a sweep, without `except_for`."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT owner FROM senders WHERE sweep = ?", (sweep,)).fetchall()
         owners = {row["owner"] for row in rows} - {except_for}
         return owners - dead_owners(self._store.locks, owners)
 
-    def ask_stop(self, sweep: str) -> None:
+    def request_stop(self, sweep: str) -> None:
         """Ask all processes that submit a sweep to stop."""
         with self._store.write() as connection:
             connection.execute("UPDATE senders SET stop_asked = 1 WHERE sweep = ?", (sweep,))
 
-    def is_asked(self, sweep: str, owner: str) -> bool:
+    def is_stop_requested(self, sweep: str, owner: str) -> bool:
         """Return True if an owner was asked to stop submitting a sweep."""
         sql = "SELECT 1 FROM senders WHERE sweep = ? AND owner = ? AND stop_asked"
         with self._store.read() as connection:
@@ -115,7 +118,7 @@ class Durations:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def of(self, identity: str, workflow_key: str) -> list[float]:
+    def last_samples(self, identity: str, workflow_key: str) -> list[float]:
         """Return the last durations of a workflow on a service, in seconds, newest last."""
         sql = "SELECT seconds FROM samples WHERE identity = ? AND workflow_key = ? ORDER BY id DESC LIMIT ?"
         with self._store.read() as connection:
@@ -123,7 +126,7 @@ class Durations:
         return [row["seconds"] for row in reversed(rows)]
 
     def add(self, identity: str, workflow_key: str, seconds: float) -> None:
-        """Store a duration; drop all but the last 24 of the workflow."""
+        """Store a duration; delete all but the last 24 of the workflow."""
         values = {"identity": identity, "key": workflow_key, "seconds": seconds, "kept": MAX_SAMPLES}
         with self._store.write() as connection:
             connection.execute(

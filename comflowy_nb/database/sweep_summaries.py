@@ -1,4 +1,4 @@
-"""Summaries of sweeps: how many cells are done, running or missing, from counts in SQL instead of all cells."""
+"""Summaries of sweeps: the numbers of cells by status, counted in SQL, so that not every cell is read."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class SweepSummary:
     record
         The sweep.
     counts
-        Status -> number of cells, without statuses that no cell has.
+        Status -> number of cells; only statuses that occur.
     missing
         Number of cells without a run.
     seconds
-        From the first submit of the sweep to the last end of its runs; None if it submitted none that has ended.
+        Time from the first submit of the sweep to the last end of its runs; None if no run that it submitted has ended.
     owners
         The owners of the live runs of its cells.
     submitters
-        The owners that submit its cells, or died while they did.
+        The owners that are submitting its cells, or died while they did so.
     """
 
     record: SweepRecord
@@ -112,7 +112,7 @@ def unfinished_summaries(connection: sqlite3.Connection, *, since: float, limit:
 
 
 def _summarise(connection: sqlite3.Connection, records: Sequence[SweepRecord]) -> list[SweepSummary]:
-    """Return the summaries of these sweeps, in three statements."""
+    """Return the summaries of these sweeps, with three SQL statements."""
     tokens = json_list(record.token for record in records)
     counts: dict[str, dict[Status, int]] = {record.token: {} for record in records}
     owners: dict[str, set[str]] = {record.token: set() for record in records}
@@ -151,7 +151,7 @@ def _summarise(connection: sqlite3.Connection, records: Sequence[SweepRecord]) -
 
 
 def _text_of(row: sqlite3.Row) -> str:
-    """Return what a text is searched in."""
+    """Return the text of a sweep in which a search looks for its words."""
     parts = [f"s{row['number']}", row["name"], row["workflow"], row["workflow_id"], row["service"]]
     parts += _scalars(json.loads(row["spec"]))
     return "\n".join(filter(None, parts)).casefold()

@@ -43,28 +43,28 @@ class Sweeps(Table[SweepRecord]):
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def enter(
+    def record_or_update(
         self,
         request: SweepRequest,
         cells: Sequence[tuple[int, Sequence[int], Mapping[str, Any], str]],
         *,
         seeds: Mapping[str, int] | None = None,
     ) -> SweepRecord:
-        """Record a sweep, or update the one that is entered again.
+        """Record a sweep, or update the recorded sweep that has the same key.
 
         Parameters
         ----------
         cells
-            Number, indices on the axes, params and request key of each.
+            Number, indices on the axes, params and request key of each cell.
         seeds
-            Seeds generated for it. They replace earlier ones if a new sweep is recorded.
+            Seeds generated for this sweep. They replace the stored ones if a new sweep is recorded.
 
         Returns
         -------
         SweepRecord
-            A sweep with the token of the request is new. Else it is the newest one of the same identity and key, with
-            its spec and cells updated. A fresh request finds only a fresh sweep that has not ended, and does not
-            update it: the cells in the history are those that were requested first.
+            The new sweep, with the token of the request; or the newest sweep with the same identity and key, with its
+            spec and cells updated. For a fresh request, only a fresh sweep that has not ended is reused, and it is not
+            updated, so that it keeps the cells of the first request.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Sweeps(Table[SweepRecord]):
             return find_sweeps(connection, "WHERE token = ?", token)[0]
 
     def set_cells(self, token: str, runs: Mapping[int, str]) -> None:
-        """Show runs, given by their tokens, for the cells of these numbers.
+        """Set the runs of cells: cell number -> run token.
 
         Raises
         ------
@@ -102,20 +102,20 @@ class Sweeps(Table[SweepRecord]):
                 link_cell(connection, (token, number), run)
 
     def end(self, token: str) -> None:
-        """Record that every cell was settled: the next `--fresh` begins a new sweep instead of continuing this one."""
+        """Record that every cell is settled, so that the next `--fresh` begins a new sweep."""
         sql = "UPDATE sweeps SET ended_at = ? WHERE token = ? AND ended_at IS NULL"
         with self._store.write() as connection:
             connection.execute(sql, (time.time(), token))
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def same(self, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:
-        """Return the sweep that `enter` would find; None if it would record a new one."""
+    def find_same(self, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:
+        """Return the sweep that `record_or_update` would reuse; None if it would record a new one."""
         with self._store.read() as connection:
             return _same(connection, identity, key, fresh=fresh)
 
     def cells(self, token: str) -> list[CellRecord]:
-        """Return the cells of a sweep with their runs, by their numbers."""
+        """Return the cells of a sweep with their runs, ordered by number."""
         with self._store.read() as connection:
             return read_cells(connection, token)
 
@@ -125,13 +125,13 @@ class Sweeps(Table[SweepRecord]):
             return next(iter(read_cells(connection, token, number)), None)
 
     def runs_of(self, token: str) -> dict[int, str]:
-        """Return number of a cell -> token of the run shown for it."""
+        """Return a mapping from cell number to the token of its run."""
         with self._store.read() as connection:
             rows = connection.execute("SELECT number, run FROM cells WHERE sweep = ? AND run IS NOT NULL", (token,))
             return dict(rows.fetchall())
 
     def of_runs(self, tokens: Sequence[str]) -> dict[str, SweepRecord]:
-        """Return token of a run -> the sweep for which it was submitted, for the runs that were submitted for one."""
+        """Return a mapping from run token to the sweep that submitted the run; other runs are left out."""
         sql = "SELECT token, sweep FROM runs WHERE sweep IS NOT NULL AND token IN (SELECT value FROM json_each(?))"
         with self._store.read() as connection:
             found = dict(connection.execute(sql, (json_list(tokens),)).fetchall())
@@ -140,7 +140,7 @@ class Sweeps(Table[SweepRecord]):
         return {token: records[sweep] for token, sweep in found.items()}
 
     def cell_refs(self, tokens: Sequence[str]) -> dict[str, str]:
-        """Return token of a run -> reference of the cell for which it was submitted: `s3.12`."""
+        """Return a mapping from run token to the reference (`s3.12`) of the cell for which the run was submitted."""
         sql = (
             "SELECT runs.token, sweeps.number || '.' || min(cells.number) "
             "FROM runs JOIN sweeps ON sweeps.token = runs.sweep "
@@ -181,17 +181,17 @@ class Sweeps(Table[SweepRecord]):
     def peek(
         self, keys: Sequence[str], *, sweep: str | None = None, **options: Unpack[RetryOptions]
     ) -> dict[str, Decision | None]:
-        """Return what `History.record_or_reuse` would decide about each key now, without writing anything.
+        """Return the decisions that `History.record_or_reuse` would make now, without writing to the history.
 
         Parameters
         ----------
         sweep
-            Token of the fresh sweep that is continued: its own successes count.
+            Token of the fresh sweep that is continued: only its own successes are reused.
 
         Returns
         -------
         dict
-            The decision by key. That of a new run has the newest earlier run with the key, and is None if there is
+            Key -> decision. The decision `new` contains the newest earlier run with the key; it is None if there is
             none.
         """
         dead = dead_submitters(self._store)

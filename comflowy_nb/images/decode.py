@@ -111,7 +111,7 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Return a copy in RGB, with transparency on white and 16 bits reduced to 8."""
+    """Return a copy in RGB, on white where the image is transparent, with 16 bits reduced to 8."""
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
@@ -137,7 +137,7 @@ def _format(start: bytes) -> str:
 
 
 def _size_in_header(content: bytes, format_: str) -> tuple[int, int] | None:
-    """Return width and height of a PNG or WebP without Pillow, which allocates the pixels of a WebP to open it."""
+    """Read width and height of a PNG or WebP. Pillow would allocate all pixels of a WebP to do so."""
     if format_ == "PNG" and content[12:16] == b"IHDR":
         return struct.unpack(">II", content[16:24])
     if format_ != "WEBP":

@@ -26,19 +26,19 @@ class Deleted:
     Parameters
     ----------
     runs, sweeps : tuple of str
-        Their references, such as `r41` and `s3`.
+        The references of the runs and sweeps, such as `r41` and `s3`.
     files : Usage
         Number and size of the files of these runs.
     kept : mapping of str to str
-        Reference of a run that stays -> the reason.
+        Reference of each run that is not deleted -> the reason.
     repeats : int
-        Number of requests that these runs have answered, and that would be submitted again.
+        Number of requests that the history will no longer recognise, so that they would be submitted again.
     costs_money : bool
-        Whether the service of one of these requests costs money.
+        Whether a service of these requests costs money.
     tokens : tuple of str
         Tokens of the runs and sweeps.
     is_done : bool
-        Whether they were removed: False with `dry_run`.
+        Whether they were deleted. False with `dry_run`.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def delete(
     dry_run: bool = False,
     confirm: Callable[[Deleted], bool] | None = None,
 ) -> Deleted:
-    """Delete runs, given as for `Cleanup.delete`, and sweeps; see `Client.delete`."""
+    """Delete runs and sweeps; see `Client.delete`. `runs` is as for `Cleanup.delete`."""
     tokens = [sweep.token for sweep in sweeps]
     found = history.cleanup.runs_to_delete(runs, tokens)
     sizes: dict[str, list[int]] = {run.token: [] for run in found.runs}
@@ -91,7 +91,7 @@ def _summary(
 ) -> Deleted:
     runs = found.runs
     of_runs = [size_bytes for run in runs for size_bytes in sizes[run.token]]
-    repeated = [run for run in runs if run.status is Status.SUCCESS and run.key not in found.answered]
+    repeated = [run for run in runs if run.status is Status.SUCCESS and run.key not in found.reusable_keys]
     return Deleted(
         tuple(run.ref for run in runs),
         tuple(sweep.ref for sweep in sweeps),
@@ -105,5 +105,5 @@ def _summary(
 
 
 def _costs_money(run: RunRecord) -> bool:
-    """Return True for a hosted service: neither the sandbox, nor on this machine, nor a server that ran a graph."""
+    """Return True for a run of a hosted service: not the sandbox, a server on this machine, or a server of graphs."""
     return run.origin != "sandbox" and not is_loopback(run.origin) and run.workflow_id is not None

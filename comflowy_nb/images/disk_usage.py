@@ -1,4 +1,4 @@
-"""The files of the home folder: how many there are of each kind, and how many bytes they have."""
+"""Count the files of the home folder and their bytes, by kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DISK_PARTS = {
     "history": "runs and sweeps, with a JSON file for each run",
     "other files": "names, saved graphs, lock files",
 }
-PRUNED_BY_DEFAULT_S = 30 * 86400.0  # least age of the runs whose originals `disk` counts as prunable
+PRUNED_BY_DEFAULT_S = 30 * 86400.0  # minimum age of the runs whose originals `disk` counts as prunable
 _MAY_BE_LINKS = {"images", "inputs", "sandbox"}  # folders of the home folder that are counted if they are links too
 _THUMBNAIL = re.compile(r".+\.t(?:256|512)\.jpg")
 _ORIGINAL = re.compile(r".+_[0-9]+\.(?:png|jpg|webp)")
@@ -45,7 +45,7 @@ class Usage(NamedTuple):
     files: int = 0
     size_bytes: int = 0
 
-    def plus(self, size_bytes: int) -> Usage:
+    def add_file(self, size_bytes: int) -> Usage:
         """Return the usage with one more file.
 
         Parameters
@@ -73,8 +73,8 @@ class DiskUsage:
     workflows : mapping of str to Usage
         The usage of the outputs of each workflow, the largest first.
     unknown : Usage
-        The outputs of runs that the history does not know, for example after a damaged one was set aside. They are
-        among the parts too.
+        The outputs of runs that are not in the history, for example because a damaged history was replaced. `parts`
+        includes them.
     prunable : Usage
         The originals that a prune of everything older than 30 days would remove.
 
@@ -112,16 +112,16 @@ def size_text(size_bytes: int) -> str:
 
 
 def measure_disk(home: Path, cleanup: Cleanup, *, prunable: Usage | None = None) -> DiskUsage:
-    """Count the files of a home folder, without those that symbolic links in its folders lead to."""
+    """Count the files of a home folder. Symbolic links inside its folders are not followed."""
     parts = dict.fromkeys(DISK_PARTS, Usage())
     by_run: dict[str, Usage] = {}
     others = cleanup.other_outputs()
     for folder, name, size_bytes in _files(home):
         part = _part(folder, name, others)
-        parts[part] = parts[part].plus(size_bytes)
+        parts[part] = parts[part].add_file(size_bytes)
         if folder[:1] == ("images",):
             run = re.split("[_.]", name, maxsplit=1)[0]
-            by_run[run] = by_run.get(run, Usage()).plus(size_bytes)
+            by_run[run] = by_run.get(run, Usage()).add_file(size_bytes)
     workflow_of = cleanup.workflows()
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -153,7 +153,7 @@ def _part(folder: tuple[str, ...], name: str, others: set[str]) -> str:
 
 
 def _files(home: Path) -> Iterator[tuple[tuple[str, ...], str, int]]:
-    """Yield the folders, the name and the size of each file. A file that another process removes is left out."""
+    """Yield the folders, the name and the size of each file. A file that was removed meanwhile is left out."""
     pending: list[tuple[str, ...]] = [()]
     while pending:
         folder = pending.pop()

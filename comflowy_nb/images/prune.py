@@ -38,7 +38,7 @@ class Pruned:
     oldest, newest : float or None
         When the first and the last of these runs ended, in UTC seconds since 1970; None without originals.
     protected : int
-        Number of originals that are old enough and stay, because they are named or inputs of other runs.
+        Number of originals that are old enough but are kept, because they are named or inputs of other runs.
     is_done : bool
         Whether the originals were removed: False with `dry_run`.
 
@@ -64,7 +64,7 @@ class Pruned:
 
 
 def age_s(older: float | timedelta) -> float:
-    """Return the least age of the runs to prune, in seconds.
+    """Return the minimum age of the runs to prune, in seconds.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def age_s(older: float | timedelta) -> float:
 
 
 def prunable(history: History, images: Path, *, before: float, all: bool = False) -> Pruned:  # noqa: A002 - the option
-    """Return what a prune would remove of the runs that ended before a time."""
+    """Return the originals that a prune would remove, of runs that ended before a time."""
     chosen, protected = _choose(history, images, before, all=all)
     return _summary(chosen, protected, is_done=False)
 
@@ -105,12 +105,14 @@ def prune(
         _write_sidecar(history, images, run)
     finish_removals(history.cleanup, images)
     done = [(each, size_bytes) for each, size_bytes in ready if (each.run, each.image.index) in keys]
-    done = [(each, size_bytes) for each, size_bytes in done if _path(images, each) is None]  # else it is tried again
+    done = [
+        (each, size_bytes) for each, size_bytes in done if _path(images, each) is None
+    ]  # the others are tried again later
     return _summary(done, protected, is_done=True)
 
 
 def _choose(history: History, images: Path, before: float, *, all: bool) -> tuple[list[tuple[Original, int]], int]:  # noqa: A002
-    """Return the originals to prune, each with its size, and the number of those that are protected."""
+    """Return the originals to prune, each with its size, and the number of protected originals."""
     chosen: list[tuple[Original, int]] = []
     protected = 0
     for original in history.cleanup.originals(before=before):
@@ -129,7 +131,7 @@ def _path(images: Path, original: Original) -> Path | None:
 
 
 def _has_thumbnails(images: Path, original: Original) -> bool:
-    """Return True if the image can be drawn without its original; make a missing thumbnail."""
+    """Make missing thumbnails of an image. Return True if the image can be drawn without its original."""
     try:
         for size_px in THUMBNAIL_SIZES_PX:
             thumbnail_path(images, original.image, size_px)
@@ -139,7 +141,7 @@ def _has_thumbnails(images: Path, original: Original) -> bool:
 
 
 def _write_sidecar(history: History, images: Path, run: str) -> None:
-    """Record in the sidecar of a run which images are pruned. Without it only an older sidecar is left."""
+    """Record in the sidecar of a run which images are pruned. If this fails, the sidecar keeps its old content."""
     record = history.get(run)
     try:
         if record is not None:

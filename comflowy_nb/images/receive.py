@@ -1,4 +1,4 @@
-"""Receive the file of an output: count and hash its bytes, one process at a time, under a name chosen by us."""
+"""Receive the file of an output: count and hash its bytes, and store it under a name that this package chooses."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def receive(stream: ImageStream, part: Path, max_bytes: int) -> str:
 
 
 def file_stem(token: str, index: int | None = None) -> str:
-    """Return the file name, without suffix, of an output of a run; without `index` that of its sidecar.
+    """Return the file name of an output without its suffix; without `index`, the file name of the run's sidecar.
 
-    No part of it comes from the service.
+    No part of the name comes from the service.
     """
     if not _TOKEN.fullmatch(token) or (index or 0) < 0:
         raise ImageError("the run's token can't be a file name")
@@ -68,7 +68,7 @@ def image_path(folder: Path, image: ImageRecord) -> Path:
     Raises
     ------
     ImageError
-        If the record has no file, or one outside the images' folder.
+        If the record names no file, or a file outside the images' folder.
     """
     if not image.file:
         raise ImageError(f"image [{image.index}] is not on disk" + (f": {image.error}" if image.error else ""))
@@ -91,7 +91,7 @@ def assert_inside(path: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive_lock(path: Path, timeout_s: float) -> Iterator[None]:
-    """Hold a lock file while receiving an output that another process may be receiving too; remove it afterwards."""
+    """Hold a lock file, so that only one process at a time receives an output. Remove the file afterwards."""
     lock = FileLock(path, timeout=timeout_s, thread_local=False)
     try:
         lock.acquire()
@@ -115,4 +115,4 @@ def readable_disk_errors() -> Iterator[None]:
     except OSError as error:
         is_denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
         reason = "the images' folder can't be written to" if is_denied else os_reason(error)
-        raise ImageError(f"the image can't be kept: {reason}") from error
+        raise ImageError(f"the image can't be stored: {reason}") from error

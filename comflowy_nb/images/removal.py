@@ -1,7 +1,7 @@
-"""Remove the files that a prune or a delete has listed in the history; only files that this package wrote.
+"""Remove the files that a prune or a delete has listed in the history. Only files that this package wrote are removed.
 
-A file is removed only if its name is the one that a download gives to this image of this run, and if its folder is in
-the home folder after symbolic links are resolved. So neither a changed row nor a link leads to another file.
+A file is removed only if a download would give it this name, and if its folder is in the home folder after symbolic
+links are resolved. A changed row or a symbolic link can therefore not remove another file.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
-_BATCH = 100  # removals that are crossed off the list in one transaction
+_BATCH = 100  # removals that are deleted from the list in one transaction
 
 
 def _month_folders(images: Path) -> list[Path]:
-    """Return the folders of stored outputs, oldest first, without those that links place outside the home folder."""
+    """Return the folders of stored outputs, oldest first. Links that lead out of the home folder are left out."""
     try:
         return sorted(path for path in images.iterdir() if _is_month(path))
     except OSError:
@@ -37,7 +37,7 @@ def _month_folders(images: Path) -> list[Path]:
 
 
 def original_path(images: Path, run: str, position: int, file: str | None) -> Path | None:
-    """Return the path of an original that may be removed, given as its row names it; None for any other file.
+    """Return the path of an original if it may be removed; None for any other file name.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def original_path(images: Path, run: str, position: int, file: str | None) -> Pa
 
 
 def files_of_runs(images: Path, runs: Collection[str]) -> list[tuple[str, Path]]:
-    """Return the files of runs, each with the token of its run: originals, thumbnails and sidecars."""
+    """Return the originals, thumbnails and sidecars of runs, each with the token of its run."""
     found = []
     for folder in _month_folders(images):
         with os.scandir(folder) as entries:
@@ -77,9 +77,9 @@ def size_of(path: Path) -> int:
 
 
 def finish_removals(cleanup: Cleanup, images: Path) -> None:
-    """Remove the listed files, also those that a killed process left. A file that can't be removed stays listed.
+    """Remove the listed files, including those of a killed process. A file that can't be removed stays in the list.
 
-    Any number of processes may do this at once.
+    Several processes may do this at once.
     """
     done: list[Removal] = []
     pending = cleanup.pending()
@@ -99,22 +99,22 @@ def finish_removals(cleanup: Cleanup, images: Path) -> None:
 
 
 def _remove_all(images: Path, runs: set[str]) -> set[str]:
-    """Remove all files of runs. Return the runs of which a file can't be removed."""
+    """Remove all files of runs. Return the runs that have a file that can't be removed."""
     failed: dict[Path, str] = {}
-    # A list of a folder can lack files while another process removes some: list it until there are no more.
+    # A folder listing may be incomplete while another process removes files, so repeat until it is empty.
     while found := [(run, path) for run, path in files_of_runs(images, runs) if path not in failed]:
         failed |= {path: run for run, path in found if not _unlink(path)}
     return set(failed.values())
 
 
 def remove_if_deleted(cleanup: Cleanup, run: str, written: Path | None) -> None:
-    """Remove a file that was just written for a run, if another process has deleted the run meanwhile."""
+    """Remove a file that was just written, if another process has deleted its run meanwhile."""
     if written is not None and cleanup.deleted_runs([run]):
         _unlink(written)
 
 
 def _remove_original(cleanup: Cleanup, images: Path, removal: Removal) -> bool:
-    """Remove the original of a pruned image. Return False if that has to be tried again."""
+    """Remove the original of a pruned image. Return False if it must be tried again later."""
     run, position = removal
     try:
         # A process that fetches the image again holds this lock while it looks for a complete file.
@@ -135,7 +135,7 @@ def _unlink(path: Path) -> bool:
 
 
 def _is_month(folder: Path) -> bool:
-    """Return True for a folder of outputs that is really in the images' folder of the home folder."""
+    """Return True for a folder of outputs that is in the images' folder after symbolic links are resolved."""
     images = folder.parent
     place = images.parent.resolve() / images.name / folder.name
     return _MONTH.fullmatch(folder.name) is not None and folder.is_dir() and folder.resolve() == place

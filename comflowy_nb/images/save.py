@@ -86,7 +86,7 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
 
 
 def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: Path) -> None:
-    """Check that there is one image, of the format that the suffix of the target names."""
+    """Check that there is one image, and that its format matches the suffix of the target."""
     if len(outputs) > 1:
         command = f"%comflowy save {record.ref}[0] {target.name}"
         raise SettingsError(
@@ -123,13 +123,13 @@ def copy_with_params(source: Path, target: Path, metadata: Mapping[str, Any]) ->
 
 
 def readable_name(record: RunRecord, image: ImageRecord) -> str:
-    """Return `r41_default_cfg-7_seed-42_0`: reference, name, as many set params as fit, and the image's index."""
+    """Return a name such as `r41_default_cfg-7_seed-42_0`: reference, name, the params that fit, index of the image."""
     prefix = f"{record.ref}_{slug(record.name or record.workflow)}"
     return add_parts(prefix, values_in_name(record.set_params, record.params), f"_{image.index}")
 
 
 def values_in_name(keys: Sequence[str], params: Mapping[str, Any]) -> list[str]:
-    """Return `cfg-7` for each field that has a value, with its node id first if two fields have the same name."""
+    """Return `cfg-7` for each field that has a value. The node id comes first if two fields have the same name."""
     names = [key.partition("::")[2] or key for key in keys]
     labels = [
         name if names.count(name) == 1 else f"{key.partition('::')[0]}-{name}"
@@ -147,7 +147,7 @@ def add_parts(prefix: str, parts: Iterable[str], suffix: str) -> str:
 
 
 def slug(value: Any) -> str:
-    """Return a value as letters, digits, `.`, `_` and `-`, cut at a word after 24 characters."""
+    """Return a value reduced to letters, digits, `.`, `_` and `-`, and to whole words of at most 24 characters."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     text = unicodedata.normalize("NFC", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
@@ -174,7 +174,7 @@ def _with_text(content: bytes, keyword: bytes, text: bytes) -> bytes:
 
 
 def _write_new(path: Path, content: bytes) -> Path:
-    """Write a file without overwriting another one: reuse an equal file, else number the name. Return its path."""
+    """Write a file, and return its path. A file with the same content is reused; otherwise the name gets a number."""
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     with locked_file(part):
         part.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The target of `save`: a folder, a zip file or, for one image, an image file. Imports no Pillow."""
+"""Check the target of `save`: a folder, a zip file or, for one image, an image file. Does not import Pillow."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def kind_of_target(target: Path) -> Literal["folder", "zip", "image"]:
 
 
 def check_sweep_target(target: Path) -> None:
-    """Check that a target of `save` can hold the several files of a sweep.
+    """Check that a target of `save` can hold several files.
 
     Raises
     ------
@@ -69,10 +69,10 @@ def check_sweep_target(target: Path) -> None:
 
 
 def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
-    """Write a zip file of the files that `write` creates in a temporary folder.
+    """Write a zip file with the files that `write` creates in a temporary folder.
 
-    If `write` raises an ImageError because some images are not on disk, the zip file has the others. Equal files make
-    an equal zip file, which is not written twice.
+    If `write` raises an ImageError because some images are not on disk, the zip file contains the others. The same
+    files always give the same bytes, so that an existing zip file with this content is reused.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
 
 
 def move_new(part: Path, target: Path) -> Path:
-    """Move a file to `target`, or to `target (2)`, `(3)` ... if another file has that name; an equal file is reused.
+    """Move a file to `target`, or to `target (2)` and so on if that name is taken. Reuse a file with the same content.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""Outputs of runs on disk: verified image files with thumbnails, other files, and a sidecar JSON for each run.
+"""Store the outputs of runs on disk: verified images with thumbnails, other files, and a sidecar JSON for each run.
 
-A file gets its final name only after every byte has been counted and, if it is a still image, its content checked.
+A file gets its final name only after its length and, for a still image, its content have been checked.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _SAFE_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 # -- outputs -------------------------------------------------------------------------------------------------------
 
 
-def keep_output(stream: ImageStream, *, folder: Path, token: str, output: Output) -> ImageRecord:
-    """Receive one output of a run and store it as `<yyyy-mm>/<token>_<index>.<suffix>`, an image with thumbnails.
+def store_output(stream: ImageStream, *, folder: Path, token: str, output: Output) -> ImageRecord:
+    """Receive one output of a run and store it as `<yyyy-mm>/<token>_<index>.<suffix>`; make thumbnails of an image.
 
-    A file that an earlier attempt or another process has stored completely is used instead.
+    If an earlier attempt or another process has already stored the complete file, that file is used.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def keep_output(stream: ImageStream, *, folder: Path, token: str, output: Output
     Raises
     ------
     ImageError
-        If the content is truncated, too large or, for a still image, not a supported image; if it can't be written.
-        Nothing is left on disk.
+        If the content is truncated, too large or, for a still image, not a supported format, or if it can't be written.
+        No file is left on disk.
     ServiceError
         If the connection breaks.
     """
@@ -86,7 +86,7 @@ def keep_output(stream: ImageStream, *, folder: Path, token: str, output: Output
                 path = month / f"{stem}{_suffix(output, checked)}"
                 assert_inside(path, folder)
                 part.replace(path)
-    return _kept(output, folder, path, checked, sha256)
+    return _make_record(output, folder, path, checked, sha256)
 
 
 def format_of(output: Output) -> str | None:
@@ -98,20 +98,20 @@ def format_of(output: Output) -> str | None:
 
 
 def _find_kept(folder: Path, stem: str, output: Output, length: int | None) -> ImageRecord | None:
-    """Return the record of an output whose complete file is on disk already, else None."""
+    """Return the record of an output if its complete file is already on disk, else None."""
     suffixes = _IMAGE_SUFFIXES.values() if output.ending is None else [_suffix(output, None)]
     for path in [month / f"{stem}{suffix}" for month in sorted(folder.glob(_MONTH)) for suffix in suffixes]:
         checked = None
         try:
             content = path.read_bytes()
             if len(content) != length and (length is not None or output.ending is not None):
-                continue  # only an image shows without its length whether it is complete
+                continue  # only the content of an image shows whether it is complete if the length is unknown
             if output.ending is None:
                 checked = check_image(content)
         except (ImageError, FileNotFoundError):
             continue
         if path.suffix == _suffix(output, checked):
-            return _kept(output, folder, path, checked, hashlib.sha256(content).hexdigest())
+            return _make_record(output, folder, path, checked, hashlib.sha256(content).hexdigest())
     return None
 
 
@@ -121,8 +121,8 @@ def _suffix(output: Output, checked: CheckedImage | None) -> str:
     return f".{output.ending}" if output.ending and _SAFE_SUFFIX.fullmatch(output.ending) else ".bin"
 
 
-def _kept(output: Output, folder: Path, path: Path, checked: CheckedImage | None, sha256: str) -> ImageRecord:
-    """Return the record of a stored file; add the thumbnails of an image."""
+def _make_record(output: Output, folder: Path, path: Path, checked: CheckedImage | None, sha256: str) -> ImageRecord:
+    """Return the record of a stored file, after making the thumbnails of an image."""
     if checked is not None and checked.image is not None:
         # The image itself is stored; `thumbnail_path` makes thumbnails that fail here.
         with contextlib.suppress(OSError, MemoryError):
@@ -146,11 +146,11 @@ def _kept(output: Output, folder: Path, path: Path, checked: CheckedImage | None
 
 
 def write_sidecar(folder: Path, record: RunRecord) -> Path | None:
-    """Write `<token>.json`, which describes a run, beside its first stored file or pruned image.
+    """Write `<token>.json`, which describes a run, beside the run's first stored or pruned image.
 
     Returns
     -------
-    Its path; None if no file of the run is stored.
+    The path of the sidecar; None if the run has no stored or pruned image.
 
     Raises
     ------

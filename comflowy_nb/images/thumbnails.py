@@ -1,4 +1,4 @@
-"""Thumbnails of stored images: small JPEG files, so that a grid never opens an image in full size."""
+"""Make thumbnails of stored images: small JPEG files, so that a grid need not open images in full size."""
 
 from __future__ import annotations
 

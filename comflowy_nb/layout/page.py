@@ -1,4 +1,4 @@
-"""Pages: boxes for images and runs of text at their positions, in CSS pixels from the top left. Pure."""
+"""Pages: boxes for images, and texts, at positions in CSS pixels from the top left. Pure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MIN_PAGE_PX = 420  # width
 _LEGIBLE_CELLS = 25
 _LEGIBLE_PX = 680  # width of a page whose smallest text, of 11 pixels, has 9 where the page is shown 560 wide
 
-# bad: failed, rejected or missing; odd: cancelled, unknown or lost; done: in a plan, an earlier success
-CellStateKind = Literal["images", "waiting", "live", "bad", "odd", "done"]
+# error: failed, rejected or missing; warning: cancelled, unknown or lost; done: in a plan, an earlier success
+CellStateKind = Literal["images", "waiting", "live", "error", "warning", "done"]
 
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """The content of a cell. Two equal states are drawn alike.
+    """The state that a cell shows. Equal states look the same.
 
     Attributes
     ----------
@@ -46,12 +46,12 @@ class CellState:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Content of a box: an image of a cell, a state in its place, or an input image.
+    """The content of a box: an image of a cell, a state instead of an image, or an input image.
 
     Attributes
     ----------
     cell
-        In a grid of runs the index of the run; in a sweep the number of the cell.
+        The index of the run in a grid of runs, or the number of the cell in a sweep.
     image
         Index of the image within its run.
     size_px
@@ -112,7 +112,7 @@ class Page:
         return round(self.width * self.zoom), round(self.height * self.zoom)
 
     def add_lines(self, lines: Iterable[Line], x: float, y: float) -> float:
-        """Add lines below each other; return the y below the last."""
+        """Add lines below each other. Return the y coordinate below the last line."""
         for line in lines:
             self.texts += [TextRun(text, tone, x + offset, y) for offset, text, tone in line]
             y += LINE_PX
@@ -121,7 +121,7 @@ class Page:
     def add_paragraphs(
         self, paragraphs: Iterable[Paragraph], position: tuple[float, float], width: float, measure: Measure
     ) -> float:
-        """Add paragraphs below each other; return the y below the last."""
+        """Add paragraphs below each other. Return the y coordinate below the last paragraph."""
         x, y = position
         for paragraph in paragraphs:
             y = self.add_lines(wrap(paragraph.parts, width, measure, max_lines=paragraph.max_lines), x, y) + 2
@@ -153,20 +153,20 @@ def arrange_legibly(arrange: Callable[[int, float], Page], width_px: int, cells:
 
 
 def longest_side_px(count: int) -> int:
-    """Return the longest side of an image if this many are shown together: from 5 on a size of thumbnails."""
+    """Return the longest side of each of `count` images shown together; from 5 images on, the size of a thumbnail."""
     if count <= 4:
         return 768
     return 512 if count <= 9 else 256
 
 
 def fit(size: tuple[float, float], into: tuple[float, float]) -> tuple[float, float]:
-    """Return the size scaled down, never up, to fit; each side is at least one pixel."""
+    """Scale a size down to fit; never scale it up. Each side is at least one pixel."""
     scale = min(1.0, into[0] / size[0], into[1] / size[1])
     return max(1.0, round(size[0] * scale)), max(1.0, round(size[1] * scale))
 
 
 def mosaic(tiles: Sequence[Tile], into: tuple[float, float], *, gap: float = 4) -> list[Box]:
-    """Place the tiles of one cell in about as many rows as columns, from (0, 0)."""
+    """Place the tiles of one cell in a square mosaic that begins at (0, 0)."""
     columns = max(1, math.ceil(math.sqrt(len(tiles))))
     rows = math.ceil(len(tiles) / columns)
     side = ((into[0] - gap * (columns - 1)) / columns, (into[1] - gap * (rows - 1)) / rows)

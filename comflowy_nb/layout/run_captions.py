@@ -11,13 +11,13 @@ from comflowy_nb.layout.value_text import (
     LONG_TEXT,
     add_part,
     bare_name,
+    distinct_texts,
     entry,
-    keep_differences,
     letter_of,
+    mark_differing_words,
     name_fields,
     seeds_of,
-    stand_out,
-    write_apart,
+    shorten_keeping_differences,
     write_value,
 )
 from comflowy_nb.status import Status
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 _KINDS: dict[Status, CellStateKind] = {
     Status.RUNNING: "live",
-    Status.FAILED: "bad",
-    Status.REJECTED: "bad",
-    Status.SUCCESS: "odd",
-    Status.UNKNOWN: "odd",
-    Status.LOST: "odd",
-    Status.CANCELLED: "odd",
+    Status.FAILED: "error",
+    Status.REJECTED: "error",
+    Status.SUCCESS: "warning",
+    Status.UNKNOWN: "warning",
+    Status.LOST: "warning",
+    Status.CANCELLED: "warning",
 }
 _DETAILS = {
     Status.SUCCESS: "without any image",
     Status.UNKNOWN: "it is not known whether the service accepted this run",
-    Status.LOST: "the service no longer knows it",
+    Status.LOST: "the service no longer has it",
 }
 
 
@@ -57,9 +57,9 @@ def sheet_of_run(
     Parameters
     ----------
     titles
-        Node id -> its title.
+        Node id -> title of the node.
     seeds
-        Field id -> seed in the images' own graph, used if the params contain no seed.
+        Field id -> seed from the graph in the image files, used if the params contain no seed.
     only
         Indices of the images to show; None shows all.
     label
@@ -68,7 +68,7 @@ def sheet_of_run(
     images = [image for image in record.images if only is None or image.index in only]
     if not images:
         cell = Cell((Tile(0, state=state_of_run(record)),))
-        return Sheet((Section((cell,)),), foot=_caption(record, seeds=seeds, label=label))
+        return Sheet((Section((cell,)),), footer=_caption(record, seeds=seeds, label=label))
     by_node: dict[str | None, list[ImageRecord]] = {}
     for image in images:
         by_node.setdefault(image.node, []).append(image)
@@ -89,7 +89,7 @@ def sheet_of_run(
     if several_nodes and all(len(section.cells) == 1 for section in sections):
         sections = [Section(tuple(section.cells[0] for section in sections))]  # side by side
     ref = f"{record.ref}[{images[0].index}]" if only is not None and alone else record.ref
-    return Sheet(tuple(sections), foot=_caption(record, seeds=seeds, label=label, ref=ref))
+    return Sheet(tuple(sections), footer=_caption(record, seeds=seeds, label=label, ref=ref))
 
 
 def sheet_of_runs(
@@ -134,7 +134,10 @@ def sheet_of_runs(
 def _write_values(
     start: Sequence[Part], params: Mapping[str, Any], names: Mapping[str, str], *, max_lines: tuple[int, int]
 ) -> tuple[Paragraph, ...]:
-    """Return a paragraph of the short values, and one for each long value; `max_lines` is for the first and others."""
+    """Return a paragraph with the short values, and one for each long value.
+
+    `max_lines` has the limits of the first paragraph and of the others.
+    """
     short, long = list(start), []
     for key, name in names.items():
         text = write_value(params[key])
@@ -168,14 +171,14 @@ def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
 def _letters(
     texts: Mapping[str, Mapping[str, str]], names: Mapping[str, str]
 ) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
-    """Return the letter of each (field, text), and the legend, for fields with a long text."""
+    """Return letters for the long texts, by (field, text), and the legend that explains them."""
     letters: dict[tuple[str, str], str] = {}
     legend = []
     for key, texts_of_runs in texts.items():
         different = list(dict.fromkeys(texts_of_runs.values()))
         if not any(len(text) > LONG_TEXT for text in different):
             continue
-        for text, parts in zip(different, keep_differences(stand_out(different)), strict=True):
+        for text, parts in zip(different, shorten_keeping_differences(mark_differing_words(different)), strict=True):
             letter = letter_of(len(letters))
             letters[key, text] = letter
             legend.append(entry((Part(f"{letter}  ", "strong"), Part(f"{names[key]} ", "muted")), parts))
@@ -183,9 +186,9 @@ def _letters(
 
 
 def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
-    """Return the text of a field's value by the token of the run."""
+    """Return a mapping from run token to the text of a field's value."""
     having = [record for record in records if key in record.params]
-    texts = write_apart([record.params[key] for record in having])
+    texts = distinct_texts([record.params[key] for record in having])
     return {record.token: text for record, text in zip(having, texts, strict=True)}
 
 
@@ -196,7 +199,7 @@ def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
     ref = f"{record.ref}[{image.index}]"
     if image.state == "missing":
         reason = f"{ref}: {image.error}" if image.error else ref
-        state = CellState("bad", "missing", f"{reason}. %comflowy show {record.ref} fetches it again.")
+        state = CellState("error", "missing", f"{reason}. %comflowy show {record.ref} fetches it again.")
     else:
         state = CellState("live", "fetching", ref)
     return Tile(position, image.index, size, state)
@@ -210,7 +213,7 @@ def _node_title(node: str | None, titles: Mapping[str, str]) -> str:
 
 
 def state_of_run(record: RunRecord) -> CellState:
-    """Return the state of a run without images."""
+    """Return the state to show for a run without images."""
     status = record.status
     reason = str(record.problem) if record.problem is not None else record.reason or ""
     return CellState(_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))

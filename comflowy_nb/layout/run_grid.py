@@ -46,11 +46,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The content of a grid, not arranged yet."""
+    """The content of a grid, before it is arranged on a page."""
 
     sections: tuple[Section, ...]
     head: tuple[Paragraph, ...] = ()
-    foot: tuple[Paragraph, ...] = ()
+    footer: tuple[Paragraph, ...] = ()
     legend: tuple[Paragraph, ...] = ()
 
 
@@ -80,7 +80,7 @@ def _arrange(sheet: Sheet, width_px: int, measure: Measure) -> Page:
             row = section.cells[start : start + columns]
             y = _add_row(page, row, [mosaics[cell] for cell in row], y, column, measure) + _ROW_GAP_PX
     y -= _ROW_GAP_PX
-    for paragraphs, above in ((sheet.foot, 10), (sheet.legend, 16)):
+    for paragraphs, above in ((sheet.footer, 10), (sheet.legend, 16)):
         if paragraphs:
             y = page.add_paragraphs(paragraphs, (MARGIN_PX, y + above), text_px, measure)
     page.height = math.ceil(y + MARGIN_PX - 4)
@@ -88,7 +88,7 @@ def _arrange(sheet: Sheet, width_px: int, measure: Measure) -> Page:
 
 
 def _columns_for(count: int) -> int:
-    """Return the number of columns for `count` cells: one row of up to three, else about a square, at most twelve."""
+    """Return the number of columns for `count` cells: one row for up to three cells, else a square, at most twelve."""
     return max(1, count) if count <= 3 else min(12, math.ceil(math.sqrt(count)))
 
 
@@ -99,7 +99,7 @@ def _title(text: str | None) -> Paragraph:
 def _add_row(  # noqa: PLR0917 - a row on a page has many measures
     page: Page, cells: tuple[Cell, ...], mosaics: list[list[Box]], y: float, column: float, measure: Measure
 ) -> float:
-    """Add a row of cells; return the y below it. Each caption is close to its own image."""
+    """Add a row of cells. Return the y coordinate below it. Each caption is closest to its own image."""
     lefts = [MARGIN_PX + position * (column + GAP_PX) for position in range(len(cells))]
     if any(cell.title for cell in cells):
         for x, cell in zip(lefts, cells, strict=True):

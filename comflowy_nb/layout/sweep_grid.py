@@ -51,15 +51,15 @@ class PageLimits:
     Attributes
     ----------
     width_px, height_px
-        Of the page; a sweep that needs more height continues on the next page.
+        Size of the page. A sweep that needs more height continues on the next page.
     comfortable_px
-        Height up to which the cells are as large as possible. They become smaller before the page becomes higher.
+        Height up to which the cells are as large as possible. Cells become smaller before a page exceeds this height.
     largest_px
         Longest side of a cell; None lets the number of cells decide.
     good_px
-        A higher page is better than smaller cells.
+        Size of cells below which the page becomes higher instead.
     paged_px, smallest_px
-        Shortest cells where there are several pages, and on a single page.
+        Smallest cells on several pages, and on a single page.
     next_page
         What to type for another page, with `{ref}` and `{page}`.
     is_zoomed
@@ -97,17 +97,17 @@ def arrange_sweep(
     images: Collection[ImageSizes] = (),
     page: int = 1,
 ) -> Page:
-    """Arrange one page of a sweep; nothing is clipped.
+    """Arrange one page of a sweep. Nothing is clipped.
 
-    The tile of a cell has the number of the cell; the caller draws its images or state.
+    The tile of a cell contains the number of the cell; the caller draws its images or its state.
 
     Parameters
     ----------
     write
-        Makes the content, with letters for the values of the axes of these names: those with a heading that does not
-        fit.
+        Makes the content. Its argument is the names of the axes whose headings do not fit, so that letters replace
+        their values.
     images
-        Sizes of the images of each cell, or of the cells that differ.
+        Sizes of the images of each cell; equal cells may be given once.
 
     Raises
     ------
@@ -133,10 +133,10 @@ def _arrange(
     while True:
         sheet = write(lettered)
         bands = _Chooser(sheet, limits, measure, images).choose()
-        cramped = bands.cramped() - lettered
-        if not cramped:
+        unfitting = bands.axes_that_do_not_fit() - lettered
+        if not unfitting:
             break
-        lettered |= cramped
+        lettered |= unfitting
     pages = _paginate(bands, limits)
     if not 1 <= page <= len(pages):
         count = len(pages)
@@ -145,8 +145,8 @@ def _arrange(
 
 
 def _paginate(bands: Bands, limits: PageLimits) -> list[list[Band]]:
-    """Distribute the bands among pages; a band that is too high continues on the next page, with its headings."""
-    room = max(limits.height_px / 2, limits.height_px - _outside_height(bands.sheet, limits, bands.measure))
+    """Distribute the bands among pages. A band that is too high continues on the next page, with its headings."""
+    available = max(limits.height_px / 2, limits.height_px - _outside_height(bands.sheet, limits, bands.measure))
     pages: list[list[Band]] = [[]]
     used = 0
     for band in bands.all:
@@ -154,12 +154,12 @@ def _paginate(bands: Bands, limits: PageLimits) -> list[list[Band]]:
         while rest:
             above = bands.gap(pages[-1][-1], rest) if pages[-1] else 0
             height = above + bands.band_height(rest)
-            if used + height <= room:
+            if used + height <= available:
                 pages[-1].append(rest)
                 used += height
                 break
             rows = max(len(block.rows) for block in rest)
-            fitting = int((room - used - height) // bands.row_px) + rows
+            fitting = int((available - used - height) // bands.row_px) + rows
             if fitting >= min(2, len(rest[0].rows)) or not pages[-1]:
                 upper, rest = bands.split(rest, max(1, fitting))
                 pages[-1].append(upper)
@@ -172,7 +172,7 @@ def _paginate(bands: Bands, limits: PageLimits) -> list[list[Band]]:
 
 
 def cell_size(images: Collection[ImageSizes], side: float, limits: PageLimits) -> tuple[int, int]:
-    """Return the size that is enough for each of these cells, no side longer than `side`; a square for no cells."""
+    """Return the smallest size that fits each of the cells, with no side longer than `side`; without cells a square."""
     sizes = [_extent(each, side) for each in images] or [(min(side, 256.0), min(side, 256.0))]
     width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
     return math.floor(max(width, min(side, limits.good_px))), math.floor(max(height, min(side, limits.smallest_px)))
@@ -195,7 +195,7 @@ def _outside_height(sheet: SweepSheet, limits: PageLimits, measure: Measure) -> 
 
 
 class _Chooser:
-    """Choose the largest cells with which the page is not too high; small cells if there must be several pages."""
+    """Choose the largest cells that fit on one page, or small cells if several pages are required."""
 
     def __init__(self, sheet: SweepSheet, limits: PageLimits, measure: Measure, images: Collection[ImageSizes]) -> None:
         self._sheet, self._limits, self._measure, self._images = sheet, limits, measure, images
@@ -217,20 +217,20 @@ class _Chooser:
                 if (side := self._largest_side(shape, smallest, height - self._outside)) is not None
             ]
             if fitting:
-                return max(fitting, key=lambda pair: pair[0] * pair[1].filled)[1]
+                return max(fitting, key=lambda pair: pair[0] * pair[1].fill_ratio)[1]
         return self._choose_for_pages()
 
     def _bands(self, side: int, shape: Shape) -> Bands:
         return Bands(self._sheet, self._measure, cell_size(self._images, side, self._limits), shape, self._label)
 
     def _largest_side(self, shape: Shape, smallest: int, height: float) -> int | None:
-        """Return the longest side of cells that are not too high together; None if the smallest are."""
+        """Return the longest side of cells that fit into the height; None if even the smallest cells do not fit."""
         sides = range(smallest, min(self._largest, self._widest(shape)) + 1)
         count = bisect_left(sides, True, key=lambda side: not self._bands(side, shape).fits(height))
         return sides[count - 1] if count else None
 
     def _widest(self, shape: Shape) -> int:
-        """Return the longest side of cells for which the page is wide enough."""
+        """Return the longest side of cells that fit into the width."""
         labels = self._label * (shape.across if shape.splits_rows else 1)
         width = (self._room - labels - (shape.across - 1) * PANEL_GAP_PX) / shape.across
         return math.floor((width + CELL_GAP_PX) / shape.columns) - CELL_GAP_PX
@@ -242,14 +242,14 @@ class _Chooser:
         """Return the shapes to try."""
         sheet, columns, rows = self._sheet, self._sheet.columns, self._sheet.rows
         most = self._most_columns(smallest)
-        if sheet.y is None and columns > 6:  # one axis continues in the next row, like text
+        if sheet.y is None and columns > 6:  # a single axis continues in the next row, like text
             fewest = 4 if columns <= 12 else 5
             widths = {_even(columns, wide) for wide in range(fewest, most + 1)}
             return [Shape(wide, 1, 1) for wide in sorted(widths)]
         if columns > most:
             return [Shape(_even(columns, most), rows, 1)]
         shapes = [Shape(columns, rows, across) for across in range(1, min(len(sheet.panels), 6) + 1)]
-        if len(sheet.panels) == 1 and sheet.y is not None:  # a high and narrow panel continues beside itself
+        if len(sheet.panels) == 1 and sheet.y is not None:  # a high and narrow panel continues beside it
             shapes += [
                 Shape(columns, math.ceil(rows / beside), beside, splits_rows=True)
                 for beside in range(2, most // columns + 1)
@@ -258,7 +258,7 @@ class _Chooser:
         return shapes
 
     def _choose_for_pages(self) -> Bands:
-        """Choose small cells, so that there are few pages."""
+        """Choose small cells, to keep the number of pages low."""
         sheet, columns, rows = self._sheet, self._sheet.columns, self._sheet.rows
         shape = Shape(_even(columns, self._most_columns(self._limits.paged_px)), rows, 1)
         bands = self._bands(min(self._largest, self._widest(shape), self._limits.good_px), shape)
@@ -271,7 +271,7 @@ class _Chooser:
 
 
 def _even(count: int, most: int) -> int:
-    """Return the length of rows of equal length, none longer than `most`."""
+    """Return the length of rows if `count` cells are divided evenly into rows of at most `most`."""
     return math.ceil(count / math.ceil(count / most))
 
 
@@ -332,9 +332,9 @@ def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) ->
 
 
 def _add_headers(page: Page, bands: Bands, axis: Headings, block: Block, position: tuple[int, float, float]) -> None:
-    """Add the column headings, with their lower edge at `bottom`.
+    """Add the column headings of a block, and above them the axis name and the input images of an image axis.
 
-    Above them are the axis name and, for an image axis, the input images. `position` is left, top and bottom.
+    `position` is left, top and bottom.
     """
     left, top, bottom = position
     if bands.shows_axis(block):
@@ -354,7 +354,7 @@ def _name_lines(bands: Bands, axis: Headings, width: float) -> list[Line]:
 
 
 def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: tuple[int, float]) -> None:
-    """Add the labels of the rows, and above them the name of their axis."""
+    """Add the row labels, and above them the name of their axis."""
     x, top = corner
     width, height = bands.label - LABEL_GAP_PX, bands.box[1]
     page.add_lines(_name_lines(bands, axis, width), x, top - 4 - LINE_PX)
@@ -366,7 +366,7 @@ def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: 
         if note and len(lines) < most:
             lines.append([(0.0, note[0], "small")])
         side = min(INPUT_PX, width, height - len(lines) * LINE_PX - INPUT_GAP_PX) if image is not None else 0
-        above = side + INPUT_GAP_PX if side >= LINE_PX else 0  # a smaller image shows nothing
+        above = side + INPUT_GAP_PX if side >= LINE_PX else 0  # a smaller image is not recognisable
         y = top + down * bands.row_px + max(0.0, (height - len(lines) * LINE_PX - above) / 2)
         if above:
             page.boxes.append(Box(Tile(0, input_image=image), x, round(y), side, side))
@@ -374,7 +374,7 @@ def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: 
 
 
 def _values_on(sheet: SweepSheet, page_bands: Sequence[Band]) -> set[tuple[str, int]]:
-    """Return (axis, index) of each value on this page."""
+    """Return (axis, index) of each value that occurs on a page."""
     values: set[tuple[str, int]] = set()
     for block in (block for band in page_bands for block in band):
         values.update(block.panel.values)

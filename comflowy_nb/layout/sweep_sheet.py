@@ -1,4 +1,4 @@
-"""The content of a sweep's grid, and how it is split into blocks, and these into bands from top to bottom. Pure."""
+"""The content of a sweep's grid. It is split into blocks, which are arranged in bands from top to bottom. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INPUT_GAP_PX = 4
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The heading of one value: its label or letter, and a note in small letters."""
+    """The heading of one value: its label or letter, and a note in small type."""
 
     text: str
     note: str = ""
@@ -44,9 +44,9 @@ class Headings:
     Attributes
     ----------
     key, name
-        The name of the axis as typed, and the short name to show.
+        The name of the axis as typed, and its short name for display.
     note
-        The longest of the notes.
+        The longest note of the values.
     images
         The values of an axis of input images; empty for every other axis.
     """
@@ -60,9 +60,9 @@ class Headings:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A table of cells: their numbers in rows, and the (axis, index) of each further axis.
+    """A table of cells: rows of cell numbers, and (axis, index) for each further axis.
 
-    The number is 0 where a combination is not a cell of the sweep (`--where`, `--sample`).
+    The number 0 means that the combination is not a cell of the sweep (`--where`, `--sample`).
     """
 
     cells: tuple[tuple[int, ...], ...]
@@ -79,7 +79,7 @@ class SweepSheet:
     legend
         Axis, index of the value, and text of each entry.
     ref
-        Reference of the sweep; None while it has no number.
+        Reference of the sweep; None before it is recorded.
     """
 
     head: tuple[Paragraph, ...]
@@ -99,11 +99,11 @@ class SweepSheet:
 
     @property
     def count(self) -> int:
-        """Number of places for cells."""
+        """Number of positions for cells."""
         return len(self.panels) * self.rows * self.columns
 
     def name_cell(self, number: int) -> str:
-        """Return `s1.7`, or `7` while the sweep has no number."""
+        """Return `s1.7`, or `7` before the sweep is recorded."""
         return f"{self.ref}.{number}" if self.ref else str(number)
 
 
@@ -121,9 +121,9 @@ Band: TypeAlias = "list[Block]"  # blocks side by side
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Most columns and rows in a block, and the blocks side by side.
+    """Maximum number of columns and rows in a block, and the number of blocks side by side.
 
-    `splits_rows` says that the rows of one panel continue beside it, so that each block has row labels.
+    With `splits_rows`, the rows of one panel continue in the next block beside it, and each block has row labels.
     """
 
     columns: int
@@ -135,7 +135,7 @@ class Shape:
 def wrap_heading(
     text: str, width: float, measure: Measure, *, max_lines: int, tone: Tone = "title"
 ) -> list[str] | None:
-    """Break a heading at spaces and behind `_ - / . ,`, but not a number; return None if it does not fit."""
+    """Break a heading at spaces and after `_ - / . ,`, but not inside a number. Return None if it does not fit."""
     lines = [""]
     is_number = re.fullmatch(r"[-+\d.,eE]+", text)
     for piece in re.findall(r"\s*[^\s_\-/.,]*[_\-/.,]*", text):
@@ -152,7 +152,7 @@ def wrap_heading(
 
 
 def label_width(sheet: SweepSheet, measure: Measure) -> int:
-    """Return the width of the row labels with the gap behind them; 0 without rows."""
+    """Return the width of the row labels, including the gap after them; 0 without row labels."""
     if sheet.y is None:
         return 0
     widest = max(
@@ -172,7 +172,7 @@ class Bands:
     box
         Width and height of a cell, without the line below it.
     label
-        Width of the row labels, 0 without.
+        Width of the row labels; 0 if there are none.
     """
 
     sheet: SweepSheet
@@ -183,12 +183,12 @@ class Bands:
 
     @property
     def column_px(self) -> int:
-        """From one column to the next."""
+        """Distance from one column to the next."""
         return self.box[0] + CELL_GAP_PX
 
     @property
     def row_px(self) -> int:
-        """From one row to the next."""
+        """Distance from one row to the next."""
         return self.box[1] + NUMBER_PX + CELL_GAP_PX
 
     @property
@@ -198,7 +198,7 @@ class Bands:
 
     @property
     def stride_px(self) -> int:
-        """From one block to the next."""
+        """Distance from one block to the next."""
         return self.block_px + PANEL_GAP_PX + (self.label if self.shape.splits_rows else 0)
 
     @cached_property
@@ -214,19 +214,19 @@ class Bands:
         return [blocks[start : start + shape.across] for start in range(0, len(blocks), shape.across)]
 
     @property
-    def filled(self) -> float:
-        """The share of the bands that cells take, from 0 to 1."""
+    def fill_ratio(self) -> float:
+        """The fraction of the positions that cells use, from 0 to 1."""
         return self.sheet.count / (len(self.all) * self.shape.across * self.shape.columns * self.shape.rows)
 
     def fits(self, limit_px: float) -> bool:
-        """Return whether all bands below each other are no higher than the limit."""
+        """Return whether all bands together fit into the height limit."""
         if sum(len(band[0].rows) for band in self.all) * self.row_px > limit_px:
             return False  # without measuring the headings
         gaps = sum(self.gap(before, band) for before, band in pairwise(self.all))
         return gaps + sum(map(self.band_height, self.all)) <= limit_px
 
     def gap(self, before: Band, band: Band) -> int:
-        """Return the gap between two bands; the rows of one axis are closer."""
+        """Return the gap between two bands. It is smaller if a single axis continues in the next band."""
         return GAP_PX - 8 if before[0].panel is band[0].panel and self.sheet.rows == 1 else PANEL_GAP_PX
 
     def band_height(self, band: Band) -> int:
@@ -264,7 +264,7 @@ class Bands:
         return self.sheet.x is not None and (self.sheet.y is not None or block.columns.start == 0)
 
     def header_lines(self, axis: Headings, index: int) -> list[Line]:
-        """Return the heading of a column, with its note if all columns have room for theirs."""
+        """Return the heading of a column, with its note if the notes of all columns fit."""
         heading, width = axis.values[index], self.box[0]
         lines = self.heading_lines(heading.text, width, HEADING_LINES)
         if heading.note and self.measure(axis.note, "small") <= width:
@@ -272,13 +272,13 @@ class Bands:
         return lines
 
     def heading_lines(self, text: str, width: float, max_lines: int) -> list[Line]:
-        """Break a heading into lines; one that does not fit is broken anywhere."""
+        """Break a heading into lines. A heading that does not fit is broken anywhere."""
         lines = wrap_heading(text, width, self.measure, max_lines=max_lines)
         if lines is None:
             return wrap([Part(text, "title")], width, self.measure, max_lines=max_lines)
         return [[(0.0, line, "title")] for line in lines]
 
-    def cramped(self) -> set[str]:
+    def axes_that_do_not_fit(self) -> set[str]:
         """Return the names of axes with a heading that does not fit."""
         sides: Sequence[tuple[Headings | None, int, int]] = (
             (self.sheet.x, self.box[0], HEADING_LINES),

@@ -1,4 +1,4 @@
-"""Text in several tones, broken into lines, and text in HTML. Pure: the caller passes the function that measures."""
+"""Text in several tones: break it into lines, and write it as HTML. Pure: the caller passes the measure function."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Tone = Literal["text", "muted", "strong", "title", "small", "waiting", "live", "bad", "odd", "done", "images"]
+Tone = Literal["text", "muted", "strong", "title", "small", "waiting", "live", "error", "warning", "done", "images"]
 Measure: TypeAlias = Callable[[str, Tone], float]  # text, tone -> width in CSS pixels
 Line: TypeAlias = list[tuple[float, str, Tone]]  # x, text, tone, from left to right
 
 LINE_PX = 18
-NO_LIMIT = 10**6  # lines: for text that must not be cut
+NO_LIMIT = 10**6  # a number of lines for text that must not be shortened
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _TAG_OR_DELIMITER = re.compile(r"(<[^>]*>)|([$\\])")
 
@@ -29,7 +29,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """Text that is wrapped; an ellipsis replaces what exceeds `max_lines`."""
+    """Text to wrap. An ellipsis replaces the text after `max_lines` lines."""
 
     parts: tuple[Part, ...]
     max_lines: int = 3
@@ -38,8 +38,8 @@ class Paragraph:
 def wrap(parts: Sequence[Part], width: float, measure: Measure, *, max_lines: int = NO_LIMIT) -> list[Line]:
     """Break text into lines no wider than `width`.
 
-    A word wider than a line is broken anywhere, as is text in a script without spaces. An ellipsis replaces what
-    exceeds `max_lines`.
+    A word wider than a line, and text in a script without spaces, may be broken anywhere. An ellipsis replaces the text
+    after `max_lines` lines.
     """
     lines: list[Line] = [[]]
     x = 0.0
@@ -72,7 +72,7 @@ def wrap(parts: Sequence[Part], width: float, measure: Measure, *, max_lines: in
 
 
 def _longest_fitting(text: str, tone: Tone, width: float, measure: Measure) -> str:
-    """Return the longest beginning of a text that fits."""
+    """Return the longest prefix of a text that fits."""
     lengths = range(1, len(text) + 1)
     return text[: bisect_right(lengths, width, key=lambda length: measure(text[:length], tone))]
 
@@ -109,7 +109,7 @@ def _is_without_spaces(text: str) -> bool:
 
 
 def _add_ellipsis(line: Line, width: float, measure: Measure) -> None:
-    """Shorten the end of a line until an ellipsis fits behind it."""
+    """Shorten the end of a line until an ellipsis fits after it."""
     while line:
         x, text, tone = line.pop()
         room = width - x - measure(ELLIPSIS, tone)
@@ -120,15 +120,15 @@ def _add_ellipsis(line: Line, width: float, measure: Measure) -> None:
 
 
 def html_text(text: str) -> str:
-    """Return a text as the content of an HTML element; for an attribute use `html.escape`."""
+    """Escape a text for the content of an HTML element. For an attribute, use `html.escape`."""
     return without_mathematics(html.escape(text))
 
 
 def without_mathematics(markup: str) -> str:
-    r"""Return HTML in which no text is typeset: not `$...$`, `$$...$$`, `\(...\)`, `\[...\]` or `\begin{...}`.
+    r"""Return HTML that is not typeset as mathematics: `$...$`, `$$...$$`, `\(...\)`, `\[...\]`, `\begin{...}`.
 
-    JupyterLab typesets HTML outputs and descriptions of widgets, nbconvert whole pages; MathJax and KaTeX both look for
-    a pair of delimiters within one run of text. So each `$` and each backslash becomes a separate element. They are
-    character references, because ipywidgets looks for mathematics in the markup of a description too.
+    JupyterLab typesets HTML outputs and descriptions of widgets; nbconvert typesets whole pages. MathJax and KaTeX look
+    for a pair of delimiters within one text node, so each `$` and each backslash becomes a separate element. They are
+    written as character references, because ipywidgets also looks for mathematics in the markup of a description.
     """
     return _TAG_OR_DELIMITER.sub(lambda match: match[1] or f"<span>&#{ord(match[2])};</span>", markup)

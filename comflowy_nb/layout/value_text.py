@@ -43,7 +43,7 @@ def write_value(value: Any) -> str:
 
 
 def name_fields(field_ids: Iterable[str]) -> dict[str, str]:
-    """Return the short name of each field by its id; the id itself where two fields have the same name."""
+    """Return a mapping from field id to short name. Fields with the same short name keep their ids."""
     ids = list(dict.fromkeys(field_ids))
     names = [bare_name(field_id) for field_id in ids]
     return {field_id: name if names.count(name) == 1 else field_id for field_id, name in zip(ids, names, strict=True)}
@@ -77,8 +77,8 @@ def letter_of(position: int) -> str:
     return letters
 
 
-def stand_out(texts: Sequence[str]) -> list[tuple[Part, ...]]:
-    """Split texts into parts: words that all texts contain are plain, the others strong."""
+def mark_differing_words(texts: Sequence[str]) -> list[tuple[Part, ...]]:
+    """Split texts into parts. Words that all texts contain have the tone `text`, the others `strong`."""
     common = set.intersection(*(set(text.split()) for text in texts)) if len(texts) > 1 else set()
     split = []
     for text in texts:
@@ -132,10 +132,10 @@ def time_text(seconds: float, *, roughly: bool = False) -> str:
 # -- differences -----------------------------------------------------------------------------------------------------
 
 
-def write_apart(values: Sequence[Any]) -> list[str]:
-    """Write values on one line each, different values differently.
+def distinct_texts(values: Sequence[Any]) -> list[str]:
+    """Write each value on one line, so that different values have different texts.
 
-    If values differ only in something invisible, such as a space or a line break, all are written as JSON with escapes.
+    If values differ only in invisible characters, such as spaces or line breaks, all are written as JSON with escapes.
     """
     texts = [write_value(value) for value in values]
     if len(set(map(_visible, texts))) >= len(set(map(identity_of, values))):
@@ -144,18 +144,18 @@ def write_apart(values: Sequence[Any]) -> list[str]:
 
 
 def identity_of(value: Any) -> str:
-    """Return a text that is equal for values equal to a service: 7 and 7.0, but not 7.1234567 and 7.1234568."""
+    """Return a text that is the same for values that a service treats as equal, such as 7 and 7.0."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def keep_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]]:
-    """Shorten the texts of a legend so that different texts stay different.
+def shorten_keeping_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]]:
+    """Shorten the texts of a legend so that different texts remain different.
 
-    A text that is too long keeps the context of each position where it begins to differ from another text; an
-    ellipsis replaces the rest. All texts keep the same amount of context, so two shortened texts are equal up to the
-    first character in which they differ, and both contain that character.
+    A long text keeps the context around each position where it begins to differ from another text; ellipses replace
+    the rest. All texts keep the same amount of context, so that two shortened texts both contain the first character
+    in which they differ.
     """
     texts = ["".join(part.text for part in parts) for parts in entries]
     limit = next(limit for most, limit in _MAX_CHARACTERS if len(texts) <= most)
@@ -167,18 +167,18 @@ def keep_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]
         spans = [_spans(text, at, context) for text, at in zip(texts, positions, strict=True)]
         if all(sum(end - start for start, end in intervals) <= limit for intervals in spans):
             break
-    return [_cut(parts, len(text), intervals) for parts, text, intervals in zip(entries, texts, spans, strict=True)]
+    return [_extract(parts, len(text), intervals) for parts, text, intervals in zip(entries, texts, spans, strict=True)]
 
 
 def entry(start: Iterable[Part], explanation: Iterable[Part]) -> Paragraph:
-    """Return an entry of a legend, which is never cut."""
+    """Return an entry of a legend. It is never shortened."""
     return Paragraph((*start, *explanation), NO_LIMIT)
 
 
 def _positions(texts: Sequence[str]) -> list[set[int]]:
-    """Return for each text the positions where it begins to differ from another; 0 if it differs from none.
+    """Return, for each text, the positions where it begins to differ from another text; {0} if all are equal.
 
-    In sorted order the position against any other text is the least of those between the neighbours in between.
+    The position for two texts is the minimum over all neighbours between them in sorted order.
     """
     order = sorted(set(texts))
     common = [_common_length(text, other) for text, other in itertools.pairwise(order)]
@@ -190,13 +190,13 @@ def _positions(texts: Sequence[str]) -> list[set[int]]:
 
 
 def _common_length(text: str, other: str) -> int:
-    """Return how many characters two texts have in common at their beginning."""
+    """Return the length of the common prefix of two texts."""
     pairs = enumerate(zip(text, other, strict=False))
     return next((index for index, (a, b) in pairs if a != b), min(len(text), len(other)))
 
 
 def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int, int]]:
-    """Return the passages of a text around these positions, which begin and end with a whole word where possible."""
+    """Return the intervals of a text around the positions. They begin and end at whole words if possible."""
     spans: list[tuple[int, int]] = []
     for position in sorted(positions):
         start, end = max(0, position - context), min(len(text), position + context)
@@ -217,8 +217,8 @@ def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int,
     return spans
 
 
-def _cut(parts: Sequence[Part], length: int, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
-    """Return these passages of the text that the parts make, in the tones of the parts."""
+def _extract(parts: Sequence[Part], length: int, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
+    """Return the intervals of the text of the parts, in the tones of the parts."""
     passages: list[Part] = [Part(ELLIPSIS)] if spans[0][0] else []
     for start, end in spans:
         at = 0

@@ -1,7 +1,7 @@
 """Complete `%comflowy` lines and the bodies of `%%comflowy` cells when the user presses Tab, without any request.
 
-Where nothing completes a word, the word itself is offered: IPython then asks no other matcher, and jedi would take
-seconds over a line that is not Python.
+If nothing completes a word, the word itself is offered, so that IPython does not call other matchers: jedi would need
+seconds for a line that is not Python.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from comflowy_nb.notebook.completion_words import (
     name_words,
     option_values,
     reference_words,
+    remove_quotes,
     split_options,
     split_unfinished,
-    unquoted,
 )
 from comflowy_nb.services.targets import read_names
 from comflowy_nb.settings import home
@@ -60,7 +60,7 @@ _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
 
 class Completions:
-    """The matcher of one session in the completer of its shell."""
+    """The completion matcher of one session, registered in the completer of its shell."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -91,18 +91,18 @@ class Completions:
         return comflowy_matcher
 
     def _match_arguments(self, line: str) -> list[str]:
-        """Return the text with which IPython 7 replaces the last part of the fragment, the word at the cursor."""
+        """Return the completions in the form that IPython 7 requires: replacements of the last part of the word."""
         completer = self._session.shell.Completer
         before = completer.text_until_cursor
-        text, line_number = self._requested(line)
+        text, line_number = self._read_request(line)
         fragment, words = self._find(text, line_number, before)
         start = max(0, len(fragment) - len(completer.splitter.split_line(before)))
         return [word[start:] for word in words if word.startswith(fragment)]
 
-    def _requested(self, line: str) -> tuple[str, int]:
-        """Return the text of the whole cell and the number of the line in it, which IPython 7 does not pass.
+    def _read_request(self, line: str) -> tuple[str, int]:
+        """Return the text of the whole cell and the number of the line, which IPython 7 does not pass to matchers.
 
-        They are in the completion request of the front end, which the kernel keeps. In a terminal the text is the line.
+        They are read from the completion request, which the kernel stores. In a terminal, the text is the line.
         """
         get_parent = getattr(getattr(self._session.shell, "kernel", None), "get_parent", None)
         content = get_parent("shell").get("content", {}) if get_parent is not None else {}
@@ -148,16 +148,18 @@ class Completions:
             return fragment, [
                 f"{option.name} " for option in command.options if option.repeats or option.name not in used
             ]
-        plain = [unquoted(word).rstrip("\"'") for word in words if "=" not in word.split("/")[0]]
+        plain = [remove_quotes(word).rstrip("\"'") for word in words if "=" not in word.split("/")[0]]
         plain = self._with_source(plain, done)
         if equals and "/" not in name:
             value = _AFTER_SEPARATOR.sub("", value) if command.name == "sweep" else value
-            return unquoted(value), _quoted_paths(value, self._field_values(command, plain, name, unquoted(value)))
-        typed = unquoted(fragment)
+            return remove_quotes(value), _quoted_paths(
+                value, self._field_values(command, plain, name, remove_quotes(value))
+            )
+        typed = remove_quotes(fragment)
         return typed, _quoted_paths(fragment, self._positional(command, plain, typed))
 
     def _positional(self, command: Command, plain: list[str], typed: str) -> list[str]:
-        """Return the words that may follow `plain`, the words that are neither options nor fields."""
+        """Return the words that may follow `plain`, which are the words before it without options and fields."""
         names = self._names(typed)
         if names is not None:
             return names
@@ -178,7 +180,7 @@ class Completions:
         return self._workflow_words(command, plain, typed)
 
     def _workflow_words(self, command: Command, plain: list[str], typed: str) -> list[str]:
-        """Return the workflows and the fields that may follow `plain`."""
+        """Return the names of workflows and fields that may follow `plain`."""
         match command.name, len(plain):
             case "workflow", 0:
                 return ["add ", "alias ", "export ", "remove "]
@@ -233,10 +235,10 @@ class Completions:
         return fragment.lstrip("\"'"), [f"{key}{end}" for key in _keys(self._workflow(command, words))]
 
     def _workflow(self, command: Command, plain: list[str]) -> Workflow | None:
-        """Return the workflow of the line, if its fields are in memory."""
+        """Return the workflow of the line if it is in memory, else None."""
         if command.name not in _FIELD_COMMANDS or not plain or self._session.client is None:
             return None
-        return self._session.client.connection.finder.recall(plain[0])
+        return self._session.client.connection.finder.find_cached(plain[0])
 
     def _workflow_names(self) -> list[str]:
         client = self._session.client
@@ -286,7 +288,7 @@ class Completions:
         done
             All complete words of the line.
         """
-        value = unquoted(typed)
+        value = remove_quotes(typed)
         words = self._with_source(words, done)
         names = self._names(value)
         if names is not None:
@@ -295,7 +297,7 @@ class Completions:
             key, equals, path = value.partition("=")
             if not equals:
                 return key, [f"{name}=" for name in _keys(self._workflow(command, words))]
-            return unquoted(path), _quoted_paths(path, file_words(unquoted(path), None))
+            return remove_quotes(path), _quoted_paths(path, file_words(remove_quotes(path), None))
         if option.names in {"condition", "fields"}:
             columns = self._columns(command, done)
             fields = _keys(self._workflow(command, words)) if command.name in _FIELD_COMMANDS else self._recent_names()
@@ -330,7 +332,7 @@ class Completions:
         return list(option.choices)
 
     def _names(self, typed: str) -> list[str] | None:
-        """Return the values with a name of a variable, if a `{` is open."""
+        """Return the value completed with the names of variables, if a `{` is open."""
         shell = self._session.shell
         return name_words(typed, shell.user_ns, shell.user_ns_hidden)
 
@@ -357,13 +359,13 @@ class Completions:
 
 
 def _names_command(rest: str) -> bool:
-    """Return True if a line has a command, and something after it."""
+    """Return True if a line contains a command and text after it."""
     name, space, _ = rest.strip().partition(" ")
     return name in COMMANDS and bool(space)
 
 
 def _quoted_paths(typed: str, words: list[str]) -> list[str]:
-    """Return words with quotes around those that contain spaces, unless a quote is open already."""
+    """Put quotes around the words that contain spaces, unless a quote is already open."""
     if typed[:1] in {'"', "'"}:
         return words
     return [f'"{word}"' if " " in word.rstrip() else word for word in words]

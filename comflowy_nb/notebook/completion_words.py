@@ -1,6 +1,6 @@
-"""What completion offers: references of the history, files, Python names; and the words of an unfinished line.
+"""The words that completion offers: references, files and Python names; and the parser of an unfinished line.
 
-Each function needs a few statements of SQL or one read of one folder, and never a request.
+Each function executes a few SQL statements or reads one folder. None sends a request.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ __all__ = [
     "reference_words",
     "split_options",
     "split_unfinished",
-    "unquoted",
 ]
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
@@ -44,7 +43,7 @@ FROM_SUFFIXES = IMAGE_SUFFIXES | {".json"}
 FOLDERS_ONLY: frozenset[str] = frozenset()
 
 _MAX_FILES = 200  # the user types one more character for the others
-_MAX_ENTRIES = 50_000  # of a folder that are read
+_MAX_ENTRIES = 50_000  # maximum number of entries to read in a folder
 _KEY = re.compile(rf"[^={SPACE}\"']*=?")
 _DIGITS = re.compile(r"(\d+)")
 _CELL = re.compile(r"(?P<sweep>[^.:\[\]]+)\.(?P<digits>[0-9]*)")
@@ -52,7 +51,7 @@ _IMAGE = re.compile(r"(?P<run>[^:\[\]]+)(?::[^\[\]]*)?(?:\[[0-9]*\]?)?")
 
 
 def split_unfinished(text: str) -> tuple[list[str], str]:
-    """Return the complete words of a line, and the word at its end, which may be empty or in an open quote.
+    """Split a line into its complete words and the last word, which may be empty or have an open quote.
 
     Examples
     --------
@@ -80,8 +79,8 @@ def split_unfinished(text: str) -> tuple[list[str], str]:
         words.append(text[start:at])
 
 
-def unquoted(value: str) -> str:
-    """Return a value without the quote that opens it, which may not be closed yet."""
+def remove_quotes(value: str) -> str:
+    """Return a value without its opening quote and, if there is one, its closing quote."""
     return value[1:] if value[:1] in {'"', "'"} else value
 
 
@@ -89,7 +88,7 @@ def option_values(words: list[str], name: str) -> list[str]:
     """Return the values of an option in a line, `--name VALUE` and `--name=VALUE`, without their quotes."""
     after = [word for option, word in pairwise(words) if option == name]
     values = [*(word.partition("=")[2] for word in words if word.startswith(f"{name}=")), *after]
-    return [unquoted(value).rstrip("\"'") for value in values]
+    return [remove_quotes(value).rstrip("\"'") for value in values]
 
 
 def split_options(command: Command, words: list[str]) -> tuple[list[str], Option | None]:
@@ -111,9 +110,10 @@ def split_options(command: Command, words: list[str]) -> tuple[list[str], Option
 
 
 def reference_words(library: Library, typed: str) -> list[str]:
-    """Return the references that begin with what is typed: runs, sweeps, names, ids; after `ck.` the cells of a sweep.
+    """Return the references that begin with the typed text: runs, sweeps, names and ids.
 
-    After `[` or `:` the images of a run are returned. Of each kind there are at most 100, the newest first.
+    After `NAME.`, return the cells of a sweep; after `[` or `:`, the images of a run. There are at most 100 of each
+    kind, the newest first.
     """
     if "[" in typed or ":" in typed:
         return _image_words(library, typed)
@@ -143,7 +143,7 @@ def _image_words(library: Library, typed: str) -> list[str]:
 
 
 def input_words(library: Library, typed: str) -> list[str]:
-    """Return the values of an image field that begin with what is typed: `file:` and paths, `run:` and references."""
+    """Return the values of an image field that begin with the typed text: `file:PATH` and `run:REF`."""
     if typed.startswith("file:"):
         return [f"file:{word}" for word in file_words(typed.removeprefix("file:"), IMAGE_SUFFIXES)]
     if typed.startswith("run:"):
@@ -155,12 +155,12 @@ def input_words(library: Library, typed: str) -> list[str]:
 
 
 def file_words(typed: str, suffixes: Collection[str] | None) -> list[str]:
-    """Return the files and folders that begin with what is typed, at most 200, in natural order: `a2` before `a10`.
+    """Return at most 200 files and folders that begin with the typed text, in natural order (`a2` before `a10`).
 
     Parameters
     ----------
     typed
-        The beginning of a path, as typed; `~` is the home folder of the user. Folders end with `/`.
+        The beginning of a path, as typed. `~` is the home folder of the user. Folders end with `/`.
     suffixes
         Only files with one of these suffixes; None allows all.
     """
@@ -187,7 +187,7 @@ def file_words(typed: str, suffixes: Collection[str] | None) -> list[str]:
 
 
 def _split_path(typed: str) -> tuple[str, str]:
-    """Return the folder of a path, with its separator, and the beginning of a name."""
+    """Split a path into its folder, with the separator, and the beginning of a name."""
     end = max(typed.rfind(separator) for separator in filter(None, (os.sep, os.altsep))) + 1
     return typed[:end], typed[end:]
 
@@ -234,12 +234,12 @@ def condition_words(
 
 
 def name_words(value: str, namespace: Mapping[str, object], hidden: Collection[str] = ()) -> list[str] | None:
-    """Return a value with the names of variables that complete its last `{`; None if it has no open `{`.
+    """Return the value with its open `{` completed by names of variables; None if it has no open `{`.
 
     Parameters
     ----------
     hidden
-        Names that are not offered: those of IPython itself.
+        Names that are not offered, such as those that IPython defines.
     """
     before, brace, name = value.rpartition("{")
     if not brace or "}" in name or (name and not name.isidentifier()):

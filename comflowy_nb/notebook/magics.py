@@ -30,7 +30,7 @@ _BROKEN_KERNELS = {"7.0.0", "7.0.1"}
 
 
 class Setting(TraitType):  # type: ignore[misc]  # traitlets is not read by mypy here
-    """A trait whose value is one of `settings`, so that `%config Comflowy` and Python share it."""
+    """A trait that reads and writes a value of `settings`, so that `%config Comflowy` and Python share it."""
 
     def get(self, obj: Any, cls: Any = None) -> Any:
         del obj, cls
@@ -50,7 +50,7 @@ class Setting(TraitType):  # type: ignore[misc]  # traitlets is not read by mypy
 class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy here
     """Run ComfyUI workflows and see their images. `%comflowy help` lists the commands."""
 
-    tracebacks = Bool(False, help="Show full tracebacks instead of one or two plain lines.").tag(config=True)
+    tracebacks = Bool(False, help="Show full tracebacks instead of short messages.").tag(config=True)
     is_loaded = False
     vars().update(
         {
@@ -158,7 +158,7 @@ def current_session() -> Session | None:
 def _shorten_traceback(error: BaseException) -> None:
     """Make IPython show this exception as plain lines.
 
-    They are set on the instance, so that other errors keep their tracebacks, and the exception can be caught.
+    The lines are set on the instance, so that other exceptions keep their tracebacks.
     """
     text = plain(str(error))
     lines = f"{type(error).__name__}: {text}".splitlines() if text else [type(error).__name__]
@@ -174,7 +174,7 @@ def _warn_of_broken_kernel() -> None:
     version = getattr(sys.modules.get("ipykernel"), "__version__", None)
     if version in _BROKEN_KERNELS:
         warnings.warn(
-            f"ipykernel {version} loses what threads display; status from --background will not show. "
+            f"ipykernel {version} loses the output of threads, so the status of --background runs is not shown. "
             "pip install -U ipykernel",
             stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""The state of the extension in one kernel: the connected client, and the values that this execution has displayed."""
+"""The state of the extension in one kernel: the connected client, and the values displayed by the current execution."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """The state of the extension. Each kernel that loads the extension has one."""
+    """The state of the extension in one kernel."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self.shell = shell
@@ -37,14 +37,14 @@ class Session:
         self.updater = LiveUpdater()  # draws the views that no cell waits for
         self._earlier_clients: list[Client] = []  # with unsettled runs
         self._drawn: dict[tuple[Any, ...], set[object]] = {}  # capturing Outputs -> tokens of the values drawn in them
-        self._drawn_for: str | None = None  # the message that these displays answer
-        self.converted: set[tuple[str, ...]] = set()  # texts about conversions of the editor's format, once said
+        self._drawn_for: str | None = None  # the parent message of the displays in `_drawn`
+        self.converted: set[tuple[str, ...]] = set()  # texts about conversions that were shown already
         self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # shown here, by token
 
     def mark_drawn(self, value: object) -> bool:
-        """Record that this execution, or this callback of a widget, has drawn a value; return whether it is the first.
+        """Record that this execution or widget callback has drawn a value. Return True the first time.
 
-        Runs, their images and recorded sweeps are known by their token, any other value as an object.
+        Runs, their images and recorded sweeps are identified by token, other values by identity.
         """
         message = message_id()
         if message != self._drawn_for:
@@ -63,7 +63,7 @@ class Session:
 
     @property
     def can_answer(self) -> bool:
-        """Whether the user can be asked: False under nbclient and papermill, and if stdin is closed."""
+        """Whether the user can answer questions. False under nbclient and papermill, and if stdin is closed."""
         kernel = getattr(self.shell, "kernel", None)
         if kernel is not None:
             return bool(getattr(kernel, "_allow_stdin", False))
@@ -77,12 +77,12 @@ class Session:
         Raises
         ------
         SettingsError
-            If nothing is connected and no target is set. The text names the ways to connect.
+            If no service is connected and no target is set. The text says how to connect.
         """
         return self.client if self.client is not None else self.connect(None)
 
     def connect(self, target: str | None, *, key: Secret | None = None, name_address: bool = False) -> Client:
-        """Connect to a target. Runs of the earlier client continue and are shown until they are settled."""
+        """Connect to a target. The runs of the earlier client continue, and are updated until they are settled."""
         from comflowy_nb.client import connect  # noqa: PLC0415 - loads the HTTP stack
 
         client = connect(target, key=key, ask_key=self.ask_key if self.can_answer else None, name_address=name_address)
@@ -103,7 +103,7 @@ class Session:
                 client.close()
 
     def ask_key(self, label: str) -> Secret | None:
-        """Ask for a key without echo; return None if the user can't answer or types nothing."""
+        """Ask for a key without echo. Return None if the user can't answer or types nothing."""
         if not self.can_answer:
             return None
         try:
@@ -113,8 +113,8 @@ class Session:
             return None
         return Secret(text) if text else None
 
-    def confirms(self, question: str) -> bool:
-        """Ask a question; return True if the user answers yes. Only where `can_answer` is true."""
+    def ask_confirmation(self, question: str) -> bool:
+        """Ask a question. Return True if the user answers yes. Requires `can_answer`."""
         try:
             answer = input(f"{question} [y/N] ")
         except (EOFError, NotImplementedError):
@@ -138,7 +138,7 @@ class Session:
         return Catalogue.open(Path.cwd(), home())
 
     def find(self, ref: Any) -> Found:
-        """Return the record of a reference: a text, a Run or a Sweep.
+        """Find the run or sweep of a reference, which may also be a Run or a Sweep.
 
         Raises
         ------
@@ -156,14 +156,14 @@ class Session:
         return Found(ref) if isinstance(ref, Run) and target.run.status is ref.status else target
 
     def sweep(self, record: SweepRecord) -> Sweep:
-        """Return the sweep of a record: the object that this kernel submits or tracks, else one from the history."""
+        """Return the sweep of a record: the object that this kernel submits or tracks, or one from the history."""
         sweep = self._sweeps.get(record.token)
         if sweep is not None and (not sweep.is_settled or all(cell.run is not None for cell in sweep.cells)):
             return sweep
         return self.client.connection.reopen(record) if self.client is not None else self.library.sweep(record)
 
     def forget_sweeps(self) -> None:
-        """Read the settled sweeps from the history again when they are shown next: runs of them were deleted."""
+        """Forget the settled sweeps, so that they are read again from the history, after runs were deleted."""
         for sweep in [sweep for sweep in self._sweeps.values() if sweep.is_settled]:
             self._sweeps.pop(sweep.token or "", None)
 
@@ -186,7 +186,7 @@ class Session:
         return SweepView(sweep, in_kernel=self.in_kernel, **options)
 
     def show_form(self, form: Form) -> None:
-        """Show a form in the current cell, with its images in displays below it, which the saved notebook keeps."""
+        """Show a form in the current cell, with displays for its images below it, which stay in the saved notebook."""
         self.mark_drawn(form)
         if not self.in_kernel:
             print(repr(form))  # noqa: T201 - a terminal has no widgets
@@ -196,7 +196,7 @@ class Session:
             form.show_on(DisplaySlot(), DisplaySlot())
 
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-        """Display a bundle; print its text in a terminal."""
+        """Display a bundle. In a terminal, print its text."""
         say(data, metadata, in_kernel=self.in_kernel)
 
     def begin_execution(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BAR_PX = 12  # height of a progress bar with the gap above it
 _SMOOTH = 3  # corners are drawn in this multiple of the size, and reduced
 _SMALL_PANEL_PX = 100
-_SMALL_ZOOM = 0.8  # of the text in a small panel
+_SMALL_ZOOM = 0.8  # zoom of the text in a small panel
 
 
 @lru_cache(maxsize=256)

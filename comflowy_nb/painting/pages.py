@@ -32,14 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_DOUBLED_BYTES", "DrawnPage", "Figure", "draw_encoded", "draw_page", "encode", "paint_box", "read_image"]
 
-MAX_DOUBLED_BYTES = 740_000  # of a JPEG with two pixels for each CSS pixel; as base64 it is just under 1 MB
+# Maximum size of a JPEG with two pixels for each CSS pixel. As base64 it is just under 1 MB.
+MAX_DOUBLED_BYTES = 740_000
 
 _LESS_THAN_A_PIXEL = 1e-6  # matplotlib cuts 827.9999 pixels to 827
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnPage:
-    """A page, its pixels with `scale` pixels for each CSS pixel, and the JPEG for the notebook."""
+    """A page with its pixels, `scale` for each CSS pixel, and its JPEG for the notebook."""
 
     page: Page
     pixels: Image.Image
@@ -87,7 +88,7 @@ def draw_encoded(
     Parameters
     ----------
     qualities
-        JPEG qualities with one pixel, tried in order; None is that of the settings.
+        JPEG qualities to try in order, with one pixel for each CSS pixel. None uses the quality in the settings.
     """
     palette = current_palette()
     pixels = draw_page(page, 2, load, palette)
@@ -110,7 +111,7 @@ def draw_page(
     Parameters
     ----------
     load
-        Returns the image of a tile in this size. A box shows the error if it raises ComflowyError or OSError.
+        Returns the image of a tile in a given size. If it raises ComflowyError or OSError, the box shows the error.
     """
     with DRAWING:
         width, height = page.size_px
@@ -136,7 +137,7 @@ def paint_box(
             image = load(box.tile, size)
         except (ComflowyError, OSError) as error:
             reason = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
-            state = CellState("bad", "missing", reason)
+            state = CellState("error", "missing", reason)
     if state is not None:
         image = draw_panel(state, size, scale, palette)
     paper.paste(image, (round(box.x * scale), round(box.y * scale)))
@@ -150,7 +151,7 @@ def encode(drawn: Image.Image, *, quality: int | None = None) -> bytes:
 
 
 def read_image(path: Path, size: tuple[int, int]) -> Image.Image:
-    """Read an image in this size, alpha on white.
+    """Read an image and scale it to a size. Transparent pixels become white.
 
     Raises
     ------

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.text import Tone
 
 
-_StatusKind: TypeAlias = Literal["live", "bad", "odd", "done"]
+_StatusKind: TypeAlias = Literal["live", "error", "warning", "done"]
 
 _DARK_PAPER, _DARK_INK = "#16181c", "#e8eaed"  # of `theme = "dark"`
 _INK_SHARES: Mapping[Tone, float] = {
     "strong": 1.0, "title": 1.0, "text": 0.84, "muted": 0.66, "small": 0.66, "waiting": 0.66,
 }  # fmt: skip
-_ON_LIGHT: Mapping[_StatusKind, str] = {"live": "#1b6fb8", "bad": "#b3261e", "odd": "#8a5a00", "done": "#2e7d32"}
-_ON_DARK: Mapping[_StatusKind, str] = {"live": "#6cb6f5", "bad": "#ff8a80", "odd": "#f2b950", "done": "#81c784"}
+_ON_LIGHT: Mapping[_StatusKind, str] = {"live": "#1b6fb8", "error": "#b3261e", "warning": "#8a5a00", "done": "#2e7d32"}
+_ON_DARK: Mapping[_StatusKind, str] = {"live": "#6cb6f5", "error": "#ff8a80", "warning": "#f2b950", "done": "#81c784"}
 _DARK_LUMINANCE = 0.2
 _MIN_CONTRAST = 4.5  # of text, by WCAG 2.2
 _PLATE_SHARE, _EDGE_SHARE = 0.10, 0.30  # of the colour of a status in a plate and in its edge
@@ -64,13 +64,13 @@ LIGHT = Palette(
     paper="#ffffff",
     inks={
         "text": "#4a4f57", "muted": "#6d737a", "strong": "#1f2329", "title": "#1f2329", "small": "#6d737a",
-        "waiting": "#6d737a", "live": "#1b6fb8", "bad": "#b3261e", "odd": "#8a5a00", "done": "#2e7d32",
+        "waiting": "#6d737a", "live": "#1b6fb8", "error": "#b3261e", "warning": "#8a5a00", "done": "#2e7d32",
     },
     plates={
         "waiting": ("#f7f8fa", "#e6e9ed"),
         "live": ("#f2f8fd", "#cfe3f5"),
-        "bad": ("#fdf3f2", "#f0cfcc"),
-        "odd": ("#fff8eb", "#f0ddb8"),
+        "error": ("#fdf3f2", "#f0cfcc"),
+        "warning": ("#fff8eb", "#f0ddb8"),
         "done": ("#f0f8f1", "#cde6cf"),
     },
     track="#d5e4f1",

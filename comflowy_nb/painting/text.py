@@ -1,6 +1,6 @@
-"""Measure and draw text with matplotlib, which falls back to other fonts for letters that one font lacks.
+"""Measure and draw text with matplotlib, which uses other fonts for characters that are missing in the first one.
 
-Importing matplotlib takes half a second: import this folder where the first page is drawn.
+Importing matplotlib takes half a second, so import this module only when the first page is drawn.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OTHER_FONTS = (
     "Arial Unicode MS", "Noto Sans", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Apple Symbols", "Symbola",
 )  # fmt: skip
 _NO_GLYPH = "\N{WHITE SQUARE}"
-_BOLD = {"strong", "title", "bad", "odd", "done"}
+_BOLD = {"strong", "title", "error", "warning", "done"}
 _TEXT_PX = 12.0
 _SIZES_PX: Mapping[Tone, float] = {"title": 12.5, "small": 11.0}  # of the tones that are not `_TEXT_PX` high
 
@@ -96,7 +96,7 @@ def _font(tone: Tone, is_ascii: bool) -> FontProperties:  # noqa: FBT001 - a key
 
 
 def writable(text: str) -> str:
-    """Replace each letter that no font can draw by a square; matplotlib would warn about it."""
+    """Replace each character that no font can draw by a square, because matplotlib would print a warning."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -113,7 +113,7 @@ def _is_drawable(letter: str) -> bool:
 
 @cache
 def _charmaps() -> dict[str, frozenset[int]]:
-    """Return the characters that each font can draw: the base font, then the installed ones of the list."""
+    """Return the characters of each font: the base font, then the installed fallback fonts."""
     installed = {entry.name for entry in font_manager.fontManager.ttflist}
     charmaps = {}
     for name in (_BASE_FONT, *(name for name in _OTHER_FONTS if name in installed)):

@@ -30,25 +30,25 @@ class Service(Protocol):
     identity : str
         The key of the service in the deduplication of requests: its name, `sandbox`, or the origin.
     origin : str
-        Scheme, host and port, of ComfyUI also the base path; never shown in an output.
+        Scheme, host and port; for ComfyUI also the base path. It is never shown in an output.
     origins : frozenset of str
         The origins of all servers of the service.
     label : str
-        The short name in messages: the user's name for it, `sandbox`, `cloud` ...
+        The short name in messages: the name that the user gave, `sandbox`, `cloud` and so on.
     on_loopback : bool
         Whether all its servers are on this machine.
     costs_money : bool
-        Whether a run may cost money, so that it is not submitted twice.
+        Whether a run may cost money.
     can_cancel : bool
-        Whether `cancel` can have an effect.
+        Whether the service can cancel runs.
     can_upload : bool
         Whether it accepts uploads of images; otherwise an image is passed as an https URL.
     runs_graphs : bool
         Whether it runs graphs; otherwise it runs workflows by id.
     queue_in_memory : bool
-        Whether accepted runs end with the server process, so that none exists while connections are refused.
+        Whether accepted runs end with the server process. Then no run exists while connections are refused.
     resubmits_lost : bool
-        Whether the same request submits a lost run again: it is free, and the service certainly dropped the run.
+        Whether the same request submits a lost run again, because runs are free and the service does not execute it.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class Service(Protocol):
         Parameters
         ----------
         on_event : callable
-            Called with each notification, on a thread of the service. Its exceptions are dropped.
+            Called with each notification, on a thread of the service. Its exceptions are ignored.
         """
 
     def run_id_of(self, token: str) -> str | None:  # noqa: ARG002 - the default of the protocol
@@ -95,17 +95,17 @@ class Service(Protocol):
         Returns
         -------
         str or None
-            None if the service assigns ids itself, so that the run can't be looked up.
+            The id; None if the service assigns ids itself, so that the run can't be looked up.
         """
         return None
 
-    def greet(self) -> None:
+    def check_access(self) -> None:
         """Check that the service responds and accepts the key.
 
         Raises
         ------
         ServiceError
-            If it does not.
+            If the service does not respond, or rejects the key.
         """
 
     def submit(self, submission: Submission) -> Outcome:
@@ -133,7 +133,7 @@ class Service(Protocol):
         Returns
         -------
         Snapshot
-            The status, of an ended run also its outputs or its problem.
+            The status; for an ended run also its outputs or its problem.
 
         Raises
         ------
@@ -163,7 +163,7 @@ class Service(Protocol):
         """
 
     def forget(self, run_id: str) -> None:
-        """Drop the data of a run that is not checked any more.
+        """Delete the data of a run that is no longer checked.
 
         Parameters
         ----------
@@ -182,12 +182,12 @@ class Service(Protocol):
         Returns
         -------
         context manager of ImageStream
-            Its `with` block connects, and closes the connection.
+            Entering it opens the connection, leaving it closes the connection.
 
         Raises
         ------
         ServiceError
-            If the URL is not allowed (the error names the host), or returns no image.
+            If the URL is not allowed (the error names the host), or does not return an image.
         """
 
     def upload(self, name: str, content: bytes) -> str | None:
@@ -212,7 +212,7 @@ class Service(Protocol):
         """
 
     def workflows(self) -> Mapping[str, str] | None:
-        """Return the workflows that the service lists, id -> name, or None if it has no list.
+        """Return the workflows of the service as id -> name, or None if the service does not list workflows.
 
         Raises
         ------
@@ -261,7 +261,7 @@ class Service(Protocol):
         """
 
     def node_types(self, classes: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:  # noqa: ARG002 - as above
-        """Return the descriptions of node classes, by which workflows of ComfyUI's editor are converted.
+        """Return the descriptions of node classes, which are required to convert workflows of ComfyUI's editor.
 
         Parameters
         ----------
@@ -271,8 +271,8 @@ class Service(Protocol):
         Returns
         -------
         mapping of str to mapping or None
-            Node class -> its entry in `/object_info`; None if the service lacks it. Empty if the service does not run
-            graphs.
+            Node class -> its entry in `/object_info`; None if the service does not have the class. Empty if the service
+            does not run graphs.
 
         Raises
         ------
@@ -282,7 +282,7 @@ class Service(Protocol):
         return {}
 
     def last_graph(self) -> Graph | None:
-        """Return the graph that the service ran last, or None if it is unknown.
+        """Return the last graph that the service ran, or None if it is unknown.
 
         Raises
         ------

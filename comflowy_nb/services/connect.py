@@ -1,4 +1,4 @@
-"""Open the service of a target that the user typed, and detect which kind of service a URL leads to."""
+"""Open the service of a target that the user typed, and detect the kind of the service at a URL."""
 
 from __future__ import annotations
 
@@ -42,27 +42,34 @@ def open_service(
     home: Path,
     name_address: bool = False,
 ) -> tuple[Service, bool]:
-    """Return the service of a target after checking response and key, and whether its name had another target before.
+    """Open the service of a target, and check its response and the key.
 
     Parameters
     ----------
     target : str or None
-        As the user typed it; None uses `COMFLOWY_TARGET`.
+        The target that the user typed. None uses `COMFLOWY_TARGET`.
     key : str, Secret or None
         The key of this service.
     name : str or None
-        The service's identity; else `NAME=` of the target, else `sandbox`, else the origin.
+        The identity of the service. By default `NAME=` of the target, else `sandbox`, else the origin.
     ask_key : callable or None
-        Prompt for a key, called with the service's label.
+        Called with the label of the service to prompt for a key.
     home : Path
         The folder of the sandbox and of the stored names.
     name_address : bool
-        Name the server's address in errors. A notebook does so only for an address that its cell contains anyway.
+        Whether errors contain the address of the server. A notebook permits this only if its cell contains the address.
+
+    Returns
+    -------
+    service : Service
+        The service.
+    is_moved : bool
+        Whether the name had another target before.
 
     Raises
     ------
     SettingsError, AuthError, ServiceError
-        With the next command to type.
+        The text contains the next command to type.
     """
     if target is not None and not isinstance(target, str):
         raise SettingsError(f'a target is text, not {target!r}: connect("sandbox"), "cloud", "comfyui" or a URL')
@@ -104,31 +111,31 @@ def _open(
         return _comfyui((origin,), name)
     # A saved notebook contains names of services, never their addresses.
     label = name or ("cloud" if is_cloud else "local" if is_loopback(origin) else "comflowy")
-    return _checked(Comflowy(origin, key=get_key(origin, label), identity=name or origin, label=label))
+    return _check_access(Comflowy(origin, key=get_key(origin, label), identity=name or origin, label=label))
 
 
 def _sandbox(address: SandboxAddress, name: str | None) -> Service:
     label = name or "sandbox"
-    return _checked(Comflowy(address.url, key=address.key, identity=label, label=label, kind="sandbox"))
+    return _check_access(Comflowy(address.url, key=address.key, identity=label, label=label, kind="sandbox"))
 
 
 def _comfyui(addresses: tuple[str, ...], name: str | None) -> Service:
-    """Open the ComfyUI servers at these addresses; of several, at least one must respond."""
+    """Open the ComfyUI servers at these addresses. At least one must respond."""
     label = name or "comfyui"
     identity = name or addresses[0]
     if len(addresses) == 1:
-        return _checked(ComfyUI(addresses[0], identity=identity, label=label, headers=headers_for(addresses[0])))
+        return _check_access(ComfyUI(addresses[0], identity=identity, label=label, headers=headers_for(addresses[0])))
     servers = [
         ComfyUI(address, identity=identity, label=f"{label}/{number}", headers=headers_for(address))
         for number, address in enumerate(addresses, start=1)
     ]
-    return _checked(ComfyUICluster(servers, identity=identity, label=label))
+    return _check_access(ComfyUICluster(servers, identity=identity, label=label))
 
 
-def _checked(service: Service) -> Service:
-    """Return the service if it responds and accepts the key; else close it."""
+def _check_access(service: Service) -> Service:
+    """Check the response and the key of a service, and return the service. Close it after an error."""
     try:
-        service.greet()
+        service.check_access()
     except BaseException:
         service.close()
         raise
@@ -142,7 +149,7 @@ _AMBIGUOUS_STATUSES = frozenset({401, 403, 404})
 
 
 def detect_kind(origin: str, label: str = "the server") -> str:
-    """Detect the kind of the service at an origin, without sending any credential.
+    """Detect the kind of the service at an origin, without sending credentials.
 
     Parameters
     ----------
@@ -159,7 +166,7 @@ def detect_kind(origin: str, label: str = "the server") -> str:
     Raises
     ------
     ServiceError
-        If the server does not respond, or it is neither.
+        If the server does not respond, or is neither of these.
     """
     response = _get(origin, "/api/open/v0/auth/token")
     if isinstance(response, Failure):
@@ -182,15 +189,15 @@ def detect_kind(origin: str, label: str = "the server") -> str:
     body = response.body.strip()
     content = "an empty response" if not body else "a web page" if body.startswith(b"<") else "something else"
     raise AnswerError(
-        f"{label} is not a Comflowy service: it answers with {content} (status {response.status}); check the address"
+        f"{label} is not a Comflowy service: it responded with {content} (status {response.status}); check the address"
     )
 
 
 def _must_be_comfyui(address: str, label: str) -> bool:
-    """Return whether a ComfyUI server responds at an address that can't be a Comflowy service.
+    """Return whether an address can't be a Comflowy service, and a ComfyUI server responds there.
 
-    That is an address with a path, one with configured headers, and plain http to another machine, where no key is
-    sent.
+    Only ComfyUI has addresses with a path, with configured headers, or with plain http to another machine, to which a
+    key is never sent.
     """
     origin = origin_of(address)
     headers = headers_for(address)
@@ -199,7 +206,7 @@ def _must_be_comfyui(address: str, label: str) -> bool:
         return False
     stats = _get(address, "/system_stats", headers)
     if isinstance(stats, Failure) and stats.kind is FailureKind.NOT_SENT:
-        hint = "; only a ComfyUI server is reached by plain http, all else by https" if is_plain else ""
+        hint = "; plain http is only for ComfyUI servers, all other services need https" if is_plain else ""
         raise UnreachableError(f"{error_of(stats, label)}{hint}")
     return _is_comfyui(stats)
 

@@ -1,6 +1,6 @@
 """API keys (lookup, storage, transport) and the access tokens fetched with them.
 
-A key belongs to one origin. It is never an argument of a magic: notebooks save cells, and IPython keeps their input.
+A key belongs to one origin. It is never an argument of a magic, because notebooks and IPython's history store cells.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def find_key(
 ) -> Secret:
     """Return the key for an origin.
 
-    The order: the Python argument, `COMFLOWY_API_KEY` for the origin of `COMFLOWY_URL` only, the key stored by
-    `login`, and finally a prompt.
+    The sources, in this order, are the Python argument, `COMFLOWY_API_KEY` (only for the origin of `COMFLOWY_URL`), the
+    key stored by `login`, and a prompt.
 
     Parameters
     ----------
@@ -38,35 +38,35 @@ def find_key(
     explicit : Secret, optional
         The Python argument.
     ask : callable, optional
-        Prompt for the key of an origin; None without a terminal or notebook.
+        Called with the origin to prompt for a key. None if the user can't answer.
 
     Raises
     ------
     AuthError
-        If there is none, with the ways to set one, or it is not a valid key.
+        If there is no key, or the key is not valid. The text says how to set a key.
     """
     if explicit is not None:
-        return _checked(explicit)
+        return _check_key(explicit)
     from_env = key_from_env()
     is_cloud = origin_of(cloud_url()) == origin
     key = from_env if is_cloud and from_env is not None else stored_key(origin)
     if key is None and ask is not None:
         key = ask(origin)
     if key is not None:
-        return _checked(key)
+        return _check_key(key)
     if is_cloud:
         raise AuthError(
             f"no API key for this service. {WHERE_THE_KEY_IS}: type %comflowy login and paste it, or set the "
             "environment variable COMFLOWY_API_KEY (in Python: connect('cloud', key=...))"
         )
-    unused = "; COMFLOWY_API_KEY goes only to the address in COMFLOWY_URL" if from_env is not None else ""
+    unused = "; COMFLOWY_API_KEY is sent only to the address in COMFLOWY_URL" if from_env is not None else ""
     raise AuthError(
         f"no API key for this service: type %comflowy login and paste it, or connect(url, key=...) in Python{unused}"
     )
 
 
-def _checked(key: Secret) -> Secret:
-    """Return the key without surrounding white space, which copying may add."""
+def _check_key(key: Secret) -> Secret:
+    """Return the key without surrounding white space, which can be copied by mistake."""
     stripped = Secret(key.reveal().strip())
     if not stripped.reveal():
         raise AuthError(f"the API key is empty. {WHERE_THE_KEY_IS}")
@@ -76,12 +76,12 @@ def _checked(key: Secret) -> Secret:
 
 
 def check_key_transport(origin: str, label: str = "this server") -> None:
-    """Check that a key sent to an origin is encrypted or stays on this machine.
+    """Check that a key would be sent to an origin by https, or only within this machine.
 
     Raises
     ------
     AuthError
-        If the origin is plain http and not loopback.
+        If the origin is plain http on another machine.
     """
     if not origin.startswith("https://") and not is_loopback(origin):
         reason = "because plain http is not encrypted: use its https address"
@@ -91,7 +91,7 @@ def check_key_transport(origin: str, label: str = "this server") -> None:
 def stored_key(origin: str) -> Secret | None:
     """Return the key that `store_key` stored for an origin."""
     key = _session_keys.get(origin)
-    if key is None and (text := _keyring("get_password", origin)):
+    if key is None and (text := _call_keyring("get_password", origin)):
         key = Secret(text)
     return key
 
@@ -102,17 +102,17 @@ def store_key(origin: str, key: Secret) -> bool:
     Returns
     -------
     bool
-        True if the keyring has it, False if only this process has it.
+        True if the key is in the keyring, False if it is only in the memory of this process.
 
     Raises
     ------
     AuthError
-        If it is not a valid key.
+        If the key is not valid.
     """
-    key = _checked(key)
-    _keyring("set_password", origin, key)
-    # read back: the null backend accepts every key and stores none
-    if _keyring("get_password", origin) == key.reveal():
+    key = _check_key(key)
+    _call_keyring("set_password", origin, key)
+    # read the key back, because the null backend accepts keys and does not store them
+    if _call_keyring("get_password", origin) == key.reveal():
         _session_keys.pop(origin, None)
         return True
     _session_keys[origin] = key
@@ -120,15 +120,15 @@ def store_key(origin: str, key: Secret) -> bool:
 
 
 def forget_key(origin: str) -> bool:
-    """Delete the key of an origin from this process and the keyring; return whether there was one."""
+    """Delete the key of an origin from this process and the keyring. Return whether there was one."""
     was_in_session = _session_keys.pop(origin, None) is not None
-    was_in_keyring = _keyring("get_password", origin) is not None
-    _keyring("delete_password", origin)
-    return was_in_session or (was_in_keyring and _keyring("get_password", origin) is None)
+    was_in_keyring = _call_keyring("get_password", origin) is not None
+    _call_keyring("delete_password", origin)
+    return was_in_session or (was_in_keyring and _call_keyring("get_password", origin) is None)
 
 
-def _keyring(function: str, origin: str, key: Secret | None = None) -> str | None:
-    """Call a function of the keyring; return None if it fails: it is not installed, locked, or has no backend."""
+def _call_keyring(function: str, origin: str, key: Secret | None = None) -> str | None:
+    """Call a function of the keyring. Return None if the keyring is not installed, is locked, or has no backend."""
     try:
         import keyring  # noqa: PLC0415 - an optional package
 
@@ -144,14 +144,14 @@ FAILURE_SHARED_S = 3.0  # a failure to fetch a token is raised for all callers w
 
 
 class Tokens:
-    """The access token of one service, in memory only: fetched once for all threads, and again after a 401.
+    """The access token of one service, in memory only. It is fetched once for all threads, and again after a 401.
 
     Parameters
     ----------
     fetch : callable
-        Fetch a token from the service; may raise ServiceError.
+        Fetches a token from the service; may raise ServiceError.
     clock : callable
-        The monotonic time in seconds.
+        Returns the monotonic time in seconds.
     """
 
     def __init__(self, fetch: Callable[[], Secret], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -168,7 +168,7 @@ class Tokens:
         Raises
         ------
         ServiceError
-            If it can't be fetched, or could not in the last `FAILURE_SHARED_S` seconds.
+            If the token can't be fetched, or a fetch failed in the last `FAILURE_SHARED_S` seconds.
         """
         with self._lock:
             if self.current is not None and self.current != rejected:

@@ -39,13 +39,13 @@ class KnownWorkflow:
     Attributes
     ----------
     name
-        Its name.
+        The name of the workflow.
     source
         Where the name is defined: `catalogue`, or the label of the service.
     runs_here
         Whether the connected service can run it.
     aliases
-        Word -> field id.
+        Alias -> field id.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Finder:
     Parameters
     ----------
     home
-        The home folder, with one of the two catalogue files.
+        The home folder, which contains one of the two catalogue files.
     service
-        Its identity is the key of its ids in the catalogue, and its label names it in errors.
+        The service. The catalogue stores its workflow ids under its identity.
     scheduler
-        Runs the requests to the service.
+        The scheduler that runs the requests to the service.
     find_metadata
-        Return the params and the graph that made an image file, each None if unknown.
+        Returns the params and the graph that generated an image file, each None if unknown.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class Finder:
         return Catalogue.open(Path.cwd(), self._home)
 
     def find(self, ref: str) -> Workflow:
-        """Return the workflow that a user names, with its fields if the service or the catalogue describes them.
+        """Find a workflow, with its fields if the service or the catalogue describes them.
 
         Parameters
         ----------
         ref
-            The first of these that matches: a `.json` path, an image that contains its graph, `server:last`, the URL of
-            the editor, a name in the catalogue, the service's own name or id.
+            A `.json` path, an image that contains its graph, `server:last`, the URL of the editor, a name in the
+            catalogue, or the service's own name or id. The first that matches is used.
 
         Raises
         ------
@@ -116,16 +116,16 @@ class Finder:
         self._workflows[ref] = workflow
         return workflow
 
-    def recall(self, ref: str) -> Workflow | None:
+    def find_cached(self, ref: str) -> Workflow | None:
         """Return the last result of `find` for this name, without a request."""
         return self._workflows.get(ref)
 
     def names(self) -> list[str]:
-        """Return the names known without a request."""
+        """Return the names that are known without a request."""
         return sorted({*self.catalogue().names(), *(self._published or {}).values()})
 
     def known(self) -> list[KnownWorkflow]:
-        """Return all workflows that have a name: those of the catalogue, then the service's own."""
+        """Return all workflows that have a name: first those of the catalogue, then those of the service."""
         catalogue, published = self.catalogue(), self._listed()
         names = catalogue.names()
         rows = []
@@ -138,12 +138,12 @@ class Finder:
         return rows
 
     def server_last(self) -> Graph:
-        """Return the graph that the service ran last.
+        """Return the last graph that the service ran.
 
         Raises
         ------
         WorkflowError
-            If the service ran none since its start, or does not report it.
+            If the service has not run a graph since its start, or does not report it.
         ServiceError
             If the request fails.
         """
@@ -158,7 +158,7 @@ class Finder:
         return graph
 
     def convert(self, found: InEditorFormat) -> Graph:
-        """Return a workflow of ComfyUI's editor as a graph, by the service's descriptions of its node classes.
+        """Convert a workflow of ComfyUI's editor to a graph, with the service's descriptions of its node classes.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class Finder:
         except WorkflowError as error:
             raise WorkflowError(f"{found.name} can't run on {self._label}: {error}") from None
 
-    def of_graph(self, name: str, graph: Graph) -> Workflow:
+    def from_graph(self, name: str, graph: Graph) -> Workflow:
         """Return a graph as a workflow, with its fields.
 
         Raises
@@ -188,21 +188,21 @@ class Finder:
         """
         if not self._service.runs_graphs:
             raise WorkflowError(
-                f"{self._label} runs workflows by id only, and {name} has no id there: open it in the editor, then "
-                f"%comflowy workflow add {name} <URL of the editor>"
+                f"{self._label} runs workflows only by id, and {name} has no id for it: open {name} in its editor, "
+                f"then %comflowy workflow add {name} <URL of the editor>"
             )
         return Workflow(name, graph=graph, fields=self._scheduler.run(lambda: self._service.graph_fields(graph)))
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
-            return self.of_graph(Path(ref).stem, graph_from(lambda: read_graph(ref), self.convert))
+            return self.from_graph(Path(ref).stem, graph_from(lambda: read_graph(ref), self.convert))
         if Path(ref).suffix.lower() in IMAGE_SUFFIXES:
-            return self._of_image(Path(ref).expanduser())
+            return self._from_image(Path(ref).expanduser())
         if ref == SERVER_LAST:
-            return self.of_graph("server-last", self.server_last())
+            return self.from_graph("server-last", self.server_last())
         if "://" in ref:
             workflow_id = id_in_url(ref)
-            return self._of_id(workflow_id, Entry(workflow_id))
+            return self._from_id(workflow_id, Entry(workflow_id))
         catalogue = self.catalogue()
         entry = catalogue.get(ref)
         if entry is not None:
@@ -210,22 +210,22 @@ class Finder:
                 self._redefined.add(ref)
                 text = f"{FILE_NAME} beside the notebook redefines the workflow {ref}"
                 warnings.warn_explicit(text, UserWarning, FILE_NAME, 0)  # `warn` shows a path
-            return self._of_entry(entry)
-        return self._of_service(ref)
+            return self._from_entry(entry)
+        return self._from_service(ref)
 
-    def _of_image(self, path: Path) -> Workflow:
+    def _from_image(self, path: Path) -> Workflow:
         metadata, graph = self._find_metadata(path)
         if graph is None:
             graph = graph_from(lambda: read_image_graph(path), self.convert)
-        return self.of_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
+        return self.from_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
 
-    def _of_entry(self, entry: Entry) -> Workflow:
+    def _from_entry(self, entry: Entry) -> Workflow:
         workflow_id = self._id_of(entry)
         if workflow_id is not None:
-            return self._of_id(workflow_id, entry)
+            return self._from_id(workflow_id, entry)
         if entry.graph_file is not None:
             graph = graph_from(entry.read_graph, self.convert)
-            return replace(self.of_graph(entry.name, graph), aliases=entry.aliases)
+            return replace(self.from_graph(entry.name, graph), aliases=entry.aliases)
         services = ", ".join(entry.ids) or "no service"
         raise WorkflowError(
             f"{entry.name} has no id on {self._label} (it has one on {services}): "
@@ -239,11 +239,11 @@ class Finder:
         # A service's own workflow of the same name, such as `default` of the sandbox.
         return next((own for own, name in self._listed().items() if entry.name in {own, name}), None)
 
-    def _of_service(self, ref: str) -> Workflow:
+    def _from_service(self, ref: str) -> Workflow:
         published = self._listed()
         for own, name in published.items():
             if ref in {own, name}:
-                return self._of_id(own, Entry(name))
+                return self._from_id(own, Entry(name))
         tip = nearest_tip(ref, self.names())
         if published or tip:
             raise WorkflowError(f"there is no workflow {ref!r} here{tip or '.'} %comflowy workflows lists them")
@@ -255,9 +255,9 @@ class Finder:
         if "/" in ref or " " in ref or not ref:
             raise WorkflowError(f"{ref!r} is not a workflow: use a name, an id, a .json file or the URL of the editor")
         # A service that lists no workflows may know this id; otherwise it rejects the submit.
-        return self._of_id(ref, Entry(ref))
+        return self._from_id(ref, Entry(ref))
 
-    def _of_id(self, workflow_id: str, entry: Entry) -> Workflow:
+    def _from_id(self, workflow_id: str, entry: Entry) -> Workflow:
         if workflow_id not in self._described:
             described = self._scheduler.run(lambda: self._service.fields(workflow_id))
             if described is None:
@@ -277,7 +277,7 @@ def id_in_url(url: str) -> str:
     Raises
     ------
     WorkflowError
-        If the URL has none.
+        If the URL contains no id.
     """
     try:
         ids = parse_qs(urlsplit(url).query).get("id", [])

@@ -1,8 +1,8 @@
 """Connect targets, `[NAME=]sandbox | cloud | comfyui | URL[,URL ...]`: parse them, and store their names.
 
-`connect NAME=TARGET` stores the name in the home folder, in a file that only the user can read, so that `connect NAME`
-works in a later kernel and no notebook contains the URL. This module imports nothing heavy: loading the extension
-imports it.
+`connect NAME=TARGET` stores the name in the home folder, in a file that only the user can read. `connect NAME` then
+works in later kernels, and notebooks do not contain the URL. This module has no heavy imports, because it is imported
+when the extension is loaded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class Target:
     """The argument of `connect`: an optional name, a keyword or `url`, and the URLs of the servers.
 
-    A URL has its path prefix, without query; `sandbox` and `cloud` have none.
+    A URL includes the path prefix, without the query. `sandbox` and `cloud` have no URLs.
     """
 
     name: str | None
@@ -56,14 +56,14 @@ def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
     Parameters
     ----------
     text : str
-        As the user typed it.
+        The text that the user typed.
     names : mapping of str to str, optional
         Name -> target, as `read_names` returns them.
 
     Raises
     ------
     SettingsError
-        If the target is not valid, with the valid forms; a password in a URL is never repeated.
+        If the target is not valid. The text lists the valid forms, and never contains a password of the URL.
     """
     name, rest = _split_name(text.strip())
     names = names or {}
@@ -97,7 +97,7 @@ def _split_name(text: str) -> tuple[str | None, str]:
         return None, text
     name = before.strip()
     if not _NAME.fullmatch(name):
-        raise SettingsError(f"invalid name {_shortened(name)!r}: use letters, digits, _ and -, a letter first")
+        raise SettingsError(f"invalid name {_shorten(name)!r}: use letters, digits, _ and -, beginning with a letter")
     if name.lower() in _KEYWORDS:  # a name identifies a service in the history
         raise SettingsError(f"{name!r} is a keyword and can't be a name; use another, as in studio=URL")
     return name, after.strip()
@@ -107,15 +107,15 @@ def _split_name(text: str) -> tuple[str | None, str]:
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of a URL, without the scheme's default port.
+    """Return scheme, host and port of a URL, without the default port of the scheme.
 
     Raises
     ------
     SettingsError
-        If it is not an http or https URL, or contains a user name or password.
+        If the text is not an http or https URL, or contains a user name or password.
     """
     text = url.strip()
-    shown = _shortened(text)
+    shown = _shorten(text)
     if "@" in text.split("//", 1)[-1].split("/", 1)[0]:
         raise SettingsError("invalid address: remove the user name or password from it; %comflowy login asks for a key")
     if "://" not in text:
@@ -142,16 +142,16 @@ def origin_of(url: str) -> str:
 
 
 def _address_of(url: str) -> str:
-    """Return the origin of a URL and the path before the server's routes, without query and fragment."""
+    """Return the origin of a URL with its path prefix, without query and fragment."""
     return origin_of(url) + urlsplit(url.strip()).path.rstrip("/")
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether the host of a URL is localhost, in 127.0.0.0/8 or ::1."""
+    """Return whether the host of a URL is localhost, ::1 or in 127.0.0.0/8."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -166,7 +166,7 @@ _LOCK_TIMEOUT_S = 10.0
 
 
 def read_names(home: Path) -> Mapping[str, str]:
-    """Return name -> target; an unreadable file counts as empty."""
+    """Return the stored names as name -> target. An unreadable file counts as empty."""
     try:
         data = json.loads((home / _FILE).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -176,12 +176,12 @@ def read_names(home: Path) -> Mapping[str, str]:
 
 
 def remember_name(home: Path, name: str, target: str) -> str | None:
-    """Store the target of a name; return its previous target, None for a new name.
+    """Store the target of a name. Return the previous target; None for a new name.
 
     Raises
     ------
     OSError
-        If the home folder can't be written to, or another process holds the file for too long.
+        If the home folder can't be written to, or another process locks the file for too long.
     """
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / f"{_FILE}.lock", timeout=_LOCK_TIMEOUT_S):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The service's error for a failed run."""
+    """The error that the service reports for a failed run."""
 
     message: str  # one line of plain text
     node: str | None = None
@@ -32,8 +32,8 @@ class Problem:
 class Output:
     """One output of a run: an image, another file, or a text.
 
-    `url` may be signed: it is never stored, shown or put into an error. `node` is None for an image that only
-    `output_images` lists.
+    `url` may be signed, so it is never stored, displayed or included in an error. `node` is None for an image that is
+    only in `output_images`.
     """
 
     index: int  # position within the run, from 0, the same at every check
@@ -49,9 +49,8 @@ class Output:
 class ImageStream:
     """The bytes of one image or other output, as they are received.
 
-    `length` is the size in bytes, or None if the service gives none that can be trusted. `chunks()` yields the bytes in
-    chunks of at most 64 KiB, and raises ServiceError if the connection breaks, the deadline passes or the throughput is
-    too low.
+    `length` is the size in bytes, or None if it is unknown. `chunks()` yields the bytes in chunks of at most 64 KiB. It
+    raises ServiceError if the connection breaks, the deadline passes or the throughput is too low.
     """
 
     length: int | None
@@ -80,15 +79,15 @@ class Progress:
     node, title : str, optional
         Id and title of the node that is being executed.
     value, max : float, optional
-        Steps done within the node, and all its steps.
+        Number of steps done in the node, and of all its steps.
     nodes_done, nodes_total : int, optional
-        Executed nodes, and all nodes of the workflow.
+        Number of executed nodes, and of all nodes of the workflow.
     message : str, optional
-        One line of text of the service.
+        One line of text from the service.
     preview : bytes, optional
         An image of the current step, as JPEG or PNG.
     ahead : int, optional
-        Runs before this one in the service's queue; None once it is running.
+        Number of runs before this one in the service's queue; None when it is running.
 
     Examples
     --------
@@ -113,7 +112,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A notification of the service about the run with our `token`: a hint that a check must confirm."""
+    """A notification of the service about the run with our `token`. A check must confirm its status."""
 
     token: str
     status: Status | None = None  # None: only progress or a message
@@ -154,18 +153,18 @@ class Accepted:
 class Rejected:
     """The service certainly did not accept the run.
 
-    `again`: another attempt may succeed (a refused connection, 429), after `error.retry_after_s` of a RateLimitError.
-    `stops`: every other run would be rejected too (an invalid key, no credit).
+    `may_retry`: another attempt may succeed, as after a refused connection or status 429; `error.retry_after_s` of a
+    RateLimitError is the wait. `rejects_all`: the service would reject every other run too (invalid key, no credit).
     """
 
     error: ServiceError
-    again: bool = False
-    stops: bool = False
+    may_retry: bool = False
+    rejects_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The service may have accepted the run; `reason` says what happened to the response."""
+    """It is unknown whether the service accepted the run; `reason` says what happened to the response."""
 
     reason: str
 
@@ -175,7 +174,7 @@ Outcome = Accepted | Rejected | Unknown
 
 # -- outputs of a run -------------------------------------------------------------------------------------------
 
-MAX_OUTPUTS = 1000  # of one run: each is a download and a row of the history
+MAX_OUTPUTS = 1000  # per run; each output is a download and a row of the history
 
 
 def limit_outputs(outputs: Sequence[Output]) -> tuple[tuple[Output, ...], str | None]:
@@ -187,6 +186,6 @@ def limit_outputs(outputs: Sequence[Output]) -> tuple[tuple[Output, ...], str | 
 
 
 def node_order(node: str) -> tuple[tuple[int, int, str], ...]:
-    """Return the sort key of a node id: 3 before 10, 5:1 before 5:12, texts last."""
+    """Return the sort key of a node id, which sorts 3 before 10, 5:1 before 5:12, and texts last."""
     parts = node.split(":")
     return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts)

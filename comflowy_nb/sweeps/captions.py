@@ -1,4 +1,4 @@
-"""The text of a sweep's grid: title, headings, legend, and the states of cells. Pure."""
+"""Write the texts of a sweep's grid: title, headings, legend, and the states of cells. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from comflowy_nb.layout.value_text import (
     LONG_TEXT,
     add_part,
     bare_name,
+    distinct_texts,
     entry,
-    keep_differences,
     letter_of,
+    mark_differing_words,
     name_fields,
-    stand_out,
-    write_apart,
+    shorten_keeping_differences,
     write_value,
 )
 from comflowy_nb.status import Status
@@ -44,7 +44,7 @@ LegendEntry = tuple[str, int, Paragraph]  # axis, index of the value, text
 
 
 def choose_axes(axes: Axes, layout: Mapping[str, str | None]) -> tuple[Axis | None, Axis | None, tuple[Axis, ...]]:
-    """Return the axes of the columns, of the rows, and the further ones: those named, else in the order typed.
+    """Return the axes of the columns, of the rows, and the other axes: as in `layout`, else in the order typed.
 
     Raises
     ------
@@ -99,9 +99,11 @@ def sheet_of_sweep(
     if len(headings) > 1 and not any(layout.values()) and len(sweep.cells) < _MIN_FILLED * sweep.axes.count:
         listed = _list_cells(sweep, headings)
         numbers = tuple(cell.number for cell in sweep.cells)
-        return SweepSheet(_head(sweep, label), (Panel((numbers,)),), x=listed, legend=tuple(legend), ref=_ref_of(sweep))
+        return SweepSheet(
+            _write_title(sweep, label), (Panel((numbers,)),), x=listed, legend=tuple(legend), ref=_ref_of(sweep)
+        )
     return SweepSheet(
-        head=_head(sweep, label),
+        head=_write_title(sweep, label),
         panels=_panels(sweep, x, y, further, headings),
         x=headings[x.name] if x else None,
         y=headings[y.name] if y else None,
@@ -115,7 +117,7 @@ def _ref_of(sweep: Sweep) -> str | None:
 
 
 def _list_cells(sweep: Sweep, headings: Mapping[str, Headings]) -> Headings:
-    """Return a heading for each cell, for a sweep with so few of its combinations that a grid would be almost empty."""
+    """Return a heading for each cell, for a sweep with so few cells that a grid would be almost empty."""
     texts = []
     for cell in sweep.cells:
         chosen = zip(sweep.axes.axes, cell.at, strict=True)
@@ -125,7 +127,7 @@ def _list_cells(sweep: Sweep, headings: Mapping[str, Headings]) -> Headings:
 
 
 def _is_word(text: str) -> bool:
-    """Return whether a value says what it is without the name of its field: a sampler does, a number does not."""
+    """Return whether a value is understandable without the name of its field, as a sampler is and a number is not."""
     return len(text) > 1 and not is_number(text)
 
 
@@ -144,7 +146,7 @@ def _find_axis(axes: Axes, name: str) -> Axis:
 def _panels(
     sweep: Sweep, x: Axis | None, y: Axis | None, further: Sequence[Axis], headings: Mapping[str, Headings]
 ) -> tuple[Panel, ...]:
-    """Return a panel for each combination of values of the further axes that has a cell."""
+    """Return a panel for each combination of values of the other axes that has a cell."""
     numbers = {cell.at: cell.number for cell in sweep.cells}
     order = [axis.name for axis in sweep.axes.axes]
 
@@ -169,9 +171,9 @@ def _panels(
 def _write_axis(
     axis: Axis, sweep: Sweep, letters: Iterator[str], *, named: Sequence[str], all_letters: bool
 ) -> tuple[Headings, list[LegendEntry]]:
-    """Return the headings of one axis, and its entries of the legend."""
+    """Return the headings and the legend entries of one axis."""
     name = _name_axis(axis)
-    labels = write_apart([value.label for value in axis.values])
+    labels = distinct_texts([value.label for value in axis.values])
     pairs = list(zip(axis.values, labels, strict=True))
     is_long = any(len(label) > LONG_TEXT for value, label in pairs if not value.is_named)
     notes, explanations = _explain(axis, sweep, named)
@@ -216,11 +218,11 @@ def _explain(axis: Axis, sweep: Sweep, named: Sequence[str] = ()) -> tuple[list[
     if axis.kind == "seeds":
         return _seeds(axis, sweep), no_texts
     if axis.kind in _SEVERAL_FIELDS:
-        return _named_values(axis, named), keep_differences(_write_presets(axis))
+        return _named_values(axis, named), shorten_keeping_differences(_write_presets(axis))
     if axis.kind == "replace":
-        texts = write_apart([value.word or "" for value in axis.values])
+        texts = distinct_texts([value.word or "" for value in axis.values])
     else:
-        texts = write_apart([next(iter(value.params.values()), "") for value in axis.values])
+        texts = distinct_texts([next(iter(value.params.values()), "") for value in axis.values])
     if any(len(text) > _LONG_NOTE for text in texts):
         return no_notes, _differences(texts)
     pairs = zip(axis.values, texts, strict=True)
@@ -228,11 +230,11 @@ def _explain(axis: Axis, sweep: Sweep, named: Sequence[str] = ()) -> tuple[list[
 
 
 def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
-    """Return the texts with the words strong that not all contain; none is strong if no word is in all of them."""
-    split = stand_out(texts)
+    """Return the texts with the differing words marked as strong; unmarked if the texts have no common word."""
+    split = mark_differing_words(texts)
     if not any(part.tone == "text" for parts in split for part in parts):
         split = [(Part(text),) for text in texts]
-    return keep_differences(split)
+    return shorten_keeping_differences(split)
 
 
 def _named_values(axis: Axis, names: Sequence[str]) -> list[str]:
@@ -253,7 +255,7 @@ def _write_presets(axis: Axis) -> list[list[Part]]:
     presets: list[list[Part]] = [[] for _ in axis.values]
     for key in axis.fields:
         having = [index for index, value in enumerate(axis.values) if key in value.params]
-        texts = write_apart([axis.values[index].params[key] for index in having])
+        texts = distinct_texts([axis.values[index].params[key] for index in having])
         for index, text in zip(having, texts, strict=True):
             add_part(presets[index], names[key], text)
     for parts, value in zip(presets, axis.values, strict=True):
@@ -271,7 +273,7 @@ def _seeds(axis: Axis, sweep: Sweep) -> list[str]:
     return seeds
 
 
-def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
+def _write_title(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
     """Return the title: the sweep, its workflow, and the params that all cells share."""
     axes = sweep.axes
     first: list[Part] = []
@@ -301,7 +303,7 @@ def _head(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, ...]:
 
 
 def _highlight(text: str, words: Sequence[str]) -> list[Part]:
-    """Return the text with the words that are replaced in strong letters."""
+    """Return the text with the replaced words marked as strong."""
     if not words:
         return [Part(text)]
     pieces = re.split(f"({'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})", text)
@@ -316,12 +318,12 @@ def _flat(text: str) -> str:
 
 
 def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None = None) -> CellState:
-    """Return the state of a cell; `node` and `image` choose among its images."""
+    """Return the state to show for a cell. `node` and `image` select images of its run."""
     run = cell.run
     if run is None:
         if cell.sweep.record is None and cell.planned:
             return CellState("done" if cell.planned == "done" else "waiting", cell.planned)
-        is_waiting = cell.sweep.is_sending or cell.sweep.is_sent_elsewhere
+        is_waiting = cell.sweep.is_submitting or cell.sweep.is_submitted_elsewhere
         return CellState("waiting", "waiting" if is_waiting else cell.status_text)
     images = chosen_images(run.record.images, node=node, image=image)
     if run.status is Status.SUCCESS and images:
@@ -344,6 +346,6 @@ def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None
 def chosen_images(
     images: Sequence[ImageRecord], *, node: str | None = None, image: int | None = None
 ) -> list[ImageRecord]:
-    """Return the images of a cell to show: those of one node, and of these the one with this index."""
+    """Return the images of a cell to show: all, those of one node, or the one with an index."""
     chosen = [record for record in images if node is None or record.node == node]
     return chosen if image is None else chosen[image : image + 1]

@@ -1,4 +1,4 @@
-"""One cell of a sweep; the warning about held cells, and the error of a strict sweep."""
+"""One cell of a sweep, the warning about held cells, and the error of a strict sweep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axis, Cell
 
 
-NOT_SENT = "not submitted"  # in place of a status, before the cell is submitted
+NOT_SENT = "not submitted"  # shown instead of a status before the cell is submitted
 
 
 class SweepCell:
@@ -28,19 +28,19 @@ class SweepCell:
     Attributes
     ----------
     number
-        From 1.
+        Number of the cell, from 1.
     at
         Index of the value on each axis, from 0.
     labels
-        Label of the value by the name of the axis.
+        Axis name -> label of the value.
     info
-        Text by the column of a table that is not a field (`--info`).
+        Column name -> text, for the columns of a table that are not fields (`--info`).
     params
         Values of all fields that are set, by field id.
     run
         The run of the cell; None before it is submitted.
     planned
-        What the plan does with the cell, such as `done` or `new`; None without a plan.
+        The decision of the plan about the cell, such as `done` or `new`; None without a plan.
     """
 
     __slots__ = ("at", "info", "key", "labels", "number", "params", "planned", "run", "sweep")
@@ -114,7 +114,7 @@ class SweepCell:
         return name in self.labels or name in self.info or any(_is_named(key, name) for key in self.params)
 
     def matches(self, name: str, value: Any) -> bool:
-        """Return whether the axis `name` has this label here, or the field `name` this value."""
+        """Return whether the cell has this label on the axis `name`, or this value in the field `name`."""
         if any(label == str(value) for axis, label in self.labels.items() if _is_named(axis, name)):
             return True
         if name in self.info and self.info[name] == str(value):
@@ -130,7 +130,7 @@ class SweepCell:
 
 
 def _is_named(key: str, name: str) -> bool:
-    """Return whether a name means this field or axis, with or without its node."""
+    """Return whether a name, with or without its node id, is that of this field or axis."""
     return key == name or key.endswith(f"::{name}")
 
 
@@ -140,7 +140,7 @@ def cell_count(count: int) -> str:
 
 
 def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCell]:
-    """Return the cell of a sweep at an index from 0 or with a reference (`s1.7`, `NAME.7`), or those of a slice.
+    """Return the cell with an index, from 0, or a reference (`s1.7`, `NAME.7`); for a slice, a list of cells.
 
     Raises
     ------
@@ -170,15 +170,15 @@ def held_text(sweep: Sweep, *, option: str = RETRY) -> str | None:
     Parameters
     ----------
     option
-        The option that submits them again, as typed here.
+        The option that submits them again, in the notation of the caller.
     """
     held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
     again = sum(run.is_submitted_again for run in held)
     parts = []
     if len(held) > again:
-        parts.append(f"{cell_count(len(held) - again)} without a known result skipped: {option} submits them again")
+        parts.append(f"{cell_count(len(held) - again)} with unknown result skipped: {option} submits them again")
     if again:
-        parts.append(f"{cell_count(again)} lost: the same sweep run again submits them again")
+        parts.append(f"{cell_count(again)} lost: run the sweep again to submit them again")
     return "; ".join(parts) or None
 
 

@@ -1,4 +1,4 @@
-"""The cells of a sweep as a pandas frame that shows thumbnails. The only module that imports pandas."""
+"""Convert the cells of a sweep to a pandas DataFrame that shows thumbnails. Only this module imports pandas."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class Thumbnail:
 
 
 class ImageFrame(pd.DataFrame):
-    """A pandas frame that a notebook shows with thumbnails, and with the names of files without their folders.
+    """A DataFrame that a notebook shows with thumbnails, and with file names without their folders.
 
-    pandas escapes the text of cells, because it comes from prompts and services. Therefore pandas writes a random
-    placeholder for each thumbnail, which is then replaced by the image.
+    pandas must escape the text of cells, because it comes from prompts and services. For each thumbnail it therefore
+    writes a random placeholder, which is then replaced by the image.
     """
 
     @property
@@ -84,7 +84,7 @@ class ImageFrame(pd.DataFrame):
 
         def placeholder(value: Any) -> Any:
             if not isinstance(value, Thumbnail):
-                return _shown(value)
+                return _display_value(value)
             thumbnails.append(value)
             return f"{secret}-{len(thumbnails) - 1}"
 
@@ -111,7 +111,7 @@ class ImageFrame(pd.DataFrame):
         return re.sub(rf"{secret}-([0-9]+)", draw, without_mathematics(str(markup)))
 
     def __repr__(self) -> str:
-        return repr(self._with(_shown))
+        return repr(self._with(_display_value))
 
     def _with(self, change: Callable[[Any], Any]) -> pd.DataFrame:
         """Return a plain copy with changed values in the columns of objects."""
@@ -147,7 +147,7 @@ def _pruned_thumbnail(cell: SweepCell) -> Path | None:
     return None
 
 
-def _shown(value: Any) -> Any:
+def _display_value(value: Any) -> Any:
     return value.name if isinstance(value, Path) else value
 
 
@@ -155,14 +155,12 @@ def _shown(value: Any) -> Any:
 
 
 def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
-    """Return a row for each cell, all with the same columns.
+    """Return a row for each cell, as a mapping from column name to value. All rows have the same columns.
 
-    Returns
-    -------
-    In their order: `cell` (`s1.7`); the labels of axes that differ from the values; the columns of `--info`; the
-    params, those that vary first, under short names where these are unique; `status`, `seconds` of execution,
-    `queued_s` before it, `run` (`r41`), `error`, and `image`, the path of the first image on disk. None where there is
-    no value.
+    The columns, in order, are `cell` (`s1.7`); the labels of axes if they differ from the values; the columns of
+    `--info`; the params, those that vary first, under short names if these are unique; `status`; `seconds`, the
+    execution time; `queued_s`, the time before the execution; `run` (`r41`); `error`; and `image`, the path of the
+    first image on disk. A missing value is None.
     """
     cells = list(cells)
     ids = _order_params(cells)
@@ -188,7 +186,7 @@ def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
 
 
 def _order_params(cells: Sequence[SweepCell]) -> list[str]:
-    """Return the field ids of the cells' params, those that vary first."""
+    """Return the field ids of the params of all cells, those with different values first."""
     ids = list(dict.fromkeys(key for cell in cells for key in cell.params))
     varied = {key for key in ids if any(not _is_same(cell.params, cells[0].params, key) for cell in cells)}
     return sorted(ids, key=lambda key: key not in varied)
@@ -212,7 +210,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_same(first: Mapping[str, Any], second: Mapping[str, Any], key: str) -> bool:
-    """Return whether two params have the same value of the same type, or both have none."""
+    """Return whether two params have the same value and type, or are both missing."""
     if key not in first or key not in second:
         return (key in first) == (key in second)
     return type(first[key]) is type(second[key]) and bool(first[key] == second[key])

@@ -14,37 +14,37 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-MAX_TIMED_RUNS = 100  # the newest successes of a workflow that are read
-_OUTLIER_FACTOR = 3.0  # times the median of the runs of equal size
+MAX_TIMED_RUNS = 100  # number of the newest successes of a workflow that are read
+_OUTLIER_FACTOR = 3.0  # relative to the median of the runs of equal size
 _MIN_S = 0.02  # a shorter execution can't be measured
 # The time of a run grows with steps ** 0.85 and pixels ** 0.6 until runs of other sizes show the exponents. They are
 # below 1 because of what every run costs besides its steps, and because small images leave a GPU partly idle.
 _PRIOR = (0.85, 0.6)
 _PRIOR_WEIGHT = 0.3
 _MAX_EXPONENT = 2.0
-_MAX_VALUE = 1e9  # of steps and sizes; undescribed fields may have any value
+_MAX_VALUE = 1e9  # limit of steps and sizes, because undescribed fields may have any value
 
 
 class Size(NamedTuple):
-    """What the time of a run depends on: steps of all samplers, and pixels of the image, or of the batch of images."""
+    """The quantities that determine the time of a run: steps of all samplers, and pixels of all images of the batch."""
 
     steps: float
     pixels: float
 
 
 def estimate_s(earlier: Sequence[RunRecord], workflow: Workflow, new: Iterable[Mapping[str, Any]]) -> float | None:
-    """Return how long a sweep takes that submits these runs, in seconds; None if nothing is known.
+    """Estimate the time of a sweep that submits these runs, in seconds. Return None without earlier runs.
 
     The time of a run is the median execution time of the earlier runs of its size, or of the most similar size. The
-    runs are distributed over as many places as the service executed at once.
+    runs are distributed over as many slots as the number of runs that the service executed at once.
 
     Parameters
     ----------
     earlier
-        Successes of the workflow. The first one of each connection, which loads models, is left out, and so are runs
-        that took more than three times as long as others of their size.
+        Successes of the workflow. The first run of each connection, which loads models, is left out, as are runs that
+        took more than three times as long as others of their size.
     workflow
-        Its fields have the default values of steps and sizes.
+        The workflow, for the default values of steps and sizes.
     new
         The params of each run to submit.
     """
@@ -64,7 +64,7 @@ def estimate_s(earlier: Sequence[RunRecord], workflow: Workflow, new: Iterable[M
         if (one.seconds or 0.0) <= _OUTLIER_FACTOR * usual[size]
     ]
     concurrency = _concurrency(kept)
-    ends = [0.0] * round(concurrency)  # of the places that execute runs
+    ends = [0.0] * round(concurrency)  # the times at which the slots become free
     for seconds in times:
         heapq.heapreplace(ends, ends[0] + seconds)
     return max(ends) * len(ends) / concurrency
@@ -89,7 +89,7 @@ def _size(params: Mapping[str, Any], workflow: Workflow) -> Size:
 
 
 def _times(sizes: Iterable[Size], usual: Mapping[Size, float]) -> list[float]:
-    """Return the time of a run of each size, in seconds: that of the most similar size, scaled by the fitted powers."""
+    """Return the time of a run of each size, in seconds: the time of the most similar known size, scaled."""
     exponents = _exponents(usual)
     known = dict(usual)
     times = []
@@ -124,7 +124,7 @@ def _logs(one: Size, other: Size) -> tuple[float, float]:
 
 
 def _concurrency(records: Iterable[RunRecord]) -> float:
-    """Return how many runs were executed at once, on average, in the longest series of overlapping executions."""
+    """Return the mean number of simultaneous runs in the longest series of overlapping executions."""
     spans = sorted(
         (one.finished_at - one.seconds, one.finished_at) for one in records if one.finished_at and one.seconds
     )

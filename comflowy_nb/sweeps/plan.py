@@ -1,4 +1,4 @@
-"""Plan of a sweep: what becomes of each cell, before anything is submitted. Pure."""
+"""The plan of a sweep: the decision about each cell, before anything is submitted. Pure."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _RETRIED = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.U
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """Numbers of cells by what becomes of them, with the time and the cost of the runs to submit.
+    """The numbers of cells that are done, running, skipped or submitted, with the time and cost of the submits.
 
     Attributes
     ----------
     total
-        All cells.
+        Number of all cells.
     done, running, new
-        Cells that succeeded before, that are in progress, and that are submitted for the first time.
-    held_as
-        Held cells by status; they are skipped.
-    again_as
-        Failed cells by status; they are submitted again.
+        Numbers of cells that succeeded before, that are in progress, and that are submitted for the first time.
+    held_by_status
+        Status -> number of held cells. They are skipped.
+    retried_by_status
+        Status -> number of failed cells that are submitted again.
     left
-        Failed cells that are not submitted again.
+        Number of failed cells that are not submitted again.
     equal
-        Cells with the same request as a cell to submit; they share its run.
+        Number of cells with the same request as a cell to submit. They share its run.
     done_when
         Day and service of the successes, such as `12 Oct, cloud`.
     seconds, cost
-        Of the runs to submit; None if unknown. The unit of the cost is that of the setting `cost_per_run`.
+        Time and cost of the runs to submit; None if unknown. The cost has the unit of the setting `cost_per_run`.
 
     Examples
     --------
@@ -54,8 +54,8 @@ class SweepPlan:
     total: int
     done: int = 0
     running: int = 0
-    held_as: Mapping[Status, int] = field(default_factory=dict)
-    again_as: Mapping[Status, int] = field(default_factory=dict)
+    held_by_status: Mapping[Status, int] = field(default_factory=dict)
+    retried_by_status: Mapping[Status, int] = field(default_factory=dict)
     left: int = 0
     new: int = 0
     equal: int = 0
@@ -66,17 +66,17 @@ class SweepPlan:
     @property
     def held(self) -> int:
         """Number of held cells."""
-        return sum(self.held_as.values())
+        return sum(self.held_by_status.values())
 
     @property
-    def again(self) -> int:
+    def retries(self) -> int:
         """Number of failed cells that are submitted again."""
-        return sum(self.again_as.values())
+        return sum(self.retried_by_status.values())
 
     @property
-    def to_send(self) -> int:
+    def to_submit(self) -> int:
         """Number of runs to submit."""
-        return self.again + self.new
+        return self.retries + self.new
 
     @property
     def text(self) -> str:
@@ -84,16 +84,16 @@ class SweepPlan:
         counts = [
             (self.done, f"done ({self.done_when})" if self.done_when else "done"),
             (self.running, "running"),
-            *((count, f"{status} (skipped)") for status, count in self.held_as.items()),
-            (self.left, "ended without success (left alone)"),
-            *((count, f"{status} (tried again)") for status, count in self.again_as.items()),
+            *((count, f"{status} (skipped)") for status, count in self.held_by_status.items()),
+            (self.left, "unsuccessful (skipped)"),
+            *((count, f"{status} (tried again)") for status, count in self.retried_by_status.items()),
             (self.new, "new"),
-            (self.equal, "equal to others (one run each)"),
+            (self.equal, "equal to other cells (one run each)"),
         ]
         phrases = [f"{count} {words}" for count, words in counts if count]
-        if self.to_send and self.seconds is not None:
+        if self.to_submit and self.seconds is not None:
             phrases.append(f"about {_duration(self.seconds)}")
-        if self.to_send and self.cost is not None:
+        if self.to_submit and self.cost is not None:
             phrases.append(f"cost about {self.cost:g}")
         return f"{self.total} cell{'s' * (self.total != 1)}: {', '.join(phrases)}"
 
@@ -111,65 +111,68 @@ def make_plan(
     Parameters
     ----------
     decisions
-        For each cell what to do with its request, and the earlier run with the same request, if there is one. Of
-        several cells to submit with the same request only the first.
+        For each cell, the decision about its request, and the earlier run with the same request, if there is one. If
+        several cells to submit have the same request, only the first is included.
     total
         Number of all cells.
     now
-        With a time zone.
+        The current time, with a time zone.
     seconds
-        How long the runs to submit take together; None if unknown.
+        Total time of the runs to submit; None if unknown.
     cost_per_run
-        None if unknown.
+        Cost of one run; None if unknown.
     """
     kinds = Counter(kind for kind, _ in decisions)
     held = Counter(record.status for kind, record in decisions if kind == "held" and record is not None)
-    ended = [record.status for kind, record in decisions if record is not None and _is_again(kind, record)]
+    ended = [record.status for kind, record in decisions if record is not None and _is_retry(kind, record)]
     again = Counter[Status](Status.FAILED if status is Status.REJECTED else status for status in ended)
-    to_send = kinds["new"]
+    to_submit = kinds["new"]
     return SweepPlan(
         total=total,
         equal=total - len(decisions),
         done=kinds["same"],
         running=kinds["joined"],
-        held_as={status: held[status] for status in Status if held[status]},
+        held_by_status={status: held[status] for status in Status if held[status]},
         left=kinds["ended"],
-        again_as={status: again[status] for status in Status if again[status]},
+        retried_by_status={status: again[status] for status in Status if again[status]},
         new=kinds["new"] - again.total(),
-        done_when=_when([record for kind, record in decisions if kind == "same" and record is not None], now),
+        done_when=_describe_successes(
+            [record for kind, record in decisions if kind == "same" and record is not None], now
+        ),
         seconds=seconds,
-        cost=None if cost_per_run is None else to_send * cost_per_run,
+        cost=None if cost_per_run is None else to_submit * cost_per_run,
     )
 
 
 def planned_text(kind: DecisionKind, record: RunRecord | None) -> str:
-    """Return what the plan does with one cell, as text."""
-    if _is_again(kind, record):
+    """Return the decision of the plan about one cell, as text."""
+    if _is_retry(kind, record):
         assert record is not None
         return f"{record.status}, tried again"
     if kind == "held" and record is not None:
         return str(record.status)
-    return {"same": "done", "joined": "running", "ended": "left alone"}.get(kind, "new")
+    return {"same": "done", "joined": "running", "ended": "skipped"}.get(kind, "new")
 
 
 def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, label: str) -> None:
-    """Check that a sweep may submit as many runs as its plan says.
+    """Check that a sweep may submit the number of runs in its plan.
 
     Raises
     ------
     SettingsError
-        If these are more than `max_runs`; without it, more than 64 on a service that costs money, or 500 on any.
+        If there are more runs than `max_runs`. If that is None: more than 64 on a service that costs money, or more
+        than 500 on any other.
     """
-    count = plan.to_send
+    count = plan.to_submit
     if max_runs is not None and count > max_runs:
         raise SettingsError(
-            f"{count} runs to submit, and --max-runs permits {max_runs}: use --max-runs {count} or fewer values; "
+            f"{count} runs to submit, but --max-runs permits {max_runs}: use --max-runs {count} or fewer values; "
             "nothing submitted"
         )
     if max_runs is None and needs_permit(plan, costs_money=costs_money):
-        why = f"{label} may cost money" if costs_money else f"more than {MAX_FREE_RUNS} need a permit"
-        permit = f"--max-runs {count} permits them (max_runs in Python and in a sweep file)"
-        raise SettingsError(f"{count} runs to submit, and {why}: {permit}; nothing submitted")
+        limit = f"{MAX_PAID_RUNS} on {label}, which may cost money," if costs_money else str(MAX_FREE_RUNS)
+        option = f"need --max-runs {count} (in Python and in a sweep file: max_runs)"
+        raise SettingsError(f"{count} runs to submit: more than {limit} {option}; nothing submitted")
 
 
 def check_limits(**limits: int | None) -> None:
@@ -178,12 +181,12 @@ def check_limits(**limits: int | None) -> None:
     Parameters
     ----------
     **limits
-        `max_runs` and `stop_after` from 0, `window` from 1; None where there is no limit.
+        `max_runs` and `stop_after` from 0, `window` from 1. None is no limit.
 
     Raises
     ------
     SettingsError
-        If one is not such a number.
+        If a value is not a whole number in this range.
     """
     for name, value in limits.items():
         minimum = 1 if name == "window" else 0
@@ -193,15 +196,15 @@ def check_limits(**limits: int | None) -> None:
 
 def needs_permit(plan: SweepPlan, *, costs_money: bool) -> bool:
     """Return whether the number of submits requires `--max-runs`."""
-    return plan.to_send > (MAX_PAID_RUNS if costs_money else MAX_FREE_RUNS)
+    return plan.to_submit > (MAX_PAID_RUNS if costs_money else MAX_FREE_RUNS)
 
 
-def _is_again(kind: DecisionKind, record: RunRecord | None) -> bool:
+def _is_retry(kind: DecisionKind, record: RunRecord | None) -> bool:
     return kind == "new" and record is not None and record.status in _RETRIED
 
 
-def _when(records: Sequence[RunRecord], now: datetime) -> str:
-    """Return the newest day and the service, if there is only one: `today, sandbox` or `12 Oct, cloud`."""
+def _describe_successes(records: Sequence[RunRecord], now: datetime) -> str:
+    """Return the newest day, and the service if all runs have the same: `today, sandbox` or `12 Oct, cloud`."""
     if not records:
         return ""
     newest = max(record.finished_at or record.created_at for record in records)

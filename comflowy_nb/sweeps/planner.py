@@ -16,7 +16,7 @@ from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.estimate import MAX_TIMED_RUNS, estimate_s
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_text
-from comflowy_nb.sweeps.sender import SendLimits, SweepSender, SweepWatcher
+from comflowy_nb.sweeps.sender import SubmitLimits, SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.names import cell_filter
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A planned sweep; nothing is recorded or submitted.
+    """A planned sweep, before it is recorded and submitted.
 
     Attributes
     ----------
     generated
         Seeds that were generated now, by their key in the history.
     decisions
-        What to do with each request, by request key.
+        Request key -> decision about the request.
     continues
-        Whether this is a fresh sweep that was begun before and did not reach its end.
+        Whether this continues a fresh sweep that did not reach its end.
     """
 
     sweep: Sweep
@@ -63,7 +63,7 @@ class Draft:
 
 
 class SweepPlanner:
-    """Plans and submits the sweeps of one client; `owner` is the name of its lock file."""
+    """Plans and submits the sweeps of one client. `owner` is the name of the client's lock file."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class SweepPlanner:
         self._owner = owner
         self._lock = threading.Lock()
         self._sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()  # submitted or watched
-        self._scheduler = Scheduler("comflowy-sweeps", workers=1)  # a pause of the service does not pause it
+        self._scheduler = Scheduler("comflowy-sweeps", workers=1)  # not paused with the tracker's
 
     def close(self) -> None:
         """Stop the scheduler."""
@@ -107,20 +107,20 @@ class SweepPlanner:
     ) -> Draft:
         """Plan a sweep.
 
-        It has the seeds that were generated for the same sweep before. A fresh sweep gets new seeds, unless the last
-        fresh one did not reach its end: then it continues that one.
+        The sweep reuses the seeds that were generated for the same sweep before. A fresh sweep gets new seeds, unless
+        the last fresh sweep did not reach its end; then it continues that sweep.
 
         Parameters
         ----------
         remember
-            Whether to record seeds generated now at once. If two processes generate seeds for one sweep, the first
-            decides.
+            Whether to record newly generated seeds immediately. If two processes generate seeds for the same sweep,
+            both use those that were recorded first.
         """
         service, history = self._tracker.service, self._library.history
         spec = axes_to_json(axes)
         content = canonical_json([service.identity, workflow.content, spec])
         key = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-        known = history.sweeps.same(service.identity, key, fresh=fresh)
+        known = history.sweeps.find_same(service.identity, key, fresh=fresh)
         continued = known.token if fresh and known is not None else None
         generated: dict[str, int] = {}
 
@@ -141,7 +141,7 @@ class SweepPlanner:
 
         cells = make_cells()
         _check_cells(cells, axes)
-        if remember and not fresh and generated and history.seeds.settle(generated) != generated:
+        if remember and not fresh and generated and history.seeds.store_missing(generated) != generated:
             cells = make_cells()
         if continued is not None:
             cells = _with_seeds(cells, history.sweeps.cells(continued), axes)
@@ -173,7 +173,7 @@ class SweepPlanner:
         return Draft(sweep, workflow, request, retry, generated, decisions, continues=continued is not None)
 
     def _plan(self, sweep: Sweep, decisions: Mapping[str, Decision | None], workflow: Workflow) -> None:
-        """Set the plan of a sweep and of each of its cells. Cells to submit with the same request share one run."""
+        """Set the plan of a sweep and of its cells. Cells with the same request share one run."""
         planned: list[tuple[DecisionKind, RunRecord | None]] = []
         new: dict[str, SweepCell] = {}  # the cells to submit, by request key
         for cell in sweep.cells:
@@ -197,17 +197,17 @@ class SweepPlanner:
             cost_per_run=settings.cost_per_run,
         )
 
-    def start(self, draft: Draft, *, max_runs: int | None, **limits: Unpack[SendLimits]) -> Sweep:
+    def start(self, draft: Draft, *, max_runs: int | None, **limits: Unpack[SubmitLimits]) -> Sweep:
         """Record the sweep, and submit its new cells while the concurrency limit permits.
 
         Raises
         ------
         SettingsError
-            If it has more new cells than permitted.
+            If the sweep has more new cells than permitted.
         WorkflowError, ServiceError
             If an input image can't be uploaded. Nothing was submitted.
         HistoryError
-            If it can't be recorded. Nothing was submitted.
+            If the sweep can't be recorded. Nothing was submitted.
         """
         sweep, request, service = draft.sweep, draft.request, self._tracker.service
         assert sweep.plan is not None
@@ -217,11 +217,11 @@ class SweepPlanner:
             for cell in sweep.cells
             if (decision := draft.decisions[cell.key]) is not None and decision.kind != "new"
         }
-        # All images before the first run: an image that is rejected must not be found when half the cells are paid for.
+        # Upload all images before the first submit: an error must not occur after half of the cells are paid for.
         self._submitter.upload_inputs(cell.params for cell in sweep.cells if cell not in reused)
         history = self._library.history
         rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
-        sweep.record = history.sweeps.enter(request, rows, seeds=draft.generated if request.fresh else None)
+        sweep.record = history.sweeps.record_or_update(request, rows, seeds=draft.generated if request.fresh else None)
         if request.fresh and not draft.continues and sweep.record.token != request.token:
             raise HistoryError(
                 f"another kernel began this fresh sweep just now ({sweep.record.ref}); run the cell again to share it"
@@ -247,14 +247,14 @@ class SweepPlanner:
         return sweep
 
     def watch(self, sweep: Sweep) -> None:
-        """Follow a sweep of the history while another process submits it."""
+        """Update a sweep of the history while another process submits it."""
         with self._lock:
             self._sweeps.add(sweep)
         SweepWatcher(sweep, tracker=self._tracker, registry=self._registry, owner=self._owner).begin()
 
 
 def _check_cells(cells: Sequence[Cell], axes: Axes) -> None:
-    """Raise a FieldError if no cell is left, or there is not one pinned seed for each."""
+    """Raise a FieldError if there are no cells, or if the number of pinned seeds differs from the number of cells."""
     if not cells:
         raise FieldError(f"--where {axes.where!r} keeps none of {axes.count:,} combinations; nothing submitted")
     for name, seeds in axes.pinned.items():
@@ -263,7 +263,7 @@ def _check_cells(cells: Sequence[Cell], axes: Axes) -> None:
 
 
 def _with_seeds(cells: Sequence[Cell], rows: Sequence[CellRecord], axes: Axes) -> list[Cell]:
-    """Return the cells with the seeds that were generated for them when the sweep was begun."""
+    """Return the cells with the stored seeds, which were generated when the sweep was recorded."""
     names = {name for seeds in axes.seeds for name in seeds.fields}
     names |= {name for axis in axes.axes if axis.kind == "seeds" for name in axis.fields}
     stored = {row.number: {name: value for name, value in row.params.items() if name in names} for row in rows}

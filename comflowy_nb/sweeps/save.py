@@ -1,4 +1,4 @@
-"""Save a whole sweep: copies with readable names, contact sheets, and a JSON of everything."""
+"""Save a whole sweep: copies of the images with readable names, contact sheets, and a JSON file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from comflowy_nb.images.receive import stored_file
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
 from comflowy_nb.images.store import utc
-from comflowy_nb.layout.value_text import stand_out
+from comflowy_nb.layout.value_text import mark_differing_words
 from comflowy_nb.painting.pages import encode
 from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.files import write_file
@@ -31,11 +31,12 @@ _MAX_LISTED_REFS = 6  # in a message
 
 
 def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
-    """Write a sweep into `folder`, which is created if necessary, or into a zip file if `folder` is the name of one.
+    """Write a sweep into a folder, which is created if necessary, or into a zip file if `folder` ends with `.zip`.
 
-    Each image becomes a copy whose name begins with the values that vary (`s1.07_cfg-4_sampler_name-euler_seed-42.png`)
-    and which contains the params. Beside the copies are `contact_sheet.jpg`, `contact_sheet_2.jpg` and so on, and
-    `sweep.json`. Existing copies are not written again; contact sheets and JSON of the same sweep are replaced.
+    Each image is copied to a file that contains the params and whose name begins with the values that vary
+    (`s1.07_cfg-4_sampler_name-euler_seed-42.png`). The folder also contains `contact_sheet.jpg`, `contact_sheet_2.jpg`
+    and so on, and `sweep.json`. Existing copies are not written again; contact sheets and JSON of the same sweep are
+    replaced.
 
     Returns
     -------
@@ -44,10 +45,10 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
     Raises
     ------
     SettingsError
-        If `folder` is the name of another file.
+        If `folder` has the suffix of another kind of file.
     ImageError
-        If there are no images, or the folder can't be written to; or if images are missing on disk: then everything
-        else is written first.
+        If there are no images, or the folder can't be written to. Also if images are missing on disk, after everything
+        else has been written.
     """
     folder = folder.expanduser()
     check_sweep_target(folder)
@@ -81,7 +82,7 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
 
 
 def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int, dict[int, Path]], list[str]]:
-    """Write copies; return them by number of cell and index of image, and the references of missing images."""
+    """Copy all images. Return the paths by cell number and image index, and the references of missing images."""
     names = {axis.name: _value_names(axis) for axis in sweep.axes.axes}
     missing: list[str] = []
     saved: dict[int, dict[int, Path]] = {}
@@ -103,17 +104,17 @@ def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int
 
 
 def _value_names(axis: Axis) -> list[str]:
-    """Return the values of an axis for file names; of long texts that begin alike, the words that differ."""
+    """Return the values of an axis for file names. Long texts with the same beginning become their differing words."""
     labels = [value.label for value in axis.values]
     names = [slug(label) for label in labels]
     if len(set(names)) == len(names):
         return names
-    strong = (" ".join(part.text for part in parts if part.tone == "strong") for parts in stand_out(labels))
+    strong = (" ".join(part.text for part in parts if part.tone == "strong") for parts in mark_differing_words(labels))
     return [slug(differing or label) for differing, label in zip(strong, labels, strict=True)]
 
 
 def _copy_name(sweep: Sweep, cell: SweepCell, names: Mapping[str, list[str]], index_suffix: str) -> str:
-    """Return the reference, the values on the axes, then the other params that were set, as far as they fit."""
+    """Return a file name: the reference, the values on the axes, and as many other set params as fit."""
     width = len(str(len(sweep.cells)))  # so that an alphabetical list is in the order of the cells
     axes = sweep.axes.axes
     parts = [
@@ -129,19 +130,19 @@ def _copy_name(sweep: Sweep, cell: SweepCell, names: Mapping[str, list[str]], in
 
 
 def _free_suffix(folder: Path, token: str) -> str:
-    """Return what follows `sweep` in the file name: nothing, or ` (2)` and so on if the name is that of other files."""
+    """Return the suffix of the file names: empty, or ` (2)` and so on if files of another sweep have these names."""
     number = 1
     while True:
         suffix = "" if number == 1 else f" ({number})"
         path = folder / f"sweep{suffix}.json"
         is_free = not path.exists() and not (folder / f"contact_sheet{suffix}.jpg").exists()
-        if is_free or (path.is_file() and _is_of(path, token)):
+        if is_free or (path.is_file() and _is_same_sweep(path, token)):
             return suffix
         number += 1
 
 
-def _is_of(path: Path, token: str) -> bool:
-    """Return whether a file is the JSON of this sweep."""
+def _is_same_sweep(path: Path, token: str) -> bool:
+    """Return whether a file is the JSON file of this sweep."""
     try:
         content = json.loads(path.read_bytes())
     except ValueError:

@@ -1,4 +1,4 @@
-"""Submit the cells of a sweep, or follow another process that submits them."""
+"""Submit the cells of a sweep, or watch another process that submits them."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ HISTORY_CHECK_S = 0.4  # interval at which the cells that another process submit
 MAX_UNKNOWN_IN_A_ROW = 3  # lost responses after which nothing more is submitted
 
 
-class SendLimits(TypedDict):
-    """When a sweep submits no more cells, and how many runs it has at once.
+class SubmitLimits(TypedDict):
+    """Limits of a sweep: when it stops, and how many runs it has in flight.
 
     Attributes
     ----------
     stop_after : int
-        Failures in a row, before any success, after which the sweep stops; 0 never stops.
+        Number of failures in a row, before any success, after which the sweep stops; 0 never stops it.
     window : int or None
-        Concurrency limit while the sweep is submitted; None leaves it to the tracker.
+        Fixed concurrency limit while the sweep is submitted. With None, the limit adapts.
     """
 
     stop_after: int
@@ -47,15 +47,14 @@ class SendLimits(TypedDict):
 
 
 class SweepSender:
-    """Submits the cells of one sweep while the concurrency limit permits; the tracker calls `send_next`.
+    """Submits the cells of one sweep. The tracker calls `submit_next` while the concurrency limit permits it.
 
     Parameters
     ----------
     order
-        The cells to submit, in the order in which they fill the grid evenly.
+        The cells to submit, in an order that fills the grid evenly.
     scheduler
-        The scheduler that counts the ends of runs and records what follows from them. A listener of a run must not
-        do that.
+        The scheduler on which the ends of runs are counted and recorded. Listeners of runs must not do that.
     owner
         Name of this client's lock file.
     """
@@ -71,7 +70,7 @@ class SweepSender:
         submitter: Submitter,
         scheduler: Scheduler,
         owner: str,
-        **limits: Unpack[SendLimits],
+        **limits: Unpack[SubmitLimits],
     ) -> None:
         assert draft.sweep.token is not None
         self.window = limits["window"]
@@ -91,9 +90,9 @@ class SweepSender:
         self._owner = owner
         self._stop_after = limits["stop_after"]
         self._lock = threading.Lock()
-        self._busy = 0  # threads that have taken a cell and not yet notified the listeners of its run
-        self._unattached = 0  # those of them whose cell has no run yet
-        self._ends: deque[tuple[SweepCell, Run, bool]] = deque()  # to count; True if this sweep submitted the run
+        self._busy = 0  # cells that were taken, and whose listeners were not yet notified of the run
+        self._without_run = 0  # those of these cells that have no run yet
+        self._ends: deque[tuple[SweepCell, Run, bool]] = deque()  # not counted yet; True if this sweep submitted it
         self._resubmitted: dict[int, set[str]] = {}  # number of a cell -> its lost runs that were submitted again
         self._failures = 0  # in a row
         self._unknowns = 0  # in a row
@@ -102,12 +101,12 @@ class SweepSender:
         self._registered = False  # whether the history says that this process submits the sweep
 
     @property
-    def is_sending(self) -> bool:
+    def is_submitting(self) -> bool:
         """Whether cells are waiting or being submitted."""
         return bool(self._waiting) or self._busy > 0
 
     def begin(self) -> None:
-        """Submit cells from now on."""
+        """Start to submit cells."""
         if self._waiting:
             self._history.senders.begin(self._token, self._owner)
             self._registered = True
@@ -118,21 +117,21 @@ class SweepSender:
         else:
             self._end_if_done()
 
-    def send_next(self) -> bool:
-        """Submit the next cell that no other process has submitted; return False if there is none left."""
+    def submit_next(self) -> bool:
+        """Submit the next cell that no other process has submitted. Return False if there are no more cells."""
         while (cell := self._take()) is not None:
             try:
                 if self._submit(cell):
                     return True
             except ComflowyError as error:
                 self._stop(f"stopped: {error}")
-            except Exception as error:  # noqa: BLE001 - a sweep that breaks must end, not wait for ever
+            except Exception as error:  # noqa: BLE001 - after an unexpected error the sweep must end
                 _log.exception("submitting a cell of %s failed", self._sweep.ref)
                 self._stop(f"stopped: {type(error).__name__}: {error}")
             finally:
                 with self._lock:
-                    self._unattached -= 1
-                self._end_if_done()  # before the sweep is settled: the run may have ended meanwhile
+                    self._without_run -= 1
+                self._end_if_done()  # must precede the settled state; the run may have ended meanwhile
                 with self._lock:
                     self._busy -= 1
                 self._unregister_if_done()
@@ -150,8 +149,8 @@ class SweepSender:
         self._sweep.notify()
 
     def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
-        """Give a cell its run. Runs that this sweep submitted decide by their ends whether it stops."""
-        self._sweep.expect_end(cell)
+        """Set the run of a cell, and count its end. Only runs that this sweep submitted count for `stop_after`."""
+        self._sweep.await_end_count(cell)
         self._sweep.attach(cell, run)
 
         def note_end() -> None:
@@ -163,9 +162,9 @@ class SweepSender:
     # -- submitting -----------------------------------------------------------------------------------------------
 
     def _take(self) -> SweepCell | None:
-        """Take the next cell, unless the sweep stops."""
+        """Return the next cell to submit; None if there is none or the sweep was stopped."""
         try:
-            self._stop_if_asked()
+            self._stop_if_requested()
         except ComflowyError as error:
             self._stop(f"stopped: {error}")
         self._count_ends()  # an end that was noted before may stop the sweep
@@ -173,11 +172,11 @@ class SweepSender:
             if not self._waiting:
                 return None
             self._busy += 1
-            self._unattached += 1
+            self._without_run += 1
             return self._waiting.pop()
 
     def _submit(self, cell: SweepCell) -> bool:
-        """Submit a cell or reuse an earlier run; return whether it was submitted."""
+        """Submit a cell or reuse an earlier run. Return whether a run was submitted."""
         request = self._submitter.build_request(
             self._workflow, cell.params, set_params=self._sweep.axes.set_params, cell=(self._token, cell.number)
         )
@@ -185,11 +184,11 @@ class SweepSender:
         self.attach(cell, run, is_ours=decision.kind == "new")
         self._share(cell, run)
         if self._cancelled:
-            self._cancel_own(run)  # it was being submitted when the others were cancelled
+            self._cancel_own(run)  # `cancel` was called during its submit
         return decision.kind == "new"
 
     def _share(self, cell: SweepCell, run: Run) -> None:
-        """Give the cells with the same request the same run."""
+        """Set the run of the other cells with the same request."""
         others = [other for other in self._cells_of[cell.key] if other is not cell]
         if others:
             self._history.sweeps.set_cells(self._token, {other.number: run.token for other in others})
@@ -201,33 +200,33 @@ class SweepSender:
             run.cancel()
 
     def _check_stop_request(self) -> bool:
-        """Stop if another process asked for it, even if nothing can be submitted now; return whether to check again."""
-        self._stop_if_asked()
-        return self.is_sending
+        """Stop if another process has requested it. Return whether to check again later."""
+        self._stop_if_requested()
+        return self.is_submitting
 
-    def _stop_if_asked(self) -> None:
-        if self._waiting and self._history.senders.is_asked(self._token, self._owner):
+    def _stop_if_requested(self) -> None:
+        if self._waiting and self._history.senders.is_stop_requested(self._token, self._owner):
             self._stop("cancelled from another kernel")
 
     def _unregister_if_done(self) -> None:
-        """Tell the tracker and the history that this process submits no more cells."""
+        """Record in the tracker and the history that this process submits no more cells."""
         with self._lock:
             if self._waiting or self._busy or not self._registered:
                 return
             self._registered = False
         self._tracker.submit_queue.withdraw(self)
-        with contextlib.suppress(ComflowyError):  # other processes see it when this one ends
+        with contextlib.suppress(ComflowyError):  # the row becomes invalid when this process ends
             self._history.senders.end(self._token, self._owner)
 
     # -- ends of runs ---------------------------------------------------------------------------------------------
 
     def _count_ends(self) -> None:
-        """Count the noted ends, and stop after too many failures."""
+        """Count the ends of runs, and stop after too many failures."""
         counted = []
         while self._ends:
             try:
                 cell, run, is_ours = self._ends.popleft()
-            except IndexError:  # another thread took the last one
+            except IndexError:  # another thread counted the last one
                 break
             if is_ours and run.status is Status.LOST and self._submit_elsewhere(cell, run):
                 continue
@@ -245,7 +244,7 @@ class SweepSender:
         self._sweep.notify()
 
     def _count_end(self, run: Run) -> str | None:
-        """Count the end of a run that this sweep submitted. Return the reason to stop, or None. The lock is held."""
+        """Count the end of a run that this sweep submitted; return a reason to stop. The caller holds the lock."""
         match run.status:
             case Status.SUCCESS:
                 self._succeeded, self._failures, self._unknowns = True, 0, 0
@@ -253,18 +252,16 @@ class SweepSender:
                 self._failures, self._unknowns = self._failures + 1, 0
             case Status.UNKNOWN:
                 self._unknowns += 1
-        if run.refuses_all:
+        if run.rejects_all:
             return f"stopped: {run.error}"
         if self._unknowns >= MAX_UNKNOWN_IN_A_ROW:
-            return (
-                f"stopped after {self._unknowns} lost responses in a row: the service may or may not have accepted them"
-            )
+            return f"stopped after {self._unknowns} lost responses in a row: the service may have accepted these runs"
         if self._stop_after and self._failures >= self._stop_after and not self._succeeded:
             return f"stopped after {self._failures} failures in a row ({run.error}); --stop-after 0 never stops"
         return None
 
     def _give_up(self, reason: str) -> None:
-        """Submit no more cells. The lock is held."""
+        """Remove all cells that were not submitted. The caller holds the lock."""
         left = len(self._waiting)
         if left:
             self._sweep.stopped = f"{reason}; {left} cell{'s' * (left != 1)} not submitted"
@@ -277,7 +274,7 @@ class SweepSender:
         self._sweep.notify()
 
     def _submit_elsewhere(self, cell: SweepCell, run: Run) -> bool:
-        """Queue a lost cell for another server of the service, at most once for each; return whether it is queued."""
+        """Queue a cell whose run is lost for another server, at most once per server. Return whether it was queued."""
         service = self._tracker.service
         with self._lock:
             lost = self._resubmitted.setdefault(cell.number, set())
@@ -288,25 +285,25 @@ class SweepSender:
             self._waiting.append(cell)
             begins, self._registered = not self._registered, True
         if begins:
-            with contextlib.suppress(ComflowyError):  # other processes do not see then that cells are submitted here
+            with contextlib.suppress(ComflowyError):  # other processes then do not know that this one submits cells
                 self._history.senders.begin(self._token, self._owner)
             self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
         self._tracker.submit_queue.add(self)
         return True
 
     def _end_if_done(self) -> None:
-        """Record that all runs of the sweep are final, so that a later fresh sweep does not continue it."""
+        """If all runs are final, record that the sweep has ended, so that a later fresh sweep does not continue it."""
         sweep = self._sweep
-        if self._waiting or self._unattached or sweep.stopped:
+        if self._waiting or self._without_run or sweep.stopped:
             return
         if any(cell.run is None or not cell.run.status.is_final for cell in sweep.cells):
             return
-        with contextlib.suppress(ComflowyError):  # a full disk: a fresh sweep continues this one, and repeats nothing
+        with contextlib.suppress(ComflowyError):  # then a later fresh sweep continues this one, and submits nothing
             self._history.sweeps.end(self._token)
 
 
 class SweepWatcher:
-    """Track a sweep that another process submits, by reading its cells from the history.
+    """Updates a sweep that another process submits, by reading its cells from the history.
 
     Parameters
     ----------
@@ -325,48 +322,48 @@ class SweepWatcher:
         self._registry = registry
         self._owner = owner
         self._is_stopping = False
-        self.is_sending = True
+        self.is_submitting = True
 
     def begin(self) -> None:
-        """Track the sweep while another process submits it."""
+        """Start to read the cells, if another process is submitting the sweep."""
         sweep = self._sweep()
         if sweep is None:
             return
-        if self._is_sent_elsewhere():
+        if self._is_submitted_elsewhere():
             sweep.sender = self
             self._scheduler.every(HISTORY_CHECK_S, self._check)
-        elif sweep.is_sent_elsewhere:  # the last cells were submitted since it was read
+        elif sweep.is_submitted_elsewhere:  # the other process has finished after the cells were read
             self._read_cells(sweep)
-            sweep.is_sent_elsewhere = False
+            sweep.is_submitted_elsewhere = False
 
     def cancel(self) -> None:
-        """Ask the processes that submit the sweep to stop, and cancel the live runs."""
+        """Request the processes that submit the sweep to stop, and cancel the live runs."""
         self._is_stopping = True
-        self._history.senders.ask_stop(self._token)
+        self._history.senders.request_stop(self._token)
         sweep = self._sweep()
         for cell in sweep.cells if sweep is not None else ():
             if cell.run is not None and cell.run.status.is_live and self._registry.is_here(cell.run.record):
                 cell.run.cancel()
 
-    def _is_sent_elsewhere(self) -> bool:
-        return bool(self._history.senders.living(self._token, except_for=self._owner))
+    def _is_submitted_elsewhere(self) -> bool:
+        return bool(self._history.senders.live_owners(self._token, except_for=self._owner))
 
     def _check(self) -> bool:
         """Read the cells. Return whether the sweep is still being submitted."""
         sweep = self._sweep()
         if sweep is None:
             return False
-        continues = self._is_sent_elsewhere()  # before the cells are read
+        continues = self._is_submitted_elsewhere()  # before the cells are read
         self._read_cells(sweep)
         if not continues:
-            self.is_sending = sweep.is_sent_elsewhere = False
+            self.is_submitting = sweep.is_submitted_elsewhere = False
             sweep.notify()
         return continues
 
     def _read_cells(self, sweep: Sweep) -> None:
-        """Give the cells their current runs."""
+        """Set the current runs of the cells."""
         for number, token in self._history.sweeps.runs_of(self._token).items():
-            if number > len(sweep.cells):  # the sweep has been extended since
+            if number > len(sweep.cells):  # the sweep was extended meanwhile
                 continue
             cell = sweep.cells[number - 1]
             if cell.run is not None and cell.run.token == token:

@@ -1,4 +1,4 @@
-"""Make the Sweep of a record of the history and of the records of its cells."""
+"""Make a Sweep from its record in the history and the records of its cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.database.rows import read_params
 from comflowy_nb.sweeps.sweep import Sweep
-from comflowy_nb.tracking.submit import kept_input
+from comflowy_nb.tracking.submit import stored_input
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def sweep_of(
     record: SweepRecord, rows: Sequence[CellRecord], *, library: Library, run_of: Callable[[RunRecord], Run]
 ) -> Sweep:
-    """Return a sweep of the history; `run_of` returns the run of a record."""
-    axes = axes_from_json(record.spec, partial(kept_input, library.inputs))
+    """Return a sweep of the history. `run_of` is called with a record and returns its Run."""
+    axes = axes_from_json(record.spec, partial(stored_input, library.inputs))
     images = {one.content_sha256: one for one in axes.images()}
     cells = [
         Cell(row.number, row.at, read_params(row.params, images), axes.labels(row.at), axes.info(row.at))

@@ -57,12 +57,11 @@ class Sweep(Waitable[SweepCell | None]):
     cells : list of SweepCell
         The cells with their runs, in the order of their numbers.
     plan : SweepPlan or None
-        How many cells are done, running or new when the sweep is submitted; `plan.text` says it. None for a sweep of
-        the history.
+        The numbers of cells that are done, running or new; `plan.text` is one line. None for a sweep of the history.
     stopped : str or None
         The reason why the sweep was stopped early.
     sender : SweepSender, SweepWatcher or None
-        Submits the cells, or follows the process that does. Whether the sweep is settled depends on it.
+        The object that submits the cells, or watches the process that does. The sweep is not settled before it is done.
 
     Examples
     --------
@@ -96,7 +95,7 @@ class Sweep(Waitable[SweepCell | None]):
         self.record = record
         self.plan: SweepPlan | None = None
         self.stopped: str | None = None
-        self.is_sent_elsewhere = False  # by another process when the cells were read, and not followed since
+        self.is_submitted_elsewhere = False  # another process was submitting when the cells were read
         self.cells = [SweepCell(self, cell, key) for cell, key in cells]
         self._images_folder = images_folder
         self.sender: SweepSender | SweepWatcher | None = None
@@ -116,7 +115,7 @@ class Sweep(Waitable[SweepCell | None]):
     @overload
     def __getitem__(self, key: slice) -> list[SweepCell]: ...
     def __getitem__(self, key: int | str | slice) -> SweepCell | list[SweepCell]:
-        """Return a cell by its index from 0, or by its reference (`s1.7`); for a slice several cells."""
+        """Return the cell with an index, from 0, or a reference (`s1.7`); for a slice, a list of cells."""
         return find_cells(self, key)
 
     @property
@@ -126,7 +125,7 @@ class Sweep(Waitable[SweepCell | None]):
 
     @property
     def number(self) -> int | None:
-        """Number in the history; None for a plan."""
+        """Number of the sweep in the history: 1 for `s1`. None for a plan."""
         return None if self.record is None else self.record.number
 
     @property
@@ -136,41 +135,41 @@ class Sweep(Waitable[SweepCell | None]):
 
     @property
     def token(self) -> str | None:
-        """Identifier in the history; None for a plan."""
+        """Our own id of the sweep, a uuid4; None for a plan."""
         return None if self.record is None else self.record.token
 
     @property
     def name(self) -> str | None:
-        """Name that the user gave it, or None."""
+        """Name that the user gave to the sweep (`--as`), or None."""
         return None if self.record is None else self.record.name
 
     @property
-    def is_sent_here(self) -> bool:
-        """Whether a client of this process submitted it."""
+    def is_submitted_here(self) -> bool:
+        """Whether a client of this process submits or submitted the sweep."""
         return self.sender is not None and self.sender.is_here
 
     @property
-    def is_sending(self) -> bool:
+    def is_submitting(self) -> bool:
         """Whether more cells may be submitted."""
-        return self.sender is not None and self.sender.is_sending
+        return self.sender is not None and self.sender.is_submitting
 
     @property
     def is_settled(self) -> bool:
         """Whether no more cells are submitted and every run is settled."""
-        # In this order: the last cell is uncounted and unsettled before `is_sending` becomes False.
-        return not self.is_sending and not self._uncounted and not self._unsettled
+        # The order matters: the last cell is uncounted and unsettled before `is_submitting` becomes False.
+        return not self.is_submitting and not self._uncounted and not self._unsettled
 
     @property
     def ended_at(self) -> float | None:
-        """When its last run ended, in UTC seconds since 1970; None before."""
-        if self.record is None or not self.is_settled or (self.sender is None and self.is_sent_elsewhere):
+        """When the last run ended, in UTC seconds since 1970; None before the end."""
+        if self.record is None or not self.is_settled or (self.sender is None and self.is_submitted_elsewhere):
             return None
         ends = [cell.run.record.finished_at for cell in self.cells if cell.run is not None]
         return max([self.record.created_at, *(end for end in ends if end is not None)])
 
     @property
     def errors(self) -> dict[str, str]:
-        """Errors by the reference of the cell (`s1.7`)."""
+        """The errors of the cells, by reference of the cell (`s1.7`)."""
         return {cell.ref: cell.error or str(cell.status) for cell in self.cells if cell.status in _FAILED}
 
     def status_counts(self) -> dict[str, int]:
@@ -179,7 +178,7 @@ class Sweep(Waitable[SweepCell | None]):
         Returns
         -------
         dict of str to int
-            Status -> number of cells, without statuses that no cell has; `not submitted` for cells without a run.
+            Status -> number of cells; only statuses that occur. Cells without a run count as `not submitted`.
 
         Examples
         --------
@@ -213,7 +212,7 @@ class Sweep(Waitable[SweepCell | None]):
         7.0
         """
         if not isinstance(number, int) or not 1 <= number <= len(self.cells):
-            raise RefError(f"{self.ref} has {cell_count(len(self.cells))}, so no {self.ref}.{number}")
+            raise RefError(f"{self.ref} has {cell_count(len(self.cells))}, so there is no {self.ref}.{number}")
         return self.cells[number - 1]
 
     def select(self, **wanted: Any) -> list[SweepCell]:
@@ -222,7 +221,7 @@ class Sweep(Waitable[SweepCell | None]):
         Parameters
         ----------
         **wanted : Any
-            A value by the name of a field, or a label by the name of an axis.
+            Field name -> value, or axis name -> label.
 
         Returns
         -------
@@ -246,7 +245,7 @@ class Sweep(Waitable[SweepCell | None]):
         return [cell for cell in self.cells if all(cell.matches(name, value) for name, value in wanted.items())]
 
     def cancel(self) -> None:
-        """Submit no more cells, and cancel those submitted where the service can.
+        """Submit no more cells, and cancel the submitted runs that the service can cancel.
 
         Raises
         ------
@@ -267,7 +266,7 @@ class Sweep(Waitable[SweepCell | None]):
         self.sender.cancel()
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write copies with readable names, one contact sheet and a JSON of everything.
+        """Write copies of the images with readable names, contact sheets and a JSON file.
 
         Parameters
         ----------
@@ -277,16 +276,16 @@ class Sweep(Waitable[SweepCell | None]):
         Returns
         -------
         list of pathlib.Path
-            The files that were written: copies in the order of the cells, pages of the contact sheet, `sweep.json`; or
-            the zip file.
+            The written files: the copies in the order of the cells, the contact sheets and `sweep.json`; or the zip
+            file.
 
         Raises
         ------
         SettingsError
-            If `folder` is the name of another file.
+            If `folder` has the suffix of another kind of file.
         ImageError
-            If there are no images, the folder can't be written to, or images are missing on disk. The others are
-            saved then.
+            If there are no images, the folder can't be written to, or images are missing on disk. In the last case,
+            the other images are saved.
 
         Examples
         --------
@@ -298,13 +297,13 @@ class Sweep(Waitable[SweepCell | None]):
         return save_sweep(self, self._images_folder, target_path(folder))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return a row for each cell, with a thumbnail that a notebook shows.
+        """Return a DataFrame with a row for each cell. A notebook shows thumbnails in it.
 
         Returns
         -------
         pandas.DataFrame
-            Columns: `cell`, labels, params (those that vary first), `status`, `seconds` (of execution), `queued_s`
-            (the wait before it), `run`, `error`, `image` (a path) and `thumbnail`.
+            The columns are `cell`, labels, params (varying params first), `status`, `seconds` (execution time),
+            `queued_s` (time before the execution), `run`, `error`, `image` (a path) and `thumbnail`.
 
         Raises
         ------
@@ -327,28 +326,28 @@ class Sweep(Waitable[SweepCell | None]):
     # -- for the sender -------------------------------------------------------------------------------------------
 
     def attach(self, cell: SweepCell, run: Run) -> None:
-        """Give a cell its run; the sweep changes with it from now on.
+        """Set the run of a cell, and notify the listeners of the sweep of every change of the run.
 
         Parameters
         ----------
         cell : SweepCell
             A cell of this sweep.
         run : Run
-            Its run.
+            The run of the cell.
         """
         cell.run = run
-        this, number = weakref.ref(self), cell.number  # a run outlives the sweeps that it was a cell of
+        this, number = weakref.ref(self), cell.number  # a run may exist longer than this sweep
 
-        def pass_on(_: Run) -> None:
+        def forward(_: Run) -> None:
             sweep = this()
             if sweep is not None:
                 sweep.notify(sweep.cells[number - 1])
 
-        self._listening.callback(run.listen(pass_on))
+        self._listening.callback(run.listen(forward))
         self.notify(cell)
 
-    def expect_end(self, cell: SweepCell) -> None:
-        """Do not become settled before `confirm_ends`: the sender has to count the end of this cell's run.
+    def await_end_count(self, cell: SweepCell) -> None:
+        """Keep the sweep unsettled until `confirm_ends`, because the sender must count the end of the cell's run.
 
         Parameters
         ----------
@@ -359,7 +358,7 @@ class Sweep(Waitable[SweepCell | None]):
             self._uncounted.add(cell.number)
 
     def confirm_ends(self, cells: Iterable[SweepCell]) -> None:
-        """Note that the ends of these cells' runs are counted.
+        """Record that the sender has counted the ends of the runs of these cells.
 
         Parameters
         ----------
@@ -385,7 +384,7 @@ class Sweep(Waitable[SweepCell | None]):
 
     def _timeout_text(self, timeout: float) -> str:
         left = sum(cell.status is None or cell.status.is_live for cell in self.cells)
-        return f"{left} of {len(self.cells)} cells of {self.ref} are not done after {timeout:g} s; it continues"
+        return f"{left} of {len(self.cells)} cells of {self.ref} are not done after {timeout:g} s; the sweep continues"
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.status_counts().items())

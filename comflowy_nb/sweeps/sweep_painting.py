@@ -1,4 +1,4 @@
-"""Draw a sweep: one page of its grid, on which only cells that have changed are painted again, and contact sheets."""
+"""Draw a sweep: one page of its grid, on which only changed cells are painted again, and contact sheets."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ _SHEET_THUMBNAIL_PX = 128
 
 
 class SweepPainting:
-    """The pixels of one page of a sweep. `refresh` paints the cells that have changed, `jpeg` encodes the page.
+    """The pixels of one page of a sweep. `refresh` paints changed cells; `jpeg` encodes the page.
 
     Parameters
     ----------
     layout
-        `x`, `y`, `z`: names of axes, or None for those next in the order typed.
+        `x`, `y`, `z`: names of axes; None for the next axis in the order typed.
     label
         Field ids for the title.
     node, image
-        Which of a cell's images.
+        The node and the index of the images to show.
     scale
-        Pixels for each CSS pixel; None takes two where that stays below a megabyte.
+        Pixels for each CSS pixel. None uses two if the JPEG then stays below a megabyte.
     limits
-        Of the page; None takes those of a grid in a notebook.
+        Limits of the page. None uses those of a grid in a notebook.
     max_originals
         Number of cells up to which the originals are drawn, not thumbnails.
     """
@@ -104,15 +104,15 @@ class SweepPainting:
 
     @property
     def paper(self) -> Image.Image:
-        """The pixels, which the next `refresh` changes."""
+        """The pixels. The next `refresh` changes them."""
         return self._paper
 
     def refresh(self, numbers: Iterable[int] | None = None) -> bool:
-        """Paint these cells again if their state has changed; all cells if `numbers` is None.
+        """Paint the cells whose state has changed, among those with these numbers; None checks all cells.
 
         Returns
         -------
-        Whether a pixel changed.
+        Whether a pixel has changed.
         """
         with DRAWING:
             cells = self._sweep.cells
@@ -132,7 +132,7 @@ class SweepPainting:
             return bool(shown)
 
     def jpeg(self) -> bytes:
-        """Return the page as a JPEG of less than a megabyte in a notebook."""
+        """Return the page as a JPEG. In a notebook, it has less than a megabyte."""
         jpeg = encode(self._paper)
         if self._chooses_scale and self.scale > 1 and len(jpeg) > MAX_DOUBLED_BYTES:
             self._chooses_scale, self.scale = False, 1
@@ -213,12 +213,12 @@ class SweepPainting:
                 raise
         reason = record.error or "pruned, and its thumbnail is gone"
         is_kept = record.state == "kept"
-        state = CellState("odd", "kept, not shown", reason) if is_kept else CellState("bad", "missing", reason)
+        state = CellState("warning", "kept, not shown", reason) if is_kept else CellState("error", "missing", reason)
         return draw_panel(state, size, self._pixels, self.palette)
 
 
 def contact_sheet_limits(cells: int) -> PageLimits:
-    """Return the limits of a contact sheet for a number of cells: a page about as high as wide."""
+    """Return the limits of a contact sheet with this number of cells. The page is approximately square."""
     side = _SHEET_THUMBNAIL_PX
     return PageLimits(
         _SHEET_WIDTH_PX,
@@ -234,7 +234,7 @@ def contact_sheet_limits(cells: int) -> PageLimits:
 
 
 def draw_contact_sheets(sweep: Sweep) -> Iterator[SweepPainting]:
-    """Draw all images of a sweep on large pages. Only one page is in memory at a time."""
+    """Draw all images of a sweep on large pages. Yield one page at a time, to save memory."""
     limits = contact_sheet_limits(len(sweep.cells))
     number = of = 1
     while number <= of:

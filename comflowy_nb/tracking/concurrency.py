@@ -1,4 +1,4 @@
-"""How many runs are in flight at once, and which run is submitted next."""
+"""Adaptive concurrency limit: how many runs are in flight at once, and which run is submitted next."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
 MAX_LIMIT = 256  # runs in flight
 MIN_GAIN = 1.15  # a limit twice as large must raise the throughput by this factor to be doubled again
-MAX_EARLY_FACTOR = 4  # times the start: how far the limit grows before the first turn has ended
+MAX_EARLY_FACTOR = 4  # times the start: how far the limit grows before the first round has ended
 
 
 class ConcurrencyLimit:
     """Maximum number of runs in flight. It grows while throughput grows.
 
-    A service that executes n runs at once is kept busy by 2n runs in flight: one that runs and one that waits for each
-    slot, so that no slot is idle until an end is known. From a small start the limit doubles after each turn (as
-    many successes as its size), until a turn raises the throughput by less than 15 % over the best turn before it. By
-    then it is about 2n.
+    A service that executes n runs at once is busy with 2n runs in flight: n that run, and n that wait, so that a free
+    slot is used before the client learns of the end of a run. The limit starts small and doubles after each round. A
+    round is as many successes as the limit. The limit stops growing when a round raises the throughput by less than
+    15 % over the best earlier round; it is then about 2n.
 
-    The first turn takes as long as a run. The limit therefore doubles before its end whenever the run submitted last
-    has begun, because then no run waits. This stops at 4 times the start: a service may call waiting runs `running`.
+    The first round takes as long as a run. During it, the limit therefore also doubles whenever the newest run has
+    begun, because then no run waits. This ends at 4 times the start, because a service may report waiting runs as
+    `running`.
 
     Parameters
     ----------
@@ -49,27 +50,27 @@ class ConcurrencyLimit:
         self._grows = grows
         self._best_per_s = 0.0
         self._ends = 0
-        self._since_s: float | None = None  # when the current turn began
+        self._since_s: float | None = None  # when the current round began
 
     @property
     def may_grow_early(self) -> bool:
-        """Whether the limit still grows before the end of the first turn."""
+        """Whether the limit may still grow before the end of the first round."""
         max_early = min(MAX_EARLY_FACTOR * self.start, self.max_size)
         return self._grows and not self._best_per_s and self.size < max_early
 
     def note_submit(self, now_s: float) -> None:
-        """Begin the first turn at the first submit."""
+        """Begin the first round at the first submit."""
         if self._since_s is None:
             self._since_s = now_s
 
-    def note_room(self, now_s: float) -> None:
-        """Double the limit: the run submitted last has begun. Begin the turn again, at the new size."""
+    def note_capacity(self, now_s: float) -> None:
+        """Double the limit, because the newest run has begun. Begin a new round."""
         if self.may_grow_early:
             self.size = min(2 * self.size, self.max_size)
             self._ends, self._since_s = 0, now_s
 
     def note_end(self, now_s: float) -> None:
-        """Count a success. At the end of a turn, double the limit if the throughput has grown."""
+        """Count a success. At the end of a round, double the limit if the throughput has grown."""
         if not self._grows or self._since_s is None:
             return
         self._ends += 1
@@ -84,30 +85,30 @@ class ConcurrencyLimit:
             self.size = min(2 * self.size, self.max_size)
 
     def note_idle(self) -> None:
-        """End the turn without a measurement: with nothing left to submit, the ends do not show the throughput."""
+        """End the round without a measurement: with nothing left to submit, it does not measure the throughput."""
         self._ends, self._since_s = 0, None
 
 
 class RunSource(Protocol):
-    """A source of runs: the sender of a sweep, which is in a higher layer.
+    """A source of runs, such as the sender of a sweep.
 
-    `window` is the concurrency limit that the user fixed for it, which applies while it has runs to submit; with None
-    the limit grows.
+    `window` is a fixed concurrency limit, which applies while the source has runs to submit. With None, the limit
+    adapts.
     """
 
     window: int | None
 
-    def send_next(self) -> bool:
+    def submit_next(self) -> bool:
         """Submit one more run, on a tracker thread. Return False if there is none left."""
 
 
 class SubmitQueue:
-    """Start submits within the concurrency limit: the queued runs first, then those of the sources, in turn.
+    """Start submits within the concurrency limit: first the queued runs, then the runs of the sources, round robin.
 
     Parameters
     ----------
     sizes
-        Returns the size at which the limit starts and the size to which it may grow. Both can change.
+        Returns the start and the maximum of the limit. Both can change.
     """
 
     def __init__(self, scheduler: Scheduler, sizes: Callable[[], tuple[int, int]]) -> None:
@@ -118,7 +119,7 @@ class SubmitQueue:
         self._queued: deque[RunTracker] = deque()
         self._newest: Run | None = None  # the run that the service accepted last
         self._sources: list[RunSource] = []
-        self._sending = 0  # calls of `send_next` that have not returned
+        self._submitting = 0  # calls of `submit_next` that have not returned
         start, max_size = sizes()
         self._last_limit = ConcurrencyLimit(start, max_size=max_size)
 
@@ -127,7 +128,7 @@ class SubmitQueue:
         return len(self._in_flight)
 
     def submit(self, run_tracker: RunTracker) -> None:
-        """Submit a run now if the limit permits, else when it does."""
+        """Submit a run as soon as the limit permits it."""
         with self._lock:
             fits = len(self._in_flight) < self._limit().size
             if fits:
@@ -146,13 +147,13 @@ class SubmitQueue:
             return True
 
     def add(self, source: RunSource) -> None:
-        """Submit the runs of a source while the limit permits."""
+        """Add a source, and submit its runs while the limit permits it."""
         with self._lock:
             self._sources.append(source)
         self.fill()
 
     def withdraw(self, source: RunSource) -> None:
-        """Take no more runs from a source. A limit that it fixed no longer applies to the others."""
+        """Remove a source. A limit that it fixed no longer applies to the other sources."""
         with self._lock:
             if source in self._sources:
                 self._sources.remove(source)
@@ -166,15 +167,15 @@ class SubmitQueue:
             while self._queued and len(self._in_flight) < size:
                 ready.append(self._queued.popleft())
                 self._start(ready[-1])
-            room = max(0, size - len(self._in_flight) - self._sending) if self._sources else 0
-            self._sending += room
+            free = max(0, size - len(self._in_flight) - self._submitting) if self._sources else 0
+            self._submitting += free
         for run_tracker in ready:
             run_tracker.execute(run_tracker.submit)
-        for _ in range(room):
-            self._scheduler.execute(self._send_from_source)
+        for _ in range(free):
+            self._scheduler.execute(self._submit_from_source)
 
     def close(self) -> list[RunTracker]:
-        """Start no more submits. Return the live runs, the queued ones included."""
+        """Start no more submits. Return the live runs, including the queued ones."""
         with self._lock:
             live = [*self._in_flight, *self._queued]
             self._queued.clear()
@@ -195,8 +196,8 @@ class SubmitQueue:
         """Note the run that the service accepted last."""
         self._newest = run
 
-    def shows_room(self, run: Run) -> bool:
-        """Return True if the limit may grow as soon as this run begins: every other run in flight is older."""
+    def shows_capacity(self, run: Run) -> bool:
+        """Return True if the limit may grow when this run begins: it is the newest run, and the limit is reached."""
         return (
             bool(self._sources)
             and run is self._newest
@@ -207,13 +208,13 @@ class SubmitQueue:
     def note_running(self, run: Run) -> None:
         """Raise the limit if the start of this run shows that no run waits."""
         with self._lock:
-            if not self.shows_room(run):
+            if not self.shows_capacity(run):
                 return
-            self._last_limit.note_room(self._scheduler.clock())
+            self._last_limit.note_capacity(self._scheduler.clock())
         self.fill()
 
     def note_released(self, run: Run) -> None:
-        """Count a success, and start the submits for which there is room now."""
+        """Count a success, and start the submits that the limit permits now."""
         with self._lock:
             if run.status is Status.SUCCESS and (self._sources or self._queued):
                 self._limit().note_end(self._scheduler.clock())
@@ -224,7 +225,7 @@ class SubmitQueue:
     # -- inside, under the lock -----------------------------------------------------------------------------------
 
     def _limit(self) -> ConcurrencyLimit:
-        """Return the limit; a new one after a change of the setting, or while a source fixes its size."""
+        """Return the limit. Make a new one if the setting has changed, or if a source has a fixed size."""
         fixed = [source.window for source in self._sources if source.window is not None]
         start, max_size = (min(fixed), MAX_LIMIT) if fixed else self._sizes()
         last = self._last_limit
@@ -236,19 +237,19 @@ class SubmitQueue:
         self._in_flight.add(run_tracker)
         self._limit().note_submit(self._scheduler.clock())
 
-    def _send_from_source(self) -> None:
+    def _submit_from_source(self) -> None:
         with self._lock:
             source = self._sources[0] if self._sources else None
             if len(self._sources) > 1:
                 self._sources.append(self._sources.pop(0))  # several sweeps take turns
         has_more = False
         try:
-            has_more = source is not None and source.send_next()
+            has_more = source is not None and source.submit_next()
         finally:
             with self._lock:
-                self._sending -= 1
+                self._submitting -= 1
                 if not has_more and source in self._sources:
                     self._sources.remove(source)
-            # Always: while this run was submitted it counted twice, in `_sending` and as in flight, so that an end
-            # meanwhile found no room.
+            # Always fill: during its submit the run counted twice, in `_submitting` and in `_in_flight`, so a run that
+            # ended meanwhile started no submit.
             self.fill()

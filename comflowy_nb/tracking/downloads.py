@@ -1,4 +1,4 @@
-"""Downloads the images of ended runs, each until it is on disk or is given up."""
+"""Download the images of ended runs. Each is tried until it is on disk or given up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.removal import remove_if_deleted
-from comflowy_nb.images.store import format_of, keep_output, write_sidecar
+from comflowy_nb.images.store import format_of, store_output, write_sidecar
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.tracking.polling import backoff_s
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
 
 
-MAX_TRIES = 4
+MAX_ATTEMPTS = 4
 THREADS = 4
 THREADS_PER_RUN = 3
-REWRITE_S = 3.0  # between attempts to write the images that the history lacks
-RECHECK_S = 30.0  # for this long the fresh URLs of one check serve all images of its run
+REWRITE_S = 3.0  # between attempts to write images to the history
+RECHECK_S = 30.0  # for this time, the URLs of one check are used for all images of its run
 
 
 class Downloads:
-    """The downloads of one client, on threads apart from those that check runs."""
+    """The downloads of one client. They have their own threads, so that they do not delay checks."""
 
     def __init__(self, service: Service, history: History, folder: Path, settings: Settings) -> None:
         self._service = service
@@ -46,15 +46,15 @@ class Downloads:
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
 
-    def expect_missing(self, run: Run, *, refetch: bool = False) -> bool:
-        """Set images that are not on disk back to `expected`; return True if any image is to be fetched.
+    def reset_missing(self, run: Run, *, refetch: bool = False) -> bool:
+        """Set images that are not on disk back to `expected`. Return True if any image must be downloaded.
 
         Pruned images are fetched only with `refetch`.
         """
-        with run.guard:
+        with run.record_lock:
             record = run.with_unwritten(self._history.get(run.token) or run.record)
             for image in record.outputs:
-                if not self._is_to_fetch(image, refetch=refetch):
+                if not self._needs_fetch(image, refetch=refetch):
                     continue
                 record = self._history.set_images(run.token, image.refetched())
                 run.unwritten_images.pop(image.index, None)
@@ -62,31 +62,32 @@ class Downloads:
                 run.update(record)
             return any(output.state == "expected" for output in run.record.outputs)
 
-    def _is_to_fetch(self, image: ImageRecord, *, refetch: bool) -> bool:
+    def _needs_fetch(self, image: ImageRecord, *, refetch: bool) -> bool:
         if image.state in {"expected", "pruned"}:
             return refetch and image.state == "pruned"
         return not image.file or not image_path(self._folder, image).is_file()
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
-        """Fetch every image of the run that is still expected; one the service no longer lists is missing."""
+        """Download every expected image of a run. An image that the service no longer lists becomes `missing`."""
         listed = {output.index: output for output in outputs}
         self._rechecked.pop(run.token, None)
         self.give_up(run, "the service no longer has it", except_for=listed)
         for image in run.record.outputs:
             if image.state == "expected":
-                self._queue_try(run, listed[image.index], tries=1)
+                self._queue_attempt(run, listed[image.index], tries=1)
 
     def give_up(self, run: Run, reason: str, *, except_for: Mapping[int, Output] | None = None) -> None:
         """Give up every expected image, except those with an index in `except_for`."""
         expected = [image for image in run.record.outputs if image.state == "expected"]
         missing = [image.given_up(reason) for image in expected if image.index not in (except_for or ())]
         if missing:
-            self._settle(run, *missing)
+            self._record_images(run, *missing)
 
     def write_images(self, run: Run) -> str | None:
-        """Write the images that the history lacks, and the sidecar. Return a warning, or None. Hold the run's guard.
+        """Write the images that are not yet in the history, and the sidecar. Return a warning, or None.
 
-        Until the history takes them they are known to this process alone; another process downloads them again.
+        The caller holds the run's `record_lock`. Until the write succeeds, only this process knows the images, and
+        another process would download them again.
         """
         record, warning = run.record, None
         try:
@@ -109,37 +110,37 @@ class Downloads:
     def close(self) -> None:
         self._scheduler.close()
 
-    def _queue_try(self, run: Run, output: Output, *, tries: int) -> None:
+    def _queue_attempt(self, run: Run, output: Output, *, tries: int) -> None:
         self._queue.add(run.token, lambda: self._try(run, output, tries))
 
     def _try(self, run: Run, output: Output, tries: int) -> None:
         try:
             with self._service.open_image(output) as stream:
-                image = keep_output(stream, folder=self._folder, token=run.token, output=output)
+                image = store_output(stream, folder=self._folder, token=run.token, output=output)
         except ComflowyError as error:
             self._handle_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - an image must not stay expected for ever
-            self._settle(run, _given_up(run, output, f"{type(error).__name__}: {error}"))
+            self._record_images(run, _given_up(run, output, f"{type(error).__name__}: {error}"))
         else:
-            self._settle(run, image)
+            self._record_images(run, image)
 
     def _handle_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
-        # A plain ServiceError means that the URL is not allowed, which another try does not change. Content that is
-        # not an image may have been truncated on the way once, hardly twice.
-        is_permanent = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else MAX_TRIES)
+        # A plain ServiceError means that the URL is not allowed, so another attempt is useless. Content that is not an
+        # image may be a truncated transfer; two in a row are unlikely.
+        is_permanent = type(error) is ServiceError or tries >= (2 if isinstance(error, ImageError) else MAX_ATTEMPTS)
         next_output: Output | None = output
         if isinstance(error, (NotFoundError, AuthError)):
             next_output = self._with_fresh_url(run, output) if tries == 1 else None
         if is_permanent or next_output is None:
-            self._settle(run, _given_up(run, output, str(error)))
+            self._record_images(run, _given_up(run, output, str(error)))
             return
         fresh = next_output
         wait_s = getattr(error, "retry_after_s", None) or backoff_s(self._settings, tries)
         due_s = self._scheduler.clock() + wait_s
-        self._scheduler.submit_at(due_s, lambda: self._queue_try(run, fresh, tries=tries + 1))
+        self._scheduler.submit_at(due_s, lambda: self._queue_attempt(run, fresh, tries=tries + 1))
 
     def _with_fresh_url(self, run: Run, output: Output) -> Output | None:
-        """Return the output with a fresh URL: signed ones expire. One check serves all images of a run."""
+        """Return the output with a new URL, because signed URLs expire. One check provides the URLs of all images."""
         read_s, outputs = self._rechecked.get(run.token, (-math.inf, {}))
         now_s = self._scheduler.clock()
         service_run_id = run.record.service_run_id
@@ -151,23 +152,23 @@ class Downloads:
             self._rechecked[run.token] = now_s, outputs
         return outputs.get(output.index)
 
-    def _settle(self, run: Run, *images: ImageRecord) -> None:
-        """Record images that are on disk or given up."""
-        with run.guard:
+    def _record_images(self, run: Run, *images: ImageRecord) -> None:
+        """Record images that were downloaded or given up."""
+        with run.record_lock:
             run.unwritten_images.update({image.index: image for image in images})
             warning = self.write_images(run)
             if warning is not None:
                 run.report(warning=f"{images[0].file or 'an image'} is not in the history: {warning}")
 
     def _write_again(self, run: Run) -> None:
-        with run.guard:
+        with run.record_lock:
             self._rewriting.discard(run.token)
             if run.unwritten_images and not run.unwritten:
                 self.write_images(run)
 
 
 def expected_image(output: Output) -> ImageRecord:
-    """Return the record of an output that is not downloaded yet."""
+    """Return the record of an output before its download."""
     return ImageRecord(output.index, output.node, output.node_index, format=format_of(output))
 
 
@@ -178,26 +179,26 @@ def _given_up(run: Run, output: Output, reason: str) -> ImageRecord:
 
 
 class FairQueue:
-    """Run the actions of several runs on the threads of a scheduler, round robin over the runs.
+    """Execute the actions of several runs on the threads of a scheduler, round robin over the runs.
 
-    Each run takes up to `THREADS_PER_RUN` lanes. A lane runs one action, then joins the scheduler's queue behind the
-    lanes of the other runs. So a run with thousands of actions delays an action of another run by a few at most, and
-    slow actions of one run leave a thread to the others.
+    Each run has up to `THREADS_PER_RUN` workers. A worker executes one action, then joins the end of the scheduler's
+    queue. A run with thousands of actions therefore delays another run by a few actions at most, and slow actions of
+    one run leave one thread free for the others.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._lock = threading.Lock()
         self._queued: dict[str, deque[Callable[[], None]]] = {}  # run -> its actions
-        self._lanes: Counter[str] = Counter()
+        self._workers_of: Counter[str] = Counter()
 
     def add(self, run: str, action: Callable[[], None]) -> None:
         """Queue an action of a run."""
         with self._lock:
             self._queued.setdefault(run, deque()).append(action)
-            if self._lanes[run] == THREADS_PER_RUN:
+            if self._workers_of[run] == THREADS_PER_RUN:
                 return
-            self._lanes[run] += 1
+            self._workers_of[run] += 1
         self._schedule(run)
 
     def _schedule(self, run: str) -> None:
@@ -206,9 +207,9 @@ class FairQueue:
     def _take(self, run: str) -> None:
         with self._lock:
             if not self._queued.get(run):
-                self._lanes[run] -= 1
-                if not self._lanes[run]:
-                    del self._lanes[run], self._queued[run]
+                self._workers_of[run] -= 1
+                if not self._workers_of[run]:
+                    del self._workers_of[run], self._queued[run]
                 return
             action = self._queued[run].popleft()
         try:

@@ -1,4 +1,4 @@
-"""When the execution of a run began and ended: as the service reports, else when its status was seen. Pure."""
+"""Determine when the execution of a run began and ended, from the service's times or the observed statuses. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ CLOCK_TOLERANCE_S = 1.0  # difference between the clocks of a service and of thi
 def end_times(
     record: RunRecord, reported: tuple[float, float] | None, *, seen_running_at: float | None, now: float
 ) -> tuple[float | None, float]:
-    """Return start and end of the execution of a run that has ended; None for a start that is not known.
+    """Return the start and the end of the execution of an ended run. The start is None if it is not known.
 
     Parameters
     ----------
     record
         The run before its end.
     reported
-        Start and end of the execution, as the service reports them, in seconds since 1970. If its clock differs from
-        ours, only the difference of the two is used.
+        Start and end of the execution as reported by the service, in seconds since 1970. If the service's clock differs
+        from the clock of this machine, only the duration between the two is used.
     seen_running_at
         When `running` was first seen; None if it was not seen, as for a run shorter than the time between two checks.
     now

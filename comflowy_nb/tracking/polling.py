@@ -1,11 +1,12 @@
-"""When the status of a run is checked: by the usual duration of its workflow, and at once after a hint.
+"""Decide when to check the status of a run: by the usual duration of its workflow, and at once after an event.
 
-A run is checked when runs of its workflow usually end, then in steps that widen. The time at which a check found it
-ended is only an upper bound of its duration: an estimate learned from detection times contains its own lateness and
-grows without end. So a run that had ended at its first check counts as 0.9 of its age, which shrinks the estimate until
-checks begin to miss again (SAFETY_FACTOR x FIRST_HIT_FACTOR must stay below 1).
+The first check of a run is at the usual duration of its workflow; further checks follow at growing intervals. A check
+that finds the run ended only gives an upper bound of its duration. An estimate from these upper bounds alone would
+contain its own delay and grow without limit. A run that had ended at its first check therefore counts as 0.9 of its
+age, so that the estimate shrinks until a first check finds a live run again (SAFETY_FACTOR x FIRST_HIT_FACTOR must be
+below 1).
 
-An age is the time a check is sent minus the time the response to the submit arrived, on a monotonic clock.
+The age of a run at a check is the time from the response to its submit to the check, on a monotonic clock.
 """
 
 from __future__ import annotations
@@ -33,21 +34,22 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SAFETY_FACTOR = 1.05  # of the median, for the first check
-FIRST_HIT_FACTOR = 0.9  # of the age at a first check that found the end
-MAX_SCOUTS = 3  # runs of a workflow of unknown duration that are checked by the rule; the others wait for a first end
+SAFETY_FACTOR = 1.05  # the first check is at the median duration times this factor
+FIRST_HIT_FACTOR = 0.9  # the duration is the age at a successful first check times this factor
+# Runs of a workflow of unknown duration that are checked by the rule. The others wait for the first end.
+MAX_EARLY_RUNS = 3
 MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enough for a live display
-IDLE_WAIT_S = 30.0  # between checks of a run that waits for the first end of its workflow
-GUARD_S, GUARD_FACTOR = 0.5, 1.5  # how much later the rule checks where webhooks report the ends
+IDLE_WAIT_S = 30.0  # between checks of a run, if no run of its workflow has ended yet
+LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks if webhooks report the ends
 
 
 class PollRule:
-    """The check times that follow from the durations of earlier runs of one workflow.
+    """Compute check times from the durations of earlier runs of one workflow.
 
     Parameters
     ----------
     samples
-        Durations of earlier runs in seconds, oldest first; the last 24 count.
+        Durations of earlier runs in seconds, oldest first. Only the last 24 are used.
     """
 
     def __init__(self, samples: Iterable[float] = ()) -> None:
@@ -64,9 +66,9 @@ class PollRule:
         return SAFETY_FACTOR * median(self._samples) if self._samples else None
 
     def add(self, *, done_age_s: float, missed_age_s: float | None) -> float:
-        """Add and return the sample of a run that had ended at one age and not at an earlier one.
+        """Add and return the sample of an ended run.
 
-        `missed_age_s` is None if there was no earlier check.
+        The run was live at a check at the age `missed_age_s` (None if there was none), and had ended at `done_age_s`.
         """
         sample = FIRST_HIT_FACTOR * done_age_s if missed_age_s is None else (missed_age_s + done_age_s) / 2
         self._samples.append(sample)
@@ -78,7 +80,7 @@ class PollRule:
         return 0.1 if estimate is None else estimate
 
     def next_wait_s(self, *, misses: int, age_s: float) -> float:
-        """Return the wait after a check that found the run live, in seconds; `misses` counts such checks from 1."""
+        """Return the wait after a check that found the run live, in seconds. `misses` is the number of such checks."""
         estimate = self.estimate_s
         if estimate is None:
             return min(2.0, max(0.03, 0.25 * age_s))
@@ -86,7 +88,7 @@ class PollRule:
 
 
 def live_wait_s(age_s: float, *, live_runs: int) -> float | None:
-    """Return the wait to the next check of a live display, in seconds; None if too many runs are live for that."""
+    """Return the wait to the next check for a live display, in seconds; None if too many runs are live."""
     return min(2.0, max(0.3, 0.25 * age_s)) if live_runs <= MAX_RUNS_SHOWN_LIVE else None
 
 
@@ -96,8 +98,8 @@ class PollSchedule:
     Parameters
     ----------
     check
-        Checks the run, on a thread of the scheduler. It gets a function that returns False if the check was replaced
-        while it waited for its turn.
+        Checks the run, on a thread of the scheduler. Its argument is a function that returns False if the check was
+        replaced while it waited.
     """
 
     def __init__(
@@ -112,15 +114,15 @@ class PollSchedule:
         self._check = check
         self._misses = 0
         self._newest = 0  # number of the newest scheduled check
-        self._hinted: Status | None = None  # the newest event since the last check
-        self._lock = threading.Lock()  # of these two
+        self._reported_status: Status | None = None  # the newest event since the last check
+        self._lock = threading.Lock()  # protects the two attributes above
 
-    def at(self, due_s: float) -> None:
-        """Check at a time, or now if an event arrived since the last check. This replaces the scheduled check."""
+    def check_at(self, due_s: float) -> None:
+        """Replace the scheduled check by one at `due_s`, or by one now if an event arrived since the last check."""
         with self._lock:
             self._newest += 1
             number = self._newest
-            if self._hinted and next_status(self._run.status, event_of(self._hinted)):
+            if self._reported_status and next_status(self._run.status, event_of(self._reported_status)):
                 due_s = min(due_s, self._tracker.scheduler.clock())
 
         def is_due() -> bool:
@@ -128,20 +130,20 @@ class PollSchedule:
 
         self._tracker.scheduler.submit_at(due_s, lambda: self._check(is_due) if is_due() else None)
 
-    def after(self, wait_s: float) -> None:
+    def check_after(self, wait_s: float) -> None:
         """Check after a wait, in seconds."""
-        self.at(self._tracker.scheduler.clock() + wait_s)
+        self.check_at(self._tracker.scheduler.clock() + wait_s)
 
-    def hint(self, status: Status) -> None:
-        """Check now, because an event reported a status. A check in progress cannot postpone this one."""
+    def check_after_event(self, status: Status) -> None:
+        """Check now, because an event reported a status. A check in progress does not postpone this check."""
         with self._lock:
-            self._hinted = status
-        self.after(0.0)
+            self._reported_status = status
+        self.check_after(0.0)
 
     def begin(self) -> None:
-        """Begin a check: its response is newer than every event before it."""
+        """Note that a check begins. Its response is newer than all earlier events."""
         with self._lock:
-            self._hinted = None
+            self._reported_status = None
 
     def stop(self) -> None:
         """Cancel the scheduled check."""
@@ -157,26 +159,26 @@ class PollSchedule:
         self.rule_due_s = due_s if now_s is None else max(now_s, due_s)
 
     def first_due_s(self) -> float:
-        """Return when the rule checks first; where webhooks report every end, that only guards against a lost event."""
+        """Return the time of the rule's first check. It is later if webhooks report the ends, in case one is lost."""
         wait_s = self.rule.first_wait_s()
         if self._tracker.reports_ends:
-            wait_s = max(wait_s + GUARD_S, GUARD_FACTOR * wait_s)
+            wait_s = max(wait_s + LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR * wait_s)
         return self.accepted_s + wait_s
 
     def next_due_s(self, now_s: float) -> float:
-        """Return when to check next: by the rule, and often while few runs are live or while this run shows room."""
+        """Return the time of the next check: by the rule, or earlier for a live display or to raise the limit."""
         queue = self._tracker.submit_queue
-        live_runs = 1 if queue.shows_room(self._run) else queue.live_runs
+        live_runs = 1 if queue.shows_capacity(self._run) else queue.live_runs
         wait_s = live_wait_s(max(0.0, now_s - self.accepted_s), live_runs=live_runs)
         live_due_s = None if wait_s is None else now_s + wait_s
         return min((due for due in (self.rule_due_s, live_due_s) if due is not None), default=now_s + IDLE_WAIT_S)
 
-    def again(self, now_s: float, age_s: float) -> None:
-        """Schedule the next check after one that found the run live at an age, in seconds."""
+    def schedule_next(self, now_s: float, age_s: float) -> None:
+        """Schedule the next check, after a check that found the run live. `age_s` was its age in seconds."""
         if self.rule_due_s is not None and now_s >= self.rule_due_s:
             self._misses += 1
             self.rule_due_s = now_s + self.rule.next_wait_s(misses=self._misses, age_s=age_s)
-        self.at(self.next_due_s(now_s))
+        self.check_at(self.next_due_s(now_s))
 
 
 class DurationCache:
@@ -191,12 +193,12 @@ class DurationCache:
         """Return the poll rule that all runs of a workflow share."""
         rule = self._rules.get(workflow_key)
         if rule is None:
-            samples = self._history.durations.of(self._identity, workflow_key)
+            samples = self._history.durations.last_samples(self._identity, workflow_key)
             rule = self._rules.setdefault(workflow_key, PollRule(samples))  # another thread may have been first
         return rule
 
-    def keep(self, workflow_key: str, seconds: float) -> None:
-        """Record a duration for later processes. A failure is ignored: checks only become less well timed."""
+    def record(self, workflow_key: str, seconds: float) -> None:
+        """Record a duration for later processes. A failure is ignored, because it only makes checks less well timed."""
         try:
             self._history.durations.add(self._identity, workflow_key, seconds)
         except HistoryError as error:
@@ -216,7 +218,7 @@ class SpacedCounter:
         self._counted_s = float("-inf")
 
     def add(self) -> int:
-        """Count an observation if the last counted one is old enough. Return the count."""
+        """Count an observation if the last counted one was at least `lost_gap_s` ago. Return the count."""
         if not self.wait_s():
             self._count += 1
             self._counted_s = self._clock()
@@ -230,7 +232,7 @@ class SpacedCounter:
 def backoff_s(settings: Settings, failures: int) -> float:
     """Return the wait after a number of failures in a row, in seconds: exponential backoff with jitter.
 
-    The jitter spreads the retries of what failed together, such as the images of one broken connection.
+    The jitter spreads the retries of requests that failed together, such as the images of one broken connection.
     """
     longest_s = min(settings.retry_max_s, settings.retry_base_s * 2 ** min(failures - 1, 30))
     return float(longest_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

@@ -1,4 +1,4 @@
-"""The runs of one client: one object for each record, the watch of other processes' runs, the adoption of orphans."""
+"""The runs of one client: keep one object per run, adopt orphaned runs, and watch the runs of other processes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.tracker import Tracker
 
 
-MAX_UNKNOWN_AGE_S = 86400.0  # of the `unknown` runs that are checked again at connect
+MAX_UNKNOWN_AGE_S = 86400.0  # maximum age of the `unknown` runs that are checked again by `connect`
 WATCH_S = 0.3  # between reads of a run of another process
-OWNER_CHECK_S = 2.0  # between checks whether that process lives
+OWNER_CHECK_S = 2.0  # between checks whether that process is alive
 
 
 class RunRegistry:
-    """The runs that were submitted to one service, from the history or new.
+    """The runs of one service, both new ones and those in the history.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class RunRegistry:
     Attributes
     ----------
     origin
-        Origin of the service, which new runs record: a run is checked only where it was submitted.
+        Origin of the service. New runs store it, because a run can be checked only where it was submitted.
     """
 
     def __init__(self, tracker: Tracker, *, owner: str, owners: Path, images_folder: Path) -> None:
@@ -53,10 +53,10 @@ class RunRegistry:
         self._images_folder = images_folder
         self._runs: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
         self._watched: set[str] = set()  # tokens of the runs of other processes that are read
-        self._lock = threading.Lock()  # of these two
+        self._lock = threading.Lock()  # protects the two attributes above
 
     def run(self, record: RunRecord) -> Run:
-        """Return the one Run object of a record, up to date."""
+        """Return the Run object of a record. Each run has only one."""
         with self._lock:
             run = self._runs.get(record.token)
             if run is None:
@@ -85,8 +85,8 @@ class RunRegistry:
             other, label = run.record.service, self._tracker.service.label
             raise RefError(f"{run.ref} was submitted to {other}, not to {label}; connect to {other} first")
 
-    def reread(self, tokens: Iterable[str]) -> None:
-        """Read runs from the history again, of which a cleanup has changed the images."""
+    def reload(self, tokens: Iterable[str]) -> None:
+        """Read runs again from the history, after a cleanup has changed their images."""
         with self._lock:
             runs = [run for token in tokens if (run := self._runs.get(token)) is not None]
         for run in runs:
@@ -124,22 +124,22 @@ class RunRegistry:
             self._track(run)
 
     def refresh(self, run: Run, *, refetch: bool = False) -> bool:
-        """Bring a run up to date: watch a run of another process, fetch images that are not on disk.
+        """Bring a run up to date: watch a run of another process, or download images that are not on disk.
 
         Parameters
         ----------
         refetch
-            Also fetch images that were pruned.
+            Whether to also download images that were pruned.
 
         Returns
         -------
-        True if images were missing and are fetched now, through a fresh check.
+        True if images were missing and are being downloaded.
         """
         if run.status.is_live:
             self.watch(run)
         if not run.status.is_final or not self.is_here(run.record):
             return False
-        is_missing = self._tracker.downloads.expect_missing(run, refetch=refetch)
+        is_missing = self._tracker.downloads.reset_missing(run, refetch=refetch)
         if is_missing:
             self._track(run)
         return is_missing
@@ -147,7 +147,7 @@ class RunRegistry:
     def cancel(self, run: Run) -> None:
         """Cancel a live run.
 
-        A run that another process is submitting is cancelled once it has an id.
+        A run that another process is submitting is cancelled as soon as it has an id.
         """
         self.check_origin(run)
         if not run.status.is_live:
@@ -164,13 +164,13 @@ class RunRegistry:
     def _adopt(self, run: Run) -> None:
         if run.record.owner != self._owner and not self._take_over(run):
             self.watch(run)
-        # it can be ours and not tracked: the history was locked after an earlier attempt had adopted it
+        # This client can own a run that it does not track: an earlier attempt adopted it, and the next read failed.
         elif not self._tracker.is_tracking(run) and self._can_be_checked(run.record):
             self._track(run)
 
     def _take_over(self, run: Run) -> bool:
-        """Make this client the owner of a run. Return False if the owner lives."""
-        with run.guard:
+        """Make this client the owner of a run. Return False if the owner is alive."""
+        with run.record_lock:
             adopted = self._history.adopt(run.token, self._owner)
             if adopted is not None:
                 run.update(adopted)
@@ -181,13 +181,13 @@ class RunRegistry:
         return run
 
     def _can_be_checked(self, record: RunRecord) -> bool:
-        """Return True if the run has an id on the service: one from the service, or one that follows from our token."""
+        """Return True if the id of the run on the service is known, or can be derived from our token."""
         return record.service_run_id is not None or self._tracker.service.run_id_of(record.token) is not None
 
     # -- runs of other processes ----------------------------------------------------------------------------------
 
     def watch(self, run: Run) -> None:
-        """Read a run of another process from the history until it is settled, and adopt it if that process ends."""
+        """Read a run of another process from the history until it is settled. Adopt it if that process ends."""
         if run.record.owner == self._owner:
             if run.status.is_live and not self._tracker.is_tracking(run):
                 self._read(run)  # it ended after its record was read
@@ -230,7 +230,7 @@ class RunRegistry:
         return False
 
     def _read(self, run: Run) -> None:
-        with run.guard:
+        with run.record_lock:
             record = self._history.get(run.token)
             if record is not None:
                 run.update(record)

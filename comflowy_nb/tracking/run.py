@@ -35,11 +35,11 @@ class Run(Waitable["Run"]):
     Parameters
     ----------
     record : RunRecord
-        The history's record of the run. The attribute `record` is replaced as a whole at every change.
+        The record of the run in the history. The attribute `record` is replaced as a whole at every change.
     images_folder : pathlib.Path, optional
         The folder of the images, to read and save them.
     cancel : callable, optional
-        Called with this run to cancel it; without it the run is not tracked, as one from `history`.
+        Called with this run to cancel it. None for a run that is not tracked, such as one from `history`.
 
     Examples
     --------
@@ -58,10 +58,10 @@ class Run(Waitable["Run"]):
         super().__init__()
         self.record = record
         self.started_clock_s = time.monotonic()  # for the elapsed time while live
-        self.refuses_all = False  # the service would reject every other run too: a rejected key, no credit
-        self.resubmits_lost = False  # its service costs nothing, and does not execute a lost run
-        self.guard = threading.RLock()  # held from a write to the history to the `update` that follows it
-        # What the history could not take yet: events in their order, and images by index. Guarded by `guard`.
+        self.rejects_all = False  # the service would reject every other run too: an invalid key, no credit
+        self.resubmits_lost = False  # its service is free, and certainly does not execute a lost run
+        self.record_lock = threading.RLock()  # held from a write to the history to the `update` that follows it
+        # Not written to the history yet: events in order, and images by index. Protected by `record_lock`.
         self.unwritten: list[tuple[StatusEvent, RunChanges]] = []
         self.unwritten_images: dict[int, ImageRecord] = {}
         self._images_folder = images_folder
@@ -125,8 +125,8 @@ class Run(Waitable["Run"]):
     def seconds(self) -> float | None:
         """Execution time in seconds; None before the end.
 
-        The start of the execution is what the service reports, else when the status `running` was first seen. If
-        `queued_s` is None, the start is not known, and this is the time from the submit to the end.
+        The start of the execution is reported by the service, or is the time when the status `running` was first seen.
+        If the start is not known (`queued_s` is None), this is the time from the submit to the end.
         """
         return self.record.seconds
 
@@ -137,7 +137,7 @@ class Run(Waitable["Run"]):
 
     @property
     def is_submitted_again(self) -> bool:
-        """Whether the same request submits it again without an option: it is lost, and its service costs nothing."""
+        """Whether the same request submits the run again without an option: it is lost, and its service is free."""
         return self.resubmits_lost and self.status is Status.LOST
 
     @property
@@ -147,7 +147,7 @@ class Run(Waitable["Run"]):
 
     @property
     def warning(self) -> str | None:
-        """Why the status can't be read, written or changed at present, or None."""
+        """Why the status can't be read, written or changed now, or None."""
         return self._warning
 
     @property
@@ -178,7 +178,7 @@ class Run(Waitable["Run"]):
         RefError
             If the run was read from the history, or submitted to another service than the connected one.
         ComflowyError
-            In a process that was forked from the one that tracks the run.
+            In a process that was forked from the process that tracks the run.
 
         Examples
         --------
@@ -229,12 +229,14 @@ class Run(Waitable["Run"]):
     # -- for the tracker ------------------------------------------------------------------------------------------
 
     def update(self, read: RunRecord) -> None:
-        """Apply a record of the history, and call the listeners if that changes anything. The status never goes back.
+        """Apply a record of the history, and call the listeners if it changes the run.
+
+        The status never returns to an earlier one.
 
         Parameters
         ----------
         read : RunRecord
-            The record; the changes that the history lacks are added.
+            The record. Changes that are not yet in the history are added to it.
         """
         with self._changed:
             record = self.with_unwritten(read)
@@ -244,12 +246,12 @@ class Run(Waitable["Run"]):
             self.record = record
             self._warning = warning
             if self._progress is not None:
-                self._show(self._progress)
+                self._set_progress(self._progress)
             self._changed.notify_all()
         self._call_listeners(self)
 
     def with_unwritten(self, read: RunRecord) -> RunRecord:
-        """Return the newer of two records, with the changes that the history lacks.
+        """Return the newer of the current record and `read`, with the changes that are not yet in the history.
 
         Parameters
         ----------
@@ -259,7 +261,7 @@ class Run(Waitable["Run"]):
         Returns
         -------
         RunRecord
-            That record or the current one, completed.
+            The newer record, with these changes.
         """
         for event, changes in self.unwritten:
             read = apply(read, event, **changes) or read
@@ -276,17 +278,17 @@ class Run(Waitable["Run"]):
         progress : Progress, optional
             The new progress. By default it is unchanged.
         warning : str, optional
-            The new warning. By default there is none.
+            The new warning. By default the old one is removed.
         """
         with self._changed:
             # a position in the queue that was read before the run began is out of date
             if progress is not None and (progress.ahead is None or self._progress is None or self._progress.is_waiting):
-                self._show(progress)
+                self._set_progress(progress)
             self._warning = warning
             self._changed.notify_all()
         self._call_listeners(self)
 
-    def _show(self, progress: Progress) -> None:
+    def _set_progress(self, progress: Progress) -> None:
         is_over = progress.preview is not None and not self.status.is_live
         self._progress = replace(progress, preview=None) if is_over else progress
 

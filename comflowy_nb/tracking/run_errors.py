@@ -1,4 +1,4 @@
-"""The errors that a settled run raises, and how a held run is submitted again."""
+"""The errors that a settled run raises, and the texts that say how to submit a held run again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RETRY = "--retry unknown"  # the option that submits held runs again
 
 
 def error_for_status(run: Run) -> RunError | None:
-    """Return the error that a blocking run raises once it is settled; None for a success."""
+    """Return the error that `run` raises after waiting for a run; None for a success."""
     if run.status is Status.FAILED:
         return RunFailed(f"{run.ref} failed: {run.error or 'the service gave no reason'}", run)
     if run.status is Status.REJECTED:

@@ -27,7 +27,7 @@ class RunImage:
     run : Run
         The run that generated the image.
     record : ImageRecord
-        The history's record of the image: node, size, format, sha256.
+        The record of the image in the history: node, size, format, sha256.
     path : pathlib.Path or None
         Path of the original file; None before its download.
 
@@ -79,7 +79,7 @@ class RunImage:
 
     @property
     def token(self) -> str:
-        """Our own id of the image: that of the run, and the index."""
+        """Our own id of the image: the token of the run and the index of the image."""
         return f"{self.run.token}[{self.record.index}]"
 
     @property

@@ -1,4 +1,4 @@
-"""Tracks one run from the submit to the images. Each step runs on a thread of the tracker's scheduler."""
+"""Track one run from its submit to its images. Each step runs on a thread of the tracker's scheduler."""
 
 from __future__ import annotations
 
@@ -27,39 +27,40 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-AUTH_PAUSE_S = 30.0  # between checks while the key is rejected: the run stays live
-GUARD_WAIT_S = 0.2  # for a step in progress, when the tracker is closed
-FLUSH_WAIT_S = 3.0  # between attempts to write the events that the history lacks
-MAX_ABSENCES = 3  # responses "no such run", `lost_gap_s` apart, after which a run is lost
-MAX_REFUSALS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last
+AUTH_PAUSE_S = 30.0  # between checks while the service rejects the key
+LOCK_WAIT_S = 0.2  # maximum wait for a step in progress, when the tracker is closed
+FLUSH_WAIT_S = 3.0  # between attempts to write events to the history
+MAX_NOT_FOUND = 3  # responses "not found", `lost_gap_s` apart, after which a run is lost
+# Refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last.
+MAX_REFUSED_CONNECTIONS = 4
 
 
 class RunTracker:
-    """One live run.
+    """Submits, checks and cancels one live run.
 
     Parameters
     ----------
     submission
-        What to submit; None for a run that the service accepted earlier.
+        The request to submit; None for a run that the service accepted earlier.
     """
 
     def __init__(self, tracker: Tracker, run: Run, rule: PollRule, submission: Submission | None = None) -> None:
         self.run = run
         self.rule = rule
-        self.cancel_wanted = False
+        self.cancel_requested = False
         self.is_end_reported = False  # a webhook reported its end
-        self.hinted_id: str | None = None  # the id that a webhook reported before the response to the submit was read
+        self.reported_id: str | None = None  # the id that a webhook reported before the response to the submit was read
         self.seen_running_at: float | None = None  # when an event or a check first showed it running
         self._tracker = tracker
         self._scheduler = tracker.scheduler
         self._service = tracker.service
         self._settings = tracker.settings
         self._submission = submission
-        self._tries = 0  # of the submit
+        self._attempts = 0  # number of submits
         self._may_be_accepted = False  # a submit has begun, and was not rejected
-        self._failures = 0  # of checks, in a row
-        self._absences = SpacedCounter(tracker.settings, tracker.scheduler.clock)
-        self._refusals = SpacedCounter(tracker.settings, tracker.scheduler.clock)
+        self._failures = 0  # failed checks in a row
+        self._not_found_checks = SpacedCounter(tracker.settings, tracker.scheduler.clock)
+        self._refused_connections = SpacedCounter(tracker.settings, tracker.scheduler.clock)
         self._cancel_confirmed = False
         self.poll_schedule = PollSchedule(
             tracker, run, rule, check=lambda is_due: self._act(lambda: self._check(is_due))
@@ -70,24 +71,24 @@ class RunTracker:
         self._scheduler.execute(lambda: self._act(step))
 
     def reject(self, reason: str) -> None:
-        """End a run that could not be submitted, now and on this thread."""
-        with self.run.guard:
+        """Set a run that could not be submitted to `rejected`, on the calling thread."""
+        with self.run.record_lock:
             self._record(StatusEvent.REJECTED, reason=reason, finished_at=time.time())
             self._release()
 
-    def drop_if_unsent(self) -> None:
-        """End a run that was certainly not submitted, now and on this thread: the tracker is being closed."""
-        # The step that holds the guard may be a submit, which can take as long as a time-out.
-        if self._may_be_accepted or not self.run.guard.acquire(timeout=GUARD_WAIT_S):
+    def end_if_unsubmitted(self) -> None:
+        """Set a run that was certainly not submitted to `cancelled`, on the thread that closes the tracker."""
+        # A submit in progress holds the lock, for as long as its time-out.
+        if self._may_be_accepted or not self.run.record_lock.acquire(timeout=LOCK_WAIT_S):
             return
         try:
             if not self._may_be_accepted:
-                self.drop_unsent("the connection was closed before it was submitted")
+                self.end_unsubmitted("the connection was closed before it was submitted")
         finally:
-            self.run.guard.release()
+            self.run.record_lock.release()
 
     def _act(self, step: Callable[[], None]) -> None:
-        with self.run.guard:
+        with self.run.record_lock:
             if self._tracker.closed:
                 return
             try:
@@ -102,9 +103,9 @@ class RunTracker:
                     self._check_later()
 
     def submit(self) -> None:
-        """Submit the run, unless it was cancelled before."""
-        if self.cancel_wanted:
-            self.drop_unsent()
+        """Submit the run, unless its cancel was requested before."""
+        if self.cancel_requested:
+            self.end_unsubmitted()
             return
         submission = self._submission
         assert submission is not None
@@ -113,8 +114,8 @@ class RunTracker:
         self._may_be_accepted = True
         outcome = self._service.submit(submission)
         self.poll_schedule.accepted_s = self._scheduler.clock()
-        if isinstance(outcome, Unknown) and self.hinted_id:
-            outcome = Accepted(self.hinted_id)
+        if isinstance(outcome, Unknown) and self.reported_id:
+            outcome = Accepted(self.reported_id)
         if isinstance(outcome, Accepted):
             self._set_accepted(outcome.run_id, outcome)
         elif isinstance(outcome, Rejected):
@@ -123,20 +124,20 @@ class RunTracker:
             self._record(StatusEvent.RESPONSE_LOST, reason=outcome.reason)
             self._release(forget=False)
             if self._service.run_id_of(self.run.token) is not None:
-                self.poll_schedule.after(self._settings.lost_gap_s)
+                self.poll_schedule.check_after(self._settings.lost_gap_s)
 
-    def drop_unsent(self, reason: str = "it was cancelled before it was submitted") -> None:
-        """End a run that was not submitted."""
+    def end_unsubmitted(self, reason: str = "it was cancelled before it was submitted") -> None:
+        """Set a run that was not submitted to `cancelled`."""
         self._record(StatusEvent.DROPPED, reason=reason, finished_at=time.time())
         self._release()
 
     def accept_late(self) -> None:
-        """Track an `unknown` run whose id a webhook reported: the service did accept it."""
-        if self.run.status is Status.UNKNOWN and self.hinted_id:
-            self._set_accepted(self.hinted_id)
+        """Track an `unknown` run after a webhook has reported its id, which shows that the service accepted it."""
+        if self.run.status is Status.UNKNOWN and self.reported_id:
+            self._set_accepted(self.reported_id)
 
     def start(self) -> None:
-        """Record that the run has begun, as the service reported."""
+        """Record that the run has begun, after an event of the service."""
         has_id = self.run.record.service_run_id is not None
         if has_id and not self.is_end_reported and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
             running = str(Status.RUNNING)
@@ -156,25 +157,25 @@ class RunTracker:
         if self.rule.estimate_s is not None:
             self.poll_schedule.follow_rule()
         else:
-            self._tracker.poll_if_scout(self)
+            self._tracker.poll_early_runs_by_rule(self)
         accepted_s = self.poll_schedule.accepted_s
-        # its end may be reported before the response to its submit was read
-        self.poll_schedule.at(accepted_s if self.is_end_reported else self.poll_schedule.next_due_s(accepted_s))
-        if self.cancel_wanted:  # where the service can't cancel, it is still tracked
+        # A webhook may report the end before the response to the submit is read.
+        self.poll_schedule.check_at(accepted_s if self.is_end_reported else self.poll_schedule.next_due_s(accepted_s))
+        if self.cancel_requested:
             self.cancel()
 
     def _handle_rejection(self, outcome: Rejected) -> None:
-        self._tries += 1
+        self._attempts += 1
         self._may_be_accepted = False
-        if outcome.again and self._tries <= self._settings.retries:
+        if outcome.may_retry and self._attempts <= self._settings.retries:
             if isinstance(outcome.error, RateLimitError):
-                wait_s = self._pause(outcome.error, self._tries)
+                wait_s = self._pause(outcome.error, self._attempts)
             else:
-                wait_s = backoff_s(self._settings, self._tries)
+                wait_s = backoff_s(self._settings, self._attempts)
             self.run.report(warning=f"{outcome.error}; trying again in {wait_s:.0f} s")
             self._scheduler.submit_at(self._scheduler.clock() + wait_s, lambda: self._act(self.submit))
             return
-        self.run.refuses_all = outcome.stops
+        self.run.rejects_all = outcome.rejects_all
         self._record(StatusEvent.REJECTED, reason=str(outcome.error), finished_at=time.time())
         self._release()
 
@@ -194,21 +195,21 @@ class RunTracker:
         if not service.can_cancel:
             self.run.report(warning=f"{service.label} can't cancel a run; it continues")
             return
-        with contextlib.suppress(HistoryError):  # another process that tracks it then takes it for a failure
-            self._tracker.history.ask_cancel(self.run.token)
+        with contextlib.suppress(HistoryError):  # then another process that tracks the run records a failure
+            self._tracker.history.request_cancel(self.run.token)
         try:
             self._cancel_confirmed = service.cancel(service_run_id)
         except ServiceError as error:
-            self.run.report(warning=f"the cancel did not get through: {error}")
-        self.poll_schedule.after(0.0)
+            self.run.report(warning=f"the request to cancel failed: {error}")
+        self.poll_schedule.check_after(0.0)
 
     def _is_cancelled_elsewhere(self) -> bool:
-        """Return True if another client cancelled the run: the service confirms a repeated cancel to this one too."""
+        """Return True if another client cancelled the run. The service then confirms a repeated cancel."""
         service_run_id = self.run.record.service_run_id
         if self._cancel_confirmed or service_run_id is None or not self._service.can_cancel:
             return False
         try:
-            if self._tracker.history.is_cancel_asked(self.run.token):
+            if self._tracker.history.is_cancel_requested(self.run.token):
                 self._cancel_confirmed = self._service.cancel(service_run_id)
         except (HistoryError, ServiceError):
             return False
@@ -222,14 +223,14 @@ class RunTracker:
         run, record = self.run, self.run.record
         if run.unwritten:
             self._flush()
-            if record.status.is_final:  # only the history lacked its end; the images are being downloaded
+            if record.status.is_final:  # only the write of its end had failed; the images are being downloaded
                 self._release()
                 return
         run_id = record.service_run_id or self._service.run_id_of(record.token)
         if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)
             return
-        sent_s = self._scheduler.clock()
+        checked_s = self._scheduler.clock()
         self.poll_schedule.begin()
         try:
             snapshot = self._service.check(run_id)
@@ -238,27 +239,27 @@ class RunTracker:
         except RateLimitError as error:
             wait_s = self._pause(error, self._failures + 1)
             run.report(warning=f"{error}; checking again in {wait_s:.0f} s")
-            self.poll_schedule.after(wait_s)
+            self.poll_schedule.check_after(wait_s)
         except ServiceError as error:
             self._handle_no_response(error)
         else:
             self._failures = 0
-            self._absences.reset()
-            self._refusals.reset()
+            self._not_found_checks.reset()
+            self._refused_connections.reset()
             if record.service_run_id is None and run.status is Status.UNKNOWN:
-                self._set_accepted(run_id)  # the response to its submit was lost, and the service has it
-            self._handle_snapshot(snapshot, sent_s - self.poll_schedule.accepted_s)
+                self._set_accepted(run_id)  # the response to the submit was lost, but the service accepted the run
+            self._handle_snapshot(snapshot, checked_s - self.poll_schedule.accepted_s)
 
     def _handle_snapshot(self, snapshot: Snapshot, age_s: float) -> None:
-        if self.run.status.is_final:  # its images are fetched once more
+        if self.run.status.is_final:  # its images are downloaded again
             self._tracker.downloads.fetch(self.run, snapshot.outputs)
             self._release()
         elif snapshot.status.is_live:
             self._handle_live(snapshot, age_s)
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
-            self.poll_schedule.after(0.0)
+            self.poll_schedule.check_after(0.0)
         else:
-            if snapshot.status is Status.SUCCESS and self._submission is not None:  # the age of others is not known
+            if snapshot.status is Status.SUCCESS and self._submission is not None:  # the age of adopted runs is unknown
                 self._learn(age_s)
             self._handle_end(snapshot)
 
@@ -278,58 +279,58 @@ class RunTracker:
         self._tracker.downloads.fetch(self.run, snapshot.outputs)
 
     def _learn(self, age_s: float) -> None:
-        """Record how long the run took, so that later runs of the workflow are checked in time."""
-        # After a reported end it was checked at once: its age is its duration, not an upper bound.
+        """Record the duration of the run, which determines when later runs of the workflow are checked."""
+        # After a reported end the run is checked at once, so its age is its duration, not an upper bound.
         missed_age_s = age_s if self.is_end_reported else self.poll_schedule.missed_age_s
         sample_s = self.rule.add(done_age_s=age_s, missed_age_s=missed_age_s)
         self._tracker.note_end(was_reported=self.is_end_reported)
         self._tracker.note_first_end(self)
-        self._tracker.durations.keep(self.run.record.workflow_key, sample_s)
+        self._tracker.durations.record(self.run.record.workflow_key, sample_s)
 
     def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, now_s = self.run, self._scheduler.clock()
         self.poll_schedule.missed_age_s = age_s
-        if snapshot.service_status == str(Status.RUNNING):  # not an unrecognised status, which only counts as running
+        if snapshot.service_status == str(Status.RUNNING):  # an unrecognised status does not set the start
             self.seen_running_at = self.seen_running_at or time.time()
-        event, word, started_at = event_of(snapshot.status), snapshot.service_status, self.seen_running_at
+        event, service_status, started_at = event_of(snapshot.status), snapshot.service_status, self.seen_running_at
         if next_status(run.status, event):
-            self._record(event, service_status=word, warning=snapshot.warning, started_at=started_at)
-        elif snapshot.service_status != run.service_status:  # another text for the same status: only displayed
-            run.update(replace(run.record, service_status=snapshot.service_status))
+            self._record(event, service_status=service_status, warning=snapshot.warning, started_at=started_at)
+        elif service_status != run.service_status:  # another text for the same status is only displayed
+            run.update(replace(run.record, service_status=service_status))
         if run.status is Status.RUNNING:
             self._tracker.submit_queue.note_running(run)
         progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
         if run.status in {Status.WAITING, Status.PENDING} and age_s > self._settings.stall_s:
-            idle = "; nothing runs before it, so the service may hang: look at it" if snapshot.ahead == 0 else ""
+            idle = "; no run is before it, so check whether the service hangs" if snapshot.ahead == 0 else ""
             warning = f"{self._service.label} accepted it {age_s:.0f} s ago and has not started it yet{idle}"
             run.report(progress=progress, warning=warning)
         elif not run.unwritten and (run.warning or (progress is not None and progress != run.progress)):
             run.report(progress=progress)
-        if self.cancel_wanted and self._service.can_cancel and not self._cancel_confirmed:
+        if self.cancel_requested and self._service.can_cancel and not self._cancel_confirmed:
             self.cancel()  # a request to cancel can be lost
             return
-        self.poll_schedule.again(now_s, age_s)
+        self.poll_schedule.schedule_next(now_s, age_s)
 
     def _handle_not_found(self) -> None:
         run, label = self.run, self._service.label
-        self._refusals.reset()
+        self._refused_connections.reset()
         if run.status.is_final:
             self._tracker.downloads.give_up(run, f"{label} no longer has it")
             self._release()
         elif self._is_cancelled_elsewhere():
-            self.poll_schedule.after(0.0)
+            self.poll_schedule.check_after(0.0)
         elif run.status is Status.LOST:
             self._release(forget=False)
-        elif self._absences.add() < MAX_ABSENCES:
+        elif self._not_found_checks.add() < MAX_NOT_FOUND:
             run.report(warning=f"{label} reports that it has no such run; checking again")
-            self.poll_schedule.after(self._absences.wait_s())
+            self.poll_schedule.check_after(self._not_found_checks.wait_s())
         else:
             why = "has no such run" if run.status is Status.UNKNOWN else "accepted it but no longer has it"
             self._record(StatusEvent.GONE, reason=f"{label} {why}")
             self._release(forget=False)
 
     def _handle_no_response(self, error: ServiceError) -> None:
-        """Keep the status of the run; give up images that are fetched again after a few attempts."""
+        """Check a live run again later. Give up the missing images of a final run after several attempts."""
         run = self.run
         if run.status.is_final and self._failures >= self._settings.retries:
             self._tracker.downloads.give_up(run, str(error))
@@ -339,27 +340,29 @@ class RunTracker:
         if is_refused and self._service.queue_in_memory and not run.status.is_final:
             self._handle_refused_connection(error)
             return
-        self._refusals.reset()
+        self._refused_connections.reset()
         run.report(warning=str(error))
         if isinstance(error, AuthError) and not run.status.is_final:
-            self.poll_schedule.after(AUTH_PAUSE_S)
+            self.poll_schedule.check_after(AUTH_PAUSE_S)
         else:
             self._check_later()
 
     def _handle_refused_connection(self, error: ServiceError) -> None:
-        """No process listens at the server's address: the run is gone with the queue, if that lasts."""
-        if self._refusals.add() >= MAX_REFUSALS:
+        """Count the refused connections of a server with its queue in memory. After several, the run is lost."""
+        if self._refused_connections.add() >= MAX_REFUSED_CONNECTIONS:
             reason = f"{self._service.label} refuses connections; its queue ended with its process"
             self._record(StatusEvent.GONE, reason=reason)
             self._release(forget=False)
             return
         self.run.report(warning=str(error))
         self._failures += 1
-        self.poll_schedule.after(min(backoff_s(self._settings, self._failures), self._refusals.wait_s()))
+        self.poll_schedule.check_after(
+            min(backoff_s(self._settings, self._failures), self._refused_connections.wait_s())
+        )
 
     def _check_later(self) -> None:
         self._failures += 1
-        self.poll_schedule.after(backoff_s(self._settings, self._failures))
+        self.poll_schedule.check_after(backoff_s(self._settings, self._failures))
 
     # -- the history ----------------------------------------------------------------------------------------------
 
@@ -369,22 +372,22 @@ class RunTracker:
         self._flush()
 
     def _flush(self) -> None:
-        """Write the events that the history lacks, in their order. Those it can't take are applied in memory alone."""
+        """Write the unwritten events to the history, in order. If a write fails, apply them in memory only."""
         run, history, record, warning = self.run, self._tracker.history, self.run.record, None
         try:
             while run.unwritten:
                 event, changes = run.unwritten[0]
-                if "images" in changes and run.record.outputs:  # some may have been downloaded since
+                if "images" in changes and run.record.outputs:  # some may have been downloaded meanwhile
                     changes = {**changes, "images": run.record.outputs}
                 applied = history.apply(run.token, event, **changes)
-                # None: another process moved the run, or it had that status already
+                # `applied` is None if another process changed the status, or the run had this status already.
                 record = applied or history.get(run.token) or record
                 del run.unwritten[0]
                 if applied is not None and "images" in changes:
                     run.unwritten_images.clear()
         except HistoryError as error:
             warning = f"the history can't be written: {error}"
-            self.poll_schedule.after(FLUSH_WAIT_S)
+            self.poll_schedule.check_after(FLUSH_WAIT_S)
         run.update(record)
         if run.unwritten_images and not run.unwritten:
             self._tracker.downloads.write_images(run)
@@ -393,7 +396,7 @@ class RunTracker:
         self._tracker.submit_queue.note_status(self)
 
     def _release(self, *, forget: bool = True) -> None:
-        """Stop tracking the run. Webhooks still reach a held run, and a failed write is repeated."""
+        """Stop tracking the run, unless a write must be repeated. `forget=False` still accepts webhooks for it."""
         if not self.run.unwritten:
             self.poll_schedule.stop()
             self._tracker.release(self, forget=forget)

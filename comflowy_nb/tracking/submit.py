@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import RunRequest, run_metadata
 from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, WorkflowError
-from comflowy_nb.services.http.client import retried
+from comflowy_nb.services.http.client import retry_read
 from comflowy_nb.services.types import Submission
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.workflow.fields import FieldType
@@ -46,10 +46,10 @@ class Submitted:
     Parameters
     ----------
     run : Run
-        The new or the reused run.
+        The new or reused run.
     outcome : {"new", "same", "joined", "ended"}
-        `new` (submitted now), `same` (an earlier success), `joined` (live already) or `ended` (it failed before, and
-        `retry` did not permit another submit). A held run raises RunHeld instead.
+        `new`: submitted now. `same`: an earlier success is reused. `joined`: the run is already live. `ended`: the run
+        failed before, and `retry` did not permit another submit. A held run raises RunHeld instead.
     generated_seeds : mapping of str to int
         The seeds that were generated, by field id.
 
@@ -75,7 +75,7 @@ class Submitter:
     lock_name
         Name of the client's lock file.
     inputs
-        Folder with copies of uploaded images, so that a later kernel can continue a sweep without the user's files.
+        Folder for copies of uploaded images, so that a later kernel can continue a sweep without the user's files.
     """
 
     def __init__(self, tracker: Tracker, registry: RunRegistry, *, lock_name: str, inputs: Path) -> None:
@@ -88,7 +88,7 @@ class Submitter:
     # -- input images ---------------------------------------------------------------------------------------------
 
     def upload_inputs(self, cells: Iterable[Mapping[str, Any]]) -> None:
-        """Upload the images among the params of several runs, before any of these is submitted.
+        """Upload the images among the params of several runs, before any of the runs is submitted.
 
         Raises
         ------
@@ -112,13 +112,13 @@ class Submitter:
             if not isinstance(value, str) or (field is not None and field.type not in _IMAGE_TYPES):
                 continue
             content_sha256 = history.inputs.find(identity, value)
-            content = None if content_sha256 is None else kept_input(self._inputs, content_sha256)
+            content = None if content_sha256 is None else stored_input(self._inputs, content_sha256)
             if content_sha256 is not None and content is not None:
                 restored[key] = InputImage(value, content_sha256, partial(bytes, content))
         return restored
 
     def _upload(self, image: InputImage, field: str) -> str:
-        """Upload an image once, and keep its content. Return its name on the service."""
+        """Upload an image, unless it was uploaded before, and store a copy. Return its name on the service."""
         service = self._tracker.service
         name = self._uploads.get(image.content_sha256)
         if name is not None:
@@ -127,18 +127,18 @@ class Submitter:
         if name is None:
             raise WorkflowError(f"{service.label} accepts no uploads: give {field} the https address of an image")
         self._uploads[image.content_sha256] = name
-        with contextlib.suppress(OSError, HistoryError):  # the copy is optional
+        with contextlib.suppress(OSError, HistoryError):  # the stored copy is optional
             path = _input_path(self._inputs, image.content_sha256)
             if path is not None and not path.exists():
                 make_folder(self._inputs)
                 write_file(path, image.load())
-            self._tracker.history.inputs.keep(service.identity, name, image.content_sha256)
+            self._tracker.history.inputs.store_name(service.identity, name, image.content_sha256)
         return name
 
     # -- requests -------------------------------------------------------------------------------------------------
 
     def key(self, workflow: Workflow, values: Mapping[str, Any]) -> str:
-        """Return the request key; identical requests have the same key. An image counts by its content."""
+        """Return the request key. Identical requests have the same key; it contains the content of images."""
         return request_key(self._tracker.service.identity, workflow.content, values)
 
     def build_request(
@@ -150,9 +150,9 @@ class Submitter:
         name: str | None = None,
         cell: tuple[str, int] | None = None,
     ) -> RunRequest:
-        """Upload the input images, and return the request as it will be submitted.
+        """Upload the input images, and return the request.
 
-        `cell` is (token of the sweep, number of the cell).
+        `cell` is the token of the sweep and the number of the cell.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class Submitter:
         )
 
     def submit(self, request: RunRequest, *, fresh: bool, retry: Retry) -> tuple[Decision, Run]:
-        """Record a request in the history and submit it, or return the earlier run with the same request key.
+        """Record a request in the history and submit it, or return an earlier run with the same request key.
 
         Raises
         ------
@@ -194,7 +194,7 @@ class Submitter:
         ServiceError
             If a lost run of this request can't be checked. Nothing was submitted then.
         ComflowyError
-            If no thread can submit the run. It is `rejected` then, and was not submitted.
+            If no thread can be started to submit the run. It becomes `rejected`; nothing was submitted.
         """
         self._tracker.check_open()
         service = self._tracker.service
@@ -230,10 +230,10 @@ class Submitter:
         self._tracker.submit(run, submission)
 
     def _track_if_still_there(self, record: RunRecord) -> None:
-        """Track a lost run again if the service still has it, for example after a closed tunnel.
+        """Track a lost run again if the service still has it, for example after a tunnel was closed.
 
-        If the service does not have the run, it does not execute it. A refused connection means that the server has
-        ended, and its queue with it.
+        Otherwise the service does not execute the run, so it may be submitted again. A refused connection means that
+        the server process has ended, together with its queue.
         """
         service = self._tracker.service
         run_id = record.service_run_id or service.run_id_of(record.token)
@@ -251,14 +251,14 @@ class Submitter:
                 raise
             return True
 
-        never_set = threading.Event()  # nothing stops this check
-        if retried(has_it, never_set):
+        never_set = threading.Event()  # this check is never stopped
+        if retry_read(has_it, never_set):
             tracked_record = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if tracked_record is not None:
                 self._tracker.track(self._registry.run(tracked_record))
 
 
-def kept_input(folder: Path, content_sha256: str) -> bytes | None:
+def stored_input(folder: Path, content_sha256: str) -> bytes | None:
     """Return the stored copy of an uploaded image, or None."""
     path = _input_path(folder, content_sha256)
     try:

@@ -1,6 +1,6 @@
-"""Track every live run of one client: decide when to submit and check it, and handle the events of the service.
+"""Track all live runs of one client: submit and check them, and handle the events of the service.
 
-HTTP runs on the threads of the tracker's scheduler.
+HTTP requests run on the threads of the tracker's scheduler.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.status import Status, event_of, next_status
 from comflowy_nb.tracking.concurrency import MAX_LIMIT, SubmitQueue
 from comflowy_nb.tracking.downloads import Downloads
-from comflowy_nb.tracking.polling import MAX_SCOUTS, DurationCache, PollRule
+from comflowy_nb.tracking.polling import MAX_EARLY_RUNS, DurationCache, PollRule
 from comflowy_nb.tracking.run_tracker import RunTracker
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
 
 
-MIN_REPORTED_ENDS = 3  # ends in a row that webhooks reported, after which they are expected to report the next
+MIN_REPORTED_ENDS = 3  # ends in a row that webhooks must report before checks rely on webhooks
 
 
 class Tracker:
@@ -53,14 +53,14 @@ class Tracker:
         self.service = service
         self.history = history
         self.settings = settings
-        self.receiver: Receiver | None = None  # of webhooks; None where they are off
+        self.receiver: Receiver | None = None  # the webhook receiver; None if webhooks are off
         self.scheduler = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
         self.durations = DurationCache(history, service.identity)
         self.downloads = Downloads(service, history, images, settings)
         self.submit_queue = SubmitQueue(self.scheduler, self._limit_sizes)
         self.closed = False
-        self._lock = threading.Lock()  # of the two below, and of `closed`
-        self._run_trackers: dict[str, RunTracker] = {}  # token -> tracker of a live run, or of a held one
+        self._lock = threading.Lock()  # protects `_run_trackers`, `_reported_ends` and `closed`
+        self._run_trackers: dict[str, RunTracker] = {}  # run token -> tracker of a live or a held run
         self._reported_ends = 0  # ends in a row that a webhook reported before a check
 
     # -- the actions of a client ----------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class Tracker:
         return run.token in self._run_trackers
 
     def check_open(self) -> None:
-        """Raise a ComflowyError once the client is closed: no run can be submitted or tracked any more."""
+        """Raise a ComflowyError if the client is closed, so that it can't submit or track runs."""
         if self.closed:
             raise ComflowyError(f"the connection to {self.service.label} is closed; connect again")
 
@@ -89,11 +89,11 @@ class Tracker:
             self.submit_queue.submit(run_tracker)
 
     def reject(self, run: Run, reason: str) -> None:
-        """End a run that could not be submitted, at once; a failed write to the history is repeated."""
+        """Set a run that could not be submitted to `rejected`. A failed write to the history is repeated."""
         self._tracker_of(run).reject(reason)
 
     def track(self, run: Run) -> None:
-        """Track a run that the service accepted earlier: adopted, lost, or a success with images to fetch."""
+        """Track a run that the service accepted earlier: an adopted or lost run, or a success with missing images."""
         rule = self.durations.rule_of(run.record.workflow_key)  # outside the lock: it can read the history
         with self._lock:
             run_tracker = self._run_trackers.get(run.token)
@@ -103,25 +103,25 @@ class Tracker:
                 run_tracker = self._run_trackers[run.token] = RunTracker(self, run, rule)
             self.submit_queue.note_status(run_tracker)
             run_tracker.poll_schedule.rule_due_s = self.scheduler.clock()
-        run_tracker.poll_schedule.after(0.0)
+        run_tracker.poll_schedule.check_after(0.0)
 
     def cancel(self, run: Run) -> None:
-        """Cancel a run: a submit in flight is awaited first, one that has not begun is dropped."""
+        """Cancel a run. A queued run is not submitted; a submit in progress is finished first."""
         run_tracker = self._tracker_of(run)
-        run_tracker.cancel_wanted = True
+        run_tracker.cancel_requested = True
         if self.submit_queue.remove(run_tracker):
-            run_tracker.execute(run_tracker.drop_unsent)
+            run_tracker.execute(run_tracker.end_unsubmitted)
         elif run.status is not Status.SUBMITTING:
             run_tracker.execute(run_tracker.cancel)
 
     def handle_event(self, event: Event) -> None:
-        """Handle an event of the service: progress is displayed, anything else leads to a check."""
+        """Handle an event of the service. Progress is displayed; most other events trigger a check."""
         run_tracker = self._run_trackers.get(event.token)
         if run_tracker is None or self.closed:
             return
         run = run_tracker.run
         if event.service_run_id:
-            run_tracker.hinted_id = event.service_run_id
+            run_tracker.reported_id = event.service_run_id
             if run.status is Status.UNKNOWN:
                 run_tracker.execute(run_tracker.accept_late)
                 return
@@ -133,49 +133,50 @@ class Tracker:
         if event.status is Status.RUNNING and self.service.starts_with is not None:
             run_tracker.execute(run_tracker.start)  # from the service's own socket, which needs no check
         elif event.status and run.record.service_run_id and next_status(run.status, event_of(event.status)):
-            run_tracker.poll_schedule.hint(event.status)
+            run_tracker.poll_schedule.check_after_event(event.status)
 
     def close(self) -> None:
-        """Stop tracking. Accepted runs stay live in the history: the next client adopts them.
+        """Stop tracking. Accepted runs stay live in the history, and the next client adopts them.
 
-        Runs that were certainly not submitted become `cancelled`: left `submitting`, they would become `unknown`.
+        Runs that were certainly not submitted become `cancelled`. If they stayed `submitting`, the next client would
+        set them to `unknown`.
         """
         with self._lock:
             self.closed = True
         self.scheduler.close()
         for run_tracker in self.submit_queue.close():
             if run_tracker.run.status is Status.SUBMITTING:
-                run_tracker.drop_if_unsent()
+                run_tracker.end_if_unsubmitted()
         self.downloads.close()
 
     # -- state that the tracked runs share ------------------------------------------------------------------------
 
     @property
     def reports_ends(self) -> bool:
-        """Whether webhooks reported the last ends, so that they are expected to report the next."""
+        """Whether webhooks reported the last ends of runs, so that checks can rely on them."""
         return self._reported_ends >= MIN_REPORTED_ENDS
 
     def note_end(self, *, was_reported: bool) -> None:
-        """Count the ends in a row that a webhook reported before a check."""
+        """Count the ends in a row that a webhook reported before a check found them."""
         self._reported_ends = self._reported_ends + 1 if was_reported else 0
 
-    def poll_if_scout(self, run_tracker: RunTracker) -> None:
-        """Check by the rule a run of a workflow of unknown duration, if few others are."""
+    def poll_early_runs_by_rule(self, run_tracker: RunTracker) -> None:
+        """Let the first runs of a workflow of unknown duration follow the poll rule; the others wait for an end."""
         by_rule = [other for other in self._others(run_tracker) if other.poll_schedule.rule_due_s is not None]
-        if len(by_rule) < MAX_SCOUTS:
+        if len(by_rule) < MAX_EARLY_RUNS:
             run_tracker.poll_schedule.follow_rule()
 
     def note_first_end(self, run_tracker: RunTracker) -> None:
-        """Check by the rule the runs of a workflow whose duration has become known."""
+        """Let all runs of a workflow follow the poll rule, because its duration is known now."""
         now_s = self.scheduler.clock()
         for other in self._others(run_tracker):
             schedule = other.poll_schedule
             if schedule.rule_due_s is None and other.run.status.is_live and other.run.record.service_run_id:
                 schedule.follow_rule(now_s)
-                schedule.at(schedule.next_due_s(now_s))
+                schedule.check_at(schedule.next_due_s(now_s))
 
     def release(self, run_tracker: RunTracker, *, forget: bool) -> None:
-        """Stop tracking a run, and start the submits for which there is room now."""
+        """Stop tracking a run, and start the submits that the concurrency limit permits now."""
         run = run_tracker.run
         self.service.forget(run.record.service_run_id or run.token)
         if forget:
@@ -196,7 +197,7 @@ class Tracker:
         return [other for other in self._all() if other.rule is run_tracker.rule and other is not run_tracker]
 
     def _tracker_of(self, run: Run) -> RunTracker:
-        """Return the tracker of a run; a new one for a run that is not tracked."""
+        """Return the tracker of a run. Make one if the run is not tracked."""
         with self._lock:
             run_tracker = self._run_trackers.get(run.token)
             if run_tracker is None:

@@ -1,4 +1,4 @@
-"""Waitable: the base of runs and sweeps, with waiting until they are settled, and listeners to their changes."""
+"""Waitable: the base class of runs and sweeps, to wait until they are settled and to listen to changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-# How often an await wakes up: an interrupt of a kernel cancels the task of the cell, and does not wake the event loop.
+# How often an await wakes up. A kernel interrupt cancels the task of the cell, but does not wake up the event loop.
 _WAKE_S = 0.5
 
 
@@ -59,7 +59,7 @@ class Waitable(ABC, Generic[T]):
     @property
     @abstractmethod
     def is_settled(self) -> bool:
-        """Whether it will not change any more by itself."""
+        """Whether it does not change any more, unless the user acts."""
 
     @abstractmethod
     def _timeout_text(self, timeout: float) -> str:
@@ -100,7 +100,7 @@ class Waitable(ABC, Generic[T]):
         SettingsError
             If `timeout` is not a number.
         ComflowyError
-            In a process that was forked from the one that tracks it.
+            In a process that was forked from the process that tracks it.
 
         Examples
         --------

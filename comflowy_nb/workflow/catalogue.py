@@ -8,7 +8,7 @@
         fields:                               # printed by the editor's console
           3::cfg: [FLOAT, {default: 8.0}]
 
-Users edit these files. Everything else in them is kept, including comments.
+Users edit these files, so changes keep all other content, including comments.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ class Entry:
     Attributes
     ----------
     name
-        Its name.
+        The name of the workflow.
     ids
         Service identity -> id of the workflow on that service.
     aliases
-        Word -> field id.
+        Alias -> field id.
     fields
-        Field id -> field, as the editor's console described it.
+        Field id -> field, as described by the editor's console.
     graph_file
-        The file of its graph.
+        The file of the graph.
     folder
-        The folder that must contain the graph's file; None allows any.
+        The folder that must contain the file of the graph; None allows any.
     """
 
     name: str
@@ -84,24 +84,24 @@ class Entry:
 
     @property
     def graph(self) -> Graph | None:
-        """The graph of the workflow, as `read_graph` returns it; None if it has none."""
+        """The graph of the workflow; None if it has no graph. Reads the file as `read_graph` does."""
         return self.read_graph() if self.graph_file is not None else None
 
     @property
     def has_graph(self) -> bool:
-        """Whether the workflow has a graph, in API format or in the editor's; an error as that of `read_graph`."""
+        """Whether the workflow has a graph, in API format or in the editor's format. Raises as `read_graph`."""
         try:
             return self.graph is not None
         except InEditorFormat:
             return True
 
     def read_graph(self) -> Graph:
-        """Return the graph of the workflow, read from its file at each call.
+        """Return the graph of the workflow. The file is read at each call.
 
         Raises
         ------
         WorkflowError
-            If the file is missing, not allowed, too large or contains no graph, or one in the editor's format.
+            If the file is missing, not allowed or too large, contains no graph, or a graph in the editor's format.
         """
         file = self.graph_file
         assert file is not None
@@ -120,7 +120,7 @@ class Entry:
 
 
 class Catalogue:
-    """Both files. The project's file takes precedence, and `default` always exists."""
+    """The workflows of both files. The project's file takes precedence. `default` always exists."""
 
     def __init__(self, project: _CatalogueFile | None, home: _CatalogueFile) -> None:
         self._project = project
@@ -140,7 +140,7 @@ class Catalogue:
         Raises
         ------
         WorkflowError
-            If a file is damaged; the text names the file and the line.
+            If a file is damaged. The text contains the file and the line.
         """
         lock = home / f"{FILE_NAME}.lock"
         same = project is not None and (project / FILE_NAME).resolve() == (home / FILE_NAME).resolve()
@@ -148,7 +148,7 @@ class Catalogue:
         return cls(own, _CatalogueFile(home, "home folder", lock))
 
     def names(self) -> list[str]:
-        """Return all names, those of the project first."""
+        """Return all names. The names of the project come first."""
         own = list(self._project.entries) if self._project is not None else []
         return list(dict.fromkeys([*own, *self._home.entries, _DEFAULT]))
 
@@ -163,7 +163,7 @@ class Catalogue:
         return replace(entry, graph_file=_DEFAULT_GRAPH, folder=None)
 
     def redefines(self, name: str) -> bool:
-        """Return True if the project's file gives another meaning to a name that exists without it."""
+        """Return True if the project's file redefines a name that also exists outside it."""
         is_own = self._project is not None and name in self._project.entries
         return is_own and (name == _DEFAULT or name in self._home.entries)
 
@@ -183,14 +183,14 @@ class Catalogue:
         id: str | None = None,  # noqa: A002 - the API's name
         graph: Graph | None = None,
     ) -> None:
-        """Add an id on a service, a graph, or both to a name; keep its other properties.
+        """Add an id on a service, a graph, or both to a name. Its other properties are kept.
 
         Parameters
         ----------
         identity
-            The identity of the service that `id` belongs to.
+            The identity of the service of `id`.
         graph
-            Written to a file in `workflows/` beside the catalogue's file.
+            The graph, which is written to a file in the folder `workflows` beside the catalogue's file.
 
         Raises
         ------
@@ -219,7 +219,7 @@ class Catalogue:
         self._known(name).change(name, {"aliases": {word: field_id}})
 
     def describe(self, name: str, fields: Mapping[str, Field]) -> None:
-        """Store the descriptions of fields of a workflow; keep those of its other fields.
+        """Store descriptions of fields of a workflow. The descriptions of its other fields are kept.
 
         Raises
         ------
@@ -230,12 +230,12 @@ class Catalogue:
         self._known(name).change(name, {"fields": described})
 
     def removable_names(self) -> list[str]:
-        """Return the names that `remove` can remove: those of the home folder that the project does not define."""
+        """Return the names that `remove` can remove: the names of the home folder that the project does not define."""
         own = self._project.entries if self._project is not None else {}
         return [name for name in self._home.entries if name != _DEFAULT and name not in own]
 
     def remove(self, name: str) -> str | None:
-        """Remove a name from the file in the home folder; return the name of the file of its graph, which stays.
+        """Remove a name from the file in the home folder. Return the file name of its graph, which is not deleted.
 
         Raises
         ------
@@ -269,7 +269,7 @@ class Catalogue:
         return self._file_of(name)
 
     def _write_graph(self, file: _CatalogueFile, name: str, graph: Graph) -> str:
-        """Write a graph to a separate file; return its path relative to the catalogue's file."""
+        """Write a graph to a separate file. Return its path relative to the catalogue's file."""
         text = json.dumps(dict(graph.nodes), indent=1)
         slug = re.sub(r"[^\w.-]+", "-", name).strip(".") or "workflow"
         relative = f"workflows/{slug}.json"
@@ -289,18 +289,18 @@ class _CatalogueFile:
     Parameters
     ----------
     folder
-        The folder of the file; graphs are relative to it.
+        The folder of the file. The paths of graphs are relative to it.
     label
         The name of the folder in errors, because notebooks must not show paths.
     lock
-        The lock file of both files.
+        The lock file, which both catalogue files share.
     confined
-        Reject graphs outside the folder: the file came with a project, and the user may not have written it.
+        Whether to reject graphs outside the folder. True for the file of a project, which may be untrusted.
 
     Raises
     ------
     WorkflowError
-        If the file is damaged; the text names the line. A damaged file is never changed.
+        If the file is damaged. The text contains the line. A damaged file is never changed.
     """
 
     def __init__(self, folder: Path, label: str, lock: Path, *, confined: bool = False) -> None:
@@ -312,7 +312,7 @@ class _CatalogueFile:
         self.entries = self._parse(self._read())
 
     def change(self, name: str, changes: Mapping[str, Any] | None) -> None:
-        """Change, create or remove one entry; keep everything else in the file, including comments.
+        """Change, create or remove one entry. All other content of the file is kept, including comments.
 
         Parameters
         ----------
@@ -323,7 +323,7 @@ class _CatalogueFile:
         Raises
         ------
         WorkflowError
-            If the file is damaged or can't be written; it is then unchanged.
+            If the file is damaged or can't be written. It is not changed then.
         """
         try:
             self._lock.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Change one entry in the text of a `comflowy.yaml`. Everything else in it stays, including comments."""
+"""Change one entry in the text of a `comflowy.yaml`, and keep all other content, including comments."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def changed_text(yaml: YAML, root: Any, text: str, name: str, changes: Mapping[str, Any] | None) -> str:
-    """Return the text of a file with one of its workflows changed or created.
+    """Return the text of a file with one workflow changed, created or removed.
 
     Parameters
     ----------
     yaml, root
-        The parser that keeps comments, and what it has read from the text.
+        The parser that keeps comments, and the value that it has parsed from the text.
     changes
         Property -> new value. A mapping is merged into the existing one; empty values change nothing. None removes the
         workflow.
@@ -47,7 +47,7 @@ def changed_text(yaml: YAML, root: Any, text: str, name: str, changes: Mapping[s
 
 
 def flow_style(value: Any) -> Any:
-    """Return a value that YAML writes in one line."""
+    """Return a copy of a value that YAML writes on one line."""
     if not isinstance(value, (dict, list, tuple)):
         return value
     node: Any
@@ -60,9 +60,9 @@ def flow_style(value: Any) -> Any:
 
 
 def _without(text: str, workflows: CommentedMap, name: str) -> str:
-    """Return the text of a file without an entry of its workflows; the comments before and after the entry stay.
+    """Return the text of a file without one workflow. The comments before and after the entry are kept.
 
-    ruamel.yaml would remove the comment above the next entry, so the lines are removed from the text.
+    The lines are removed from the text, because ruamel.yaml would also remove the comment above the next entry.
     """
     lines = text.split("\n")
     for key in reversed([key for key in workflows if str(key) == name]):  # a number is the name of its text
@@ -77,7 +77,7 @@ def _without(text: str, workflows: CommentedMap, name: str) -> str:
 
 
 def _mapping_under(node: CommentedMap, key: str) -> CommentedMap:
-    """Return the mapping under a key; create it if the key has no mapping."""
+    """Return the mapping under a key. Create it if there is none."""
     if not isinstance(node.get(key), CommentedMap):
         node[key] = CommentedMap()
     return node[key]  # type: ignore[no-any-return]  # a CommentedMap

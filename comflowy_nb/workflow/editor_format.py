@@ -1,7 +1,8 @@
-"""Convert a workflow as ComfyUI's editor saves it to a graph in API format, by the server's node descriptions. Pure.
+"""Convert a workflow in the format of ComfyUI's editor to a graph in API format. Pure.
 
-The result is what the editor itself submits, but for two things: a choice such as `{red|blue}` in a prompt remains as
-text, because the editor draws at random, and inputs that only the editor displays are left out.
+The conversion uses the server's node descriptions. The result is the graph that the editor would submit, with two
+exceptions: a choice such as `{red|blue}` in a prompt remains as text, because the editor chooses at random, and inputs
+that only the editor uses are left out.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _NOT_IN_A_PATH = re.compile(r"[/?<>\\:*|\"\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class ConversionResult:
     """A converted workflow.
 
     Attributes
@@ -54,9 +55,9 @@ class Converted:
     graph
         The graph in API format, with the titles of the nodes, in the order in which the editor runs them.
     notes
-        What was left out or is different, one sentence each.
+        The inputs and nodes that were left out or are different, one sentence each.
     groups
-        Node id -> title of its group or subgraph on the canvas; nodes outside of groups are absent.
+        Node id -> title of its group or subgraph on the canvas, for the nodes that have one.
     """
 
     graph: Graph
@@ -64,7 +65,7 @@ class Converted:
     groups: Mapping[str, str] = field(default_factory=dict)
 
     def with_groups(self) -> Graph:
-        """Return the graph with its notes, and with the groups beside the titles of the nodes."""
+        """Return the graph with its notes, and with the groups in the metadata of the nodes."""
         nodes = dict(self.graph.nodes)
         for node, group in self.groups.items():
             nodes[node] = {**nodes[node], "_meta": {**nodes[node]["_meta"], "group": group}}
@@ -72,7 +73,7 @@ class Converted:
 
 
 def node_classes(editor: Mapping[str, Any]) -> list[str]:
-    """Return the node classes of a workflow that the server has to describe.
+    """Return the node classes of a workflow whose descriptions are required.
 
     Raises
     ------
@@ -88,20 +89,20 @@ def node_classes(editor: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def convert(editor: Mapping[str, Any], descriptions: Mapping[str, Mapping[str, Any] | None]) -> Converted:
+def convert(editor: Mapping[str, Any], descriptions: Mapping[str, Mapping[str, Any] | None]) -> ConversionResult:
     """Convert a workflow of the editor to API format.
 
     Parameters
     ----------
     editor
-        The workflow: a mapping with `nodes` and `links`, perhaps `definitions` and `groups`.
+        The workflow: a mapping with `nodes`, `links` and optionally `definitions` and `groups`.
     descriptions
-        Node class -> its entry in the server's `/object_info`; None or absent if the server lacks it.
+        Node class -> its entry in the server's `/object_info`; None or absent if the server does not have the class.
 
     Raises
     ------
     WorkflowError
-        If a node can't be converted; the text has one line for each problem.
+        If nodes can't be converted. The text has one line for each problem.
 
     Examples
     --------
@@ -121,7 +122,7 @@ def convert(editor: Mapping[str, Any], descriptions: Mapping[str, Mapping[str, A
 
 
 class _Conversion:
-    """The API graph while it is made."""
+    """Converts nodes one after another to a graph in API format."""
 
     def __init__(self, links: Links, descriptions: Mapping[str, Mapping[str, Any] | None]) -> None:
         self._links = links
@@ -137,9 +138,9 @@ class _Conversion:
         self._with_own_values: list[str] = []
 
     def add(self, canvas: Canvas, node: EditorNode) -> None:
-        """Convert one node, unless it does not run."""
+        """Convert one node. A node that does not run is left out."""
         node_id, class_type = f"{canvas.prefix}{node.id}", node.class_type
-        named = _named(node_id, node.title, self._links.class_name(node))
+        named = _node_text(node_id, node.title, self._links.class_name(node))
         if class_type in NOTES:
             self._number_of_notes += 1
         elif class_type in EDITOR_ONLY:
@@ -165,7 +166,7 @@ class _Conversion:
                 self._problems.append(f"node {named}: a value is NaN or Infinity")
 
     def _problem_of(self, node: EditorNode) -> str | None:
-        """Return why a node that runs can't be converted; None if it can."""
+        """Return why a node can't be converted; None if it can."""
         if _is_group_node(node.class_type):
             return "it is a group node of an older editor: convert it to a subgraph there, and save the workflow again"
         if node.class_type.startswith(_BROADCASTING):
@@ -179,7 +180,7 @@ class _Conversion:
         return None
 
     def _inputs(self, canvas: Canvas, node: EditorNode, node_id: str) -> dict[str, Any]:
-        """Return the inputs of a node: the values of its widgets, and its links, which take precedence."""
+        """Return the inputs of a node: the values of its widgets, replaced by its links."""
         inputs: dict[str, Any] = {}
         slots = self._links.slots(node)
         for slot in slots:
@@ -196,16 +197,16 @@ class _Conversion:
         if node.class_type == _LORA_LIST:
             inputs |= {f"lora_{index}": one for index, one in enumerate((one for one in own if "lora" in one), 1)}
         elif own:
-            self._with_own_values.append(_named(node_id, node.title, node.class_type))
+            self._with_own_values.append(_node_text(node_id, node.title, node.class_type))
         return inputs
 
-    def result(self) -> Converted:
+    def result(self) -> ConversionResult:
         """Return the converted workflow.
 
         Raises
         ------
         WorkflowError
-            If nodes can't be converted, with all problems.
+            If nodes can't be converted. It contains all problems.
         """
         problems = [*self._problems, *self._links.problems]
         if problems:
@@ -219,10 +220,10 @@ class _Conversion:
             prefix = one["inputs"].get("filename_prefix")
             if isinstance(prefix, str) and one["class_type"] in _SAVING:
                 one["inputs"]["filename_prefix"] = _PLACEHOLDER.sub(self._replacement, prefix)
-        return Converted(Graph(self._nodes), tuple(self._notes()), self._groups)
+        return ConversionResult(Graph(self._nodes), tuple(self._notes()), self._groups)
 
     def _replacement(self, placeholder: re.Match[str]) -> str:
-        """Return the text for `%NODE.widget%`, and for `%date:yyyy-MM-dd%` what the server replaces: `%year%-...`."""
+        """Return the value for `%NODE.widget%`, and the server's notation (`%year%-...`) for `%date:yyyy-MM-dd%`."""
         text = placeholder[1]
         if text.startswith("date:"):
             return _DATE_PART.sub(lambda part: _DATE_PARTS[part[0]], text.removeprefix("date:"))
@@ -248,7 +249,7 @@ class _Conversion:
 
 
 def _origin(properties: Mapping[str, Any]) -> str:
-    """Return where a node class comes from, by the properties of a node."""
+    """Return the package that provides the class of a node, from the properties of the node."""
     sources = [properties.get(key) for key in ("cnr_id", "aux_id")]
     extension = next((" ".join(one.split()) for one in sources if isinstance(one, str) and one.strip()), None)
     if extension is None:
@@ -270,8 +271,8 @@ def _is_group_node(class_type: str) -> bool:
     return class_type.startswith(_GROUP_NODE)
 
 
-def _named(node_id: str, title: str | None, class_name: str) -> str:
-    """Return a node as an error names it: `12 'Sharpen' (ImageSharpen)`."""
+def _node_text(node_id: str, title: str | None, class_name: str) -> str:
+    """Return a node as text for errors: `12 'Sharpen' (ImageSharpen)`."""
     class_name = " ".join(class_name.split())[:_MAX_CHARS]
     return f"{node_id} {shown(title)} ({class_name})" if title and title != class_name else f"{node_id} ({class_name})"
 

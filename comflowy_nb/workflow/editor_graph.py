@@ -1,7 +1,7 @@
-"""Workflows as ComfyUI's editor saves them: the nodes and links of each canvas, with subgraphs expanded. Pure.
+"""Read workflows in the format of ComfyUI's editor: the nodes and links of each canvas, with subgraphs expanded. Pure.
 
-A canvas is the workflow itself or one use of a subgraph. The ids of the nodes that use a subgraph precede the ids of
-the nodes in it: node 39 in the subgraph that node 70 uses is `70:39`.
+A canvas is the workflow itself or one use of a subgraph. The id of a node in a subgraph begins with the id of the node
+that uses the subgraph: node 39 in the subgraph of node 70 is `70:39`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ INPUT_NODE, _OUTPUT_NODE = "-10", "-20"  # the ends of the links into and out of
 _THIS_NODE = "-1"  # in `proxyWidgets`: an input of the subgraph, not a widget of a node in it
 _MAX_SIZE = 100_000  # links, inputs and values, with every use of a subgraph expanded
 _SIZE_OF_NODE = 5  # converting a node takes as long as reading 5 values
-_MAX_DEPTH = 32  # of subgraphs in subgraphs
+_MAX_DEPTH = 32  # maximum depth of nested subgraphs
 
 _Box = tuple[float, float, float, float]  # left, top, width and height
 
 
 @dataclass(frozen=True, slots=True)
 class EditorInput:
-    """An input of a node as saved; `link` is the id of its link, None if there is none."""
+    """An input of a node in the file. `link` is the id of its link; None if there is none."""
 
     name: str
     type: str
@@ -48,7 +48,7 @@ class EditorNode:
     values
         `widgets_values`: a list, or a mapping from names to values.
     order
-        Its place in the order in which the editor runs the nodes.
+        The position in the order in which the editor runs the nodes.
     """
 
     id: str
@@ -65,7 +65,7 @@ class EditorNode:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The start of a link: an output of a node, or an input of the subgraph."""
+    """The origin of a link: an output of a node, or an input of the subgraph."""
 
     node: str
     slot: int
@@ -82,7 +82,7 @@ class Definition:
     inputs, outputs
         Name and type of each input of a subgraph, type of each output.
     results
-        Index of an output -> the start of the link to it.
+        Index of an output -> origin of the link to it.
     """
 
     name: str
@@ -104,7 +104,7 @@ class Canvas:
     prefix
         The text before the ids of its nodes in the API graph; empty for the workflow itself.
     outer
-        The canvas and the node that use the subgraph; None for the workflow itself.
+        The canvas and the node that use the subgraph. None for the workflow itself.
     inner
         Node id -> canvas of the subgraph that the node uses, unless the node is muted or bypassed.
     promoted
@@ -121,7 +121,7 @@ class Canvas:
     overrides: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def nodes(self) -> Iterator[tuple[Canvas, EditorNode]]:
-        """Yield the nodes of this canvas and of those within it, in the editor's order."""
+        """Yield the nodes of this canvas and of its subgraphs, in the editor's order."""
         for node in sorted(self.definition.nodes.values(), key=lambda one: one.order):
             if node.id in self.inner:
                 yield from self.inner[node.id].nodes()
@@ -129,7 +129,7 @@ class Canvas:
                 yield self, node
 
     def group_of(self, node: EditorNode) -> str | None:
-        """Return the title of the smallest group around a node, else the title of the subgraph."""
+        """Return the title of the smallest group that contains a node, or of the subgraph."""
         around = [(box[2] * box[3], title) for title, box in self.definition.groups if _contains(box, node.box)]
         if around:
             return min(around)[1]
@@ -173,7 +173,7 @@ def read_definitions(editor: Mapping[str, Any]) -> dict[str, Definition]:
     Raises
     ------
     WorkflowError
-        If one is damaged or too large.
+        If a subgraph is damaged or too large.
     """
     listed = _items(_mapping(editor.get("definitions")).get("subgraphs"))
     return {
@@ -184,7 +184,7 @@ def read_definitions(editor: Mapping[str, Any]) -> dict[str, Definition]:
 
 
 def _promote(inner: Canvas, canvas: Canvas, node: EditorNode) -> None:
-    """Set the values that widgets of a subgraph have on the node that uses it. An empty value is not set."""
+    """Set the values that widgets of a subgraph have on the node that uses it. Empty values are ignored."""
     inputs = _widget_inputs(inner.definition)
     entries = []
     for place in _items(node.properties.get("proxyWidgets")):
@@ -205,7 +205,7 @@ def _promote(inner: Canvas, canvas: Canvas, node: EditorNode) -> None:
 
 
 def _widget_inputs(definition: Definition) -> dict[tuple[str, str], str]:
-    """Return node id and name of each widget that an input of a subgraph leads to -> name of the input, in order."""
+    """Return a mapping from (node id, widget name) to the input of the subgraph that sets the widget, in order."""
     found = []
     for node in definition.nodes.values():
         for one in node.inputs.values():
@@ -221,12 +221,12 @@ _TOO_LARGE = "the workflow is too large: its nodes, links and values are too man
 
 
 def _read_definition(graph: Mapping[str, Any], where: str) -> Definition:
-    """Return the nodes and links of a workflow or of a subgraph; errors call it `where`.
+    """Parse the nodes and links of a workflow or of a subgraph. Errors name it `where`.
 
     Raises
     ------
     WorkflowError
-        If it is damaged or too large.
+        If the data is damaged or too large.
     """
     nodes: dict[str, EditorNode] = {}
     size = 0
@@ -292,7 +292,7 @@ def _node(saved: object, index: int) -> EditorNode | None:
 
 
 def _link_parts(saved: object) -> tuple[str, Link, str, int] | None:
-    """Return id, start, target node and target slot of a link, which is a list or a mapping; None if it is damaged."""
+    """Return id, origin, target node and target slot of a link, which is a list or a mapping; None if it is damaged."""
     if isinstance(saved, Mapping):
         saved = [saved.get(key) for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot")]
     if not isinstance(saved, list) or len(saved) < 5:
@@ -330,7 +330,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _pair(value: object) -> list[Any]:
-    """Return the two numbers of a position or size; old editors save `{"0": x, "1": y}`."""
+    """Return the two numbers of a position or size. Old versions of the editor save `{"0": x, "1": y}`."""
     return [value.get("0"), value.get("1")] if isinstance(value, Mapping) else _items(value)[:2]
 
 

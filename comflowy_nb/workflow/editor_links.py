@@ -1,4 +1,4 @@
-"""Follow the links of a workflow of the editor through subgraphs, reroutes and bypassed nodes to their start. Pure."""
+"""Follow the links of the editor's workflows through subgraphs, reroutes and bypassed nodes to their origin. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Value:
 
 
 class _Place(NamedTuple):
-    """A place on the way of a link: an input, by name, or an output, by index, of a node."""
+    """A step on the path of a link: an input (by name) or an output (by index) of a node."""
 
     canvas: Canvas
     node: str
@@ -53,7 +53,7 @@ class _Place(NamedTuple):
 
 
 class Links:
-    """Find the start of each link.
+    """Finds the origin of links.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ class Links:
     Attributes
     ----------
     problems
-        What makes a link impossible to follow, without repetitions.
+        The reasons why links can't be followed, without duplicates.
     damaged
-        Inputs whose link the file lacks, or whose link starts at a node that the file lacks.
+        Inputs whose link, or whose link's origin, is missing in the file.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Links:
         return node.class_type if used is None else used.name
 
     def slots(self, node: EditorNode) -> list[Slot]:
-        """Return the inputs of a node in the editor's order: those of its class, then others that the file has."""
+        """Return the inputs of a node in the editor's order: the inputs of its class, then others in the file."""
         if id(node) in self._slots:
             return self._slots[id(node)]
         used, description = self._definitions.get(node.class_type), self._descriptions.get(node.class_type)
@@ -101,7 +101,7 @@ class Links:
         return slots
 
     def start(self, canvas: Canvas, node: EditorNode, slot: Slot) -> Output | Value | None:
-        """Return where the link of an input starts; None if the input has no link, or if the link leads nowhere."""
+        """Return the origin of the link of an input; None if the input has no link, or the link has no origin."""
         place: _Place | Output | Value | None = _Place(canvas, node.id, slot.name, slot.type)
         passed: dict[_Place, None] = {}
         while isinstance(place, _Place):
@@ -161,11 +161,11 @@ class Links:
             slots = self.slots(node)
             return _Place(canvas, node_id, slots[index].name, type_) if 0 <= index < len(slots) else None
         if node.class_type in _GETTERS:
-            return self._named(canvas, node, type_)
+            return self._find_set_node(canvas, node, type_)
         return None if node.class_type in EDITOR_ONLY else Output(f"{canvas.prefix}{node_id}", index)
 
     def _bypass(self, node: EditorNode, index: int, type_: str) -> Slot | None:
-        """Return the input whose link replaces an output of a bypassed node: that in its place, or one of its type."""
+        """Return the input whose link replaces an output of a bypassed node: at the same position, or of its type."""
         slots = self.slots(node)
         same = slots[index] if 0 <= index < len(slots) else None
         if type_ in _ANY:
@@ -183,8 +183,8 @@ class Links:
         types = types or node.outputs
         return types[index] if 0 <= index < len(types) else "*"
 
-    def _named(self, canvas: Canvas, node: EditorNode, type_: str) -> _Place | None:
-        """Return the input of the node that sets the name which a node gets, on its canvas or on one around it."""
+    def _find_set_node(self, canvas: Canvas, node: EditorNode, type_: str) -> _Place | None:
+        """Return the input of the Set node for the name of a Get node, on the same canvas or an outer one."""
         name = _name_of(node)
         around: Canvas | None = canvas
         while around is not None:
@@ -207,7 +207,7 @@ def _name_of(node: EditorNode) -> str:
 
 
 def _fits(one: str, other: str) -> bool:
-    """Return True if a link can join two types; a type may be a list of types, separated by commas."""
+    """Return True if a link can connect two types. A type may be a list of types, separated by commas."""
     if one in _ANY or other in _ANY:
         return True
     parts, other_parts = ({part.strip().lower() for part in types.split(",")} for types in (one, other))

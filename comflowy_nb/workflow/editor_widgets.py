@@ -1,7 +1,7 @@
-"""The inputs of a node class, and the values of a node's widgets as the editor saves them. Pure.
+"""Read the inputs of a node class, and the values of a node's widgets, from the format of ComfyUI's editor. Pure.
 
 The editor saves the values of a node by position, in the order of the inputs of its class. Some positions belong to
-controls that are not inputs, such as the one that changes a seed after each run.
+controls that are not inputs, such as the control that changes a seed after each run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _WIDGET_TYPES = frozenset(
     }
 )
 _SEED_NAMES = frozenset({"seed", "noise_seed"})  # have the control even if the description does not mention it
-_DEFAULTS = {"INT": 0, "FLOAT": 0, "BOOLEAN": False, "STRING": ""}  # of the editor, for a class that names none
+# The editor's defaults, for a class without a default.
+_DEFAULTS = {"INT": 0, "FLOAT": 0, "BOOLEAN": False, "STRING": ""}
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n\r]*", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}|])")
@@ -43,13 +44,13 @@ class Slot:
     Attributes
     ----------
     type
-        The type of the links that it takes; `COMBO` for a choice.
+        The type of links that the input accepts; `COMBO` for a choice.
     is_widget
-        Whether the editor shows a control for it.
+        Whether the editor shows a control for the input.
     value
-        The value of the control as saved, else the default; None without either.
+        The saved value of the control, or the default; None if there is neither.
     is_prompt
-        Whether the editor removes comments from its text, and chooses one of `{a|b}` at each run.
+        Whether the editor removes comments from the text, and chooses one of `{a|b}` at each run.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Slot:
 
 
 def class_inputs(description: Mapping[str, Any], saved: object) -> list[Slot]:
-    """Return the inputs of a node in the editor's order: those without a control first.
+    """Return the inputs of a node in the editor's order: inputs without a control come first.
 
     Parameters
     ----------
@@ -94,12 +95,12 @@ def class_outputs(description: Mapping[str, Any]) -> list[str]:
 
 
 def prompt_value(value: object) -> object:
-    """Return a value as the API takes it: a list is wrapped, because a plain list means a link."""
+    """Return a value in the form of the API. A list is wrapped, because the API reads a plain list as a link."""
     return {WRAPPED: value} if isinstance(value, list) else value
 
 
 def without_comments(text: str) -> tuple[str, bool]:
-    """Return a prompt without comments, and whether it contains choices such as `{a|b}`, which remain in it."""
+    """Return a prompt without comments, and whether it contains choices such as `{a|b}`, which are kept."""
     text = _COMMENT.sub("", text)
     has_choices = _UNESCAPED_BRACE.search(text) is not None
     return (text if has_choices else _ESCAPED.sub(r"\1", text)), has_choices
@@ -109,7 +110,7 @@ def without_comments(text: str) -> tuple[str, bool]:
 
 
 def _specs(inputs: object, order: object) -> list[_Spec]:
-    """Return the inputs of a description, required ones first; inputs that `order` lacks follow the others."""
+    """Return the inputs of a description, required ones first. Inputs that are not in `order` come last."""
     specs: list[_Spec] = []
     for group in ("required", "optional"):
         listed = inputs.get(group) if isinstance(inputs, Mapping) else None
@@ -130,7 +131,7 @@ def _spec(name: str, spec: object) -> _Spec:
 
 
 def _specs_of_option(name: str, options: Mapping[str, Any], chosen: object) -> list[_Spec]:
-    """Return the inputs of the chosen option of a dynamic combo: `format.quality` of `format`."""
+    """Return the inputs of the chosen option of a dynamic combo, such as `format.quality` of `format`."""
     for option in _listed(options):
         if isinstance(option, Mapping) and option.get("key") == chosen:
             return [(f"{name}.{inner}", *rest) for inner, *rest in _specs(option.get("inputs"), None)]  # type: ignore[misc]
@@ -160,7 +161,7 @@ def _default(type_: str, options: Mapping[str, Any]) -> Any:
 
 
 class _SavedValues:
-    """`widgets_values` of a node, taken one by one in the order of the widgets."""
+    """Reads `widgets_values` of a node, value by value, in the order of the widgets."""
 
     def __init__(self, saved: object, specs: Sequence[_Spec]) -> None:
         self._named = saved if isinstance(saved, Mapping) else None
@@ -175,7 +176,7 @@ class _SavedValues:
             self._waiting = deque(value for value, forced in zip(self._waiting, is_forced, strict=True) if not forced)
 
     def take(self, name: str, type_: str, options: Mapping[str, Any]) -> Any:
-        """Return the value of a widget, else its default, and skip the values of controls that belong to it."""
+        """Return the value of the next widget, or its default, and skip the values of its additional controls."""
         if self._named is not None:
             return self._named.get(name, _default(type_, options))
         value = self._waiting.popleft() if self._waiting else _default(type_, options)
@@ -185,7 +186,7 @@ class _SavedValues:
 
 
 def _controls_after(name: str, type_: str, options: Mapping[str, Any]) -> int:
-    """Return the number of controls that the editor adds after a widget and saves a value for."""
+    """Return the number of additional controls after a widget for which the editor saves values."""
     mentioned, remote = options.get("control_after_generate"), options.get("remote")
     if isinstance(remote, Mapping):
         return 2 if remote.get("refresh_button") else 1  # whether the options are updated after each run, and a button

@@ -1,6 +1,6 @@
-"""Fields: the inputs of a node that can be set, and how a value is parsed and checked by the type of its field.
+"""Fields: the inputs of nodes that can be set. Parse and check values by the type of their field.
 
-A field id is `NodeId::name`. It splits at its first `::`, because node ids may contain colons.
+A field id is `NodeId::name`. It is split at its first `::`, because node ids may contain colons.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from comflowy_nb.errors import FieldError, nearest_tip
 from comflowy_nb.workflow.images import InputImage
-from comflowy_nb.workflow.syntax.json_values import as_json, listed, plain, read_untyped, rounded, shown, text_of
+from comflowy_nb.workflow.syntax.json_values import as_json, listed, plain, read_untyped, round_computed, shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ WRAPPED = "__value__"  # ComfyUI reads a plain list as a link, so a list of valu
 
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_MAX_OPTION_DIGITS = 40  # of an option that is compared as a number
+_MAX_OPTION_DIGITS = 40  # maximum length of an option that is compared as a number
 _MAX_LISTED_OPTIONS = 8  # in an error
 
 
@@ -50,7 +50,7 @@ class FieldType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a node, as the service, the editor's console or the graph describes it.
+    """A field of a node, as described by the service, the editor's console or the graph.
 
     Parameters
     ----------
@@ -63,22 +63,22 @@ class Field:
     default : object
         The value in the workflow; None if unknown.
     min, max : float or None
-        The range of a number, ends included; None without a limit.
+        The range of a number, inclusive; None without a limit.
     step : float or None
-        The step of a number's control, above 0.
+        The step of the control of a number, above 0.
     round : float, bool or None
-        ComfyUI's rounding of a number; not applied here.
+        ComfyUI's rounding of a number. It is not applied here.
     multiline : bool
         Whether a text may have several lines.
     node_title, class_type : str or None
         Title and class of the node.
     tooltip : str or None
-        The service's help text.
+        The help text of the service.
     label_on, label_off : str or None
         The texts of a BOOLEAN control.
     extra : mapping
-        Entries of the description that have no meaning here, such as `control_after_generate`. They are kept so that
-        `write_field` returns the complete description.
+        Entries of the description that this package does not use, such as `control_after_generate`. They are kept so
+        that `write_field` returns the complete description.
 
     Examples
     --------
@@ -117,12 +117,12 @@ class Field:
 
     @property
     def is_seed(self) -> bool:
-        """Whether seed words such as `random` are valid: the name contains `seed`."""
+        """Whether the name contains `seed`, so that seed words such as `random` are valid."""
         return "seed" in self.name.lower()
 
     @property
     def where(self) -> str:
-        """The field as an error names it: `node 3 (KSampler), cfg`."""
+        """The field as text for errors: `node 3 (KSampler), cfg`."""
         title = self.node_title or self.class_type
         return f"node {self.node} ({title}), {self.name}" if title else f"node {self.node}, {self.name}"
 
@@ -133,28 +133,29 @@ class Field:
 
     @property
     def separator(self) -> str | None:
-        """The separator of the values of a sweep, `||` or `,`; None if both are possible."""
+        """The separator of several values in a sweep, `||` or `,`; None if both are possible."""
         if self.type is FieldType.UNKNOWN:
             return None
         return "||" if self.type in {FieldType.STRING, FieldType.IMAGEUPLOAD} else ","
 
     @property
     def is_multiple(self) -> bool:
-        """Whether the field is a choice of several options at once: its value is a list."""
+        """Whether several options can be chosen at once, so that the value is a list."""
         flags = (self.extra.get("multiselect"), self.extra.get("multi_select"))
         return self.type is FieldType.CHOICE and any(flag not in (None, False) for flag in flags)
 
     def read(self, text: str) -> Any:
-        """Return the value that a text means for this field.
+        """Parse a text by the type of this field.
 
         The text of the default returns the default unchanged, for any type.
 
         Parameters
         ----------
         text : str
-            As typed, without quotes. STRING and IMAGEUPLOAD take it verbatim; INT takes `[+-]?digits`; FLOAT a JSON
-            number or `.5`; BOOLEAN `true` or `false` in any case; a choice the option whose text is equal; UNKNOWN a
-            JSON number, `true`, `false`, `null`, valid JSON that begins with `[` or `{`, else the text itself.
+            The text as typed, without quotes. STRING and IMAGEUPLOAD accept any text; INT accepts `[+-]?digits`; FLOAT
+            accepts a JSON number or `.5`; BOOLEAN accepts `true` or `false` in any case; a choice accepts the text of
+            an option. UNKNOWN parses a JSON number, `true`, `false`, `null`, and valid JSON that begins with `[` or
+            `{`; any other text is the value itself.
 
         Returns
         -------
@@ -172,12 +173,12 @@ class Field:
         20
         """
         is_default = self.default is not None and text == text_of(self.default)
-        return self._converted(lambda: _check(self, _parse(self, text)), is_default=is_default)
+        return self._convert(lambda: _check(self, _parse(self, text)), is_default=is_default)
 
     def check(self, value: object) -> Any:
-        """Convert a Python or JSON value for submission, after checking its type, range and options.
+        """Check a Python or JSON value by type, range and options, and convert it for submission.
 
-        The default is always valid: a graph may contain a value of another type, and the service may accept it.
+        The default is always valid, because a graph may contain a value of another type that the service accepts.
 
         Parameters
         ----------
@@ -193,7 +194,7 @@ class Field:
         Raises
         ------
         FieldError
-            If the value has another type, is out of range or not an option.
+            If the value has another type, is out of range or is not an option.
 
         Examples
         --------
@@ -201,9 +202,9 @@ class Field:
         20
         """
         value = plain(value)
-        return self._converted(lambda: _check(self, value), is_default=self.holds(value))
+        return self._convert(lambda: _check(self, value), is_default=self.holds(value))
 
-    def _converted(self, convert: Callable[[], Any], *, is_default: bool) -> Any:
+    def _convert(self, convert: Callable[[], Any], *, is_default: bool) -> Any:
         if is_default and self.type is FieldType.STRING:
             return self.default  # a number or a list
         try:
@@ -224,7 +225,7 @@ class Field:
         Returns
         -------
         bool
-            True if it is equal and of the same type; an integer and an equal float count as the same.
+            True if the value is equal and has the same type. An integer and an equal float have the same type here.
         """
         is_same_type = type(value) is type(self.default) or (_is_number(value) and _is_number(self.default))
         try:
@@ -258,7 +259,7 @@ def split_id(field_id: str) -> tuple[str, str]:
     Raises
     ------
     FieldError
-        If it is not `NodeId::name`.
+        If the text is not of the form `NodeId::name`.
     """
     node, colons, name = field_id.partition("::")
     if not (colons and node and name):
@@ -270,7 +271,7 @@ def split_id(field_id: str) -> tuple[str, str]:
 
 
 def _parse(field: Field, text: str) -> Any:
-    """Return the value that a text means by the type of a field, before it is checked."""
+    """Parse a text by the type of a field, without checking range and options."""
     if not text and (field.type.is_number or field.type is FieldType.BOOLEAN):
         raise FieldError(f"{field.where} has no value; type {field.name}={'7' if field.type.is_number else 'true'}")
     is_int = _INT.fullmatch(text)
@@ -297,7 +298,7 @@ def _parse(field: Field, text: str) -> Any:
 
 
 def _check(field: Field, value: Any) -> Any:
-    """Convert a value for submission, after checking it by the type of its field."""
+    """Check a value by the type of its field, and convert it for submission."""
     match field.type:
         case FieldType.INT | FieldType.FLOAT:
             return _check_number(field, value)
@@ -349,7 +350,7 @@ def _invalid(field: Field, value: object, problem: str) -> FieldError:
 
 
 def _choose(field: Field, value: object) -> Any:
-    """Return the option that equals a value; of several equal ones, that of the value's own type."""
+    """Return the option that equals a value. If there are several, prefer the option of the value's own type."""
     text = text_of(value)
     equal = [option for option in field.options if text in {text_of(option), str(option)}]
     if not equal and (number := _number_in(value)) is not None:  # 2 and 2.0 are the same option
@@ -370,20 +371,20 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def is_finite(value: object) -> TypeGuard[int | float]:
-    """Return True for a number that is not nan or infinite; a bool is not a number."""
+    """Return True for a finite number. A bool is not a number."""
     return _is_number(value) and (isinstance(value, int) or math.isfinite(value))
 
 
 def _number_in(value: object) -> float | None:
-    """Return a number, or the number that a text contains, rounded; None for other values."""
+    """Return a number, or the number in a text, rounded; None for other values."""
     if isinstance(value, str) and len(value) <= _MAX_OPTION_DIGITS and _FLOAT.fullmatch(value):
         value = float(value)
-    number = rounded(value)
+    number = round_computed(value)
     return number if is_finite(number) else None
 
 
 def _as_float(value: float) -> float:
-    """Return a number as a float, or as an integer if a float would change it."""
+    """Return a number as a float, or as an integer if a float can't represent it."""
     try:
         number = float(value)
     except OverflowError:
@@ -392,5 +393,5 @@ def _as_float(value: float) -> float:
 
 
 def _number(value: float) -> str:
-    """Return the text of a number, without the fraction of a whole one."""
+    """Return the text of a number. A whole float has no fraction."""
     return str(int(value) if value == int(value) else value)

@@ -1,4 +1,4 @@
-"""Files that the user names: bounded reading in common encodings, and atomic writing.
+"""Read files that the user names, with limits and in common encodings, and write files atomically.
 
 An atomic write creates a locked `*.part` file beside its target and renames it when it is complete. A `*.part` file
 of a dead process is recognised by its free lock.
@@ -36,7 +36,7 @@ if sys.platform != "win32":
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
-_MAX_COMPARED_NAMES = 2000  # of a folder, with the name of a file that does not exist
+_MAX_COMPARED_NAMES = 2000  # names in a folder to compare with the name of a missing file
 _MAX_YAML_NODES = 100_000  # with every alias expanded
 
 _UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
@@ -61,19 +61,19 @@ def decode_text(content: bytes) -> str:
 
 
 def without_bom(text: str) -> str:
-    """Remove a BOM before the first character that is not white space; pasted text may contain one."""
+    """Remove a BOM before the first character that is not white space. Pasted text may contain one."""
     return _BOM.sub(r"\1", text)
 
 
 def read_text(path: Path, max_bytes: int) -> str:
     """Return the text of a regular file in UTF-8, UTF-16 or UTF-32.
 
-    Devices and pipes are rejected, because reading them may not end or may block.
+    Devices and pipes are rejected, because a read may block or never end.
 
     Raises
     ------
     OSError
-        If the file can't be read, is not a regular file, or is larger than `max_bytes`; `strerror` has the reason.
+        If the file can't be read, is not a regular file, or is larger than `max_bytes`. `strerror` is the reason.
     UnicodeDecodeError
         If it is in another encoding.
     """
@@ -88,14 +88,14 @@ def read_text(path: Path, max_bytes: int) -> str:
 
 
 def read_named_text(path: Path, max_bytes: int, name: str) -> str:
-    """Return the text of a file as `read_text`; `name` names it in errors.
+    """Return the text of a file, as `read_text` does. `name` is its name in errors.
 
     Raises
     ------
     FileNotFoundError
-        If it does not exist.
+        If the file does not exist.
     WorkflowError
-        If it can't be read, or is in another encoding.
+        If the file can't be read, or is in another encoding.
     """
     try:
         return read_text(path, max_bytes)
@@ -113,7 +113,7 @@ def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path
     Raises
     ------
     WorkflowError
-        If it does not exist, can't be read, or is in another encoding.
+        If the file does not exist, can't be read, or is in another encoding.
     """
     file = Path(typed).expanduser()
     try:
@@ -123,7 +123,7 @@ def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path
 
 
 def no_such_file(typed: str | os.PathLike[str], what: str = "file") -> str:
-    """Return the error for a file that does not exist, with the names in its folder that are similar to its own."""
+    """Return the error for a file that does not exist, with similar names in its folder."""
     path = Path(typed)
     text = f"there is no {what} {str(typed)!r}"
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # no such folder, or ~ of an unknown user
@@ -146,7 +146,7 @@ def bounded_yaml(typ: str = "safe") -> YAML:
 
 
 def yaml_problem(error: Exception, text: str) -> tuple[str, str]:
-    """Return the line of a YAML error as `, line 3`, and its text; the parser notices some errors only lines later."""
+    """Return the line of a YAML error as `, line 3`, and its text. Some errors are detected only on a later line."""
     if isinstance(error, ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return f", line {line}", f"the character {chr(error.character)!r} is not allowed"
@@ -167,7 +167,7 @@ def yaml_problem(error: Exception, text: str) -> tuple[str, str]:
 
 
 class _BoundedParser:
-    """Mixin for a parser of ruamel.yaml. Counts the nodes of each event before the composer receives it."""
+    """Mixin for a parser of ruamel.yaml that counts nodes before the composer creates them."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -205,7 +205,7 @@ class _BoundedParser:
 
 
 class _BoundedScanner:
-    """Mixin for a scanner, which reads ahead of the parser in time quadratic in the number of open brackets."""
+    """Mixin for a scanner that limits open brackets, because its time is quadratic in their number."""
 
     def fetch_flow_collection_start(self, *args: Any, **options: Any) -> None:
         if len(self.flow_context) == MAX_DEPTH:  # type: ignore[attr-defined]
@@ -218,7 +218,7 @@ class _BoundedScanner:
 
 @contextlib.contextmanager
 def atomic_write(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
-    """Yield a temporary path; rename it to `path` if the block succeeds, delete it if the block raises."""
+    """Yield a temporary path. Rename it to `path` if the block succeeds; delete it if the block raises."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     with locked_file(part, mode=mode):
         yield part
@@ -227,7 +227,7 @@ def atomic_write(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked_file(part: Path, *, mode: int = 0o666) -> Iterator[None]:
-    """Create a file and lock it against `remove_leftovers` while the block writes it; delete it if the block raises."""
+    """Create a file, and lock it against `remove_leftovers` during the block. Delete it if the block raises."""
     descriptor = _create_and_lock(part, mode)
     try:
         yield
@@ -246,12 +246,12 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically and flush it to disk: readers see the old or the new content.
+    """Write a text file atomically and flush it to disk, so that readers see either the old or the new content.
 
     Raises
     ------
     OSError
-        If the file can't be written; the old content is unchanged.
+        If the file can't be written. The old content is kept.
     """
     path = path.resolve()  # keep a symbolic link
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -264,7 +264,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def remove_leftovers(folder: Path, pattern: str = "*.part") -> None:
-    """Remove the files matching `pattern` that no live process is writing."""
+    """Remove the files matching `pattern` that no process is writing."""
     for part in folder.glob(pattern):
         with contextlib.suppress(OSError):  # a folder, or removed or locked by another process
             _remove_if_unlocked(part)

@@ -37,14 +37,14 @@ class Graph:
     nodes
         Node id -> node, a mapping with `class_type`, `inputs` and optionally `_meta`.
     notes
-        What the conversion from the editor's format left out; None if the graph was not converted.
+        Notes about inputs that the conversion from the editor's format left out; None for other graphs.
     """
 
     nodes: Mapping[str, Mapping[str, Any]]
     notes: tuple[str, ...] | None = field(default=None, compare=False)
 
     def title(self, node: str) -> str | None:
-        """Return the title of a node, else its class; None if the graph has no such node."""
+        """Return the title of a node, or its class; None if there is no such node."""
         if node not in self.nodes:
             return None
         meta = self.nodes[node].get("_meta")
@@ -53,15 +53,15 @@ class Graph:
         return one_line or str(self.nodes[node]["class_type"])
 
     def group(self, node: str) -> str:
-        """Return the title of the group or subgraph that contains a node in the editor; empty if it is not known."""
+        """Return the title of the group or subgraph that contains a node in the editor; empty if unknown."""
         meta = self.nodes.get(node, {}).get("_meta")
         group = meta.get("group") if isinstance(meta, dict) else None
         return " ".join(group.split()) if isinstance(group, str) else ""
 
     def fields(self) -> dict[str, Field]:
-        """Return the fields that hold values, not links, by id, with types derived from the values.
+        """Return the inputs with values as fields by id. Their types are derived from the values.
 
-        The fields have no options and no ranges, because a graph does not contain them.
+        A graph does not contain options and ranges, so the fields do not have them.
         """
         fields = {}
         for node, content in self.nodes.items():
@@ -107,14 +107,14 @@ class Graph:
 
 
 class InEditorFormat(WorkflowError):
-    """The error for a workflow in the format of ComfyUI's editor where a graph in API format is needed.
+    """A workflow has the format of ComfyUI's editor, but a graph in API format is required.
 
     Attributes
     ----------
     editor
         The workflow.
     name
-        What contains it.
+        The name of its file or image.
     """
 
     def __init__(self, name: str, contains: str, editor: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ class InEditorFormat(WorkflowError):
 
 
 def link_target(value: object) -> str | None:
-    """Return the node id in a link, `[node id, index of an output]`; None for any other value."""
+    """Return the node id of a link (`[node id, output index]`); None for any other value."""
     is_link = isinstance(value, list) and len(value) == 2 and type(value[1]) is int
     return str(value[0]) if is_link else None  # type: ignore[index]  # a list
 
@@ -166,12 +166,12 @@ def read_graph(path: str | Path) -> Graph:
 
 
 def graph_from(read: Callable[[], Graph], convert: Callable[[InEditorFormat], Graph] | None) -> Graph:
-    """Return the graph that `read` returns; if it finds a workflow in the editor's format, convert that.
+    """Return the result of `read`. If it raises InEditorFormat, convert the workflow.
 
     Raises
     ------
     WorkflowError
-        If there is no graph, or nothing to convert one with.
+        If there is no graph, or no converter for the editor's format.
     """
     try:
         return read()
@@ -182,12 +182,12 @@ def graph_from(read: Callable[[], Graph], convert: Callable[[InEditorFormat], Gr
 
 
 def parse_graph(text: str, name: str) -> Graph:
-    """Return the graph in a JSON text; errors call the text `name`.
+    """Return the graph in a JSON text. `name` is its name in errors.
 
     Raises
     ------
     WorkflowError
-        If the text contains no graph in API format, or a damaged one.
+        If the text does not contain a valid graph in API format.
     """
     graph = _find_graph(_decode(text, name), name)
     if is_too_deep(graph):  # the graph may come from JSON within a string
@@ -200,7 +200,7 @@ def parse_graph(text: str, name: str) -> Graph:
             key: content[key] for key in _KEPT_KEYS if key in content
         }
         if not isinstance(nodes[node]["inputs"], dict):
-            raise WorkflowError(f"{name}: the inputs of node {node!r} are not a mapping")
+            raise WorkflowError(f"{name}: the inputs of node {node!r} must be a JSON object")
         try:
             json.dumps(nodes[node]["inputs"], allow_nan=False)
         except ValueError:
@@ -226,7 +226,7 @@ def _decode(text: str, name: str) -> Any:
 
 
 def _find_graph(root: Any, name: str) -> dict[str, Any]:
-    """Return the root if it is a graph, else the outermost graph within it.
+    """Return the root if it is a graph, else the outermost graph inside it.
 
     Requests and responses of servers wrap a graph in many ways, some as JSON in a string.
 
@@ -262,7 +262,7 @@ def _find_graph(root: Any, name: str) -> dict[str, Any]:
 
 
 def _children(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the mappings and lists directly within a value, each with its path."""
+    """Yield the mappings and lists directly inside a value, each with its path."""
     items: Iterable[tuple[str, Any]] = ()
     if isinstance(value, dict):
         items = ((f"{path}.{key}" if path else str(key), item) for key, item in value.items())
@@ -293,7 +293,7 @@ def _is_graph(value: object) -> bool:
 
 
 def _has_inputs(graph: Mapping[str, Any]) -> bool:
-    """Return True if a node has inputs. Errors of a server also contain nodes with a class_type, but no inputs."""
+    """Return True if a node has inputs. The nodes in error responses of a server have a class_type but no inputs."""
     return any(isinstance(node.get("inputs"), dict) for node in graph.values() if _is_node(node))
 
 
@@ -303,9 +303,9 @@ def is_editor_format(value: object) -> bool:
 
 
 def _check_note(key: str, note: Any, nodes: Mapping[str, Mapping[str, Any]], name: str) -> None:
-    """Raise a WorkflowError if an entry of a graph without a class_type is a damaged node and not a note.
+    """Raise a WorkflowError if an entry without a class_type is a damaged node, not a note.
 
-    A node is linked to or from, has a number as its id, or has a class_type of another type than text.
+    The entry is a node if it has links, if its id is a number, or if its class_type is not text.
     """
     inputs = note.get("inputs") if isinstance(note, dict) else None
     targets = {link_target(value) for value in inputs.values()} if isinstance(inputs, dict) else set()

@@ -1,4 +1,4 @@
-"""Metadata in image files: the graph that ComfyUI writes, and the description of a run that `save` writes."""
+"""Read the metadata of image files: the graph of ComfyUI, and the description of a run that `save` writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_COMMENT_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RunMetadata:
-    """The workflow and params that made an image.
+    """The workflow and params that generated an image.
 
     Attributes
     ----------
@@ -70,17 +70,17 @@ def read_image_graph(path: str | Path) -> Graph:
     ImageError
         If the file is missing or not an image that can be read.
     WorkflowError
-        If the image contains no graph in API format; the text names the metadata that it contains.
+        If the image contains no graph in API format. The text lists the metadata of the image.
     """
     path = Path(path)
     texts = _texts_in(path)
     chunks = {chunk: texts[chunk] for chunk in ("prompt", "workflow") if chunk in texts}
-    in_editor_format = [chunk for chunk, text in chunks.items() if is_editor_format(_decoded(text))]
+    in_editor_format = [chunk for chunk, text in chunks.items() if is_editor_format(_decode_json(text))]
     for chunk, text in chunks.items():
         if chunk not in in_editor_format and "class_type" in text:
             return parse_graph(text, f"the {chunk} in {path.name}")
     if in_editor_format:
-        editor = _decoded(chunks[in_editor_format[-1]])  # `workflow`, if both are
+        editor = _decode_json(chunks[in_editor_format[-1]])  # `workflow`, if both are
         raise InEditorFormat(path.name, "contains a workflow only in the editor's format", editor)
     metadata = metadata_of_image(path)
     if metadata is not None:
@@ -96,13 +96,13 @@ def read_image_graph(path: str | Path) -> Graph:
         )
     if chunks:
         raise WorkflowError(
-            f"{path.name} contains no workflow: its text {' and '.join(map(repr, chunks))} is not a graph"
+            f"{path.name} contains no workflow: its metadata {' and '.join(map(repr, chunks))} is not a graph"
         )
-    raise WorkflowError(f"{path.name} contains no workflow: neither ComfyUI nor comflowy_nb wrote one into it")
+    raise WorkflowError(f"{path.name} contains no workflow: use an image with the metadata of ComfyUI or comflowy_nb")
 
 
 def metadata_of_image(path: str | Path) -> RunMetadata | None:
-    """Return the metadata that `save` wrote into a copy, or into the JSON file beside it; None if there is none.
+    """Return the metadata that `save` wrote into a copy or into the JSON file beside it; None if there is none.
 
     Raises
     ------
@@ -131,8 +131,8 @@ def generation_of_image(path: str | Path) -> Generation | None:
 
 
 def parse_metadata(text: str) -> RunMetadata | None:
-    """Parse the JSON of a run that `save` or the sidecar contains; return None for any other text."""
-    metadata = _decoded(text)
+    """Parse the metadata of a run, as written by `save` or in a sidecar; return None for any other text."""
+    metadata = _decode_json(text)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("params"), dict):
         return None
     workflow, workflow_id, run, set_params = (
@@ -147,7 +147,7 @@ def parse_metadata(text: str) -> RunMetadata | None:
     )
 
 
-def _decoded(text: str) -> Any:
+def _decode_json(text: str) -> Any:
     """Return the value of a JSON text; None if it is not JSON."""
     try:
         return json.loads(text)
@@ -156,7 +156,7 @@ def _decoded(text: str) -> Any:
 
 
 def _texts_in(path: Path) -> dict[str, str]:
-    """Return the texts in an image's header by name, without decoding the pixels; an Exif comment as `parameters`."""
+    """Return the texts in an image's header by name, without decoding pixels. An Exif comment is `parameters`."""
     from PIL import Image  # noqa: PLC0415 - heavy, and only needed if an image is read
 
     try:
@@ -184,7 +184,7 @@ def _texts_in(path: Path) -> dict[str, str]:
 
 
 def _decode_comment(comment: object) -> str:
-    """Decode an Exif UserComment, of which 8 bytes name the encoding; "" if it can't be decoded.
+    """Decode an Exif UserComment, whose first 8 bytes name the encoding. Return "" if it can't be decoded.
 
     Tools write UTF-16 in both byte orders, without a BOM.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})  # of files that are read as images
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})  # suffixes of files that are read as images
 
 _FILE = "file:"
 _DIGITS = re.compile(r"(\d+)")
@@ -41,9 +41,9 @@ class InputImage:
     name
         The file name for the upload.
     content_sha256
-        Identifies the image in the request key.
+        The identity of the image in the request key.
     load
-        Return the content to upload; the same at every call, even if the file changes.
+        A function that returns the content to upload. It always returns the same bytes, even if the file changes.
     source
         The path or the reference that the user typed; empty for a Python image.
     """
@@ -60,7 +60,7 @@ def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> Inpu
     Parameters
     ----------
     name
-        The file name for the upload; by default that of the file.
+        The file name for the upload. By default the name of the file.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> Inpu
 
 
 def input_of_bytes(content: bytes, name: str, *, source: str = "") -> InputImage:
-    """Return the content of an image file as an input image.
+    """Make an input image from the content of an image file.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def is_image(value: object) -> bool:
 
 
 def input_of(value: object) -> InputImage:
-    """Return a Python object as an input image.
+    """Make an input image from a Python object.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def _image_of(pixels: Any) -> Image.Image:
 
 
 def _encode(image: Image.Image) -> InputImage:
-    """Return an image as a PNG, identified by its pixels: versions of a library compress them differently."""
+    """Encode an image as PNG. It is identified by its pixels, because library versions compress them differently."""
     if image.mode not in _PNG_MODES:
         image = image.convert("RGBA" if "transparency" in image.info or image.mode in {"PA", "La", "RGBa"} else "RGB")
     pixels = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
@@ -204,14 +204,14 @@ def open_image_file(source: Path | bytes | IO[bytes], *, formats: Sequence[str] 
     """Read the header of an image file of any size, without decoding the pixels.
 
     Call `assert_decodable` before decoding. Pillow does not open files with more than twice `Image.MAX_IMAGE_PIXELS`
-    pixels. This limit is global to the process, so it is removed only while the header is read.
+    pixels. This limit applies to the whole process, so it is removed only while the header is read.
 
     Parameters
     ----------
     source
         A path, the content of a file, or an open file.
     formats
-        Names of Pillow's formats that are tried; None tries all.
+        Names of the Pillow formats to try; None tries all.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def assert_decodable(image: Image.Image, name: str) -> None:
 
 
 def too_many_pixels(size: tuple[int, int]) -> str:
-    """Return why an image of this size is not decoded, as the predicate of a sentence."""
+    """Return the reason why an image of this size is not decoded, to follow the name of the image."""
     width_px, height_px = size
     return f"has {width_px} x {height_px} pixels, more than image_max_px allows (%config Comflowy.image_max_px)"
 
@@ -256,7 +256,7 @@ def pattern_in(text: str) -> str | None:
 def names_files(text: str) -> bool:
     """Return True if a text is the path of a file on this machine, or a pattern that matches a file in one folder.
 
-    Patterns of folders are not searched: `/**/x` would read the whole file system.
+    Patterns for folders are not searched, because `/**/x` would read the whole file system.
     """
     path = os.path.expanduser(text)  # noqa: PTH111 - as above
     if "\0" in path:
@@ -268,7 +268,7 @@ def names_files(text: str) -> bool:
 
 
 def open_images(pattern: str) -> list[InputImage]:
-    """Open the images that match a glob pattern (`**` for folders at any depth) in natural order: `a2` before `a10`.
+    """Open the images that match a glob pattern (`**` for folders at any depth), in natural order (`a2` before `a10`).
 
     Raises
     ------
@@ -285,7 +285,7 @@ def open_images(pattern: str) -> list[InputImage]:
 
 
 def label_images(images: Sequence[InputImage]) -> list[str]:
-    """Return the headers of the images of one axis: file names, with as many folders as make them unique."""
+    """Return labels for the images of an axis: file names, with parent folders if required to make them unique."""
     paths = [_path_parts(image, number) for number, image in enumerate(images, 1)]
     depths = [1] * len(paths)
     while True:
@@ -304,7 +304,7 @@ def label_images(images: Sequence[InputImage]) -> list[str]:
 
 
 def _path_parts(image: InputImage, number: int) -> tuple[str, ...]:
-    """Return the folders and the name of an image; a Python image without a name has its position as the name."""
+    """Return the folders and the name of an image. The name of an unnamed Python image is its position."""
     if image.source:
         return PurePosixPath(image.source).parts
     is_generated = image.name == f"{image.content_sha256[:12]}.png"
@@ -317,12 +317,12 @@ def _natural_order(file: Path) -> tuple[tuple[int, str], ...]:
 
 
 def save_image(file: Path, image: InputImage) -> dict[str, str]:
-    """Save an image in a folder beside a sweep file; return the fields of its `!image`.
+    """Save an image in a folder beside a sweep file. Return the fields of its `!image` entry.
 
     Raises
     ------
     ImageError
-        If its content is not available.
+        If the content of the image is not available.
     OSError
         If the file can't be written.
     """
@@ -341,9 +341,9 @@ def save_image(file: Path, image: InputImage) -> dict[str, str]:
 
 
 def open_saved_image(folder: Path, parts: Mapping[str, str]) -> InputImage:
-    """Return an image saved with a sweep file.
+    """Open an image that was saved with a sweep file.
 
-    The image keeps its stored identity: a Python image is identified by its pixels, not by its encoded file.
+    The image keeps its stored identity, because a Python image is identified by its pixels, not by its file.
 
     Raises
     ------

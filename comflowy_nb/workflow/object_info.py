@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_field(field_id: str, spec: object, *, node_title: str | None = None, class_type: str | None = None) -> Field:
-    """Return a field from ComfyUI's description of an input.
+    """Make a field from ComfyUI's description of an input.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
         `NodeId::name`.
     spec
         `["INT", {...}]`, `["STRING"]`, `[["euler", "heun"], {...}]`, `["COMBO", {"options": [...]}]`,
-        `["IMAGEUPLOAD", ...]`, or a choice with `{"image_upload": true}`. Any other type, such as `MODEL`, and options
-        that are not a list give a field of type UNKNOWN. Of an option `[name, {...}]`, which adds controls, the name is
-        used. Invalid ranges and steps stay in `extra` and are not used.
+        `["IMAGEUPLOAD", ...]`, or a choice with `{"image_upload": true}`. The type of the field is UNKNOWN for any
+        other type, such as `MODEL`, and if the options are not a list. For an option `[name, {...}]`, which adds
+        controls, the name is used. Invalid ranges and steps are kept in `extra` and not used.
     node_title, class_type
         Title and class of the node, for errors and displays.
 
@@ -65,7 +65,7 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
 
 
 def _type_and_options(kind: str | Sequence[Any], info: dict[str, Any]) -> tuple[FieldType, tuple[Any, ...]]:
-    """Return the type and the options of a description; remove the options from `info`."""
+    """Return the type and the options of a description. Remove the options from `info`."""
     listed: Any = kind
     if isinstance(kind, str):
         name = kind.upper()
@@ -81,7 +81,7 @@ def _type_and_options(kind: str | Sequence[Any], info: dict[str, Any]) -> tuple[
 
 
 def _usable(info: dict[str, Any]) -> dict[str, Any]:
-    """Remove default, range and step from `info` and return them; unusable values are None and stay in `info`."""
+    """Remove default, range and step from `info`, and return them. Invalid values become None and stay in `info`."""
     usable = {name: info.get(name) for name in ("default", "min", "max", "step")}
     if isinstance(usable["default"], float) and not math.isfinite(usable["default"]):
         usable["default"] = None
@@ -98,7 +98,7 @@ def _usable(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _option_of(option: object) -> object:
-    """Return the value of a listed option; of `[name, {controls}]` the name."""
+    """Return the value of a listed option; for `[name, {controls}]`, the name."""
     is_labelled = isinstance(option, (list, tuple)) and len(option) > 1 and isinstance(option[0], str)
     return option[0] if is_labelled else option  # type: ignore[index]  # a list
 
@@ -126,7 +126,7 @@ def write_field(field: Field) -> list[Any]:
 
 
 def read_described(field_id: str, described: Any) -> Field:
-    """Return a field from the form of `write_described`."""
+    """Make a field from the result of `write_described`."""
     if not isinstance(described, dict):
         return read_field(field_id, described)
     title, class_type = (None if described.get(key) is None else str(described[key]) for key in ("title", "class"))
@@ -134,7 +134,7 @@ def read_described(field_id: str, described: Any) -> Field:
 
 
 def write_described(field: Field) -> Any:
-    """Return ComfyUI's form of a field; in a mapping with the node's title and class if they are known."""
+    """Return ComfyUI's description of a field, in a mapping with title and class of the node if they are known."""
     described = {"info": write_field(field), "title": field.node_title, "class": field.class_type}
     known = {key: value for key, value in described.items() if value is not None}
     return known if len(known) > 1 else known["info"]

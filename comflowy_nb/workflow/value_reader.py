@@ -1,4 +1,4 @@
-"""Read the values of one field by its type: one value for a run, one or several for a sweep."""
+"""Parse the values of one field by its type: one value for a run, one or more for a sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from comflowy_nb.workflow.images import (
 )
 from comflowy_nb.workflow.syntax.json_values import plain, shown
 from comflowy_nb.workflow.syntax.line import NAMES_ALONE, expand, expand_text, is_name
-from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, as_item, of_python
+from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, as_item, from_python
 from comflowy_nb.workflow.syntax.ranges import has_range, is_range, read_range, split_items
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ _SEED_WORD = re.compile(r"random|random#[0-9]+|each")
 
 
 class ValueReader:
-    """Read the values of one field.
+    """Parses the values of fields.
 
     Parameters
     ----------
     namespace
-        The variables that `{name}` may refer to; None disables expansion.
+        The variables for `{name}`; None disables expansion.
     open_run
-        Return the image of a reference, or raise RefError; None if references are not available.
+        Called with a reference; returns its image or raises RefError. None if references are not available.
     is_sweep
-        Whether a field may have several values; it decides what an error about several values says.
+        Whether a field may have several values. This determines the text of errors about several values.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ValueReader:
     # -- one value ---------------------------------------------------------------------------------------------------
 
     def value(self, field: Field, item: ParsedValue) -> Any:
-        """Return the one value of an item, which is not a range, a pattern of several files or a seed word."""
+        """Return the value of an item that is not a range, a pattern of files or a seed word."""
         if field.is_multiple:
             return self._selection(field, item)
         if not isinstance(item, Item):
@@ -78,20 +78,20 @@ class ValueReader:
 
     def _selection(self, field: Field, value: ParsedValue) -> Any:
         """Return the value of a field that takes several options at once."""
-        item = as_item(value, self.expanded)
+        item = as_item(value, self.expand_value)
         if not isinstance(item, Item):
             raise FieldError(f"{field.where}: a list of options is expected here, not a mapping")
-        return field.check(item.value if isinstance(item.value, list) else self.expanded(item))
+        return field.check(item.value if isinstance(item.value, list) else self.expand_value(item))
 
     def _untyped_list(self, field: Field, value: ParsedValue) -> Any:
-        """Return a Python or JSON list as one value, if the type of the field is unknown."""
+        """Return a Python or JSON list as one value. Only for fields of unknown type."""
         if field.type is FieldType.UNKNOWN and isinstance(value, MultipleValues) and value.text is None:
             return self._read_object(field, [part.value for part in value.items if isinstance(part, Item)])
         kind = "a list" if isinstance(value, MultipleValues) else "a mapping"
         raise FieldError(f"{field.where}: one value is expected here, not {kind}; quote a text with brackets")
 
     def _read_object(self, field: Field, value: object) -> Any:
-        """Return a Python or JSON value as submitted."""
+        """Convert a Python or JSON value for submission."""
         value = plain(value)
         if field.type.takes_images:
             if is_image(value):
@@ -103,13 +103,13 @@ class ValueReader:
 
     def _read_text(self, field: Field, text: str) -> Any:
         if not self._is_sweep and field.type is FieldType.UNKNOWN and has_range(text):
-            raise several_values(field, f"{shown(text)} is a range")
+            raise several_values_error(field, f"{shown(text)} is a range")
         try:
             return field.read(text)
         except FieldError as error:
             if _is_several(field, text):
                 if not self._is_sweep:
-                    raise several_values(field, f"{shown(text)} is several values") from None
+                    raise several_values_error(field, f"{shown(text)} is several values") from None
                 unspaced = ",".join(part.strip() for part in text.split(","))
                 tip = f"several values are written without quotes: {field.name}={unspaced}"
                 raise FieldError(f"{error}; {tip}") from None
@@ -124,8 +124,8 @@ class ValueReader:
             return None
         if field.type is FieldType.IMAGEUPLOAD and pattern_in(text) is not None:
             if not self._is_sweep:
-                raise several_values(field, f"{rest} may name several files")
-            raise FieldError(f"{field.where}: {rest} may name several files; type the pattern itself: file:{rest}")
+                raise several_values_error(field, f"{rest} may name several files")
+            raise FieldError(f"{field.where}: {rest} is a pattern, which can't come from a variable: type file:{rest}")
         try:
             return open_input(rest) if kind == "file" else self._open_run(rest)
         except (ImageError, RefError):
@@ -134,12 +134,12 @@ class ValueReader:
             raise
 
     def _check_not_a_file(self, field: Field, text: str, *, is_python_value: bool) -> None:
-        """Check that a text is not the bare path of an image file on this machine, which only `file:PATH` uploads.
+        """Check that a text is not the path of an image file on this machine, which must be written as `file:PATH`.
 
         Raises
         ------
         FieldError
-            If it is, and the server does not list an image of that name.
+            If it is the path of such a file, and the server does not list an image with this name.
         """
         if field.type is FieldType.IMAGEUPLOAD:
             is_candidate = text != field.default and text not in field.options
@@ -156,7 +156,7 @@ class ValueReader:
     # -- several values ----------------------------------------------------------------------------------------------
 
     def values(self, field: Field, value: ParsedValue) -> list[Any]:
-        """Return the values of one list item: several for a range, or for a pattern of several files."""
+        """Return the values of one list item. A range and a pattern of files have several."""
         item = self.open(field, value)
         if field.is_multiple or not isinstance(item, Item):
             return [self.value(field, item)]
@@ -176,13 +176,13 @@ class ValueReader:
         pattern = self.pattern_in(field, item)
         return [self.value(field, item)] if pattern is None else list(open_images(pattern))
 
-    def single(self, field: Field, value: ParsedValue) -> Any:
-        """Return the one value of a label or a preset.
+    def single_value(self, field: Field, value: ParsedValue) -> Any:
+        """Return the value of a label or a preset, which must be a single one.
 
         Raises
         ------
         FieldError
-            If it is a range, or a pattern of several files.
+            If the value is a range or a pattern of files.
         """
         values = self.values(field, value)
         if len(values) > 1:
@@ -191,7 +191,7 @@ class ValueReader:
         return values[0]
 
     def text(self, field: Field, value: ParsedValue) -> str:
-        """Return a text of a search and replace, with `{name}` expanded."""
+        """Return a text of search and replace, with `{name}` expanded."""
         item = self.open(field, value)
         if not isinstance(item, Item):
             raise FieldError(f"{field.where}: one text is expected here; quote a text with commas or brackets")
@@ -206,20 +206,20 @@ class ValueReader:
     # -- the kinds of an item ----------------------------------------------------------------------------------------
 
     def open(self, field: Field | None, value: ParsedValue) -> ParsedValue:
-        """Return the object that a `{name}` refers to, as a list or a mapping if it is one; else the value."""
+        """Replace `{name}` by its object. A list or a mapping becomes several values. Return other values unchanged."""
         if self.namespace is None or not isinstance(value, Item) or value.exact:
             return value
         if not isinstance(value.value, str) or not is_name(value.value):
             return value
         takes_images = field is not None and field.type.takes_images
-        return of_python(expand(value.value, self.namespace), takes_images=takes_images, exact=True)
+        return from_python(expand(value.value, self.namespace), takes_images=takes_images, exact=True)
 
-    def expanded(self, item: Item) -> object:
+    def expand_value(self, item: Item) -> object:
         """Return the value of an item within a list, with `{name}` expanded."""
         return item.value if item.exact or not isinstance(item.value, str) else expand(item.value, self.namespace)
 
     def range_in(self, field: Field, item: Item) -> str | None:
-        """Return the text of a range, for a number field also of an invalid one; None for any other item."""
+        """Return the text of an item that is a range, or for a number field an invalid range; else None."""
         text = self._expanded_text(item)
         if text is None:
             return None
@@ -229,7 +229,7 @@ class ValueReader:
         return text if is_plain and is_range(text) else None
 
     def pattern_in(self, field: Field, item: Item) -> str | None:
-        """Return the pattern of `file:refs/*.jpg`; if the type is unknown, only one that matches a file."""
+        """Return the pattern of `file:refs/*.jpg`. For a field of unknown type, the pattern must match a file."""
         text = self._expanded_text(item) if field.type.takes_images else None
         pattern = None if text is None else pattern_in(text)
         if pattern is None or (field.type is FieldType.UNKNOWN and not any(glob.iglob(pattern, recursive=True))):  # noqa: PTH207 - as in `open_images`
@@ -237,7 +237,7 @@ class ValueReader:
         return pattern
 
     def seed_word(self, field: Field, item: Item) -> str | None:
-        """Return `random`, `random#N` or `each` of a seed field; None for any other item."""
+        """Return the text of an item that is `random`, `random#N` or `each` in a seed field; else None."""
         text = self._expanded_text(item) if field.is_seed else None
         if text is None or not _SEED_WORD.fullmatch(text):
             return None
@@ -250,8 +250,8 @@ class ValueReader:
         return expand_text(item.value, self.namespace)
 
 
-def several_values(field: Field, problem: str) -> FieldError:
-    """Return the error of several values in a run."""
+def several_values_error(field: Field, problem: str) -> FieldError:
+    """Return the error for a field that has several values in a run."""
     return FieldError(f"{field.where}: {problem}, but a run takes one value; %comflowy sweep takes several")
 
 

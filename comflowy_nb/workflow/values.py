@@ -1,4 +1,4 @@
-"""Convert settings to params: expand, type and check every setting, and generate the seeds of one run.
+"""Convert the settings of one run to params: expand, parse and check every setting, and generate seeds.
 
 All problems are reported together, before anything is submitted.
 """
@@ -14,10 +14,10 @@ from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.images import is_image
 from comflowy_nb.workflow.syntax.body import read_block
-from comflowy_nb.workflow.syntax.json_values import plain, rounded, shown
+from comflowy_nb.workflow.syntax.json_values import plain, round_computed, shown
 from comflowy_nb.workflow.syntax.line import expand, is_name
 from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, Setting
-from comflowy_nb.workflow.value_reader import ValueReader, several_values
+from comflowy_nb.workflow.value_reader import ValueReader, several_values_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ MAX_GENERATED_SEED = 2**53 - 1  # the largest integer that JavaScript, and so th
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedParams:
     """The params of one run.
 
     Attributes
@@ -50,7 +50,7 @@ class Resolved:
 
 
 def seed_range(field: Field | None) -> tuple[int, int]:
-    """Return the range of generated seeds: from 0, at most `MAX_GENERATED_SEED`, and within the range of the field."""
+    """Return the range of generated seeds: from 0 to `MAX_GENERATED_SEED`, limited to the range of the field."""
     low = 0 if field is None or field.min is None else max(0, int(field.min))
     high = MAX_GENERATED_SEED if field is None or field.max is None else min(MAX_GENERATED_SEED, int(field.max))
     return low, max(low, high)
@@ -63,13 +63,13 @@ def generate_seed(field: Field | None) -> int:
 
 
 def narrowest_field(workflow: Workflow, field_ids: Sequence[str]) -> Field | None:
-    """Return the field with the smallest maximum: a seed within it is valid for all. None if no field is described."""
+    """Return the field with the smallest maximum, whose seeds are valid for all. None if no field is described."""
     fields = [workflow.fields[field_id] for field_id in field_ids if field_id in workflow.fields]
     return min(fields, key=lambda field: MAX_GENERATED_SEED if field.max is None else field.max, default=None)
 
 
 def settings_from_mapping(params: Mapping[str, object]) -> list[Setting]:
-    """Return the params of a Python call as settings.
+    """Convert the params of a Python call to settings.
 
     Raises
     ------
@@ -95,29 +95,29 @@ def resolve(
     *,
     namespace: Mapping[str, Any] | None = None,
     open_run: Callable[[str], InputImage] | None = None,
-) -> Resolved:
-    """Return the params of one run.
+) -> ResolvedParams:
+    """Convert the settings of one run to params.
 
     Parameters
     ----------
     workflow
-        Defines the fields that the keys name, and their types.
+        The workflow, which defines the fields and their types.
     settings
-        In the order they were typed.
+        The settings in the order typed.
     namespace
-        The variables that `{name}` may refer to; None disables expansion.
+        The variables for `{name}`; None disables expansion.
     open_run
-        Return the image of a reference (`r41[0]`) or raise RefError; None if references are not available.
+        Called with a reference (`r41[0]`); returns its image or raises RefError. None if references are not available.
 
     Returns
     -------
-    The params, their order, and the generated seeds (one seed for all fields of `all::seed`).
+    The params, the order in which they were set, and the generated seeds. All fields of `all::seed` share one seed.
 
     Raises
     ------
     FieldError
-        With all problems: unknown fields, invalid values, fields set twice, undefined names, unreadable images, and
-        lists of values.
+        If there are unknown fields, invalid values, fields that are set twice, undefined names, unreadable images, or
+        lists of values. It contains all problems.
     """
     log = SettingLog(workflow)
     reader = ValueReader(namespace, open_run)
@@ -143,16 +143,16 @@ def resolve(
             except (FieldError, LineError, ImageError, RefError) as error:
                 log.report(setting, error, field.id)
     log.raise_problems()
-    return Resolved(params, tuple(params), seeds)
+    return ResolvedParams(params, tuple(params), seeds)
 
 
 def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | None) -> ParsedValue:
-    """Return the one value of a setting, with `{name}` replaced by its Python object.
+    """Return the value of a setting, with `{name}` replaced by its Python object.
 
     Raises
     ------
     FieldError
-        If it is a list of values, and the field takes one.
+        If the value is a list of values, and the field takes one value.
     LineError
         If the name is not defined.
     """
@@ -160,27 +160,27 @@ def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | No
     if setting.plain is not None and field.type is not FieldType.STRING:
         value, quoted = setting.plain
         if setting.is_list and not field.is_multiple:
-            raise several_values(field, "a list of values")
+            raise several_values_error(field, "a list of values")
     if isinstance(value, str):
         if namespace is None or not is_name(value):
             block = read_block(setting.block or (), is_text=False) if field.is_multiple and setting.is_list else None
             # a JSON or Python string may also be a list of options
             is_python_value = setting.is_python_value and not field.is_multiple
             return block if isinstance(block, MultipleValues) else Item(value, quoted, is_python_value)
-        name, value = value, rounded(expand(value, namespace))
+        name, value = value, round_computed(expand(value, namespace))
     elif setting.computed and not field.holds(plain(value)):
-        value = rounded(value)
+        value = round_computed(value)
     value = plain(value)
     is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
     may_be_list = field.is_multiple or field.holds(value) or (field.type.takes_images and is_image(value))
     if is_list and not may_be_list and (name or field.type is not FieldType.UNKNOWN):
         problem = f"{name} is a {type(value).__name__}" if name else f"{shown(value)} is several values"
-        raise several_values(field, problem)
+        raise several_values_error(field, problem)
     return Item(value, is_python_value=True, exact=True)
 
 
 def _generate(workflow: Workflow, field: Field, seed_word: str, field_ids: tuple[str, ...]) -> int:
-    """Return a seed for `random`; reject `each` and `random#N`."""
+    """Generate a seed for `random`. Reject `each` and `random#N`."""
     if seed_word != "random":
         tip = "run --count N, or seed=random#N in a sweep" if seed_word != "each" else "%comflowy sweep takes several"
         raise FieldError(f"{field.where}: {seed_word} generates several seeds, but a run takes one; {tip}")
@@ -188,7 +188,7 @@ def _generate(workflow: Workflow, field: Field, seed_word: str, field_ids: tuple
 
 
 class SettingLog:
-    """Record which setting set each field, all problems, and tips that apply to several problems."""
+    """Records which setting set each field, all problems, and tips for several problems."""
 
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
@@ -197,11 +197,11 @@ class SettingLog:
         self.tips: list[str] = []
 
     def field(self, field_id: str) -> Field:
-        """Return the described field, or a field of unknown type."""
+        """Return the field with this id. If it is not described, return a field of unknown type."""
         return self._workflow.fields.get(field_id) or Field(field_id)
 
     def reserve(self, field_id: str, setting: Setting) -> bool:
-        """Register the first setting of a field. Return False and report a problem for another one."""
+        """Register the first setting of a field. For a second one, report a problem and return False."""
         if field_id in self._setting_of:
             self._report_twice(field_id, self._setting_of[field_id], setting)
             return False
@@ -209,7 +209,7 @@ class SettingLog:
         return True
 
     def report(self, setting: Setting, error: Exception, field_id: str | None = None) -> None:
-        """Add a problem, with the field and the line of the setting."""
+        """Add a problem with the field and the line of the setting."""
         text, *tips = error.problems if isinstance(error, FieldError) else (str(error),)
         if field_id is not None and not isinstance(error, FieldError):
             text = f"{self.field(field_id).where}: {text}"
@@ -217,7 +217,7 @@ class SettingLog:
         self.tips += tips
 
     def raise_problems(self) -> None:
-        """Raise FieldError if there are problems: each once, and the tips after them."""
+        """Raise a FieldError if there are problems. It contains each problem once, and the tips after them."""
         if self.problems:
             raise FieldError(*dict.fromkeys([*self.problems, *self.tips]))
 

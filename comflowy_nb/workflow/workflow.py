@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
 
 
-_MAX_SHOWN_CHARS = 24  # of the value of a field in an error
+_MAX_SHOWN_CHARS = 24  # maximum length of the value of a field in an error
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow on one service, as `Client.workflow` returns it.
+    """A workflow on one service. `Client.workflow` returns one.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class Workflow:
     fields : mapping of str to Field
         Field id -> field; empty if the fields are not described.
     aliases : mapping of str to str
-        Word -> field id, from the catalogue.
+        Alias -> field id, from the catalogue.
     is_partial : bool
-        Whether the workflow may have fields that `fields` lacks. Other field ids are then accepted unchecked.
+        Whether the workflow may have fields that are not in `fields`. Other field ids are then accepted unchecked.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class Workflow:
 
     @property
     def missing_choices(self) -> dict[str, str]:
-        """Field id -> problem, of the choices of a converted workflow that the service does not offer."""
+        """Field id -> problem, for the choices of a converted workflow that the service does not have."""
         if self.graph is None or self.graph.notes is None:
             return {}
         choices = [one for one in self.fields.values() if one.type is FieldType.CHOICE and one.default is not None]
@@ -83,7 +83,7 @@ class Workflow:
 
     @property
     def conversion(self) -> tuple[str, ...]:
-        """What the conversion from the editor's format left out, in lines of text; empty if it was not converted."""
+        """Lines of text about the conversion from the editor's format; empty if the workflow was not converted."""
         if self.graph is None or self.graph.notes is None:
             return ()
         missing = tuple(self.missing_choices.values())
@@ -91,17 +91,17 @@ class Workflow:
         return ("; ".join([f"{self.name} is converted from the editor's format", *self.graph.notes]), *head, *missing)
 
     def check_choices(self, params: Mapping[str, Any]) -> None:
-        """Check that no choice that the service does not offer would be submitted.
+        """Check that all choices of a converted workflow that are not set exist on the service.
 
         Parameters
         ----------
         params : mapping of str to object
-            Field id -> value, of the fields that are set.
+            Field id -> value, for the fields that are set.
 
         Raises
         ------
         FieldError
-            With all such fields.
+            If choices do not exist. It contains all these fields.
 
         Examples
         --------
@@ -138,7 +138,9 @@ class Workflow:
         'small.json'
         """
         if self.graph is None:
-            raise WorkflowError(f"the graph of {self.name} is not known here, only its id on the service")
+            raise WorkflowError(
+                f"the graph of {self.name} is not known here, only its id on the service, so it can't be exported"
+            )
         file = Path(path).expanduser()
         if file.suffix.lower() != ".json":
             raise WorkflowError(f"{file.name!r} can't be the file of a graph: its name must end in .json")
@@ -148,7 +150,9 @@ class Workflow:
         text = json.dumps(nodes, indent=2, ensure_ascii=False) + "\n"
         try:
             if file.exists() and read_text(file, MAX_JSON_BYTES) != text:
-                raise WorkflowError(f"{file.name} exists and has another content: choose another name or remove it")
+                raise WorkflowError(
+                    f"{file.name} already exists with other content: choose another name, or remove the file"
+                )
             write_text(file, text)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "another file has this name"
@@ -156,13 +160,13 @@ class Workflow:
         return file
 
     def find(self, key: str) -> tuple[str, ...]:
-        """Return the ids of the fields that a key names.
+        """Return the ids of the fields of a key.
 
         Parameters
         ----------
         key : str
             A field id (`3::cfg`), an alias, `all::NAME` for every field of that name, or the name of exactly one field
-            (`cfg`). If the fields are not described, only field ids and aliases.
+            (`cfg`). If the fields are not described, only field ids and aliases are found.
 
         Returns
         -------
@@ -172,7 +176,7 @@ class Workflow:
         Raises
         ------
         FieldError
-            If no field matches (the text has the nearest names), or if a name matches several (the text lists them).
+            If no field matches (the text suggests similar names), or if a name matches several (the text lists them).
 
         Examples
         --------
@@ -196,7 +200,7 @@ class Workflow:
         if self.is_partial and is_id:
             return (key,)
         if colons or not matches:
-            raise FieldError(self._unknown(key))
+            raise FieldError(self._unknown_field_error(key))
         if len(matches) > 1:
             raise FieldError(self._ambiguous(key, matches))
         return (matches[0],)
@@ -212,7 +216,7 @@ class Workflow:
             raise FieldError(f"the alias {alias!r} is invalid: {error}") from None
 
     def _ambiguous(self, name: str, field_ids: Sequence[str]) -> str:
-        """Return an error with the title and the current value of each field, as far as they tell the fields apart."""
+        """Return an error that lists the fields with their titles and values, if these are different."""
         fields = [self.fields[field_id] for field_id in field_ids]
         titles = [field.node_title or field.class_type or "" for field in fields]
         defaults = [field.default for field in fields]
@@ -228,7 +232,7 @@ class Workflow:
             f"use one of them, or all::{name}=... sets {'both' if len(listed) == 2 else 'them all'}"
         )
 
-    def _unknown(self, key: str) -> str:
+    def _unknown_field_error(self, key: str) -> str:
         node, colons, name = key.partition("::")
         if colons:
             keys = [f"all::{field.name}" for field in self.fields.values()] if node == "all" else list(self.fields)
@@ -253,7 +257,7 @@ class Workflow:
 
 
 def _short(value: object) -> str:
-    """Return a value for a list of fields: a text in double quotes, and its beginning if it is long."""
+    """Return a short form of a value. A text is in double quotes, and only the beginning of a long one is shown."""
     if not isinstance(value, str):
         return text_of(value)
     text = " ".join(value.split())
@@ -264,27 +268,27 @@ def _short(value: object) -> str:
 
 
 def canonical_json(value: object) -> str:
-    """Return JSON with sorted keys, no white space, whole floats as integers, and images as their sha256.
+    """Return JSON with sorted keys and without white space. Whole floats become integers, images their sha256.
 
     Raises
     ------
     ValueError
         If the value contains nan or inf.
     TypeError
-        If it contains a value that is neither JSON nor an `InputImage`, or a key that is not text.
+        If the value contains an object that is neither JSON nor an `InputImage`, or a key that is not text.
     """
     return json.dumps(_canonical(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def request_key(identity: str, content: object, params: Mapping[str, Any]) -> str:
-    """Return the request key: equal for identical requests, different for others.
+    """Return the request key, which is equal for identical requests only.
 
     Parameters
     ----------
     identity
         The identity of the service.
     content
-        The id of the workflow, or the nodes of its graph. The params are applied to them; node titles are left out.
+        The id of the workflow, or the nodes of its graph with the params applied. Node titles are ignored.
     params
         Field id -> submitted value, without defaults.
 

@@ -200,7 +200,7 @@ def test_write_ahead_log_of_a_damaged_file_is_also_renamed(home):
     damage_header(home / "history.sqlite-wal")  # an intact log would repair the file
     log = (home / "history.sqlite-wal").read_bytes()
     new_history = History.open(home)
-    assert new_history.durations.of("a", "b") == []
+    assert new_history.durations.last_samples("a", "b") == []
     (renamed_file,) = home.glob("history.sqlite.damaged-*-wal")
     assert renamed_file.read_bytes() == log
     new_history.close()
@@ -213,7 +213,7 @@ def test_write_ahead_log_of_a_killed_kernel_is_read(home):
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     new_history = History.open(home)
-    assert new_history.durations.of("a", "b") == [1.0]
+    assert new_history.durations.last_samples("a", "b") == [1.0]
     new_history.close()
 
 
@@ -229,7 +229,7 @@ def test_write_ahead_log_of_a_missing_or_empty_file_is_renamed(home, damage):
     damage(home / "history.sqlite")
     new_history = History.open(home)
     assert len(new_history.warnings) == 1
-    assert new_history.durations.of("a", "b") == []
+    assert new_history.durations.last_samples("a", "b") == []
     (renamed_file,) = home.glob("history.sqlite.damaged-*-wal")
     assert renamed_file.read_bytes() == log
     new_history.close()
@@ -428,8 +428,8 @@ def test_a_file_of_version_1_is_brought_up_to_date_and_keeps_its_runs(home, run_
         assert opened.warnings == ()
         old = opened.get("t1")
         assert (old.params, old.started_at, old.seconds, old.queued_s) == ({"3::cfg": 7}, None, 4.0, None)
-        assert opened.durations.of("sandbox", "default") == [4.0]
-        assert opened.durations.of("sandbox", "default each") == []
+        assert opened.durations.last_samples("sandbox", "default") == [4.0]
+        assert opened.durations.last_samples("sandbox", "default each") == []
         opened.close()
     assert pragma(home, "user_version") == store.VERSION
     assert not list(home.glob("*.damaged-*"))

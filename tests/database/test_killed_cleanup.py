@@ -209,7 +209,7 @@ def test_a_killed_prune_is_finished_by_a_prune_of_a_process_that_runs_already(ho
 
 def test_an_original_that_was_fetched_again_before_a_killed_prune_is_finished_stays(homes, stream, output):
     """Its removal was still listed: the next start would have removed an image that the user had fetched again."""
-    from comflowy_nb.images.store import keep_output
+    from comflowy_nb.images.store import store_output
 
     for step, home in homes():
         assert run_killed(home, lambda library: library.prune(0), step)
@@ -220,7 +220,7 @@ def test_an_original_that_was_fetched_again_before_a_killed_prune_is_finished_st
     with closing(sqlite3.connect(home / "history.sqlite")) as database:  # as another process that runs already
         database.execute("UPDATE images SET state = 'kept' WHERE run = ? AND position = 0", (token,))
         database.commit()
-    kept = keep_output(stream(content), folder=home / "images", token=token, output=output(0))
+    kept = store_output(stream(content), folder=home / "images", token=token, output=output(0))
     assert kept.file == images[0][0]
     library = Library(home)
     assert library.history.cleanup.pending() == []

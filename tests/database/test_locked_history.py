@@ -119,7 +119,7 @@ def test_failed_read_does_not_end_a_watch(api, home):
         joined_request = watcher.submit("wf-1", {"3::seed": 1})
         assert joined_request.outcome == "joined"
         watched_sweep = watcher.connection.reopen(history.find("s1").sweep)
-        assert watched_sweep.is_sending
+        assert watched_sweep.is_submitting
         with unreadable_history(home):
             for _ in range(2):  # the first read may begin before that of a watch; the second begins after it
                 with pytest.raises(HistoryError):

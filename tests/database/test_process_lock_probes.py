@@ -20,7 +20,7 @@ OPERATIONS = {
     "orphans": lambda history, run_request, sweep: history.orphans(),
     "adopt": lambda history, run_request, sweep: history.adopt(newest(history).token, run_request().owner),
     "begin to submit a sweep": lambda history, run_request, sweep: history.senders.begin(sweep, run_request().owner),
-    "processes that submit a sweep": lambda history, run_request, sweep: history.senders.living(sweep),
+    "processes that submit a sweep": lambda history, run_request, sweep: history.senders.live_owners(sweep),
     "plan": lambda history, run_request, sweep: history.sweeps.peek(["0", "1"]),
 }
 
@@ -33,7 +33,7 @@ def test_stopped_kernel_that_probes_locks_does_not_block_writers_of_other_kernel
 
     Locks were probed within a write transaction, and only one process at a time can probe.
     """
-    sweep = history.sweeps.enter(sweep_request(), []).token
+    sweep = history.sweeps.record_or_update(sweep_request(), []).token
     for number in range(2):
         dead = uuid.uuid4().hex
         history.record_or_reuse(run_request(str(number), owner=dead))

@@ -15,7 +15,7 @@ def entered(history, sweep_request, cells, run_request):
     """`entered("sk", "name", [statuses])`: a sweep whose cells have runs in these statuses; None was not submitted."""
 
     def enter(key, name, statuses, **changes):
-        record = history.sweeps.enter(sweep_request(key, name=name, **changes), cells(len(statuses), key))
+        record = history.sweeps.record_or_update(sweep_request(key, name=name, **changes), cells(len(statuses), key))
         for number, status in enumerate(statuses, 1):
             if status is not None:
                 run = history.record_or_reuse(run_request(f"{key}{number}", cell=(record.token, number))).record
@@ -38,7 +38,7 @@ def test_cells_are_counted_by_status(history, entered, process_lock):
 
 def test_a_sweep_that_submitted_no_run_has_no_duration(history, entered, cells, sweep_request):
     first = entered("a", None, ["success"])
-    second = history.sweeps.enter(sweep_request("other"), cells(1, "a"))
+    second = history.sweeps.record_or_update(sweep_request("other"), cells(1, "a"))
     history.sweeps.set_cells(second.token, history.sweeps.runs_of(first.token))
     assert [one.seconds is None for one in history.sweeps.summaries([first.token, second.token])] == [True, False]
 
@@ -84,7 +84,7 @@ def test_the_runs_of_a_sweep_are_one_row(history, entered, run_request):
 
 
 def test_a_listed_sweep_has_its_runs_that_are_older_than_others(history, entered, run_request, sweep_request, cells):
-    record = history.sweeps.enter(sweep_request("a"), cells(2, "a"))
+    record = history.sweeps.record_or_update(sweep_request("a"), cells(2, "a"))
     history.record_or_reuse(run_request("a1", cell=(record.token, 1)))
     history.record_or_reuse(run_request("single"))
     history.record_or_reuse(run_request("a2", cell=(record.token, 2)))

@@ -26,7 +26,7 @@ def sweeps(history):
 @pytest.fixture
 def enter(sweeps, sweep_request, cells):
     """Return a function: `enter(3, fresh=True)` records a sweep of three cells with the keys k1 to k3."""
-    return lambda count, **changes: sweeps.enter(sweep_request(**changes), cells(count))
+    return lambda count, **changes: sweeps.record_or_update(sweep_request(**changes), cells(count))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def linked(sweeps, sweep):
 def test_sweep_is_recorded_before_the_submits(sweeps, sweep_request, cells):
     before = time.time()
     request = sweep_request(spec={"axes": ["day ☃ \ud800"], "layout": {"x": "cfg", "y": None}})
-    sweep = sweeps.enter(request, cells(3))
+    sweep = sweeps.record_or_update(request, cells(3))
     assert (sweep.token, sweep.number, sweep.ref, sweep.count) == (request.token, 1, "s1", 3)
     assert sweep.spec == request.spec
     assert (sweep.identity, sweep.service, sweep.workflow, sweep.workflow_id) == ("sandbox",) * 2 + ("default",) * 2
@@ -71,59 +71,59 @@ def test_sweep_is_recorded_before_the_submits(sweeps, sweep_request, cells):
 
 
 def test_identical_sweep_has_the_same_number(sweeps, sweep_request, cells):
-    first = sweeps.enter(sweep_request(), cells(3))
-    assert sweeps.enter(sweep_request(), cells(3)) == first
-    assert sweeps.enter(sweep_request("another"), cells(3)).number == 2
-    assert sweeps.enter(sweep_request(identity="cloud"), cells(3)).number == 3
+    first = sweeps.record_or_update(sweep_request(), cells(3))
+    assert sweeps.record_or_update(sweep_request(), cells(3)) == first
+    assert sweeps.record_or_update(sweep_request("another"), cells(3)).number == 2
+    assert sweeps.record_or_update(sweep_request(identity="cloud"), cells(3)).number == 3
     sweeps.end(first.token)
     assert sweeps.get(first.token).ended_at is not None
-    assert sweeps.enter(sweep_request(), cells(3)).number == 1
+    assert sweeps.record_or_update(sweep_request(), cells(3)).number == 1
     assert [sweep.number for sweep in sweeps.recent()] == [3, 2, 1]
     assert [sweep.number for sweep in sweeps.recent(limit=1)] == [3]
     assert newest(sweeps).number == 3
 
 
 def test_fresh_sweep_is_continued_until_it_has_ended(sweeps, sweep_request, cells):
-    sweeps.enter(sweep_request(), cells(3))
-    fresh = sweeps.enter(sweep_request(fresh=True), cells(3))
+    sweeps.record_or_update(sweep_request(), cells(3))
+    fresh = sweeps.record_or_update(sweep_request(fresh=True), cells(3))
     assert (fresh.number, fresh.fresh) == (2, True)
-    assert sweeps.enter(sweep_request(fresh=True), cells(3)) == fresh
-    assert sweeps.enter(sweep_request(), cells(3)) == fresh
+    assert sweeps.record_or_update(sweep_request(fresh=True), cells(3)) == fresh
+    assert sweeps.record_or_update(sweep_request(), cells(3)) == fresh
     sweeps.end(fresh.token)
     ended = sweeps.get(fresh.token)
     sweeps.end(fresh.token)
     assert sweeps.get(fresh.token) == ended
-    assert sweeps.enter(sweep_request(fresh=True), cells(3)).number == 3
-    assert sweeps.enter(sweep_request(), cells(3)).number == 3
+    assert sweeps.record_or_update(sweep_request(fresh=True), cells(3)).number == 3
+    assert sweeps.record_or_update(sweep_request(), cells(3)).number == 3
 
 
 def test_continued_fresh_sweep_keeps_its_cells_and_seeds(sweeps, history, sweep_request, cells):
     """A fresh sweep generates its seeds at its start; other seeds would make other requests."""
-    fresh = sweeps.enter(sweep_request(fresh=True), cells(2, "drawn"), seeds={"a": 1})
-    again = sweeps.enter(sweep_request(fresh=True), cells(2, "drawn-again"), seeds={"a": 2, "b": 3})
+    fresh = sweeps.record_or_update(sweep_request(fresh=True), cells(2, "drawn"), seeds={"a": 1})
+    again = sweeps.record_or_update(sweep_request(fresh=True), cells(2, "drawn-again"), seeds={"a": 2, "b": 3})
     assert again == fresh
     assert [cell.key for cell in sweeps.cells(fresh.token)] == ["drawn1", "drawn2"]
     assert seeds_of(history, "ab") == {"a": 1}
 
 
 def test_same_returns_the_sweep_that_enter_would_reuse(sweeps, sweep_request, cells):
-    assert sweeps.same("sandbox", "sk", fresh=False) is None
-    first = sweeps.enter(sweep_request(), cells(1))
-    assert sweeps.same("sandbox", "sk", fresh=False) == first
-    assert sweeps.same("cloud", "sk", fresh=False) is None
-    assert sweeps.same("sandbox", "sk", fresh=True) is None
-    fresh = sweeps.enter(sweep_request(fresh=True), cells(1))
-    assert sweeps.same("sandbox", "sk", fresh=True) == fresh
+    assert sweeps.find_same("sandbox", "sk", fresh=False) is None
+    first = sweeps.record_or_update(sweep_request(), cells(1))
+    assert sweeps.find_same("sandbox", "sk", fresh=False) == first
+    assert sweeps.find_same("cloud", "sk", fresh=False) is None
+    assert sweeps.find_same("sandbox", "sk", fresh=True) is None
+    fresh = sweeps.record_or_update(sweep_request(fresh=True), cells(1))
+    assert sweeps.find_same("sandbox", "sk", fresh=True) == fresh
     sweeps.end(fresh.token)
-    assert sweeps.same("sandbox", "sk", fresh=True) is None
+    assert sweeps.find_same("sandbox", "sk", fresh=True) is None
 
 
 def test_entering_a_sweep_again_updates_its_spec_and_order(sweeps, sweep_request, cells, run_request, history):
     """A sweep with its values in another order is the same sweep, and its cells keep their runs."""
-    first = sweeps.enter(sweep_request(spec={"layout": {"x": "cfg"}}), cells(3))
+    first = sweeps.record_or_update(sweep_request(spec={"layout": {"x": "cfg"}}), cells(3))
     record = history.record_or_reuse(run_request("k1", cell=(first.token, 1))).record
     reversed_cells = [(number, at, *cells(3)[3 - number][2:]) for number, at, _, _ in cells(3)]
-    again = sweeps.enter(sweep_request(spec={"layout": {"x": "seed"}}), reversed_cells)
+    again = sweeps.record_or_update(sweep_request(spec={"layout": {"x": "seed"}}), reversed_cells)
     assert (again.number, again.spec) == (1, {"layout": {"x": "seed"}})
     assert [cell.key for cell in sweeps.cells(first.token)] == ["k3", "k2", "k1"]
     assert linked(sweeps, first) == {3: record.number}
@@ -131,7 +131,7 @@ def test_entering_a_sweep_again_updates_its_spec_and_order(sweeps, sweep_request
 
 def test_image_in_the_params_is_stored_by_its_content(sweeps, sweep_request):
     image = InputImage("photo.png", "ab" * 32, bytes)
-    sweep = sweeps.enter(sweep_request(), [(1, (0,), {"10::image": image, "3::seed": 2**64 - 1}, "k")])
+    sweep = sweeps.record_or_update(sweep_request(), [(1, (0,), {"10::image": image, "3::seed": 2**64 - 1}, "k")])
     (cell,) = sweeps.cells(sweep.token)
     assert cell.params == {"10::image": {"image": "photo.png", "sha256": "ab" * 32}, "3::seed": 2**64 - 1}
 
@@ -155,7 +155,7 @@ def test_record_or_reuse_for_a_cell_links_the_run(history, enter, run_request, m
 
 
 def test_cell_that_is_submitted_again_has_its_newest_run(sweeps, history, sweep_request, cells, run_request):
-    sweep = sweeps.enter(sweep_request(), cells(1))
+    sweep = sweeps.record_or_update(sweep_request(), cells(1))
     first = history.record_or_reuse(run_request("k1", cell=(sweep.token, 1))).record
     history.apply(first.token, StatusEvent.SEEN_FAILED)
     second = history.record_or_reuse(run_request("k1", cell=(sweep.token, 1))).record
@@ -165,7 +165,7 @@ def test_cell_that_is_submitted_again_has_its_newest_run(sweeps, history, sweep_
 
 def test_runs_of_several_cells_are_set_in_one_call(sweeps, sweep_request, cells, make_run):
     runs = {n: make_run(f"k{n}", Status.SUCCESS) for n in (1, 3)}
-    sweep = sweeps.enter(sweep_request(), cells(3))
+    sweep = sweeps.record_or_update(sweep_request(), cells(3))
     sweeps.set_cells(sweep.token, {n: run.token for n, run in runs.items()})
     assert linked(sweeps, sweep) == {1: 1, 3: 2}
     sweeps.set_cells(sweep.token, {3: runs[1].token})
@@ -262,14 +262,14 @@ def test_peek_returns_a_repeated_key_once(sweeps, make_run):
 
 def test_runs_and_sweeps_share_their_names(history, sweeps, sweep_request, cells, run_request):
     run = history.record_or_reuse(run_request("a", name="best")).record
-    sweep = sweeps.enter(sweep_request(name="best"), cells(1))
+    sweep = sweeps.record_or_update(sweep_request(name="best"), cells(1))
     assert sweep.name == "best"
     assert (history.by_name("best"), sweeps.by_name("best")) == (None, sweep)
     history.record_or_reuse(run_request("a", name="best"))
     assert (history.by_name("best").token, sweeps.by_name("best")) == (run.token, None)
-    assert sweeps.enter(sweep_request(name="best"), cells(1)).number == 1
+    assert sweeps.record_or_update(sweep_request(name="best"), cells(1)).number == 1
     assert (history.by_name("best"), sweeps.by_name("best").number) == (None, 1)
-    assert sweeps.enter(sweep_request(name="other"), cells(1)).name == "other"
+    assert sweeps.record_or_update(sweep_request(name="other"), cells(1)).name == "other"
     assert sweeps.by_name("best").name == "other"  # the earlier name is still valid
     assert sweeps.by_name("missing") is None
 
@@ -277,12 +277,12 @@ def test_runs_and_sweeps_share_their_names(history, sweeps, sweep_request, cells
 def test_an_invalid_name_is_rejected_before_anything_is_recorded(sweeps, sweep_request, cells):
     for name in ("s3", "last", "two words"):
         with pytest.raises(RefError, match="can't be a name"):
-            sweeps.enter(sweep_request(name=name), cells(1))
+            sweeps.record_or_update(sweep_request(name=name), cells(1))
     assert newest(sweeps) is None
 
 
 def test_sweeps_are_found_by_token_and_number(sweeps, sweep_request, cells):
-    sweep = sweeps.enter(sweep_request(), cells(1))
+    sweep = sweeps.record_or_update(sweep_request(), cells(1))
     assert sweeps.get(sweep.token) == sweeps.by_number(1) == sweep
     assert sweeps.get("missing") is None
     assert sweeps.by_number(2) is None
@@ -296,7 +296,7 @@ def sweep_in_history(library, sweep_request, cells, run_request):
     """Create single runs r1 and r4, and sweep s1 `bottles` of three cells, with r2 and r3 for the first two."""
     history = library.history
     history.record_or_reuse(run_request("alone"))
-    sweep = history.sweeps.enter(sweep_request(name="bottles"), cells(3))
+    sweep = history.sweeps.record_or_update(sweep_request(name="bottles"), cells(3))
     for n in (1, 2):
         record = history.record_or_reuse(run_request(f"k{n}", cell=(sweep.token, n))).record
     history.apply(record.token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0), ImageRecord(1, "12:3", 0)])
@@ -375,10 +375,10 @@ def test_last_is_a_run_or_a_sweep_and_never_a_cell(library, sweep_in_history):
 
 
 def test_last_prefers_the_newest_run_or_sweep_of_this_kernel(library, sweep_in_history):
-    library.touch(library.find("r1").run)
-    library.touch(sweep_in_history)
+    library.set_newest(library.find("r1").run)
+    library.set_newest(sweep_in_history)
     assert [library.find(f"last~{count}").what.ref for count in range(3)] == ["s1", "r1", "r4"]
-    library.touch(library.find("r1").run)
+    library.set_newest(library.find("r1").run)
     assert [library.find(f"last~{count}").what.ref for count in range(3)] == ["r1", "s1", "r4"]
 
 
@@ -395,15 +395,15 @@ def test_run_reused_by_a_sweep_still_counts_for_last(library, sweep_in_history, 
 def test_generated_seeds_are_stored_once(history):
     seeds = history.seeds
     assert seeds.get("a") is None
-    assert seeds.settle({"a": 1, "b": 2**53 - 1}) == {"a": 1, "b": 2**53 - 1}
-    assert seeds.settle({"a": 9, "c": 3}) == {"a": 1, "c": 3}
+    assert seeds.store_missing({"a": 1, "b": 2**53 - 1}) == {"a": 1, "b": 2**53 - 1}
+    assert seeds.store_missing({"a": 9, "c": 3}) == {"a": 1, "c": 3}
     assert seeds_of(history, "abcd") == {"a": 1, "b": 2**53 - 1, "c": 3}
-    assert seeds.settle({}) == {}
+    assert seeds.store_missing({}) == {}
 
 
 def test_new_fresh_sweep_replaces_seeds(history, sweeps, sweep_request, cells):
-    history.seeds.settle({"a": 1, "b": 1})
-    sweeps.enter(sweep_request(fresh=True), cells(1), seeds={"a": 2})
+    history.seeds.store_missing({"a": 1, "b": 1})
+    sweeps.record_or_update(sweep_request(fresh=True), cells(1), seeds={"a": 2})
     assert seeds_of(history, "ab") == {"a": 2, "b": 1}
 
 
@@ -413,7 +413,7 @@ def test_threads_that_generate_seeds_at_the_same_time_use_the_same_seeds(history
 
     def generate(n):
         start.wait(60)
-        seeds_by_thread.append(history.seeds.settle({f"key{k}": n * 10_000 + k for k in range(200)}))
+        seeds_by_thread.append(history.seeds.store_missing({f"key{k}": n * 10_000 + k for k in range(200)}))
 
     threads = [threading.Thread(target=generate, args=(n,)) for n in range(4)]
     for thread in threads:
@@ -433,8 +433,8 @@ def test_1000_cells_are_read_with_few_sql_statements(history, sweeps, sweep_requ
         (n, (n // 40, n % 40), {"3::cfg": n / 2, "6::text": text, "3::seed": n}, f"key{n}") for n in range(1, 1001)
     ]
 
-    sweep = sweeps.enter(sweep_request(), cells)
-    assert sweeps.enter(sweep_request(), cells) == sweep
+    sweep = sweeps.record_or_update(sweep_request(), cells)
+    assert sweeps.record_or_update(sweep_request(), cells) == sweep
     with history._store.write() as connection:  # faster than 1,000 calls of record_or_reuse
         for number, _, _, key in cells:
             connection.execute(
@@ -482,7 +482,7 @@ say("ready")
 sys.stdin.readline()
 for n in range(20):
     want = sweep_request(f"sweep{{n}}", fresh={fresh})
-    sweep = history.sweeps.enter(want, cells)
+    sweep = history.sweeps.record_or_update(want, cells)
     say(sweep.number, sweep.token, sweep.token == want.token)
 sys.stdin.readline()
 """
@@ -506,7 +506,7 @@ def test_kernels_share_the_cells_of_a_sweep(home, start):
         + """
 say("ready")
 sys.stdin.readline()
-sweep = history.sweeps.enter(sweep_request("same"), cells[:60])
+sweep = history.sweeps.record_or_update(sweep_request("same"), cells[:60])
 from dataclasses import replace
 requests = [replace(run_request(key), cell=(sweep.token, number)) for number, _, _, key in cells[:60]]
 kinds = [history.record_or_reuse(request).kind for request in requests]
@@ -534,7 +534,7 @@ def test_nothing_is_recorded_after_a_kill_while_a_sweep_is_entered(home, start, 
 from comflowy_nb.database import sweeps as sweeps_store
 real = sweeps_store.put_cells
 sweeps_store.put_cells = lambda *args: (real(*args), die())
-history.sweeps.enter(sweep_request("k"), cells, seeds={"a": 1})
+history.sweeps.record_or_update(sweep_request("k"), cells, seeds={"a": 1})
 """
     )
     process = start(code)
@@ -544,16 +544,16 @@ history.sweeps.enter(sweep_request("k"), cells, seeds={"a": 1})
     assert history.warnings == ()
     assert newest(history.sweeps) is None
     assert history.seeds.get("a") is None
-    sweep = history.sweeps.enter(sweep_request("k"), [(1, (0,), {}, "k1")])
+    sweep = history.sweeps.record_or_update(sweep_request("k"), [(1, (0,), {}, "k1")])
     assert (sweep.number, sweep.count) == (1, 1)
     history.close()
 
 
 def test_all_cells_are_recorded_after_a_kill_when_the_sweep_was_entered(home, start):
-    process = start(ENTER + 'history.sweeps.enter(sweep_request("k", fresh=True), cells); die()')
+    process = start(ENTER + 'history.sweeps.record_or_update(sweep_request("k", fresh=True), cells); die()')
     process.communicate(timeout=60)
     history = History.open(home)
-    sweep = history.sweeps.same("sandbox", "k", fresh=True)
+    sweep = history.sweeps.find_same("sandbox", "k", fresh=True)
     assert [cell.number for cell in history.sweeps.cells(sweep.token)] == list(range(1, 301))
     history.close()
 
@@ -564,7 +564,7 @@ def test_cells_keep_their_runs_after_a_kill_during_a_fresh_sweep(home, start, ru
         ENTER
         + """
 from dataclasses import replace
-sweep = history.sweeps.enter(sweep_request("k", fresh=True), cells[:3])
+sweep = history.sweeps.record_or_update(sweep_request("k", fresh=True), cells[:3])
 token = history.record_or_reuse(replace(run_request("k1"), cell=(sweep.token, 1)), fresh=True).record.token
 history.apply(token, StatusEvent.SEEN_RUNNING, service_run_id="77")
 history.apply(token, StatusEvent.SEEN_SUCCESS)
@@ -575,7 +575,7 @@ history.record_or_reuse(replace(run_request("k2"), cell=(sweep.token, 2)), fresh
     )
     start(code).communicate(timeout=60)
     history = History.open(home)
-    sweep = history.sweeps.same("sandbox", "k", fresh=True)
+    sweep = history.sweeps.find_same("sandbox", "k", fresh=True)
     assert [cell.run and cell.run.service_run_id for cell in history.sweeps.cells(sweep.token)] == ["77", None, None]
     assert newest(history).number == 1
     decisions = history.sweeps.peek(["k1", "k2", "k3"], fresh=True, sweep=sweep.token)
@@ -587,11 +587,11 @@ history.record_or_reuse(replace(run_request("k2"), cell=(sweep.token, 2)), fresh
 def test_full_disk_is_an_error_and_leaves_no_partial_sweep(history, sweeps, sweep_request, cells):
     large = [(n, at, {"6::text": "x" * 500}, key) for n, at, _, key in cells(500)]
     with each_connection(history, fill_disk), pytest.raises(HistoryError, match="the disk is full"):
-        sweeps.enter(sweep_request(), large)
+        sweeps.record_or_update(sweep_request(), large)
     assert newest(sweeps) is None
 
 
 def test_sweep_keeps_the_token_of_the_first_request(sweeps, sweep_request, cells):
     request = sweep_request(token=str(uuid.uuid4()))
-    assert sweeps.enter(request, cells(1)).token == request.token
-    assert sweeps.enter(sweep_request(), cells(1)).token == request.token
+    assert sweeps.record_or_update(request, cells(1)).token == request.token
+    assert sweeps.record_or_update(sweep_request(), cells(1)).token == request.token

@@ -37,7 +37,7 @@ from comflowy_nb.errors import (
     ServiceError,
     UnreachableError,
 )
-from comflowy_nb.images.store import keep_output
+from comflowy_nb.images.store import store_output
 from comflowy_nb.services.comflowy.service import Comflowy
 from comflowy_nb.services.types import Accepted, Output, Rejected, Submission, Unknown
 from comflowy_nb.settings import Secret, settings
@@ -108,7 +108,7 @@ def submit(service):
 def fetch(service, folder, url="/images/1.png"):
     output = Output(0, "9", 0, url)
     with service.open_image(output) as stream:
-        return keep_output(stream, folder=folder, token="t1", output=output)
+        return store_output(stream, folder=folder, token="t1", output=output)
 
 
 def error_of(call):
@@ -250,7 +250,7 @@ BY_NAME = [pytest.param(fault, id=fault.name) for fault in FAULTS]
 def test_each_fault_of_a_token_request(faulty, fault):
     faulty.on(TOKEN, fault.answer)
     service = connect(faulty.url, token=None)
-    error = error_of(service.greet)
+    error = error_of(service.check_access)
     assert type(error) is fault.token
     assert faulty.count(TOKEN) == (2 if fault.again else 1)
     assert faulty.count() == faulty.count(TOKEN)
@@ -261,10 +261,10 @@ def test_a_token_request_that_succeeds_at_the_second_attempt(faulty, fault):
     faulty.on(TOKEN, with_default_limits_after(fault.answer), reply(GOOD_TOKEN))
     service = connect(faulty.url, token=None)
     if fault.again:
-        service.greet()
+        service.check_access()
         assert faulty.count(TOKEN) == 2
     else:
-        error_of(service.greet)
+        error_of(service.check_access)
         assert faulty.count(TOKEN) == 1
 
 
@@ -278,7 +278,7 @@ def test_each_fault_of_a_submit(faulty, service, fault):
         assert "://" not in outcome.reason
     else:
         assert type(outcome) is Rejected
-        assert (outcome.again, outcome.stops) == (fault.run == "again", fault.run == "stops")
+        assert (outcome.may_retry, outcome.rejects_all) == (fault.run == "again", fault.run == "stops")
         assert "://" not in str(outcome.error)
 
 
@@ -288,7 +288,7 @@ def test_run_is_not_submitted_without_a_token(faulty, fault):
     faulty.on(TOKEN, fault.answer)
     outcome = submit(connect(faulty.url, token=None))
     assert type(outcome) is Rejected
-    assert outcome.stops == (fault.token is AuthError)
+    assert outcome.rejects_all == (fault.token is AuthError)
     assert faulty.count(RUN) == 0
 
 
@@ -341,14 +341,14 @@ def unreachable(request, monkeypatch):
 
 
 def test_token_request_without_a_connection_is_an_error(unreachable):
-    assert type(error_of(connect(unreachable, token=None).greet)) is UnreachableError
+    assert type(error_of(connect(unreachable, token=None).check_access)) is UnreachableError
 
 
 def test_run_without_a_connection_was_not_accepted(unreachable):
     outcome = submit(connect(unreachable))
     assert type(outcome) is Rejected
     assert type(outcome.error) is UnreachableError
-    assert (outcome.again, outcome.stops) == (True, False)
+    assert (outcome.may_retry, outcome.rejects_all) == (True, False)
 
 
 def test_check_without_a_connection_is_an_error(unreachable):
@@ -387,10 +387,10 @@ def secure(authority):
 def test_untrusted_certificate_is_an_error(secure, tmp_path):
     for route in (TOKEN, RUN, CHECK, IMAGE):
         secure.on(route, reply(GOOD_TOKEN))
-    assert type(error_of(connect(secure.url, token=None).greet)) is ServiceError
+    assert type(error_of(connect(secure.url, token=None).check_access)) is ServiceError
     outcome = submit(connect(secure.url))
     assert type(outcome) is Rejected
-    assert (outcome.again, outcome.stops) == (False, False)
+    assert (outcome.may_retry, outcome.rejects_all) == (False, False)
     assert "certificate" in str(outcome.error)
     assert type(error_of(lambda: connect(secure.url).check(RUN_ID))) is ServiceError
     assert type(error_of(lambda: fetch(connect(secure.url), tmp_path))) is ServiceError
@@ -435,7 +435,7 @@ def test_run_is_unknown_if_the_server_has_no_tls(faulty):
 
 def test_rejected_token_is_replaced_once(faulty):
     faulty.on(TOKEN, reply({"success": False, "error": "bad key"}, 401))
-    error = error_of(connect(faulty.url, token=None).greet)
+    error = error_of(connect(faulty.url, token=None).check_access)
     assert type(error) is AuthError
     assert "bad key" in str(error)
     assert "%comflowy login" in str(error)
@@ -457,7 +457,7 @@ def test_submit_stops_after_two_401s(faulty, service):
     outcome = submit(service)
     assert type(outcome) is Rejected
     assert type(outcome.error) is AuthError
-    assert outcome.stops
+    assert outcome.rejects_all
     assert (faulty.count(RUN), faulty.count(TOKEN)) == (2, 1)
 
 
@@ -471,7 +471,7 @@ def test_run_without_a_new_token_was_not_accepted(faulty, service):
     faulty.on(TOKEN, reply({}, 500)).on(RUN, reply({}, 401))
     outcome = submit(service)
     assert type(outcome) is Rejected
-    assert outcome.again
+    assert outcome.may_retry
     assert faulty.count(RUN) == 1
 
 
@@ -531,7 +531,7 @@ def test_retry_after_of_a_submit_is_read(faulty, service, text, expected_s):
     assert outcome.error.retry_after_s == (
         None if expected_s is None else pytest.approx(expected_s, abs=30 if text == IN_A_MINUTE else 0)
     )
-    assert outcome.again == (expected_s != 120.0)
+    assert outcome.may_retry == (expected_s != 120.0)
     if expected_s == 120.0:
         assert "278 h" in str(outcome.error)
 
@@ -547,14 +547,14 @@ def test_retry_after_of_an_image_is_read(faulty, service, text, expected_s, tmp_
 
 def test_retry_after_of_a_token_is_observed(faulty):
     faulty.on(TOKEN, reply({}, 429, {"Retry-After": "0.4"}), reply(GOOD_TOKEN))
-    connect(faulty.url, token=None).greet()
+    connect(faulty.url, token=None).check_access()
     first, second = faulty.requests(TOKEN)
     assert second.at_s - first.at_s >= 0.4
 
 
 def test_a_retry_after_that_is_too_long_ends_the_token_request(faulty):
     faulty.on(TOKEN, reply({}, 429, {"Retry-After": "1000000"}))
-    error = error_of(connect(faulty.url, token=None).greet)
+    error = error_of(connect(faulty.url, token=None).check_access)
     assert "278 h" in str(error)
     assert faulty.count(TOKEN) == 1
 
@@ -609,7 +609,7 @@ def test_redirect_to_another_host_is_not_followed(faulty, service, code):
         other.on("* /*", reply(GOOD_RUN))
         for route in (TOKEN, RUN, CHECK):
             faulty.on(route, redirect(f"{other.url}/elsewhere", code))
-        assert type(error_of(connect(faulty.url, token=None).greet)) is AnswerError
+        assert type(error_of(connect(faulty.url, token=None).check_access)) is AnswerError
         assert type(submit(service)) is Unknown
         assert type(error_of(lambda: service.check(RUN_ID))) is AnswerError
         assert faulty.count(RUN) == 1

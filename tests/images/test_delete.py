@@ -25,7 +25,7 @@ def sweep(library, stored, sweep_request, cells):
 
     def make(key, runs, **changes):
         history = library.history
-        record = history.sweeps.enter(sweep_request(key, **changes), cells(len(runs)))
+        record = history.sweeps.record_or_update(sweep_request(key, **changes), cells(len(runs)))
         history.sweeps.set_cells(record.token, {number: run.token for number, run in runs.items()})
         return record
 
@@ -35,7 +35,7 @@ def sweep(library, stored, sweep_request, cells):
 @pytest.fixture
 def swept_runs(library, stored, sweep_request, cells):
     """Return a sweep s1 of three cells, with the runs r1 to r3 that were submitted for it."""
-    record = library.history.sweeps.enter(sweep_request("s-one"), cells(3))
+    record = library.history.sweeps.record_or_update(sweep_request("s-one"), cells(3))
     runs = {number: stored(f"k{number}", cell=(record.token, number)) for number in (1, 2, 3)}
     return record, runs
 
@@ -89,7 +89,7 @@ def test_a_live_run_is_not_deleted(library, run_request, stored, status):
 def test_a_held_run_is_not_deleted(library, run_request, status):
     """It is the record that the service may have accepted the request: without it, it would be submitted again."""
     run = bring(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
-    with pytest.raises(RefError, match=f"r1 can't be deleted: it is {status}"):
+    with pytest.raises(RefError, match=f"r1 can't be deleted, because its status is {status}"):
         library.delete("r1")
     assert library.history.get(run.token) == run
 
@@ -151,7 +151,7 @@ def test_both_sweeps_together_delete_a_run_that_both_show(library, swept_runs, s
 def test_named_runs_and_runs_of_an_earlier_run_stay(library, stored, sweep_request, cells, run_request):
     history = library.history
     alone = stored("k1")
-    record = history.sweeps.enter(sweep_request(), cells(2))
+    record = history.sweeps.record_or_update(sweep_request(), cells(2))
     history.sweeps.set_cells(record.token, {1: alone.token})
     stored("k2", cell=(record.token, 2))
     history.record_or_reuse(run_request("k2", name="best"))
@@ -169,7 +169,7 @@ def test_held_runs_of_a_sweep_stay(library, swept_runs, run_request):
     history.sweeps.set_cells(record.token, {1: held.token})
     deleted = library.delete("s1")
     assert deleted.runs == ("r2", "r3")
-    assert deleted.kept == {"r4": "it is unknown: the service may have accepted it"}
+    assert deleted.kept == {"r4": "its status is unknown: the service may have accepted it"}
     assert history.record_or_reuse(run_request("k4")).kind == "held"
 
 
@@ -193,7 +193,7 @@ def test_a_sweep_that_a_kernel_submits_is_not_deleted(library, swept_runs, proce
 
 def test_an_image_alone_can_not_be_deleted(library, stored):
     stored("a", 2)
-    with pytest.raises(RefError, match=r"an image can't be deleted alone; the whole run: %comflowy delete r1$"):
+    with pytest.raises(RefError, match=r"a single image can't be deleted; to delete its run: %comflowy delete r1$"):
         library.delete("r1[0]")
 
 
@@ -205,7 +205,7 @@ def test_a_value_that_is_not_a_reference_is_an_error_that_shows_the_form(library
 def test_runs_images_and_sweeps_are_references(library, stored, make_sweep, axis):
     stored("a")
     sweep = make_sweep(axis("3::cfg", 4, 6))
-    with pytest.raises(RefError, match="an image can't be deleted alone"):
+    with pytest.raises(RefError, match="a single image can't be deleted"):
         library.delete(library.find("r1").run.images[0])
     deleted = library.delete(library.find("r1").run, sweep, dry_run=True)
     assert (deleted.runs, deleted.sweeps) == (("r1", "r2", "r3"), ("s1",))
@@ -215,7 +215,7 @@ def test_runs_images_and_sweeps_are_references(library, stored, make_sweep, axis
 def test_last_is_the_newest_run_that_is_left(library, stored):
     runs = [stored(key) for key in "abc"]
     for run in runs:
-        library.touch(library.run(run))
+        library.set_newest(library.run(run))
     library.delete("last")
     assert library.find("last").run.number == 2
     other = Library(library.home)

@@ -44,12 +44,12 @@ def test_every_file_is_counted_once(library, stored, stream, output, image):
 
 
 def test_an_output_that_is_not_a_still_image_is_counted_apart(library, stored, stream):
-    from comflowy_nb.images.store import keep_output
+    from comflowy_nb.images.store import store_output
 
     run = stored("a")
     for index, ending in ((1, "png"), (2, "mp4")):
         output = Output(index, "9", index, url="", ending=ending)
-        kept = keep_output(stream(b"moving"), folder=library.folder, token=run.token, output=output)
+        kept = store_output(stream(b"moving"), folder=library.folder, token=run.token, output=output)
         library.history.set_images(run.token, kept)
     usage = library.disk()
     assert (usage.parts["originals"].files, usage.parts["other outputs"]) == (1, Usage(2, 12))

@@ -108,7 +108,7 @@ import io, json, resource, sys, threading, time
 from pathlib import Path
 import numpy, PIL.PngImagePlugin, PIL.JpegImagePlugin, PIL.WebPImagePlugin
 from comflowy_nb import params_from
-from comflowy_nb.images.store import keep_output
+from comflowy_nb.images.store import store_output
 from comflowy_nb.images.thumbnails import thumbnail_path
 from comflowy_nb.services.types import Output
 from comflowy_nb.workflow.images import open_input
@@ -120,7 +120,7 @@ class Stream:
     def chunks(self):
         yield content
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-record = keep_output(Stream(), folder=folder, token="t", output=Output(0, "9", 0, "u"))
+record = store_output(Stream(), folder=folder, token="t", output=Output(0, "9", 0, "u"))
 open_input(path)
 print(params_from(path)["1::width"])
 grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

@@ -91,7 +91,7 @@ def test_named_runs_and_runs_of_a_named_sweep_stay_without_all(library, stored, 
     stored("a", name="best")
     stored("b")
     stored("k1")
-    sweep = history.sweeps.enter(sweep_request(name="looks"), cells(1))
+    sweep = history.sweeps.record_or_update(sweep_request(name="looks"), cells(1))
     history.sweeps.set_cells(sweep.token, {1: history.by_number(3).token})
     pruned = library.prune(0)
     assert (pruned.images.files, pruned.protected) == (1, 2)
@@ -101,7 +101,7 @@ def test_named_runs_and_runs_of_a_named_sweep_stay_without_all(library, stored, 
 
 def test_an_input_of_another_run_stays_without_all(library, stored):
     run = stored("a", 2)
-    library.history.inputs.keep("sandbox", "uploaded.png", run.images[1].sha256)
+    library.history.inputs.store_name("sandbox", "uploaded.png", run.images[1].sha256)
     pruned = library.prune(0)
     assert (pruned.images.files, pruned.protected) == (1, 1)
     assert states(library, run) == ["pruned", "kept"]
@@ -130,7 +130,7 @@ def test_runs_that_a_sweep_shows_while_it_is_submitted_are_not_touched(
 ):
     history = library.history
     run = stored("k1")
-    sweep = history.sweeps.enter(sweep_request(), cells(2))
+    sweep = history.sweeps.record_or_update(sweep_request(), cells(2))
     history.sweeps.set_cells(sweep.token, {1: run.token})
     history.senders.begin(sweep.token, process_lock.name)
     assert library.prune(0, all=True).images.files == 0
@@ -141,7 +141,7 @@ def test_runs_that_a_sweep_shows_while_it_is_submitted_are_not_touched(
 def test_runs_that_a_sweep_with_a_live_run_shows_are_not_touched(library, stored, sweep_request, cells, run_request):
     history = library.history
     run, live = stored("k1"), history.record_or_reuse(run_request("k2")).record
-    sweep = history.sweeps.enter(sweep_request(), cells(2))
+    sweep = history.sweeps.record_or_update(sweep_request(), cells(2))
     history.sweeps.set_cells(sweep.token, {1: run.token, 2: live.token})
     assert library.prune(0, all=True).images.files == 0
     bring(history, live.token, Status.FAILED)

@@ -15,7 +15,7 @@ from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images import save
 from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.save import readable_name
-from comflowy_nb.images.store import keep_output
+from comflowy_nb.images.store import store_output
 from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
 
@@ -47,7 +47,7 @@ def make_run(library, run_request, stream, output):
             if content is None:
                 image = replace(expected[index], state="missing", error="the host was refused")
             else:
-                image = keep_output(stream(content), folder=library.folder, token=record.token, output=output(index))
+                image = store_output(stream(content), folder=library.folder, token=record.token, output=output(index))
             record = history.set_images(record.token, image)
         return library.run(record)
 

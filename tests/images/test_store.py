@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from comflowy_nb.errors import ImageError, ServerError
 from comflowy_nb.images.receive import image_path
-from comflowy_nb.images.store import keep_output, write_sidecar
+from comflowy_nb.images.store import store_output, write_sidecar
 from comflowy_nb.images.thumbnails import thumbnail_path
 from comflowy_nb.settings import settings
 from comflowy_nb.status import StatusEvent
@@ -40,7 +40,7 @@ def keep(folder, stream, output):
 
     def receive(content, *, index=0, **options):
         source = content if hasattr(content, "chunks") else stream(content, **options)
-        return keep_output(source, folder=folder, token=TOKEN, output=output(index))
+        return store_output(source, folder=folder, token=TOKEN, output=output(index))
 
     return receive
 
@@ -293,14 +293,14 @@ def test_an_image_is_kept_if_the_disk_is_too_full_for_its_thumbnails(folder, kee
 def test_an_images_folder_that_is_a_file_is_reported(home, keep, image):
     home.mkdir(parents=True)
     (home / "images").write_text("")
-    with pytest.raises(ImageError, match="can't be kept: Not a directory"):
+    with pytest.raises(ImageError, match="can't be stored: Not a directory"):
         keep(image())
 
 
 @pytest.mark.parametrize("token", ["../x", "a/b", "", "a.b", "a" * 65, "x\0"])
 def test_a_token_that_is_not_a_file_name_is_rejected(folder, stream, output, image, token):
     with pytest.raises(ImageError, match="can't be a file name"):
-        keep_output(stream(image()), folder=folder, token=token, output=output())
+        store_output(stream(image()), folder=folder, token=token, output=output())
 
 
 def test_a_record_that_points_outside_the_folder_is_rejected(folder):
@@ -334,7 +334,7 @@ class Stream:
         {within}
         yield content[1000:]
 {before}
-images.keep_output(Stream(), folder=Path(sys.argv[1]), token=sys.argv[2], output=Output(0, "9", 0, "u"))
+images.store_output(Stream(), folder=Path(sys.argv[1]), token=sys.argv[2], output=Output(0, "9", 0, "u"))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 KILL_PROCESS = "os.kill(os.getpid(), signal.SIGKILL)"

@@ -35,18 +35,18 @@ def sheet(run, **options):
 
 def test_caption_has_the_set_params_the_seed_and_the_reference():
     run = record(7, "9", params={"3::sampler_name": "euler", "6::text": PROMPT, "3::seed": 42})
-    assert text(sheet(run).foot) == ["sampler_name euler", f"text {PROMPT}", "default · seed 42 · r7"]
+    assert text(sheet(run).footer) == ["sampler_name euler", f"text {PROMPT}", "default · seed 42 · r7"]
 
 
 def test_a_seed_that_was_not_set_is_read_from_the_image():
-    assert text(sheet(record(1, "9"), seeds={"3::seed": 156680208700286}).foot) == [
+    assert text(sheet(record(1, "9"), seeds={"3::seed": 156680208700286}).footer) == [
         "default · seed 156680208700286 · r1"
     ]
 
 
 def test_labels_replace_the_params_that_were_set():
     run = record(1, "9", params={"3::cfg": 7.0, "3::steps": 20}, set_params=["3::steps"])
-    assert text(sheet(run, label=["3::cfg"]).foot)[0] == "cfg 7"
+    assert text(sheet(run, label=["3::cfg"]).footer)[0] == "cfg 7"
 
 
 def test_one_node_has_no_title_and_several_nodes_have_titles():
@@ -68,22 +68,22 @@ def test_nodes_with_one_image_each_are_side_by_side():
 def test_caption_of_a_single_image_has_its_reference():
     sheet_of_image = sheet(record(1, "9", "9"), only=[1])
     assert [tile.image for section in sheet_of_image.sections for cell in section.cells for tile in cell.tiles] == [1]
-    assert text(sheet_of_image.foot)[-1].endswith("r1[1]")
+    assert text(sheet_of_image.footer)[-1].endswith("r1[1]")
 
 
 def test_a_missing_image_shows_the_reason_and_the_command():
     missing = (ImageRecord(0, "9", 0, "missing", error="cut short"),)
     (tile,) = sheet(record(3, images=missing)).sections[0].cells[0].tiles
-    assert tile.state == CellState("bad", "missing", "r3[0]: cut short. %comflowy show r3 fetches it again.")
+    assert tile.state == CellState("error", "missing", "r3[0]: cut short. %comflowy show r3 fetches it again.")
 
 
 @pytest.mark.parametrize(
     ("status", "state"),
     [
-        (Status.FAILED, CellState("bad", "failed", "node 3 (KSampler): out of memory")),
+        (Status.FAILED, CellState("error", "failed", "node 3 (KSampler): out of memory")),
         (Status.RUNNING, CellState("live", "running")),
-        (Status.UNKNOWN, CellState("odd", "unknown", "it is not known whether the service accepted this run")),
-        (Status.SUCCESS, CellState("odd", "success", "without any image")),
+        (Status.UNKNOWN, CellState("warning", "unknown", "it is not known whether the service accepted this run")),
+        (Status.SUCCESS, CellState("warning", "success", "without any image")),
     ],
 )
 def test_a_run_without_images_shows_its_state(status, state):

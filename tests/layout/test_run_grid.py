@@ -17,7 +17,8 @@ def measure(text, tone):
 
 def cell(*sizes, caption="r1[0]"):
     tiles = tuple(
-        Tile(0, index, size) if size else Tile(0, state=CellState("bad", "failed")) for index, size in enumerate(sizes)
+        Tile(0, index, size) if size else Tile(0, state=CellState("error", "failed"))
+        for index, size in enumerate(sizes)
     )
     return Cell(tiles, (Paragraph((Part(caption),), 2),))
 

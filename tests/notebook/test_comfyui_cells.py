@@ -160,10 +160,10 @@ def test_images_of_a_failed_run_are_shown_below_the_reason(home_server, comfy, t
     line = texts(cell)[0]
     assert "r1 chain - failed after" in line
     assert "My photo" in line
-    assert line.endswith("the outputs it finished are kept")
+    assert line.endswith("the finished outputs are kept")
     assert "image/jpeg" in cell.last[1]
     again = home_server("%comflowy show r1")
-    assert texts(again)[0].endswith("the outputs it finished are kept")
+    assert texts(again)[0].endswith("the finished outputs are kept")
     assert "image/jpeg" in again.last[1]
     retried = home_server("%comflowy sweep chain.json 1::color=1,2")
     assert any("failed" in data.get("text/plain", "") for data in retried.last)
@@ -336,7 +336,7 @@ def test_a_name_that_is_changed_to_another_server_is_reported(home_server, tmp_p
     assert "connected to home" in texts(again)[0]
     with ComfyServer(tmp_path / "other") as other:
         moved = home_server(f"%comflowy connect home={other.url}")
-        assert "home was the name of another target" in texts(moved)[0]
+        assert "home named another target before" in texts(moved)[0]
         assert "127.0.0.1" not in texts(moved)[0]
 
 

@@ -181,7 +181,7 @@ def test_a_workflow_is_exported_in_api_format(connected, folder):
     assert json.loads((folder / "out2.json").read_text())["3"]["class_type"] == "KSampler"
     assert connected("%comflowy workflow export blank.json out.json").error is None  # the same content
     other = connected("%comflowy workflow export default out.json").error
-    assert "out.json exists and has another content" in str(other)
+    assert "out.json already exists with other content" in str(other)
     assert "must end in .json" in str(connected("%comflowy workflow export default out.txt").error)
     assert "workflow export needs" in str(connected("%comflowy workflow export default").error)
 

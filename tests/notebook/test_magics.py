@@ -318,7 +318,7 @@ def test_without_a_connection_the_error_names_the_ways_to_connect(cell):
     failed_cell = cell("%comflowy run default")
     assert isinstance(failed_cell.error, SettingsError)
     assert "%comflowy connect sandbox" in failed_cell.lines[0]
-    assert "nothing is connected" in cell("%comflowy").stdout
+    assert "no service is connected" in cell("%comflowy").stdout
 
 
 def test_comflowy_target_connects_automatically(cell, monkeypatch, shared_home):

@@ -35,13 +35,13 @@ def test_a_box_whose_image_can_t_be_read_shows_the_reason():
         raise ImageError("no such image")
 
     page = Page(200, 100, [Box(Tile(0), 0, 0, 200, 100)])
-    expected = draw_panel(CellState("bad", "missing", "no such image"), (200, 100), 1, LIGHT)
+    expected = draw_panel(CellState("error", "missing", "no such image"), (200, 100), 1, LIGHT)
     assert draw_page(page, 1, fail, LIGHT).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 40), (256, 256), (512, 128)])
 def test_a_panel_has_its_size_and_its_text_does_not_touch_the_edge(size):
-    state = CellState("bad", "failed", "out of memory " * 9, 0.5)
+    state = CellState("error", "failed", "out of memory " * 9, 0.5)
     for scale in (1, 2):
         panel = np.asarray(draw_panel(state, (size[0] * scale, size[1] * scale), scale, LIGHT)).astype(int)
         assert panel.shape == (size[1] * scale, size[0] * scale, 3)

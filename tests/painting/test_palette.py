@@ -67,9 +67,9 @@ def test_every_text_is_legible(style):
 def test_a_page_is_drawn_in_the_colours_of_the_palette():
     settings.theme = "dark"
     palette = current_palette()
-    failed = Tile(0, state=CellState("bad", "failed"))
+    failed = Tile(0, state=CellState("error", "failed"))
     page = Page(200, 120, [Box(failed, 0, 40, 200, 80)], [TextRun("cfg 7", "strong", 10, 10)])
     pixels = np.asarray(draw_page(page, 1, lambda tile, size: pytest.fail("a state has no image"), palette))
     assert tuple(pixels[2, 2]) == tuple(round(255 * side) for side in to_rgb(palette.paper))
-    assert tuple(pixels[50, 100]) == tuple(round(255 * side) for side in to_rgb(palette.plates["bad"][0]))
+    assert tuple(pixels[50, 100]) == tuple(round(255 * side) for side in to_rgb(palette.plates["error"][0]))
     assert pixels[:40].max() > 200, "the text is light"

@@ -74,7 +74,7 @@ def test_a_key_is_looked_up_in_the_documented_order(keyring, monkeypatch):
 
 def test_the_key_of_the_environment_is_sent_only_to_its_origin(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", "secret-of-env")
-    with pytest.raises(AuthError, match="goes only to the address in COMFLOWY_URL") as caught:
+    with pytest.raises(AuthError, match="is sent only to the address in COMFLOWY_URL") as caught:
         find_key(OTHER)
     assert "secret-of-env" not in str(caught.value)
     monkeypatch.setenv("COMFLOWY_URL", f"{OTHER}/some/path")

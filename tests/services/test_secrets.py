@@ -138,7 +138,7 @@ def test_errors_of_a_token_request_contain_no_secret(faulty, log, name):
     faulty.on("* /*", FAULTS[name])
     service = connect(faulty.url, token=None)
     with pytest.raises(ServiceError) as caught:
-        service.greet()
+        service.check_access()
     assert_error_is_clean(caught.value)
     outcome = service.submit(Submission("t", "w", {}))
     assert_clean(f"{outcome!r} {outcome}", "an outcome")
@@ -163,7 +163,7 @@ def test_errors_of_each_request_contain_no_secret(faulty, log, name, call):
     assert_log_is_clean(log)
 
 
-@pytest.mark.parametrize("call", ["greet", "submit", "check", "image"])
+@pytest.mark.parametrize("call", ["check_access", "submit", "check", "image"])
 @pytest.mark.parametrize(
     "origin", ["refused", "http://nowhere.invalid", "http://a..b", "http://" + "a" * 70 + ".x", "https://127.0.0.1:1"]
 )
@@ -173,9 +173,9 @@ def test_errors_without_a_connection_contain_no_secret(log, origin, call, monkey
             origin = server.url
     if "invalid" in origin:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    service = connect(origin, token=None if call == "greet" else TOKEN)
+    service = connect(origin, token=None if call == "check_access" else TOKEN)
     try:
-        result = {**calls(service), "greet": service.greet}[call]()
+        result = {**calls(service), "check_access": service.check_access}[call]()
     except ServiceError as error:
         assert_error_is_clean(error)
     else:
@@ -185,7 +185,7 @@ def test_errors_without_a_connection_contain_no_secret(log, origin, call, monkey
 
 def test_error_for_a_rejected_certificate_contains_no_secret(log, authority):
     with FaultyServer(tls=authority.server("127.0.0.1")) as server, pytest.raises(ServiceError) as caught:
-        connect(server.url, token=None).greet()
+        connect(server.url, token=None).check_access()
     assert_error_is_clean(caught.value)
     assert_log_is_clean(log)
 
@@ -208,7 +208,10 @@ def test_traceback_of_an_interrupt_contains_no_secret(faulty, monkeypatch):
 
     monkeypatch.setattr(http.client.HTTPConnection, "getresponse", interrupt)
     service = connect(faulty.url, token=None)
-    for call in (service.greet, lambda: Http(faulty.url).exchange("POST", "/x", body={"u": PATH}, token=Secret(TOKEN))):
+    for call in (
+        service.check_access,
+        lambda: Http(faulty.url).exchange("POST", "/x", body={"u": PATH}, token=Secret(TOKEN)),
+    ):
         with pytest.raises(KeyboardInterrupt) as caught:
             call()
         trace = traceback.TracebackException(

@@ -11,15 +11,15 @@ def test_a_cell_with_images_shows_no_text(make_sweep, axis):
     sweep = make_sweep(axis("3::cfg", 2, 4), ends={2: None})
     assert cell_state_of(sweep.cells[0]).kind == "images"
     assert cell_state_of(sweep.cells[0]) == cell_state_of(sweep.cells[0]), "equal states are painted once"
-    assert cell_state_of(sweep.cells[0], image=1) == CellState("odd", "success", "no such image")
+    assert cell_state_of(sweep.cells[0], image=1) == CellState("warning", "success", "no such image")
 
 
 @pytest.mark.parametrize(
     ("end", "kind", "text"),
     [
-        (Status.FAILED, "bad", "failed"),
-        (Status.CANCELLED, "odd", "cancelled"),
-        (Status.UNKNOWN, "odd", "unknown"),
+        (Status.FAILED, "error", "failed"),
+        (Status.CANCELLED, "warning", "cancelled"),
+        (Status.UNKNOWN, "warning", "unknown"),
         (Status.SUBMITTING, "waiting", "submitting"),
     ],
 )
@@ -33,7 +33,7 @@ def test_a_cell_without_images_shows_the_reason(make_sweep, axis, end, kind, tex
 def test_a_cell_is_waiting_only_while_the_sweep_is_submitted(make_sweep, axis):
     sweep = make_sweep(axis("3::cfg", 2, 4), ends={2: None})
     assert cell_state_of(sweep.cells[1]).text == "not submitted"
-    sweep.is_sent_elsewhere = True
+    sweep.is_submitted_elsewhere = True
     assert cell_state_of(sweep.cells[1]).text == "waiting"
 
 

@@ -241,7 +241,7 @@ def test_a_later_kernel_extends_the_sweep_and_submits_only_new_cells(client, api
     before = library.sweep(library.find("s1").sweep).axes
     with api.connect() as second:
         workflow = second.workflow("img2img")
-        new_axes = second.connection.axes(workflow, [Setting("denoise", "0.2,0.5,0.8")]).over(before)
+        new_axes = second.connection.axes(workflow, [Setting("denoise", "0.2,0.5,0.8")]).override(before)
         sweep = second.sweep(workflow, new_axes, timeout=30)
         assert sweep.plan.text.startswith("6 cells: 4 done (today, sandbox), 2 new")
         assert sweep.status_counts() == {"success": 6}
@@ -263,7 +263,9 @@ def test_error_for_an_image_without_a_copy_asks_to_set_it_again(client, api, fol
     before = open_library().sweep(open_library().find("s1").sweep).axes
     workflow = client.workflow("img2img")
     with pytest.raises(ImageError, match="set the image again"), api.connect() as second:
-        second.sweep(workflow, second.connection.axes(workflow, [Setting("denoise", "0.9")]).over(before), timeout=30)
+        second.sweep(
+            workflow, second.connection.axes(workflow, [Setting("denoise", "0.9")]).override(before), timeout=30
+        )
     assert api.count(RUN) == 2
 
 

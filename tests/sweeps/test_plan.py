@@ -51,7 +51,7 @@ def test_plan_counts_lost_unknown_and_failed_cells_separately():
         "9 cells: 2 unknown (skipped), 1 lost (skipped), 2 failed (tried again), 1 unknown (tried again), "
         "3 lost (tried again)"
     )
-    assert plan(decisions).to_send == 6
+    assert plan(decisions).to_submit == 6
 
 
 def test_plan_omits_counts_of_zero():

@@ -64,8 +64,8 @@ def test_cells_that_another_kernel_submits_are_tracked_and_shown(api, sender):
     process = sender(api)
     with connect(f"test={api.url}", key="the-key") as client:
         sweep = client.connection.reopen(history.find("night").sweep)
-        assert not sweep.is_sent_here
-        assert sweep.is_sending
+        assert not sweep.is_submitted_here
+        assert sweep.is_submitting
         assert not sweep.is_settled
         assert sweep.status_counts()["not submitted"] == 36
         open_gate()
@@ -78,11 +78,11 @@ def test_without_a_connection_the_sweep_is_not_tracked(api, sender):
     open_gate = gate(api)
     process = sender(api)
     sweep = open_library().sweep(history.find("night").sweep)
-    assert sweep.is_sent_elsewhere
+    assert sweep.is_submitted_elsewhere
     assert [cell_state_of(cell).text for cell in sweep.cells].count("waiting") >= 36
     open_gate()
     process.wait(60)
-    assert not open_library().sweep(history.find("night").sweep).is_sent_elsewhere
+    assert not open_library().sweep(history.find("night").sweep).is_submitted_elsewhere
 
 
 def test_a_sweep_is_stopped_from_another_kernel(api, sender):
@@ -92,7 +92,7 @@ def test_a_sweep_is_stopped_from_another_kernel(api, sender):
     with connect(f"test={api.url}", key="the-key") as client:
         sweep = client.connection.reopen(history.find("night").sweep)
         sweep.cancel()
-        wait_until(lambda: not sweep.is_sending)
+        wait_until(lambda: not sweep.is_submitting)
         submits = api.count(RUN)
         open_gate()
         sweep.wait(30)
@@ -112,7 +112,7 @@ def test_sweep_of_a_dead_kernel_is_not_waited_for(api, sender):
         wait_until(lambda: sum(run.record.service_run_id is not None for run in history.runs()) == 4)
         process.send_signal(signal.SIGKILL)
         process.wait(60)
-        wait_until(lambda: not sweep.is_sending)
+        wait_until(lambda: not sweep.is_submitting)
         open_gate()
         sweep.wait(30)  # accepted runs are adopted
         assert sweep.status_counts() == {"success": 4, "not submitted": 36}
@@ -143,6 +143,6 @@ def test_run_that_fails_without_a_cancel_is_not_cancelled():
         api.finished = {"status": "failed", "error": "cancelled"}
         with api.connect() as client:
             run = client.submit("img2img", {"3::seed": 1}).run
-            client.library.history.ask_cancel(run.token)
+            client.library.history.request_cancel(run.token)
             run.wait(60)
             assert run.status == "failed"

@@ -91,7 +91,7 @@ def test_images_that_arrive_between_lost_responses_do_not_reset_the_count(client
     api.on(RUN, choose(take))
     sweeps = []
     sweep = client.sweep("wf-1", cells(*range(1, 9)), wait=False, window=1, stop_after=0, on_plan=sweeps.append)
-    wait_until(lambda: not sweep.is_sending)
+    wait_until(lambda: not sweep.is_submitting)
     for event in released:
         event.set()
     sweep.wait(60)

@@ -144,10 +144,10 @@ def test_many_images_are_downloaded_in_order(client, comfy, tmp_path):
 
 def test_image_that_did_not_fit_on_the_disk_is_downloaded_by_the_next_refresh(client, comfy, tmp_path, monkeypatch):
     def full(*_, **__):
-        raise ImageError("the image can't be kept: the disk is full")
+        raise ImageError("the image can't be stored: the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("comflowy_nb.tracking.downloads.keep_output", full)
+        patch.setattr("comflowy_nb.tracking.downloads.store_output", full)
         run = client.run(one_of(tmp_path, 8), timeout=60)
     assert run.status == "success"
     assert "the disk is full" in run.images[0].record.error

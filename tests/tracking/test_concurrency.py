@@ -50,7 +50,7 @@ def grow_early(limit, *, slots):
     """Record each start of the newest run while the limit is reached, as a tracker does, before any run has ended."""
     limit.note_submit(0.0)
     while limit.may_grow_early and limit.size <= slots:
-        limit.note_room(0.05)
+        limit.note_capacity(0.05)
 
 
 def test_a_start_of_the_newest_run_raises_the_limit_before_the_first_end():

@@ -73,7 +73,7 @@ def test_sweep_after_a_server_restart_submits_lost_cells_again(comfy, client, fl
     comfy.release()
     sweep.wait(60)
     assert sweep.status_counts() == {"success": 2, "lost": 2}
-    assert "2 cells lost: the same sweep run again submits them again" in plain_sweep_line(sweep)
+    assert "2 cells lost: run the sweep again to submit them again" in plain_sweep_line(sweep)
     planned = client.plan_sweep(flat, {"1::color": [1, 2, 3, 4]})
     assert planned.plan.text.startswith("4 cells: 2 done (today, home), 2 lost (tried again)")
     again = client.sweep(flat, {"1::color": [1, 2, 3, 4]}, timeout=60)

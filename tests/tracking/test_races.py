@@ -96,7 +96,7 @@ def test_a_fresh_sweep_whose_last_run_ends_while_it_is_attached_has_ended(client
 
     monkeypatch.setattr(Submitter, "submit", submit)
     first = client.sweep("wf-1", {"3::cfg": [1, 2]}, fresh=True, timeout=60)
-    wait_until(lambda: not first.is_sending)
+    wait_until(lambda: not first.is_submitting)
     second = client.sweep("wf-1", {"3::cfg": [1, 2]}, fresh=True, timeout=60)
     assert second.ref != first.ref
     assert api.count(RUN) == 4

@@ -52,7 +52,7 @@ def test_a_sweep_over_pruned_runs_submits_and_fetches_nothing(client, api):
     client.prune(0)
     fetched = images_seen(api)
     again = client.sweep("wf-1", {"3::cfg": [4, 7]}, timeout=60)
-    assert again.plan.to_send == 0
+    assert again.plan.to_submit == 0
     assert all(cell.run.images[0].is_pruned for cell in (*again.cells, *sweep.cells))
     assert (api.count(RUN), images_seen(api)) == (2, fetched)
 

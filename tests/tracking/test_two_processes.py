@@ -44,18 +44,18 @@ class RunProcess:
         """Apply an event as the tracker does; a success brings an image."""
         event = StatusEvent(event)
         images = [ImageRecord(0, "9", 0)] if event is StatusEvent.SEEN_SUCCESS else None
-        with self.run.guard:
+        with self.run.record_lock:
             record = self.history.apply(self.run.token, event, images=images) or self.history.get(self.run.token)
             self.run.update(record)
 
     def set_image(self, state):
         """Record that the image, if there is one, is on disk or missing."""
-        with self.run.guard:
+        with self.run.record_lock:
             for image in self.run.record.images:
                 self.run.update(self.history.set_images(self.run.token, replace(image, state=state)))
 
     def read(self):
-        with self.run.guard:
+        with self.run.record_lock:
             self.run.update(self.history.get(self.run.token))
         return [str(self.run.status), [image.record.state for image in self.run.images], self.statuses]
 

@@ -1,4 +1,4 @@
-"""`disk`, `prune` and `delete`: what the files of the home folder use, and how to remove some of them."""
+"""The commands `disk`, `prune` and `delete`: show the disk usage of the home folder, and remove files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LISTED_REFS = 8
 
 
 def disk(session: Session, request: Request) -> None:
-    """Show how many files of each kind there are, the largest workflows, and what a prune would free."""
+    """Show the files by kind, the largest workflows, and the size of the originals that a prune would remove."""
     del request
     usage = session.library.disk()
     rows = [
@@ -53,14 +53,14 @@ def disk(session: Session, request: Request) -> None:
 
 
 def disk_line(library: Library) -> str:
-    """Return one line about the files of the home folder, for `%comflowy` alone."""
+    """Return one line about the disk usage, for `%comflowy` without a command."""
     usage = measure_disk(library.home, library.history.cleanup)
     total, originals = usage.total, usage.parts["originals"]
     return f"on disk: {size_text(total.size_bytes)}, of it {_originals(originals.files)}: %comflowy disk"
 
 
 def prune(session: Session, request: Request) -> None:
-    """List the originals that are old enough, ask, and remove them."""
+    """Show the number of originals that are old enough, ask for confirmation, and remove them."""
     options = request.options
     if "older" not in options:
         raise UsageError(f"prune needs an age: %comflowy {request.command.usage}, such as --older 60d")
@@ -90,7 +90,7 @@ def prune(session: Session, request: Request) -> None:
 
 
 def delete(session: Session, request: Request) -> None:
-    """Say what will be deleted and that the request would run again, ask, and delete it."""
+    """Show what will be deleted and which requests would run again, ask for confirmation, and delete."""
     refs = [request.ref(word) for word in request.words]
 
     def confirm(planned: Deleted) -> bool:
@@ -108,19 +108,19 @@ def delete(session: Session, request: Request) -> None:
 
 
 def _store(session: Session) -> Client | Library:
-    """Return the client, which brings its runs up to date; without a connection the library."""
+    """Return the client, which also updates its Run objects, or the library if no service is connected."""
     return session.client if session.client is not None else session.library
 
 
 def _is_confirmed(session: Session, request: Request, question: str, command: str) -> bool:
-    """Ask, unless `--yes` was typed. Raise a UsageError where the user can't answer."""
+    """Ask for confirmation, unless `--yes` was typed. Raise a UsageError if the user can't answer."""
     if "yes" in request.options:
         return True
     if not session.can_answer:
         raise UsageError(
-            f"{request.command.name} can't ask here, so nothing was removed. Without a question: {command}"
+            f"{request.command.name} can't ask for confirmation here, so nothing was removed: use {command}"
         )
-    return session.confirms(question)
+    return session.ask_confirmation(question)
 
 
 def _plan_of_prune(planned: Pruned) -> list[str]:
@@ -140,7 +140,7 @@ def _plan_of_prune(planned: Pruned) -> list[str]:
 
 
 def _protected(planned: Pruned) -> list[str]:
-    """Return a line about the originals that stay because they are named or inputs."""
+    """Return a line about the originals that are kept because they are named or are inputs."""
     count = planned.protected
     if not count:
         return []
@@ -157,14 +157,14 @@ def _plan_of_delete(planned: Deleted) -> list[str]:
 
 
 def _kept(planned: Deleted) -> list[str]:
-    """Return a line for each run that stays."""
+    """Return a line for each run that is not deleted."""
     lines = [f"{ref} stays: {why}" for ref, why in list(planned.kept.items())[:_LISTED_REFS]]
     more = len(planned.kept) - len(lines)
     return [*lines, *([f"and {more} more stay"] if more > 0 else [])]
 
 
 def _what(found: Deleted) -> str:
-    """Return the references: `s3 with 12 runs`, `r41`."""
+    """Return the references of the deleted runs and sweeps: `s3 with 12 runs`, `r41`."""
     if found.sweeps and found.runs:
         return f"{', '.join(found.sweeps)} with {len(found.runs)} run{'s' * (len(found.runs) != 1)}"
     refs = [*found.sweeps, *found.runs]
@@ -181,7 +181,7 @@ def _files(count: int) -> str:
 
 
 def _age_text(seconds: float) -> str:
-    """Return a duration as it can be typed: `60d`, `12h`, `90`."""
+    """Format a duration so that it can be typed: `60d`, `12h`, `90`."""
     for unit, unit_s in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % unit_s == 0:
             return f"{seconds / unit_s:g}{unit}"

@@ -1,4 +1,4 @@
-"""`connect`, `login`, `logout`, and `%comflowy` alone: the connection and the runs in progress."""
+"""The commands `connect`, `login` and `logout`, and `%comflowy` without a command."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _WAYS = (
     "%comflowy connect NAME=https://... another server",
 )
 _LISTED = 6  # workflows or runs
-_NAMED_NEWS = 12  # runs that finished
+_MAX_LISTED_RUNS = 12  # runs that finished
 
 
 def connect(session: Session, request: Request) -> None:
-    """Connect, and show the service, its workflows, and the runs that finished meanwhile."""
+    """Connect, and show the service, its workflows, and the runs of earlier kernels that have finished."""
     typed = [*request.words, *request.fields]
     if len(typed) != 1:
         raise UsageError(
@@ -45,13 +45,13 @@ def connect(session: Session, request: Request) -> None:
         )
     target = expand_text(typed[0].text, request.namespace)
     client = session.connect(target, name_address=target == typed[0].text)
-    moved = [f"{client.label} was the name of another target; from now on it is this one"] if client.is_moved else []
+    moved = [f"{client.label} named another target before; it names this one now"] if client.is_moved else []
     orphaned = unfinished_lines(session, unfinished(session), only_orphaned=True)
-    session.say(paragraph(*_greeting(client), *moved, *_news(client), *orphaned))
+    session.say(paragraph(*_connection_line(client), *moved, *_finished_orphans(client), *orphaned))
 
 
 def login(session: Session, request: Request) -> None:
-    """Ask for the key of the connected service, else of the cloud; store it in the keyring if there is one."""
+    """Ask for the key of the connected service, or of the cloud, and store it in the keyring if there is one."""
     del request
     client = session.client
     if client is not None and client.service.kind != "comflowy":
@@ -67,18 +67,18 @@ def login(session: Session, request: Request) -> None:
     if client is not None:
         session.connect(session.target, key=key)  # rejects a wrong key before it is stored
     is_stored = store_key(origin, key)
-    where = "in the keyring" if is_stored else "for this kernel; with a keyring (pip install keyring) it is kept longer"
+    where = "in the keyring" if is_stored else "for this kernel only; to keep it longer: pip install keyring"
     then = f"connected to {label}" if client is not None else "%comflowy connect cloud uses it"
-    session.say(paragraph(f"the key for {label} is kept {where} - {then}"))
+    session.say(paragraph(f"the key for {label} is stored {where} - {then}"))
 
 
 def logout(session: Session, request: Request) -> None:
-    """Forget the key of the connected service, else of the cloud, and disconnect."""
+    """Delete the key of the connected service, or of the cloud, and disconnect."""
     del request
     label, origin = _account(session.client)
-    result = f"the key for {label} is forgotten" if forget_key(origin) else f"no key for {label} was kept"
+    result = f"the stored key for {label} was deleted" if forget_key(origin) else f"there was no stored key for {label}"
     session.disconnect()
-    session.say(paragraph(f"{result}; nothing is connected now"))
+    session.say(paragraph(f"{result}; no service is connected"))
 
 
 def overview(session: Session, request: Request) -> None:
@@ -87,19 +87,19 @@ def overview(session: Session, request: Request) -> None:
     client = session.client
     target = default_target()
     history = session.library.history
-    swept = unfinished(session)
-    of_sweeps = [paragraph(*lines)] if (lines := unfinished_lines(session, swept)) else []
+    sweeps = unfinished(session)
+    sweep_lines = [paragraph(*lines)] if (lines := unfinished_lines(session, sweeps)) else []
     if client is not None:
-        parts = [paragraph(*_greeting(client), *_news(client)), *of_sweeps]
-        cells = {token for one in swept for token in history.sweeps.runs_of(one.record.token).values()}
+        parts = [paragraph(*_connection_line(client), *_finished_orphans(client)), *sweep_lines]
+        cells = {token for one in sweeps for token in history.sweeps.runs_of(one.record.token).values()}
         live = [run for run in client.live() if run.token not in cells]
         if live:
             parts.append(paragraph("running:", *(plain_line(run) for run in live[:_LISTED])))
     elif target is not None:
-        text = f"nothing is connected yet; the first run connects to {_without_address(target)}"
-        parts = [*of_sweeps, paragraph(text)]
+        text = f"no service is connected yet; the first run connects to {_without_address(target)}"
+        parts = [*sweep_lines, paragraph(text)]
     else:
-        parts = [*of_sweeps, paragraph("nothing is connected", *_WAYS)]
+        parts = [*sweep_lines, paragraph("no service is connected", *_WAYS)]
     recent = history.search_rows(limit=_LISTED)
     if recent:
         parts.append(rows_table(session, recent))
@@ -113,17 +113,17 @@ def overview(session: Session, request: Request) -> None:
 
 
 def _ref_of(session: Session, row: RunRow) -> str:
-    """Return the reference of a row: that of its sweep or of its run."""
-    swept = None if row.sweep is None else session.library.history.sweeps.get(row.sweep)
-    return row.runs[0].ref if swept is None else swept.ref
+    """Return the reference of a row: of its sweep if it has one, else of its run."""
+    sweep = None if row.sweep is None else session.library.history.sweeps.get(row.sweep)
+    return row.runs[0].ref if sweep is None else sweep.ref
 
 
 def _account(client: Client | None) -> tuple[str, str]:
-    """Return the label and the origin of the connected service, else of the cloud."""
+    """Return the label and the origin of the connected service, or of the cloud if none is connected."""
     return (client.label, client.service.origin) if client is not None else ("cloud", origin_of(cloud_url()))
 
 
-def _greeting(client: Client) -> list[str]:
+def _connection_line(client: Client) -> list[str]:
     """Return a line with the service and its workflows."""
     names: list[str] = []
     with suppress(ServiceError):  # the list is optional
@@ -138,14 +138,14 @@ def _greeting(client: Client) -> list[str]:
     return [f"connected to {client.label}" + (f" - workflows: {', '.join(listed)}" if listed else "")]
 
 
-def _news(client: Client) -> list[str]:
+def _finished_orphans(client: Client) -> list[str]:
     """Return a line about the runs of earlier kernels that have finished."""
     done = client.connection.take_ended_orphans()
     if not done:
         return []
-    swept = client.library.history.sweeps.of_runs([run.token for run in done])
-    named = dict.fromkeys(swept[run.token].ref if run.token in swept else run.ref for run in done)
-    refs = " ".join(list(named)[:_NAMED_NEWS])
+    sweep_of = client.library.history.sweeps.of_runs([run.token for run in done])
+    named = dict.fromkeys(sweep_of[run.token].ref if run.token in sweep_of else run.ref for run in done)
+    refs = " ".join(list(named)[:_MAX_LISTED_RUNS])
     days = {day(run.record.created_at) for run in done}
     since = f" from {days.pop()}" if len(days) == 1 else ""
     count = f"{len(done)} run{'s' * (len(done) != 1)}"
@@ -153,7 +153,7 @@ def _news(client: Client) -> list[str]:
 
 
 def _without_address(target: str) -> str:
-    """Return a target without its address: outputs name services, never their addresses."""
+    """Return a target without its address, because outputs never contain addresses of servers."""
     name, sign, rest = target.partition("=")
     if sign and "/" not in name:
         return name

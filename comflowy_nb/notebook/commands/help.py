@@ -32,7 +32,7 @@ A request that has succeeded is not submitted again: its images are read from
 your disk. --fresh runs it again.
 """
 
-# Examples and explanations, if the usage and the options do not say all.
+# Examples and explanations, for commands whose usage and options are not sufficient.
 _MORE = {
     "connect": """\
   %comflowy connect sandbox       no key needed; starts automatically
@@ -48,8 +48,8 @@ that the proxy requires come from COMFLOWY_HEADERS, a JSON object
 {"https://host": {"Header-Name": "value"}}, and are never shown.
 If COMFLOWY_TARGET is set, the first run connects automatically.""",
     "login": """\
-Asks for the API key of the connected service (of the cloud if no service is
-connected). Your personal API key is in the settings on the home page of
+Asks for the API key of the connected service, or of the cloud if no service is
+connected. Your personal API key is in the settings on the home page of
 https://app.comflowy.com. The key is stored in the keyring if there is one, and
 never in the notebook: no command accepts a key. In scripts, set the environment
 variable COMFLOWY_API_KEY.""",
@@ -71,8 +71,8 @@ while a ComfyUI server is connected.""",
     "fields": """\
   %comflowy fields default
 
-If a service does not publish the fields of a workflow, paste the output of the
-browser's console: right-click a field in the editor twice.
+If a service does not publish the fields of a workflow, right-click a field in
+the editor twice, and paste the output of the browser's console:
   %%comflowy fields portrait
   Field_id: 3::sampler_name
   Field_info: [["euler", "heun"]]""",
@@ -123,11 +123,12 @@ A body can also set several fields at once, or replace words of a text:
   6::text: {in: "a bottle at sea", replace: {bottle: [bottle, vase]}}
 
 The columns of a table (.csv, .tsv, .jsonl, .parquet or {df}) are fields. A
-value is never split; an empty one takes the value set for all (seed=each: a
-separate seed), else the workflow's. A column label heads the rows. --info
-mood keeps a column that is not a field, --label mood writes it below the
-headings. Other axes multiply the rows. --lines 6::text=prompts.txt is an axis
-of the lines. --zip cfg,steps makes one axis of two. --where "cfg < 6 or mood =
+value is never split. For an empty value, the row uses the value on the line
+(seed=each: a separate seed), or the value in the workflow. The column `label`
+has the headings of the rows; --info mood keeps a column that is not a field,
+and --label mood writes it below the headings. Every row is combined with the
+values of the other axes. --lines 6::text=prompts.txt makes an axis of the lines
+of a file. --zip cfg,steps makes one axis of two. --where "cfg < 6 or mood =
 warm" keeps only those combinations, --sample 40 only 40 of them. An axis with
 labels is compared by its labels.
 
@@ -158,7 +159,7 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
   %comflowy show s3                      its grid
   %comflowy resume s3                    if its kernel was killed
 
-%comflowy alone names those that are not finished.""",
+%comflowy without a command lists the sweeps that are not finished.""",
     "runs": """\
   %comflowy runs
   %comflowy runs galaxy        runs with this text in a value
@@ -169,11 +170,12 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
   %comflowy runs s3            the cells of a sweep
   %comflowy runs mood=warm     cells by a column or a label of their table
 
-cfg=2..5 are the values from 2 to 5; commas separate alternatives. All of what
-is typed must hold. Where a run did not set a field, the workflow's own value
-counts. A run without the field, or with a value of another type, does not
-match; a text matches as a whole (--where "text contains cat": a part).
-The runs of a sweep are one row, without fields and conditions; see --cells.""",
+cfg=2..5 are the values from 2 to 5; commas separate alternatives. A run must
+match all words, values and conditions. If a run did not set a field, the value
+in its workflow counts. A run without the field, or with a value of another
+type, does not match. A text must match as a whole; a part of it is found by
+--where "text contains cat". Without fields and conditions, the runs of a sweep
+are one row; --cells lists them.""",
     "show": """\
   %comflowy show r41           by number
   %comflowy show bottle        by the name set with --as
@@ -221,36 +223,37 @@ comflowy_nb.history.disk()""",
   %comflowy prune --older 60d
   %comflowy prune --older 60d --all --yes
 
-Removes the original images of runs that ended before. The runs and their
-thumbnails stay: grids show them, and the same request submits nothing. Fetch an
-original again, if the service still has it, by %comflowy show r41 --refetch.
-Kept without --all: what is named (--as) and images that were inputs of another
-run. Always kept: images without a thumbnail, videos, sounds and texts, and
-everything of runs that are not done.""",
+Removes the original images of runs that ended before this time. The runs and
+their thumbnails are kept: grids show them, and the same request submits
+nothing. %comflowy show r41 --refetch fetches an original again, if the service
+still has it. Without --all, originals of named runs and sweeps (--as) and
+inputs of other runs are kept. Images without a thumbnail, videos, sounds and
+texts, and all files of runs that are not done are always kept.""",
     "delete": """\
   %comflowy delete r41
   %comflowy delete s3         the sweep, and the runs that were submitted for it
   %comflowy delete s3.12      the run of one cell
   %comflowy delete r41 r42 --yes
 
-Removes runs from the history, with images and thumbnails: the same request
-would run, and cost, again. Runs of a sweep that another sweep shows, that have
-a name or that were run by themselves stay, and so do runs that the service may
-have accepted without an answer (unknown, lost).""",
+Removes runs from the history, with images and thumbnails. The same request
+would run again, and cost again. With a sweep, these runs are kept: runs that
+another sweep shows, that have a name or that were run by themselves, and runs
+that the service may have accepted (unknown, lost).""",
 }
 
 
 def show_help(session: Session, request: Request) -> None:
-    """Show help on everything, or on one command."""
-    session.say(columns_bundle(_one(find_command(request.words[0].text)) if request.words else _all()))
+    """Show the list of commands, or the help of one command."""
+    words = request.words
+    session.say(columns_bundle(_explain_command(find_command(words[0].text)) if words else _list_commands()))
 
 
-def _all() -> str:
+def _list_commands() -> str:
     listed = _columns({name: command.summary for name, command in COMMANDS.items()})
     return "\n".join([_START, "Commands:", *listed, "", "%comflowy help COMMAND explains one of them."])
 
 
-def _one(command: Command) -> str:
+def _explain_command(command: Command) -> str:
     lines = [f"%comflowy {usage.strip()}" for usage in command.usage.split(" or ")]
     lines += ["", *textwrap.wrap(command.summary, _COLUMNS)]
     if command.name in _MORE:
@@ -263,7 +266,7 @@ def _one(command: Command) -> str:
 
 
 def _columns(rows: Mapping[str, str]) -> list[str]:
-    """Return lines with a word on the left and its text, wrapped, on the right."""
+    """Return lines with the keys on the left and the texts, wrapped, on the right."""
     width = max(map(len, rows)) + 4
     return [
         textwrap.fill(text, _COLUMNS, initial_indent=f"  {head}".ljust(width), subsequent_indent=" " * width)

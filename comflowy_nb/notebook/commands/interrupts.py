@@ -1,4 +1,4 @@
-"""Wait for a run or a sweep in its cell. An interrupt cancels it, and is raised again as one line."""
+"""Wait for a run or a sweep in its cell. An interrupt cancels it, and is raised again with a text of one line."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def wait_in_cell(session: Session, client: Client, request: Request, show: Calla
 
     Returns
     -------
-    False if the cell does not wait, because of `--background`.
+    False with `--background`, because the cell then does not wait.
 
     Raises
     ------
     KeyboardInterrupt
-        After an interrupt, with one line about what was cancelled.
+        After an interrupt. The text says what was cancelled.
     RunTimeout
-        After the time in `--timeout`. The cell is updated until the run is settled.
+        After the time in `--timeout`. The output is updated until the run is settled.
     """
     options, view = request.options, None
     try:
@@ -56,9 +56,9 @@ def wait_in_cell(session: Session, client: Client, request: Request, show: Calla
 
 
 def cancel_view(session: Session, client: Client, view: RunView | SweepView) -> KeyboardInterrupt:
-    """Cancel the run or sweep of a view, as far as the service can, and return the interrupt to raise.
+    """Cancel the run or sweep of a view, if the service can, and return the KeyboardInterrupt to raise.
 
-    A second interrupt stops waiting for the confirmation.
+    A second interrupt ends the wait for the confirmation.
     """
     try:
         if isinstance(view, SweepView):
@@ -79,7 +79,7 @@ def cancel_view(session: Session, client: Client, view: RunView | SweepView) -> 
 
 
 def _cancel_run(client: Client, view: RunView) -> None:
-    """Cancel the run and wait for the confirmation; if it can't be cancelled, say so."""
+    """Cancel the run and wait for the confirmation. If the service can't cancel, return a text that says so."""
     run = view.run
     if not run.status.is_live:
         return
@@ -100,7 +100,7 @@ def _cancel_sweep(client: Client, view: SweepView) -> None:
     sweep.cancel()
     if can_cancel:
         view.note("cancelling")
-    while sweep.is_sending:  # submits that were in progress
+    while sweep.is_submitting:  # submits that were in progress
         sweep.wait_change(UPDATE_S)
     own = {run.token for run in client.live()}
     running = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_live]

@@ -41,7 +41,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     if maximum is not None and (len(plain) > maximum or "from" in options):
         _check_for_unquoted_text(words, plain, fields)
     if maximum is not None and len(plain) > maximum:
-        raise _unexpected(command, plain[maximum])
+        raise _unexpected_word_error(command, plain[maximum])
     if len(plain) < minimum:
         raise UsageError(f"missing argument. Usage: %comflowy {command.usage}")
     return Request(command, tuple(plain), tuple(fields), options, body, namespace)
@@ -69,12 +69,12 @@ def _sort(
         elif command.has_fields:
             fields.append(word)
         else:
-            raise _unexpected(command, word)
+            raise _unexpected_word_error(command, word)
     return plain, fields, options
 
 
 def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[Option, str | None]:
-    """Return an option and its text, after the first `=` (even after a `/`) or the next word; None for a flag."""
+    """Return an option and its value: the text after the first `=`, or the next word; None for a flag."""
     name, sign, text = word.text.partition("=")
     option = command.option(name)
     if option is None:
@@ -93,12 +93,12 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
     return option, following.text
 
 
-def _unexpected(command: Command, word: Word) -> UsageError:
+def _unexpected_word_error(command: Command, word: Word) -> UsageError:
     return UsageError(f"unexpected word {word.raw!r}. Usage: %comflowy {command.usage}")
 
 
 def _check_for_unquoted_text(words: list[Word], plain: list[Word], fields: list[Word]) -> None:
-    """Raise for a word that follows FIELD=VALUE: it belongs to a text, a list or an expression with spaces."""
+    """Raise an error if a plain word follows FIELD=VALUE: the value probably contains spaces and needs quotes."""
     for before, word in itertools.pairwise(words):
         if word not in plain or before not in fields or before.raw[-1] in "\"'":
             continue

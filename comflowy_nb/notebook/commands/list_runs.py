@@ -1,4 +1,4 @@
-"""`%comflowy runs`: search earlier runs by text, fields and conditions, and list them, a sweep in one row."""
+"""`%comflowy runs`: search earlier runs by text, fields and conditions, and list them. A sweep is one row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from comflowy_nb.layout.value_text import name_fields, time_text, write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.show import RunList
 from comflowy_nb.notebook.display.status_line import day
-from comflowy_nb.notebook.display.sweep_list import counts_text, summary_took, varied
+from comflowy_nb.notebook.display.sweep_list import counts_text, describe_axes, summary_duration
 from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
 from comflowy_nb.workflow.syntax.conditions import kind_of, parse_condition
 from comflowy_nb.workflow.syntax.json_values import shown
@@ -47,14 +47,14 @@ def runs(session: Session, request: Request) -> RunList:
     options = request.options
     is_search = bool(request.words or request.fields or options)
     if len(request.words) == 1 and not request.fields and not options:
-        named = _named(session, request.ref(request.words[0]))
+        named = _find_reference(session, request.ref(request.words[0]))
         if named is not None and named.sweep is not None:
-            swept = session.sweep(named.sweep)
-            session.say(join(paragraph(plain_sweep_line(swept)), cells_table(swept)))
-            return _shown(session, [cell.run for cell in swept.cells if cell.run is not None])
+            sweep = session.sweep(named.sweep)
+            session.say(join(paragraph(plain_sweep_line(sweep)), cells_table(sweep)))
+            return _mark_shown(session, [cell.run for cell in sweep.cells if cell.run is not None])
         if named is not None:
             session.say(_table([_run_row(named.run)]))
-            return _shown(session, [named.run])
+            return _mark_shown(session, [named.run])
     words, params, where = _read_filters(request)
     history, limit = session.library.history, options.get("limit", DEFAULT_LIMIT)
     filters: dict[str, Any] = {
@@ -63,7 +63,7 @@ def runs(session: Session, request: Request) -> RunList:
         "since": time.time() - options["since"] if "since" in options else None,
         "status": options.get("status"),
         "workflow": options.get("workflow"),
-        "limit": limit + 1,  # one more shows whether there are more
+        "limit": limit + 1,  # request one more row, to detect whether there are more
     }
     if params or where is not None or "cells" in options:
         found = session.library.runs(" ".join(words) or None, **filters)
@@ -81,23 +81,23 @@ def runs(session: Session, request: Request) -> RunList:
         session.say(paragraph(*_nothing_found(session, request, count, params, where)))
     else:
         session.say(paragraph("no runs yet: %comflowy run default"))
-    return _shown(session, found)
+    return _mark_shown(session, found)
 
 
 def more_line(command: str, limit: int) -> dict[str, str]:
-    """Return the line below a list that does not show all that matches."""
+    """Return the line to show below a list that is limited."""
     return paragraph(f"the newest {limit}; there are more: {command} --limit {5 * limit} shows up to {5 * limit}")
 
 
 def rows_table(session: Session, rows: Sequence[RunRow]) -> dict[str, str]:
-    """Return a table of runs and sweeps: reference, name, workflow, service, status, time, duration, values set."""
+    """Return a table of runs and sweeps: reference, name, workflow, service, status, time, duration, set values."""
     library = session.library
     summaries = library.history.sweeps.summaries([row.sweep for row in rows if row.sweep is not None])
     by_token = {summary.record.token: summary for summary in summaries}
-    swept = [by_token.get(row.sweep or "") for row in rows]
+    summary_of_row = [by_token.get(row.sweep or "") for row in rows]
     return _table(
         _run_row(library.run(row.runs[0])) if summary is None else _sweep_row(summary)
-        for row, summary in zip(rows, swept, strict=True)
+        for row, summary in zip(rows, summary_of_row, strict=True)
     )
 
 
@@ -131,25 +131,25 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
         key = word.key or ""
         if key in params:
             raise UsageError(f"{key} is set twice. For either value: {key}=A,B")
-        params[key] = _wanted(expand(word.value or "", request.namespace), is_quoted=word.quoted)
+        params[key] = _read_wanted(expand(word.value or "", request.namespace), is_quoted=word.quoted)
     if "where" in request.options:
         conditions.append(request.options["where"])
     if len(conditions) > 1:
         for one in conditions:
-            parse_condition(one)  # so that an error shows what was typed
+            parse_condition(one)  # checked here so that an error contains the typed text
         conditions = [f"({one})" for one in conditions]
     return words, params, " and ".join(conditions) or None
 
 
-def _wanted(value: Any, *, is_quoted: bool) -> Any:
-    """Return what a field is compared with: a Python list is alternatives, as `a,b` is."""
+def _read_wanted(value: Any, *, is_quoted: bool) -> Any:
+    """Return the wanted value of a field. A Python list means alternatives, as `a,b` does."""
     if isinstance(value, list | tuple):
         return AnyOf(list(value), tuple(value))
     return read_wanted(value) if isinstance(value, str) and not is_quoted else value
 
 
 def _read_ordered(word: Word, request: Request) -> str | None:
-    """Return the condition in a word such as `cfg>3`; None for a text."""
+    """Parse a word such as `cfg>3`. Return its condition; None if the word is a text."""
     found = None if word.quoted else _ORDERED.fullmatch(word.text)
     if found is None:
         return None
@@ -158,7 +158,7 @@ def _read_ordered(word: Word, request: Request) -> str | None:
 
 
 def _read_compared(word: Word, request: Request) -> str | None:
-    """Return the condition in a word such as `steps<=20`, `sampler_name!=euler` or `cfg==7`; None for FIELD=VALUE."""
+    """Parse a word such as `steps<=20`, `sampler_name!=euler` or `cfg==7`. Return None for FIELD=VALUE."""
     key, value = word.key or "", word.value or ""
     if key[-1:] in {"<", ">", "!"}:
         name, sign, is_quoted = key[:-1], f"{key[-1]}=", word.quoted
@@ -198,14 +198,14 @@ def _run_row(run: Run, cell: str = "") -> tuple[str, ...]:
 
 def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
     record = summary.record
-    took = summary_took(summary)
+    took = summary_duration(summary)
     status, started = counts_text(summary), day(record.created_at)
     name = record.name or ""
-    return record.ref, "", name, record.workflow, record.service, status, started, took, "", varied(record.spec)
+    return record.ref, "", name, record.workflow, record.service, status, started, took, "", describe_axes(record.spec)
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
-    """Return the table, without the names of the services if there is only one."""
+    """Return the table. If all rows have the same service, its column is left out."""
     rows = list(rows)
     if len({row[4] for row in rows}) == 1:
         rows = [(*row[:4], "", *row[5:]) for row in rows]
@@ -250,8 +250,8 @@ def _type_note(name: str, values: Sequence[Any], wanted: Any) -> str:
     return f"{name} is {kinds} in all runs, such as {examples}, and can't be compared with {shown(wanted)}"
 
 
-def _named(session: Session, ref: Any) -> Found | None:
-    """Return the sweep, or the cell of one, that a word names; None if it is a text to search for."""
+def _find_reference(session: Session, ref: Any) -> Found | None:
+    """Return the sweep or the cell of a word that is a reference; None if the word is a text to search for."""
     try:
         found = session.find(ref)
         is_cell = isinstance(ref, str) and parse_ref(ref).cell is not None
@@ -260,8 +260,8 @@ def _named(session: Session, ref: Any) -> Found | None:
     return found if found.sweep is not None or is_cell else None
 
 
-def _shown(session: Session, found: Iterable[Run]) -> RunList:
-    """Return the runs as a list that this execution does not show again."""
+def _mark_shown(session: Session, found: Iterable[Run]) -> RunList:
+    """Return the runs as a list, and mark it as shown, so that this execution does not show it again."""
     found = RunList(found)
     session.mark_drawn(found)
     return found

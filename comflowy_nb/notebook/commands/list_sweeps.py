@@ -1,4 +1,4 @@
-"""`%comflowy sweeps`, and the lines that name the sweeps that are running or not finished."""
+"""`%comflowy sweeps`, and the lines about sweeps that are running or not finished."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _MAX_NAMED = 4
-_MAX_AGE_S = 30 * 86400.0  # a sweep that was given up longer ago is in the list of all
+_MAX_AGE_S = 30 * 86400.0  # older unfinished sweeps are only in `%comflowy sweeps`
 
 
 def sweeps(session: Session, request: Request) -> None:
@@ -47,12 +47,12 @@ def unfinished(session: Session) -> list[SweepSummary]:
 
 
 def unfinished_lines(session: Session, found: Sequence[SweepSummary], *, only_orphaned: bool = False) -> list[str]:
-    """Return a line for each unfinished sweep: its cells, and what to type to continue it.
+    """Return a line for each unfinished sweep: the numbers of its cells, and the command that continues it.
 
     Parameters
     ----------
     only_orphaned
-        Leave out the sweeps of other services, and those whose kernel has not been killed.
+        Leave out the sweeps of other services, and the sweeps whose process is alive.
     """
     owners = {owner for one in found for owner in one.submitters | one.owners}
     dead = dead_owners(session.library.locks, owners)
@@ -67,7 +67,7 @@ def unfinished_lines(session: Session, found: Sequence[SweepSummary], *, only_or
 
 
 def _advice(session: Session, summary: SweepSummary, dead: set[str]) -> str:
-    """Return how to continue a sweep; empty if a living process does."""
+    """Return the command that continues a sweep; empty if a live process is submitting it."""
     record = summary.record
     if summary.submitters - dead or (not summary.missing and not summary.owners & dead):
         return ""

@@ -1,4 +1,4 @@
-"""The table of the commands of `%comflowy`, from which parsing, help, completion and errors come."""
+"""The table of the commands of `%comflowy`. Parsing, help, completion and errors are derived from it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _RESERVED_NAME = re.compile(r"last|[rs]\d+")
 
 
 def duration_s(text: str) -> float:
-    """Return the seconds of `30`, `30s`, `5m`, `2h`, `30d`.
+    """Parse a duration such as `30`, `30s`, `5m`, `2h` or `30d`; return seconds.
 
     Raises
     ------
     ValueError
-        For anything else. The text says what is accepted.
+        If the text is not a duration. The message says what is accepted.
     """
     found = _DURATION.fullmatch(text)
     if found is None:
@@ -78,10 +78,10 @@ def _field_file(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a command: `--as NAME`; without `value` it is a flag.
+    """An option of a command, such as `--as NAME`. An option without `value` is a flag.
 
-    `names` is the kind of names that Tab offers as value. For a reference and a table, `{name}` alone passes the
-    Python object. An option that `repeats` may be typed several times; its value is the list of the values.
+    `names` is the kind of names that completion offers as value. For references and tables, `{name}` passes the Python
+    object itself. An option with `repeats` may be typed several times; its value is a list.
     """
 
     name: str
@@ -124,7 +124,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its usage, its options, and the function that runs it."""
+    """A command: its usage, its options, and the function that executes it."""
 
     name: str
     usage: str
@@ -172,7 +172,7 @@ COMMANDS: Mapping[str, Command] = {
             "connect:connect", words=(0, 1), has_fields=True,
         ),
         Command("login", "login", "ask for the API key, hidden while you type", "connect:login"),
-        Command("logout", "logout", "forget the API key and disconnect", "connect:logout"),
+        Command("logout", "logout", "delete the stored API key and disconnect", "connect:logout"),
         Command("workflows", "workflows", "list the workflows", "workflows:workflows"),
         Command(
             "workflow",
@@ -209,7 +209,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--z", "FIELD", "axis of several grids (the third)", names="axis"),
                 Option("--table", "FILE", "one cell for each row: .csv, .tsv, .jsonl, .parquet or {df}", names="table"),
                 Option("--info", "COLUMNS", "columns of the table that are not fields", _list),
-                Option("--empty", "WHAT", "an empty value of a CSV table", choices=("missing", "text")),
+                Option("--empty", "WHAT", "meaning of an empty value in a CSV table", choices=("missing", "text")),
                 Option(
                     "--lines", "FIELD=FILE", "one value for each line of a file", _field_file,
                     names="lines", repeats=True,
@@ -219,7 +219,7 @@ COMMANDS: Mapping[str, Command] = {
                     "--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"', names="condition"
                 ),
                 Option("--sample", "N", "only N of the combinations", _whole_from(1)),
-                Option("--sample-seed", "K", "choose other combinations", _whole_from(0)),
+                Option("--sample-seed", "K", "number that changes the choice of --sample", _whole_from(0)),
                 Option("--dry-run", None, "show the plan and the grid; submit nothing"),
                 Option("--max-runs", "N", "permit up to N submits", _whole_from(0)),
                 Option("--stop-after", "N", "stop after N failures in a row (default 3; 0: never)", _whole_from(0)),
@@ -250,7 +250,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option(
                     "--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"', names="condition"
                 ),
-                Option("--cells", None, "list the runs of sweeps singly"),
+                Option("--cells", None, "list the runs of a sweep as separate rows"),
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
                 Option("--status", "STATUS", "only runs with this status", choices=tuple(map(str, Status))),
                 Option("--workflow", "NAME", "only runs of this workflow", names="workflow"),
@@ -271,7 +271,7 @@ COMMANDS: Mapping[str, Command] = {
             "compare", "compare REF REF ...", "compare 2 to 9 images: slider, blink, side by side, difference",
             "runs:compare",
             (
-                Option("--mode", "MODE", "the first mode", choices=_MODES),
+                Option("--mode", "MODE", "the initial mode", choices=_MODES),
                 _LABEL,
                 Option("--save", "FILE.html", "also write it as one HTML page that works offline", names="file"),
             ),
@@ -282,15 +282,15 @@ COMMANDS: Mapping[str, Command] = {
             words=(2, 2),
         ),
         Command("cancel", "cancel REF ...", "cancel runs that are not done", "runs:cancel", words=(1, None)),
-        Command("resume", "resume [REF ...]", "continue to track runs", "runs:resume", words=(0, None)),
-        Command("disk", "disk", "show how much the files of the home folder use", "cleanup:disk"),
+        Command("resume", "resume [REF ...]", "continue to track unfinished runs", "runs:resume", words=(0, None)),
+        Command("disk", "disk", "show the disk usage of the home folder", "cleanup:disk"),
         Command(
             "prune", "prune --older TIME", "remove the originals of old runs; keep history and thumbnails",
             "cleanup:prune",
             (
-                Option("--older", "TIME", "of runs that ended before 60d, 12h ... ago", duration_s),
+                Option("--older", "TIME", "minimum age of the runs: 60d, 12h ...", duration_s),
                 Option("--dry-run", None, "show what would be removed; remove nothing"),
-                Option("--all", None, "also what is named, and inputs of other runs"),
+                Option("--all", None, "also remove named originals and inputs of other runs"),
                 _YES,
             ),
         ),
@@ -306,7 +306,7 @@ BARE = Command("", "", "show the connection and recent runs", "connect:overview"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A parsed line, with the body of its cell and the variables that `{name}` may refer to."""
+    """A parsed line, with the body of its cell and the Python variables for `{name}`."""
 
     command: Command
     words: tuple[Word, ...]
@@ -324,16 +324,16 @@ class Request:
         return _ref(word.text, self.namespace)
 
     def arguments_for(self, function: Callable[..., object]) -> dict[str, Any]:
-        """Return the typed options that have the name of a parameter of a function, as keyword arguments."""
+        """Return the typed options that are parameters of a function, as keyword arguments."""
         return self.arguments(*(name.replace("_", "-") for name in inspect.signature(function).parameters))
 
     def arguments(self, *options: str) -> dict[str, Any]:
-        """Return those of the options that were typed, as keyword arguments."""
+        """Return the options with these names that were typed, as keyword arguments."""
         return {key.replace("-", "_"): self.options[key] for key in options if key in self.options}
 
 
 def execute(session: Session, request: Request) -> Any:
-    """Run a command. Its module is imported now, not when the extension is loaded."""
+    """Execute a command. Its module is imported here, so that the extension loads quickly."""
     module, _, function = request.command.handler.partition(":")
     return getattr(import_module(f"comflowy_nb.notebook.commands.{module}"), function)(session, request)
 

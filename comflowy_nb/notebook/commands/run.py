@@ -1,4 +1,4 @@
-"""`%comflowy run` and `%comflowy form`: one value for each field, submitted at once or filled in."""
+"""`%comflowy run` and `%comflowy form`: submit one run, or show a form to fill in."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, request: Request) -> Run | Sweep:
-    """Submit a run, wait for its images, and raise the error if it failed; with `--count`, a sweep of seeds."""
+    """Submit a run, wait for its images, and raise an error if it failed. With `--count`, run a sweep over seeds."""
     options = request.options
     begin = start(session, request)
     client, workflow = begin.client, begin.workflow
-    if begin.swept is not None:
+    if begin.sweep is not None:
         explicit = client.connection.resolve(workflow, begin.settings, namespace=request.namespace).set_params
         seeds = [key for key, one in workflow.fields.items() if one.is_seed and "count" in options]
-        show_left_out(session, begin.swept, {*explicit, *seeds})
+        show_left_out(session, begin.sweep, {*explicit, *seeds})
     if "count" in options:
         return run_count(session, request, begin)
     label, usual_s = begin.label(request), client.connection.usual_seconds(workflow)
@@ -67,7 +67,7 @@ def run(session: Session, request: Request) -> Run | Sweep:
 
 
 def form(session: Session, request: Request) -> Form | None:
-    """Show a form in this cell, with images below it. In a terminal, say what to use instead."""
+    """Show a form in this cell, with images below it. In a terminal, print which command to use instead."""
     begin = start(session, request)
     client, workflow = begin.client, begin.workflow
     resolved = client.connection.resolve(workflow, begin.settings, namespace=request.namespace)
@@ -82,15 +82,15 @@ def form(session: Session, request: Request) -> Form | None:
     fields = form_fields(workflow, values.params, explicit=values.set_params, random=resolved.generated_seeds)
     made = Form(client, workflow, fields, updater=session.updater)
     session.show_form(made)
-    if begin.swept is not None:
-        show_left_out(session, begin.swept, resolved.set_params)
+    if begin.sweep is not None:
+        show_left_out(session, begin.sweep, resolved.set_params)
     if "as" in request.options:
         session.shell.push({request.options["as"]: made})
     return made
 
 
 def save_run(session: Session, run: Run, target: str, image: RunImage | None = None) -> None:
-    """Save copies of a run's images, or of one, and show only their names: a path may contain a user's name."""
+    """Save copies of the images of a run. Show only their names, because a path may contain the user's name."""
     from comflowy_nb.images import save as images_save  # noqa: PLC0415 - loads Pillow
 
     path = Path(target).expanduser()

@@ -38,7 +38,7 @@ _CONFIRM_S = 15.0  # most services confirm a cancel at once
 
 
 def show(session: Session, request: Request) -> Run | Sweep | RunList:
-    """Show runs and sweeps with their images; download missing ones, and wait for runs in progress."""
+    """Show runs and sweeps. Download missing images, and wait for runs in progress."""
     found = [session.find(request.ref(word)) for word in request.words]
     if "refetch" in request.options:
         refetch(session, found)
@@ -112,11 +112,11 @@ def _show_runs(session: Session, found: Sequence[Found], names: _Names) -> Run |
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         show_bundle(*Grid(runs, label=names.label, columns=names.columns).bundle())
-    return runs[0] if len(runs) == 1 else _shown(session, runs)
+    return runs[0] if len(runs) == 1 else _mark_shown(session, runs)
 
 
 def compare(session: Session, request: Request) -> Comparison:
-    """Show a comparison in the cell; in a terminal, the differences and the paths of the images."""
+    """Show a comparison. In a terminal, print the differences and the paths of the images."""
     from comflowy_nb.comparison.inputs import read_images  # noqa: PLC0415 - loads numpy
     from comflowy_nb.notebook.compare.widget import Comparison  # noqa: PLC0415 - loads ipywidgets
 
@@ -131,7 +131,7 @@ def compare(session: Session, request: Request) -> Comparison:
 
 
 def save(session: Session, request: Request) -> None:
-    """Save copies of the images of a run or a sweep, or of one image, with readable names."""
+    """Save copies of one image, or of all images of a run or a sweep, with readable names."""
     found, target = session.find(request.ref(request.words[0])), request.text(request.words[1])
     if found.sweep is not None:
         save_sweep(session, session.sweep(found.sweep), target)
@@ -146,7 +146,7 @@ def cancel(session: Session, request: Request) -> None:
     for word in request.words:
         ref = request.ref(word)
         if isinstance(ref, str) and parse_ref(ref).run == "last" and parse_ref(ref).back >= len(client.library.recent):
-            raise RefError(f"{ref} does not name a run of this kernel. Name the run: %comflowy cancel r41")
+            raise RefError(f"this kernel has no run {ref!r}: name the run, as in %comflowy cancel r41")
         found.append(session.find(ref))
     # All references are found before anything is cancelled.
     lines = [
@@ -157,7 +157,7 @@ def cancel(session: Session, request: Request) -> None:
 
 
 def _cancel_run(client: Client, run: Run) -> str:
-    """Cancel a run; return a line about the result."""
+    """Cancel a run. Return a line about the result."""
     if not run.status.is_live:
         return f"{run.ref} is not running: {run.status}"
     if not client.service.can_cancel:
@@ -169,61 +169,61 @@ def _cancel_run(client: Client, run: Run) -> str:
     return plain_line(run) if not run.status.is_live else f"{run.ref}: cancel requested, not confirmed yet"
 
 
-def _cancel_sweep(client: Client, swept: Sweep) -> str:
-    """Stop submitting a sweep and cancel its runs; return a line about the result."""
+def _cancel_sweep(client: Client, sweep: Sweep) -> str:
+    """Stop submitting a sweep, and cancel its runs. Return a line about the result."""
 
     def live() -> list[Run]:
-        return [cell.run for cell in swept.cells if cell.run is not None and cell.run.status.is_live]
+        return [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_live]
 
-    if swept.is_settled and not live():
-        return f"{swept.ref} is not running: {plain_sweep_line(swept)}"
-    if swept.is_sending:
-        swept.cancel()
+    if sweep.is_settled and not live():
+        return f"{sweep.ref} is not running: {plain_sweep_line(sweep)}"
+    if sweep.is_submitting:
+        sweep.cancel()
     can_cancel, cancelled = client.service.can_cancel, set[str]()
     end_s = time.monotonic() + _CONFIRM_S
     # Another kernel may submit some more before it sees the request.
-    while (swept.is_sending or (can_cancel and not swept.is_settled)) and time.monotonic() < end_s:
+    while (sweep.is_submitting or (can_cancel and not sweep.is_settled)) and time.monotonic() < end_s:
         for run in live():
             if can_cancel and run.token not in cancelled:
                 cancelled.add(run.token)
                 client.cancel(run)
-        swept.wait_change(UPDATE_S)
-    if swept.is_sending:
-        return f"{swept.ref}: the kernel that submits it was asked to stop and has not confirmed it yet"
+        sweep.wait_change(UPDATE_S)
+    if sweep.is_submitting:
+        return f"{sweep.ref}: the kernel that submits it was asked to stop and has not confirmed it yet"
     if not can_cancel:
         count = len(live())
         go_on = "1 run goes" if count == 1 else f"{count} runs go"
-        return f"{client.label} can't cancel: {go_on} on of {swept.ref}, and no more are submitted"
-    return plain_sweep_line(swept)
+        return f"{client.label} can't cancel: {go_on} on of {sweep.ref}, and no more are submitted"
+    return plain_sweep_line(sweep)
 
 
 def resume(session: Session, request: Request) -> Run | Sweep | RunList:
-    """Continue to track the named runs, else all orphaned runs of this service, and show them."""
+    """Continue to track the given runs, or all orphaned runs of this service, and show them."""
     client = session.connected()
     refs: list[str] = []
-    swept: list[Sweep] = []
+    sweeps: list[Sweep] = []
     for ref in map(request.ref, request.words):
         record = session.find(ref).sweep
         if record is None:
             refs.append(ref if isinstance(ref, str) else ref.ref)
             continue
         sweep = session.sweep(record)
-        swept.append(sweep)
+        sweeps.append(sweep)
         refs += [cell.ref for cell in sweep.cells if cell.status is not None and not cell.status.is_final]
-    resumed = client.resume(*refs) if refs or not swept else []
-    if not refs and not swept:
+    resumed = client.resume(*refs) if refs or not sweeps else []
+    if not refs and not sweeps:
         session.say(paragraph(*_resumed_lines(session, client, resumed)))
-    elif lines := [line for one in swept if (line := _missing_line(one))]:
+    elif lines := [line for one in sweeps if (line := _missing_line(one))]:
         session.say(paragraph(*lines))
     if not refs:
         records = client.library.history.sweeps.of_runs([run.token for run in resumed])
-        swept += [session.sweep(one) for one in {one.token: one for one in records.values()}.values()]
-    in_sweeps = {cell.run.token for one in swept for cell in one.cells if cell.run is not None}
-    return _show_all(session, swept, [run for run in resumed if run.token not in in_sweeps])
+        sweeps += [session.sweep(one) for one in {one.token: one for one in records.values()}.values()]
+    in_sweeps = {cell.run.token for one in sweeps for cell in one.cells if cell.run is not None}
+    return _show_all(session, sweeps, [run for run in resumed if run.token not in in_sweeps])
 
 
 def _resumed_lines(session: Session, client: Client, resumed: Sequence[Run]) -> list[str]:
-    """Return what is tracked and what is left to do, after all orphaned runs were adopted."""
+    """Return lines about the resumed runs and the sweeps that are not finished."""
     live = client.live()
     tracked = f"{len(live)} run{' is' if len(live) == 1 else 's are'} tracked"
     first = "all runs are done or tracked already" if not resumed else f"{len(resumed)} resumed"
@@ -231,9 +231,9 @@ def _resumed_lines(session: Session, client: Client, resumed: Sequence[Run]) -> 
 
 
 def _missing_line(sweep: Sweep) -> str | None:
-    """Return how to submit the cells of a sweep that have no run; None if there are none, or they are submitted."""
+    """Return a line that says how to submit the cells without a run; None if there are none, or they are submitted."""
     missing = sum(cell.status is None for cell in sweep.cells)
-    if not missing or sweep.is_sending or sweep.record is None:
+    if not missing or sweep.is_submitting or sweep.record is None:
         return None
     title = " ".join(filter(None, (sweep.ref, sweep.name)))
     cells = f"{missing} of {len(sweep.cells)} cells {'was' if missing == 1 else 'were'} not submitted"
@@ -249,15 +249,15 @@ def _show_all(
     views: list[View] = [session.sweep_view(one, sent=False, label=names.label, **options) for one in swept]
     _wait(session, [*views, *(session.view(run, outcome="shown", **names.of(run)) for run in runs)])
     shown: list[Sweep | Run] = [*swept, *runs]
-    return shown[0] if len(shown) == 1 else _shown(session, shown)
+    return shown[0] if len(shown) == 1 else _mark_shown(session, shown)
 
 
 def _wait(session: Session, views: Sequence[View]) -> None:
-    """Wait until all are settled; an interrupt only stops waiting. Without a connection, show the history."""
+    """Wait until all are settled. An interrupt only ends the wait. Without a connection, only show the history."""
     if session.client is None:
         for view in views:
             if not view.is_settled:
-                view.note("last known status. To follow it, connect and show it again")
+                view.note("last known status; connect and show it again to update it")
             view.finish()
         return
     try:
@@ -265,12 +265,12 @@ def _wait(session: Session, views: Sequence[View]) -> None:
     except KeyboardInterrupt as interrupt:
         for view in views:
             session.updater.add(view)
-        interrupt.args = ("stopped waiting; the runs go on",)
+        interrupt.args = ("stopped waiting; the runs continue",)
         raise
 
 
-def _shown(session: Session, found: Sequence[Any]) -> RunList:
-    """Return the runs as a list that this execution does not show again."""
+def _mark_shown(session: Session, found: Sequence[Any]) -> RunList:
+    """Return the runs as a list, and mark it as shown, so that this execution does not show it again."""
     found = RunList(found)
     session.mark_drawn(found)
     return found

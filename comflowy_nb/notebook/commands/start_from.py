@@ -1,4 +1,4 @@
-"""Where `run`, `sweep` and `form` start: the workflow, the values on the line and in the body, and `--from`."""
+"""Determine the workflow and the values for `run`, `sweep` and `form`: the line, the body and `--from`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Start:
         The workflow as typed or recorded.
     base
         The values of the run, sweep or image in `--from`.
-    swept
+    sweep
         The sweep in `--from`.
     """
 
@@ -60,7 +60,7 @@ class Start:
     workflow: Workflow
     settings: tuple[Setting, ...]
     base: RunMetadata | None
-    swept: Sweep | None
+    sweep: Sweep | None
 
     def label(self, request: Request, axes: Axes | None = None) -> list[str] | None:
         """Return the ids of the fields in `--label`, and of a sweep with these axes the columns, if there are any."""
@@ -75,12 +75,12 @@ def start(session: Session, request: Request, *, is_sweep: bool = False, file: S
     is_sweep
         Whether a field may have several values.
     file
-        The sweep file that the line names instead of a workflow.
+        The sweep file, if the line names one instead of a workflow.
 
     Raises
     ------
     UsageError
-        If neither a workflow nor `--from` is given, or both are; for an image of another tool both may be.
+        If neither a workflow nor `--from` is given, or both are. Both are permitted for an image of another tool.
     ComflowyError
         If the body can't be read, or there is no such workflow, run or file.
     """
@@ -88,7 +88,7 @@ def start(session: Session, request: Request, *, is_sweep: bool = False, file: S
     client = session.connected()
     if file is not None and "from" in request.options:
         raise UsageError(f"{request.words[0].text} names the workflow and its values: leave --from out")
-    named, base, swept = (file.workflow, None, None) if file else _find_start(session, client, request)
+    named, base, sweep = (file.workflow, None, None) if file else _find_start(session, client, request)
     workflow = client.workflow(named) if isinstance(named, str) else named
     show_conversion(session, workflow)
     if body is not None:
@@ -96,11 +96,11 @@ def start(session: Session, request: Request, *, is_sweep: bool = False, file: S
     line = [Setting(word.key or "", word.value or "", quoted=word.quoted, where="the line") for word in request.fields]
     settings = (*line, *(body.settings if body is not None else ()), *(file.settings if file is not None else ()))
     _warn_about_files(session, workflow, settings, is_sweep=is_sweep)
-    return Start(client, named if isinstance(named, str) else workflow.name, workflow, settings, base, swept)
+    return Start(client, named if isinstance(named, str) else workflow.name, workflow, settings, base, sweep)
 
 
 def _warn_about_files(session: Session, workflow: Workflow, settings: Iterable[Setting], *, is_sweep: bool) -> None:
-    """Name the texts that are paths of text files: the path itself is submitted, not what the file contains."""
+    """Show a warning about texts that are paths of text files: the path is submitted, not the content of the file."""
     notes = []
     for setting in settings:
         if not isinstance(setting.value, str) or not _is_text_field(workflow, setting.key):
@@ -121,26 +121,28 @@ def _is_text_field(workflow: Workflow, key: str) -> bool:
 
 
 def show_conversion(session: Session, workflow: Workflow) -> None:
-    """Say once that a workflow was converted from the editor's format, and what was left out."""
+    """Show once that a workflow was converted from the editor's format, and which inputs were left out."""
     lines = workflow.conversion
     if lines and lines not in session.converted:
         session.converted.add(lines)
         session.say(paragraph(*lines))
 
 
-def show_left_out(session: Session, swept: Sweep, explicit: Collection[str]) -> None:
-    """Name the fields of the sweep in `--from` that `run` and `form` do not take over, except those in `explicit`."""
-    left = [axis.name for axis in swept.axes.axes if not set(axis.fields) <= set(explicit)]
-    left += [field_id for seed in swept.axes.seeds for field_id in seed.fields if field_id not in explicit]
+def show_left_out(session: Session, sweep: Sweep, explicit: Collection[str]) -> None:
+    """Show the fields of the sweep in `--from` that `run` and `form` do not use, except those in `explicit`."""
+    left = [axis.name for axis in sweep.axes.axes if not set(axis.fields) <= set(explicit)]
+    left += [field_id for seed in sweep.axes.seeds for field_id in seed.fields if field_id not in explicit]
     if left:
-        text = f"from {swept.ref}, without its axes and seeds: {', '.join(left)}. These keep the workflow's values"
-        session.say(paragraph(f"{text}; --from {swept.ref}.1 takes those of a cell"))
+        text = (
+            f"from {sweep.ref}, without its axes and seeds: {', '.join(left)}. These fields keep the workflow's values"
+        )
+        session.say(paragraph(f"{text}; --from {sweep.ref}.1 uses the values of a cell"))
 
 
 def _find_start(
     session: Session, client: Client, request: Request
 ) -> tuple[str | Workflow, RunMetadata | None, Sweep | None]:
-    """Return the workflow or its name, and with `--from` the values to start from, and their sweep."""
+    """Return the workflow or its name; with `--from` also the values to start from, and the sweep."""
     source: Any = request.options.get("from")
     if source is None:
         if not request.words:
@@ -156,15 +158,15 @@ def _find_start(
         return str(path), None, None  # a graph contains its values
     found = session.find(source)
     if found.sweep is not None:
-        swept = session.sweep(found.sweep)
-        return *_start_from_sweep(client, found.sweep, swept), swept
+        sweep = session.sweep(found.sweep)
+        return *_start_from_sweep(client, found.sweep, sweep), sweep
     record = found.run.record
     metadata = RunMetadata(record.workflow, record.workflow_id, dict(record.params), record.set_params)
     return _workflow_of(client, record), metadata, None
 
 
 def _file_of(source: object) -> Path | None:
-    """Return the graph or image file that `--from` names; None for a reference.
+    """Return the path of the graph or image file in `--from`; None for a reference.
 
     Raises
     ------
@@ -185,7 +187,7 @@ def _named_twice(request: Request) -> UsageError:
 def _start_from_image(
     session: Session, client: Client, path: Path, request: Request
 ) -> tuple[str | Workflow, RunMetadata | None]:
-    """Return the workflow and the values of an image; the settings of another tool only without a graph to run."""
+    """Return the workflow and the values of an image. Settings of another tool are used only if it has no graph."""
     metadata, graph = find_metadata(path, client.library)
     runs_graph = client.service.runs_graphs and graph is not None
     if metadata is None and (request.words or not runs_graph):
@@ -207,7 +209,7 @@ def _start_from_image(
 def _start_from_other_tool(
     session: Session, client: Client, generation: Generation, image: str, request: Request
 ) -> tuple[str, RunMetadata]:
-    """Return the workflow of the command, else `default`, and its values for the settings of another tool."""
+    """Convert the settings of another tool to values of the workflow of the command, or of `default`."""
     named = request.text(request.words[0]) if request.words else DEFAULT
     try:
         workflow = client.workflow(named)
@@ -221,27 +223,27 @@ def _start_from_other_tool(
     return named, RunMetadata(workflow.name, workflow.id, filled.params, tuple(filled.params))
 
 
-def _start_from_sweep(client: Client, record: SweepRecord, swept: Sweep) -> tuple[str | Workflow, RunMetadata]:
+def _start_from_sweep(client: Client, record: SweepRecord, sweep: Sweep) -> tuple[str | Workflow, RunMetadata]:
     """Return the workflow and the values that all cells of a sweep share, without its axes."""
     named: str | Workflow = _name_here(client, record)
-    first = next((cell.run.record for cell in swept.cells if cell.run is not None), None)
+    first = next((cell.run.record for cell in sweep.cells if cell.run is not None), None)
     if first is not None and named not in client.connection.finder.names():
         named = _workflow_of(client, first)
-    fixed = dict(swept.axes.fixed)
-    shared = tuple(key for key in swept.axes.set_params if key in fixed)
+    fixed = dict(sweep.axes.fixed)
+    shared = tuple(key for key in sweep.axes.set_params if key in fixed)
     return named, RunMetadata(record.workflow, record.workflow_id, fixed, shared)
 
 
 def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
-    """Return the workflow of a run: its graph if there is one and the service runs graphs, else its name or id."""
+    """Return the workflow of a run: its graph if the service runs graphs and it has one, else its name or id."""
     graph = client.library.history.graph(record.token) if client.service.runs_graphs else None
     if graph is None:
         return _name_here(client, record)
-    return client.connection.finder.of_graph(record.workflow, Graph(graph))
+    return client.connection.finder.from_graph(record.workflow, Graph(graph))
 
 
 def _name_here(client: Client, record: RunRecord | SweepRecord) -> str:
-    """Return the name of a workflow in the catalogue, else its id if the service is the same, else its name there."""
+    """Return the name of a workflow in the catalogue; else its id on the same service; else the recorded name."""
     is_here = record.identity == client.identity
     if record.workflow_id and is_here and record.workflow not in client.connection.finder.names():
         return record.workflow_id

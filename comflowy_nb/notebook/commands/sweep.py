@@ -47,7 +47,7 @@ def sweep(session: Session, request: Request) -> Sweep | None:
         request = replace(request, options={**options, **request.options})
     cells = cast("CellOptions", {**(file.cells if file is not None else {}), **_cell_options(request)})
     begin = start(session, request, is_sweep=True, file=file)
-    before = begin.swept
+    before = begin.sweep
     texts = {
         **(begin.base.params if begin.base is not None else {}),
         **(before.axes.texts if before is not None else {}),
@@ -57,7 +57,7 @@ def sweep(session: Session, request: Request) -> Sweep | None:
     notices = [*(file.warnings if file is not None else ()), *axes.notes]
     if before is not None:
         notices += [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]
-        axes, begin = axes.over(before.axes), replace(begin, base=None)
+        axes, begin = axes.override(before.axes), replace(begin, base=None)
         request = replace(request, options=_with_layout(request.options, before, axes))
     if "export" in request.options:
         _export(session, request, begin, axes, cells=cells, notices=notices)
@@ -74,10 +74,10 @@ def run_count(session: Session, request: Request, begin: Start) -> Sweep:
     return _submit(session, request, begin, axes)
 
 
-def save_sweep(session: Session, swept: Sweep, target: str) -> None:
-    """Save copies of a sweep's images, and show only their names: a path may contain a user's name."""
+def save_sweep(session: Session, saved: Sweep, target: str) -> None:
+    """Save copies of the images of a sweep. Show only their names, because a path may contain the user's name."""
     path = Path(target).expanduser()
-    names = [written.name for written in swept.save(path)]
+    names = [written.name for written in saved.save(path)]
     if kind_of_target(path) == "zip":
         session.say(paragraph(f"saved: {names[0]}"))
         return
@@ -88,7 +88,7 @@ def save_sweep(session: Session, swept: Sweep, target: str) -> None:
 
 
 def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[str, Any]:
-    """Return the options with the earlier sweep's columns, rows and pages, as far as these axes still exist."""
+    """Return the options with the layout (`x`, `y`, `z`) of the earlier sweep, for the axes that still exist."""
     found = dict(options)
     for side, name in before.layout.items():
         if side not in options:
@@ -100,7 +100,7 @@ def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[
 
 
 def _sweep_file(request: Request) -> SweepFile | None:
-    """Return the sweep file that the line names instead of a workflow."""
+    """Return the sweep file, if the line names one instead of a workflow."""
     if not request.words or not request.text(request.words[0]).lower().endswith((".yaml", ".yml")):
         return None
     from comflowy_nb.workflow.axes.yaml_file import read_sweep_file  # noqa: PLC0415 - loads YAML
@@ -109,7 +109,7 @@ def _sweep_file(request: Request) -> SweepFile | None:
 
 
 def _cell_options(request: Request) -> CellOptions:
-    """Return the options that make and choose the cells of the sweep."""
+    """Return the options that determine the cells of the sweep."""
     found = request.arguments(*(name.replace("_", "-") for name in CellOptions.__annotations__))
     if "zip" in request.options:
         found["zipped"] = request.options["zip"]
@@ -128,7 +128,7 @@ def _submit(session: Session, request: Request, begin: Start, axes: Axes, notice
         session.say(paragraph(planned.plan.text, *notices))
 
     try:
-        swept = client.sweep(
+        new_sweep = client.sweep(
             begin.workflow,
             axes,
             wait=False,
@@ -139,13 +139,13 @@ def _submit(session: Session, request: Request, begin: Start, axes: Axes, notice
         )
     except DeferredInterrupt as interrupt:
         raise cancel_view(session, client, session.sweep_view(interrupt.result, **grid_options)) from None
-    if not wait_in_cell(session, client, request, lambda: session.sweep_view(swept, **grid_options)):
-        return swept
-    if "save" in options and any(cell.status is Status.SUCCESS for cell in swept.cells):
-        save_sweep(session, swept, options["save"])
+    if not wait_in_cell(session, client, request, lambda: session.sweep_view(new_sweep, **grid_options)):
+        return new_sweep
+    if "save" in options and any(cell.status is Status.SUCCESS for cell in new_sweep.cells):
+        save_sweep(session, new_sweep, options["save"])
     if options.get("strict"):
-        raise_for_failures(swept)
-    return swept
+        raise_for_failures(new_sweep)
+    return new_sweep
 
 
 def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str]) -> Sweep:
@@ -155,7 +155,7 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
     assert planned.plan is not None
     dry = "a dry run: nothing was submitted"
     if needs_permit(planned.plan, costs_money=begin.client.service.costs_money):
-        dry += f"; the sweep needs --max-runs {planned.plan.to_send}"
+        dry += f"; the sweep needs --max-runs {planned.plan.to_submit}"
     session.say(paragraph(planned.plan.text, *notices, dry))
     session.mark_drawn(planned)
     if session.in_kernel:

@@ -1,4 +1,4 @@
-"""`workflows`, `workflow add`, `alias`, `export` and `remove`, and `fields`: the workflows and their fields."""
+"""The commands `workflows`, `workflow add`, `alias`, `export` and `remove`, and `fields`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def workflows(session: Session, request: Request) -> None:
     client = session.client
     if client is None:
         names = table(("workflow", "from"), [(name, "catalogue") for name in session.catalogue.names()])
-        session.say(join(names, paragraph("nothing is connected: a service may have more")))
+        session.say(join(names, paragraph("no service is connected: a service may list more")))
         return
     rows = []
     for known in client.connection.finder.known():
@@ -66,9 +66,9 @@ def workflow(session: Session, request: Request) -> None:
 
 
 def fields(session: Session, request: Request) -> None:
-    """Show the fields of a workflow; with a body or `--fields`, store their description first."""
+    """Show the fields of a workflow. With a body or `--fields`, store the description first."""
     named = request.text(request.words[0])
-    described = _described(session, request)
+    described = _read_description(session, request)
     if described:
         _describe(session, named, described)
     found = _workflow(session, named)
@@ -88,7 +88,7 @@ def fields(session: Session, request: Request) -> None:
             ", ".join(word for word, target in found.aliases.items() if target == field_id),
             "" if one.type is FieldType.UNKNOWN else str(one.type),
             write_value(one.default) if one.default is not None else "",
-            _allowed(one),
+            _allowed_values(one),
             one.node_title or one.class_type or "",
         )
         for field_id, one in found.fields.items()
@@ -113,7 +113,7 @@ def _add(session: Session, request: Request) -> None:
             )
         identity = session.client.identity
     session.catalogue.add(name, identity=identity, id=workflow_id, graph=graph)
-    described = _described(session, request)
+    described = _read_description(session, request)
     if described:
         session.catalogue.describe(name, described)
     kind = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
@@ -157,12 +157,12 @@ def _remove(session: Session, request: Request) -> None:
         raise UsageError("workflow remove needs one name: %comflowy workflow remove NAME")
     name = request.text(request.words[1])
     graph_file = session.catalogue.remove(name)
-    graph = f"; the file of its graph, {graph_file}, stays" if graph_file else ""
-    session.say(paragraph(f"{name} is removed from the catalogue{graph}. Its runs stay in the history"))
+    graph = f"; the file of its graph, {graph_file}, is kept" if graph_file else ""
+    session.say(paragraph(f"{name} was removed from the catalogue{graph}. Its runs are kept in the history"))
 
 
 def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
-    """Return the id or the graph that the argument means."""
+    """Return the workflow id or the graph of the argument SOURCE."""
     if text == SERVER_LAST:
         return None, session.connected().connection.finder.server_last()
     if "://" in text:
@@ -176,7 +176,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
     return text, None
 
 
-def _described(session: Session, request: Request) -> Mapping[str, Field]:
+def _read_description(session: Session, request: Request) -> Mapping[str, Field]:
     """Return the fields that a body or `--fields` describes."""
     found: dict[str, Field] = {}
     if "fields" in request.options:
@@ -199,7 +199,7 @@ def _describe(session: Session, named: str, described: Mapping[str, Field]) -> N
 
 
 def _workflow(session: Session, named: str) -> Workflow:
-    """Return the workflow of the connected service, else of the catalogue."""
+    """Find a workflow on the connected service, or in the catalogue if none is connected."""
     entry = session.catalogue.get(named) if session.client is None else None
     if entry is None:
         return session.connected().workflow(named)
@@ -208,8 +208,8 @@ def _workflow(session: Session, named: str) -> Workflow:
     return Workflow(entry.name, None, graph, described, entry.aliases)
 
 
-def _allowed(one: Field) -> str:
-    """Return the choices or the range as text."""
+def _allowed_values(one: Field) -> str:
+    """Return the choices or the range of a field as text."""
     if not one.options:
         return range_text(one)
     more = len(one.options) - _MAX_SHOWN_OPTIONS

@@ -1,4 +1,4 @@
-"""The static versions of a comparison: one still image, and one HTML file with the widget and all images."""
+"""The static versions of a comparison: a still image, and an HTML file with the widget and all images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from comflowy_nb.comparison.differences import Differences
-    from comflowy_nb.comparison.inputs import Compared
+    from comflowy_nb.comparison.inputs import ComparedImage
     from comflowy_nb.comparison.pixels import Difference
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.painting.pages import DrawnPage
@@ -47,14 +47,14 @@ _PAGE_STATE = ("mode", "position", "left", "right", "pace_s", "_content")
 
 
 def draw_still(
-    images: Sequence[Compared],
+    images: Sequence[ComparedImage],
     differences: Differences,
     canvas: tuple[int, int],
     captions: Sequence[str] | None,
 ) -> DrawnPage:
-    """Draw the images side by side, with captions; of two images also the difference.
+    """Draw the images side by side with captions, and the difference of two images.
 
-    By default the captions are the fields that differ.
+    By default the captions contain the fields that differ.
     """
     difference, difference_lines = _difference(images)
     with DRAWING:
@@ -63,15 +63,15 @@ def draw_still(
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
             if tile.cell < len(images):
-                return _fitted(images[tile.cell], canvas, size)
+                return _place_image(images[tile.cell], canvas, size)
             assert difference is not None
             return difference.heat.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
         return draw_encoded(page, load, max_bytes=_MAX_STILL_BYTES, qualities=(None, 70, 55))
 
 
-def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str]]:
-    """Return the difference of two images of one size, and lines that describe it."""
+def _difference(images: Sequence[ComparedImage]) -> tuple[Difference | None, list[str]]:
+    """Return the difference of two images of the same size, and lines that describe it."""
     if len(images) != 2 or images[0].size != images[1].size:
         return None, []
     try:
@@ -79,11 +79,11 @@ def _difference(images: Sequence[Compared]) -> tuple[Difference | None, list[str
     except ComflowyError:
         return None, []
     numbers, caveat = describe_difference(difference, *images)
-    return difference, [numbers, f"Lightest: {difference.top} of 255 and more. {caveat}"]
+    return difference, [numbers, f"Brightest colour: {difference.top} of 255 or more. {caveat}"]
 
 
 def _sheet(
-    images: Sequence[Compared],
+    images: Sequence[ComparedImage],
     differences: Differences,
     canvas: tuple[int, int],
     captions: Sequence[str] | None,
@@ -109,12 +109,12 @@ def _sheet(
     shared: list[Part] = []
     for name, value in differences.shared:
         add_part(shared, name, value, tone="muted")
-    foot = (Paragraph((Part("same in all: ", "muted"), *shared), 3),) if shared else ()
-    return Sheet((Section(tuple(cells)),), foot=foot, legend=legend)
+    footer = (Paragraph((Part("same in all: ", "muted"), *shared), 3),) if shared else ()
+    return Sheet((Section(tuple(cells)),), footer=footer, legend=legend)
 
 
 def _write_legend(differences: Differences) -> tuple[dict[tuple[str, str], str], tuple[Paragraph, ...]]:
-    """Return a letter for each long text of a field, by (field, text), and the legend with these texts."""
+    """Return letters for the long texts, by (field, text), and the legend with these texts."""
     letters: dict[tuple[str, str], str] = {}
     legend = []
     for row in differences.rows:
@@ -128,16 +128,16 @@ def _write_legend(differences: Differences) -> tuple[dict[tuple[str, str], str],
     return letters, tuple(legend)
 
 
-def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> Image.Image:
-    """Return the image at its position on the common canvas, which is scaled to the size of `room`."""
+def _place_image(image: ComparedImage, canvas: tuple[int, int], size_px: tuple[int, int]) -> Image.Image:
+    """Return the image at its position on the common canvas, scaled to fit into `size_px`."""
     x, y, width, height = fit_on_canvas(image.size, canvas)
-    share = room[0] / canvas[0], room[1] / canvas[1]
+    share = size_px[0] / canvas[0], size_px[1] / canvas[1]
     size = (max(1, math.ceil(width * share[0])), max(1, math.ceil(height * share[1])))
     opened = image.open_small() if max(size) <= PREVIEW_PX else image.open()
     small = opened.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    if size == room:
+    if size == size_px:
         return small
-    mat = Image.new("RGB", room, _MAT)
+    mat = Image.new("RGB", size_px, _MAT)
     mat.paste(small, (round(x * share[0]), round(y * share[1])))
     return mat
 
@@ -145,8 +145,8 @@ def _fitted(image: Compared, canvas: tuple[int, int], room: tuple[int, int]) -> 
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def save_page(comparison: Comparison, images: Sequence[Compared], path: Path) -> Path:
-    """Write the page atomically; return its path, which ends in `.html`.
+def save_page(comparison: Comparison, images: Sequence[ComparedImage], path: Path) -> Path:
+    """Write the page atomically. Return its path, which ends in `.html`.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def save_page(comparison: Comparison, images: Sequence[Compared], path: Path) ->
     return path
 
 
-def _page(comparison: Comparison, images: Sequence[Compared]) -> str:
+def _page(comparison: Comparison, images: Sequence[ComparedImage]) -> str:
     replies = {}  # key of a request -> the reply and its content
     for index, image in enumerate(images):
         replies[f"preview-{index}"] = comparison.reply_to({"ask": "preview", "index": index})

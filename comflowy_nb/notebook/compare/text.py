@@ -1,4 +1,4 @@
-"""The texts of a comparison: captions, the table of differences, warnings and numbers."""
+"""Write the texts of a comparison: captions, the table of differences, warnings, and numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from comflowy_nb.comparison.differences import Differences, FieldRow
-    from comflowy_nb.comparison.inputs import Compared
+    from comflowy_nb.comparison.inputs import ComparedImage
     from comflowy_nb.comparison.pixels import Difference
 
 
@@ -30,8 +30,8 @@ _MARKS = {
 }
 
 
-def captions_of(images: Sequence[Compared], differences: Differences, label: Sequence[str] | None) -> list[str]:
-    """Return a short caption for each image: the fields of `label`, else the short ones that differ."""
+def captions_of(images: Sequence[ComparedImage], differences: Differences, label: Sequence[str] | None) -> list[str]:
+    """Return a short caption for each image: the fields in `label`, or the differing fields with short values."""
     if label is not None:
         names = name_fields(label)
         values = [each.known_fields.everything for each in images]
@@ -42,7 +42,7 @@ def captions_of(images: Sequence[Compared], differences: Differences, label: Seq
 
 
 def _caption(values: Sequence[tuple[str, str]]) -> str:
-    """Join as many named values as fit."""
+    """Join as many named values as fit into a caption."""
     text = ""
     for name, value in values:
         longer = f"{text}{_DOT if text else ''}{name} {value}"
@@ -52,20 +52,20 @@ def _caption(values: Sequence[tuple[str, str]]) -> str:
     return plain(text)
 
 
-def warnings_of(images: Sequence[Compared], canvas: tuple[int, int], differences: Differences) -> list[str]:
+def warnings_of(images: Sequence[ComparedImage], canvas: tuple[int, int], differences: Differences) -> list[str]:
     """Return warnings about the choice of the images."""
     warnings = [each.warning for each in images if each.warning]
     if len({each.size for each in images}) > 1:
         warnings.append(
-            f"The images have different sizes: each is scaled to fit a canvas of {canvas[0]} "
-            f"\N{MULTIPLICATION SIGN} {canvas[1]} pixels, in its middle."
+            f"The images have different sizes: each is scaled to fit, and centred on, a canvas of {canvas[0]} "
+            f"\N{MULTIPLICATION SIGN} {canvas[1]} pixels."
         )
     unknown = [each.name for each in images if not each.known_fields.is_known]
     if unknown and len(unknown) < len(images):
         warnings.append(f"The params of {' and '.join(unknown)} are not known.")
     if not differences.rows:
         all_unknown = len(unknown) == len(images)
-        warnings.append("The params of these images are not known." if all_unknown else "No field is known to differ.")
+        warnings.append("The params of these images are not known." if all_unknown else "No known field differs.")
     return [plain(line) for line in warnings]
 
 
@@ -74,7 +74,7 @@ def shared_line(differences: Differences) -> str:
     return plain(_DOT.join(f"{name} {value}" for name, value in differences.shared))
 
 
-def text_table(images: Sequence[Compared], differences: Differences) -> str:
+def text_table(images: Sequence[ComparedImage], differences: Differences) -> str:
     """Return the table as text, with the shared fields below."""
     headings, *rows = _matrix(images, differences, lambda row, at: row.texts[at])
     shared = shared_line(differences)
@@ -82,8 +82,8 @@ def text_table(images: Sequence[Compared], differences: Differences) -> str:
     return plain("\n".join([*lines, f"same in all: {shared}"] if shared else lines))
 
 
-def html_table(images: Sequence[Compared], differences: Differences) -> str:
-    """Return the table as HTML without style sheet, with the words that differ marked and all text escaped."""
+def html_table(images: Sequence[ComparedImage], differences: Differences) -> str:
+    """Return the table as HTML without a style sheet. Differing words are marked, and all text is escaped."""
 
     def cell(row: FieldRow, at: int) -> str:
         pieces = "".join(_MARKS[piece.mark].format(html_text(plain(piece.text))) for piece in row.values[at])
@@ -96,7 +96,7 @@ def html_table(images: Sequence[Compared], differences: Differences) -> str:
 
 
 def widget_table(differences: Differences) -> dict[str, Any]:
-    """Return the table as plain values for the widget, which builds it of text nodes."""
+    """Return the table as plain values. The widget displays them as text nodes."""
     return {
         "tall": _is_tall(differences),
         "rows": [
@@ -117,24 +117,24 @@ def _is_tall(differences: Differences) -> bool:
 
 
 def _matrix(
-    images: Sequence[Compared],
+    images: Sequence[ComparedImage],
     differences: Differences,
     cell: Callable[[FieldRow, int], str],
     write: Callable[[str], str] = str,
 ) -> list[Sequence[str]]:
-    """Return the rows of the table, the headings first."""
+    """Return the rows of the table, beginning with the headings."""
     is_tall = _is_tall(differences)
     matrix: list[Sequence[str]] = [["" if is_tall else "image", *(write(_title(each)) for each in images)]]
     matrix += [[write(row.name), *(cell(row, at) for at in range(len(images)))] for row in differences.rows]
     return matrix if is_tall else list(zip(*matrix, strict=True))
 
 
-def _title(image: Compared) -> str:
+def _title(image: ComparedImage) -> str:
     return f"{image.name} {image.also}".strip()
 
 
-def describe_difference(difference: Difference, first: Compared, second: Compared) -> tuple[str, str]:
-    """Return the numbers of the difference of two images, and a caveat about their meaning."""
+def describe_difference(difference: Difference, first: ComparedImage, second: ComparedImage) -> tuple[str, str]:
+    """Return the numbers of the difference of two images, and a note about their meaning."""
     if difference.mean_error is None or difference.psnr_db is None or difference.share is None:
         return "No numbers: the images have different sizes.", "The map compares them scaled to one canvas."
     if math.isinf(difference.psnr_db):
@@ -144,8 +144,14 @@ def describe_difference(difference: Difference, first: Compared, second: Compare
         f"{_percent(difference.share)} of the pixels differ"
     )
     if find_differences([first.known_fields, second.known_fields]).seeds_differ:
-        return numbers, "The seeds differ, so the numbers say only that these are two images, not which is better."
-    return numbers, "They say how much changed, not which is better; across different seeds they mean nothing."
+        return (
+            numbers,
+            "The seeds differ, so the numbers only show that the images are different, not which one is better.",
+        )
+    return (
+        numbers,
+        "The numbers measure how much changed, not which image is better. For different seeds they mean nothing.",
+    )
 
 
 def _percent(share: float) -> str:

@@ -1,7 +1,7 @@
 """The widget of a comparison: 2 to 9 images under a slider, blinking, side by side, or as their difference.
 
-The saved state of the widget holds text only. The browser requests previews, full-size images and heat maps one at a
-time, and the widget keeps none of them.
+The saved state of the widget contains only text. The browser requests previews, full-size images and heat maps one at a
+time, and the widget does not store them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from comflowy_nb.notebook.display.html import plain
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.comparison.inputs import Compared
+    from comflowy_nb.comparison.inputs import ComparedImage
     from comflowy_nb.painting.pages import DrawnPage, Figure
 
 
@@ -49,8 +49,8 @@ def compare(*items: Any, mode: str | None = None, label: Sequence[str] | None = 
     Parameters
     ----------
     *items : Run, RunImage, SweepCell, str, path, PIL image, array or list of these
-        The images, at least two and at most nine. Of a run or a cell with several images, the first is compared. A text
-        is a reference such as `r41` or `r41[1]`, or a path.
+        Two to nine images. For a run or a cell with several images, the first one is compared. A text is a reference
+        such as `r41` or `r41[1]`, or a path.
     mode : {"slider", "blink", "side", "difference"}, optional
         The initial mode. By default the slider for two images, and side by side for more.
     label : sequence of str, optional
@@ -59,7 +59,7 @@ def compare(*items: Any, mode: str | None = None, label: Sequence[str] | None = 
     Returns
     -------
     Comparison
-        The widget. A cell that ends with it displays it, and `Comparison.save` writes it to an HTML file.
+        The widget. It is displayed if it is the last value of a cell; `Comparison.save` writes it to an HTML file.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
     Parameters
     ----------
-    images : sequence of Compared
+    images : sequence of ComparedImage
         2 to 9 images, as `read_images` returns them.
     mode : {"slider", "blink", "side", "difference"}, optional
         The initial mode. By default the slider for two images, and side by side for more.
@@ -119,12 +119,12 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     right = traitlets.Int(1, min=0).tag(sync=True)
     """Index of the image on the right, and of the second that blinks; from 0."""
     pace_s = traitlets.Float(0.8, min=0.4, max=3).tag(sync=True)
-    """Seconds for which each image is shown in blink mode. At least 0.4 s: faster flashing can harm."""
+    """Seconds for which each image is shown in blink mode. At least 0.4 s, because faster flashing can be harmful."""
 
     _content = traitlets.Dict().tag(sync=True)
 
     def __init__(
-        self, images: Sequence[Compared], *, mode: str | None = None, label: Sequence[str] | None = None
+        self, images: Sequence[ComparedImage], *, mode: str | None = None, label: Sequence[str] | None = None
     ) -> None:
         if mode is not None and mode not in MODES:
             raise SettingsError(f"invalid mode {mode!r}: use {', '.join(MODES[:-1])} or {MODES[-1]}")
@@ -157,22 +157,22 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
     @property
     def paths(self) -> list[Path]:
-        """The files of the images that are files."""
+        """The paths of the images that are files."""
         return [each.source for each in self._images if isinstance(each.source, Path)]
 
     @property
     def figure(self) -> Figure:
-        """The images side by side with captions, and of two the difference, as a matplotlib figure."""
+        """The images side by side with captions, and the difference of two images, as a matplotlib figure."""
         return self._draw().figure
 
     @property
     def jpeg(self) -> bytes:
-        """The figure as a JPEG, as a notebook without widgets shows it."""
+        """The figure as a JPEG, for front ends without widgets."""
         return self._draw().jpeg
 
     @property
     def text(self) -> str:
-        """The fields that differ as a table in text, and the warnings."""
+        """The table of differing fields as text, and the warnings."""
         return "\n".join([text_table(self._images, self._differences), *self._content["warnings"]])
 
     @traitlets.validate("left", "right")  # type: ignore[untyped-decorator]  # traitlets is not read by mypy here
@@ -185,7 +185,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     # -- requests of the browser --------------------------------------------------------------------------------
 
     def _send_reply(self, _: object, request: Mapping[str, Any], __: object) -> None:
-        """Send the requested content, with the request, by which other views of this widget ignore it."""
+        """Send the requested content together with the request, so that other views of the widget can ignore it."""
         if self._is_closed or not isinstance(request, dict):
             return
         try:
@@ -240,12 +240,12 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         Parameters
         ----------
         path : str or Path
-            The file; `.html` is appended to a name without suffix.
+            The file. `.html` is appended to a name without a suffix.
 
         Returns
         -------
         Path
-            The file written.
+            The file that was written.
 
         Raises
         ------
@@ -282,12 +282,12 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         return self.bundle()
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the display data of the widget, with a static figure and table for other front ends.
+        """Return the display data of the widget, with a static figure and table for front ends without widgets.
 
         Returns
         -------
         tuple of dict and dict
-            Data and metadata, each by media type.
+            The data and the metadata, by media type.
         """
         if self._is_closed:
             return {"text/plain": repr(self)}, {}
@@ -309,8 +309,8 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         return f"<Comparison of {', '.join(self.names)}>"
 
 
-def _find_fields(names: Sequence[str], images: Sequence[Compared]) -> list[str]:
-    """Return the ids of the fields of the images with these ids or names."""
+def _find_fields(names: Sequence[str], images: Sequence[ComparedImage]) -> list[str]:
+    """Return the ids of the fields with these ids or names, in any of the images."""
     known = dict.fromkeys(key for each in images for key in each.known_fields.everything)
     field_ids: list[str] = []
     for name in [names] if isinstance(names, str) else names:

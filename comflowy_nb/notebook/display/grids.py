@@ -1,4 +1,4 @@
-"""The labelled grids: of the images of runs, and of a sweep."""
+"""Labelled grids of the images of runs, and of a sweep."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _MAX_NAMED_CELLS = 40  # in the plain text of a sweep's grid
 
 
 class Grid:
-    """The images of runs with captions, drawn when they are first needed.
+    """A grid of the images of runs, with captions. It is drawn when it is first needed.
 
     Parameters
     ----------
     runs
         The runs to show, in order.
     only
-        For a single run: the indices of its images to show; None shows all.
+        For a single run, the indices of the images to show; None shows all.
     label
         Field ids, or keys of `columns`, for the captions instead of the params that were set.
     columns
@@ -78,7 +78,7 @@ class Grid:
 
     @property
     def jpeg(self) -> bytes:
-        """The grid as a JPEG, as a notebook shows it."""
+        """The grid as a JPEG, for display in a notebook."""
         return self._draw_once().jpeg
 
     @property
@@ -87,12 +87,12 @@ class Grid:
         return self._draw_once().size_px
 
     def files(self) -> list[str]:
-        """Return the names of the images' files."""
+        """Return the file names of the images."""
         images = [image for run in self._runs for image in run.record.images]
         return _file_names(image for image in images if self._only is None or image.index in self._only)
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return data and metadata for a notebook: a JPEG, and the files' names as text."""
+        """Return data and metadata for a notebook: a JPEG, and the file names as text."""
         width, height = self.size_px
         data = {"text/plain": str(self), "image/jpeg": base64.b64encode(self.jpeg).decode("ascii")}
         return data, {"image/jpeg": {"width": width, "height": height}}
@@ -119,7 +119,7 @@ class Grid:
         side = longest_side_px(len(page.boxes))
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
-            """Read the original of a few images that are not pruned, else the thumbnail."""
+            """Read the original if there are few images and it is not pruned, else the thumbnail."""
             images = {image.record.index: image for image in self._runs[tile.cell].images}
             assert tile.image is not None
             image = images[tile.image]
@@ -150,12 +150,12 @@ class SweepGrid(Grid):
     Parameters
     ----------
     x, y, z
-        Names of the axes of columns, rows and panels; without any, those that the sweep was made with.
+        Names of the axes of columns, rows and panels. If all are None, the layout of the sweep is used.
     label
         Field ids for the title instead of the params that were set; those of presets and rows, and columns of `--info`,
         are written below the headings.
     node, image
-        Which of a cell's images; all of them if neither is given.
+        The node and the index of the images to show. By default all images are shown.
     page
         Number of the page, from 1.
 
@@ -189,12 +189,12 @@ class SweepGrid(Grid):
         return SweepPainting(self._sweep, scale=scale, **self._options)
 
     def reuse(self, painting: SweepPainting) -> None:
-        """Use a painting made while the runs were in progress, if it has as many pixels as this grid would have."""
+        """Reuse a painting from the time when runs were in progress, if it has the resolution of this grid."""
         if not may_be_doubled(painting.page):
             self._drawn = self._draw(painting)
 
     def _draw(self, painting: SweepPainting | None = None) -> DrawnPage:
-        """Paint the cells that have changed, and encode the page."""
+        """Paint the changed cells, and encode the page."""
         painting = painting or self.paint()
         painting.refresh()
         jpeg = painting.jpeg()  # may draw the page again in another scale
@@ -226,7 +226,7 @@ class SweepGrid(Grid):
 
 
 def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:
-    """Return seeds and node titles from the graph in ComfyUI's images, the only record of default values."""
+    """Return seeds and node titles from the graph in ComfyUI's images. Only this graph has the default values."""
     for image in run.images:
         try:
             graph = graph_of_image(image.path)

@@ -1,7 +1,7 @@
-"""Bundles for the notebook: paragraphs, tables, previews and file outputs, as plain text and as HTML.
+"""Make display bundles: paragraphs, tables, previews and file outputs, as plain text and as HTML.
 
-The HTML has style attributes only, because GitHub drops `<style>` from a saved notebook, and inherits its colours, so
-that it can be read on a light and on a dark page. Text of users and services is escaped.
+The HTML uses only style attributes, because GitHub removes `<style>` from notebooks. It inherits its colours, so that
+it is readable on light and dark pages. Text of users and services is escaped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_UNWRAPPED_CHARS = 12  # of a table cell in HTML
 _MIN_LONG_CHARS = 40  # of a table cell that keeps some width in a narrow page
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-_MAX_EMBEDDED_BYTES = 4 * 1024 * 1024  # of a file that becomes part of the notebook
+_MAX_EMBEDDED_BYTES = 4 * 1024 * 1024  # larger files are not embedded in the notebook
 _MAX_FILE_TEXT_CHARS = 4000
 _MEDIA_TYPES = {
     "ANIMATED PNG": "image/png", "ANIMATED WEBP": "image/webp", "GIF": "image/gif",
@@ -51,14 +51,14 @@ def plain(text: str) -> str:
 
 
 def paragraph(*lines: str) -> dict[str, str]:
-    """Return a bundle of lines of text."""
+    """Return a bundle with lines of text."""
     lines = tuple(plain(line) for line in lines)
     body = "<br>".join(html_text(line) for line in lines)
     return {"text/plain": "\n".join(lines), "text/html": f'<div style="{FONT};padding:2px 0">{body}</div>'}
 
 
 def preformatted(text: str) -> dict[str, str]:
-    """Return a bundle of text whose columns must stay aligned."""
+    """Return a bundle with text in a monospaced font, so that columns stay aligned."""
     style = "font-size:12.5px;line-height:1.5;margin:2px 0;white-space:pre-wrap;background:none;color:inherit"
     return {"text/plain": text, "text/html": f'<pre style="{style}">{html_text(text)}</pre>'}
 
@@ -116,7 +116,7 @@ def _code_row(code: str, text: str) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Return a bundle of a table, without the columns in which every cell is empty."""
+    """Return a bundle with a table. Empty columns are left out."""
     cells = [[plain(" ".join(cell.split())) for cell in row] for row in rows]
     columns = [index for index in range(len(headings)) if any(row[index] for row in cells)]
     shown = [[row[index] for index in columns] for row in (headings, *cells)]
@@ -155,7 +155,7 @@ def _plain_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def join(*bundles: dict[str, str]) -> dict[str, str]:
-    """Return one bundle with these bundles below each other."""
+    """Join bundles vertically to one bundle."""
     return {
         "text/plain": "\n\n".join(bundle["text/plain"] for bundle in bundles),
         "text/html": "".join(f'<div style="margin:0 0 6px">{bundle["text/html"]}</div>' for bundle in bundles),
@@ -163,7 +163,7 @@ def join(*bundles: dict[str, str]) -> dict[str, str]:
 
 
 def inline_image(content: bytes | None) -> str:
-    """Return an `<img>` of a preview; an empty string if it is not a JPEG or PNG, or too large."""
+    """Return an `<img>` element with a preview; empty if the preview is not a JPEG or PNG, or is too large."""
     if content is None or len(content) > MAX_PREVIEW_BYTES:
         return ""
     kind = "jpeg" if content.startswith(b"\xff\xd8\xff") else "png" if content.startswith(b"\x89PNG\r\n") else ""
@@ -174,10 +174,10 @@ def inline_image(content: bytes | None) -> str:
 
 
 def files_bundle(run: Run) -> dict[str, str]:
-    """Return a bundle of the outputs of a run that are not still images.
+    """Return a bundle with the outputs of a run that are not still images.
 
-    The plain text has the content of text files, and one line for each other file. The HTML also has players for the
-    formats that browsers support, without scripts and addresses.
+    The plain text contains the content of text files, and a line for each other file. The HTML also contains players
+    for the formats that browsers support, without scripts or URLs.
     """
     texts, markup = [], []
     for number, file in enumerate(run.files):
@@ -200,7 +200,7 @@ def _describe_file(ref: str, file: RunImage) -> str:
 
 
 def _read_text(file: RunImage) -> str | None:
-    """Return the content of a text file; None for another file, or if it can't be read."""
+    """Return the content of a text file; None if the file is not text or can't be read."""
     content = _read_kept(file) if file.record.format == "TXT" else None
     if content is None:
         return None
@@ -225,5 +225,5 @@ def _read_kept(file: RunImage) -> bytes | None:
 
 
 def data_url(content: bytes, media_type: str) -> str:
-    """Return a URL that contains this content."""
+    """Return a data URL with this content."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,6 +1,6 @@
-"""Update what cells show: display handles, and the threads that draw views until their runs are settled.
+"""Update the outputs of cells: display handles, and the threads that draw views until their runs are settled.
 
-The thread of a cell that waits draws its views; a `LiveUpdater` draws the others.
+If a cell waits, its thread draws its views. A `LiveUpdater` draws all other views.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NBCLIENT_PAUSE_S = 0.1
 
 
 class LiveView(ABC):
-    """A display of a run or a sweep that changes until the run or sweep is settled. One thread at a time draws it."""
+    """A display of a run or sweep that is updated until the run or sweep is settled. One thread at a time draws it."""
 
     value: Run | Sweep
 
@@ -41,20 +41,20 @@ class LiveView(ABC):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the run or sweep will not change any more without a command."""
+        """Whether the run or sweep does not change any more, unless the user acts."""
         return self.value.is_settled
 
     def wait_change(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for a change; return whether it is settled."""
+        """Wait at most `timeout` seconds for a change. Return whether the run or sweep is settled."""
         return self.value.wait_change(timeout)
 
     @abstractmethod
     def draw(self) -> None:
-        """Update the display, at most once in `UPDATE_S`."""
+        """Update the display, at most once every `UPDATE_S` seconds."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Draw the final state. Calling it again does nothing."""
+        """Draw the final state. A second call does nothing."""
 
     @abstractmethod
     def note(self, text: str) -> None:
@@ -66,7 +66,7 @@ class LiveView(ABC):
 
 
 class LiveUpdater:
-    """Draw the views that no cell waits for, on one thread that runs while there are any."""
+    """Draws the views for which no cell waits. Its thread runs only while there are such views."""
 
     def __init__(self) -> None:
         self._views: list[LiveView] = []
@@ -75,7 +75,7 @@ class LiveUpdater:
         self._stop = threading.Event()
 
     def add(self, view: LiveView) -> None:
-        """Draw this view in its cell until it is settled."""
+        """Draw a view in its cell until it is settled."""
         with self._lock:
             if self._stop.is_set():
                 return
@@ -110,7 +110,7 @@ class LiveUpdater:
                     self._thread = None
 
     def _update(self, view: LiveView) -> bool:
-        """Draw one view; return whether it needs no more updates."""
+        """Draw one view. Return True if it needs no more updates."""
         try:
             settled = view.is_settled
             if settled:
@@ -126,12 +126,12 @@ class LiveUpdater:
 
 
 def wait_drawing(views: Sequence[LiveView], timeout_s: float | None = None) -> None:
-    """Draw on this thread until all views are settled, and draw their final state.
+    """Draw views on this thread until they are settled, then draw their final state.
 
     Raises
     ------
     RunTimeout
-        If it takes longer than `timeout_s`. The runs continue.
+        If the views are not settled after `timeout_s` seconds. The runs continue.
     """
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
     with _recording_interrupts() as raise_if_discarded:
@@ -188,7 +188,7 @@ def show_bundle(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = No
 
 
 def say(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, *, in_kernel: bool) -> None:
-    """Display a bundle; print its text in a terminal, which has no displays."""
+    """Display a bundle. In a terminal, which has no displays, print its text."""
     if in_kernel:
         show_bundle(data, metadata)
     else:
@@ -196,7 +196,7 @@ def say(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, *, i
 
 
 def message_id() -> str | None:
-    """Return the id of the message that this thread's displays answer: an execution, or a widget's callback."""
+    """Return the id of the message that is the parent of this thread's displays: an execution or a widget callback."""
     from IPython import get_ipython  # noqa: PLC0415 - costs time at load
 
     publisher = getattr(get_ipython(), "display_pub", None)
@@ -205,9 +205,9 @@ def message_id() -> str | None:
 
 
 def capturing_outputs() -> tuple[Any, ...]:
-    """Return the Outputs of ipywidgets that capture what this thread displays now.
+    """Return the Output widgets of ipywidgets that capture the displays of this thread.
 
-    An Output captures all displays that answer the message with the id in its trait `msg_id`.
+    An Output captures all displays whose parent message has the id in its trait `msg_id`.
     """
     widgets, module = sys.modules.get("ipywidgets"), sys.modules.get("ipywidgets.widgets.widget")
     message = message_id()
@@ -224,13 +224,13 @@ def capturing_outputs() -> tuple[Any, ...]:
 class DisplaySlot:
     """One part of a view in the current cell.
 
-    An Output does not apply updates of a display (ipywidgets issues 1180 and 1844): there only the final data is
-    displayed again.
+    An Output widget does not apply updates of a display (ipywidgets issues 1180 and 1844). In an Output, only the final
+    data is displayed again.
 
     Parameters
     ----------
     data
-        The initial data; an Output gets nothing for None.
+        The initial data. With None, nothing is displayed in an Output.
     """
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
@@ -252,7 +252,7 @@ class DisplaySlot:
     def update(
         self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, *, is_final: bool = False
     ) -> None:
-        """Replace the displayed data. In an Output, display final data again, and ignore other data."""
+        """Replace the displayed data. In an Output, display only final data, as a new display."""
         metadata = metadata or {}
         if (data, metadata) == self._shown or not (self.is_live or is_final):
             return

@@ -1,7 +1,7 @@
 """Show runs, sweeps, comparisons and forms: `show`, `grid`, and the formatters of IPython.
 
-IPython displays the value of a cell's last line. The formatters display each value once in an execution, so that a
-command that has shown its run in the cell does not show it again.
+IPython displays the value of the last line of a cell. The formatters display each value only once in an execution, so
+that a run is not displayed again if a command has already displayed it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class RunList(list[Any]):
-    """Runs that a command returns. A cell that has shown them does not show them again."""
+    """The runs that a command returns. They are not displayed again in the cell that has displayed them."""
 
 
 def show(what: Run | RunImage | SweepCell | Sweep | Grid | Sequence[Run | SweepCell]) -> None:
     """Display a run or one of its images, several runs together, a sweep or a grid in the current cell.
 
-    It shows the current state without waiting and without a request to a service. Outside a notebook it prints a line
-    for each run, and the paths of the images.
+    The current state is shown, without waiting and without a request to a service. Outside a notebook, a line is
+    printed for each run, with the paths of the images.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def show(what: Run | RunImage | SweepCell | Sweep | Grid | Sequence[Run | SweepC
     Raises
     ------
     RefError
-        If it is something else.
+        If `what` is an object of another type.
 
     Examples
     --------
@@ -82,38 +82,38 @@ def grid(
 ) -> Grid:
     """Return the labelled grid of a run, of several runs, or of a sweep.
 
-    It is drawn from the images on disk, without a request to a service.
+    The grid is drawn from the images on disk, without a request to a service.
 
     Parameters
     ----------
     runs : Run, SweepCell, sequence of Run or SweepCell, or Sweep
-        One run: its images, in groups by node. Several: a cell for each run, with the values that differ below it.
-        A sweep: a cell for each combination, with the axes along the sides.
+        For one run, the grid has its images, in groups by node. For several runs, it has a cell for each run, with the
+        values that differ in the captions. For a sweep, it has a cell for each combination, with axes as headings.
     x, y, z : str, optional
-        For a sweep: the axes of the columns, the rows and the separate grids. By default those that the sweep was
-        submitted with, else the order of its axes.
+        For a sweep: the axes of the columns, the rows and the separate grids. By default the layout with which the
+        sweep was submitted, else the order of its axes.
     label : sequence of str, optional
         Names of fields for the captions, instead of the fields that were set; for a sweep, for its title. Columns of
         `--info` and axes with labels are names too, for a sweep and its cells.
     node : str, optional
         For a sweep: show only the images of this node.
     image : int, optional
-        For a sweep: show only the image with this index, from 0, of each cell. By default all images of a cell form a
+        For a sweep: the index, from 0, of the image to show in each cell. By default all images of a cell form a
         mosaic.
     page : int, optional
-        For a sweep too large for one page: the page, from 1.
+        For a sweep that is too large for one page: the number of the page, from 1.
 
     Returns
     -------
     Grid
-        The grid. A cell that ends with it displays it, and `figure` is its matplotlib figure.
+        The grid. It is displayed if it is the last value of a cell; `figure` is its matplotlib figure.
 
     Raises
     ------
     RefError
         If `runs` is something else, a name is not an axis, a name in `label` is unknown, or there is no such page.
     TypeError
-        If an option for sweeps is given with runs.
+        If an option for sweeps is used with runs.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def grid(
 
 
 def _as_runs(what: object, function: str) -> list[Run]:
-    """Return one run, or an iterable of runs, as a list. A cell of a sweep counts as its run."""
+    """Return one run, or an iterable of runs, as a list. A cell of a sweep is replaced by its run."""
     from comflowy_nb.sweeps.sweep import SweepCell  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.tracking.run import Run  # noqa: PLC0415 - as above
 
@@ -169,7 +169,7 @@ def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
 
 
 def _show_image(image: RunImage, *, in_kernel: bool) -> None:
-    """Display one image with its caption; in a terminal print its path."""
+    """Display one image with its caption. In a terminal, print its path."""
     from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib
 
     if in_kernel:
@@ -179,7 +179,7 @@ def _show_image(image: RunImage, *, in_kernel: bool) -> None:
 
 
 def _show_cell(cell: SweepCell, *, in_kernel: bool) -> None:
-    """Display the run of a cell, or that the cell was not submitted."""
+    """Display the run of a cell, or a text if the cell was not submitted."""
     if cell.run is None:
         say(paragraph(f"{cell.ref} - {cell.status_text}"), in_kernel=in_kernel)
     else:
@@ -195,7 +195,7 @@ def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
 
 
 def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
-    """Display a comparison; in a terminal print the differences, and the paths of the images."""
+    """Display a comparison. In a terminal, print the differences and the paths of the images."""
     if in_kernel:
         show_bundle(*comparison.bundle())
     else:
@@ -238,7 +238,7 @@ def register_formatters(session: Session) -> None:
 
 
 def _format_once(session: Session, type_name: str, draw: Callable[[Session, Any], None]) -> Callable[[Any], None]:
-    """Return a formatter that shows each value once in an execution."""
+    """Return a formatter that displays each value only once in an execution."""
 
     def format_value(value: Any) -> None:
         # IPython binds a formatter registered by name to the class of the first value, and every anywidget instance has

@@ -21,30 +21,30 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run, RunRecord
 
 
-Tone = Literal["ref", "plain", "muted", "live", "good", "bad", "odd"]
+Tone = Literal["ref", "plain", "muted", "live", "good", "error", "warning"]
 
 # A status has a dot in its colour; its text keeps the page's own colour, which is legible on white and on black.
 _DOTS: Mapping[Tone, str] = {
     "live": "var(--jp-brand-color1,#2684d8)",
     "good": "var(--jp-success-color1,#43a047)",
-    "bad": "var(--jp-error-color1,#e0483c)",
-    "odd": "var(--jp-warn-color1,#ef8c00)",
+    "error": "var(--jp-error-color1,#e0483c)",
+    "warning": "var(--jp-warn-color1,#ef8c00)",
 }
 _SEPARATOR = " - "
-_LONG_WAIT_S = 5.0  # a shorter wait in the queue is not named at the end of a run
+_LONG_WAIT_S = 5.0  # the final line of a run mentions a wait in the queue only if it was longer
 
 
 @dataclass(slots=True)
 class StatusLine:
-    """The status of a run or a sweep.
+    """The status line of a run or a sweep.
 
     Attributes
     ----------
     phrases
-        Each consists of texts and their tones.
+        The parts of the line. Each consists of texts with their tones.
     fraction
-        The progress from 0 to 1.
-    news
+        The progress, from 0 to 1.
+    change_key
         A terminal prints the line only if this changes.
     preview
         The unfinished image.
@@ -52,7 +52,7 @@ class StatusLine:
 
     phrases: list[tuple[tuple[str, Tone], ...]] = field(default_factory=list)
     fraction: float | None = None
-    news: object = field(default=None, compare=False)
+    change_key: object = field(default=None, compare=False)
     preview: bytes | None = field(default=None, repr=False)
 
     def add(self, *texts: tuple[str, Tone]) -> None:
@@ -60,7 +60,7 @@ class StatusLine:
         self.phrases.append(texts)
 
     def add_title(self, ref: str, name: str | None, workflow: str, *, service: str | None = None) -> None:
-        """Append reference, name and workflow of a run or a sweep, and the service if it is given."""
+        """Append reference, name and workflow of a run or a sweep, and optionally the service."""
         texts: list[tuple[str, Tone]] = [(name, "plain"), (f"({workflow})", "plain")] if name else [(workflow, "plain")]
         if service:
             texts.append((f"on {service}", "muted"))
@@ -79,7 +79,7 @@ class StatusLine:
 
     @property
     def bundle(self) -> dict[str, str]:
-        """The line as data for a display."""
+        """The line as a display bundle."""
         return {"text/plain": self.text, "text/html": self.html}
 
     def _bar(self) -> str:
@@ -113,18 +113,18 @@ def status_line(
     usual_s: float | None = None,
     note: str | None = None,
 ) -> StatusLine:
-    """Return the status of a run.
+    """Return the status line of a run.
 
     Parameters
     ----------
     outcome
-        Outcome of the submit: `new`, `same`, `joined` or `ended`; `shown` if nothing was submitted here.
+        Outcome of the submit: `new`, `same`, `joined` or `ended`. `shown` if this cell did not submit the run.
     generated_seeds
         Field id -> seed generated for this run.
     usual_s
         The usual duration of a run of this workflow, in seconds.
     note
-        A text for the end of the line, such as the effect of an interrupt.
+        A text for the end of the line, such as the result of an interrupt.
     """
     record, progress = run.record, run.progress
     line = StatusLine()
@@ -140,11 +140,11 @@ def status_line(
     else:
         _add_end(line, run, outcome, generated_seeds or {})
     if note:
-        line.add((note, "odd"))
+        line.add((note, "warning"))
     if progress is not None and record.status is Status.RUNNING:
         line.preview = progress.preview
     outputs = [output.state for output in record.outputs]
-    line.news = (record.status, record.service_status, progress and progress.node, run.warning, note, outputs)
+    line.change_key = (record.status, record.service_status, progress and progress.node, run.warning, note, outputs)
     return line
 
 
@@ -169,7 +169,7 @@ def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -
     if outcome == "joined":
         line.add(("this request was already in progress: joined, nothing submitted", "muted"))
     if run.warning:
-        line.add((run.warning, "odd"))
+        line.add((run.warning, "warning"))
     line.fraction = _fraction(progress) if is_running else 0.0
     if line.fraction is None and usual_s:
         line.fraction = min(0.95, elapsed_s / usual_s)
@@ -193,11 +193,11 @@ def _add_end(line: StatusLine, run: Run, outcome: str, generated_seeds: Mapping[
     if outcome == "ended":
         line.add(("nothing submitted; --retry failed runs it again", "muted"))
     if record.warning:
-        line.add((record.warning, "odd"))
+        line.add((record.warning, "warning"))
 
 
 def _success_text(record: RunRecord) -> str:
-    """Return `success in 2.4 s`, with the wait before the execution if that was long."""
+    """Return a text such as `success in 2.4 s`, with the wait before the execution if it was long."""
     if record.seconds is None:
         return "success"
     text = f"success in {time_text(record.seconds)}"
@@ -206,22 +206,22 @@ def _success_text(record: RunRecord) -> str:
 
 
 def _add_problem(line: StatusLine, run: Run) -> None:
-    """Say why a run did not succeed, and which of its images are kept."""
+    """Append why a run did not succeed, and which of its images were downloaded."""
     record, status, seconds = run.record, run.record.status, run.record.seconds
     if status is Status.UNKNOWN:
-        line.add(("unknown: it is not known whether the service accepted this run", "odd"))
+        line.add(("unknown: it is not known whether the service accepted this run", "warning"))
     elif status is Status.LOST:
-        line.add(("lost: the service no longer knows it", "odd"))
+        line.add(("lost: the service no longer has it", "warning"))
     else:
         after = f" after {time_text(seconds)}" if seconds is not None and status is not Status.REJECTED else ""
-        line.add((f"{status}{after}", "odd" if status is Status.CANCELLED else "bad"))
+        line.add((f"{status}{after}", "warning" if status is Status.CANCELLED else "error"))
     reason = str(record.problem) if record.problem is not None else record.reason
     if reason:
         line.add((reason, "plain"))
     if status.is_held:
         line.add((resubmit_hint(run), "muted"))
     if any(output.state == "kept" for output in record.outputs):
-        line.add(("the outputs it finished are kept", "muted"))
+        line.add(("the finished outputs are kept", "muted"))
     _add_images(line, record)
 
 
@@ -231,7 +231,7 @@ def plain_line(run: Run) -> str:
 
 
 def day(seconds: float) -> str:
-    """Format a time: `14:03` today, else `12 Oct`, with the year if it is not this year."""
+    """Format a time: `14:03` if it is today, else `12 Oct`, with the year if it is another year."""
     then, now = datetime.fromtimestamp(seconds).astimezone(), datetime.now().astimezone()
     if then.date() == now.date():
         return f"{then:%H:%M}"
@@ -239,13 +239,13 @@ def day(seconds: float) -> str:
 
 
 def _date(record: RunRecord) -> str:
-    """Return the date of a run, empty if it was today."""
+    """Return the date of a run; empty if it was today."""
     text = day(record.finished_at or record.created_at)
     return "" if ":" in text else text
 
 
 def _step(progress: Progress | None) -> str:
-    """Return the node that runs and its step: `KSampler 12/20`."""
+    """Return the node that is executed and its step: `KSampler 12/20`."""
     if progress is None:
         return ""
     step = f"{progress.value or 0:g}/{progress.max:g}" if progress.max and progress.max > 1 else ""
@@ -263,7 +263,7 @@ def _fraction(progress: Progress | None) -> float | None:
 
 
 def _add_images(line: StatusLine, record: RunRecord) -> None:
-    """Name the images that are pending, missing or without a thumbnail."""
+    """Append the images that are pending, missing or without a thumbnail."""
     total = len(record.outputs)
     expected = sum(output.state == "expected" for output in record.outputs)
     if expected:
@@ -271,22 +271,24 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
         line.add((f"fetching {expected} of {total} {noun}{'s' * (total != 1)}", "live"))
         return
     if not total and record.status is Status.SUCCESS:
-        line.add(("the run made no images", "odd"))
+        line.add(("the run made no images", "warning"))
     missing = [image for image in record.images if image.state == "missing"]
     if missing:
         text = _describe_images(record, missing, "missing")
-        line.add((f"{text};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted"))
+        pronoun = "it" if len(missing) == 1 else "them"
+        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} fetches {pronoun} again", "muted"))
     pruned = [image for image in record.images if image.state == "pruned"]
     if pruned:
         text = _describe_images(record, pruned, "pruned")
-        line.add((f"{text};", "odd"), (f"%comflowy show {record.ref} --refetch fetches again", "muted"))
+        pronoun = "it" if len(pruned) == 1 else "them"
+        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} --refetch fetches {pronoun} again", "muted"))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
-        line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "odd"))
+        line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "warning"))
 
 
 def _describe_images(record: RunRecord, images: Sequence[ImageRecord], state: str) -> str:
-    """Name the first of these images, their state, and the reason of the first: `r1[0] is missing: REASON`."""
+    """Return a text about images in the same state, with the reason of the first: `r1[0] is missing: REASON`."""
     names = ", ".join(f"{record.ref}[{image.index}]" for image in images[:3])
     verb = "is" if len(images) == 1 else "are"
     reason = f": {images[0].error}" if images[0].error else ""

@@ -1,4 +1,4 @@
-"""Lists of sweeps: a table, and one line about a sweep that is not finished. Pure."""
+"""Lists of sweeps: a table, and a line about each sweep that is not finished. Pure."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def sweeps_table(found: Sequence[SweepSummary]) -> dict[str, str]:
                 record.name or "",
                 record.workflow,
                 record.service,
-                varied(record.spec),
+                describe_axes(record.spec),
                 counts_text(summary),
                 day(record.created_at),
-                summary_took(summary),
+                summary_duration(summary),
             )
         )
     if len({row[3] for row in rows}) == 1:
@@ -51,25 +51,25 @@ def counts_text(summary: SweepSummary) -> str:
     return ", ".join(parts)
 
 
-def summary_took(summary: SweepSummary) -> str:
+def summary_duration(summary: SweepSummary) -> str:
     """Return the duration of a sweep that has no live runs; empty if it is not known."""
     return "" if summary.live or summary.seconds is None else time_text(max(0.0, summary.seconds))
 
 
 def submit_command(record: SweepRecord) -> str:
-    """Return what submits the cells of a sweep that have no run yet, without its notebook cell.
+    """Return the command that submits the cells without a run if the notebook cell of the sweep is not at hand.
 
-    A sweep with `--fresh` is continued with it.
+    It contains `--fresh` if the sweep was submitted with it.
     """
     return f"%comflowy sweep --from {record.ref}{' --fresh' if record.fresh else ''}"
 
 
-def varied(spec: Mapping[str, Any]) -> str:
-    """Return the axes of a stored grid, each with the number of its values: `3 cfg x 2 sampler_name`.
+def describe_axes(spec: Mapping[str, Any]) -> str:
+    """Return the axes of a stored sweep, each with the number of its values: `3 cfg x 2 sampler_name`.
 
     Examples
     --------
-    >>> varied({"axes": [{"name": "cfg", "values": [{}, {}]}, {"parts": [{"name": "a"}, {"name": "b"}]}]})
+    >>> describe_axes({"axes": [{"name": "cfg", "values": [{}, {}]}, {"parts": [{"name": "a"}, {"name": "b"}]}]})
     '2 cfg x a+b'
     """
     texts = []
@@ -82,7 +82,7 @@ def varied(spec: Mapping[str, Any]) -> str:
 
 
 def unfinished_line(summary: SweepSummary, advice: str) -> str:
-    """Return one line about a sweep: `s23 looks: 9 of 24 done, 6 running, 9 not submitted`, and what to type."""
+    """Return a line such as `s23 looks: 9 of 24 done, 6 running, 9 not submitted`, with the command to type."""
     record = summary.record
     title = " ".join(filter(None, (record.ref, record.name)))
     return f"{title}: {counts_text(summary)}" + (f"; {advice}" if advice else "")

@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
 
 
-_MAX_NAMED_CELLS = 3  # of each status; the grid shows the others
+_MAX_NAMED_CELLS = 3  # per status; the grid shows all
 _PROBLEMS: Mapping[Status, Tone] = {
-    Status.FAILED: "bad",
-    Status.REJECTED: "bad",
-    Status.UNKNOWN: "odd",
-    Status.LOST: "odd",
-    Status.CANCELLED: "odd",
+    Status.FAILED: "error",
+    Status.REJECTED: "error",
+    Status.UNKNOWN: "warning",
+    Status.LOST: "warning",
+    Status.CANCELLED: "warning",
 }
-_MIN_ENDED_RUNS = 3  # before the time left is estimated from the runs of this sweep
+_MIN_ENDED_RUNS = 3  # required to estimate the remaining time from the runs of this sweep
 
 
-def sweep_line(sweep: Sweep, *, began_s: float, sent: bool = True, note: str | None = None) -> StatusLine:
-    """Return the status of a sweep.
+def sweep_line(sweep: Sweep, *, began_s: float, submitted_here: bool = True, note: str | None = None) -> StatusLine:
+    """Return the status line of a sweep.
 
     Parameters
     ----------
     began_s
         When this view was created, on the monotonic clock.
-    sent
-        Whether this notebook cell submitted the sweep, rather than showing an earlier one.
+    submitted_here
+        Whether this notebook cell submitted the sweep. False if it shows an earlier sweep.
     note
         A text for the end of the line.
     """
@@ -45,28 +45,28 @@ def sweep_line(sweep: Sweep, *, began_s: float, sent: bool = True, note: str | N
     done = sum(cell.status is Status.SUCCESS for cell in sweep.cells)
     line = StatusLine()
     if sweep.is_settled:
-        _add_end(line, sweep, done, submitted_here=sent)
+        _add_end(line, sweep, done, submitted_here=submitted_here)
     else:
         _add_live(line, sweep, done, began_s=began_s)
     for text in (sweep.stopped, note):
         if text:
-            line.add((text, "odd"))
-    line.news = (sweep.is_settled, sweep.stopped, note, list(sweep.errors), 10 * done // max(1, total))
+            line.add((text, "warning"))
+    line.change_key = (sweep.is_settled, sweep.stopped, note, list(sweep.errors), 10 * done // max(1, total))
     return line
 
 
 def plain_sweep_line(sweep: Sweep) -> str:
     """Return one line about a sweep, for a list."""
-    return sweep_line(sweep, began_s=time.monotonic(), sent=False).text
+    return sweep_line(sweep, began_s=time.monotonic(), submitted_here=False).text
 
 
 def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
-    """Return the estimated time left, in seconds: from the runs that have ended, before that from the plan."""
+    """Return the estimated remaining time in seconds: from the ended runs of the sweep, or at first from its plan."""
     plan = sweep.plan
-    if plan is None or not plan.to_send:
+    if plan is None or not plan.to_submit:
         return None
     left = sum(cell.status is None or cell.status.is_live for cell in sweep.cells)
-    ended = plan.to_send - left
+    ended = plan.to_submit - left
     elapsed_s = time.monotonic() - began_s
     if ended >= _MIN_ENDED_RUNS:
         return elapsed_s / ended * left
@@ -74,7 +74,7 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
 
 
 def cells_table(sweep: Sweep) -> dict[str, str]:
-    """Return the cells of a sweep as rows: reference, run, status, execution time, wait before it, labels."""
+    """Return a table of the cells of a sweep: reference, run, status, execution time, waiting time, labels."""
     names = [axis.name for axis in sweep.axes.axes]
     rows = []
     for cell in sweep.cells:
@@ -108,18 +108,18 @@ def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> N
         line.add((f"{elapsed},", "plain"), (f"about {time_text(max(1.0, left_s), roughly=True)} left", "muted"))
     warning = next((run.warning for run in runs if run.warning), None)
     if warning:
-        line.add((warning, "odd"))
+        line.add((warning, "warning"))
 
 
 def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool) -> None:
     total = len(sweep.cells)
-    nothing_submitted = submitted_here and sweep.plan is not None and not sweep.plan.to_send
+    nothing_submitted = submitted_here and sweep.plan is not None and not sweep.plan.to_submit
     text = f"{done} of {total} success"
     duration_s = _duration_s(sweep)
     if duration_s is not None and done and not nothing_submitted:
         text += f" in {time_text(duration_s)}"
     line.add_title(sweep.ref, sweep.name, sweep.workflow)
-    line.add((text, "good" if done == total else "odd" if done else "bad"))
+    line.add((text, "good" if done == total else "warning" if done else "error"))
     if nothing_submitted and done == total:
         line.add(("nothing submitted;", "plain"), ("--fresh runs it again", "muted"))
     elif nothing_submitted:
@@ -127,22 +127,25 @@ def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool)
     _add_problems(line, sweep)
     held = held_text(sweep)
     if held:
-        line.add((held, "odd"))
+        line.add((held, "warning"))
     images = [cell.run.record.images for cell in sweep.cells if cell.run is not None]
     missing = sum(any(image.state == "missing" for image in of_run) for of_run in images)
     if missing:
-        line.add((f"images of {missing} are missing;", "odd"), (f"%comflowy show {sweep.ref} fetches again", "muted"))
+        line.add(
+            (f"images of {missing} are missing;", "warning"),
+            (f"%comflowy show {sweep.ref} fetches them again", "muted"),
+        )
     pruned = sum(any(image.state == "pruned" for image in of_run) for of_run in images)
     if pruned:
         text = f"images of {pruned} are pruned;"
-        line.add((text, "odd"), (f"%comflowy show {sweep.ref} --refetch fetches again", "muted"))
+        line.add((text, "warning"), (f"%comflowy show {sweep.ref} --refetch fetches them again", "muted"))
     undecoded = [image.error for of_run in images for image in of_run if image.state == "kept" and image.error]
     if undecoded:
-        line.add((f"{len(undecoded)} kept without a thumbnail: {undecoded[0]}", "odd"))
+        line.add((f"{len(undecoded)} kept without a thumbnail: {undecoded[0]}", "warning"))
 
 
 def _add_problems(line: StatusLine, sweep: Sweep) -> None:
-    """Name the cells that did not succeed by their status, and count those not submitted."""
+    """Append the cells that did not succeed, by status, and the number of cells that were not submitted."""
     for status, tone in _PROBLEMS.items():
         cells = [cell for cell in sweep.cells if cell.status is status]
         if not cells:
@@ -155,15 +158,15 @@ def _add_problems(line: StatusLine, sweep: Sweep) -> None:
     left = sum(cell.status is None for cell in sweep.cells)
     if not left or not sweep.is_settled:
         return
-    if sweep.is_sent_elsewhere and not sweep.is_sent_here:
-        line.add((f"{left} not submitted yet", "odd"), ("another kernel is submitting them", "muted"))
+    if sweep.is_submitted_elsewhere and not sweep.is_submitted_here:
+        line.add((f"{left} not submitted yet", "warning"), ("another kernel is submitting them", "muted"))
     elif not sweep.stopped:
         them = "it" if left == 1 else "them"
-        line.add((f"{left} not submitted.", "odd"), (f"Run the cell again to submit {them}.", "muted"))
+        line.add((f"{left} not submitted.", "warning"), (f"Run the cell again to submit {them}.", "muted"))
 
 
 def _duration_s(sweep: Sweep) -> float | None:
-    """Return the seconds from the first submit of this sweep to the last end; None if all cells existed before."""
+    """Return the seconds from the first submit of the sweep to the last end; None if it submitted no runs."""
     if sweep.record is None:
         return None
     records = [cell.run.record for cell in sweep.cells if cell.run is not None]

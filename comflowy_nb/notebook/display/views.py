@@ -1,4 +1,4 @@
-"""Show one run or one sweep in one cell: a status line and images, created at once and then updated."""
+"""Show one run or one sweep in one cell: a status line and images, which are updated until it is settled."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _CPU_SHARE = 5  # drawing the grid takes at most a fifth of one processor while 
 
 
 class View(LiveView):
-    """One display handle for the status, one for the images.
+    """The view of a run or a sweep: a display handle for the status, and one for the images.
 
-    One thread at a time draws: that of the waiting cell, then that of the updater. In a terminal each change of the
-    status is printed as a line, and the paths of the files at the end.
+    Only one thread at a time draws: the thread of the waiting cell, then the thread of the updater. In a terminal, each
+    change of the status is printed as a line, and the paths of the files are printed at the end.
 
     A subclass sets its own attributes before it calls `__init__`, which draws the first status.
     """
@@ -68,23 +68,23 @@ class View(LiveView):
     def finish(self) -> None:
         if not self._finished:
             self._draw_final()
-            self._finished = True  # at the end: an interrupted drawing is repeated
+            self._finished = True  # set last, so that a drawing that was interrupted is repeated
 
     @abstractmethod
     def _line(self) -> StatusLine:
-        """Return the current status, with the note."""
+        """Return the current status line, with the note."""
 
     def _draw_status(self, *, is_final: bool = False) -> None:
         line = self._line()
         if self._in_kernel:
             if is_final or line != self._last:
                 self._status.update(line.bundle, is_final=is_final)
-        elif line.news != self._last.news:
+        elif line.change_key != self._last.change_key:
             print(line.text)  # noqa: T201 - a terminal has no handles
         self._last, self._last_s = line, time.monotonic()
 
     def _draw_partial(self) -> None:
-        """Draw the available images before the end."""
+        """Draw the images that are available before the end."""
 
     @abstractmethod
     def _draw_final(self) -> None:
@@ -92,7 +92,7 @@ class View(LiveView):
 
 
 class RunView(View):
-    """One run in one cell.
+    """The view of one run in one cell.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class RunView(View):
     with_images
         False if the images are drawn elsewhere, together with those of other runs.
     options
-        Of `status_line`: `outcome`, `generated_seeds`, `usual_s`.
+        The parameters `outcome`, `generated_seeds` and `usual_s` of `status_line`.
     """
 
     def __init__(
@@ -155,33 +155,33 @@ class RunView(View):
 
 
 class SweepView(View):
-    """One sweep in one cell, with a grid that fills in while its runs are in progress.
+    """The view of one sweep in one cell, with a grid that fills in while runs are in progress.
 
-    The listener of the sweep only records the cells that have changed. Only those are painted again, and the notebook
-    gets an update only if a pixel changed.
+    The listener of the sweep only records the changed cells. Only these are painted again, and the notebook gets an
+    update only if a pixel has changed.
 
     Parameters
     ----------
-    sent
-        Whether this notebook cell submitted the sweep, rather than showing an earlier one.
+    submitted_here
+        Whether this notebook cell submitted the sweep. False if it shows an earlier sweep.
     options
-        Of `SweepGrid`: `label`, `node`, `image`, `page`.
+        The parameters `label`, `node`, `image` and `page` of `SweepGrid`.
     """
 
-    def __init__(self, sweep: Sweep, *, in_kernel: bool, sent: bool = True, **options: Any) -> None:
+    def __init__(self, sweep: Sweep, *, in_kernel: bool, submitted_here: bool = True, **options: Any) -> None:
         self.sweep = sweep
-        self._sent = sent
+        self._submitted_here = submitted_here
         self._options = options
         self._began_s = time.monotonic()
         self._next_grid_s = float("-inf")
         self._painting: SweepPainting | None = None
         self._changed: set[int] = set()  # numbers of cells; `add` and `pop` are atomic
-        self._was_sending = sweep.is_sending
+        self._was_submitting = sweep.is_submitting
         self._stop_listening = sweep.listen(self._record_change)
         super().__init__(sweep, in_kernel=in_kernel)
 
     def _line(self) -> StatusLine:
-        return sweep_line(self.sweep, began_s=self._began_s, sent=self._sent, note=self._note)
+        return sweep_line(self.sweep, began_s=self._began_s, submitted_here=self._submitted_here, note=self._note)
 
     def _record_change(self, cell: SweepCell | None) -> None:
         if cell is not None:
@@ -194,9 +194,9 @@ class SweepView(View):
         while self._changed:
             changed.add(self._changed.pop())
         # Cells without a run change their text when the sweep stops submitting.
-        is_sending = self.sweep.is_sending
-        repaints_all = self._painting is None or is_sending != self._was_sending
-        self._was_sending = is_sending
+        is_submitting = self.sweep.is_submitting
+        repaints_all = self._painting is None or is_submitting != self._was_submitting
+        self._was_submitting = is_submitting
         if not changed and not repaints_all:
             return
         start_s = time.thread_time()
@@ -240,7 +240,7 @@ class SweepView(View):
 
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
-    """Print the paths of a run's files, which a terminal shows in place of the images; if pruned, the thumbnail."""
+    """Print the paths of a run's files, because a terminal does not show images. For pruned images: the thumbnails."""
     for image in (*run.images, *run.files):
         if image.record.state in {"kept", "pruned"} and (only is None or image.record.index in only):
             path = image.thumbnail(512) if image.is_pruned else image.path

@@ -1,6 +1,6 @@
 """Controls for the fields of a form: text, choices, switches, numbers and seeds.
 
-A control never corrects what was typed: an invalid value stays, with the reason below it.
+A control never changes a typed value. An invalid value is kept, and the reason is shown below it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Control(ABC):
     label
         The text above the input.
     note
-        A text below it.
+        The text below the input.
     """
 
     is_wide = False  # whether it takes a whole line
@@ -84,13 +84,13 @@ class Control(ABC):
 
     @property
     def inputs(self) -> Sequence[Any]:
-        """The widgets that the user fills in."""
+        """The widgets in which the user types or chooses."""
         return [self.input]
 
     # -- for the form ---------------------------------------------------------------------------------------------
 
     def begin(self, value: Any) -> None:
-        """Show the default, then the first value. If the control can show neither, it stays empty."""
+        """Show the default, then the initial value. If the control can show neither, it stays empty."""
         default = self.field.default
         self.has_invalid_default = default is not None and not self._can_show(default)
         self._first_state = self.state
@@ -103,7 +103,7 @@ class Control(ABC):
         return self.state != self._first_state
 
     def read(self) -> Any:
-        """Return the value to submit, and show the problem with it, if any.
+        """Return the value to submit, or show why it is invalid.
 
         The workflow's own value is returned even if it is invalid.
 
@@ -128,7 +128,7 @@ class Control(ABC):
         Raises
         ------
         FieldError
-            If the control can't show such a value.
+            If the control can't show the value.
         """
         try:
             self._show(value)
@@ -137,7 +137,7 @@ class Control(ABC):
             raise FieldError(f"{self.field.where}: {text_of(value)} can't be shown in this form") from error
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """Call `changed` at every change by the user or by `show`."""
+        """Call `changed` after every change by the user or by `show`."""
         self._changed = changed
         for part in self.inputs:
             part.observe(lambda _: self._changed(), names="value")
@@ -159,7 +159,7 @@ class Control(ABC):
         (self.widget.add_class if text else self.widget.remove_class)("cfy-bad")
 
     def _options(self, **more: Any) -> dict[str, Any]:
-        """Return the options of the input: its label, its tooltip, and `more`."""
+        """Return the keyword arguments of the input widget: label, tooltip, and `more`."""
         parts = (self.field.id, range_text(self.field), self.field.tooltip)
         tooltip = plain(" - ".join(part for part in parts if part))
         options = {"description": self._label, TOOLTIP: tooltip, **more}
@@ -170,7 +170,7 @@ class Control(ABC):
 
 
 class TextControl(Control):
-    """A STRING, or a value without another control, read as on a line."""
+    """Text control for a STRING, or for a value without another control. It is parsed as on a line."""
 
     @property
     def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere
@@ -193,7 +193,7 @@ class TextControl(Control):
 
 
 class SearchControl(TextControl):
-    """Many options: a search box with the matching options below it."""
+    """Control for many options: a search box with the matching options below it."""
 
     is_wide = True
 
@@ -204,9 +204,9 @@ class SearchControl(TextControl):
 
 
 class SeedControl(TextControl):
-    """The digits of a seed, and its mode for the next run: keep it, generate one, or count up.
+    """Control for a seed, with a mode for the next run: keep the seed, generate one, or add 1.
 
-    The box shows the seed of the newest run. Pressing Run generates or counts the next one.
+    The box shows the seed of the newest run. The seed of the next run is set when the user presses Run.
     """
 
     is_wide = False
@@ -249,7 +249,7 @@ class SeedControl(TextControl):
 
 
 class ChoiceControl(Control):
-    """A dropdown, without a choice if the first value is not one of the options."""
+    """Control for a few options: a dropdown. Nothing is selected if the initial value is not one of the options."""
 
     keeps_graph_value = False  # whether such a value is submitted: a service that runs only ids rejects it
     _other_value: Any = None  # the value that is not an option, while nothing is chosen
@@ -287,7 +287,7 @@ class ChoiceControl(Control):
 
 
 class SelectionControl(ChoiceControl):
-    """Several of the options at once."""
+    """Control to select several options at once."""
 
     is_wide = True
 
@@ -303,7 +303,7 @@ class SelectionControl(ChoiceControl):
 
 
 class SwitchControl(Control):
-    """A BOOLEAN: a checkbox, or its two labels if it has them."""
+    """Control for a BOOLEAN: a checkbox, or two buttons if the field has labels for its values."""
 
     def _make(self) -> Any:
         on, off = self.field.label_on, self.field.label_off
@@ -318,7 +318,7 @@ class SwitchControl(Control):
 
 
 class NumberControl(Control):
-    """A number box, with arrows by the field's step."""
+    """Control for a number: a number box, whose arrows use the step of the field."""
 
     def _make(self) -> Any:
         # No bounds here: a box with bounds would change the typed value silently. For whole numbers too: a
@@ -331,7 +331,7 @@ class NumberControl(Control):
 
 
 class SliderControl(NumberControl):
-    """A slider over the field's whole range, with the number beside it."""
+    """Control for a number: a slider over the range of the field, with the number beside it."""
 
     def _make(self) -> Any:
         field = self.field
@@ -348,12 +348,12 @@ class SliderControl(NumberControl):
 
 
 def note_of(text: str) -> Any:
-    """Return a widget with a note, shown as typed."""
+    """Return a widget with a note as plain text."""
     return widgets.HTML(html.escape(text)).add_class("cfy-note")
 
 
 def show_alert(part: widgets.HTML, text: str) -> None:
-    """Show a text in a widget that screen readers announce; hide the widget if the text is empty."""
+    """Show a text in a widget that screen readers announce. Hide the widget if the text is empty."""
     part.value = f'<span role="alert">{html_text(plain(text))}</span>' if text else ""
     part.layout.display = "" if text else "none"
 
@@ -365,7 +365,7 @@ def _decimals(field: Field) -> int:
 
 
 def _without_rounding_error(value: float, field: Field) -> float:
-    """Round away binary rounding errors, as in 0.1 x 3; keep values typed with more decimals than the step."""
+    """Round to the decimals of the step if only a binary rounding error is removed, as for 0.1 x 3."""
     if value == int(value):
         return int(value)
     rounded = round(value, _decimals(field) + 2)

@@ -1,4 +1,4 @@
-"""The fields of a form: their order, first values and labels. Loads no widgets."""
+"""The fields of a form: their order, initial values and labels. Does not import widgets."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class FormField:
     Attributes
     ----------
     value
-        The first value.
+        The initial value.
     is_explicit
-        Whether the user set it, so that it is submitted even if it equals the default.
+        Whether the user set the value. Then it is submitted even if it equals the default.
     labels
-        Texts for the options.
+        The texts that are displayed for the options; empty if the options themselves are displayed.
     is_random
-        Whether each run gets a new seed.
+        Whether a new seed is generated for each run.
     """
 
     field: Field
@@ -49,23 +49,23 @@ def form_fields(
     random: Collection[str] = (),
     described: Mapping[str, FormField] | None = None,
 ) -> list[FormField]:
-    """Return the fields of a form: all that the workflow describes, and those in `values`.
+    """Return the fields of a form: all described fields of the workflow, and those in `values`.
 
     Parameters
     ----------
     values
-        Field id -> first value, instead of the default.
+        Field id -> initial value, instead of the default.
     explicit
-        Ids of fields that are submitted even if they hold the default.
+        Ids of the fields that are submitted even if they have the default value.
     random
-        Ids of seeds that are generated for each run.
+        Ids of the seeds that are generated for each run.
     described
-        Field id -> its description in `abbreviated_fields`.
+        Field id -> form field, from `abbreviated_fields`.
 
     Raises
     ------
     WorkflowError
-        If there are none. The text says how to describe fields.
+        If there are no fields. The text says how to describe them.
     """
     described = described or {}
     known = {**workflow.fields, **{key: form_field.field for key, form_field in described.items()}}
@@ -99,11 +99,11 @@ def form_fields(
 
 
 def abbreviated_fields(workflow: Workflow, abbreviations: Mapping[str, Any]) -> dict[str, FormField]:
-    """Read abbreviations by field id, name or alias: `{"3::steps": (1, 30), "cfg": 7}`.
+    """Parse abbreviations by field id, name or alias: `{"3::steps": (1, 30), "cfg": 7}`.
 
     Returns
     -------
-    Field id -> its description, with a checked value.
+    Field id -> form field with a checked value.
 
     Raises
     ------
@@ -132,12 +132,12 @@ def read_abbreviation(field: Field, abbreviation: object) -> FormField:
     Parameters
     ----------
     field
-        The field as described so far; an abbreviation narrows its range or options, and sets an unknown type.
+        The field of the workflow. An abbreviation narrows its range or options, and sets an unknown type.
     abbreviation
-        A range, (lowest, highest) or (lowest, highest, step): the initial value is the field's default if the range
-        contains it, else the middle. A list of options, a list of (label, option) pairs or a mapping label -> option:
-        the initial value is the default if it is one of them, else the first. A boolean, a text, a number or an image:
-        it is the initial value.
+        A range is (lowest, highest) or (lowest, highest, step); the initial value is the default of the field if it is
+        in the range, else the middle. Options are a list, a list of (label, option) pairs or a mapping label -> option;
+        the initial value is the default if it is one of them, else the first option. A boolean, a text, a number or an
+        image is the initial value.
 
     Raises
     ------
@@ -189,20 +189,20 @@ def _range(field: Field, abbreviation: tuple[Any, ...]) -> FormField:
 
 def _choice(field: Field, pairs: list[tuple[Any, Any]]) -> FormField:
     if not pairs:
-        raise FieldError(f"{field.where}: the abbreviation is empty; use a list of options")
+        raise FieldError(f"{field.where}: the list of options is empty")
     options = tuple(plain(option) for _, option in pairs)
     if field.type is not FieldType.UNKNOWN:
         options = tuple(field.check(option) for option in options)
     labels = tuple(str(label) for label, _ in pairs)
     duplicate = next((label for label in labels if labels.count(label) > 1), None)
     if duplicate is not None:
-        raise FieldError(f"{field.where}: duplicate label {duplicate!r}")
+        raise FieldError(f"{field.where}: duplicate label {duplicate!r}: each option needs a different label")
     value = field.default if field.default in options else options[0]
     return FormField(replace(field, type=FieldType.CHOICE, options=options), value, labels=labels)
 
 
 def _type_of(value: object) -> FieldType:
-    """Return the type of a value; UNKNOWN for a number, because the field of 8 may also accept 7.5."""
+    """Return the type of a value; UNKNOWN for a number, because a field with the value 8 may also accept 7.5."""
     if isinstance(value, bool):
         return FieldType.BOOLEAN
     if isinstance(value, str):
@@ -215,7 +215,7 @@ def _is_number(value: object) -> bool:
 
 
 def range_text(field: Field) -> str:
-    """Return the range of a number as text: `0 to 100`, `from 1`, `up to 7.5`, or nothing."""
+    """Return the range of a number as text: `0 to 100`, `from 1`, `up to 7.5`; empty without a range."""
     low, high = (
         None if end is None else f"{end:g}" if abs(end) < 1e6 else str(end)  # `:g` rounds larger numbers
         for end in (field.min, field.max)

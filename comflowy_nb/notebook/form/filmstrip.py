@@ -1,4 +1,4 @@
-"""The filmstrip of a form: its runs as thumbnails, to return to and to compare; and the images inside the form."""
+"""The filmstrip of a form, which shows its runs as thumbnails, and the box for images inside the form."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _FOLDER = Path(__file__).parent
 
 
 class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
-    """The runs of a form as thumbnails, oldest first, to return to and to mark for a comparison.
+    """The runs of a form as thumbnails, oldest first. A click restores a run; marked runs can be compared.
 
     Parameters
     ----------
     go_back
-        Called with a run's token when its thumbnail is clicked.
+        Called with the token of a run when its thumbnail is clicked.
     compare
         Called with the tokens of the marked runs, in the order of the strip.
     fill_in
-        Called before every press of a button with the state of the fields: model id -> value, or index of an option.
+        Called with the state of the fields in the browser before a button is handled: model id -> value, or index of
+        an option.
     """
 
     # As text: with a path, anywidget keeps a signal that references every instance.
@@ -81,7 +82,7 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
 
 
 class InnerDisplay:
-    """A box inside the form, for one grid or comparison at a time."""
+    """A box inside the form that shows one grid or comparison at a time."""
 
     def __init__(self) -> None:
         self.widget = widgets.VBox().add_class("cfy-screen")

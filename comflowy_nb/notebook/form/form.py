@@ -1,4 +1,4 @@
-"""`comflowy_nb.form`, and the widget `Form`: fill in the fields of a workflow, run it, return to earlier runs."""
+"""`comflowy_nb.form` and the widget `Form`: fill in the fields of a workflow, run it, and restore earlier runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_DOUBLE_CLICK_S = 0.5  # a second click within this time, with nothing changed, is ignored
+_DOUBLE_CLICK_S = 0.5  # a second click within this time is ignored if nothing has changed
 
 
 def form(
@@ -41,31 +41,31 @@ def form(
 ) -> Form:
     """Create a form for a workflow.
 
-    The form is shown if it is the last value of a cell, and fits in other ipywidgets layouts.
+    The form is displayed if it is the last value of a cell, and can be used in other ipywidgets layouts.
 
     Parameters
     ----------
     what : str, Workflow or Run
-        The workflow: its name, a file, an address or an id as in `%comflowy run`, or a `Workflow`. A `Run` means its
-        workflow, and the form starts with the values that were set for that run.
+        The workflow: a name, a file, a URL or an id as in `%comflowy run`, or a `Workflow`. For a `Run`, the form has
+        its workflow and starts with the values that were set for that run.
     params : mapping of str to object, optional
-        Field -> first value. A field is an id (`3::cfg`), a name that only one field has, or an alias. The value may be
-        an abbreviation as in `ipywidgets.interact`: `(1, 30)` and `(0.0, 1.0, 0.05)` are ranges, lowest, highest and
-        step; `["euler", "heun"]` and `{"soft": 4, "crisp": 9}` are choices, the first one chosen.
+        Field -> initial value. A field is an id (`3::cfg`), a name that only one field has, or an alias. The value may
+        be an abbreviation as in `ipywidgets.interact`: `(1, 30)` and `(0.0, 1.0, 0.05)` are ranges (lowest, highest,
+        step); `["euler", "heun"]` and `{"soft": 4, "crisp": 9}` are choices.
     client : Client, optional
-        The connection. None (default) uses the connection of the notebook, else connects to `COMFLOWY_TARGET`.
+        The client. None (default) uses the connection of the notebook, or connects to `COMFLOWY_TARGET`.
     **more : Any
-        Not accepted: fields go into `params`.
+        Not accepted. Put fields into `params`.
 
     Returns
     -------
     Form
-        The widget. Its `close` method frees it.
+        The widget. `Form.close` frees it.
 
     Raises
     ------
     SettingsError
-        If nothing is connected.
+        If no service is connected.
     WorkflowError
         If there is no such workflow, or its fields are not described and `params` names none.
     FieldError
@@ -105,15 +105,15 @@ def form(
 class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by mypy here
     """A widget with the fields of a workflow. Created by `comflowy_nb.form` and `%comflowy form`.
 
-    Displayed by itself, its images are shown below it, where the saved notebook keeps them; within another layout they
-    are shown inside the form.
+    If the form is displayed by itself, its images are shown below it and stay in the saved notebook. In another layout,
+    they are shown inside the form.
 
     Attributes
     ----------
     params : dict of str to object
         Field id -> value, as Run would submit them, without invalid values. Can be observed.
     problems : dict of str to str
-        Field id -> why its value is invalid. Only the workflow's own values are submitted even if invalid. Can be
+        Field id -> reason why the value is invalid. Invalid values are not submitted, except the workflow's own. Can be
         observed.
     runs : tuple of Run
         The runs of this form, oldest first. Can be observed.
@@ -165,20 +165,20 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._refresh()
 
     def run(self, *, wait: bool = False, fresh: bool = False) -> Run:
-        """Submit a run with the values in the form, which shows its status and images.
+        """Submit a run with the values in the form. The form shows its status and images.
 
         Parameters
         ----------
         wait : bool, optional
             Whether to wait until the run is settled and its images are drawn. Default False. KeyboardInterrupt only
-            stops waiting.
+            ends the wait.
         fresh : bool, optional
             Whether to run it even if an identical run has succeeded. Default False.
 
         Returns
         -------
         Run
-            The run; an earlier one if an identical run has succeeded or is in progress.
+            The new run, or the earlier run if an identical one has succeeded or is in progress.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         Raises
         ------
         FieldError
-            With all unknown names and invalid values; the others are set.
+            If there are unknown names or invalid values. The other fields are set.
 
         Examples
         --------
@@ -267,7 +267,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         Parameters
         ----------
         run : Run or str
-            One of `runs`, or its token. Any other run changes nothing.
+            One of `runs`, or its token. Other runs are ignored.
 
         Examples
         --------
@@ -327,7 +327,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         self._scheduler.execute(lambda: self._run_callback(action))
 
     def _run_callback(self, action: Callable[[], object]) -> None:
-        """Run a callback and show errors in the form: a callback's traceback would go to the log."""
+        """Call a function and show its errors in the form. Otherwise they would only be written to the log."""
         if self._is_closed:
             return
         try:
@@ -339,7 +339,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             show_alert(self._problem, f"{type(error).__name__}: {error}")
 
     def _read_request(self) -> FormRequest:
-        """Return what Run submits now, with new seeds."""
+        """Return the request that Run submits now, with new seeds."""
         with self._request_lock:
             newest = self._newest_request.values if self._newest_request is not None else self._history.newest_values
             self._body.advance_seeds(newest or {})
@@ -363,11 +363,11 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             self.set_trait("problems", problems)
 
     def show_on(self, images: DisplaySlot, compared: DisplaySlot) -> None:
-        """Show images and comparisons there instead of inside the form."""
+        """Show images and comparisons in these displays instead of inside the form."""
         self._history.show_on(images, compared)
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return data and metadata for a notebook: the widget, and its values as text and as a table."""
+        """Return data and metadata for a notebook: the widget, and the values as text and as a table."""
         # ipywidgets 7 has no `_repr_mimebundle_`; a closed widget has no model
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         shown = {} if self.model_id is None else {"application/vnd.jupyter.widget-view+json": view}
@@ -384,7 +384,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
 
 def _inner_widgets(part: Any) -> list[Any]:
-    """Return the style, the layout and all children of a widget, and theirs."""
+    """Return the style, the layout and all descendants of a widget."""
     own = [*getattr(part, "children", ()), getattr(part, "style", None), getattr(part, "layout", None)]
     children = [widget for widget in own if isinstance(widget, widgets.Widget)]
     return [*children, *(inner for child in children for inner in _inner_widgets(child))]

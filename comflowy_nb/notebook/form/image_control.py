@@ -1,4 +1,4 @@
-"""Control for an image: the user's file, an image of an earlier run, an address, or an image of the service."""
+"""Control for an image: a file, an image of an earlier run, a URL, or an image of the service."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _NO_UPLOADS = "this service accepts no uploads: use the https address of an imag
 
 
 class ImageControl(Control):
-    """An image: typed as on a line, one of the service's own, or a file that the user chooses.
+    """Control for an image: typed as on a line, chosen from the images of the service, or an uploaded file.
 
     Parameters
     ----------
     can_upload
-        Whether the service accepts uploads; else only an address can be typed.
+        Whether the service accepts uploads. Otherwise the user must type an https URL.
     open_run
-        Returns the image that a reference names.
+        Called with a reference; returns its image.
     """
 
     is_wide = True
@@ -45,7 +45,7 @@ class ImageControl(Control):
         self._can_upload = can_upload
         self._open_run = open_run
         self._image: InputImage | None = None
-        self._image_text: str | None = None  # the text in the box while it means that image
+        self._image_text: str | None = None  # the text in the box as long as it means `_image`
         self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none")).add_class("cfy-preview")
         self._chooser = widgets.FileUpload(
             accept="image/*", description="Choose a file", **{TOOLTIP: f"an image for {label}"}
@@ -69,7 +69,7 @@ class ImageControl(Control):
 
     @property
     def _own_image(self) -> InputImage | None:
-        """The image that the text in the box means; None if it is a text for the service."""
+        """The image to upload; None if the text in the box was changed to a value for the service."""
         return self._image if str(self.input.value).strip() == self._image_text else None
 
     def _read(self) -> Any:
@@ -99,7 +99,7 @@ class ImageControl(Control):
             self.input.value = text_of(value) if value is not None else ""
 
     def _on_upload(self, _: Any) -> None:
-        """Move the file out of the widget, whose state would be saved with the notebook."""
+        """Take the file out of the widget, because the state of the widget is saved with the notebook."""
         chosen = _take_upload(self._chooser)
         if chosen is None:
             return
@@ -127,7 +127,7 @@ class ImageControl(Control):
 
 
 def _take_upload(chooser: widgets.FileUpload) -> tuple[str, bytes] | None:
-    """Return the name and content of the file that was chosen, and remove it from the widget."""
+    """Return the name and content of the chosen file, and remove it from the widget."""
     if isinstance(chooser.value, tuple):
         files = [(each["name"], each["content"]) for each in chooser.value]
         chooser.value = ()

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_MAX_NARROW_FIELDS = 3  # fields in a group that takes half of the width if there is room
+_MAX_NARROW_FIELDS = 3  # fields in a group that takes only half of the width
 _MAX_DROPDOWN_OPTIONS = 24  # options of a dropdown; more are found by typing
 _MAX_SLIDER_STEPS = 200  # a mouse can't select among more
-_MAX_FIELDS_WITHOUT_SEARCH = 20  # with more fields there is a box to find one
+_MAX_FIELDS_WITHOUT_SEARCH = 20  # with more fields, the form has a search box
 
 
 class FormBody:
@@ -78,16 +78,16 @@ class FormBody:
 
     @property
     def submitted(self) -> list[str]:
-        """Ids of the fields that are submitted: those set explicitly, and those that were changed."""
+        """The ids of the fields to submit: those that were set explicitly or changed."""
         return [key for key in self._controls if self._is_submitted(key)]
 
     def _is_submitted(self, key: str) -> bool:
         return key in self.explicit or self._controls[key].is_changed
 
     def state(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the valid values, and the problems of the fields that would be submitted, by field id.
+        """Return the valid values and the problems of the fields that would be submitted, both by field id.
 
-        The problems include those of the workflow's own values, which are submitted nevertheless.
+        The workflow's own values are submitted even if they are invalid, and their problems are included.
         """
         values: dict[str, Any] = {}
         problems: dict[str, str] = {}
@@ -106,7 +106,7 @@ class FormBody:
         Raises
         ------
         FieldError
-            With the problems of all fields that would be submitted and are invalid.
+            If fields that would be submitted are invalid. It contains all problems.
         """
         values, problems = self.state()
         wrong = [problem for key, problem in problems.items() if key not in values]
@@ -128,7 +128,7 @@ class FormBody:
             title = _node_title([form_field]) or form_field.field.node
             rows.append(("" if title == last_title else title, self.names[key], text))
             last_title = title
-        head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to fill it in")
+        head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to use it")
         return join(head, table(("node", "field", "value"), rows))
 
     # -- setting --------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ class FormBody:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """Model id -> widget, of the widgets that the user fills in."""
+        """The widgets in which the user types or chooses, by model id."""
         return {part.model_id: part for control in self._controls.values() for part in control.inputs}
 
     def fill_in(self, values: Mapping[str, Any]) -> None:
@@ -167,7 +167,7 @@ class FormBody:
                 self._controls[key].show(value)
 
     def advance_seeds(self, used: Mapping[str, Any]) -> None:
-        """Generate or count the seeds of the next run; `used` are the values of the run before."""
+        """Set the seeds of the next run by their modes. `used` has the values of the run before."""
         values, _ = self.state()
         for key, control in self._controls.items():
             if isinstance(control, SeedControl):
@@ -178,7 +178,7 @@ class FormBody:
     # -- building -------------------------------------------------------------------------------------------------
 
     def _make_group(self, members: Sequence[FormField]) -> tuple[Any, str]:
-        """Create the controls of one node; return their box, and the text in which the search finds it."""
+        """Create the controls of one node. Return their box, and the text that the search box searches."""
         controls = [self._make_control(form_field) for form_field in members]
         title, node = _node_title(members) or "node", members[0].field.node
         graph = self._workflow.graph
@@ -224,11 +224,11 @@ class FormBody:
 
 
 def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
-    """Return a control that suits a field and can show these values; images are handled before.
+    """Return a control that suits a field, other than an image, and can show these values.
 
-    Up to 24 options are a dropdown; more are found by typing. A number with a range of up to 200 steps is a slider; one
-    that may be larger than the browser's numbers are exact is typed as digits; any other has a box. A graph may hold a
-    value of another type than its field, such as `%width%` for a number: that is typed as text.
+    Up to 24 options are a dropdown, more are a search box. A number with a range of up to 200 steps is a slider; a
+    number that may exceed the exact integers of a browser is a text of digits; other numbers have a number box. If a
+    value in the graph does not have the type of its field, such as `%width%` for a number, the control is a text box.
     """
     are_numbers = all(_is_exact_number(value) for value in values)
     kind: type[Control] = TextControl
@@ -247,11 +247,11 @@ def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
             kind = SliderControl if _fits_slider(field, values) else NumberControl
         case FieldType.UNKNOWN if are_numbers and field.default is not None:
             kind = NumberControl
-    return kind(field, label, note=_unused(field))
+    return kind(field, label, note=_unusable_note(field))
 
 
 def _fits_slider(field: Field, values: Sequence[float]) -> bool:
-    """Return True if a slider suits a number: its range is known, has few steps and includes these values."""
+    """Return True if a slider is suitable for a number: the range has few steps and includes the values."""
     if field.min is None or field.max is None or any(field.problem(value) is not None for value in values):
         return False
     step = field.step or (1 if field.type is FieldType.INT else 0)
@@ -260,8 +260,8 @@ def _fits_slider(field: Field, values: Sequence[float]) -> bool:
     return 0 < field.max - field.min <= step * _MAX_SLIDER_STEPS
 
 
-def _unused(field: Field) -> str:
-    """Return a note about a description that can't be used. An infinite range is usable."""
+def _unusable_note(field: Field) -> str:
+    """Return a note about a field whose description can't be used."""
     odd = [
         f"{name} {shown(value)}"
         for name in ("min", "max", "step", "default", "options")
@@ -271,14 +271,14 @@ def _unused(field: Field) -> str:
 
 
 def _is_exact_number(value: object) -> bool:
-    """Return True for a number that the browser's number boxes hold exactly."""
+    """Return True for a number that a browser represents exactly."""
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_EXACT_INT
 
 
 def _group(fields: Iterable[FormField]) -> list[list[FormField]]:
-    """Group by node; first the nodes that users change most: those with long texts, then images, then seeds."""
+    """Group the fields by node. Nodes with long texts come first, then nodes with images, then nodes with seeds."""
     by_node: dict[str, list[FormField]] = {}
     for form_field in fields:
         by_node.setdefault(form_field.field.node, []).append(form_field)
@@ -294,6 +294,6 @@ def _group(fields: Iterable[FormField]) -> list[list[FormField]]:
 
 
 def _node_title(members: Iterable[FormField]) -> str:
-    """Return the title of a node, else its class; empty if neither is known."""
+    """Return the title of a node, or its class; empty if neither is known."""
     fields = (form_field.field for form_field in members)
     return next((title for field in fields if (title := field.node_title or field.class_type)), "")

@@ -1,4 +1,4 @@
-"""The runs of a form: submit, show and compare them; their changes, and their items in the filmstrip."""
+"""The runs of a form: submit, show and compare them, describe their changes, and update the filmstrip."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has them all
 _THUMBNAIL_PX = 160
-_MAX_VALUE_CHARS = 24  # characters of a value that changed
+_MAX_VALUE_CHARS = 24  # maximum length of a changed value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FormRequest:
-    """What Run submits: the settings, the values of all fields, and the ids of those set explicitly."""
+    """The request that Run submits: the settings, the values of all fields, and the ids of the explicit ones."""
 
     settings: Sequence[Setting]
     values: Mapping[str, Any]
@@ -50,14 +50,14 @@ class FormRequest:
 
 
 class FormRun(LiveView):
-    """One run of a form, as its item in the filmstrip and, while it is shown, as status and images.
+    """The view of one run of a form: its item in the filmstrip and, if it is selected, its status and images.
 
     Parameters
     ----------
     changed
-        The differences from the run before.
+        The differences from the previous run.
     usual_s
-        The usual time of this workflow in seconds, if known.
+        The usual duration of this workflow in seconds; None if unknown.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class FormRun(LiveView):
     # -- for the form ---------------------------------------------------------------------------------------------
 
     def line(self) -> StatusLine:
-        """Return the status line below the buttons, without the preview, which the filmstrip shows."""
+        """Return the status line, without the preview, which is in the filmstrip."""
         line = status_line(
             self.run,
             outcome=self._submitted.outcome,
@@ -105,7 +105,7 @@ class FormRun(LiveView):
         return replace(line, preview=None)
 
     def filmstrip_item(self) -> dict[str, Any]:
-        """Return the run's data for the filmstrip; the browser code escapes its texts."""
+        """Return the data of the run for the filmstrip. The browser code escapes its texts."""
         run, progress = self.run, self.run.progress
         text = str(run.status)
         if run.status is Status.SUCCESS:
@@ -124,7 +124,7 @@ class FormRun(LiveView):
         }
 
     def new_preview(self) -> str | None:
-        """Return the unfinished image as a small data URL; None if there is not a new one."""
+        """Return the newest preview as a small data URL; None if it has not changed."""
         progress = self.run.progress
         preview = progress.preview if progress is not None and self.run.status is Status.RUNNING else None
         if preview is None or preview is self._last_preview:
@@ -133,7 +133,7 @@ class FormRun(LiveView):
         return _small_url(preview)
 
     def make_thumbnail(self) -> None:
-        """Make the first image a small data URL, if there is one that can be read."""
+        """Set the thumbnail to a small data URL of the first image that can be read."""
         stored = [image for image in self.run.images if image.record.state in {"kept", "pruned"}]
         try:
             self.thumbnail = _small_url(stored[0].thumbnail(256)) if stored else None
@@ -147,11 +147,11 @@ class FormHistory:
     Parameters
     ----------
     updater
-        The thread that draws.
+        The updater whose thread draws the runs.
     names
-        Field id -> the label of the field in the form.
+        Field id -> label of the field in the form.
     on_new_run
-        Called when there is one more run.
+        Called after a run was added.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class FormHistory:
 
     @property
     def newest_values(self) -> Mapping[str, Any] | None:
-        """The values of all fields for the newest run, if there is one."""
+        """The values of all fields for the newest run; None before the first run."""
         return self._runs[-1].request.values if self._runs else None
 
     def find(self, token: str) -> FormRun | None:
@@ -201,7 +201,7 @@ class FormHistory:
         Raises
         ------
         ComflowyError
-            As `Client.submit`. A held run is shown nevertheless.
+            As `Client.submit`. A held run is shown even though the error is raised.
         """
         usual_s = self._client.connection.usual_seconds(self._workflow)
         try:
@@ -215,7 +215,7 @@ class FormHistory:
         return self._add(submitted, request, usual_s)
 
     def stop(self) -> None:
-        """Cancel the runs in progress; if that is not possible, say why."""
+        """Cancel the runs in progress. If that is not possible, show the reason."""
         live = [form_run for form_run in self._runs if form_run.run.status.is_live]
         if not live:
             self.say("nothing is running")
@@ -244,7 +244,7 @@ class FormHistory:
     # -- showing --------------------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """Show a text instead of the status until the next change."""
+        """Show a text instead of the status, until the next change."""
         self.status.value = f'<span class="cfy-quiet">{html_text(plain(text))}</span>'
 
     def show(self, form_run: FormRun) -> None:
@@ -257,7 +257,7 @@ class FormHistory:
                 self._draw_images(form_run)
 
     def show_on(self, images: DisplaySlot, compared: DisplaySlot) -> None:
-        """Show images and comparisons there instead of inside the form."""
+        """Show images and comparisons in these displays instead of inside the form."""
         with self._lock:
             self._images, self._compared = images, compared
             self.inside.layout.display = "none"
@@ -336,7 +336,7 @@ def _small_url(source: Path | bytes) -> str | None:
 
 
 def describe_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Return the differences from the run before: `cfg 8 -> 7`; of texts, the words added and removed."""
+    """Return the differences from the previous run, such as `cfg 8 -> 7`. For texts: added and removed words."""
     if before is None:
         return "as it was opened"
     parts = []

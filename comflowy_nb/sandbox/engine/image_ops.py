@@ -159,7 +159,7 @@ def _average(planes: Pixels, reach: int, axis: int) -> Pixels:
 
 
 def _from(planes: Pixels, start: int, size: int, axis: int) -> Pixels:
-    """Return a view of `size` rows or columns."""
+    """Return a view of `size` rows or columns that begin at `start`."""
     part = [slice(None)] * 3
     part[axis] = slice(start, start + size)
     return planes[tuple(part)]

@@ -48,7 +48,7 @@ class Subject:
     size, foot : float
         Height, and y of the foot, in canvas heights.
     reach : tuple of float
-        Extent to each side, up and down, in sizes.
+        Extent to each side, up and down, in multiples of `size`.
     places : tuple of float
         x of the middle at each position, in canvas widths from the middle of the canvas.
     looks : mapping

@@ -58,7 +58,7 @@ class NodeType:
     Parameters
     ----------
     title : str
-        Its display name.
+        The display name.
     inputs : mapping
         Name -> [type or list of choices, options], as in ComfyUI's /object_info.
     outputs : list of str

@@ -40,7 +40,7 @@ class Conditioning:
     words: Mapping[str, float]
 
     def lean(self, names: Iterable[str]) -> np.ndarray:
-        """Return the fixed bias of the words towards each name, about +-1."""
+        """Return the fixed bias of the words for each name, between about -1 and 1."""
         names = list(names)
         total = np.zeros(len(names))
         for word, weight in self.words.items():

@@ -1,4 +1,4 @@
-"""The sandbox's part of the home folder: its files, its lock, and whether clients of the folder still use it."""
+"""The files and the lock of the sandbox in the home folder, and the check whether clients still use it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Paths:
         self.inputs = self.folder / "inputs"
 
     def make(self) -> None:
-        """Create the folders for this user alone; existing ones lose the permissions of others where possible.
+        """Create the folders for this user alone. Remove the permissions of others from existing folders if possible.
 
         Raises
         ------
@@ -134,7 +134,7 @@ def _suffix(content: bytes) -> str:
 
 
 class AlreadyRunning(Exception):
-    """The home folder has a sandbox; `address` is set if it accepts connections."""
+    """A sandbox of the home folder is running. `address` is set if it accepts connections."""
 
     def __init__(self, address: Address | None) -> None:
         super().__init__("a sandbox is already running")
@@ -177,7 +177,7 @@ def _is_listening(address: Address) -> bool:
 
 
 class Usage:
-    """Whether clients use the sandbox. Each holds a lock file, which the system releases even after a kill."""
+    """Checks whether clients use the sandbox. Each client holds a lock file, which is released when it ends."""
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
@@ -185,7 +185,7 @@ class Usage:
         self._ends_at = clock() + ARRIVAL_S
 
     def stay(self) -> None:
-        """Keep the sandbox for a client that is about to connect."""
+        """Keep the sandbox running for a client that is about to connect."""
         self._ends_at = max(self._ends_at, self._clock() + ARRIVAL_S)
 
     def is_over(self) -> bool:

@@ -1,4 +1,4 @@
-"""Routes of the Comflowy open API v0, and those that the sandbox adds."""
+"""Routes of the Comflowy open API v0, and additional routes of the sandbox."""
 
 from __future__ import annotations
 

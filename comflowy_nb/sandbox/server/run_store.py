@@ -49,7 +49,7 @@ CREATE TABLE images (
 
 
 class StoreError(Exception):
-    """The file cannot be used; the text says why."""
+    """The file of the runs cannot be used. The text contains the reason."""
 
 
 class RunStatus(StrEnum):

@@ -73,7 +73,7 @@ def main(inputs: str, images: str) -> None:
 
 
 def _warm_up(engine: Engine, pipe: Pipe) -> None:
-    """Load the scenes and the libraries before the first run does."""
+    """Load the scenes and the libraries before the first run arrives."""
     try:
         graph, _ = apply_params(graph_of("default") or {}, {"3::steps": 1})
         engine.run(graph, on_progress=lambda _payload: None, should_stop=lambda: not pipe.runs.empty())

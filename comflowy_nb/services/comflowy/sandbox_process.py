@@ -51,14 +51,15 @@ class SandboxAddress:
 def start_sandbox(home: Path) -> SandboxAddress:
     """Return the sandbox of a home folder; start it if none is running.
 
-    It stays as long as a client of the home folder holds its lock: take the lock before, or within some seconds after.
+    The sandbox runs while a client of the home folder holds its lock. Acquire the lock before this call, or a few
+    seconds after it at most.
 
     Raises
     ------
     ServiceError
-        If the folder can't be written, or the sandbox does not start; with the end of its log.
+        If the folder can't be written, or the sandbox does not start. The text contains the end of its log.
     """
-    sandbox = find_sandbox(home, stay=True)
+    sandbox = find_sandbox(home, keep_running=True)
     if sandbox is not None:
         return sandbox
     folder = home.absolute() / "sandbox"
@@ -66,7 +67,7 @@ def start_sandbox(home: Path) -> SandboxAddress:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # one process starts it; the others find it afterwards
         with FileLock(folder / "start.lock", timeout=START_TIMEOUT_S):
-            return find_sandbox(home, stay=True) or _start(home.absolute(), folder / "sandbox.log")
+            return find_sandbox(home, keep_running=True) or _start(home.absolute(), folder / "sandbox.log")
     except Timeout:
         raise ServiceError("another process has been starting the sandbox for a while; try again") from None
     except OSError as error:
@@ -76,15 +77,15 @@ def start_sandbox(home: Path) -> SandboxAddress:
         ) from error
 
 
-def find_sandbox(home: Path, *, stay: bool = False) -> SandboxAddress | None:
+def find_sandbox(home: Path, *, keep_running: bool = False) -> SandboxAddress | None:
     """Return the sandbox of a home folder if it runs and responds.
 
-    Its address file may be outdated and its port belong to another program by now, so the server must first prove that
-    it has the key; the key itself is not sent.
+    The address file may be outdated, and another program may use the port now. The server must therefore first prove
+    that it has the key, which is not sent.
 
     Parameters
     ----------
-    stay
+    keep_running
         Ask it to wait some seconds for a client's lock, even if no client holds one now.
     """
     try:
@@ -97,14 +98,14 @@ def find_sandbox(home: Path, *, stay: bool = False) -> SandboxAddress | None:
     if parts.scheme != "http" or host != "127.0.0.1" or port is None:  # the file may contain any text
         return None
     nonce = secrets.token_hex(16)
-    data = _get(host, port, f"/api/open/v0/ping?nonce={nonce}{'&stay=1' if stay else ''}")
+    data = _get(host, port, f"/api/open/v0/ping?nonce={nonce}{'&stay=1' if keep_running else ''}")
     proof = str(data.get("proof", "")).encode("utf-8", "replace")
     expected = hmac.new(key.reveal().encode(), f"comflowy_nb sandbox {nonce}".encode(), hashlib.sha256).hexdigest()
     return SandboxAddress(url, key) if hmac.compare_digest(proof, expected.encode()) else None
 
 
 def _get(host: str, port: int, path: str) -> Mapping[str, Any]:
-    """Return the `data` of a response, empty without a valid one; use no proxy and send no credential."""
+    """Return the `data` of a response; empty if the response is invalid. Uses no proxy and sends no credentials."""
     connection = http.client.HTTPConnection(host, port, timeout=_REQUEST_TIMEOUT_S)
     try:
         connection.request("GET", path)
@@ -130,7 +131,7 @@ def _start(home: Path, log: Path) -> SandboxAddress:
     threading.Thread(target=process.wait, name="comflowy-sandbox-end", daemon=True).start()
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
-        sandbox = find_sandbox(home, stay=True)
+        sandbox = find_sandbox(home, keep_running=True)
         if sandbox is not None:
             return sandbox
         code = process.poll()
@@ -162,7 +163,7 @@ def _spawn(home: Path, output: Any) -> subprocess.Popen[bytes]:
 
 
 def _tail(log: Path, offset: int, home: Path) -> str:
-    """Return the last lines of the log since `offset`, without paths of this machine: notebooks are shared."""
+    """Return the last lines of the log after `offset`, without paths of this machine, because notebooks are shared."""
     try:
         with log.open("rb") as file:
             file.seek(offset)

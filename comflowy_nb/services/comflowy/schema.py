@@ -1,6 +1,6 @@
-"""The response bodies of the Comflowy API v0: decoded strictly where a misreading costs money or a result.
+"""Decode the response bodies of the Comflowy API v0, strictly where a mistake costs money or a result.
 
-A decoder raises SchemaError. Its text never quotes values of the response: they contain tokens and signed URLs.
+A decoder raises SchemaError. Its text never quotes values of the response, because they contain tokens and signed URLs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STATUSES = {
 
 
 class CheckData(msgspec.Struct):
-    """`data` of a response to `check`. Only `status` must be valid: it alone changes the status of a run."""
+    """`data` of a response to `check`. Only `status` must be valid, because only it changes the status of a run."""
 
     status: str
     error: Any = None
@@ -116,7 +116,7 @@ def _decode_success(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 
 def read_token(body: bytes) -> Secret:
-    """Return the token, from the top level as documented or from `data` as in the other responses."""
+    """Return the token: from the top level, as documented, or from `data`, as in other responses."""
     rejection = _rejection(body)
     if rejection is not None:
         raise SchemaError(rejection, is_rejection=True)
@@ -134,7 +134,7 @@ def read_check(body: bytes) -> CheckData:
 
 
 def read_run_id(body: bytes) -> str | None:
-    """Return the run id in the response to a submit: with an id the service has accepted the run."""
+    """Return the run id in the response to a submit. An id means that the service has accepted the run."""
     response = json_object(body) or {}
     data = response.get("data")
     for part in (data, response, data[0] if isinstance(data, list) and data else None):
@@ -144,7 +144,7 @@ def read_run_id(body: bytes) -> str | None:
 
 
 def as_run_id(value: object) -> str | None:
-    """Return a run id as text; None for a value that can't be one."""
+    """Return a run id as text; None for a value that can't be a run id."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, float):
@@ -173,12 +173,12 @@ def read_confirmed(body: bytes) -> bool:
 
 
 def read_published(body: bytes) -> dict[str, str]:
-    """Return workflow id -> name."""
+    """Return the listed workflows as id -> name."""
     return {workflow.id: workflow.name or workflow.id for workflow in _decode_success(body, _WORKFLOWS).data}
 
 
 def read_described(body: bytes) -> dict[str, Field]:
-    """Return the fields of a workflow by id; one with an invalid description accepts any value."""
+    """Return the fields of a workflow by id. A field with an invalid description accepts any value."""
     data = _decode_success(body, _FIELDS).data
     fields = {}
     for field_id, spec in data.fields.items():
@@ -207,8 +207,8 @@ _REJECTED = frozenset({400, 401, 402, 403, 404, 422, 429})
 def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret, ...] = ()) -> Outcome:
     """Return the outcome of one POST of a run.
 
-    Only proof that the service did not accept the run counts as rejected; everything not listed here is unknown. A
-    wrong outcome makes the user pay twice, or loses a run that was paid for.
+    An outcome is Rejected only if the response proves that the service did not accept the run; all other responses are
+    Unknown. A wrong outcome would make the user pay twice, or lose a run that was paid for.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret
 
 
 def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -> Outcome:
-    """Return the outcome of a 2xx response: with a run id the service has accepted the run; the rest may be invalid."""
+    """Return the outcome of a 2xx response. A run id means Accepted, even if the rest of the body is invalid."""
     run_id = read_run_id(response.body)
     if run_id is not None:
         return Accepted(run_id)
@@ -256,8 +256,8 @@ _SIGNING = re.compile(
 def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, ...], str | None]:
     """Return every image of a run once, in the same order at every check, and a warning about unusual lists.
 
-    First `output_images` as listed, then the images that only `full_outputs` has, by node. `full_outputs` tells the
-    node of an image.
+    The images of `output_images` come first, in their order, then the images that only `full_outputs` contains, by
+    node. The node of an image is read from `full_outputs`.
     """
     problems: list[str] = []
     nodes: dict[str, tuple[str, int, str]] = {}  # image -> its first node, position within it, URL
@@ -278,7 +278,7 @@ def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, .
 
 
 def _by_node(full_outputs: Any, problems: list[str]) -> Iterator[tuple[str, int, str]]:
-    """Yield node, position within the node and URL of each image."""
+    """Yield the node, the position within the node and the URL of each image."""
     if full_outputs is None:
         return
     if not isinstance(full_outputs, dict):
@@ -296,7 +296,7 @@ def _by_node(full_outputs: Any, problems: list[str]) -> Iterator[tuple[str, int,
 
 
 def _unique(urls: Iterable[str]) -> dict[str, str]:
-    """Return image -> its first URL."""
+    """Return a mapping from the identity of each image to its first URL."""
     unique: dict[str, str] = {}
     for url in urls:
         unique.setdefault(_without_signature(url), url)
@@ -324,7 +324,7 @@ def _urls(images: Any, source: str, problems: list[str]) -> Iterator[str]:
 
 
 def _without_signature(url: str) -> str:
-    """Return a URL without its signature, which identifies the image."""
+    """Return a URL without its signature. The result identifies the image."""
     try:
         parts = urlsplit(url)
         query = [(name, value) for name, value in parse_qsl(parts.query, True) if not _SIGNING.fullmatch(name)]

@@ -13,7 +13,7 @@ from comflowy_nb.errors import AnswerError, AuthError, NotFoundError, ServiceErr
 from comflowy_nb.services.base import Service
 from comflowy_nb.services.comflowy import schema
 from comflowy_nb.services.credentials import Tokens
-from comflowy_nb.services.http.client import Http, retried
+from comflowy_nb.services.http.client import Http, retry_read
 from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import read_problem
 from comflowy_nb.services.http.responses import (
@@ -59,8 +59,8 @@ class Comflowy(Service):
     identity, label : str
         The service's key in the deduplication of requests, and its name in messages.
     kind : str
-        `sandbox` has more routes: cancel, upload, workflows, fields. Of another service the last two are requested,
-        and an unexpected response counts as none.
+        `sandbox` has more routes: cancel, upload, workflows, fields. The last two are requested from other services
+        too, and an unexpected response is ignored.
     """
 
     runs_graphs = False
@@ -80,7 +80,7 @@ class Comflowy(Service):
         self._key = key
         self._http = Http(origin)
         self._images = Images(origin, label)
-        self._tokens = Tokens(lambda: retried(self._fetch_token, self._closing))
+        self._tokens = Tokens(lambda: retry_read(self._fetch_token, self._closing))
         self._closing = threading.Event()
         self._cancelled: set[str] = set()  # run ids whose cancel the service confirmed
 
@@ -97,7 +97,7 @@ class Comflowy(Service):
 
     # -- requests -----------------------------------------------------------------------------------------------
 
-    def greet(self) -> None:
+    def check_access(self) -> None:
         """Fetch a token, which checks that the service responds and accepts the key."""
         self._tokens.get()
 
@@ -124,7 +124,7 @@ class Comflowy(Service):
         return "check COMFLOWY_URL" if self.label == "cloud" else "check the address"
 
     def _with_token(self, send: Callable[[Secret], Response | Failure]) -> Response | Failure:
-        """Send a request with the token, and after a 401 once more with a new token.
+        """Send a request with the token. After a 401, send it once more with a new token.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Comflowy(Service):
     def _request(self, method: str, path: str, **options: Any) -> Response | Failure:
         return self._with_token(lambda token: self._http.exchange(method, path, token=token, **options))
 
-    def _decoded(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
+    def _decode(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
         return decode_response(response, decode, self.label, requested, hide=self._secrets)
 
     @property
@@ -151,12 +151,12 @@ class Comflowy(Service):
     # -- one run ------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Outcome:
-        """Submit one run once: the outcome is accepted, rejected or unknown.
+        """Submit one run. The outcome is Accepted, Rejected or Unknown.
 
-        The request is repeated once after a 401, which proves that it was not accepted, and never otherwise.
+        The request is repeated only after a 401, once, because a 401 proves that the run was not accepted.
         """
         if submission.workflow_id is None:
-            return Rejected(ServiceError(f"{self.label} runs workflows by id, and this workflow has no id there"))
+            return Rejected(ServiceError(f"{self.label} runs workflows only by id, and this workflow has no id for it"))
         try:
             json.dumps(submission.params, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -183,7 +183,7 @@ class Comflowy(Service):
 
     def check(self, run_id: str) -> Snapshot:
         response = self._request("POST", f"{_API}/check", query={"id": run_id}, max_bytes=_MAX_CHECK_BYTES)
-        data = self._decoded(response, schema.read_check, _RUN)
+        data = self._decode(response, schema.read_check, _RUN)
         service_status = (mask_secrets(data.status, self._secrets) or "")[:100]
         status = schema.STATUSES.get(service_status, Status.RUNNING)
         if status is Status.FAILED:
@@ -208,7 +208,7 @@ class Comflowy(Service):
         response = self._request("POST", f"{_API}/cancel", query={"id": run_id})
         if isinstance(response, Response) and response.status == 409:  # the run has already ended
             return False
-        is_confirmed = self._decoded(response, schema.read_confirmed, _RUN)
+        is_confirmed = self._decode(response, schema.read_confirmed, _RUN)
         if is_confirmed:
             self._cancelled.add(run_id)
         return is_confirmed
@@ -222,30 +222,30 @@ class Comflowy(Service):
     # -- routes of the sandbox ----------------------------------------------------------------------------------
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Upload an input image; return None if the service accepts no uploads and needs a URL."""
+        """Upload an input image. Return None if the service accepts no uploads, only URLs."""
         if not self.can_upload:
             return None
 
         def upload() -> str:
             response = self._request("POST", "/upload/image", files={"image": (name, content)})
-            return self._decoded(response, schema.read_name, "route for uploads")
+            return self._decode(response, schema.read_name, "route for uploads")
 
-        return retried(upload, self._closing)
+        return retry_read(upload, self._closing)
 
     def workflows(self) -> Mapping[str, str] | None:
-        return self._published("workflows", schema.read_published)
+        return self._request_optional("workflows", schema.read_published)
 
     def fields(self, workflow_id: str) -> Mapping[str, Field] | None:
-        return self._published(f"workflows/{quote(workflow_id, safe='')}", schema.read_described)
+        return self._request_optional(f"workflows/{quote(workflow_id, safe='')}", schema.read_described)
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
-        """Return the fields of the graph itself: the service does not describe nodes."""
+        """Return the fields of the graph itself, because the service does not describe nodes."""
         return graph.fields()
 
-    def _published(self, path: str, decode: Callable[[bytes], T]) -> T | None:
-        """Read a list or description of workflows, or return None if the service has none.
+    def _request_optional(self, path: str, decode: Callable[[bytes], T]) -> T | None:
+        """Request a list or a description of workflows; return None if the service does not have this route.
 
-        Only the sandbox documents these routes. Elsewhere a web page, a 401 or a 500 means that there is none, and must
+        Only the sandbox documents these routes. Another service may respond with a web page, a 401 or a 500, which must
         not prevent a run.
         """
 
@@ -256,9 +256,9 @@ class Comflowy(Service):
                     return decode(response.body) if response.is_ok and not response.body_error else None
                 except SchemaError:
                     return None
-            return self._decoded(response, decode, "workflow with this id")
+            return self._decode(response, decode, "workflow with this id")
 
         try:
-            return retried(read, self._closing)
+            return retry_read(read, self._closing)
         except NotFoundError:
             return None

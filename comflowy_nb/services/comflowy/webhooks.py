@@ -1,7 +1,7 @@
 """The webhook receiver: an HTTP server on loopback for a service's notifications of results and progress.
 
-An event is a hint: it changes the display, or triggers an early check. A caller that knows the URL of a run can do no
-more than trigger a check.
+An event never changes a status: it updates the display or triggers an early check. A caller that knows the URL of a run
+can therefore only trigger a check.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Receiver:
     Parameters
     ----------
     on_event : callable
-        Called with each event, one after the other, on another thread of the receiver. Its exceptions are dropped.
+        Called with one event after the other, on another thread of the receiver. Its exceptions are ignored.
     public_url : str, optional
-        An address that leads to the receiver, for services that can't reach 127.0.0.1.
+        A URL that leads to the receiver, for services that can't reach 127.0.0.1.
 
     Raises
     ------
@@ -94,13 +94,13 @@ class Receiver:
         self._calls.shutdown(wait=False, cancel_futures=True)
 
     def accepts(self, token: str, path_secret: str) -> bool:
-        """Return whether a path is that of a run, in constant time also for an unknown run."""
+        """Return whether a path belongs to a run. The time is constant, also for an unknown run."""
         known = self._path_secrets.get(token)
         expected = (known or "-").encode()
         return hmac.compare_digest(path_secret.encode("utf-8", "surrogatepass"), expected) and known is not None
 
     def accepts_host(self, host: str) -> bool:
-        """Return whether a request names the receiver as its host, not a name that was pointed at 127.0.0.1."""
+        """Return whether the Host header names the receiver, to prevent DNS rebinding."""
         return host.lower() in self._hosts
 
     def notify(self, event: Event) -> None:
@@ -110,7 +110,7 @@ class Receiver:
     def _call(self, event: Event) -> None:
         try:
             self._on_event(event)
-        except Exception:  # noqa: BLE001 - an event is a hint; the next one must still be received
+        except Exception:  # noqa: BLE001 - a failed event must not end the receiver
             _log.debug("dropped an event of a service", exc_info=True)
 
     async def _stop(self) -> None:
@@ -138,7 +138,7 @@ class Receiver:
 
 
 class _NotFound(RequestHandler):
-    """Respond with the status alone, for any other path 404."""
+    """Respond to any other path with status 404 and no body."""
 
     def prepare(self) -> None:
         self.set_status(404)
@@ -179,7 +179,7 @@ class _Webhook(_NotFound):
 
 
 def read_event(token: str, body: dict[str, Any]) -> Event:
-    """Parse `ON_RESULT_PAYLOAD` or `ON_PROGRESS_EVENT_PAYLOAD`; ignore everything that is not as documented."""
+    """Parse `ON_RESULT_PAYLOAD` or `ON_PROGRESS_EVENT_PAYLOAD`. Undocumented content is ignored."""
     kind = body.get("type")
     status = STATUSES.get(kind) if isinstance(kind, str) else None
     progress = _progress(body.get("payload"), is_message=kind == "message")

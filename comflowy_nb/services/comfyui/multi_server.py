@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RETRY_UNREACHABLE_S = 5.0  # before a server that could not be reached is preferred again
+RETRY_UNREACHABLE_S = 5.0  # time before a server that was unreachable is preferred again
 
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """One of the servers, and its active runs."""
+    """One server, and its active runs."""
 
     service: Service
     active: set[str] = field(default_factory=set)
@@ -51,12 +51,13 @@ class _Member:
 class ComfyUICluster(Service):
     """ComfyUI servers under one name.
 
-    A run is checked at the server that accepted it. Prompt ids are ours, so a run of unknown server is found by its id.
+    A run is checked at the server that accepted it. If that is unknown, all servers are asked for its prompt id, which
+    this package generates.
 
     Parameters
     ----------
     servers : sequence of Service
-        Of one kind, with the same identity.
+        The servers, with the same kind and identity.
     identity, label : str
         The key in the deduplication of requests, and the name in messages.
     """
@@ -84,7 +85,7 @@ class ComfyUICluster(Service):
 
     @property
     def starts_with(self) -> int | None:
-        """The sum over all servers; an unreachable one counts its active runs only."""
+        """The sum over all servers. Only the active runs of an unreachable server count."""
         with self._lock:
             total = sum(len(member.active) if member.is_unreachable else member.limit for member in self._members)
         return max(total, self._members[0].limit)
@@ -97,7 +98,7 @@ class ComfyUICluster(Service):
         for member in self._members:
             member.service.close()
 
-    def greet(self) -> None:
+    def check_access(self) -> None:
         """Check all servers; ignore unreachable ones.
 
         Raises
@@ -108,7 +109,7 @@ class ComfyUICluster(Service):
         errors = []
         for member in self._members:
             try:
-                member.service.greet()
+                member.service.check_access()
             except ServiceError as error:
                 member.mark_unreachable()
                 errors.append(error)
@@ -118,7 +119,7 @@ class ComfyUICluster(Service):
     # -- one run ------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Outcome:
-        """Submit to the server with the fewest active runs, and to the next one only if nothing was sent."""
+        """Submit to the server with the fewest active runs. Try the next server only if nothing was sent."""
         untried = list(self._members)
         while True:
             member = self._reserve(submission.token, untried)
@@ -141,7 +142,7 @@ class ComfyUICluster(Service):
                 return outcome
 
     def _reserve(self, token: str, untried: Sequence[_Member]) -> _Member:
-        """Return the server for the next run, recently unreachable servers last, and count the run there."""
+        """Choose the server for the next run, and count the run there. Recently unreachable servers come last."""
         with self._lock:
             recently_s = time.monotonic() - RETRY_UNREACHABLE_S
 
@@ -156,7 +157,7 @@ class ComfyUICluster(Service):
         return token
 
     def check(self, run_id: str) -> Snapshot:
-        """Check a run at its server, or at all servers if that is unknown."""
+        """Check a run at its server, or at all servers if its server is unknown."""
         member = self._at.get(run_id)
         if member is None:
             return self._check_all(run_id)
@@ -219,7 +220,7 @@ class ComfyUICluster(Service):
         return self._members[0].service.open_image(output)
 
     def upload(self, name: str, content: bytes) -> str | None:
-        """Upload an image to every reachable server: it is not known yet which one will execute the run.
+        """Upload an image to every reachable server, because any of them may execute the run.
 
         Raises
         ------

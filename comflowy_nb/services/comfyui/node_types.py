@@ -1,4 +1,4 @@
-"""The node types of a ComfyUI server (`/object_info`), and the fields of a graph by them."""
+"""Read the node types of a ComfyUI server (`/object_info`), and derive the fields of a graph from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.graph import Graph
 
 
-CACHE_S = 20.0  # a model file that is added to the server appears among the choices after so long
+CACHE_S = 20.0  # a new model file on the server is in the choices after this time
 _DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"  # a choice whose options have inputs
 # inputs of these types take values; inputs of all other types are links
 _VALUE_TYPES = frozenset(
@@ -26,12 +26,12 @@ _VALUE_TYPES = frozenset(
 
 
 class NodeTypes:
-    """The server's descriptions of its node classes, each requested when it is needed.
+    """The descriptions of a server's node classes. Each is requested when it is first needed.
 
     Parameters
     ----------
     request : callable
-        Node class -> its description, None if the server lacks it.
+        Called with a node class; returns its description, or None if the server does not have the class.
     """
 
     def __init__(self, request: Callable[[str], Mapping[str, Any] | None]) -> None:
@@ -39,10 +39,10 @@ class NodeTypes:
         self._cache: dict[str, tuple[float, Mapping[str, Any] | None]] = {}
 
     def fields(self, graph: Graph) -> dict[str, Field]:
-        """Return field id -> field, in the order of the graph; the values in the graph are the defaults.
+        """Return the fields of a graph by id, in the order of the graph. The values in the graph are the defaults.
 
-        A value input that the graph leaves out is a field too. For a class that the server lacks, the fields are those
-        of the graph alone.
+        An input that takes a value is a field even if the graph does not contain it. For a class that the server does
+        not have, only the inputs in the graph are fields.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class NodeTypes:
         return fields
 
     def descriptions(self, classes: Iterable[str]) -> dict[str, Mapping[str, Any] | None]:
-        """Return node class -> its description, None if the server lacks it.
+        """Return a mapping from node class to its description; None if the server does not have the class.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class NodeTypes:
         return {one: self._type(one) for one in classes}
 
     def options(self, class_type: str, name: str) -> tuple[str, ...]:
-        """Return the choices of one input, empty if they are not known."""
+        """Return the choices of one input; empty if they are unknown."""
         try:
             spec = _inputs(self._type(class_type), {}).get(name)
             return tuple(str(option) for option in read_field(f"0::{name}", spec).options) if spec else ()
@@ -94,7 +94,7 @@ class NodeTypes:
 
 
 def _read_value_field(field_id: str, spec: Any, title: str | None, class_type: str) -> Field | None:
-    """Return the field of an input, or None if it takes links or has no valid description."""
+    """Return the field of an input, or None if the input takes links or has no valid description."""
     if spec is None:
         return None
     try:
@@ -105,10 +105,10 @@ def _read_value_field(field_id: str, spec: Any, title: str | None, class_type: s
 
 
 def _inputs(description: Mapping[str, Any] | None, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return name -> description of each input of a node class, for a node with these values."""
+    """Return a mapping from input name to description, for a node of this class with these values."""
     inputs: dict[str, Any] = {}
     for name, spec in _listed(description.get("input") if description is not None else None):
-        for inner_name, inner_spec in _flattened(name, spec, values):
+        for inner_name, inner_spec in _flatten(name, spec, values):
             inputs.setdefault(inner_name, inner_spec)
     return inputs
 
@@ -120,10 +120,11 @@ def _listed(inputs: object) -> Iterator[tuple[str, Any]]:
             yield from listed.items()
 
 
-def _flattened(name: str, spec: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield an input; of a dynamic combo also the inputs of its options (`format` has `format.bit_depth`).
+def _flatten(name: str, spec: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield an input, and for a dynamic combo the inputs of its options, such as `format.bit_depth` of `format`.
 
-    Those of the chosen option come first: another option may have an input of the same name with another range.
+    The inputs of the chosen option come first, because another option may have an input with the same name and another
+    range.
     """
     options = _options_of_dynamic_combo(spec)
     if options is None:
@@ -132,11 +133,11 @@ def _flattened(name: str, spec: Any, values: Mapping[str, Any]) -> Iterator[tupl
     yield name, ["COMBO", {**spec[1], "options": list(options)}]
     for option in sorted(options, key=lambda key: key != values.get(name)):
         for inner_name, inner_spec in _listed(options[option]):
-            yield from _flattened(f"{name}.{inner_name}", inner_spec, values)
+            yield from _flatten(f"{name}.{inner_name}", inner_spec, values)
 
 
 def _options_of_dynamic_combo(spec: Any) -> dict[str, Any] | None:
-    """Return option -> its inputs, or None for an input that is not a dynamic combo."""
+    """Return a mapping from option to its inputs, or None for an input that is not a dynamic combo."""
     is_dynamic = isinstance(spec, list) and len(spec) > 1 and spec[0] == _DYNAMIC_COMBO and isinstance(spec[1], dict)
     listed = spec[1].get("options") if is_dynamic else None
     if not isinstance(listed, list):

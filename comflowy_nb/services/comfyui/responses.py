@@ -38,7 +38,7 @@ SOCKET_ONLY = "SaveImageWebsocket"  # its images go through the socket, and the 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Prompt ids of running prompts, and of pending ones in the order of execution."""
+    """The ids of the running prompts, and of the pending prompts in the order of execution."""
 
     running: tuple[str, ...]
     pending: tuple[str, ...]
@@ -47,12 +47,12 @@ class QueueState:
         return prompt_id in self.running or prompt_id in self.pending
 
     def ahead(self, prompt_id: str) -> int:
-        """Return the number of runs before a pending one."""
+        """Return the number of runs before a pending run."""
         return len(self.running) + self.pending.index(prompt_id)
 
 
 def read_queue(body: bytes) -> QueueState:
-    """Parse `GET /queue`; pending items come in heap order and are sorted by their numbers."""
+    """Parse `GET /queue`. The response has the pending items in heap order; they are sorted by number."""
     queue = read_object(body)
     running, pending = (_queue_items(queue.get(name)) for name in ("queue_running", "queue_pending"))
     pending.sort(key=lambda item: item[0])
@@ -97,17 +97,17 @@ def snapshot_of(
     titles: Mapping[str, str],
     socket_images: SocketImages | None = None,
 ) -> Snapshot:
-    """Return how a run ended, from its history entry.
+    """Return the final status of a run, from its history entry.
 
-    An interrupt and an error have the same `status_str`: the last message distinguishes them. A prompt of which only
-    some outputs were valid is a success.
+    An interrupt and an error have the same `status_str`; the last message distinguishes them. A prompt with valid and
+    invalid outputs is a success.
 
     Parameters
     ----------
     entry : mapping
         The history entry.
     address : str
-        The server's, for the URLs of the outputs.
+        The address of the server, for the URLs of the outputs.
     titles : mapping of str to str
         Node id -> title of the node.
     socket_images : mapping, optional
@@ -152,12 +152,14 @@ def _no_outputs(entry: Mapping[str, Any]) -> str:
     prompt = entry.get("prompt")
     graph = prompt[2] if isinstance(prompt, list) and len(prompt) > 2 and isinstance(prompt[2], dict) else {}
     if any(isinstance(node, dict) and node.get("class_type") == SOCKET_ONLY for node in graph.values()):
-        return f"no image of {SOCKET_ONLY} came through the socket, and the server keeps none: use SaveImage instead"
+        return (
+            f"no image of {SOCKET_ONLY} was received through the socket; use SaveImage, whose images the server stores"
+        )
     return "the run made no image"
 
 
 def read_outputs(outputs: object, address: str, socket_images: SocketImages | None = None) -> Iterator[Output]:
-    """Yield the outputs of all nodes: still images by node, then other files and texts; skip anything else."""
+    """Yield the outputs of all nodes: still images by node, then other files and texts. Other entries are skipped."""
     through_socket = (
         Output(0, node, position, "", content=content)
         for node, images in (socket_images or {}).items()
@@ -209,7 +211,7 @@ _CHOICES = re.compile(r"not in (\[.*\])$", re.DOTALL)
 
 
 def read_rejection(body: bytes, titles: Mapping[str, str], options_of: Callable[[str, str], tuple[str, ...]]) -> str:
-    """Return one line from the body of a 400: node, field, value and nearest choice of each error.
+    """Parse the body of a 400: return one line with node, field, value and nearest choice of each error.
 
     Parameters
     ----------
@@ -218,7 +220,7 @@ def read_rejection(body: bytes, titles: Mapping[str, str], options_of: Callable[
     titles : mapping of str to str
         Node id -> title of the node.
     options_of : callable
-        Node class and input name -> the choices: the response omits long lists.
+        Called with node class and input name; returns the choices. The response leaves out long lists.
     """
     data = json_object(body) or {}
     text = node_errors_text(data.get("node_errors"), titles, options_of)
@@ -237,7 +239,7 @@ def read_rejection(body: bytes, titles: Mapping[str, str], options_of: Callable[
 
 
 def dangling_links(graph: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
-    """Return a message for each link of a graph to a node that it does not have."""
+    """Return a message for each link of a graph to a node that does not exist."""
     return [
         f"node {node} ({titles.get(node, node)}), {name}: it is linked to node {target!r}, which does not exist"
         for node, entry in graph.items()
@@ -247,7 +249,7 @@ def dangling_links(graph: Mapping[str, Any], titles: Mapping[str, str]) -> list[
 
 
 def _missing_class(error: Mapping[str, Any], titles: Mapping[str, str]) -> str | None:
-    """Return a message about the node whose class the server lacks, or None."""
+    """Return a message about a node whose class the server does not have, or None."""
     match = _MISSING_CLASS.search(one_line(error.get("message")))
     if error.get("type") not in {"invalid_prompt", "missing_node_type"} or match is None:
         return None
@@ -263,12 +265,12 @@ def _missing_class(error: Mapping[str, Any], titles: Mapping[str, str]) -> str |
 def node_errors_text(
     errors: object, titles: Mapping[str, str], options_of: Callable[[str, str], tuple[str, ...]]
 ) -> str | None:
-    """Return `node_errors` as text, each as `node 3 (KSampler), cfg: 1000 is above 100`; None if there are none."""
+    """Return `node_errors` as text, such as `node 3 (KSampler), cfg: 1000 is above 100`; None if there are none."""
     lines = []
     for node, entry, error in validation_errors(errors):
         class_type = str(entry.get("class_type") or "")
         title = titles.get(node) or class_type
-        # an error of an upstream node names the input that leads there, not an input of that node
+        # an error of an upstream node contains the input that leads to it, not an input of the node itself
         is_inner = error.get("type") == "exception_during_inner_validation"
         name = None if is_inner else extra_info(error).get("input_name")
         where = f"node {node}" + (f" ({title})" if title else "") + (f", {name}" if isinstance(name, str) else "")
@@ -281,7 +283,7 @@ def node_errors_text(
 
 def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str, str], tuple[str, ...]]) -> str:
     extra = extra_info(error)
-    value = _shortened(extra.get("received_value"))
+    value = _shorten(extra.get("received_value"))
     config = extra.get("input_config")
     config = config if isinstance(config, list) and config else [None]
     limits = config[1] if len(config) > 1 and isinstance(config[1], dict) else {}
@@ -297,9 +299,9 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
                 or _quoted_choices(details),
             )
         case "value_smaller_than_min":
-            return f"{value} is below {limits.get('min')}, the smallest it may be"
+            return f"{value} is below {limits.get('min')}, the minimum"
         case "value_bigger_than_max":
-            return f"{value} is above {limits.get('max')}, the largest it may be"
+            return f"{value} is above {limits.get('max')}, the maximum"
         case "required_input_missing":
             return "it needs a value or a link, and has neither"
         case "invalid_input_type":
@@ -319,9 +321,9 @@ def _reason(error: Mapping[str, Any], class_type: str, options_of: Callable[[str
 
 def _not_listed(value: object, options: Sequence[str]) -> str:
     if not options:
-        return f"{_shortened(value)} can't be chosen: the server offers no choices here"
+        return f"{_shorten(value)} can't be chosen: the server has no choices for this field"
     tip = nearest_tip(str(value), options)
-    return f"{_shortened(value)} is not one of {listed(options, MAX_LISTED_CHOICES)}{tip}"
+    return f"{_shorten(value)} is not one of {listed(options, MAX_LISTED_CHOICES)}{tip}"
 
 
 def _quoted_choices(details: str) -> list[str]:
@@ -329,6 +331,6 @@ def _quoted_choices(details: str) -> list[str]:
     return re.findall(r"'([^']*)'", match[1]) if match else []
 
 
-def _shortened(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"

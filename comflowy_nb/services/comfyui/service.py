@@ -29,7 +29,7 @@ from comflowy_nb.services.comfyui.responses import (
     snapshot_of,
 )
 from comflowy_nb.services.comfyui.websocket import EventReader, Socket, WatchedRun
-from comflowy_nb.services.http.client import Http, retried
+from comflowy_nb.services.http.client import Http, retry_read
 from comflowy_nb.services.http.downloads import Images
 from comflowy_nb.services.http.error_text import json_object
 from comflowy_nb.services.http.responses import (
@@ -59,9 +59,9 @@ if TYPE_CHECKING:
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # the queue repeats every graph
 LOOKUP_PAUSES_S = (0.0, 0.25, 1.0)  # before each lookup of a run whose submit had no response
-SETTLE_S = 1.0  # for how long a cancel waits for its effect
-# The socket counts as dead if it has not reported an end so long after a check found it. Shorter, and a busy kernel or
-# a slow line loses images that come through the socket only; longer only delays the end of such a run.
+SETTLE_S = 1.0  # maximum wait for the effect of a cancel
+# The socket counts as dead if it has not reported an end this time after a check found it. With a shorter time, a busy
+# kernel or a slow connection would lose images of the socket; a longer time only delays the end of such a run.
 SOCKET_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class ComfyUI(Service):
     identity, label : str
         The service's key in the deduplication of requests, and its name in messages.
     headers : mapping of str to Secret, optional
-        Sent with every request, for a server behind a proxy; their values are masked in messages.
+        Headers for every request to a server behind a proxy. Their values are masked in messages.
     """
 
     kind = "comfyui"
@@ -110,7 +110,7 @@ class ComfyUI(Service):
         return f"<ComfyUI {self.label!r}>"
 
     def listen(self, on_event: Callable[[Event], None]) -> None:
-        """Open the socket, before the first submit, and call `on_event` with each event."""
+        """Open the socket and call `on_event` with each event. Call this before the first submit."""
         self._on_event = on_event
         self._socket.start()
 
@@ -125,10 +125,10 @@ class ComfyUI(Service):
         if event is not None and self._on_event is not None:
             self._on_event(event)
 
-    def greet(self) -> None:
-        """Check that the server responds as ComfyUI does."""
+    def check_access(self) -> None:
+        """Check that the server is a ComfyUI server."""
         try:
-            stats = retried(lambda: self._get("/system_stats", read_object, "description"), self._closing)
+            stats = retry_read(lambda: self._get("/system_stats", read_object, "description"), self._closing)
         except NotFoundError:
             stats = {}
         if not isinstance(stats.get("system"), dict):
@@ -138,12 +138,12 @@ class ComfyUI(Service):
 
     def _get(self, path: str, decode: Callable[[bytes], T], requested: str, **options: Any) -> T:
         response = self._http.exchange("GET", path, max_bytes=MAX_RESPONSE_BYTES, **options)
-        return self._decoded(response, decode, requested)
+        return self._decode(response, decode, requested)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> None:
-        self._decoded(self._http.exchange("POST", path, body=body), bytes, f"route {path}")
+        self._decode(self._http.exchange("POST", path, body=body), bytes, f"route {path}")
 
-    def _decoded(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
+    def _decode(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
         proxy_error = error_of_proxy(response.status, self.label) if isinstance(response, Response) else None
         if proxy_error is not None:
             raise proxy_error
@@ -158,17 +158,17 @@ class ComfyUI(Service):
         return self._get(path, lambda body: read_entry(body, prompt_id), "history")
 
     def _node_type(self, class_type: str) -> Mapping[str, Any] | None:
-        """Return the description of a node class, or None if the server lacks it."""
+        """Return the description of a node class, or None if the server does not have it."""
         path = f"/object_info/{quote(class_type, safe='')}"
-        node_type = retried(lambda: self._get(path, read_object, "node type"), self._closing).get(class_type)
+        node_type = retry_read(lambda: self._get(path, read_object, "node type"), self._closing).get(class_type)
         return node_type if isinstance(node_type, dict) else None
 
     # -- submit -------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Outcome:
-        """Submit one graph once under our own prompt id, with the socket open.
+        """Submit one graph with our own prompt id, after the socket is open.
 
-        Without a usable response, look the run up in the queue and the history.
+        If there is no usable response, look the run up in the queue and the history.
         """
         graph = submission.graph
         if graph is None:
@@ -195,7 +195,7 @@ class ComfyUI(Service):
             self._events.forget(submission.token)
         return outcome
 
-    def _rejected(self, reason: str | None) -> Rejected:
+    def _reject(self, reason: str | None) -> Rejected:
         return Rejected(ServiceError(f"{self.label} rejected it: {reason}"))
 
     def _outcome(
@@ -210,14 +210,14 @@ class ComfyUI(Service):
             reason = "; ".join(dangling_links(graph, titles)) or read_rejection(
                 response.body, titles, self._types.options
             )
-            return self._rejected(mask_secrets(reason, self._secrets))
+            return self._reject(mask_secrets(reason, self._secrets))
         if response.status == 413:
-            return self._rejected("the request is larger than the server accepts")
+            return self._reject("the request is larger than the server accepts")
         if response.status in {401, 402, 403, 404, 422, 429}:
             proxy = error_of_proxy(response.status, self.label)
             return rejection_of(proxy or error_of_status(response, self.label, "route /prompt", hide=self._secrets))
         if response.status == 500 and not response.body_error:
-            # an exception in the server, which queues a graph before it responds
+            # the server may raise an exception after it has queued the graph
             text = (
                 f"{self.label} failed on the request (500): see its log. A graph must be in API format: "
                 "%comflowy run server:last runs the newest again, and Workflow > Export (API) writes one"
@@ -235,7 +235,7 @@ class ComfyUI(Service):
         return Accepted(prompt_id, warning)
 
     def _find_run(self, token: str) -> Accepted | None:
-        """Look up a run whose submit had no usable response; the server may still be processing the request."""
+        """Look up a run whose submit had no usable response, several times: the server may still be processing it."""
         for pause_s in LOOKUP_PAUSES_S:
             if self._closing.wait(pause_s):
                 return None
@@ -247,15 +247,16 @@ class ComfyUI(Service):
         return None
 
     def run_id_of(self, token: str) -> str | None:
-        """Return the token: it is the prompt id."""
+        """Return the token, which is the prompt id."""
         return token
 
     # -- check and cancel ---------------------------------------------------------------------------------------
 
     def check(self, run_id: str) -> Snapshot:
-        """Return the status of a run: first from the queue, since a run moves from there to the history in one step.
+        """Return the status of a run.
 
-        It is not found if it is twice in neither the queue nor the history.
+        The queue is read before the history, because a run moves from the queue to the history in one step. A run is
+        not found if two attempts find it in neither of them.
         """
         if self._has_reported_end(run_id):
             entry = self._entry(run_id)
@@ -293,9 +294,9 @@ class ComfyUI(Service):
         return run is not None and run.has_ended
 
     def _awaits_images(self, run_id: str) -> bool:
-        """Return whether the socket may still deliver images of a run that has ended in the history.
+        """Return whether the socket may still deliver images of a run that has ended according to the history.
 
-        Note the end if the socket, open since before the submit, has not reported it yet.
+        If the socket was open during the whole run and has not reported its end, record when the end was found.
         """
         run = self._events.get(run_id)
         if run is None or run.has_ended:
@@ -306,7 +307,7 @@ class ComfyUI(Service):
         return bool(run.senders) and noted_s is not None and time.monotonic() - noted_s < SOCKET_TIMEOUT_S
 
     def _renew_dead_socket(self) -> None:
-        """Reopen a socket that has not reported the end of a run: it is dead."""
+        """Reopen the socket if it has not reported the end of a run in time, because it is dead then."""
         now_s = time.monotonic()
         missed = [run_id for run_id, noted_s in self._unreported.items() if now_s - noted_s > SOCKET_TIMEOUT_S]
         if not all(map(self._has_reported_end, missed)) and self._socket.is_open:
@@ -316,9 +317,10 @@ class ComfyUI(Service):
             self._events.forget(run_id)
 
     def cancel(self, run_id: str) -> bool:
-        """Remove a run from the queue, or interrupt it if it is running; return whether it is cancelled.
+        """Remove a run from the queue, or interrupt it if it is running. Return whether it is cancelled.
 
-        A node is interrupted only after a step, and an interrupt between two runs is lost: after False, call it again.
+        After False, call this again: a node is interrupted only after a step, and an interrupt between two runs is
+        lost.
         """
         self._post("/queue", {"delete": [run_id]})
         deadline_s = time.monotonic() + SETTLE_S
@@ -344,34 +346,34 @@ class ComfyUI(Service):
     # -- images, workflows and fields ---------------------------------------------------------------------------
 
     def open_image(self, output: Output) -> AbstractContextManager[ImageStream]:
-        """Open one output as a context manager: an image, another file, or a text."""
+        """Open one output: an image, another file, or a text. Return a context manager."""
         content = output.text.encode("utf-8", "replace") if output.text is not None else output.content
         if content is None:
             return self._images.open(output.url)
         return nullcontext(ImageStream(len(content), lambda: iter([content])))
 
     def upload(self, name: str, content: bytes) -> str:
-        """Upload an input image; return the name for LoadImage, which the server chooses."""
+        """Upload an input image. Return the name that the server chose, for LoadImage."""
 
         def upload() -> str:
             response = self._http.exchange("POST", "/upload/image", files={"image": (name, content)})
             if isinstance(response, Response) and response.status == 413:
                 raise ServiceError(f"{self.label} rejected {name}: the file is larger than the server accepts")
-            return self._decoded(response, read_name, "route for uploads")
+            return self._decode(response, read_name, "route for uploads")
 
-        return retried(upload, self._closing)
+        return retry_read(upload, self._closing)
 
     def graph_fields(self, graph: Graph) -> Mapping[str, Field]:
-        """Return the graph's fields with the types, ranges and files of the server's node types."""
+        """Return the fields of a graph, with types, ranges and choices from the server's node types."""
         return self._types.fields(graph)
 
     def node_types(self, classes: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:
         return self._types.descriptions(classes)
 
     def last_graph(self) -> Graph | None:
-        """Return the graph of the newest history entry, of any client."""
+        """Return the graph of the newest history entry of all clients."""
         query = {"max_items": "1"}
-        history = retried(lambda: self._get("/history", read_object, "history", query=query), self._closing)
+        history = retry_read(lambda: self._get("/history", read_object, "history", query=query), self._closing)
         for entry in history.values():
             prompt = entry.get("prompt") if isinstance(entry, dict) else None
             if isinstance(prompt, list) and len(prompt) > 2:

@@ -1,8 +1,8 @@
-"""The WebSocket of a ComfyUI server: the thread that keeps it open, and the progress of our runs in its messages.
+"""The WebSocket of a ComfyUI server: keep it open on a thread, and read the progress of our runs from its messages.
 
-A broken socket costs latency only: the status of a run is requested over HTTP. The server also sends messages about
-runs of other clients, so everything is filtered by the prompt id. A preview without a prompt id belongs to the run of
-ours that is executing.
+A broken socket only adds latency, because the status of a run is requested over HTTP. The server also sends messages
+about runs of other clients, so messages are filtered by prompt id. A preview without a prompt id belongs to our run
+that is executing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from comflowy_nb.services.http.error_text import json_object, number, one_line
-from comflowy_nb.services.http.transport import ca_bundle, revealed
+from comflowy_nb.services.http.transport import ca_bundle, reveal_all
 from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.services.types import Event, Progress
 from comflowy_nb.settings import Secret, settings
@@ -43,16 +43,16 @@ _no_log = logging.Logger("comflowy-websocket", logging.CRITICAL + 1)  # noqa: LO
 
 
 class Socket:
-    """A WebSocket that `start` opens, and that is reopened whenever it breaks, until `close`.
+    """A WebSocket that is opened by `start` and reopened after it breaks, until `close`.
 
     Parameters
     ----------
     address : str
         The http or https URL of the server, with the path before its routes.
     headers : mapping of str to Secret
-        Sent with the handshake.
+        Headers for the handshake.
     on_message : callable
-        Called with every message, on the socket's thread. Its exceptions are dropped.
+        Called with every message, on the socket's thread. Its exceptions are ignored.
     """
 
     def __init__(self, address: str, headers: Mapping[str, Secret], on_message: Callable[[str | bytes], None]) -> None:
@@ -64,20 +64,20 @@ class Socket:
         self._headers = dict(headers)
         self._on_message = on_message
         self._changed = threading.Condition()
-        self._has_failed = False  # the last attempt: do not wait for the next
+        self._has_failed = False  # the last attempt has failed, so do not wait for the next one
         self._closing = threading.Event()
         self._connection: ClientConnection | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Open it on its own thread; a second call does nothing."""
+        """Open the socket on its own thread. A second call does nothing."""
         with self._changed:
             if self._thread is None and not self._closing.is_set():
                 self._thread = threading.Thread(target=self._run, name="comflowy-socket", daemon=True)
                 self._thread.start()
 
     def wait_open(self, timeout_s: float) -> bool:
-        """Wait until it is open, or until an attempt to open it has failed; return whether it is open."""
+        """Wait until the socket is open or an attempt to open it has failed. Return whether it is open."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self.is_open or self._has_failed or self._closing.is_set(), timeout=timeout_s
@@ -85,9 +85,10 @@ class Socket:
             return self.is_open
 
     def renew(self) -> None:
-        """Close a socket that delivers nothing any more, and open another with a new client id.
+        """Close a dead socket, and open another one with a new client id.
 
-        A server forgets a client id when an older socket of that id closes, and sends it nothing any more.
+        With the same client id, the new socket would get no messages: the server forgets an id when any socket of this
+        id closes.
         """
         self.client_id = uuid.uuid4().hex
         with self._changed:
@@ -125,13 +126,13 @@ class Socket:
             self._closing.wait(random.uniform(0.1, 1.0) * longest_s)  # noqa: S311 - jitter
 
     def _receive(self) -> None:
-        """Open it, pass its messages on until it closes, and close it."""
+        """Open the socket, forward its messages until it closes, and close it."""
         options: dict[str, Any] = {"proxy": None} if self._is_loopback else {}
         if self._address.startswith("wss:"):
             options["ssl"] = _ssl_context()
         with connect(
             f"{self._address}/ws?clientId={self.client_id}",
-            additional_headers=revealed(self._headers),
+            additional_headers=reveal_all(self._headers),
             compression=None,
             open_timeout=settings.connect_timeout_s,
             ping_interval=PING_S,
@@ -149,14 +150,14 @@ class Socket:
             with self._changed:
                 self.is_open, self._has_failed, self.opened_s = True, False, time.monotonic()
                 self._changed.notify_all()
-            self._pass_on(first)
+            self._forward(first)
             try:
                 while not self._closing.is_set():
-                    self._pass_on(connection.recv())
+                    self._forward(connection.recv())
             except ConnectionClosed:
                 return
 
-    def _pass_on(self, message: str | bytes) -> None:
+    def _forward(self, message: str | bytes) -> None:
         try:
             self._on_message(message)
         except Exception:
@@ -164,14 +165,14 @@ class Socket:
 
 
 def _ssl_context() -> ssl.SSLContext:
-    """Trust the certificates that requests trusts, so that the socket works with every server that HTTP works with."""
+    """Return an SSL context that trusts the same certificates as requests."""
     trusted = ca_bundle() or certifi.where()
     is_folder = Path(trusted).is_dir()
     return ssl.create_default_context(cafile=None if is_folder else trusted, capath=trusted if is_folder else None)
 
 
 class _DirectConnection(ClientConnection):
-    """A connection that follows no redirect: the headers are for one server."""
+    """A connection that does not follow redirects, because the headers are for one server."""
 
     def handshake(self, *args: Any, **options: Any) -> None:
         status = None
@@ -196,7 +197,7 @@ _OUTCOMES = {
 
 @dataclass(slots=True)
 class WatchedRun:
-    """The state of one run of ours according to the socket."""
+    """The state of one of our runs, according to the socket."""
 
     titles: Mapping[str, str] = field(default_factory=dict)  # node id -> title
     nodes: frozenset[str] = frozenset()  # nodes that will be executed, as far as is known
@@ -228,7 +229,7 @@ class WatchedRun:
 
 
 class EventReader:
-    """The watched runs, and the event in each message about them."""
+    """Keeps the state of the watched runs, and converts messages about them to events."""
 
     def __init__(self) -> None:
         self._watched: dict[str, WatchedRun] = {}
@@ -238,7 +239,7 @@ class EventReader:
     def watch(
         self, prompt_id: str, titles: Mapping[str, str], nodes: frozenset[str], senders: frozenset[str] = frozenset()
     ) -> None:
-        """Watch a run that will be submitted under this id; keep the images of `senders` until it is forgotten."""
+        """Watch a run that will be submitted with this id. Keep the images of the nodes `senders` until `forget`."""
         with self._lock:
             progress = Progress(nodes_done=0, nodes_total=len(nodes))
             self._watched[prompt_id] = WatchedRun(titles, nodes, senders, progress=progress)
@@ -262,7 +263,7 @@ class EventReader:
             return self._read_text(str(decoded.get("type")), data) if isinstance(data, dict) else None
 
     def _live(self, prompt_id: object) -> tuple[str, WatchedRun | None]:
-        """Return the prompt id, and the run if it is watched and has not ended."""
+        """Return the prompt id of a message, and its run if it is watched and has not ended."""
         run = self._watched.get(prompt_id) if isinstance(prompt_id, str) else None
         return str(prompt_id), None if run is None or run.has_ended else run
 
@@ -314,7 +315,7 @@ class EventReader:
 
 
 def _update(run: WatchedRun, kind: str, data: dict[str, Any]) -> None:
-    """Update the progress of a run by a message."""
+    """Update the progress of a run with the content of a message."""
     nodes = data.get("nodes")
     match kind:
         case "execution_cached" if isinstance(nodes, list):

@@ -1,7 +1,7 @@
-"""The one boundary with requests: an exchange returns a response or a failure and never raises a network exception.
+"""The boundary with requests: an exchange returns a response or a failure, and never raises a network exception.
 
-The frames of an exception of requests hold the whole URL, key included, and notebooks print frames with their locals.
-So an exception is classified and dropped here, and our own error is raised after the `except` block has ended.
+The frames of an exception of requests contain the whole URL with the key, and notebooks print frames with their locals.
+An exception is therefore classified and discarded here, and our own error is raised after the `except` block.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from comflowy_nb.errors import AnswerError, RateLimitError, ServerError, ServiceError, UnreachableError
 from comflowy_nb.services.http.responses import MAX_PAUSE_S, Failure, Response, classify
-from comflowy_nb.services.http.transport import Deadline, Session, read_body, revealed
+from comflowy_nb.services.http.transport import Deadline, Session, read_body, reveal_all
 from comflowy_nb.services.targets import is_loopback
 from comflowy_nb.settings import Secret, settings
 
@@ -36,7 +36,7 @@ class Http:
     origin : str
         Scheme, host and port, and optionally a path that prefixes every request path.
     headers : mapping of str to Secret, optional
-        Sent with every request.
+        Headers for every request.
     """
 
     def __init__(self, origin: str, headers: Mapping[str, Secret] | None = None) -> None:
@@ -59,7 +59,7 @@ class Http:
         fresh: bool = False,
         max_bytes: int = MAX_RESPONSE_BYTES,
     ) -> Response | Failure:
-        """Send one request once and read its response: at most `max_bytes`, within the deadline, without redirects.
+        """Send one request, without retries or redirects, and read the response within the deadline.
 
         Parameters
         ----------
@@ -70,25 +70,25 @@ class Http:
         token : Secret, optional
             The bearer token.
         body : object, optional
-            Sent as JSON.
+            The body, which is sent as JSON.
         files : mapping, optional
-            Sent as a form: name -> file name and content.
+            Form data: name -> file name and content.
         fresh : bool
-            Use a new connection: a server may close a kept one while the request is in flight.
+            Use a new connection, because a server may close an idle one while the request is in flight.
         max_bytes : int
-            The largest body that is read.
+            The maximum size of the body.
         """
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
         session = self._new_session() if fresh else self._session
         deadline = Deadline(settings.answer_deadline_s)
 
         def receive() -> Response:
-            headers = revealed(self._headers)
+            headers = reveal_all(self._headers)
             if token is not None:
                 headers["Authorization"] = f"Bearer {token.reveal()}"
             if data is not None:
                 headers["Content-Type"] = "application/json"
-            options = {"params": revealed(query or {}), "headers": headers, "data": data, "files": files}
+            options = {"params": reveal_all(query or {}), "headers": headers, "data": data, "files": files}
             with deadline, session.fetch(method, self._origin + path, deadline, **options) as response:
                 content, body_error = _read_all(response, deadline, max_bytes)
                 names = {name.lower(): value for name, value in response.headers.items()}
@@ -111,7 +111,7 @@ class Http:
 
 
 def _read_all(response: requests.Response, deadline: Deadline, max_bytes: int) -> tuple[bytes, str | None]:
-    """Return the body, or why it is incomplete: the status is known, so the response counts without its body too."""
+    """Return the body, or why it is incomplete. Even then the status of the response is known."""
     body = bytearray()
     try:
         for chunk in read_body(response, deadline):
@@ -128,11 +128,11 @@ def _read_all(response: requests.Response, deadline: Deadline, max_bytes: int) -
 _TRANSIENT = (UnreachableError, ServerError, AnswerError, RateLimitError)
 
 
-def retried(call: Callable[[], T], closing: threading.Event) -> T:
-    """Call a read, and retry it while its error may be transient.
+def retry_read(call: Callable[[], T], closing: threading.Event) -> T:
+    """Call a function that only reads, and retry it after transient errors.
 
-    The pause before a retry is the server's Retry-After, else an exponential backoff with full jitter (at most 0.5 s,
-    1 s, 2 s ... 8 s). A Retry-After of `MAX_PAUSE_S` or more is not waited for.
+    The pause before a retry is the server's Retry-After, or an exponential backoff with full jitter (at most 0.5 s,
+    1 s, 2 s ... 8 s). If Retry-After is `MAX_PAUSE_S` or more, there is no retry.
     """
     attempt = 0
     while True:
@@ -148,7 +148,7 @@ def retried(call: Callable[[], T], closing: threading.Event) -> T:
 
 
 def _pause_before(attempt: int, error: ServiceError) -> float | None:
-    """Return the seconds before retry number `attempt` + 1 of a read, or None for no further retry."""
+    """Return the pause in seconds before retry number `attempt` + 1, or None if there is no further retry."""
     if attempt >= settings.retries:
         return None
     retry_after_s = error.retry_after_s if isinstance(error, RateLimitError) else None

@@ -1,8 +1,8 @@
-"""Download images from the URLs that a service returns, which are untrusted (server-side request forgery).
+"""Download images from the URLs that a service returns. The URLs are untrusted (server-side request forgery).
 
-Any URL at the service's own origin is allowed; elsewhere only https to public addresses, checked again at each
-redirect. Neither key nor token is sent, headers that the user configured go to the service's origin only, and errors
-name the host at most: a URL may be signed.
+Any URL at the service's own origin is allowed; other URLs must use https and public addresses, which is checked again
+at each redirect. Keys and tokens are never sent, and configured headers are sent only to the service's own origin.
+Errors contain at most the host, because a URL may be signed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from comflowy_nb.services.http.responses import (
     rate_limit_error,
     read_retry_after,
 )
-from comflowy_nb.services.http.transport import Deadline, Session, is_public, read_body, revealed
+from comflowy_nb.services.http.transport import Deadline, Session, is_public, read_body, reveal_all
 from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.services.types import ImageStream
 from comflowy_nb.settings import Secret, settings
@@ -55,13 +55,13 @@ class Images:
     Parameters
     ----------
     origin : str
-        The service's own.
+        The origin of the service.
     label : str
         The service's name in errors.
     headers : mapping of str to Secret, optional
-        Sent to the service's own origin only.
+        Headers that are sent only to the service's own origin.
     behind_proxy : bool
-        Whether a 401 or 403 of the service comes from a proxy before it that needs `headers`.
+        Whether a 401 or 403 comes from a proxy in front of the service, which requires `headers`.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class Images:
         self._public = Session(public=True)
 
     def open(self, url: str) -> AbstractContextManager[ImageStream]:
-        """Open a URL, which may be relative to the service's origin, as a context manager."""
-        return self._open(_joined(self._origin + "/", url))
+        """Open a URL, which may be relative to the service's origin. Return a context manager."""
+        return self._open(_join_url(self._origin + "/", url))
 
     @contextmanager
     def _open(self, url: Secret) -> Iterator[ImageStream]:
@@ -93,12 +93,12 @@ class Images:
         self._public.close()
 
     def _follow(self, url: Secret, deadline: Deadline) -> tuple[requests.Response, str]:
-        """Follow redirects to the image; return its response and the name of its host.
+        """Follow redirects to the image. Return the response and the name of the host.
 
         Raises
         ------
         ServiceError
-            If a URL on the way is not allowed or returns no image.
+            If one of the URLs is not allowed, or the last one does not return an image.
         """
         for _ in range(MAX_REDIRECTS + 1):
             is_own = self._is_own(url)
@@ -122,7 +122,7 @@ class Images:
     def _get(self, url: Secret, deadline: Deadline, *, is_own: bool) -> requests.Response | Failure:
         session, headers = (self._own, self._headers) if is_own else (self._public, {})
         try:
-            return session.fetch("GET", url.reveal(), deadline, headers=_HEADERS | revealed(headers))
+            return session.fetch("GET", url.reveal(), deadline, headers=_HEADERS | reveal_all(headers))
         except Exception as error:  # noqa: BLE001 - the frames of any exception hold the URL
             return classify(error, deadline)
 
@@ -135,7 +135,7 @@ class Images:
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    """Return the size in bytes, or None: with a Content-Encoding, Content-Length counts other bytes."""
+    """Return the size in bytes; None if unknown, as with a Content-Encoding, where Content-Length is another size."""
     text = headers.get("Content-Length", "")
     if headers.get("Content-Encoding", "identity") != "identity" or "Transfer-Encoding" in headers:
         return None
@@ -160,21 +160,21 @@ def _chunks(response: requests.Response, host: str, deadline: Deadline) -> Itera
 # -- URLs -------------------------------------------------------------------------------------------------------
 
 
-def _joined(base: str, url: str) -> Secret:
+def _join_url(base: str, url: str) -> Secret:
     """Resolve a URL against another, and percent-encode characters that are invalid in a path or query."""
     try:
         parts = urlsplit(urljoin(base, url))
         path, query = (_NOT_IN_A_URL.sub(lambda char: quote(char[0]), text) for text in (parts.path, parts.query))
         return Secret(parts._replace(path=path, query=query, fragment="").geturl())
     except ValueError:
-        return Secret(url)  # `_refusal` rejects it
+        return Secret(url)  # `_rejection` rejects it
 
 
 def _redirect_target(url: Secret, response: requests.Response) -> Secret | None:
     location = response.headers.get("Location")
     if response.status_code not in {301, 302, 303, 307, 308} or not location:
         return None
-    return _joined(url.reveal(), location)
+    return _join_url(url.reveal(), location)
 
 
 def _parts(url: Secret) -> SplitResult | None:
@@ -190,7 +190,7 @@ def _host(url: Secret) -> str:
 
 
 def _rejection(url: Secret) -> str | None:
-    """Return why a foreign URL is not allowed; the session checks the address again when it connects."""
+    """Return why a URL of another host is not allowed. The session checks the address again when it connects."""
     parts, host = _parts(url), _host(url)
     if parts is None or not host:
         scheme = "" if parts is None else parts.scheme
@@ -205,7 +205,7 @@ def _rejection(url: Secret) -> str | None:
 
 
 def _is_public_host(host: str) -> bool:
-    """Return whether all addresses of a host are public; behind a proxy its name may be unknown here."""
+    """Return whether all addresses of a host are public. Behind a proxy, the name may be unknown on this machine."""
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         return False
     if ":" in host or host.replace(".", "").isdigit():

@@ -1,4 +1,4 @@
-"""Read untrusted values of a service, and the one-line message in an error (JSON, HTML or text)."""
+"""Read untrusted values of a service, and extract a one-line message from an error (JSON, HTML or text)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-MAX_CHARS = 400  # of a message
+MAX_CHARS = 400  # maximum length of a message
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
 _QUERY = re.compile(r"(?i)(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]+")  # URLs may be signed
 # Credentials that a service may quote, by the formats their issuers document.
@@ -87,7 +87,7 @@ def read_message(body: bytes) -> str | None:
 
 
 def one_line(value: object) -> str:
-    """Return one line of printable text, at most 400 characters, of a traceback its last line.
+    """Return one line of printable text of at most 400 characters. A traceback is reduced to its last line.
 
     Query strings of URLs, which may be signed, and credentials in a known format are masked.
     """
@@ -132,7 +132,7 @@ def _execution_error(value: dict[str, Any]) -> Problem | None:
 
 
 def validation_errors(node_errors: object) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Return node id, entry and error for each error in the `node_errors` of a ComfyUI server."""
+    """Return the node id, the node's entry and the error, for each error in the `node_errors` of a ComfyUI server."""
     entries = node_errors.items() if isinstance(node_errors, dict) else ()
     listed = ((str(node), entry, entry.get("errors")) for node, entry in entries if isinstance(entry, dict))
     return [
@@ -144,29 +144,29 @@ def validation_errors(node_errors: object) -> list[tuple[str, dict[str, Any], di
 
 
 def _validation_error(value: dict[str, Any]) -> Problem | None:
-    """Parse ComfyUI's validation errors: the first error of the first node, and the number of others."""
+    """Parse ComfyUI's validation errors: the first error of the first node, and the number of other errors."""
     errors = validation_errors(value.get("node_errors"))
     if errors:
         node, entry, error = errors[0]
         name = _name(extra_info(error).get("input_name"))
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         field = f"{node}::{name}" if name else None
-        return Problem(_joined(error) + more, node, _name(entry.get("class_type")), field)
+        return Problem(_join(error) + more, node, _name(entry.get("class_type")), field)
     general = value.get("error")
     if isinstance(general, dict) and "message" in general:
         extra = extra_info(general)
-        return Problem(_joined(general), _name(extra.get("node_id")), _name(extra.get("class_type")))
+        return Problem(_join(general), _name(extra.get("node_id")), _name(extra.get("class_type")))
     return None
 
 
 def extra_info(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the `extra_info` of a validation error, empty if it is missing."""
+    """Return the `extra_info` of a validation error; empty if it is missing."""
     extra = error.get("extra_info")
     return extra if isinstance(extra, dict) else {}
 
 
 def missing_image(details: str) -> str | None:
-    """Return the problem of a custom validation that found no image of a name; None for other problems."""
+    """Return the problem if a custom validation did not find an image file; None for other problems."""
     match = _MISSING_IMAGE.match(details)
     if match is None:
         return None
@@ -174,7 +174,7 @@ def missing_image(details: str) -> str | None:
     return f"{name} is not on the server. To upload your file: {field}=file:{name}"
 
 
-def _joined(error: dict[str, Any]) -> str:
+def _join(error: dict[str, Any]) -> str:
     message, details = one_line(error.get("message")), one_line(error.get("details"))
     if (problem := missing_image(details)) is not None:
         return problem
@@ -207,14 +207,14 @@ def _name(value: object) -> str | None:
 
 
 def text_or_id(value: object) -> str | None:
-    """Return a text, or a whole number as text, in one line; None for any other value and an empty text."""
+    """Return a text or a whole number as one line of text; None for any other value and for an empty text."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return one_line(str(value)) or None
 
 
 def number(value: object) -> float | None:
-    """Return a finite number from 0 as a float; None for any other value."""
+    """Return a finite number of at least 0 as a float; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         return None
     return float(value)

@@ -1,4 +1,4 @@
-"""Results of HTTP requests, `Response` or `Failure`, and the errors raised for them."""
+"""The results of HTTP requests, `Response` and `Failure`, and the errors that are raised for them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from comflowy_nb.settings import Secret
 
 
-MAX_PAUSE_S = 120.0  # longer Retry-After values are capped at this, and not waited for
+MAX_PAUSE_S = 120.0  # a longer Retry-After is capped at this value, and there is no retry
 BROKEN = "the connection broke"  # the beginning of `Failure.text` if neither a timeout nor TLS was the cause
 
 T = TypeVar("T")
@@ -60,8 +60,8 @@ class FailureKind(StrEnum):
 class Failure:
     """A request without a response.
 
-    `text` is the reason, without host and URL. `refused` means that the server's own host refused the connection, so no
-    process listens there.
+    `text` is the reason, without host and URL. `refused` means that the server's host refused the connection, so that
+    no process listens at the address.
     """
 
     kind: FailureKind
@@ -84,7 +84,7 @@ class Response:
 
 
 class SchemaError(Exception):
-    """The body of a response is not as documented. Never leaves `services`, because its text may quote a secret."""
+    """The body of a response is not as documented. Used only inside `services`, because its text may quote a secret."""
 
     def __init__(self, text: str, *, is_rejection: bool = False) -> None:
         super().__init__(text)
@@ -106,7 +106,7 @@ def decode_response(
     response : Response or Failure
         The result of the request.
     decode : callable
-        Decode the body, or raise SchemaError.
+        Decodes the body, or raises SchemaError.
     label : str
         The service's name in errors.
     requested : str
@@ -136,10 +136,11 @@ def decode_response(
 
 
 def classify(error: BaseException, deadline: Deadline) -> Failure:
-    """Return the failure for an exception of requests. Its kind says whether the server may have read the request.
+    """Convert an exception of requests to a Failure. Its kind says whether the server may have read the request.
 
-    The class alone is not enough: requests raises ConnectionError, ProxyError and SSLError both before and after the
-    server has read the request. Only a wrapped connection or certificate error proves that nothing was sent.
+    The exception class is not sufficient, because requests raises ConnectionError, ProxyError and SSLError both before
+    and after the server has read the request. Only a wrapped connection or certificate error proves that nothing was
+    sent.
     """
     chain = list(_inner(error))
     proof = next((failure for inner in chain if (failure := _proof(inner)) is not None), None)
@@ -149,7 +150,7 @@ def classify(error: BaseException, deadline: Deadline) -> Failure:
 
 
 def _proof(inner: BaseException) -> Failure | None:
-    """Return the failure if an inner error proves that nothing was sent."""
+    """Return a Failure if an inner exception proves that nothing was sent, else None."""
     if isinstance(inner, NotPublicError):
         return Failure(FailureKind.NOT_PUBLIC, "its address is not public")
     if isinstance(inner, ssl.SSLCertVerificationError):
@@ -180,7 +181,7 @@ def _reason(error: BaseException, chain: list[BaseException], deadline: Deadline
 
 
 def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
-    """Yield an exception and those it wraps, without `__context__`, which may belong to another request."""
+    """Yield an exception and the exceptions that it wraps. `__context__` is ignored: it may be of another request."""
     yield error
     if depth < 8:
         for part in (*error.args, getattr(error, "reason", None), getattr(error, "original_error", None)):
@@ -201,7 +202,7 @@ def error_of(failure: Failure, label: str) -> ServiceError:
 
 
 def error_of_status(response: Response, label: str, requested: str, *, hide: tuple[Secret, ...] = ()) -> ServiceError:
-    """Return the error for a response whose status is not 2xx; the parameters are those of `decode_response`."""
+    """Return the error for a response whose status is not 2xx. The parameters are those of `decode_response`."""
     status = response.status
     message = mask_secrets(read_message(response.body), hide)
     detail = f": {message}" if message else ""
@@ -227,14 +228,14 @@ def error_of_status(response: Response, label: str, requested: str, *, hide: tup
 
 
 def error_of_proxy(status: int, label: str) -> AuthError | None:
-    """Return the error for a 401 or 403 of a proxy in front of a ComfyUI server, which itself has no authentication."""
+    """Return the error for a 401 or 403 of a proxy. A ComfyUI server itself has no authentication."""
     if status not in {401, 403}:
         return None
     return AuthError(f"{label} answers {status}: the headers in COMFLOWY_HEADERS for its origin are missing or invalid")
 
 
 def rate_limit_error(label: str, pause_s: float | None, detail: str = "") -> RateLimitError:
-    """Return the error for a response that asks for a pause, capped at `MAX_PAUSE_S`."""
+    """Return the error for a response with Retry-After or status 429. The pause is capped at `MAX_PAUSE_S`."""
     if pause_s is None:
         return RateLimitError(f"{label} asks for fewer requests{detail}")
     text = f"{label} asks for a pause of {_duration(pause_s)}"
@@ -263,7 +264,7 @@ def read_retry_after(header: str | None) -> float | None:
 
 
 def mask_secrets(text: str | None, hide: tuple[Secret, ...]) -> str | None:
-    """Mask secrets that a service's message may quote."""
+    """Mask secrets that the message of a service may contain."""
     if text is not None:
         for secret in hide:
             plain = secret.reveal()
@@ -276,15 +277,15 @@ def outcome_of_failure(failure: Failure, label: str) -> Rejected | Unknown:
     """Return the outcome of a submit without a response."""
     if failure.kind is FailureKind.RESPONSE_LOST:
         return Unknown(f"{label} did not respond: {failure.text}")
-    return Rejected(error_of(failure, label), again=failure.kind is FailureKind.NOT_SENT)
+    return Rejected(error_of(failure, label), may_retry=failure.kind is FailureKind.NOT_SENT)
 
 
 def rejection_of(error: ServiceError) -> Rejected:
-    """Return the outcome of a submit for an error that proves that the service did not accept the run."""
+    """Return the outcome of a submit after an error that proves that the service did not accept the run."""
     if isinstance(error, RateLimitError):
-        return Rejected(error, again=error.retry_after_s is None or error.retry_after_s < MAX_PAUSE_S)
+        return Rejected(error, may_retry=error.retry_after_s is None or error.retry_after_s < MAX_PAUSE_S)
     if isinstance(error, AuthError):
-        return Rejected(error, stops=True)
+        return Rejected(error, rejects_all=True)
     if isinstance(error, NotFoundError) or type(error) is ServiceError:
         return Rejected(error)
-    return Rejected(error, again=True)
+    return Rejected(error, may_retry=True)

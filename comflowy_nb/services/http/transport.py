@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-MAX_IDLE_S = 4.0  # servers close idle connections, some after 5 s, and a request that meets the close is lost
+MAX_IDLE_S = 4.0  # some servers close idle connections after 5 s, and a request that is sent meanwhile is lost
 CHUNK_BYTES = 64 * 1024
 
 
@@ -38,16 +38,15 @@ CHUNK_BYTES = 64 * 1024
 class Deadline:
     """Shut down the connection of an exchange that takes too long.
 
-    A timeout of requests limits one read from the socket, so a server that sends a byte now and then never exceeds it,
-    neither in the head nor in the body. A thread therefore waits for the end of the time and then shuts the socket
-    down, which ends any read.
+    A timeout of requests limits one read from the socket, so a server that slowly sends single bytes never exceeds it.
+    A thread therefore waits until the deadline and then shuts down the socket, which ends any read.
 
     Parameters
     ----------
     seconds : float
         Time for the whole exchange, from now.
     min_bytes_per_s, window_s : float
-        The least throughput of the body: in each window as many bytes as this rate gives; 0 sets no minimum.
+        The minimum throughput of the body, measured in windows of `window_s`; 0 is no minimum.
     """
 
     def __init__(self, seconds: float, *, min_bytes_per_s: float = 0.0, window_s: float = 0.0) -> None:
@@ -72,18 +71,18 @@ class Deadline:
         self._closed.set()
 
     def watch(self, sock: socket.socket) -> None:
-        """Shut down `sock` when the time is over."""
+        """Shut down `sock` at the deadline."""
         with self._lock:
             self._socket = sock
             self._shut_down_if_expired()
 
     def check(self) -> None:
-        """Raise TimeoutError if the time is over: what was read since may be incomplete without another error."""
+        """Raise TimeoutError if the deadline has passed. Data read after it may be incomplete without another error."""
         if self.expired:
             raise TimeoutError(self.expired)
 
     def add(self, count: int) -> None:
-        """Count bytes of the body; the first call starts the first window."""
+        """Count bytes of the body. The first call starts the first window."""
         self.check()
         self._received += count
         if self._min_bytes and (self._received >= self._min_bytes or self._window_end_s == math.inf):
@@ -92,7 +91,7 @@ class Deadline:
 
     def _wait(self) -> None:
         while (left_s := min(self._end_s, self._window_end_s) - time.monotonic()) > 0:
-            # wake up once in a window, which may begin meanwhile
+            # wake up once per window, because a window may begin meanwhile
             if self._closed.wait(min(left_s, self._window_s or left_s)):
                 return
         with self._lock:
@@ -107,7 +106,7 @@ class Deadline:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)  # of the request this thread sends
+_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)  # deadline of the request of this thread
 
 
 # -- connections ------------------------------------------------------------------------------------------------
@@ -116,7 +115,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address belongs to the public internet, also where IPv6 embeds an IPv4 address."""
+    """Return whether an IP address belongs to the public internet. IPv4 addresses embedded in IPv6 are checked too."""
     try:
         ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
     except ValueError:
@@ -131,11 +130,11 @@ def is_public(address: str) -> bool:
 
 
 class NotPublicError(NewConnectionError):
-    """The host has an address outside the public internet."""
+    """The host has an address that is not on the public internet."""
 
 
 class _Watched:
-    """Mixin for urllib3's connections: watched by the deadline, and not reused after `MAX_IDLE_S`."""
+    """Mixin for urllib3's connections. The deadline can shut them down; they are not reused after `MAX_IDLE_S`."""
 
     _used_at_s = math.inf
 
@@ -161,7 +160,7 @@ class _HttpsConnection(_Watched, HTTPSConnection):
 
 
 class _PublicHttpsConnection(_HttpsConnection):
-    """Refuse a connection to an address that is not public, before the first byte; a proxy may have any address."""
+    """Close a connection to an address that is not public before sending anything. A proxy may have any address."""
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
@@ -184,7 +183,7 @@ class _PublicHttpsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Use the connections above, directly and through a proxy; repeat no request."""
+    """Use the connection classes above, directly or through a proxy, without retries."""
 
     def __init__(self, https_pool: type[HTTPSConnectionPool]) -> None:
         self._pools = {"http": _HttpPool, "https": https_pool}
@@ -213,7 +212,7 @@ class Session(requests.Session):
     public : bool
         Connect by https to public addresses only.
     direct : bool
-        Ignore the proxies of the environment: they would get requests to this machine too, key included.
+        Ignore the proxies of the environment, which would also get requests to this machine, with the key.
     """
 
     def __init__(self, *, public: bool = False, direct: bool = False) -> None:
@@ -229,7 +228,7 @@ class Session(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def fetch(self, method: str, url: str, deadline: Deadline, **options: Any) -> requests.Response:
-        """Send one request and read the head of its response; do not follow a redirect.
+        """Send one request and read the head of its response. Redirects are not followed.
 
         Parameters
         ----------
@@ -255,16 +254,16 @@ class Session(requests.Session):
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return None: even with `allow_redirects=False` requests would read the whole body to prepare the next one."""
+        """Return None. Otherwise requests would read the whole body of a redirect, even if it does not follow it."""
 
 
-def revealed(values: Mapping[str, str | Secret]) -> dict[str, str]:
-    """Return headers or a query with their secrets as text; call it where no traceback shows the locals."""
+def reveal_all(values: Mapping[str, str | Secret]) -> dict[str, str]:
+    """Return headers or a query with secrets as plain text. Call this only where no traceback shows the locals."""
     return {name: value.reveal() if isinstance(value, Secret) else value for name, value in values.items()}
 
 
 def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Do nothing; without an auth object requests replaces the Authorization header by an entry of ~/.netrc."""
+    """Do nothing. Without an auth object, requests would replace the Authorization header by an entry of ~/.netrc."""
     return request
 
 
@@ -272,10 +271,10 @@ def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest
 
 
 def read_body(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
-    """Yield the body in chunks of at most 64 KiB; decompress gzip, and no other Content-Encoding.
+    """Yield the body in chunks of at most 64 KiB. Only gzip is decompressed, no other Content-Encoding.
 
-    Versions of urllib3 before 2.6 decompress all that they have read at once, and any number of layers: 800 bytes can
-    become 400 MB. So the body is read undecoded, and one layer of gzip is decompressed chunk by chunk.
+    urllib3 before 2.6 decompresses everything it has read at once, in any number of layers, so that 800 bytes can
+    become 400 MB. The body is therefore read undecoded, and one layer of gzip is decompressed chunk by chunk.
 
     Raises
     ------
@@ -298,7 +297,7 @@ def _read_blocks(response: requests.Response, deadline: Deadline) -> Iterator[by
 
 
 def _decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the content of the gzip members; ignore bytes after the first member that are not another member."""
+    """Yield the content of the gzip members. Trailing bytes that are not a gzip member are ignored."""
     member, is_first = None, True
     for block in blocks:
         rest = block
@@ -326,7 +325,7 @@ _QUERY = re.compile(r"\?\S*")
 
 
 class _QueryMask(logging.Filter):
-    """Mask query strings in urllib3's logs of our requests: they contain the API key and the signatures of images."""
+    """Mask query strings in urllib3's logs of our requests, which contain the API key and signatures of images."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _deadline.get() is not None:

@@ -1,4 +1,4 @@
-"""Expand the axes of a sweep to its cells: their params, their seeds, and the order in which they are run."""
+"""Expand the axes of a sweep to cells: their params, their seeds, and the order in which they run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 
 
-_MAX_TRIES = 1000  # for a seed that differs from the others; `count_axes` and `read_axes` ensure that half of them do
+_MAX_TRIES = 1000  # attempts to generate a different seed; at least half of all seeds are free
 
 
 def expand(
@@ -28,7 +28,7 @@ def expand(
     seed_of: Callable[[str, tuple[str, ...]], int],
     keeps: Callable[[Cell], bool] | None = None,
 ) -> list[Cell]:
-    """Return a cell for every combination of the axis values; the first axis varies slowest.
+    """Return a cell for every combination of the axis values. The first axis varies slowest.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def expand(
     identity
         The identity of the service in the request key.
     seed_of
-        Return the seed for a key and the fields that share it: the stored one, else a new one, which must stay the same
-        during the sweep. The key is a hash of the service, the workflow, the fixed params, the names of the axes and
-        the values of the cell (`random`: not of the cell; `random#N`: of its index only). So a longer axis, or another
-        order of the axes, changes no seed.
+        Called with a key and the fields that share the seed. Returns the stored seed, or generates one, always the same
+        for a key. The key is a hash of the service, the workflow, the fixed params, the names of the axes and, for
+        `each`, the values of the cell, or for `random#N` the index of the seed. A longer axis, or another order of the
+        axes, therefore does not change seeds.
     keeps
-        Return whether a cell is part of the sweep (`--where`); None keeps all. `axes.sample` then chooses among them.
+        Returns whether a cell is part of the sweep (`--where`); None keeps all. `axes.sample` chooses among the rest.
     """
     seeds = _SeedSource(axes, workflow_content, identity, seed_of)
     shared = {name: seeds.seed(word.fields, {}) for word in axes.seeds if word.word == "random" for name in word.fields}
@@ -69,22 +69,22 @@ def expand(
         ranked = sorted(cells, key=lambda item: sha256_of([axes.sample_seed, item[1]]))
         chosen_cells = {item[0].at for item in ranked[: axes.sample]}
         cells = [item for item in cells if item[0].at in chosen_cells]
-    return [_numbered(cell, number, axes.pinned) for number, (cell, _) in enumerate(cells, 1)]
+    return [_number_cell(cell, number, axes.pinned) for number, (cell, _) in enumerate(cells, 1)]
 
 
-def _numbered(cell: Cell, number: int, pinned: Mapping[str, Sequence[int]]) -> Cell:
-    """Return a cell with its number and its pinned seeds."""
+def _number_cell(cell: Cell, number: int, pinned: Mapping[str, Sequence[int]]) -> Cell:
+    """Return the cell with its number and its pinned seeds."""
     seeds = {name: values[number - 1] for name, values in pinned.items() if number <= len(values)}
     return replace(cell, number=number, params={**cell.params, **seeds})
 
 
 def find_words(text: str, words: Iterable[str]) -> set[str]:
-    """Return the words that `replace_words` replaces in a text."""
+    """Return the words of `replace_words` that occur in a text."""
     return set(_any_of(words).findall(text))
 
 
 def replace_words(text: str, words: Mapping[str, str]) -> str:
-    """Replace all words at once: a replacement is not searched. Of two words at one position the longer is replaced."""
+    """Replace all words in one pass, so that replacements are not replaced. The longest word at a position matches."""
     return _any_of(words).sub(lambda match: words[match[0]], text) if words else text
 
 
@@ -93,10 +93,9 @@ def _any_of(words: Iterable[str]) -> re.Pattern[str]:
 
 
 def even_order(positions: Sequence[Sequence[int]]) -> list[int]:
-    """Return the indices of cells, from 0, in an order that fills their grid evenly: coarse to fine.
+    """Return the indices of cells, from 0, in an order that fills their grid evenly, coarse to fine.
 
-    It is the order of the indices with their bits reversed (van der Corput sequence), with the bits of all axes
-    interleaved.
+    The sort key is the bit-reversed index (van der Corput sequence), with the bits of all axes interleaved.
 
     Parameters
     ----------
@@ -129,7 +128,7 @@ def _replaced_texts(texts: Mapping[str, str], chosen: Sequence[tuple[Axis, AxisV
 
 
 class _SeedSource:
-    """Return stored or new seeds by a hash of the service, the workflow, the fixed params and a position."""
+    """Provides stored or new seeds, by a hash of the service, the workflow, the fixed params and a position."""
 
     def __init__(
         self, axes: Axes, content: object, identity: str, seed_of: Callable[[str, tuple[str, ...]], int]
@@ -145,7 +144,7 @@ class _SeedSource:
         return self._seed_of(key, fields)
 
     def axis_seeds(self, axis: Axis) -> list[dict[str, int]]:
-        """Return the seeds of `random#N`, all of them different."""
+        """Return the seeds of `random#N`. They are all different."""
         seeds: list[int] = []
         for index in range(len(axis.values)):
             coordinates = {_canonical_name(axis): index}
@@ -155,7 +154,7 @@ class _SeedSource:
 
 
 def _coordinates(chosen: Sequence[tuple[Axis, int]]) -> dict[str, Any]:
-    """Return the value on each axis: for a generated seed its index, for a row with a unique label that label."""
+    """Return what identifies a cell on each axis: the value, the index of a generated seed, or the label of a row."""
     return {_canonical_name(axis): _identity(axis, index) for axis, index in chosen}
 
 
@@ -173,7 +172,7 @@ def _identity(axis: Axis, index: int) -> Any:
 
 
 def _canonical_name(axis: Axis) -> str:
-    """Return a name for an axis that ignores aliases: an alias and its field generate the same seeds."""
+    """Return a name for an axis that does not depend on aliases, so that an alias and its field have the same seeds."""
     fields = " ".join(sorted(axis.fields))
     match axis.kind:
         case "preset":  # adding a field to a preset must not change its seeds

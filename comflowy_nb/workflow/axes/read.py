@@ -1,4 +1,4 @@
-"""Read the settings of a sweep into axes, fixed params and seeds, typed and checked."""
+"""Convert the settings of a sweep to axes, fixed params and seeds, and check their types."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_LARGEST_SWEEP = 100_000  # cells: more is a typing error, and each would be a row of the history
+_LARGEST_SWEEP = 100_000  # cells; a larger number is probably a typing error
 
 
 def read_axes(
@@ -46,22 +46,22 @@ def read_axes(
     Parameters
     ----------
     workflow
-        Defines the meaning of the keys and the types of their fields.
+        The workflow, which defines the fields and their types.
     settings
-        In the order they were typed, from a line or body read with `sweep=True`, a file or a Python call.
+        The settings in the order typed, from a line or body parsed with `sweep=True`, a file or a Python call.
     namespace
-        The variables that `{name}` may refer to; None disables expansion.
+        The variables for `{name}`; None disables expansion.
     open_run
-        Return the image of a reference (`r41[0]`) or raise RefError; None where references are not available.
+        Called with a reference (`r41[0]`); returns its image or raises RefError. None if references are not available.
     base
-        Params of the run or sweep that `--from` names, by field id: words are replaced in its texts.
+        Field id -> value of the run or sweep in `--from`. Words are replaced in its texts.
     options
-        Tables, files of lines, zipped axes, and the choice of cells.
+        The options for tables, files of lines, zipped axes, and the choice of cells.
 
     Raises
     ------
     FieldError
-        With all problems; each names the field, and the value with its position in the list.
+        It contains all problems. Each has the field, and the value with its position in the list.
     """
     reader = _SweepReader(workflow, ValueReader(namespace, open_run, is_sweep=True), base or {})
     for setting in settings:
@@ -83,14 +83,15 @@ def count_axes(
     namespace: Mapping[str, Any] | None = None,
     open_run: Callable[[str], InputImage] | None = None,
 ) -> Axes:
-    """Return the axes of `run --count N`: the settings as for a run, and one axis of N generated seeds.
+    """Return the axes of `run --count N`: the settings of a run, and one axis of N generated seeds.
 
-    The axis sets the fields that are set to `random`, else every INT field whose name contains `seed` and is not set.
+    The axis sets the fields with the value `random`. If there are none, it sets every INT field that is not set and
+    whose name contains `seed`.
 
     Raises
     ------
     FieldError
-        As `values.resolve`; and if no field takes the seeds, or N is not a valid count for its range.
+        As `values.resolve`. Also if there is no field for the seeds, or N is invalid for its range.
     """
     resolved = resolve(workflow, settings, namespace=namespace, open_run=open_run)
     params = resolved.params
@@ -114,19 +115,19 @@ def count_axes(
 
 
 def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word: str) -> tuple[AxisValue, ...]:
-    """Return the values of an axis of N seeds, which are generated later."""
+    """Return the values of an axis of `count` seeds, which are generated later."""
     if count < 1:
         raise ValueError(f"{word} generates no seeds: use at least random#1")
     if count > LARGEST_AXIS:
         raise ValueError(f"{word} generates {count:,} seeds; an axis has at most {LARGEST_AXIS:,}")
     low, high = seed_range(narrowest_field(workflow, field_ids))
-    if count > (high - low + 1) / 2:  # equal seeds are generated again, so at least half must be left
+    if count > (high - low + 1) / 2:  # at least half of the range must be free, because equal seeds are generated again
         raise ValueError(f"{word} generates too many seeds for a field with values from {low:g} to {high:g}")
     return tuple(AxisValue({}, str(index)) for index in range(1, count + 1))
 
 
 class _SweepReader:
-    """Read settings one after another; `axes` returns the result of all."""
+    """Reads settings one after another. `axes` returns the result."""
 
     def __init__(self, workflow: Workflow, values: ValueReader, base: Mapping[str, Any]) -> None:
         self._workflow = workflow
@@ -151,7 +152,7 @@ class _SweepReader:
         try:
             field_ids = self._workflow.find(setting.key)
         except FieldError as unknown:
-            with self._reporting(setting, setting.key):
+            with self._report_errors(setting, setting.key):
                 presets = self._presets(setting)
                 if presets is None:
                     self._log.report(replace(setting, where=setting.key_where or setting.where), unknown)
@@ -160,14 +161,14 @@ class _SweepReader:
             return
         is_first = [self._reserve(field_id, setting) for field_id in field_ids]  # reports each field that is set twice
         if all(is_first):
-            with self._reporting(setting, self._where(field_ids[0])):
+            with self._report_errors(setting, self._where(field_ids[0])):
                 self._read_fields(setting, field_ids)
 
     def _read_fields(self, setting: Setting, field_ids: tuple[str, ...]) -> None:
         field = self._log.field(field_ids[0])
         value = self._values.open(field, split_values(setting, field, self._values.namespace))
         if field.is_multiple:
-            value = selections(field, value, self._values.expanded)
+            value = selections(field, value, self._values.expand_value)
         if isinstance(value, Labelled) and _is_replace(value):
             self._add_replacements(setting, field_ids, value)
         elif not isinstance(value, Item):
@@ -186,10 +187,10 @@ class _SweepReader:
         return self._log.field(field_id).where
 
     @contextmanager
-    def _reporting(
+    def _report_errors(
         self, setting: Setting, where: str, position: str = "", value: ParsedValue | None = None
     ) -> Iterator[None]:
-        """Report an error with its field, the position of its value in a list, and the line of `value` in a file."""
+        """Add the field, the position in the list, and the line of the file to the errors of this block."""
         try:
             yield
         except (FieldError, LineError, ImageError, RefError, ValueError) as error:
@@ -215,7 +216,7 @@ class _SweepReader:
     # -- axes --------------------------------------------------------------------------------------------------------
 
     def _add_axis(self, setting: Setting, axis: Axis, where: str) -> None:
-        """Add an axis; report duplicate labels and values."""
+        """Add an axis. Report duplicate labels and values."""
         labels: set[str] = set()
         known: dict[str, AxisValue] = {}
         for value in axis.values:
@@ -248,11 +249,11 @@ class _SweepReader:
             position = f"value {name}" if label is not None or len(pairs) > 1 else ""
             columns = []
             for field in map(self._log.field, field_ids):
-                with self._reporting(setting, field.where, position, value):
+                with self._report_errors(setting, field.where, position, value):
                     if label is None:
                         columns.append(self._values.values(field, value))
                     else:
-                        columns.append([self._values.single(field, value)])
+                        columns.append([self._values.single_value(field, value)])
             if len(columns) == len(field_ids):
                 for row in zip(*columns, strict=True):
                     params = dict(zip(field_ids, row, strict=True))
@@ -261,10 +262,11 @@ class _SweepReader:
         self._add_axis(setting, Axis(setting.key, "values", field_ids, tuple(values)), where)
 
     def _label_images(self, setting: Setting, field_id: str, values: list[AxisValue]) -> None:
-        """Give the images among the values labels that distinguish them."""
+        """Label the images among the values with distinct names."""
         column = [value.params[field_id] for value in values]
         images = {index: value for index, value in enumerate(column) if isinstance(value, InputImage)}
-        for text in column if images else ():  # in a field of unknown type a text may begin so, but not beside images
+        # In a field of unknown type, a text may begin with `file:`, but not if other values are images.
+        for text in column if images else ():
             if isinstance(text, str) and text.startswith(("file:", "run:")):
                 self._report(setting, f"{self._where(field_id)}: there is no image {text!r}")
         for index, label in zip(images, label_images(list(images.values())), strict=True):
@@ -287,7 +289,7 @@ class _SweepReader:
         """Add an axis for each word that is replaced."""
         field = self._log.field(field_ids[0])
         parts = _by_label(value)
-        texts = {field_id: self._searched(self._log.field(field_id), parts.get("in")) for field_id in field_ids}
+        texts = {field_id: self._search_text(self._log.field(field_id), parts.get("in")) for field_id in field_ids}
         words = _by_label(cast("Labelled", parts["replace"]))
         if not words:
             raise FieldError(f"{field.where}: replace contains no word: write replace: {{WORD: [WORD, OTHER]}}")
@@ -305,14 +307,14 @@ class _SweepReader:
                 continue
             values = []
             for label, item in pairs:
-                with self._reporting(setting, field.where, f"the words for {word!r}", item):
+                with self._report_errors(setting, field.where, f"the words for {word!r}", item):
                     new = self._values.text(field, item)
                     params = {field_id: replace_words(text, {word: new}) for field_id, text in texts.items()}
                     values.append(AxisValue(params, new if label is None else label, label is not None, word=new))
             self._add_axis(setting, Axis(word, "replace", field_ids, tuple(values)), f"{field.where}, {word!r}")
 
-    def _searched(self, field: Field, explicit: ParsedValue | None) -> str:
-        """Return the text in which words are replaced: the explicit one, else that of `--from`, else the workflow's."""
+    def _search_text(self, field: Field, explicit: ParsedValue | None) -> str:
+        """Return the text in which words are replaced: the explicit text, or that of `--from`, or the workflow's."""
         if field.type not in {FieldType.STRING, FieldType.UNKNOWN}:
             raise FieldError(f"{field.where}: replace needs a text field, and {field.name} is of type {field.type}")
         if explicit is not None:
@@ -325,7 +327,7 @@ class _SweepReader:
     # -- presets -----------------------------------------------------------------------------------------------------
 
     def _presets(self, setting: Setting) -> list[tuple[str, Labelled]] | None:
-        """Return the presets of a setting whose key is not a field; None if its value is not a mapping of presets."""
+        """Return the presets of a setting whose key is not a field; None if the value is not a mapping of presets."""
         key = setting.key
         is_used = key in self._workflow.aliases or any(field.name == key for field in self._workflow.fields.values())
         if not self._workflow.is_described or "::" in key or is_used:
@@ -355,20 +357,20 @@ class _SweepReader:
             if not fields.pairs:
                 self._report(setting, f"{setting.key}: {position} is empty: write {label}: {{cfg: 4}}")
             for key, node in fields.pairs:
-                with self._reporting(setting, setting.key, position, node):
+                with self._report_errors(setting, setting.key, position, node):
                     for field_id in self._workflow.find(key):
                         if field_id not in reserved:
                             reserved[field_id] = self._reserve(field_id, setting)
                         if field_id in params:
                             raise FieldError(f"{self._where(field_id)} is set twice")
-                        params[field_id] = self._values.single(self._log.field(field_id), node)
+                        params[field_id] = self._values.single_value(self._log.field(field_id), node)
             if len(self._log.problems) == problem_count:
                 values.append(AxisValue(params, label, is_named=True))
         self._add_axis(setting, Axis(setting.key, "preset", tuple(reserved), tuple(values)), setting.key)
 
 
 def _pairs(value: ParsedValue) -> Sequence[tuple[str | None, ParsedValue]]:
-    """Return the values with their labels; None for a value without a label."""
+    """Return pairs of label and value. The label is None if there is none."""
     if isinstance(value, Labelled):
         return value.pairs
     return [(None, item) for item in (value.items if isinstance(value, MultipleValues) else (value,))]

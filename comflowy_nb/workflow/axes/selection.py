@@ -1,4 +1,4 @@
-"""The options of a sweep that make and choose its cells: tables, lines of files, `--zip`, `--where` and `--sample`."""
+"""The options that determine the cells of a sweep: tables, lines of files, `--zip`, `--where` and `--sample`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from comflowy_nb.errors import FieldError, nearest_tip
-from comflowy_nb.workflow.axes.table import described, lines_axis, rows_axis
+from comflowy_nb.workflow.axes.table import describe_fields, lines_axis, rows_axis
 from comflowy_nb.workflow.axes.table_file import is_table, read_rows, read_table_file
 from comflowy_nb.workflow.axes.types import zip_axes
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 
 
 class CellOptions(TypedDict, total=False):
-    """The options of a sweep that make and choose its cells.
+    """The options that determine the cells of a sweep.
 
     Attributes
     ----------
     table : str, pathlib.Path, pandas.DataFrame or list of mappings
-        Rows, of which each is a value of the axis `row`: a `.csv`, `.tsv`, `.jsonl` or `.parquet` file, or an object.
+        A table: a `.csv`, `.tsv`, `.jsonl` or `.parquet` file, or an object. Each row is a value of the axis `row`.
     empty : {"missing", "text"}
-        What an empty value of CSV and TSV is: missing (the default), or the empty text.
+        How to read an empty value of CSV and TSV: as missing (the default), or as the empty text.
     info : sequence of str
         Columns of the table that are not fields.
     lines : mapping of str to str or pathlib.Path
-        Field -> text file, of which each line is a value; or a list of texts.
+        Field -> text file whose lines are the values, or a list of texts.
     zipped : sequence of sequences of str
         Groups of axes that vary together.
     where : str
-        A condition; combinations that do not fulfil it are left out.
+        A condition. Combinations that do not satisfy it are left out.
     sample : int
         The number of cells to choose, from 1.
     sample_seed : int
-        Another number chooses other cells; 0 by default.
+        The seed of the choice; another number chooses other cells. 0 by default.
     pinned : mapping of str to int or sequence of int
-        Seeds instead of generated ones, by field: one for all cells, or one for each in their order.
+        Field -> seed, or a seed for each cell in order, instead of generated seeds.
     """
 
     table: Any
@@ -67,12 +67,12 @@ def check_options(options: Mapping[str, object]) -> None:
 
 
 def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: ValueReader) -> Axes:
-    """Return axes with those of tables and files, zipped axes, and the choice of cells.
+    """Return the axes with the options applied: axes of tables and files, zipped axes, and the choice of cells.
 
     Raises
     ------
     FieldError, WorkflowError
-        If an option is invalid; the texts name it.
+        If an option is invalid. The text names the option.
     """
     notes: list[str] = []
     if "table" in options:
@@ -103,18 +103,18 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
 
 
 def _names(names: object, option: str) -> list[str]:
-    """Return the names of an option. A text alone would be taken as its letters."""
+    """Return the names of an option as a list. Reject a single text, which would be split into its characters."""
     if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
         raise FieldError(f"{option} is a list of names, such as ['cfg', 'steps'], not {names!r}")
     return list(names)
 
 
 def _pin(axes: Axes, key: str, seeds: int | Sequence[int], workflow: Workflow) -> Axes:
-    """Set seeds that would be generated: one for all cells, or one for each."""
+    """Replace generated seeds by given ones: one for all cells, or one for each cell."""
     pinned = dict(axes.pinned)
     fixed = dict(axes.fixed)
     ids = workflow.find(key)
-    for field in described(workflow, ids):
+    for field in describe_fields(workflow, ids):
         if isinstance(seeds, int):
             fixed[field.id] = field.check(seeds)
         else:
@@ -133,7 +133,7 @@ def _read_table(source: Any, *, keep_empty: bool) -> Table:
 
 
 def _add(axes: Axes, axis: Axis) -> Axes:
-    """Add the axis of a table or a file. A fixed value of one of its fields is for the rows without a value."""
+    """Add the axis of a table or a file. Rows without a value get the fixed value of the field."""
     varied = {name: axis.name for axis in axes.axes for name in axis.fields}
     problems = [f"{name} is set twice: by {axis.name} and by {varied[name]}" for name in axis.fields if name in varied]
     for name in axis.fields:
@@ -149,7 +149,7 @@ def _add(axes: Axes, axis: Axis) -> Axes:
 
 
 def _missing_notes(axes: Axes, table: Table, workflow: Workflow) -> list[str]:
-    """Return a note for each column of fields with missing values."""
+    """Return a note for each column with missing values."""
     notes = []
     for column in table.columns:
         count = table.missing(column)
@@ -157,7 +157,7 @@ def _missing_notes(axes: Axes, table: Table, workflow: Workflow) -> list[str]:
         if count and ids:
             is_set = ids[0] in axes.fixed or any(ids[0] in word.fields for word in axes.seeds)
             own = "the value set for all" if is_set else "the workflow's value"
-            notes.append(f"{column}: {count} of {len(table.rows)} rows have none and take {own}")
+            notes.append(f"{column}: {count} of {len(table.rows)} rows have no value and use {own}")
     return notes
 
 
@@ -169,7 +169,7 @@ def _ids(workflow: Workflow, column: str) -> tuple[str, ...]:
 
 
 def _zip(axes: Axes, names: Sequence[str]) -> Axes:
-    """Replace several axes by one, at the position of the first."""
+    """Replace several axes by one zipped axis, at the position of the first."""
     option = f"--zip {','.join(names)}"
     if len(set(names)) < 2:
         raise FieldError(f"{option} needs two or more axes: --zip cfg,steps")

@@ -1,8 +1,8 @@
-"""Split a setting of a sweep into its values, before each is read by the type of its field.
+"""Split a setting of a sweep into its values, before each value is parsed by the type of its field.
 
-A text of type STRING is split at `||`, inside quotes too; numbers, choices and booleans at commas outside brackets
-and quotes. If the type is unknown, an unquoted text is split at `||`, else at commas where the meaning is unambiguous.
-White space around a separator is ignored. The items of a list are never split again.
+A text of type STRING is split at `||`, also inside quotes. Numbers, choices and booleans are split at commas outside
+brackets and quotes. If the type is unknown, an unquoted text is split at `||`, or at commas if the meaning is
+unambiguous. White space around a separator is ignored. The items of a list are not split again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.syntax.body import read_block
 from comflowy_nb.workflow.syntax.json_values import read_untyped, shown
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote, expand_text, is_name, unquote
-from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, of_python, read_flow
+from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, from_python, read_flow
 from comflowy_nb.workflow.syntax.ranges import is_number, is_range
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def split_values(setting: Setting, field: Field, namespace: Mapping[str, Any] | 
     Raises
     ------
     LineError
-        If it is ambiguous or invalid; the text shows how to write each meaning.
+        If the setting is ambiguous or invalid. The text shows how to write each meaning.
     ValueError
-        If it is a list of more values than an axis can have.
+        If it is a list with more values than an axis can have.
     """
     if not isinstance(setting.value, str):
-        values = of_python(setting.value, takes_images=field.type.takes_images, computed=setting.computed)
+        values = from_python(setting.value, takes_images=field.type.takes_images, computed=setting.computed)
         return _reject_text(values, field)
     text, quoted = setting.value, setting.quoted
     in_body = setting.plain is not None
@@ -56,7 +56,7 @@ def split_values(setting: Setting, field: Field, namespace: Mapping[str, Any] | 
 
 
 def read_mapping(setting: Setting) -> Labelled | None:
-    """Return the value of a setting that is not a field (a preset axis) as a mapping; None for any other value.
+    """Return the value of a preset axis, which is not a field, as a mapping; None for any other value.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def read_mapping(setting: Setting) -> Labelled | None:
     """
     value: ParsedValue | None
     if not isinstance(setting.value, str):
-        value = of_python(setting.value, takes_images=False, computed=setting.computed)
+        value = from_python(setting.value, takes_images=False, computed=setting.computed)
     elif setting.plain is None:
         return None
     else:
@@ -75,7 +75,7 @@ def read_mapping(setting: Setting) -> Labelled | None:
 
 
 def _reject_text(value: ParsedValue, field: Field) -> ParsedValue:
-    """Return `written`; raise if it may be a text in brackets, not a list of numbers and quoted items."""
+    """Return `written`. Raise an error if it may be a text in brackets instead of a list."""
     if not isinstance(value, MultipleValues) or value.text is None or field.separator == ",":
         return value
     for item in value.items:
@@ -116,7 +116,7 @@ def _split_text(
 
 
 def _split_at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:
-    """Return the texts between `||`, those inside quotes too."""
+    """Split a text at `||`, also inside quotes."""
     if quoted:
         return _split_quoted(text)
     items: list[Item] = []
@@ -140,7 +140,7 @@ def _split_at_bars(text: str, *, quoted: bool, in_body: bool) -> list[Item]:
 
 
 def _split_quoted(text: str) -> list[Item]:
-    """Return the texts between the `||` of a quoted text; white space at the ends of the whole text is kept."""
+    """Split a quoted text at `||`. White space at the ends of the whole text is kept."""
     parts = text.split("||")
     last = len(parts) - 1
     return [
@@ -150,7 +150,7 @@ def _split_quoted(text: str) -> list[Item]:
 
 
 def _split(text: str, separator: str) -> list[Item]:
-    """Return the parts between separators that are outside quotes and, if it is a comma, outside brackets."""
+    """Split a text at separators outside quotes; if the separator is a comma, also outside brackets."""
     items: list[Item] = []
     start, at, depth, opens = 0, 0, 0, True
     while at <= len(text):

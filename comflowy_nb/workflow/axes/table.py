@@ -1,4 +1,4 @@
-"""Axes from tables and files of lines: each row, or each line, is one value. A value is never split or expanded."""
+"""Make axes from tables and files of lines: each row or line is one value. Values are never split or expanded."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Seque
     Parameters
     ----------
     table
-        Its columns are fields (ids, names or aliases), `label`, and those of `info`.
+        The table. Its columns are fields (ids, names or aliases), `label`, and those of `info`.
     reader
-        Reads images of `file:` and `run:`; it must not expand names.
+        The reader for the values, including images of `file:` and `run:`. It must not expand names.
     info
-        Columns that are kept as text and are not fields.
+        Columns that are not fields, which are kept as text.
 
     Raises
     ------
     FieldError
-        With all problems; each names the row and the column.
+        It contains all problems, each with its row and column.
     """
     fields, problems = _fields_of(table, workflow, info)
     if not fields and not problems:
@@ -78,7 +78,7 @@ def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Seque
 
 
 def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow) -> tuple[Axis, str | None]:
-    """Return the axis of the lines of a text file, and a note about the lines that are skipped.
+    """Return an axis whose values are the lines of a text file, and a note about skipped lines.
 
     Empty lines, and lines that begin with `#` and a space, are skipped.
 
@@ -87,14 +87,14 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     key
         The field, as in `6::text`.
     source
-        The file, in UTF-8, UTF-16 or UTF-32; or the texts themselves, of which none is skipped.
+        The file, in UTF-8, UTF-16 or UTF-32; or a list of texts, of which none is skipped.
 
     Raises
     ------
     WorkflowError
         If the file can't be read, or has no lines.
     FieldError
-        If the field is unknown, or a line is not a valid value; with all lines.
+        If the field is unknown, or lines are not valid values. It contains all these lines.
     """
     ids = workflow.find(key)
     if isinstance(source, (str, Path)):
@@ -107,7 +107,7 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     problems = []
     for number, line in itertools.compress(enumerate(lines, 1), is_kept):
         try:
-            fields = described(workflow, ids)
+            fields = describe_fields(workflow, ids)
             params = {field.id: field.read(line if _is_text(field) else line.strip()) for field in fields}
         except FieldError as error:
             problems.append(f"{name}, line {number}: {error}")
@@ -133,7 +133,7 @@ def _read_lines(path: str | Path) -> list[str]:
 
 
 def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[dict[str, list[Field]], list[str]]:
-    """Return the fields of each column, and the problems found."""
+    """Return the fields of each column, and the problems."""
     fields: dict[str, list[Field]] = {}
     column_of: dict[str, str] = {}
     problems = [
@@ -155,12 +155,12 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
             if field_id in column_of:
                 problems.append(f"{table.name}: the columns {column_of[field_id]!r} and {column!r} are the same field")
             column_of[field_id] = column
-        fields[column] = list(described(workflow, ids))
+        fields[column] = list(describe_fields(workflow, ids))
     return fields, problems
 
 
-def described(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
-    """Return the fields of these ids, of unknown type if they are not described."""
+def describe_fields(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
+    """Return the fields with these ids. A field that is not described has an unknown type."""
     return (workflow.fields.get(field_id) or Field(field_id) for field_id in ids)
 
 
@@ -169,7 +169,7 @@ def _is_text(field: Field) -> bool:
 
 
 def _read(field: Field, value: object, reader: ValueReader, *, is_text: bool) -> Any:
-    """Return the value of one cell of a table, by the type of its field."""
+    """Parse the value of one cell of a table, by the type of its field."""
     if isinstance(value, str) and (is_text or field.type not in {FieldType.STRING, FieldType.UNKNOWN}):
         if field.type.takes_images or field.is_multiple:
             return reader.value(field, Item(value))
@@ -196,7 +196,7 @@ def _check_exact(number: float, value: object) -> None:
 
 
 def _header(number: int, values: Iterable[object]) -> str:
-    """Return `3 glass bottle, stars`: the number of a row, and the first words of its first text or value."""
+    """Return a row header such as `3 glass bottle, stars`: the number, and the first words of a text or value."""
     ordered = sorted(values, key=lambda value: not (isinstance(value, str) and " " in value))
     value = next(iter(ordered), "")
     text = value.name if isinstance(value, InputImage) else text_of(value)

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.files import no_such_file, read_named_text
-from comflowy_nb.workflow.syntax.json_values import is_too_deep, plain, rounded, shown
+from comflowy_nb.workflow.syntax.json_values import is_too_deep, plain, round_computed, shown
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -23,7 +23,7 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One row: its values by column, without the missing ones, and its position for errors."""
+    """One row: its values by column, without missing ones, and its position for errors."""
 
     values: Mapping[str, object]
     where: str
@@ -31,14 +31,14 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of a table, before the types of their fields are known.
+    """The rows of a table, before they are parsed by the types of their fields.
 
     Attributes
     ----------
     name
         The name of the file; `the table` for Python objects.
     columns
-        Their names, in order.
+        The names of the columns, in order.
     rows
         The rows, in order.
     is_text
@@ -70,7 +70,7 @@ def read_rows(value: Any, name: str = "the table") -> Table:
     Raises
     ------
     FieldError
-        If a name of a column is not text or occurs twice, or the table has no or too many rows.
+        If the name of a column is not text or occurs twice, or the table has no rows or too many.
     """
     rows: Iterable[dict[str, object]]
     if _is_frame(value):
@@ -81,10 +81,12 @@ def read_rows(value: Any, name: str = "the table") -> Table:
         rows = (dict(row) for row in value)
     _check_columns(name, columns)
     table_rows = [
-        TableRow({key: rounded(item) for key, item in row.items() if not _is_missing(item)}, f"{name}, row {number}")
+        TableRow(
+            {key: round_computed(item) for key, item in row.items() if not _is_missing(item)}, f"{name}, row {number}"
+        )
         for number, row in enumerate(rows, 1)
     ]
-    return _checked(Table(name, tuple(columns), tuple(table_rows)))
+    return _check_rows(Table(name, tuple(columns), tuple(table_rows)))
 
 
 def read_table_file(path: str | Path, *, keep_empty: bool = False) -> Table:
@@ -93,17 +95,17 @@ def read_table_file(path: str | Path, *, keep_empty: bool = False) -> Table:
     Parameters
     ----------
     path
-        The file. Text files are in UTF-8, UTF-16 or UTF-32, with or without a BOM. The first row of CSV and TSV has
-        the names of the columns; values may be in double quotes and contain line breaks.
+        The file. Text files are in UTF-8, UTF-16 or UTF-32, with or without a BOM. The first row of CSV and TSV
+        contains the names of the columns; values may be in double quotes and contain line breaks.
     keep_empty
-        Read an empty value of CSV and TSV as the empty text; else it is missing.
+        Whether an empty value of CSV and TSV is the empty text. Otherwise it is missing.
 
     Raises
     ------
     WorkflowError
         If the file can't be read.
     FieldError
-        With all rows that are not valid.
+        If rows are invalid. It contains all of them.
     """
     file = Path(path).expanduser()
     suffix = file.suffix.lower()
@@ -148,7 +150,7 @@ def _read_csv(name: str, text: str, separator: str, *, keep_empty: bool) -> Tabl
         problems.append(f'{name}, line {before + 1}: {error}; a double quote within a quoted text is doubled: ""')
     if problems:
         raise FieldError(*problems)
-    return _checked(Table(name, tuple(columns), tuple(rows), is_text=True))
+    return _check_rows(Table(name, tuple(columns), tuple(rows), is_text=True))
 
 
 def _read_jsonl(name: str, text: str) -> Table:
@@ -176,7 +178,7 @@ def _read_jsonl(name: str, text: str) -> Table:
         )
         for index, (line, row) in enumerate(objects, 1)
     ]
-    return _checked(Table(name, tuple(columns), tuple(rows)))
+    return _check_rows(Table(name, tuple(columns), tuple(rows)))
 
 
 def _read_parquet(file: Path, path: str | Path) -> Table:
@@ -195,9 +197,10 @@ def _read_parquet(file: Path, path: str | Path) -> Table:
 # -- checks --------------------------------------------------------------------------------------------------------
 
 
-def _checked(table: Table) -> Table:
+def _check_rows(table: Table) -> Table:
     if not table.columns or not table.rows:
-        raise FieldError(f"{table.name} has no rows: the first row names the columns, and each further row is a cell")
+        tip = ": the first row must have the names of the columns, and each further row is a cell"
+        raise FieldError(f"{table.name} has no rows{tip if table.is_text else '; each row is a cell'}")
     if len(table.rows) > LARGEST_AXIS:
         raise FieldError(f"{table.name} has {len(table.rows):,} rows; a sweep takes at most {LARGEST_AXIS:,}")
     return table
@@ -212,7 +215,7 @@ def _check_columns(name: str, columns: Sequence[str]) -> None:
 
 
 def _check_separator(name: str, columns: Sequence[str], separator: str) -> None:
-    """Raise for a file in which another character separates the columns."""
+    """Raise an error if another character seems to separate the columns."""
     for other, text in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
         if len(columns) == 1 and other != separator and other in columns[0]:
             expected = "tabs" if separator == "\t" else "commas"

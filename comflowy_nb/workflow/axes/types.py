@@ -1,4 +1,4 @@
-"""Axes of a sweep, its cells, and the axes as JSON, to draw a stored grid again."""
+"""The axes and the cells of a sweep, and the conversion of axes to JSON and back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AxisKind: TypeAlias = Literal["values", "preset", "replace", "seeds", "rows", "l
 
 LABEL = "label"  # the column of a table with the headers of its rows
 _OPTIONAL = frozenset({"info", "parts", "sample_seed", "pinned"})  # left out of the JSON if empty or 0
-_MAX_SHOWN_LABELS = 4  # of a replaced axis, in a notice
+_MAX_SHOWN_LABELS = 4  # labels of a replaced axis in a notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Axis:
     Attributes
     ----------
     name : str
-        As typed: a field, an alias, the name of a preset axis, or the word that is replaced.
+        The name as typed: a field, an alias, the name of a preset axis, or the word that is replaced.
     kind : {"values", "preset", "replace", "seeds", "rows", "lines", "zip"}
         The form in which it was written: `rows` of a table, `lines` of a file, `zip` for axes that vary together.
     fields : tuple of str
@@ -98,7 +98,7 @@ class Axis:
 
 
 def zip_axes(parts: Sequence[Axis]) -> Axis:
-    """Return one axis whose values are those of several axes, the first with the first, and so on.
+    """Return one axis from several axes of equal length: its first value sets all first values, and so on.
 
     Raises
     ------
@@ -139,19 +139,19 @@ class Axes:
     fixed : mapping
         Field id -> value that is the same in all cells.
     axes : tuple of Axis
-        The first axis varies slowest in the numbers of the cells.
+        The axes. The first one varies slowest in the order of the cells.
     seeds : tuple of SeedWord
         Fields set to `random` or `each`.
     set_params : tuple of str
         Ids of all fields set, in the order typed.
     texts : mapping
-        Field id -> text in which axes of kind `replace` replace their words.
+        Field id -> text in which axes of kind `replace` replace words.
     where : str or None
-        A condition on the cells; combinations that do not fulfil it are left out.
+        A condition on the cells. Combinations that do not satisfy it are left out.
     sample : int or None
-        The number of cells, chosen by a hash of their values and of `sample_seed`.
+        The number of cells, which are chosen by a hash of their values and `sample_seed`.
     pinned : mapping
-        Field id -> the seed of each cell, in their order, instead of generated ones.
+        Field id -> seeds of all cells, in order, instead of generated seeds.
     notes : tuple of str
         Information about files for the plan, such as skipped lines. Not stored.
     """
@@ -176,12 +176,12 @@ class Axes:
         return math.prod(self.shape)
 
     def labels(self, at: Sequence[int]) -> dict[str, str]:
-        """Return the labels of a cell by the names of the axes, and of the parts of a `zip`."""
+        """Return the labels of a cell by axis name, including the parts of a `zip`."""
         chosen = [(axis, index) for group, index in zip(self.axes, at, strict=True) for axis in (group, *group.parts)]
         return {axis.name: axis.values[index].label for axis, index in chosen}
 
     def info(self, at: Sequence[int]) -> dict[str, str]:
-        """Return the info of a cell by the columns of its table."""
+        """Return the `--info` texts of a cell by column name."""
         values = [axis.values[index] for axis, index in zip(self.axes, at, strict=True)]
         return {name: text for value in values for name, text in value.info.items()}
 
@@ -201,27 +201,27 @@ class Axes:
         for params in (self.fixed, *values):
             yield from (value for value in params.values() if isinstance(value, InputImage))
 
-    def on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
-        """Return the same axes based on the params of a run, which apply to the fields that this sweep does not set."""
+    def based_on(self, params: Mapping[str, Any], set_params: tuple[str, ...]) -> Axes:
+        """Return these axes with the params of a run as fixed values. Fields that this sweep sets are unchanged."""
         varied = {name for name in self.set_params if name not in self.fixed}
         inherited = {name: value for name, value in params.items() if name not in varied}
         set_params = tuple(dict.fromkeys((*set_params, *self.set_params)))
         return replace(self, fixed={**inherited, **self.fixed}, set_params=set_params)
 
-    def over(self, before: Axes) -> Axes:
-        """Return an earlier sweep with these settings, which replace the earlier ones of the same fields.
+    def override(self, before: Axes) -> Axes:
+        """Return the axes of an earlier sweep, in which these settings replace those of the same fields.
 
-        An axis that sets several fields (a preset, `all::seed`) keeps those that are not set again.
+        An axis that sets several fields (a preset, `all::seed`) keeps the fields that are not set again.
 
         Raises
         ------
         FieldError
-            If values of such an axis no longer differ.
+            If the values of such an axis are no longer different.
         """
         own_axes = list(self.axes)
         axes: list[Axis] = []
         for axis in before.axes:
-            kept = self._kept_of(axis)
+            kept = self._keep_part(axis)
             if kept is not None:
                 axes.append(kept)
                 continue
@@ -242,10 +242,10 @@ class Axes:
         )
 
     def changes(self, before: Axes) -> list[str]:
-        """Return a sentence for each change that `over` makes beyond giving an axis other values."""
+        """Return a sentence for each change of `override` other than new values of an axis."""
         changes = []
         for axis in before.axes:
-            kept = self._kept_of(axis)
+            kept = self._keep_part(axis)
             if kept is axis or any(_replaces_values(own_axis, axis) for own_axis in self.axes):
                 continue
             left = self._not_set_here(axis.fields)
@@ -263,15 +263,15 @@ class Axes:
     def _not_set_here(self, field_ids: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(key for key in field_ids if key not in self.set_params)
 
-    def _kept_of(self, axis: Axis) -> Axis | None:
-        """Return the part of an earlier axis that these settings keep; None if they replace it."""
+    def _keep_part(self, axis: Axis) -> Axis | None:
+        """Return the part of an earlier axis that is kept; None if these settings replace the axis."""
         fields = self._not_set_here(axis.fields)
         if not fields or any(own_axis.name == axis.name for own_axis in self.axes):
             return None
         if fields == axis.fields:
             return axis
         if axis.parts:
-            kept = [part for part in map(self._kept_of, axis.parts) if part is not None]
+            kept = [part for part in map(self._keep_part, axis.parts) if part is not None]
             return zip_axes(kept) if len(kept) > 1 else kept[0]
         known: dict[str, str] = {}
         values = []
@@ -290,7 +290,7 @@ class Axes:
 
 
 def _replaces(new: Axis, axis: Axis) -> bool:
-    """Return True if an axis has the name or a field of an earlier one."""
+    """Return True if an axis has the name or a field of an earlier axis."""
     return new.name == axis.name or not set(new.fields).isdisjoint(axis.fields)
 
 
@@ -310,15 +310,15 @@ class Cell:
     Attributes
     ----------
     number : int
-        From 1; the last axis varies fastest.
+        The number of the cell, from 1. The last axis varies fastest.
     at : tuple of int
         The index on each axis, from 0.
     params : dict
         Field id -> value of all fields set.
     labels : mapping
-        Name of an axis -> label of the value.
+        Axis name -> label of the value.
     info : mapping
-        Text by the name of a column of a table that is not a field.
+        Column name -> text, for the columns of a table that are not fields.
     """
 
     number: int
@@ -332,12 +332,12 @@ class Cell:
 
 
 def axes_to_json(axes: Axes) -> dict[str, Any]:
-    """Return the axes as JSON values; an image is its name and the sha256 of its content."""
+    """Convert axes to JSON values. An image becomes its name and the sha256 of its content."""
     return json.loads(json.dumps(axes, default=_encode))  # type: ignore[no-any-return]  # a mapping
 
 
 def _encode(value: Any) -> dict[str, Any]:
-    """Return a dataclass as a mapping, without the optional properties that are not set."""
+    """Convert a dataclass to a mapping, without the optional properties that are not set."""
     if isinstance(value, InputImage):
         return {"image": {"name": value.name, "sha256": value.content_sha256}}
     if isinstance(value, Axis) and value.parts:  # its values are made of those of its parts
@@ -352,12 +352,12 @@ def _encode(value: Any) -> dict[str, Any]:
 
 
 def axes_from_json(data: Mapping[str, Any], read_image: Callable[[str], bytes | None] | None = None) -> Axes:
-    """Return the axes that `axes_to_json` wrote.
+    """Convert the result of `axes_to_json` back to axes.
 
     Parameters
     ----------
     kept
-        Return the content of an image by its sha256; None if it is not stored.
+        Called with the sha256 of an image; returns its content, or None if it is not stored.
     """
 
     def params(values: Mapping[str, Any]) -> dict[str, Any]:

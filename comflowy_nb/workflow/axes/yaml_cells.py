@@ -1,4 +1,4 @@
-"""The keys of a sweep file that make and choose cells: tables, lines of files, `zip`, `where`, `sample`, `pinned`.
+"""Read and write the keys of a sweep file that determine the cells: tables, lines of files, `zip`, `where` and so on.
 
     table: {file: prompts.csv, sha256: 9f86d0...}
     info: [mood]
@@ -7,8 +7,8 @@
     where: cfg < 6 or steps > 20
     sample: 40
 
-A file is named relative to the sweep file. With a sha256, a change of the file is a warning. `rows` has the rows of a
-table in the sweep file itself.
+The path of a file is relative to the sweep file. If there is a sha256 and the file has changed, there is a warning.
+`rows` contains the rows of a table in the sweep file itself.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _OPTION_OF = {"rows": "table", "zip": "zipped"}
 
 
 class CellReader:
-    """Reads the keys of a sweep file that make and choose cells.
+    """Reads the keys of a sweep file that determine the cells.
 
     Parameters
     ----------
     folder
         The folder of the sweep file.
     read_value
-        Return the value of a node that is not a plain text, such as `!image`.
+        Returns the value of a node that is not a plain text, such as `!image`.
     fail
-        Raise the error for a node.
+        Raises the error for a node.
     """
 
     def __init__(self, folder: Path, read_value: Callable[[Any], Any], fail: Callable[[Any, str], Any]) -> None:
@@ -54,7 +54,7 @@ class CellReader:
         self.warnings: list[str] = []
 
     def read(self, parts: Mapping[str, Any]) -> CellOptions:
-        """Return the options of the nodes by key."""
+        """Return the options, from the YAML nodes by key."""
         readers: dict[str, Callable[[Any], Any]] = {
             "table": lambda node: self._file(node, "table"),
             "rows": lambda node: [self._row(row) for row in self._items(node, "rows")],
@@ -137,18 +137,18 @@ class CellReader:
 def write_cells(
     file: Path, axes: Axes, cells: CellOptions, write_value: Callable[[Any], str], pinned: Mapping[str, Sequence[int]]
 ) -> Iterator[str]:
-    """Yield the lines of a sweep file from which `CellReader` makes the same options.
+    """Yield lines of a sweep file that `CellReader` reads as the same options.
 
     Parameters
     ----------
     file
         The sweep file.
     cells
-        The options with which the axes were made: tables and lines of files are then named, not copied.
+        The options of the sweep. Tables and files of lines are written as paths, not copied.
     write_value
-        Return a value as YAML.
+        Returns a value as YAML.
     pinned
-        Field id -> the generated seed of each cell, to write instead of generating them again.
+        Field id -> the generated seed of each cell, so that the seeds are not generated again.
     """
     simple = [axis for group in axes.axes for axis in group.simple]
     for axis in simple:
@@ -201,7 +201,7 @@ def _rows(file: Path, axis: Axis, cells: CellOptions, write_value: Callable[[Any
 
 
 def _named_file(file: Path, source: str | Path) -> str:
-    """Return a file by its path relative to the sweep file, with the hash of its content."""
+    """Return the path of a file relative to the sweep file, and the hash of its content."""
     path = Path(source).expanduser()
     relative = Path(os.path.relpath(path.resolve(), file.resolve().parent)).as_posix()
     return f"{{file: {json.dumps(relative, ensure_ascii=False)}, sha256: {sha256_of(path)}}}"

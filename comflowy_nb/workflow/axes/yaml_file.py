@@ -9,8 +9,8 @@
       prompt: {day: "glass bottle, noon", night: "glass bottle, stars"}
       seed: random#3
 
-`{name}` is not expanded. A plain text is read as in a body; a text in quotes, or below `|` or `>`, is never split.
-`!json` before a quoted text is that JSON value; `!image` is an image that was saved with the file.
+`{name}` is not expanded. A plain text is parsed as in a body. A text in quotes, or below `|` or `>`, is never split.
+`!json` marks a quoted text that is a JSON value; `!image` is an image that was saved with the file.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ FILE_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, c
 
 @dataclass(frozen=True, slots=True)
 class SweepFile:
-    """The content of a sweep file: the workflow's name, the settings and options for `read_axes`, other options."""
+    """The content of a sweep file: name of the workflow, settings and options for `read_axes`, other options."""
 
     workflow: str
     settings: list[Setting]
@@ -82,7 +82,7 @@ def read_sweep_file(path: str | Path) -> SweepFile:
     Raises
     ------
     WorkflowError
-        If the file does not exist or is not a valid sweep file; the text names the file and the line.
+        If the file does not exist or is not a valid sweep file. The text contains the file and the line.
     """
     file, text = read_typed_file(path, MAX_YAML_BYTES)
     try:
@@ -93,13 +93,13 @@ def read_sweep_file(path: str | Path) -> SweepFile:
 
 
 def _is_plain_text(node: Any) -> bool:
-    """Return True for a value that is read as in a body: without quotes and tag, and not a float like 2.0."""
+    """Return True for a value that is parsed as in a body: one without quotes and tag, other than a float like 2.0."""
     is_plain = isinstance(node, ScalarNode) and not node.style and not str(node.tag).startswith("!")
     return is_plain and not _WHOLE_FLOAT.fullmatch(node.value)
 
 
 class _FileReader:
-    """Read the YAML nodes of a sweep file; every error names the file and the line."""
+    """Reads the YAML nodes of a sweep file. Every error contains the file and the line."""
 
     def __init__(self, file: Path, text: str) -> None:
         self._file = file
@@ -184,7 +184,7 @@ class _FileReader:
         return f"{self._file.name}, line {node.start_mark.line + 1}"
 
     def _pairs(self, node: Any) -> dict[str, tuple[Any, Any]]:
-        """Return key -> node of the key, node of the value."""
+        """Return a mapping from key to the YAML nodes of the key and the value."""
         if not isinstance(node, MappingNode):
             self._fail(node, "a mapping, KEY: VALUE, is expected here")
         pairs: dict[str, tuple[Any, Any]] = {}
@@ -214,7 +214,7 @@ def write_sweep_file(
     cells: CellOptions | None = None,
     pinned: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Write a file from which `read_sweep_file` and `read_axes` make the same axes.
+    """Write a file that `read_sweep_file` and `read_axes` read as the same axes.
 
     Parameters
     ----------
@@ -225,14 +225,14 @@ def write_sweep_file(
     options
         Options of a sweep file; None for an option that is not set.
     cells
-        The options with which the axes were made: their files are named, not copied.
+        The options of the sweep. Their files are written as paths, not copied.
     pinned
         Field id -> the generated seed of each cell (`--pin`).
 
     Raises
     ------
     WorkflowError
-        If it can't be written, or an option is unknown.
+        If the file can't be written, or an option is unknown.
     """
     file = Path(path).expanduser()
     explicit = {name: value for name, value in (options or {}).items() if value is not None}
@@ -252,7 +252,7 @@ def write_sweep_file(
 
 
 class _Writer:
-    """Write axes as lines of YAML, and their images as files."""
+    """Writes axes as lines of YAML, and their images as files."""
 
     def __init__(self, file: Path, axes: Axes) -> None:
         self._file = file
@@ -295,7 +295,7 @@ class _Writer:
         fields = axes[0].fields
         texts = {self._axes.texts[name] for name in fields}
         yield f"{_key(_shared_key(fields))}:"
-        if len(texts) == 1:  # else they are the workflow's own
+        if len(texts) == 1:  # otherwise these are the values of the workflow
             yield f"  in: {_text(texts.pop())}"
         yield "  replace:"
         for axis in axes:
@@ -320,7 +320,7 @@ class _Writer:
 
 
 def _name_themselves(values: Sequence[AxisValue]) -> bool:
-    """Return True if the images get the same labels from their names alone, the only labels that the file stores."""
+    """Return True if the labels of the images follow from their names, which are all that the file stores."""
     firsts = [(next(iter(value.params.values()), None), value.label) for value in values]  # all fields are equal
     images = [(image, label) for image, label in firsts if isinstance(image, InputImage)]
     labels = label_images([replace(image, source="") for image, _ in images])
@@ -328,7 +328,7 @@ def _name_themselves(values: Sequence[AxisValue]) -> bool:
 
 
 def _shared_key(fields: Sequence[str]) -> str:
-    """Return the key that sets all these fields."""
+    """Return a key that sets all these fields, such as `all::seed`."""
     return fields[0] if len(fields) == 1 else f"all::{split_id(fields[0])[1]}"
 
 
@@ -337,7 +337,7 @@ def _key(key: str) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """Return a value that is not an image as YAML."""
+    """Return a value as YAML. Images are handled by the caller."""
     if isinstance(value, str):
         return _text(value)
     text = json.dumps(value)

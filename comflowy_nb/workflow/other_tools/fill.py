@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 DEFAULT = "default"  # the workflow for the settings of an image, if none is named; it always exists
 
 _LABELS = {"negative": "negative prompt", "sampler": "sampler", "scheduler": "scheduler"}
-_MAX_LISTED = 12  # of the settings that are left out
+_MAX_LISTED = 12  # settings that are left out, in one text
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """The params that a workflow takes from an image of another tool.
+class FillResult:
+    """The params of a workflow for the settings of another tool.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Filled:
     left_out
         The settings that have no field in the workflow, each with its value or the reason.
     summary
-        One line: the tool, the workflow, and the settings that are left out.
+        One line with the tool, the workflow, and the settings that are left out.
     """
 
     params: dict[str, Any]
@@ -44,13 +44,13 @@ class Filled:
     summary: str
 
 
-def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | None = None) -> Filled:
-    """Return the params of a workflow for the settings of another tool.
+def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | None = None) -> FillResult:
+    """Convert the settings of another tool to params of a workflow.
 
     Parameters
     ----------
     workflow
-        The workflow that takes the settings.
+        The workflow for the settings.
     name
         The name of the image in the summary and in errors.
     graph
@@ -73,13 +73,13 @@ def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | N
         label = _label(role, value)
         if not field_ids:
             problem = places.problems.get(role)
-            if value != "":  # an empty prompt is not missed
+            if value != "":  # an empty prompt need not be reported
                 left_out.append(f"{label} ({problem})" if problem else label)
             continue
         if role in translated:
             value, problem = _choice(role, value, translated[role], fields[0], workflow.name)
         else:
-            value, problem = _checked(fields, value)
+            value, problem = _check_value(fields, value)
         if problem is None:
             params |= dict.fromkeys(field_ids, value)
         else:
@@ -92,15 +92,15 @@ def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | N
         )
     listed = _listed(left_out)
     summary = f"the settings in {name} ({generation.tool}) are used for {workflow.name}"
-    return Filled(params, tuple(left_out), f"{summary}, without: {listed}" if listed else summary)
+    return FillResult(params, tuple(left_out), f"{summary}, without: {listed}" if listed else summary)
 
 
 def _choice(
     role: str, name: str, translated: str | None, field: Field | None, workflow: str
 ) -> tuple[str | None, str | None]:
-    """Return the value of a sampler or scheduler, and the problem if there is none.
+    """Return the value for a sampler or scheduler, or a problem if there is none.
 
-    The options of the field decide. Without options, ComfyUI's own names are valid.
+    The value must be one of the options of the field. Without options, ComfyUI's own names are valid.
     """
     table = SAMPLERS if role == "sampler" else SCHEDULERS
     options = [one for one in field.options if isinstance(one, str)] if field is not None else []
@@ -116,8 +116,8 @@ def _choice(
     return None, f"{workflow} does not offer {translated}{tip}"
 
 
-def _checked(fields: Sequence[Field | None], value: Any) -> tuple[Any, str | None]:
-    """Return the value as the fields take it, and the problem if it is invalid for one of them."""
+def _check_value(fields: Sequence[Field | None], value: Any) -> tuple[Any, str | None]:
+    """Return the value converted for the fields, or a problem if it is invalid for one of them."""
     for field in fields:
         if field is not None:
             try:

@@ -1,8 +1,8 @@
-"""The settings that other tools write into images: AUTOMATIC1111, Forge, SwarmUI, InvokeAI, NovelAI and Fooocus.
+"""Read the settings that other tools write into images: AUTOMATIC1111, Forge, SwarmUI, InvokeAI, NovelAI and Fooocus.
 
-The formats are read here and not with the library sd-parsers. Its version 0.6 (MIT, of March 2025, one maintainer) does
-not read SwarmUI and Exif comments in ASCII or in little-endian UTF-16, drops quoted values (`Lora hashes`,
-`Hires prompt`), may decode the pixels, and raises TypeError, AttributeError or RecursionError for damaged metadata.
+The library sd-parsers is not used. Its version 0.6 (MIT, of March 2025, one maintainer) does not read SwarmUI and Exif
+comments in ASCII or in little-endian UTF-16, drops quoted values (`Lora hashes`, `Hires prompt`), may decode the
+pixels, and raises TypeError, AttributeError or RecursionError for damaged metadata.
 
 Sources of the formats:
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 ROLES = ("prompt", "negative", "steps", "cfg", "seed", "sampler", "scheduler", "width", "height")
 
 _MAX_TEXT_CHARS = 256 * 1024
-_MAX_NAME_CHARS = 100  # of a sampler or scheduler
+_MAX_NAME_CHARS = 100  # maximum length of the name of a sampler or scheduler
 _MAX_NUMBER_CHARS = 40
-_MAX_SHOWN_CHARS = 60  # of the value of an extra
+_MAX_SHOWN_CHARS = 60  # maximum length of the value of an extra
 _MAX_EXTRAS = 100
 _RANGES = {"steps": (1, 10_000), "cfg": (0, 1000), "seed": (0, 2**64 - 1), "width": (1, 65_536), "height": (1, 65_536)}
 
@@ -46,7 +46,7 @@ _TAG = re.compile(r"<(\w{1,40}):([^<>]{1,400})>")
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 _FOOOCUS_SIZE = re.compile(r"\(?\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)?")
 _FORGE = re.compile(r"f\d+\.\d")  # f2.0.1v1.10.1
-_MIN_PAIRS = 3  # of the line of settings
+_MIN_PAIRS = 3  # minimum number of pairs in the line of settings
 _IMPORTANT = re.compile(
     r"lora|hyper|model|hires|hrf|refiner|vae|control|upscal|init|denois|strength|clip|style", re.IGNORECASE
 )
@@ -89,9 +89,9 @@ class Generation:
     tool
         The name of the tool.
     values
-        Role -> value, with the roles of `ROLES` that the image has. Samplers and schedulers have the tool's names.
+        Role -> value, for the roles of `ROLES` that occur in the image. Samplers and schedulers have the tool's names.
     extras
-        All other settings as `name value`, such as `LoRA film:0.8`, those of models first.
+        All other settings as `name value`, such as `LoRA film:0.8`. Settings of models come first.
     """
 
     tool: str
@@ -100,9 +100,9 @@ class Generation:
 
 
 def find_generation(texts: Mapping[str, str]) -> Generation | None:
-    """Return the settings of another tool in the texts of an image; None if there are none.
+    """Find the settings of another tool in the texts of an image; return None if there are none.
 
-    All texts are untrusted: values of a wrong type or out of range become extras, damaged metadata is ignored.
+    The texts are untrusted. Values of a wrong type or out of range become extras; damaged metadata is ignored.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def find_generation(texts: Mapping[str, str]) -> Generation | None:
 
 
 def _read_parameters(texts: Mapping[str, str]) -> Generation | None:
-    """Read the text `parameters`, which four tools write: JSON of SwarmUI or Fooocus, or text of A1111 and Fooocus."""
+    """Parse the text `parameters` of four tools: JSON of SwarmUI or Fooocus, or the text format of A1111."""
     text = texts.get("parameters", "")
     settings = _object(text)
     if settings is None:
@@ -136,7 +136,7 @@ def _read_parameters(texts: Mapping[str, str]) -> Generation | None:
 
 
 def _read_a1111(text: str, tool: str) -> Generation | None:
-    """Read the prompt, the line `Negative prompt:` and the line of settings, which begins with `Steps:`."""
+    """Parse the prompt, the line `Negative prompt:`, and the line of settings, which begins with `Steps:`."""
     lines = text.strip().split("\n")
     number = next((n for n in reversed(range(len(lines))) if lines[n].startswith("Steps: ")), len(lines) - 1)
     pairs = _PAIR.findall(lines[number])
@@ -144,7 +144,7 @@ def _read_a1111(text: str, tool: str) -> Generation | None:
         return None
     settings: dict[str, str] = {}
     for name, value in pairs:
-        settings.setdefault(name, _unquoted(value.strip()))
+        settings.setdefault(name, _unquote(value.strip()))
     at = next((n for n in range(number) if lines[n].startswith("Negative prompt:")), number)
     negative = "\n".join(lines[at:number]).removeprefix("Negative prompt:").strip()
     # Fooocus adds the texts of its styles to the prompt; the raw one is the user's.
@@ -167,7 +167,9 @@ def _read_fooocus(settings: Mapping[str, Any]) -> Generation | None:
     size = _FOOOCUS_SIZE.fullmatch(resolution) if isinstance(resolution, str) and len(resolution) < 100 else None
     combined = [one for name, one in settings.items() if name.startswith("lora_combined_")]
     named = [one[:2] for one in loras if isinstance(one, list)] if isinstance(loras, list) else []
-    extras = [f"LoRA {_shown(':'.join(map(str, one)))}" for one in named] or [f"LoRA {_shown(one)}" for one in combined]
+    extras = [f"LoRA {_shorten(':'.join(map(str, one)))}" for one in named] or [
+        f"LoRA {_shorten(one)}" for one in combined
+    ]
     others = {name: one for name, one in settings.items() if not name.startswith("lora") and one != "None"}
     others = _without_parts(others, "resolution") if size else others
     return _generation("Fooocus", {**others, **_size_of(size)}, _FOOOCUS, extras)
@@ -182,7 +184,7 @@ def _read_invoke(texts: Mapping[str, str]) -> Generation | None:
     for one in loras if isinstance(loras, list) else ():
         model = one.get("model", one.get("lora")) if isinstance(one, dict) else one
         weight = one.get("weight") if isinstance(one, dict) else None
-        extras.append(f"LoRA {_shown(_model_name(model))}{'' if weight is None else f':{_shown(weight)}'}")
+        extras.append(f"LoRA {_shorten(_model_name(model))}{'' if weight is None else f':{_shorten(weight)}'}")
     others = {name: _model_name(one) for name, one in settings.items() if name != "loras" or not extras}
     if str(others.get("generation_mode", "")).endswith("txt2img"):
         del others["generation_mode"]
@@ -190,7 +192,7 @@ def _read_invoke(texts: Mapping[str, str]) -> Generation | None:
 
 
 def _read_novelai(texts: Mapping[str, str]) -> Generation | None:
-    """Read the text `Comment` of a PNG file, or the Exif comment of a WebP file; it may contain another `Comment`."""
+    """Parse the text `Comment` of a PNG file, or the Exif comment of a WebP file. It may contain another `Comment`."""
     settings = _object(texts.get("Comment", texts.get("parameters", "")))
     if settings is None or not any("NovelAI" in texts.get(name, "") for name in ("Software", "Title")):
         return None
@@ -198,22 +200,22 @@ def _read_novelai(texts: Mapping[str, str]) -> Generation | None:
     settings = (_object(inner) if isinstance(inner, str) else None) or settings
     settings = {"prompt": texts.get("Description", "")} | settings
     model = texts.get("Source", texts.get("Software", ""))  # in Exif data, Software is the model
-    extras = [f"Model {_shown(model)}"] if model not in {"", "NovelAI"} else []
+    extras = [f"Model {_shorten(model)}"] if model not in {"", "NovelAI"} else []
     for name, label in (("v4_prompt", "character prompt"), ("v4_negative_prompt", "negative character prompt")):
         caption = settings.get(name)
         caption = caption.get("caption") if isinstance(caption, dict) else None
         characters = caption.get("char_captions") if isinstance(caption, dict) else None
         for one in characters if isinstance(characters, list) else ():
             text = one.get("char_caption") if isinstance(one, dict) else one
-            extras += [f"{label} {_shown(text)}"] if text else []
+            extras += [f"{label} {_shorten(text)}"] if text else []
     return _generation("NovelAI", settings, _NOVELAI, extras, schedule="native")
 
 
 def _swarm_loras(settings: Mapping[str, Any]) -> list[str]:
-    names, weights = (_listed(settings.get(key)) for key in ("loras", "loraweights"))
+    names, weights = (_split_list(settings.get(key)) for key in ("loras", "loraweights"))
     weights += [""] * (len(names) - len(weights))
     return [
-        f"LoRA {_shown(name)}{f':{_shown(weight)}' if weight != '' else ''}"
+        f"LoRA {_shorten(name)}{f':{_shorten(weight)}' if weight != '' else ''}"
         for name, weight in zip(names, weights, strict=False)
     ]
 
@@ -229,16 +231,16 @@ def _generation(
     *,
     schedule: str | None = None,
 ) -> Generation:
-    """Sort settings into values of roles and extras. Settings that are off, such as `false` and 0, are left out.
+    """Separate settings into values of roles and extras. Disabled settings, such as `false` and 0, are left out.
 
     Parameters
     ----------
     roles
         Name of a setting -> role.
     extras
-        Settings that the caller has read.
+        Settings that the caller has already parsed.
     schedule
-        The scheduler that the tool uses if it names only the sampler.
+        The scheduler that the tool uses if only the sampler is in the metadata.
     """
     values: dict[str, Any] = {}
     extras = list(extras)
@@ -248,11 +250,11 @@ def _generation(
         if role is not None and value is not None:
             values[role] = value
         elif name not in _NOTES and setting not in (None, "", False) and setting not in ([], {}):
-            extras.append(f"{_shown(name)} {_shown(setting)}")
+            extras.append(f"{_shorten(name)} {_shorten(setting)}")
     if tool not in {"InvokeAI", "NovelAI"}:
         for role in {"prompt", "negative"} & values.keys():
             tags = _TAG.findall(values[role])
-            extras += [f"{'LoRA' if kind == 'lora' else kind} {_shown(name)}" for kind, name in tags]
+            extras += [f"{'LoRA' if kind == 'lora' else kind} {_shorten(name)}" for kind, name in tags]
             values[role] = _TAG.sub("", values[role]).strip()
     if schedule is not None and "sampler" in values:
         values.setdefault("scheduler", schedule)
@@ -262,7 +264,7 @@ def _generation(
 
 
 def _rank(extra: str) -> int:
-    """Return the place of an extra: LoRAs first, then what changes an image most."""
+    """Return the sort key of an extra: LoRAs first, then the settings with the largest effect."""
     name = extra.partition(" ")[0]
     return 0 if name == "LoRA" else 1 if _IMPORTANT.search(name) else 2
 
@@ -273,7 +275,7 @@ def _value_of(role: str, setting: object) -> Any:
         return _clean(setting) if isinstance(setting, str) else None
     if role in {"sampler", "scheduler"}:
         is_name = isinstance(setting, str) and 0 < len(setting) <= _MAX_NAME_CHARS
-        return _shown(setting) if is_name else None
+        return _shorten(setting) if is_name else None
     if isinstance(setting, str):
         try:
             setting = read_json_number(setting.strip()) if len(setting) <= _MAX_NUMBER_CHARS else None
@@ -306,8 +308,8 @@ def _size_of(size: re.Match[str] | None) -> dict[str, int]:
     return {} if size is None else {"width": int(size[1]), "height": int(size[2])}
 
 
-def _unquoted(value: str) -> str:
-    """Return the text of a value that A1111 wrote as JSON, because it contains a comma, a colon or a line break."""
+def _unquote(value: str) -> str:
+    """Decode a value that A1111 wrote as JSON because it contains a comma, a colon or a line break."""
     if value[:1] == '"' == value[-1:]:
         try:
             found = json.loads(value)
@@ -317,28 +319,28 @@ def _unquoted(value: str) -> str:
     return value
 
 
-def _listed(value: object) -> list[Any]:
-    """Return the items of a list, or of a text that is separated by commas, as SwarmUI writes both."""
+def _split_list(value: object) -> list[Any]:
+    """Return the items of a list or of a comma-separated text. SwarmUI writes both."""
     if isinstance(value, str):
         return [one.strip() for one in value.split(",") if one.strip()]
     return list(value) if isinstance(value, list) else []
 
 
 def _model_name(value: object) -> Any:
-    """Return the name in InvokeAI's description of a model, of any version; other values unchanged."""
+    """Return the name in InvokeAI's description of a model, in the format of any version. Keep other values."""
     if isinstance(value, dict):
         return next((value[key] for key in ("name", "model_name") if isinstance(value.get(key), str)), value)
     return value
 
 
 def _clean(text: str) -> str:
-    """Return a text with line feeds as line ends, without control characters and halves of surrogate pairs."""
+    """Return a text with line feeds as line ends, without control characters and lone surrogates."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _LONE_SURROGATE.sub("\ufffd", _CONTROL.sub("", text)).strip()
 
 
-def _shown(value: object) -> str:
-    """Return a value in one short line."""
+def _shorten(value: object) -> str:
+    """Return a value as one short line."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(_clean(text[: 4 * _MAX_SHOWN_CHARS]).split())
     return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."

@@ -1,8 +1,8 @@
-"""Find the fields of a workflow that take a prompt, a size and the settings of a sampler, by its nodes and links.
+"""Find the fields of a workflow for the prompts, the size and the settings of the sampler, by its nodes and links.
 
-The sampler is the node that starts from a latent that is not the output of another sampler. Its links lead to the text
-encoders, to the empty latent, and in workflows of separate nodes (`SamplerCustomAdvanced`) to the nodes of the noise,
-the guider, the sigmas and the choice of the sampler.
+The sampler is the node whose input latent is not the output of another sampler. Its links lead to the text encoders, to
+the empty latent, and for `SamplerCustomAdvanced` to separate nodes for the noise, the guider, the sigmas and the
+sampler.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Places:
     Attributes
     ----------
     fields
-        Role -> field ids: several for an encoder with several texts.
+        Role -> field ids. An encoder with several texts has several.
     problems
         Role -> why the workflow has no field for it, as the end of a sentence.
     """
@@ -67,8 +67,7 @@ def find_places(workflow: Workflow, graph: Graph | None = None) -> Places:
     workflow
         The workflow. Its own graph takes precedence.
     graph
-        A graph that the catalogue has for the name of the workflow. It is used if its nodes have the classes that the
-        service describes.
+        The graph of the workflow in the catalogue. It is used if its nodes have the classes that the service describes.
     """
     if workflow.graph is not None:
         found, problems = _GraphSearch(workflow.graph).places()
@@ -90,7 +89,7 @@ def find_places(workflow: Workflow, graph: Graph | None = None) -> Places:
 
 
 def _describes(graph: Graph, workflow: Workflow) -> bool:
-    """Return True if each field of the workflow belongs to a node of the graph of the same class."""
+    """Return True if each field of the workflow belongs to a node of the graph with the same class."""
     return workflow.is_described and all(
         one.node in graph.nodes and one.class_type == graph.nodes[one.node]["class_type"]
         for one in workflow.fields.values()
@@ -98,7 +97,7 @@ def _describes(graph: Graph, workflow: Workflow) -> bool:
 
 
 def _by_name(workflow: Workflow) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """Find the fields without links: by names that only one field has, and the prompts by the titles of nodes."""
+    """Find the fields without links: by unique names, and the prompts by the titles of nodes."""
     found: dict[str, tuple[str, ...]] = {}
     problems: dict[str, str] = {}
     names = {role: fields for role, (fields, _) in _SAMPLER_FIELDS.items()} | {
@@ -125,7 +124,7 @@ def _by_name(workflow: Workflow) -> tuple[dict[str, tuple[str, ...]], dict[str, 
 
 
 class _GraphSearch:
-    """The search in one graph. Each walk visits a node once, so that it ends for circular links."""
+    """The search in one graph. Each traversal visits a node only once, so that it ends if links are circular."""
 
     def __init__(self, graph: Graph) -> None:
         self._nodes = graph.nodes
@@ -155,7 +154,7 @@ class _GraphSearch:
         return found, problems
 
     def _find_texts(self, sampler: str, found: dict[str, tuple[str, ...]]) -> dict[str, str]:
-        """Add the text fields of both prompts to `found`; return the problems."""
+        """Add the text fields of both prompts to `found`. Return the problems."""
         problems = {}
         for role, side in (("prompt", "positive"), ("negative", "negative")):
             encoders = list(dict.fromkeys(self._encoders(sampler, side)))
@@ -202,7 +201,7 @@ class _GraphSearch:
                 yield node
 
     def _walk(self, start: str, names: Collection[str] | None) -> Iterator[str]:
-        """Yield a node and those that its links lead to; with `names` only through these inputs."""
+        """Yield a node and all nodes that its links lead to. With `names`, follow only these inputs."""
         pending, seen = [start], set[str]()
         while pending:
             node = pending.pop()
@@ -216,7 +215,7 @@ class _GraphSearch:
         return inputs
 
     def _link(self, node: str, name: str) -> str | None:
-        """Return the node that an input is linked to; None if it holds a value or does not exist."""
+        """Return the node that an input is linked to; None if the input has a value or does not exist."""
         value = self._inputs(node).get(name)
         if not isinstance(value, list) or len(value) != 2 or type(value[1]) is not int:
             return None
@@ -226,7 +225,7 @@ class _GraphSearch:
         return [target for name in names if (target := self._link(node, name)) is not None]
 
     def _place(self, node: str, name: str, *, is_text: bool = False) -> str | None:
-        """Return the field id of an input, or that of the primitive node that it is linked to."""
+        """Return the field id of an input, or of the primitive node that it is linked to."""
         if name not in self._inputs(node):
             return None
         source = self._link(node, name)

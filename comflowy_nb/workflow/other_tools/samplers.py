@@ -1,4 +1,4 @@
-"""The sampler and scheduler names of other tools, as ComfyUI names them.
+"""Convert the sampler and scheduler names of other tools to ComfyUI's names.
 
 Sources of the names:
 
@@ -114,10 +114,10 @@ def comfyui_names(sampler: str | None, scheduler: str | None) -> tuple[str | Non
     Parameters
     ----------
     sampler
-        As the tool names it. Many tools write the scheduler as a suffix: `DPM++ 2M Karras`.
+        The tool's name of the sampler. Many tools append the scheduler: `DPM++ 2M Karras`.
     scheduler
-        As the tool names it. `Automatic` is A1111's choice by the sampler. The suffix of the sampler replaces
-        `Automatic` and `Uniform`.
+        The tool's name of the scheduler. With `Automatic`, A1111 chooses it by the sampler. A suffix of the sampler
+        takes precedence over `Automatic` and `Uniform`.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def comfyui_names(sampler: str | None, scheduler: str | None) -> tuple[str | Non
 
 
 def _split(name: str) -> tuple[str | None, str | None]:
-    """Return ComfyUI's name of a sampler, and the scheduler in its suffix."""
+    """Split a sampler name into ComfyUI's sampler and the scheduler in its suffix."""
     if name in _SAMPLER_OF:
         return _SAMPLER_OF[name], None
     for suffix, scheduler in _SUFFIXES.items():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_EXAMPLE_ID = "test_workflow_id"  # of the API documentation's example; matches any workflow
+_EXAMPLE_ID = "test_workflow_id"  # the id in the example of the API documentation; it matches any workflow
 _CLOSERS = re.compile(r"[\]},; \t]+")
 _BLANK = " \t\r"
 _KEY_END = re.compile(r"(?<!:):(?=[ \t]|$)")
@@ -34,7 +34,7 @@ _COMMENT = re.compile(r"(?:^|[ \t])#(?=[ \t]|$)")
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The settings of a body; `workflow_id` is that of a payload."""
+    """The settings of a body. `workflow_id` is set if the body is a payload that contains it."""
 
     settings: list[Setting]
     workflow_id: str | None = None
@@ -55,16 +55,16 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
     Parameters
     ----------
     text
-        The text below the line of `%%comflowy`. It is a payload if its first line begins as one (see `is_payload`).
-        Otherwise each line is FIELD: TEXT; the key ends at the first `:` before white space or the line's end; indented
-        lines continue the text.
+        The text below the line of `%%comflowy`. If its first line is the beginning of a payload (see `is_payload`), it
+        is parsed as a payload. Otherwise each line is FIELD: TEXT. The key ends at the first `:` before white space or
+        the end of the line; indented lines continue the text.
     sweep
-        Allow a line of closing brackets to continue a list or mapping.
+        Whether a line of closing brackets may continue a list or mapping.
 
     Raises
     ------
     LineError
-        If the body is invalid; the text names the line.
+        If the body is invalid. The text contains the line.
     """
     lines = [line.rstrip("\r") for line in without_bom(text).split("\n")]
     first = next((line for line in lines if line.strip(_BLANK) and not line.lstrip(_BLANK).startswith("#")), "")
@@ -115,7 +115,7 @@ def _setting(key: str, rest: str, below: list[str], where: str) -> Setting:
     if text is not None:
         return Setting(key, text, quoted=True, where=where, plain=(text, True))
     block = tuple(below) if below and not rest else None
-    parts = _stripped(rest, below)
+    parts = _strip_lines(rest, below)
     text, quoted = unquote(" ".join(parts))
     is_list = block is not None and all(map(_is_item, parts))
     return Setting(key, text, quoted=quoted, where=where, plain=_without_comments(parts), is_list=is_list, block=block)
@@ -127,25 +127,25 @@ def _setting(key: str, rest: str, below: list[str], where: str) -> Setting:
 def read_block(
     lines: Sequence[str], *, is_text: bool, is_mapping: bool = False, depth: int = 0
 ) -> MultipleValues | Labelled | None:
-    """Parse the lines below a key as a list or a mapping; return None if they are one value.
+    """Parse the lines below a key as a list or a mapping. Return None if they are one value.
 
     Parameters
     ----------
     lines
-        As written in the body.
+        The lines of the body.
     is_text
-        Whether the field takes a text. Then ` # ...` belongs to the values, and lines are a mapping only if each value
+        Whether the field takes a text. Then ` # ...` is part of a value, and the lines are a mapping only if each value
         is in quotes or below `|` or `>`, or if the labels are `in` and `replace`.
     is_mapping
         Whether the lines must be a mapping.
     depth
-        The number of blocks that contain this one. A text nested more than `MAX_DEPTH` deep is one value.
+        The number of blocks that contain this one. A text nested deeper than `MAX_DEPTH` is one value.
 
     Raises
     ------
     LineError
-        If only some of the lines are items of a list, if they may be meant as a mapping and as a text, or if they are
-        nested too deep.
+        If only some of the lines are items of a list, if the lines may be a mapping or a text, or if they are nested
+        too deep.
     """
     if depth > MAX_DEPTH:
         if is_text:
@@ -159,8 +159,8 @@ def read_block(
     odd = next((head for head, _ in entries if not _is_item(head)), None)
     if odd is not None:
         raise LineError(
-            f"{shown(odd)} is not an item of the list: begin each item with '- ' (indent the lines that "
-            "continue an item further); begin a text of several lines with FIELD: |"
+            f"{shown(odd)} is not an item of the list: write '- ' before each item, and indent the lines that "
+            "continue an item. If this is a text of several lines, write | after FIELD:"
         )
     return MultipleValues(tuple(_item(head[1:].strip(_BLANK), below, is_text=is_text) for head, below in entries))
 
@@ -170,7 +170,7 @@ def _is_item(line: str) -> bool:
 
 
 def _entries(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return the lines indented as the first one, each with the more indented lines below it."""
+    """Return the lines with the indentation of the first line, each with the more indented lines below it."""
     entries: list[tuple[str, list[str]]] = []
     indent: int | None = None
     for line in lines:
@@ -209,10 +209,10 @@ def _read_mapping(
 
 
 def _value(rest: str, below: list[str], *, is_text: bool, is_mapping: bool, depth: int) -> ParsedValue:
-    """Return the value of a label, which may be a list or a mapping."""
+    """Parse the value of a label, which may be a list or a mapping."""
     if _block_text(rest, below) is None:
         block = read_block(below, is_text=is_text, is_mapping=is_mapping, depth=depth) if not rest else None
-        parts = _stripped(rest, below)
+        parts = _strip_lines(rest, below)
         value = block or read_flow(" ".join(parts)) or (None if is_text else read_flow(_without_comments(parts)[0]))
         if value is not None:
             return value
@@ -225,7 +225,7 @@ def _item(rest: str, below: list[str], *, is_text: bool) -> Item:
     text = _block_text(rest, below)
     if text is not None:
         return Item(text, quoted=True)
-    parts = _stripped(rest, below)
+    parts = _strip_lines(rest, below)
     return Item(*(unquote(" ".join(parts)) if is_text else _without_comments(parts)))
 
 
@@ -233,14 +233,14 @@ def _item(rest: str, below: list[str], *, is_text: bool) -> Item:
 
 
 def _block_text(rest: str, below: list[str]) -> str | None:
-    """Return the text below `|` (lines kept) or `>` (lines folded); None for any other value."""
+    """Return the text below `|` (line breaks kept) or `>` (lines joined); None for any other value."""
     if not below or rest not in {"|", "|-", ">", ">-"}:
         return None
     return _keep_lines(below) if rest.startswith("|") else _fold_lines(below)
 
 
 def _keep_lines(below: Sequence[str]) -> str:
-    """Return the lines without the indentation common to all of them."""
+    """Join the lines with line breaks, without their common indentation."""
     filled = [line for line in below if line.strip(_BLANK)]
     common = filled[0][: len(filled[0]) - len(filled[0].lstrip(_BLANK))]
     while not all(line.startswith(common) for line in filled):
@@ -249,7 +249,7 @@ def _keep_lines(below: Sequence[str]) -> str:
 
 
 def _fold_lines(below: Sequence[str]) -> str:
-    """Return the lines joined by a space; each blank line between them is a line break."""
+    """Join the lines with spaces. Each blank line becomes a line break."""
     text, breaks = "", 0
     for part in (line.strip(_BLANK) for line in below):
         if not part:
@@ -260,13 +260,13 @@ def _fold_lines(below: Sequence[str]) -> str:
     return text
 
 
-def _stripped(rest: str, below: Sequence[str]) -> list[str]:
-    """Return the text beside the key and the lines below it, without white space at their ends and blank lines."""
+def _strip_lines(rest: str, below: Sequence[str]) -> list[str]:
+    """Return the text after the key and the lines below it, stripped and without blank lines."""
     return [part for part in (rest, *(line.strip(_BLANK) for line in below)) if part]
 
 
 def _without_comments(parts: Sequence[str]) -> tuple[str, bool]:
-    """Return the text without ` # ...` comments, as types other than STRING read it, and whether it was quoted."""
+    """Return the text without ` # ...` comments and quotes, and whether it was quoted. For types other than STRING."""
     text = " ".join(parts)
     close = closing_quote(text, 0) if text and text[0] in "\"'" else None
     if close is not None and (close == len(text) - 1 or _COMMENT.match(text, close + 1)):

@@ -1,4 +1,4 @@
-"""Parse and evaluate conditions such as `cfg < 6 or steps > 20`. The text is parsed by a grammar, never run as Python.
+"""Parse and evaluate conditions such as `cfg < 6 or steps > 20`. They are never evaluated as Python.
 
     condition  = conjunction ("or" conjunction)*
     conjunction = negation ("and" negation)*
@@ -7,8 +7,8 @@
                | operand ["not"] "in" (list | number ".." number)
     list       = "(" operand ("," operand)* ")", also in square brackets, or operand ("," operand)+
 
-The first word of a comparison is a name. A later word without quotes is a text: `sampler_name = euler`. A name in
-backticks is a name anywhere, and may contain spaces.
+The first word of a comparison is a name. Later words without quotes are texts, as in `sampler_name = euler`. Words in
+backticks are always names, and may contain spaces.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn, TypeAlias
 
-    # of the values of the names, and whether a comparison of different types raises; None is neither true nor false
+    # Arguments: the values of the names, and whether to raise for different types. None is neither true nor false.
     Test: TypeAlias = Callable[[Mapping[str, Any], bool], bool | None]
 
 
@@ -61,9 +61,9 @@ class Condition:
     Attributes
     ----------
     text : str
-        As typed.
+        The text as typed.
     names : tuple of str
-        The names that it uses, each once, in order.
+        The names in the condition, each once, in order.
     """
 
     text: str
@@ -72,13 +72,13 @@ class Condition:
     _comparisons: tuple[tuple[_Operand, str, _Operand], ...]
 
     def matches(self, values: Mapping[str, Any]) -> bool:
-        """Return whether the condition holds.
+        """Return whether the condition is true. Values of a wrong type are errors.
 
         Parameters
         ----------
         values : mapping
-            The value of each name. A name that is missing, or whose value is None, is null: it fulfils only
-            `= null` and `!=` any other value.
+            The value of each name. A name that is missing, or whose value is None, is null: only `= null` and `!=`
+            with any other value are true for it.
 
         Raises
         ------
@@ -96,13 +96,13 @@ class Condition:
         return bool(self._test(values, True))
 
     def is_true(self, values: Mapping[str, Any]) -> bool:
-        """Return whether the condition is true of values of any types, such as those of an earlier run.
+        """Return whether the condition is true. Values may have any type, such as those of earlier runs.
 
         Parameters
         ----------
         values : mapping
-            The value of each name. A comparison with a name that is missing, or with a value of a type that it does
-            not accept, is neither true nor false, and its `not` neither; only `= null` and `!= null` are.
+            The value of each name. A comparison with a missing name or with a value of a wrong type is neither true nor
+            false, as in SQL, and neither is its negation. Only `= null` and `!= null` are always true or false.
 
         Examples
         --------
@@ -199,7 +199,7 @@ def unfinished_word(text: str) -> tuple[str, Literal["name", "operator", "connec
 
 
 class _Parser:
-    """A parser by recursive descent: one method for each rule of the grammar."""
+    """A recursive descent parser, with one method for each rule of the grammar."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -269,7 +269,7 @@ class _Parser:
         return tests[0] if len(tests) == 1 else _all(tests)
 
     def _membership(self, left: _Operand, *, is_negated: bool) -> Test:
-        """Parse what follows `in`."""
+        """Parse the part after `in`."""
         closing = _CLOSING.get(self._current) if self.kind == "sign" else None
         if closing is not None:
             self._advance()
@@ -325,7 +325,7 @@ class _Parser:
             self.kind, self._current = "keyword", self._current.lower()
 
     def _take(self, token: str) -> bool:
-        """Advance if the current token is this sign or keyword; return whether it is."""
+        """Advance if the current token is this sign or keyword. Return whether it is."""
         if self.kind not in {"sign", "keyword"} or self._current != token:
             return False
         self._advance()
@@ -409,7 +409,7 @@ def kind_of(value: object) -> str:
 
 
 def _contains(first: Any, second: Any) -> bool:
-    """Return whether a text contains another, without regard to case, or a list an item."""
+    """Return whether a text contains another text, without regard to case, or a list contains an item."""
     if isinstance(first, str):
         return str(second).casefold() in first.casefold()
     items: Sequence[Any] = first.get("__value__", ()) if isinstance(first, dict) else first

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-MAX_DEPTH = 64  # of nested lists and objects, because code that handles values is recursive
+MAX_DEPTH = 64  # maximum nesting of lists and objects, because the code that handles values is recursive
 TOO_DEEP = f"brackets are nested more than {MAX_DEPTH} deep"
 
 _MAX_SHOWN_CHARS = 60
@@ -23,7 +23,7 @@ _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?
 
 
 def plain(value: object) -> object:
-    """Convert NumPy scalars and str and number enums to builtin types."""
+    """Convert NumPy scalars, and enums of texts or numbers, to builtin types."""
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         value = value.item()  # type: ignore[attr-defined]
     if value is None or isinstance(value, bool):
@@ -37,11 +37,11 @@ def plain(value: object) -> object:
     return value
 
 
-def rounded(value: object) -> object:
-    """Round a float that Python code computed to 12 significant digits: 0.1 + 0.2 is 0.3.
+def round_computed(value: object) -> object:
+    """Round a float that Python code computed to 12 significant digits, so that 0.1 + 0.2 is 0.3.
 
-    Whole numbers and all other values are returned unchanged. A float of fewer bits (`numpy.float32`) gets the digits
-    of its `str`.
+    Whole numbers and all other values are returned unchanged. A float with fewer bits (`numpy.float32`) is rounded to
+    the digits of its `str`.
     """
     dtype = getattr(value, "dtype", None)
     if getattr(value, "shape", None) == () and getattr(dtype, "kind", None) == "f" and dtype.itemsize < 8:  # type: ignore[union-attr]
@@ -53,7 +53,7 @@ def rounded(value: object) -> object:
 
 
 def read_json_number(text: str) -> float | None:
-    """Parse a JSON number, whole numbers exactly; return None for any other text.
+    """Parse a JSON number. Whole numbers are exact. Return None for any other text.
 
     Raises
     ------
@@ -74,15 +74,15 @@ def read_json_number(text: str) -> float | None:
 
 
 def read_untyped(text: str) -> Any:
-    """Return the value of an unquoted text of unknown type.
+    """Parse an unquoted text of unknown type.
 
-    It is a JSON number, `true`, `false`, `null`, or valid JSON that begins with `[` or `{`; any other text is returned
-    unchanged.
+    The value is a JSON number, `true`, `false`, `null`, or valid JSON that begins with `[` or `{`. Any other text is
+    returned unchanged.
 
     Raises
     ------
     ValueError
-        If it is a number that is too large, or JSON that is nested too deep.
+        If a number is too large, or JSON is nested too deep.
     """
     number = read_json_number(text)
     if number is not None:
@@ -126,7 +126,7 @@ def as_json(value: object, depth: int = 0) -> Any:
     Raises
     ------
     ValueError
-        If it can't be submitted as JSON; the message is to follow the value.
+        If the object can't be converted to JSON. The message is written to follow the value.
     """
     if depth > MAX_DEPTH:
         raise ValueError(f"can't be submitted: {TOO_DEEP}")
@@ -147,7 +147,7 @@ def as_json(value: object, depth: int = 0) -> Any:
 
 
 def text_of(value: object) -> str:
-    """Return the text of an option: a text unchanged, any other value as JSON."""
+    """Return an option as text: a text is unchanged, any other value is written as JSON."""
     if isinstance(value, str):
         return value
     try:
@@ -164,6 +164,6 @@ def shown(value: object) -> str:
 
 
 def listed(texts: Sequence[str], limit: int) -> str:
-    """Return the first texts of a list for an error, and the number of the others."""
+    """Return the first texts of a list, and the number of the others, for an error."""
     more = len(texts) - limit
     return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")

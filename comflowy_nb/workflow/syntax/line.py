@@ -1,10 +1,10 @@
 """Split a line into words, and expand `{name}` in typed text.
 
-The rules for words differ from a shell's, which would remove characters of a prompt. A quote opens only at the start
-of a word or after its first `=`, and closes only at the same quote before white space, `||`, `,` or the end; all other
-quotes, apostrophes and backslashes are ordinary characters. In a sweep a quote also opens after a `||` or `,` that
-separates values. A `#` between white space begins a comment. White space is space, tab and line breaks, but not a
-no-break space.
+The rules differ from those of a shell, which would remove characters of a prompt. A quoted part begins only at the
+start of a word or after its first `=`, and ends at the same quote character before white space, `||`, `,` or the end.
+All other quotes, apostrophes and backslashes are ordinary characters. In a sweep, a quoted part may also begin after a
+`||` or `,` that separates values. A `#` between white space begins a comment. White space is space, tab and line
+breaks, but not a no-break space.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from comflowy_nb.errors import LineError, did_you_mean, nearest
-from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, rounded
+from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, round_computed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,10 +37,10 @@ class Word:
     text
         The whole word, without quotes.
     key, value
-        The two sides of the first `=` of FIELD=VALUE, NAME=TARGET or --option=VALUE; None for a word in quotes, and for
-        a word with a `/` or `?` before its first `=` (a path, an address).
+        The two sides of the first `=` of FIELD=VALUE, NAME=TARGET or --option=VALUE. None for a word in quotes, and for
+        a word with a `/` or `?` before its first `=`, such as a path or a URL.
     quoted
-        Whether the value, or the whole word, was in quotes.
+        Whether the value or the whole word was in quotes.
     start
         The position in the line.
     raw
@@ -63,14 +63,14 @@ def split_line(line: str, *, sweep: bool = False) -> list[Word]:
     line
         The text after `%comflowy`, or a part of it, without a final `;` (see `split_silencer`).
     sweep
-        Allow several values, each with its own quotes. Such a value keeps its quotes for `split_values` and is not
-        `quoted`; quotes around the whole value are removed.
+        Whether a value may consist of several values, each with its own quotes. Such a value keeps its quotes for
+        `split_values` and is not `quoted`; quotes around the whole value are removed.
 
     Raises
     ------
     LineError
         If a quote is not closed, if text directly follows a closing quote, or if a word begins with `#` or `=`. The
-        error shows the position, and what to type instead.
+        error shows the position, and how to write the line.
     """
     words = []
     at = _skip(line, 0)
@@ -84,13 +84,13 @@ def split_line(line: str, *, sweep: bool = False) -> list[Word]:
 
 
 def split_silencer(line: str) -> tuple[str, bool]:
-    """Return the line without a final `;`, and whether it had one; `;` hides the value of a magic, never the images."""
+    """Return the line without a final `;`, and whether it had one. `;` hides the value of a magic, not the images."""
     bare = line.rstrip(SPACE)
     return (bare[:-1], True) if bare.endswith(";") else (line, False)
 
 
 def closing_quote(text: str, at: int) -> int | None:
-    """Return the end of the quote that opens at `at`: the same quote before white space, `||`, `,` or the end."""
+    """Return the position of the quote that closes the one at `at`, before white space, `||`, `,` or the end."""
     quote = text[at]
     close = text.find(quote, at + 1)
     while close >= 0:
@@ -102,20 +102,20 @@ def closing_quote(text: str, at: int) -> int | None:
 
 
 def unquote(text: str) -> tuple[str, bool]:
-    """Return the text without quotes around it, and whether it had any; inner quotes and backslashes are kept."""
+    """Return the text without quotes around it, and whether it had quotes. Inner quotes and backslashes are kept."""
     is_quoted = len(text) > 1 and text[0] in "\"'" and closing_quote(text, 0) == len(text) - 1
     return (text[1:-1], True) if is_quoted else (text, False)
 
 
 def scan_flow(text: str, start: int, *, spaces: bool = False) -> tuple[int, list[str]] | None:
-    """Scan the list or mapping that opens at `start`.
+    """Scan the list or mapping that begins at `start`.
 
-    A quote opens after a bracket, `,` or `:` and closes before one of them. Brackets nested more than `MAX_DEPTH` deep
-    are text. White space outside quotes is allowed only with `spaces`.
+    Quotes begin after a bracket, `,` or `:`, and end before one of them. Brackets nested deeper than `MAX_DEPTH` are
+    text. White space outside quotes is allowed only with `spaces`.
 
     Returns
     -------
-    The position after the closing bracket, and the entries between the commas (a comma may follow the last one); None
+    The position after the closing bracket, and the entries between the commas (with an optional trailing comma); None
     if the bracket is not closed.
     """
     closing: list[str] = []
@@ -148,7 +148,7 @@ def scan_flow(text: str, start: int, *, spaces: bool = False) -> tuple[int, list
 
 
 def flow_quote_end(text: str, at: int) -> int | None:
-    """Return the end of the quote that opens at `at` in a list or mapping: before `,`, `:`, a bracket or the end."""
+    """Return the position of the closing quote in a list or mapping: before `,`, `:`, a bracket or the end."""
     close = text.find(text[at], at + 1)
     while close >= 0:
         rest = text[close + 1 :].lstrip(SPACE)
@@ -194,7 +194,7 @@ def _read_word(line: str, start: int, *, sweep: bool) -> Word:
 
 
 def _end_of_value(line: str, start: int, *, sweep: bool) -> tuple[int, bool]:
-    """Return the end of a value, or of several values of a sweep, and whether all of it is in one pair of quotes."""
+    """Return the end of a value, or of several values of a sweep, and whether one pair of quotes encloses it."""
     use_body = _USE_BODY.format("sweep" if sweep else "run")
     at, opens, is_quoted = start, True, False
     while at < len(line) and line[at] not in SPACE:
@@ -247,15 +247,16 @@ def expand(text: str, namespace: Mapping[str, Any] | None) -> Any:
     Parameters
     ----------
     text
-        Exactly `{name}` is the object itself. In a longer text `{name}` is the `str` of the object, of a float rounded
-        to 12 digits. `{{name}}` is the literal `{name}`. All other braces, and `$`, are text.
+        The text. If it is exactly `{name}`, the result is the object itself. In a longer text, `{name}` is replaced by
+        the `str` of the object; a float is rounded to 12 digits. `{{name}}` is the literal `{name}`. All other braces,
+        and `$`, are text.
     namespace
-        The variables; None returns the text unchanged (in a file of commands and the Python API nothing is expanded).
+        The variables. None returns the text unchanged, as for sweep files and the Python API.
 
     Raises
     ------
     LineError
-        If a name is not defined. The text names it and shows how to write the literal.
+        If a name is not defined. The text contains the name and shows how to write the literal.
     """
     return _look_up(text[1:-1], namespace) if namespace is not None and is_name(text) else expand_text(text, namespace)
 
@@ -265,7 +266,7 @@ def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
     if namespace is None:
         return text
     return BRACED_NAME.sub(
-        lambda match: f"{{{match[1]}}}" if match[1] else str(rounded(_look_up(match[2], namespace))), text
+        lambda match: f"{{{match[1]}}}" if match[1] else str(round_computed(_look_up(match[2], namespace))), text
     )
 
 

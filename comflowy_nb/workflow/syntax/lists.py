@@ -1,4 +1,4 @@
-"""Settings as the user wrote them, before their types are known: lists, labelled values and selections."""
+"""Settings as typed, before their types are known: lists, labelled values and selections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.fields import WRAPPED
 from comflowy_nb.workflow.images import is_image
-from comflowy_nb.workflow.syntax.json_values import rounded, shown
+from comflowy_nb.workflow.syntax.json_values import round_computed, shown
 from comflowy_nb.workflow.syntax.line import BRACED_NAME, SPACE, flow_quote_end, is_name, scan_flow
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
@@ -26,26 +26,26 @@ _COLON = re.compile(rf"(?<!:):(?=[{SPACE}]|$)")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One field as the user set it.
+    """One setting of the user, for one field.
 
     Attributes
     ----------
     value
-        The text as typed, or, if `is_python_value`, a JSON or Python value.
+        The text as typed; or a JSON or Python value if `is_python_value` is true.
     quoted
         Whether the text was in quotes.
     where, key_where
-        Position of the value and of the key for errors (`line 3`); an empty `key_where` means the same position.
+        The position of the value and of the key, for errors (`line 3`). An empty `key_where` is the same position.
     is_python_value
         Whether the value is a JSON or Python value.
     plain
-        In a body of lines: the text without comments, as types other than STRING read it, and whether it was quoted.
+        In a body of lines: the text without comments, for types other than STRING, and whether it was quoted.
     is_list
         In a body of lines: whether all lines below the key begin with `- `.
     block
         In a body of lines: the lines below the key, if there is no text beside it.
     computed
-        Whether the value comes from Python code: its floats are rounded, unlike typed ones.
+        Whether the value was computed by Python code, so that its floats are rounded.
     """
 
     key: str
@@ -62,9 +62,9 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One value: a text as typed, without quotes, or (`is_python_value`) a JSON or Python value.
+    """One value: a text as typed, without quotes; or a JSON or Python value if `is_python_value` is true.
 
-    An `exact` value is the object of a `{name}`: it is never split, expanded or parsed. `where` is its line in a file.
+    An `exact` value is the object of a `{name}`. It is never split, expanded or parsed. `where` is the line in a file.
     """
 
     value: object
@@ -76,7 +76,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class MultipleValues:
-    """A list. `text` is the list as typed in brackets, which may be meant as a text; None for any other list."""
+    """A list of values. `text` is the text of a list in brackets, which may also be one value; else None."""
 
     items: tuple[ParsedValue, ...]
     text: str | None = None
@@ -84,7 +84,7 @@ class MultipleValues:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Pairs of label and value, with duplicate labels."""
+    """Pairs of label and value. Labels may occur more than once."""
 
     pairs: tuple[tuple[str, ParsedValue], ...]
 
@@ -93,7 +93,7 @@ ParsedValue: TypeAlias = Item | MultipleValues | Labelled
 
 
 def read_flow(text: str) -> MultipleValues | Labelled | None:
-    """Parse a text that is a list `[a, b]` or a mapping `{label: value}` as a whole; return None for any other text.
+    """Parse a text that is a list `[a, b]` or a mapping `{label: value}`. Return None for any other text.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def _read_mapping(text: str, entries: list[str]) -> Labelled | None:
 
 
 def _split_label(entry: str) -> tuple[str | None, str]:
-    """Return label and value of an entry; the label is None if the entry has none."""
+    """Split an entry into label and value. The label is None if there is none."""
     if entry[:1] in {'"', "'"}:
         close = flow_quote_end(entry, 0)
         rest = entry[close + 1 :].lstrip(SPACE) if close is not None else ""
@@ -142,7 +142,7 @@ def _split_label(entry: str) -> tuple[str | None, str]:
 
 
 def _read_entry(entry: str) -> ParsedValue | None:
-    """Return the value of an entry; None if its quote closes before its end."""
+    """Parse the value of an entry; return None if text follows its closing quote."""
     close = flow_quote_end(entry, 0) if entry[:1] in {'"', "'"} else None
     if close is not None:
         return Item(entry[1:close], quoted=True) if close == len(entry) - 1 else None
@@ -153,25 +153,26 @@ def _read_entry(entry: str) -> ParsedValue | None:
     return read_flow(entry) or Item(entry)
 
 
-def of_python(value: object, *, takes_images: bool, exact: bool = False, computed: bool = False) -> ParsedValue:
-    """Convert a JSON or Python value: a mapping has labels, any other iterable is a list.
+def from_python(value: object, *, takes_images: bool, exact: bool = False, computed: bool = False) -> ParsedValue:
+    """Convert a JSON or Python value. A mapping becomes labelled values, any other iterable a list.
 
-    Floats of a `computed` value, and of the object of a `{name}` (`exact`), are rounded to 12 digits.
+    Floats are rounded to 12 digits if the value was `computed` by Python code, or is the object of a `{name}`
+    (`exact`).
 
     Raises
     ------
     ValueError
-        If it has more items than an axis can have.
+        If the value has more items than an axis can have.
     """
     if isinstance(value, (Item, MultipleValues, Labelled)):
         return value
 
     def item(content: object) -> Item:
-        return Item(rounded(content) if computed or exact else content, is_python_value=True, exact=exact)
+        return Item(round_computed(content) if computed or exact else content, is_python_value=True, exact=exact)
 
     if isinstance(value, Mapping):
         options = {"takes_images": takes_images, "exact": exact, "computed": computed}
-        return Labelled(tuple((str(key), of_python(item_value, **options)) for key, item_value in value.items()))
+        return Labelled(tuple((str(key), from_python(item_value, **options)) for key, item_value in value.items()))
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
         return item(value)
     if takes_images and is_image(value):
@@ -187,17 +188,17 @@ def of_python(value: object, *, takes_images: bool, exact: bool = False, compute
 
 
 def selections(field: Field, value: ParsedValue, value_of: Callable[[Item], object]) -> ParsedValue:
-    """Return one selection as an Item, several selections as a list of them.
+    """Parse the value of a field that takes several options: one selection is an Item, several are a list.
 
     Parameters
     ----------
     value_of
-        Return the value of an item of a list, with `{name}` expanded.
+        Returns the value of an item of a list, with `{name}` expanded.
 
     Raises
     ------
     FieldError
-        If it is a plain list, which may be one selection or an axis; the text shows how to write each.
+        If the value is a plain list, which may be one selection or an axis. The text shows how to write each.
     """
     if not isinstance(value, MultipleValues):
         return as_item(value, value_of)
@@ -212,13 +213,13 @@ def selections(field: Field, value: ParsedValue, value_of: Callable[[Item], obje
 
 
 def as_item(value: ParsedValue, value_of: Callable[[Item], object]) -> ParsedValue:
-    """Return one selection as an Item that contains a list; return anything else unchanged."""
+    """Convert one selection to an Item that contains a list. Return other values unchanged."""
     chosen = _chosen(value, value_of)
     return value if chosen is None else Item(chosen, is_python_value=True, exact=True)
 
 
 def _chosen(parsed: ParsedValue, value_of: Callable[[Item], object]) -> list[object] | None:
-    """Return the options of one selection; None for a lone value."""
+    """Return the options of one selection; None for a single value."""
     if isinstance(parsed, MultipleValues):
         return [value_of(item) if isinstance(item, Item) else item for item in parsed.items]
     if isinstance(parsed, Labelled):  # ComfyUI's form of a list, {"__value__": [...]}

@@ -1,8 +1,8 @@
-"""Parse text pasted from the API page or a browser console: payloads of a body, and field descriptions.
+"""Parse text pasted from the API page or a browser console: payloads, and descriptions of fields.
 
-Such text is rarely JSON: keys are unquoted, strings use `'` or backticks, and there are trailing commas, `;` and
-comments. `LiteralReader` parses this JavaScript notation. Values are those of JSON, or Python's None, True and False.
-Escapes are those of JavaScript; an unknown escape is an error, because JavaScript would drop its backslash.
+Such text is often not JSON: keys are not quoted, strings use `'` or backticks, and there are trailing commas, `;` and
+comments. `LiteralReader` parses this JavaScript notation, and Python's None, True and False. An unknown escape is an
+error, because JavaScript would silently remove its backslash.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _ASSIGNMENT = re.compile(r"(?:const|let|var)\s+[\w$]+\s*(?::[^={\n]*)?=")
 
 
 def is_payload(first_line: str) -> bool:
-    """Return True if a body is a payload, by its first line that is neither blank nor a `#` comment."""
+    """Return True if a body is a payload, judged by its first line that is neither blank nor a `#` comment."""
     return _PAYLOAD.match(first_line.lstrip("\ufeff \t")) is not None
 
 
 def read_payload(text: str) -> tuple[list[Setting], str | None]:
-    """Parse a payload: an object, its inner lines, or its params.
+    """Parse a payload: an object, the lines inside it, or its params.
 
     Returns
     -------
-    The params as settings, with duplicate keys, and the workflow id.
+    The params as settings, including duplicate keys, and the workflow id.
 
     Raises
     ------
     LineError
-        If the payload is invalid; the text names the line.
+        If the payload is invalid. The text contains the line.
     """
     reader = LiteralReader(text)
     pairs = _top_level_pairs(reader)
@@ -124,8 +124,8 @@ def read_console(text: str) -> dict[str, Field]:
     Raises
     ------
     LineError
-        If there is no description, if one of the two parts is missing for a field, or if the console showed a value
-        collapsed (`Array(2)`, `{...}`).
+        If there is no description, if one of the two parts is missing for a field, or if the console has collapsed a
+        value (`Array(2)`, `{...}`).
     FieldError
         If an id or a description is invalid.
     """
@@ -187,7 +187,7 @@ def _field_info(text: str, at: int) -> tuple[Any, int]:
 
 
 def _field_mapping(text: str) -> dict[str, Any]:
-    """Return the fields of `{"3::cfg": ["FLOAT", {...}]}`, the form of the catalogue; empty for any other text."""
+    """Parse `{"3::cfg": ["FLOAT", {...}]}`, the notation of the catalogue; return no fields for any other text."""
     try:
         mapping = LiteralReader(text).json()
     except LineError:
@@ -221,7 +221,7 @@ _CONSOLE_CONSTANTS = {**_CONSTANTS, "undefined": None, "NaN": None}
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A key, its value (nested objects are `Pairs`), and its line."""
+    """A key, its value and its line. Nested objects are `Pairs`."""
 
     key: str
     value: Any
@@ -229,11 +229,11 @@ class Pair:
 
 
 class Pairs(list[Pair]):
-    """An object as written, with duplicate keys."""
+    """The pairs of an object. Keys may occur more than once."""
 
 
 def _as_json(value: Any) -> Any:
-    """Convert a value to builtin lists and dicts; a duplicate key is an error."""
+    """Convert a value to builtin lists and dicts. A duplicate key is an error."""
     if isinstance(value, Pairs):
         mapping: dict[str, Any] = {}
         for pair in value:
@@ -245,14 +245,14 @@ def _as_json(value: Any) -> Any:
 
 
 class LiteralReader:
-    """Read JavaScript literals one after another; each method raises LineError with the line of invalid text.
+    """Reads JavaScript literals one after another. Each method raises LineError with the line of invalid text.
 
     Parameters
     ----------
     text, at
         The text, and the position of the next character.
     is_console
-        Read the constants that only a console writes, undefined and NaN, as None.
+        Whether to read `undefined` and `NaN`, which only a console writes, as None.
     """
 
     def __init__(self, text: str, at: int = 0, *, is_console: bool = False) -> None:
@@ -282,7 +282,7 @@ class LiteralReader:
         return _as_json(self.value())
 
     def value(self) -> Any:
-        """Read a value; objects are `Pairs`."""
+        """Read a value. Objects become `Pairs`."""
         first = self.peek()
         if first == "{" and (name := _NAME.match(self.text, self.at)):  # a Python name to expand: JSON has no such form
             self.at = name.end()
@@ -298,7 +298,7 @@ class LiteralReader:
         return self.string() if first and first in "\"'`" else self._number_or_constant()
 
     def pairs(self, closing: str) -> Pairs:
-        """Read the pairs of an object through its closing brace, or to the end of the text if `closing` is empty."""
+        """Read the pairs of an object up to its closing brace, or to the end of the text if `closing` is empty."""
         pairs = Pairs()
         for _ in self._items(closing, ",;"):
             line, key = self.line, self._key()
@@ -341,7 +341,7 @@ class LiteralReader:
         raise LineError(f"line {self.line}: {problem}")
 
     def _items(self, closing: str, separators: str) -> Iterator[None]:
-        """Yield at the start of each item through the closing bracket; the caller reads the item."""
+        """Yield at the start of each item, where the caller reads the item, and read the closing bracket."""
         opened = self.line
         while (char := self.peek()) != closing:
             if not char:

@@ -14,7 +14,7 @@ _MAX_DIGITS = 400  # doubles go from 5e-324 to 2e308; arithmetic with longer num
 
 
 def is_number(text: str) -> bool:
-    """Return True if a text is a number as in a range."""
+    """Return True if a text is a number in the notation of ranges."""
     return _NUMBER.fullmatch(text) is not None
 
 
@@ -35,7 +35,7 @@ def has_range(text: str) -> bool:
 
 
 def split_items(text: str) -> list[str]:
-    """Split a text at commas and `||`, without brackets around the text and quotes around the items."""
+    """Split a text at commas and `||`. Brackets around the text and quotes around the items are removed."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     return [item.strip().strip("\"'") for item in re.split(r"\|\||,", bare)]
 
@@ -46,19 +46,19 @@ def read_range(text: str, *, whole: bool = False) -> list[float]:
     Parameters
     ----------
     text
-        `a..b`, with the step 1 if both ends are whole numbers; `a..b..step`, with a negative step for a descending
-        range; `a..b#n`, n evenly spaced values from a to b. An end that no step reaches is left out.
+        `a..b` has the step 1, if both ends are whole numbers. `a..b..step` has a negative step for a descending range.
+        `a..b#n` is n evenly spaced values from a to b. `b` is left out if no step reaches it.
     whole
-        Allow only whole numbers (for a field of type INT).
+        Whether to allow only whole numbers, for a field of type INT.
 
     Returns
     -------
-    The values in order, each the double nearest to its decimal value; ints if ends, step and values are whole numbers.
+    The values in order: ints if ends, step and values are whole numbers, else the nearest doubles.
 
     Raises
     ------
     ValueError
-        If the text is not a valid range; the message shows the reason, and what to write instead.
+        If the text is not a valid range. The message contains the reason, and what to write instead.
     """
     body, number_sign, count = text.partition("#")
     ends = [part.strip() for part in body.split("..")]
@@ -114,7 +114,7 @@ def _evenly_spaced(text: str, first: Fraction, last: Fraction, count_text: str, 
         raise ValueError(f"{text!r} is not a range: write the number of values after #")
     count = int(count_text)
     if count < 2:
-        raise ValueError(f"{text!r}: #{count} is too few, a range has at least 2 values: its ends")
+        raise ValueError(f"{text!r}: a range has at least 2 values: use #2 or more")
     _check_count(text, count)
     if first == last:
         raise ValueError(f"{text!r}: both ends are the same, so its {count} values would be equal")

@@ -187,7 +187,7 @@ def test_delete_fails_where_no_user_can_answer_and_deletes_nothing(cell, handles
     run = stored("a", name="best")
     found = cell("%comflowy delete best")
     assert isinstance(found.error, UsageError)
-    assert "delete can't ask here, so nothing was removed. Without a question: %comflowy delete best --yes" in str(
+    assert "delete can't ask for confirmation here, so nothing was removed: use %comflowy delete best --yes" in str(
         found.error
     )
     assert library.history.get(run.token) is not None
@@ -217,7 +217,7 @@ def test_pruned_images_are_drawn_from_their_thumbnails(connected):
     line, grid = again.last
     assert "nothing submitted" in line["text/plain"]
     assert (
-        f"{again.value.ref}[0] is pruned; %comflowy show {again.value.ref} --refetch fetches again"
+        f"{again.value.ref}[0] is pruned; %comflowy show {again.value.ref} --refetch fetches it again"
         in line["text/plain"]
     )
     assert np.abs(np.asarray(decoded(grid), float) - before).mean() < 6, "the thumbnail is a JPEG"
@@ -244,7 +244,7 @@ def test_a_pruned_sweep_is_drawn_and_fetched_again(connected):
     again = connected(line)
     sweep = again.value
     text = again.last[1]["text/plain"]
-    assert f"images of 2 are pruned; %comflowy show {sweep.ref} --refetch fetches again" in text
+    assert f"images of 2 are pruned; %comflowy show {sweep.ref} --refetch fetches them again" in text
     assert all(cell.run.images[0].is_pruned for cell in sweep.cells)
     assert np.abs(np.asarray(decoded(again.last[-1]), float) - before).mean() < 6
     fetched = connected(f"%comflowy show {sweep.ref} --refetch")
@@ -259,7 +259,7 @@ def test_a_sweep_shown_before_is_read_again_after_a_delete(connected):
     shown = connected(f"%comflowy show {sweep.ref}").value
     assert [cell.run is not None for cell in shown.cells] == [True, False]
     again = connected(f"%comflowy sweep default {SMALL} seed=7004 cfg=4,7")
-    assert again.value.plan.to_send == 1
+    assert again.value.plan.to_submit == 1
     deleted = connected(f"%comflowy delete {sweep.ref} --yes")
     assert f"{sweep.ref} with 2 runs deleted" in texts(deleted)
 
@@ -297,7 +297,7 @@ def test_a_workflow_name_is_removed(cell, handles, tmp_path, monkeypatch):
     cell("%comflowy workflow add mine mine.json")
     assert "Did you mean mine?" in str(cell("%comflowy workflow remove mien").error)
     removed = cell("%comflowy workflow remove mine")
-    assert "mine is removed from the catalogue; the file of its graph, mine.json, stays" in texts(removed)
+    assert "mine was removed from the catalogue; the file of its graph, mine.json, is kept" in texts(removed)
     assert "mine" not in texts(cell("%comflowy workflows"))
     for name, text in (("default", "can't be removed"), ("ours", "comflowy.yaml beside the notebook")):
         found = cell(f"%comflowy workflow remove {name}")

@@ -27,8 +27,11 @@ WHY = {
     "a prompt with NaN": ({"prompt": NAN, "workflow": EDITORS}, "the prompt in a.png: node '1' contains NaN"),
     "a damaged prompt": ({"prompt": DAMAGED}, "the prompt in a.png: node '3' has no class_type"),
     "a prompt that is cut off": ({"prompt": json.dumps(NODES)[:90]}, "the prompt in a.png is not JSON"),
-    "a prompt of words": ({"prompt": "a castle, 4k"}, "a.png contains no workflow: its text 'prompt' is not a graph"),
-    "nothing": ({}, "a.png contains no workflow: neither ComfyUI nor comflowy_nb wrote one into it"),
+    "a prompt of words": (
+        {"prompt": "a castle, 4k"},
+        "a.png contains no workflow: its metadata 'prompt' is not a graph",
+    ),
+    "nothing": ({}, "a.png contains no workflow: use an image with the metadata of ComfyUI or comflowy_nb"),
 }
 
 

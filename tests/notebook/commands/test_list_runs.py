@@ -69,7 +69,7 @@ def test_nothing_found_says_how_many_runs_there_are_and_the_nearest_field(sandbo
     ("line", "error", "message"),
     [
         ("cfg > 3", UsageError, r'write a condition without spaces, as cfg>3, or --where "cfg > 3"'),
-        ("cfg=2..8..2", SettingsError, r"2\.\.8\.\.2 has steps, and a search takes the interval: 2\.\.8"),
+        ("cfg=2..8..2", SettingsError, r"a search takes a range without a step: use 2\.\.8 instead of 2\.\.8\.\.2"),
         ("cfg=7 cfg=8", UsageError, "cfg is set twice. For either value: cfg=A,B"),
         ("cfg>= ", UsageError, "write it as cfg>=3"),
         ("--where 'cfg >' seed>3", LineError, "invalid condition 'cfg >'"),

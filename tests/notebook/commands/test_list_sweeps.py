@@ -89,7 +89,7 @@ def test_sweeps_of_an_empty_history(cell, handles):
 
 
 def test_an_unfinished_sweep_of_another_service_asks_to_connect_first(cell, handles, library, sweep_request, cells):
-    library.history.sweeps.enter(sweep_request(name="far", identity="studio", service="studio"), cells(2))
+    library.history.sweeps.record_or_update(sweep_request(name="far", identity="studio", service="studio"), cells(2))
     line = (
         "s1 far: 0 of 2 done, 2 not submitted; connect to studio, then run its cell again or %comflowy sweep --from s1"
     )
@@ -100,7 +100,7 @@ def test_an_unfinished_sweep_of_another_service_asks_to_connect_first(cell, hand
 
 def test_more_than_four_unfinished_sweeps_are_in_the_list_of_all(cell, handles, library, sweep_request, cells):
     for number in range(6):
-        library.history.sweeps.enter(sweep_request(f"k{number}"), cells(2, f"k{number}"))
+        library.history.sweeps.record_or_update(sweep_request(f"k{number}"), cells(2, f"k{number}"))
     shown = text(cell("%comflowy"))
     assert shown.count("0 of 2 done, 2 not submitted; ") == 4
     assert "more are not finished: %comflowy sweeps lists them" in shown

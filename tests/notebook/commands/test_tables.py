@@ -43,7 +43,7 @@ def test_each_row_of_a_csv_file_is_a_cell(sandbox, here):
     ]
     assert [cell.labels["row"] for cell in sweep.cells] == ["day", "night"]
     assert [str(cell.status) for cell in sweep.cells] == ["success", "success"]
-    assert "cfg: 1 of 2 rows have none and take the value set for all" in plan_of(made)
+    assert "cfg: 1 of 2 rows have no value and use the value set for all" in plan_of(made)
     assert [image.pil().size for cell in sweep.cells for image in cell.images] == [(64, 64), (64, 64)]
 
 
@@ -98,7 +98,7 @@ def test_equal_rows_share_one_run(sandbox, here):
     made = sandbox(f"%comflowy sweep default --table same.csv --fresh {TINY}")
     assert made.error is None, made.error
     sweep = made.value
-    assert plan_of(made).startswith("3 cells: 2 new, 1 equal to others (one run each)")
+    assert plan_of(made).startswith("3 cells: 2 new, 1 equal to other cells (one run each)")
     assert sweep.cells[0].run is sweep.cells[2].run
     assert sweep.cells[0].run is not sweep.cells[1].run
     again = sandbox(f"%comflowy show {sweep.ref}").value

@@ -95,18 +95,22 @@ def test_numbers_of_a_comparison_have_a_warning(folder, tmp_path):
     assert re.fullmatch(
         r"Mean absolute error [\d.]+ of 255 · PSNR [\d.]+ dB · [\d.]+% of the pixels differ", reply["numbers"]
     )
-    assert reply["caveat"].startswith("The seeds differ, so the numbers say only that these are two images")
+    assert reply["caveat"].startswith("The seeds differ, so the numbers only show that the images are different")
     same = [folder.run(("9", 30, 20), params={"3::seed": 1}) for _ in range(2)]
     Image.new("RGB", (30, 20), (9, 9, 9)).save(same[1].images[0].path)
     reply, _ = compare(same).reply_to({"ask": "difference", "pair": [0, 1]})
-    assert reply["caveat"].startswith("They say how much changed, not which is better; across different seeds")
+    assert reply["caveat"].startswith(
+        "The numbers measure how much changed, not which image is better. For different seeds"
+    )
 
 
 def test_different_sizes_share_a_canvas_without_numbers_and_with_a_warning(folder):
     comparison = compare([folder.run(("9", 64, 64)), folder.run(("9", 96, 64))])
     assert comparison._content["canvas"] == [96, 64]
     times = "\N{MULTIPLICATION SIGN}"
-    assert f"different sizes: each is scaled to fit a canvas of 96 {times} 64 pixels, in its middle." in comparison.text
+    assert (
+        f"different sizes: each is scaled to fit, and centred on, a canvas of 96 {times} 64 pixels." in comparison.text
+    )
     reply, _ = comparison.reply_to({"ask": "difference", "pair": [0, 1]})
     assert reply["numbers"] == "No numbers: the images have different sizes."
 

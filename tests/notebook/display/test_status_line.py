@@ -81,7 +81,7 @@ def test_an_unknown_run_shows_the_reason(folder):
 
 def test_missing_images_are_named_with_the_command_that_fetches_them(folder):
     run = folder.run(("9", 8, 8), ("9", 8, 8), missing={1: "the host was refused"})
-    assert "r1[1] is missing: the host was refused; %comflowy show r1 fetches again" in status_line(run).text
+    assert "r1[1] is missing: the host was refused; %comflowy show r1 fetches it again" in status_line(run).text
 
 
 def test_an_unrecognised_service_status_is_shown_verbatim(folder):

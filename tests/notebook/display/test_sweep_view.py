@@ -59,10 +59,10 @@ def make_sweep(folder):
 class SweepSender:
     """A sender of cells that continues until `cancel`."""
 
-    is_sending = True
+    is_submitting = True
 
     def cancel(self):
-        self.is_sending = False
+        self.is_submitting = False
 
 
 def give(folder, sweep, number, *images, **changes):
@@ -213,7 +213,7 @@ def test_view_updates_a_grid_only_after_a_change_and_at_a_limited_rate(folder, m
             running.report(progress=Progress(value=count % 90, max=90))
             view.draw()
         assert len(displayed(captured, "image/jpeg")) <= 2 + 4
-        sweep.sender.is_sending = False
+        sweep.sender.is_submitting = False
         view.finish()
         view.finish()
     shown_text = displayed(captured, "image/jpeg")
@@ -233,7 +233,7 @@ def test_the_status_line_shows_progress(folder, make_sweep, handles):
     give(folder, sweep, 3, status=Status.FAILED, problem=Problem("no memory"))
     with capture_output() as captured:
         view = SweepView(sweep, in_kernel=True)
-        sweep.sender.is_sending = False
+        sweep.sender.is_submitting = False
         give(folder, sweep, 2, ("9", 64, 64))
         view.finish()
     lines = [output["data"]["text/plain"] for output in displayed(captured, "text/html")]

@@ -27,7 +27,7 @@ def test_accepted_runs_are_loaded_in_order(path):
         store.accept(run)
     store.end("a", images=MADE)
     store.count_start("c")
-    store.ask_cancel("c")
+    store.request_cancel("c")
     # Not closed: accepted runs are already on disk.
     store._connection.close()
     again = Store.open(path)

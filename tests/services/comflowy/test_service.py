@@ -97,7 +97,7 @@ def test_a_workflow_without_an_id_and_params_that_are_not_json_are_not_submitted
     for submission in (Submission("t", None, {}, graph={}), Submission("t", "w", {"3::cfg": float("nan")})):
         outcome = service.submit(submission)
         assert type(outcome) is Rejected
-        assert (outcome.again, outcome.stops) == (False, False)
+        assert (outcome.may_retry, outcome.rejects_all) == (False, False)
     assert faulty.count() == 0
 
 
@@ -121,7 +121,7 @@ def test_16_threads_with_a_rejected_token_fetch_one_new_token(faulty, service):
         barrier.wait(30)
         return reply({}, 401)
 
-    service.greet()
+    service.check_access()
     faulty.on(CHECK, choose(decide))
     at_once(16, lambda: service.check("1"))
     assert (faulty.count(TOKEN), faulty.count(CHECK)) == (2, 32)
@@ -375,7 +375,7 @@ def test_only_the_hosted_service_is_marked_as_costing_money():
 def test_a_wrong_address_and_a_wrong_key_have_different_errors(faulty, service):
     faulty.on(TOKEN, reply({}, 404))
     with pytest.raises(ServiceError, match="check the address") as caught:
-        service.greet()
+        service.check_access()
     assert not isinstance(caught.value, AuthError)
 
 

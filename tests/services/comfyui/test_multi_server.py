@@ -68,7 +68,7 @@ def test_unreachable_server_is_skipped_and_no_run_is_submitted_twice(pair):
     for color in range(3):
         assert service.submit(submission(color)).server.label == "home/2"
     assert first.requests_to("POST", "/prompt") == 3
-    service.greet()
+    service.check_access()
     assert service.last_graph() is None
     service.close()
 
@@ -77,7 +77,7 @@ def test_if_all_servers_are_unreachable_the_submit_is_rejected():
     service = multi_server(*(f"http://127.0.0.1:{closed_port()}" for _ in range(2)))
     outcome = service.submit(submission())
     assert isinstance(outcome, Rejected)
-    assert outcome.again
+    assert outcome.may_retry
     with pytest.raises(UnreachableError):
         service.graph_fields(Graph(empty_image()))
     with pytest.raises(UnreachableError):

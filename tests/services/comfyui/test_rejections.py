@@ -42,7 +42,7 @@ def error(kind, details="", message="No", **extra):
         ),
         (
             error("value_not_in_list", "a: 'x' not in []", input_name="a", input_config=[[], {}], received_value="x"),
-            "a: 'x' can't be chosen: the server offers no choices here",
+            "a: 'x' can't be chosen: the server has no choices for this field",
         ),
         (error("exception_during_inner_validation", "'77'", input_name="images", exception_type="KeyError"), "a link"),
         (

@@ -265,7 +265,7 @@ def test_socket_images_without_a_listener_cause_a_warning(comfy, service):
     graph = empty_image() | {"2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}}
     request = submission(graph)
     service.submit(request)
-    assert "no image of SaveImageWebsocket came through the socket" in settle(service, request.token).warning
+    assert "no image of SaveImageWebsocket was received through the socket" in settle(service, request.token).warning
 
 
 # -- rejected graphs --------------------------------------------------------------------------------------------
@@ -274,8 +274,8 @@ def test_socket_images_without_a_listener_cause_a_warning(comfy, service):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"n5__width": 8}, "node 5 (Empty Latent Image), width: 8 is below 16, the smallest it may be"),
-        ({"n3__cfg": 1000}, "node 3 (KSampler), cfg: 1000.0 is above 100.0, the largest it may be"),
+        ({"n5__width": 8}, "node 5 (Empty Latent Image), width: 8 is below 16, the minimum"),
+        ({"n3__cfg": 1000}, "node 3 (KSampler), cfg: 1000.0 is above 100.0, the maximum"),
         ({"n3__seed": "abc"}, "node 3 (KSampler), seed: 'abc' is not of type INT"),
         (
             {"n4__ckpt_name": "v1-5-pruned.safetensors"},
@@ -290,7 +290,7 @@ def test_socket_images_without_a_listener_cause_a_warning(comfy, service):
 def test_an_error_names_node_field_value_and_nearest_choice(comfy, service, changes, words):
     outcome = service.submit(submission(small(**changes)))
     assert isinstance(outcome, Rejected)
-    assert not outcome.again
+    assert not outcome.may_retry
     assert words in str(outcome.error)
     assert "\n" not in str(outcome.error)
     assert "/comfyui" not in str(outcome.error)
@@ -371,8 +371,8 @@ def test_http_status_defines_whether_a_rejection_stops_a_sweep(comfy, service, s
     comfy.fail("/prompt", status)
     outcome = service.submit(submission(empty_image()))
     assert isinstance(outcome, Rejected)
-    assert outcome.stops is stops
-    assert outcome.again is (status == 429)
+    assert outcome.rejects_all is stops
+    assert outcome.may_retry is (status == 429)
 
 
 def test_request_that_is_too_large_is_rejected(tmp_path):
@@ -395,10 +395,10 @@ def test_submit_to_an_address_without_a_server_is_rejected(comfy):
     service = ComfyUI(f"http://127.0.0.1:{closed_port()}", identity="home", label="home")
     settings.retry_base_s = 0.001
     with pytest.raises(UnreachableError):
-        service.greet()
+        service.check_access()
     outcome = service.submit(submission(empty_image()))
     assert isinstance(outcome, Rejected)
-    assert outcome.again
+    assert outcome.may_retry
     service.close()
 
 
@@ -674,7 +674,7 @@ def test_base_path_is_a_prefix_of_every_request(tmp_path):
     with ComfyServer(tmp_path / "c", base_path="/comfy") as server:
         service = ComfyUI(f"{server.url}/", identity="home", label="home")
         listener = Listener(service)
-        service.greet()
+        service.check_access()
         request = submission(empty_image())
         service.submit(request)
         listener.wait_end(request.token)
@@ -688,11 +688,11 @@ def test_every_request_has_the_headers_and_no_repr_contains_them(tmp_path):
     with ComfyServer(tmp_path / "c", wants_header=("X-Door", "open-sesame-41")) as server:
         service_without_access = ComfyUI(server.url, identity="home", label="home")
         with pytest.raises(ServiceError) as caught:
-            service_without_access.greet()
+            service_without_access.check_access()
         assert "home answers 401: the headers in COMFLOWY_HEADERS" in str(caught.value)
         service = ComfyUI(server.url, identity="home", label="home", headers={"X-Door": Secret("open-sesame-41")})
         listener = Listener(service)
-        service.greet()
+        service.check_access()
         request = submission(empty_image())
         service.submit(request)
         listener.wait_end(request.token)
@@ -711,12 +711,12 @@ def test_https_server_with_a_trusted_certificate_is_used(tmp_path, monkeypatch):
         service_without_access = ComfyUI(server.url, identity="home", label="home")
         settings.retries = 0
         with pytest.raises(ServiceError, match="certificate is not trusted"):
-            service_without_access.greet()
+            service_without_access.check_access()
         service_without_access.close()
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
         service = ComfyUI(server.url, identity="home", label="home")
         listener = Listener(service)
-        service.greet()
+        service.check_access()
         request = submission(empty_image())
         service.submit(request)
         listener.wait_end(request.token)
@@ -727,7 +727,7 @@ def test_server_that_is_not_comfyui_is_an_error(comfy, service):
     settings.retry_base_s = 0.001
     comfy.fail("/system_stats", 200, times=99)
     with pytest.raises(AnswerError):
-        service.greet()
+        service.check_access()
 
 
 def test_a_large_response_is_read(comfy, service):

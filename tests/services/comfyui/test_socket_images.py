@@ -107,7 +107,7 @@ def test_a_broken_socket_causes_a_warning(client, comfy, tmp_path):
     run = client.run(str(path), timeout=60)
     assert run.status == "success"
     assert len(run.images) == 0
-    assert "no image of SaveImageWebsocket came" in run.record.warning
+    assert "no image of SaveImageWebsocket was received" in run.record.warning
 
 
 def test_an_invalid_image_is_missing(client, comfy, tmp_path):
