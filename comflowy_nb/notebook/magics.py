@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Bool, TraitError, TraitType
 
-from comflowy_nb.errors import ComflowyError, SettingsError
+from comflowy_nb.errors import ComflowyError, SettingsError, spelled
 from comflowy_nb.notebook.commands.line import read_line
 from comflowy_nb.notebook.commands.options import execute
 from comflowy_nb.notebook.completion import Completions
@@ -79,7 +79,8 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         text, is_silent = split_silencer(line)
         namespace = ChainMap(dict(local_ns or {}), self.shell.user_ns)
         try:
-            result = execute(self.session, read_line(text, cell, namespace))
+            with spelled("magic"):
+                result = execute(self.session, read_line(text, cell, namespace))
         except (ComflowyError, KeyboardInterrupt) as error:
             if not self.tracebacks:
                 _shorten_traceback(error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import SettingsError
+from comflowy_nb.errors import SettingsError, option
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -163,13 +163,13 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
     count = plan.to_send
     if max_runs is not None and count > max_runs:
         raise SettingsError(
-            f"{count} runs to submit, and --max-runs permits {max_runs}: use --max-runs {count} or fewer values; "
-            "nothing submitted"
+            f"{count} runs to submit, and {option('max_runs')} permits {max_runs}: use {option('max_runs', count)} or "
+            "fewer values; nothing submitted"
         )
     if max_runs is None and needs_permit(plan, costs_money=costs_money):
         why = f"{label} may cost money" if costs_money else f"more than {MAX_FREE_RUNS} need a permit"
-        permit = f"--max-runs {count} permits them (max_runs in Python and in a sweep file)"
-        raise SettingsError(f"{count} runs to submit, and {why}: {permit}; nothing submitted")
+        permit = option("max_runs", count)
+        raise SettingsError(f"{count} runs to submit, and {why}: {permit} permits them; nothing submitted")
 
 
 def check_limits(**limits: int | None) -> None:
