@@ -267,21 +267,21 @@ def spelled(where: Literal["python", "magic", "file"]) -> Iterator[None]:
 
 
 def option(name: str, value: Any = None) -> str:
-    """Return an option as the user types it: `max_runs=30`, `--max-runs 30`, or in a sweep file `max_runs: 30`.
+    """Return an option as the user types it: `max_runs=30`, `--max-runs 30`, or `max_runs: 30 in the file`.
 
     Parameters
     ----------
     name
         The parameter in Python.
     value
-        Its value; None names the option alone, as `max_runs=`, `--max-runs` or `max_runs:`.
+        Its value; None names the option alone, as `max_runs=`, `--max-runs` or `max_runs in the file`.
     """
     match _spelling.get():
         case "python":
             return f"{name}={'' if value is None else repr(value)}"
         case "file":
-            text = f"{'zip' if name == 'zipped' else name}: {_in_file(value)}"
-            return text.rstrip()
+            text = "zip" if name == "zipped" else name
+            return f"{text if value is None else f'{text}: {_in_file(value)}'} in the file"
         case "magic":
             word = f"--{_WORDS.get(name, name).replace('_', '-')}"
             return word if value is None or value is True else f"{word} {_on_line(value)}"
@@ -295,7 +295,7 @@ def typed(magic: str, python: str) -> str:
 def _in_file(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_in_file, value))}]"
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _on_line(value: Any) -> str:

@@ -137,7 +137,10 @@ def test_missing_target_is_an_error_before_any_request(api, file, capsys):
         ("workflow: wf-1\nfields:\n  3::cfg: 1..501\n", "max_runs: 501"),
         ("workflow: nowhere.json\nfields:\n  3::cfg: [1, 2]\n", "nowhere.json"),
         ("workflow: wf-1\nfields:\n  cfgg:\n    - 1\n    - 2\n", "x.yaml, line 3: "),
-        ("workflow: wf-1\nmax_runs: 1\nfields:\n  3::cfg: [1, 2]\n", "max_runs: 2 or fewer values"),
+        (
+            "workflow: wf-1\nmax_runs: 1\nfields:\n  3::cfg: [1, 2]\n",
+            "max_runs in the file permits 1",
+        ),
         ("fields:\n  3::cfg: [1, 2]\n", "workflow"),
         ("}{", "x.yaml"),
     ],

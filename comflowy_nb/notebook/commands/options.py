@@ -145,6 +145,7 @@ _FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a r
 _FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields", names="file")
 _LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list, names="fields")
 _YES = Option("--yes", None, "do not ask")
+_OVERWRITE = Option("--overwrite", None, "replace a file that has another content")
 _SUBMIT = (
     _AS,
     _FROM,
@@ -177,7 +178,7 @@ COMMANDS: Mapping[str, Command] = {
             "workflow add NAME ID|URL|FILE|IMAGE|server:last  or  workflow alias NAME WORD=FIELD  or  "
             "workflow export NAME FILE.json  or  workflow remove NAME",
             "name a workflow, alias a field, export a graph, remove a name", "workflows:workflow",
-            (_FIELDS,), words=(1, 3), has_fields=True,
+            (_FIELDS, _OVERWRITE), words=(1, 3), has_fields=True,
         ),
         Command(
             "fields",
@@ -225,6 +226,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--image", "K", "show only the image with this index, from 0", _whole_from(0)),
                 Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing", names="file"),
                 Option("--pin", None, "with --export: also write the generated seeds"),
+                _OVERWRITE,
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
@@ -267,6 +269,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--mode", "MODE", "the first mode", choices=_MODES),
                 _LABEL,
                 Option("--save", "FILE.html", "also write it as one HTML page that works offline", names="file"),
+                _OVERWRITE,
             ),
             words=(1, None),
         ),

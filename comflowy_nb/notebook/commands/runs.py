@@ -18,6 +18,7 @@ from comflowy_nb.notebook.display.show import RunList, show_comparison
 from comflowy_nb.notebook.display.status_line import plain_line
 from comflowy_nb.notebook.display.sweep_list import submit_command
 from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
+from comflowy_nb.workflow.files import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,12 +95,16 @@ def compare(session: Session, request: Request) -> Comparison:
     from comflowy_nb.notebook.compare.widget import Comparison  # noqa: PLC0415 - loads ipywidgets
 
     options = request.options
+    if "overwrite" in options and "save" not in options:
+        raise UsageError("--overwrite needs --save")
     images = read_images([request.ref(word) for word in request.words], find=session.find)
     made = Comparison(images, mode=options.get("mode"), label=options.get("label"))
     session.mark_drawn(made)  # so that the value of the cell is not shown again
     show_comparison(made, in_kernel=session.in_kernel)
     if "save" in options:
-        session.say(paragraph(f"saved: {made.save(options['save']).name}"))
+        folder = new_folder(options["save"])
+        file = made.save(options["save"], overwrite="overwrite" in options)
+        session.say(paragraph(f"saved: {file.name}{folder}"))
     return made
 
 

@@ -16,6 +16,7 @@ from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.files import new_folder
 from comflowy_nb.workflow.graph import graph_from, read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
@@ -58,6 +59,9 @@ def workflow(session: Session, request: Request) -> None:
     """Run `workflow add NAME SOURCE`, `alias NAME WORD=FIELD`, `export NAME FILE` or `remove NAME`."""
     verb = request.words[0].text
     verbs = {"add": _add, "alias": _alias, "export": _export, "remove": _remove}
+    for option, owner in (("fields", "add"), ("overwrite", "export")):
+        if option in request.options and verb in verbs and verb != owner:
+            raise UsageError(f"--{option} is for workflow {owner}")
     if verb in verbs:
         verbs[verb](session, request)
     else:
@@ -148,8 +152,10 @@ def _export(session: Session, request: Request) -> None:
     if found.graph is None and entry is not None and entry.has_graph:  # the service runs its id
         found = replace(found, graph=graph_from(entry.read_graph, session.library.convert))
     show_conversion(session, found)
-    file = found.export(request.text(request.words[2]))
-    session.say(paragraph(f"the graph of {found.name} is in {file.name}, in API format"))
+    target = request.text(request.words[2])
+    folder = new_folder(target)
+    file = found.export(target, overwrite="overwrite" in request.options)
+    session.say(paragraph(f"the graph of {found.name} is in {file.name}{folder}, in API format"))
 
 
 def _remove(session: Session, request: Request) -> None:
