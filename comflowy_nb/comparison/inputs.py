@@ -184,7 +184,7 @@ def _of_run(run: Run, name: str) -> Compared:
 
 
 def _of_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> Compared:
-    path = image.path  # raises an error that names the command to type if it is missing
+    path = image.intact_path  # its errors name the command to type
     record = image.run.record
     if name is None:
         name = record.ref if len(record.images) == 1 else f"{record.ref}[{image.record.index}]"

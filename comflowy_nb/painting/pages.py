@@ -123,7 +123,7 @@ def paint_box(paper: Image.Image, box: Box, scale: int, load: Callable[[Tile, tu
             image = load(box.tile, size)
         except (ComflowyError, OSError) as error:
             reason = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
-            state = CellState("bad", "missing", reason)
+            state = CellState("bad", "not shown", reason)
     if state is not None:
         image = draw_panel(state, (size[0] // scale, size[1] // scale), scale)
     paper.paste(image, (round(box.x * scale), round(box.y * scale)))

@@ -143,10 +143,11 @@ def input_of_run(image: Any) -> InputImage:
     Raises
     ------
     ImageError
-        If the image is not on disk.
+        If the image is not on disk or damaged.
     """
-    name = f"{image.ref.rstrip(']').replace('[', '_')}{image.path.suffix}"
-    return replace(open_input(image.path, name=name), source=image.ref)
+    path = image.intact_path
+    name = f"{image.ref.rstrip(']').replace('[', '_')}{path.suffix}"
+    return replace(open_input(path, name=name), source=image.ref)
 
 
 def _is_image(value: object) -> bool:

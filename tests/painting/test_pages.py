@@ -34,7 +34,7 @@ def test_a_box_whose_image_can_t_be_read_shows_the_reason():
         raise ImageError("no such image")
 
     page = Page(200, 100, [Box(Tile(0), 0, 0, 200, 100)])
-    expected = draw_panel(CellState("bad", "missing", "no such image"), (200, 100), 1)
+    expected = draw_panel(CellState("bad", "not shown", "no such image"), (200, 100), 1)
     assert draw_page(page, 1, fail).tobytes() == expected.tobytes()
 
 

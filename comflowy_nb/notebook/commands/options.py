@@ -258,7 +258,7 @@ COMMANDS: Mapping[str, Command] = {
             "show", "show REF ...", "show runs and sweeps again, with their images", "runs:show",
             (
                 Option("--page", "N", "page N of a sweep with several pages", _whole_from(1)),
-                Option("--refetch", None, "fetch the originals that were pruned"),
+                Option("--refetch", None, "fetch the originals that were pruned or are damaged"),
             ),
             words=(1, None),
         ),

@@ -236,6 +236,24 @@ def test_show_fetches_only_with_refetch(connected):
     assert "pruned" not in fetched.last[0]["text/plain"]
 
 
+def test_show_names_a_damaged_original_and_refetch_replaces_it(connected, tmp_path):
+    run = connected(f"%comflowy run default {SMALL} seed=7010").value
+    content = run.images[0].bytes
+    run.images[0].path.write_bytes(content[:-30])
+    text = f"{run.ref}[0] is damaged: its file has changed since the download; "
+    advice = f"%comflowy show {run.ref} --refetch fetches it again"
+    assert text + advice in connected(f"%comflowy show {run.ref}").last[0]["text/plain"]
+    refused = connected(f"%comflowy save {run.ref} {tmp_path}/out")
+    assert f"changed since the download: {run.ref}[0]. %comflowy show {run.ref} --refetch" in str(refused.error)
+    assert not list((tmp_path / "out").iterdir())
+    compared = connected(f"%comflowy compare {run.ref} {run.ref}")
+    assert "is damaged" in str(compared.error)
+    fetched = connected(f"%comflowy show {run.ref} --refetch")
+    assert fetched.error is None
+    assert "damaged" not in fetched.last[0]["text/plain"]
+    assert fetched.value.images[0].bytes == content
+
+
 def test_a_pruned_sweep_is_drawn_and_fetched_again(connected):
     line = f"%comflowy sweep default {SMALL} seed=7003 cfg=4,7"
     first = connected(line)
