@@ -676,7 +676,11 @@ class Client:
         >>> client.delete(unwanted)
         <Deleted r... deleted, ...>
         """
-        return self.library.delete(*refs, dry_run=dry_run, confirm=confirm)
+        registry = self.connection.registry
+        deleted = self.library.delete(*refs, dry_run=dry_run, confirm=confirm)
+        if deleted.is_done:
+            registry.reread(deleted.tokens)
+        return deleted
 
     def live(self) -> list[Run]:
         """Return the runs that this client tracks and that are not settled.

@@ -268,6 +268,9 @@ class Library:
     def _no_such(self, ref: Ref) -> str:
         """Return the error for a reference that nothing has."""
         history = self.history
+        if ref.run in {"number", "sweep"} and (history.sweeps if ref.run == "sweep" else history).had(ref.number):
+            what = "runs and their images" if ref.run == "sweep" else "images"
+            return f"{ref.whole} was deleted, with its {what}: it can't be shown or fetched again"
         if ref.run == "sweep":
             newest = history.sweeps.recent(1)
             return f"there is no sweep s{ref.number}" + (f"; the newest is {newest[0].ref}" if newest else "")
@@ -293,7 +296,9 @@ class Library:
         if cell is None:
             raise RefError(f"{_describe(sweep)}, so there is no {sweep.ref}.{number}")
         if cell.run is None:
-            raise RefError(f"{sweep.ref}.{number} was not submitted; run the cell of the sweep again to submit it")
+            from comflowy_nb.sweeps.cell import no_run_text  # noqa: PLC0415 - only for sweeps
+
+            raise RefError(no_run_text(f"{sweep.ref}.{number}"))
         return cell.run
 
     def _last(self, back: int) -> RunRecord | SweepRecord | None:

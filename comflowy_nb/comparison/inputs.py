@@ -13,6 +13,7 @@ from comflowy_nb.comparison.pixels import PREVIEW_PX, image_size, open_rgb
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import ComflowyError, ImageError, RefError
 from comflowy_nb.library import open_library
+from comflowy_nb.sweeps.cell import no_run_text
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.files import no_such_file
@@ -155,7 +156,7 @@ def _read(item: Any, original: Any, position: int) -> Compared:
         raise RefError(_name_cells(item.ref, len(item.cells)))
     if isinstance(item, SweepCell):
         if item.run is None:
-            raise RefError(f"{item.ref} was not submitted; run the cell of the sweep again to submit it")
+            raise RefError(no_run_text(item.ref))
         return _of_run(item.run, item.ref)
     is_cell = isinstance(original, str) and not isinstance(item, Path) and parse_ref(original).cell is not None
     if isinstance(item, Run):

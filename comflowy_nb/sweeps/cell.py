@@ -122,6 +122,12 @@ def cell_count(count: int) -> str:
     return f"{count} cell{'s' * (count != 1)}"
 
 
+def no_run_text(ref: str) -> str:
+    """Return the error for a cell without a run."""
+    why = "it was not submitted, or its run was deleted"
+    return f"{ref} has no run: {why}. Run the cell of the sweep again to submit it"
+
+
 def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCell]:
     """Return the cell of a sweep at an index from 0 or with a reference (`s1.7`, `NAME.7`), or those of a slice.
 

@@ -59,6 +59,7 @@ class Run(Waitable["Run"]):
         self.record = record
         self.started_clock_s = time.monotonic()  # for the elapsed time while live
         self.refuses_all = False  # the service would reject every other run too: a rejected key, no credit
+        self.is_deleted = False  # its row and its files were deleted
         self.resubmits_lost = False  # its service costs nothing, and does not execute a lost run
         self.guard = threading.RLock()  # held from a write to the history to the `update` that follows it
         # What the history could not take yet: events in their order, and images by index. Guarded by `guard`.

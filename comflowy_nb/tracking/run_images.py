@@ -55,8 +55,10 @@ class RunImage:
         Raises
         ------
         ImageError
-            If the file is not on disk. The message names the command that fetches it again.
+            If the file is not on disk. The message names the command that fetches it again, unless the run was deleted.
         """
+        if self.run.is_deleted:
+            raise ImageError(f"{self.run.ref} was deleted, with its images: {self.ref} can't be fetched again")
         if self.is_pruned:
             why = f" ({self.record.error})" if self.record.error else ""
             raise ImageError(

@@ -130,6 +130,7 @@ def test_an_image_of_a_run_is_read_from_its_file(tmp_path):
 
     class Run:
         ref = "r1"
+        is_deleted = False
 
     path = tmp_path / "token_0.png"
     Image.new("RGB", (3, 2), "red").save(path)

@@ -16,7 +16,7 @@ from IPython.core.error import UsageError
 from jupyter_client.manager import start_new_kernel
 from PIL import Image
 
-from comflowy_nb.errors import RefError, SettingsError, WorkflowError
+from comflowy_nb.errors import ImageError, RefError, SettingsError, WorkflowError
 from comflowy_nb.images.receive import image_path
 from comflowy_nb.library import open_library
 from comflowy_nb.status import StatusEvent
@@ -193,6 +193,27 @@ def test_delete_fails_where_no_user_can_answer_and_deletes_nothing(cell, handles
     assert library.history.get(run.token) is not None
     assert cell("%comflowy delete best --yes").error is None
     assert library.history.get(run.token) is None
+
+
+def test_a_deleted_run_can_not_be_shown_or_fetched(connected):
+    """The error named commands that can't work: `%comflowy show r1 fetches it again`."""
+    run = connected(f"%comflowy run default {SMALL} seed=7020").value
+    sweep = connected(f"%comflowy sweep default {SMALL} seed=7021 cfg=4,5").value
+    assert connected(f"%comflowy delete {run.ref} {sweep.ref} --yes").error is None
+    gone = f"{run.ref} was deleted, with its images: it can't be shown or fetched again"
+    for command in ("show", "show --refetch", "delete", "resume", "cancel"):
+        error = connected(f"%comflowy {command} {run.ref}").error
+        assert isinstance(error, RefError)
+        assert str(error) == gone
+    assert str(connected(f"%comflowy save {run.ref}[0] out").error) == gone
+    assert "was deleted, with its runs" in str(connected(f"%comflowy show {sweep.ref}").error)
+    assert "was deleted, with its runs" in str(connected(f"%comflowy show {sweep.ref}.1").error)
+    for image in (run.images[0], sweep.cells[0].images[0]):
+        with pytest.raises(ImageError, match="was deleted, with its images"):
+            _ = image.path
+    newest = int(run.ref[1:]) + 2
+    assert f"there is no run r{newest + 1}" in str(connected(f"%comflowy show r{newest + 1}").error)
+    assert "there is no run r0" in str(connected("%comflowy show r0").error)
 
 
 def test_delete_without_stdin_says_no(cell, stored, library, answers, monkeypatch):
