@@ -203,6 +203,9 @@ class Client:
     ) -> Run:
         """Run a workflow, or return the earlier success of exactly this request.
 
+        An interrupt while it waits cancels the run, where the service can cancel and no other living process owns it.
+        With `wait=False`, and in `Run.wait`, an interrupt only stops waiting.
+
         Parameters
         ----------
         ref : str or Workflow
@@ -235,6 +238,8 @@ class Client:
             In a process that was forked from the one that connected, before anything is submitted.
         RunFailed, RunCancelled, RunHeld, RunTimeout
             With the run as `.run`.
+        KeyboardInterrupt
+            After an interrupt; the text says what was cancelled, and how to find what continues.
 
         Examples
         --------
@@ -245,9 +250,18 @@ class Client:
         check_timeout(timeout)
         if save is not None:
             kind_of_target(target_path(save))
-        run = self.submit(ref, {} if params is None else params, fresh=fresh, retry=retry, name=name).run
+        run: Run | None = None
+        try:
+            run = self.submit(ref, {} if params is None else params, fresh=fresh, retry=retry, name=name).run
+            if wait:
+                run.wait(timeout)
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt, DeferredInterrupt):
+                run = interrupt.result.run
+            if wait and run is not None:
+                interrupt.args = (self.connection.cancel_interrupted(run),)
+            raise
         if wait:
-            run.wait(timeout)
             error = error_for_status(run)
             if error is not None:
                 raise error
@@ -351,6 +365,9 @@ class Client:
     ) -> Sweep:
         """Run a workflow for every combination of values. Earlier successes are not submitted again.
 
+        An interrupt while it waits submits no more cells, and cancels the runs of this client where the service can.
+        The same call continues the sweep. With `wait=False`, and in `Sweep.wait`, an interrupt only stops waiting.
+
         Parameters
         ----------
         ref : str or Workflow
@@ -398,6 +415,8 @@ class Client:
             With the sweep as `.run`.
         DeferredInterrupt
             If an interrupt arrived before the wait, with the sweep as `.result`. The sweep is being cancelled.
+        KeyboardInterrupt
+            After an interrupt while it waits; the text says what is done, and what continues.
 
         Examples
         --------
@@ -435,9 +454,15 @@ class Client:
             sweep = run_uninterrupted(start)
         except DeferredInterrupt as interrupt:
             interrupt.result.cancel()
+            if wait:
+                interrupt.args = (self.connection.cancel_interrupted(interrupt.result),)
             raise
         if wait:
-            sweep.wait(timeout)
+            try:
+                sweep.wait(timeout)
+            except KeyboardInterrupt as interrupt:
+                interrupt.args = (self.connection.cancel_interrupted(sweep),)
+                raise
             if save is not None:
                 sweep.save(save)
             if strict:
