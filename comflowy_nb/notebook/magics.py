@@ -159,11 +159,12 @@ def current_session() -> Session | None:
 def _shorten_traceback(error: BaseException) -> None:
     """Make IPython show this exception as plain lines.
 
-    They are set on the instance, so that other errors keep their tracebacks, and the exception can be caught.
+    They are set on the instance, so that other errors keep their tracebacks, and the exception can be caught. IPython
+    joins a list without line breaks in a terminal with `%xmode Plain` or `Minimal`, so it has one item.
     """
     text = plain(str(error))
-    lines = f"{type(error).__name__}: {text}".splitlines() if text else [type(error).__name__]
-    error._render_traceback_ = lambda *_, **__: lines  # type: ignore[attr-defined]
+    shown = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    error._render_traceback_ = lambda *_, **__: [shown]  # type: ignore[attr-defined]
 
 
 def _find(shell: InteractiveShell) -> Comflowy | None:

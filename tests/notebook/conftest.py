@@ -57,7 +57,9 @@ class Cell:
     @property
     def lines(self):
         """Return the lines of the error as IPython shows them."""
-        return self.error._render_traceback_() if hasattr(self.error, "_render_traceback_") else None
+        if not hasattr(self.error, "_render_traceback_"):
+            return None
+        return "\n".join(self.error._render_traceback_()).splitlines()
 
 
 @pytest.fixture

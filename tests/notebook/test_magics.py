@@ -162,6 +162,21 @@ def test_tracebacks_are_shown_on_demand_and_for_errors_raised_by_users(sandbox):
     assert sandbox("from comflowy_nb.errors import RunFailed\nraise RunFailed('mine', None)").lines is None
 
 
+@pytest.mark.parametrize("mode", ["Minimal", "Plain", "Context", "Verbose"])
+def test_an_error_of_two_lines_is_shown_in_two_lines(sandbox, shell, mode):
+    """In a terminal, `%xmode Minimal` and `Plain` showed both lines as one, without a separator."""
+    before = shell.InteractiveTB.mode
+    try:
+        sandbox(f"%xmode {mode}")
+        shown = sandbox("%comflowy run default stepps=3 cgf=7").stdout
+    finally:
+        sandbox(f"%xmode {before}")
+    assert shown.strip().splitlines() == [
+        "FieldError: default has no field 'stepps'. Did you mean steps (3::steps)?",
+        "default has no field 'cgf'. Did you mean cfg (3::cfg)?",
+    ]
+
+
 def test_config_shows_and_checks_the_settings(sandbox, shell):
     listing = sandbox("%config Comflowy").stdout
     assert "Comflowy.window=" in listing
