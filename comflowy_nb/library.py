@@ -6,7 +6,9 @@ import os
 import threading
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from comflowy_nb.database.records import SweepRecord
@@ -15,11 +17,11 @@ from comflowy_nb.database.runs import History
 from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run
+from comflowy_nb.workflow.files import is_file_name, no_such_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
-    from pathlib import Path
 
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.database.references import Ref
@@ -144,8 +146,7 @@ class Library:
 
     def find(self, ref: str) -> Found:
         """Return what a reference names; see `history.find`."""
-        parsed = parse_ref(ref)
-        record = self._record(parsed)
+        parsed, record = self._look_up(ref)
         if isinstance(record, SweepRecord):
             if parsed.image is not None:
                 raise RefError(f"{_describe(record)}; the first image of one is {record.ref}.1[0]")
@@ -234,10 +235,9 @@ class Library:
             text = ref if isinstance(ref, str) else getattr(ref, "ref", None)
             if not isinstance(text, str):
                 raise RefError(f'{ref!r} is not a run, a sweep or a reference: use delete("r41")')
-            parsed = parse_ref(text)
+            parsed, found = self._look_up(text)
             if parsed.image is not None:
                 raise RefError(f"an image can't be deleted alone; the whole run: %comflowy delete {parsed.text}")
-            found = self._record(parsed)
             if isinstance(found, SweepRecord):
                 sweeps[found.token] = found
             else:
@@ -251,6 +251,16 @@ class Library:
         return deleted
 
     # -- references ---------------------------------------------------------------------------------------------
+
+    def _look_up(self, text: str) -> tuple[Ref, RunRecord | SweepRecord]:
+        """Parse a reference, and return it with what it names."""
+        try:
+            ref = parse_ref(text)
+            return ref, self._record(ref)
+        except RefError as error:
+            if isinstance(text, str) and is_file_name(text):
+                raise RefError(_of_file(text)) from error
+            raise
 
     def _record(self, ref: Ref) -> RunRecord | SweepRecord:
         found = self._find(ref)
@@ -312,6 +322,14 @@ class Library:
             back -= found is not None
         last = history.last(back=back, without=recent)
         return None if last is None else history.get(last) or history.sweeps.get(last)
+
+
+def _of_file(name: str) -> str:
+    """Return the error for the name of a file in place of a run."""
+    with suppress(OSError, RuntimeError):  # too long, or ~ of an unknown user
+        if Path(name).expanduser().is_file():
+            return f"{name!r} is a file; use a run or a sweep, such as r41. %comflowy runs lists them"
+    return no_such_file(name, "file or run")
 
 
 def _describe(sweep: SweepRecord) -> str:

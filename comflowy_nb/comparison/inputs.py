@@ -16,7 +16,7 @@ from comflowy_nb.library import open_library
 from comflowy_nb.sweeps.cell import no_run_text
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
-from comflowy_nb.workflow.files import no_such_file
+from comflowy_nb.workflow.files import is_file_name, no_such_file
 from comflowy_nb.workflow.image_metadata import graph_of_image, metadata_of_image
 from comflowy_nb.workflow.images import input_of
 
@@ -143,7 +143,7 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
         path = Path(item).expanduser()
         if path.is_file():
             return path
-        if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"} or "/" in item:
+        if is_file_name(item) or "/" in item:
             raise ImageError(no_such_file(item, "file or run")) from None
         raise
     if target.sweep is not None:

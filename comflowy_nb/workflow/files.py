@@ -39,6 +39,10 @@ MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
 _MAX_COMPARED_NAMES = 2000  # of a folder, with the name of a file that does not exist
 _MAX_YAML_NODES = 100_000  # with every alias expanded
 
+_FILE_NAME = re.compile(
+    r".*\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif|jxl|mp4|webm|json|jsonl|ya?ml|csv|tsv|parquet|txt|html?|zip|ipynb)",
+    re.IGNORECASE | re.DOTALL,
+)
 _UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
 _BOM = re.compile(r"\A(\s*)\ufeff+")
 
@@ -120,6 +124,11 @@ def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path
         return file, read_named_text(file, max_bytes, file.name)
     except FileNotFoundError:
         raise WorkflowError(no_such_file(typed)) from None
+
+
+def is_file_name(text: str) -> bool:
+    """Return True if a text ends as the name of an image, a graph, a table or another file that users name."""
+    return _FILE_NAME.fullmatch(text) is not None
 
 
 def no_such_file(typed: str | os.PathLike[str], what: str = "file") -> str:

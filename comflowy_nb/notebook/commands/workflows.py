@@ -46,9 +46,10 @@ def workflows(session: Session, request: Request) -> None:
         session.say(join(names, paragraph("nothing is connected: a service may have more")))
         return
     rows = []
+    otherwise = "no" if client.connection.finder.lists_all else "needs an id there"
     for known in client.connection.finder.known():
         aliases = ", ".join(f"{word}={field_id}" for word, field_id in known.aliases.items())
-        rows.append((known.name, known.source, "yes" if known.runs_here else "needs an id there", aliases))
+        rows.append((known.name, known.source, "yes" if known.runs_here else otherwise, aliases))
     if not rows:
         session.say(paragraph("no workflow has a name yet: %comflowy workflow add NAME ID"))
         return
@@ -115,6 +116,7 @@ def _add(session: Session, request: Request) -> None:
                 f"{source} is an id, which belongs to a service: connect to the service first, as in "
                 "%comflowy connect cloud"
             )
+        session.client.connection.finder.check_id(workflow_id)
         identity = session.client.identity
     session.catalogue.add(name, identity=identity, id=workflow_id, graph=graph)
     described = _described(session, request)
@@ -123,7 +125,16 @@ def _add(session: Session, request: Request) -> None:
     kind = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
     if graph is not None:
         show_conversion(session, Workflow(name, graph=graph))
-    session.say(paragraph(f"{name} is now {kind} - next: %comflowy run {name} or %comflowy fields {name}"))
+    session.say(paragraph(f"{name} is now {kind} - {_next_step(session, name, is_graph=graph is not None)}"))
+
+
+def _next_step(session: Session, name: str, *, is_graph: bool) -> str:
+    """Return what to type after a workflow was added, which depends on what is connected."""
+    if session.client is None:
+        return f"next: connect a ComfyUI server, as in %comflowy connect comfyui, then %comflowy run {name}"
+    if is_graph and not session.client.service.runs_graphs:
+        return session.client.connection.finder.why_no_graph(name)
+    return f"next: %comflowy run {name} or %comflowy fields {name}"
 
 
 def _alias(session: Session, request: Request) -> None:
