@@ -592,18 +592,17 @@ class Client:
         return Found(run, next(image for image in run.images if image.record.index == index))
 
     def disk(self) -> DiskUsage:
-        """Return what the files of the home folder use.
+        """Return what the files of the home folder use, as `history.disk`.
 
         Returns
         -------
         DiskUsage
-            Number and size of the files, by kind and by workflow, and what a prune of everything older than 30 days
-            would free.
+            Number and size of the files.
 
         Raises
         ------
         HistoryError
-            If the history can't be read.
+            As `history.disk`.
 
         Examples
         --------
@@ -621,22 +620,12 @@ class Client:
         dry_run: bool = False,
         confirm: Callable[[Pruned], bool] | None = None,
     ) -> Pruned:
-        """Remove the original images of earlier runs, and keep their rows and thumbnails.
-
-        The same request still shows the image and submits nothing. A grid draws a pruned image from its thumbnail, and
-        only `%comflowy show REF --refetch` fetches the original again. Originals of runs that are not done, or that
-        an unfinished sweep shows, images without a thumbnail and other outputs than still images are never removed.
+        """Remove the original images of earlier runs, as `history.prune`, and update the runs of this client.
 
         Parameters
         ----------
-        older : float or datetime.timedelta
-            The least time since the end of a run: seconds, or a timedelta.
-        all : bool, default False
-            Whether to remove also what is named, and images that were inputs of other runs.
-        dry_run : bool, default False
-            Whether only to return what would be removed.
-        confirm : callable, optional
-            Called with the Pruned before anything is removed. Unless it returns true, nothing is removed.
+        older, all, dry_run, confirm : optional
+            As for `history.prune`.
 
         Returns
         -------
@@ -645,10 +634,8 @@ class Client:
 
         Raises
         ------
-        SettingsError
-            If `older` is not a time.
-        HistoryError
-            If the history can't be read or written.
+        SettingsError, HistoryError
+            As `history.prune`.
 
         Examples
         --------
@@ -669,19 +656,14 @@ class Client:
     def delete(
         self, *refs: str | Run | Sweep, dry_run: bool = False, confirm: Callable[[Deleted], bool] | None = None
     ) -> Deleted:
-        """Delete runs and sweeps: rows, images, thumbnails. The same requests would be submitted again.
-
-        A sweep is deleted with the runs that were submitted for it. Runs that another sweep shows, that have a name, or
-        that the service may have accepted without an answer stay, and `kept` has the reason.
+        """Delete runs and sweeps, as `history.delete`, and update the runs of this client.
 
         Parameters
         ----------
         *refs : str, Run or Sweep
             Runs, cells of sweeps, and sweeps, or their references.
-        dry_run : bool, default False
-            Whether only to return what would be deleted.
-        confirm : callable, optional
-            Called with the Deleted before anything is deleted. Unless it returns true, nothing is deleted.
+        dry_run, confirm : optional
+            As for `history.delete`.
 
         Returns
         -------
@@ -690,14 +672,14 @@ class Client:
 
         Raises
         ------
-        RefError
-            If a reference names nothing, or a run that is not done or held. Nothing is deleted then.
-        HistoryError
-            If the history can't be read or written.
+        RefError, HistoryError
+            As `history.delete`.
 
         Examples
         --------
         >>> unwanted = client.run("default", {"width": 64, "height": 64, "seed": 33})
+        >>> client.delete(unwanted, dry_run=True)
+        <Deleted r... to delete, ...>
         >>> client.delete(unwanted)
         <Deleted r... deleted, ...>
         """

@@ -171,13 +171,7 @@ class Library:
     # -- cleaning up --------------------------------------------------------------------------------------------
 
     def disk(self) -> DiskUsage:
-        """Return what the files of the home folder use; see `Client.disk`.
-
-        Returns
-        -------
-        DiskUsage
-            Number and size of the files.
-        """
+        """Return what the files of the home folder use; see `history.disk`."""
         from comflowy_nb.images.disk_usage import PRUNED_BY_DEFAULT_S, measure_disk  # noqa: PLC0415 - only for `disk`
         from comflowy_nb.images.prune import prunable  # noqa: PLC0415 - loads Pillow
 
@@ -192,20 +186,7 @@ class Library:
         dry_run: bool = False,
         confirm: Callable[[Pruned], bool] | None = None,
     ) -> Pruned:
-        """Remove the originals of earlier runs; see `Client.prune`.
-
-        Parameters
-        ----------
-        older : float or datetime.timedelta
-            The least age of the runs, in seconds or as a timedelta.
-        all, dry_run, confirm : optional
-            As for `Client.prune`.
-
-        Returns
-        -------
-        Pruned
-            What was removed, or would be.
-        """
+        """Remove the originals of earlier runs; see `history.prune`."""
         from comflowy_nb.images.prune import prune  # noqa: PLC0415 - loads Pillow
 
         return prune(self.history, self.folder, older, all=all, dry_run=dry_run, confirm=confirm)
@@ -213,20 +194,7 @@ class Library:
     def delete(
         self, *refs: str | Run | Sweep, dry_run: bool = False, confirm: Callable[[Deleted], bool] | None = None
     ) -> Deleted:
-        """Delete runs and sweeps with their images; see `Client.delete`.
-
-        Parameters
-        ----------
-        *refs : str, Run or Sweep
-            References of runs, cells and sweeps.
-        dry_run, confirm : optional
-            As for `Client.delete`.
-
-        Returns
-        -------
-        Deleted
-            What was deleted, or would be.
-        """
+        """Delete runs and sweeps with their images; see `history.delete`."""
         from comflowy_nb.images.delete import delete  # noqa: PLC0415 - only for `delete`
 
         runs: dict[str, str | None] = {}

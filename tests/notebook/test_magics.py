@@ -303,7 +303,7 @@ def test_url_of_the_editor_is_accepted_as_a_workflow(sandbox):
 
 
 def test_adding_a_workflow_that_the_sandbox_does_not_run(sandbox, tmp_path, monkeypatch):
-    """Any id was added and rejected at the run; a graph was to be opened in an editor that the sandbox does not have."""
+    """Any id was added and then rejected; for a graph, the error named an editor that the sandbox does not have."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.json").write_text('{"1": {"class_type": "EmptyImage", "inputs": {"width": 64}}}')
     for reference in ("unknown-id", "https://app.comflowy.com/app?id=unknown-id"):

@@ -174,7 +174,7 @@ The runs of a sweep are one row, without fields and conditions; see --cells.""",
   %comflowy show r41[0]        its first image; r41:9[0] the first of node 9
   %comflowy show r40 r41       side by side
   %comflowy show s3            a sweep as a grid; s3.12 is one of its cells
-  %comflowy show r41 --refetch    fetch an original that was pruned, or is damaged""",
+  %comflowy show r41 --refetch    fetch originals: pruned, damaged""",
     "compare": """\
   %comflowy compare r41 r43               two images under a slider
   %comflowy compare r41[0] r41[1] s1.7 bottle    2 to 9 images
@@ -223,6 +223,7 @@ everything of runs that are not done.""",
   %comflowy delete r41
   %comflowy delete s3         the sweep, and the runs that were submitted for it
   %comflowy delete s3.12      the run of one cell
+  %comflowy delete s3 --dry-run      show what would be deleted
   %comflowy delete r41 r42 --yes
 
 Removes runs from the history, with images and thumbnails: the same request

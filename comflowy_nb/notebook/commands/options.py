@@ -292,7 +292,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "delete", "delete REF ...", "delete runs and sweeps: history, images and thumbnails", "cleanup:delete",
-            (_YES,), words=(1, None),
+            (Option("--dry-run", None, "show what would be deleted; delete nothing"), _YES), words=(1, None),
         ),
         Command("help", "help [COMMAND]", "show this help, or that of one command", "help:show_help", words=(0, 1)),
     )

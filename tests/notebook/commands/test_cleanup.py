@@ -6,6 +6,7 @@ import base64
 import builtins
 import io
 import os
+import re
 import sqlite3
 from contextlib import closing
 from types import SimpleNamespace
@@ -106,8 +107,8 @@ def test_prune_lists_asks_and_removes(cell, stored, library, answers):
     assert image_path(library.folder, run.images[0]).is_file()
     found = cell("%comflowy prune --older 60d")
     assert asked == ["Remove 2 originals? [y/N] "] * 3
-    assert "2 originals of 1 run (" in texts(found)
-    assert "1 original as old stays: it is named" in texts(found)
+    assert "2 originals of 1 run that ended on " in texts(found)
+    assert "1 original as old stays, because it is named (--as)" in texts(found)
     assert "2 originals removed" in texts(found)
     assert not image_path(library.folder, run.images[0]).exists()
     assert "nothing to prune" in texts(cell("%comflowy prune --older 60d"))
@@ -119,7 +120,7 @@ def test_prune_names_the_oldest_and_the_newest(cell, handles, stored, library):
     stored("b")
     age(library, days=100)
     shown = texts(cell("%comflowy prune --older 60d --dry-run"))
-    assert " to " in shown.partition("(")[2].partition(")")[0]
+    assert re.search(r"2 runs that ended from .+ to .+: ", shown)
     assert "2 originals of 2 runs" in shown
 
 
@@ -166,7 +167,7 @@ def test_delete_says_that_the_request_would_run_again_and_asks(cell, stored, lib
     run = stored("a", 2)
     asked = answers("no", "yes")
     declined = cell("%comflowy delete r1")
-    assert "The same request would run again." in texts(declined)
+    assert "The same request would then be submitted again." in texts(declined)
     assert "nothing was deleted" in texts(declined)
     assert library.history.get(run.token) is not None
     deleted = cell("%comflowy delete r1")
@@ -179,7 +180,7 @@ def test_delete_says_that_the_request_would_run_again_and_asks(cell, stored, lib
 def test_delete_of_a_run_that_cost_money_says_that_it_would_cost_again(cell, handles, stored):
     stored("a", origin="https://app.comflowy.com")
     found = cell("%comflowy delete r1")
-    assert "The same request would cost again." in texts(found)
+    assert "The same request would then be submitted again and cost again." in texts(found)
     assert isinstance(found.error, UsageError)
 
 
@@ -187,12 +188,23 @@ def test_delete_fails_where_no_user_can_answer_and_deletes_nothing(cell, handles
     run = stored("a", name="best")
     found = cell("%comflowy delete best")
     assert isinstance(found.error, UsageError)
-    assert "delete can't ask here, so nothing was removed. Without a question: %comflowy delete best --yes" in str(
+    assert "delete can't ask here, so nothing was deleted. Without a question: %comflowy delete best --yes" in str(
         found.error
     )
     assert library.history.get(run.token) is not None
     assert cell("%comflowy delete best --yes").error is None
     assert library.history.get(run.token) is None
+
+
+def test_a_dry_run_of_delete_lists_what_would_go(cell, handles, stored, library):
+    run = stored("a")
+    shown = texts(cell("%comflowy delete r1 --dry-run"))
+    assert "r1: 4 files" in shown
+    assert "The same request would then be submitted again" in shown
+    assert "nothing was deleted (--dry-run)" in shown
+    assert library.history.get(run.token) is not None
+    assert run.images
+    assert "there is no run r9" in str(cell("%comflowy delete r1 r9 --dry-run").error)
 
 
 def test_a_deleted_run_can_not_be_shown_or_fetched(connected):
