@@ -203,6 +203,9 @@ class Client:
     ) -> Run:
         """Run a workflow, or return the earlier success of exactly this request.
 
+        An interrupt while it waits cancels the run, where the service can cancel and no other living process owns it.
+        With `wait=False`, and in `Run.wait`, an interrupt only stops waiting.
+
         Parameters
         ----------
         ref : str or Workflow
@@ -235,6 +238,8 @@ class Client:
             In a process that was forked from the process that connected, before anything is submitted.
         RunFailed, RunCancelled, RunHeld, RunTimeout
             With the run as `.run`.
+        KeyboardInterrupt
+            After an interrupt; the text says what was cancelled, and how to find what continues.
 
         Examples
         --------
@@ -245,9 +250,18 @@ class Client:
         check_timeout(timeout)
         if save is not None:
             kind_of_target(target_path(save))
-        run = self.submit(ref, {} if params is None else params, fresh=fresh, retry=retry, name=name).run
+        run: Run | None = None
+        try:
+            run = self.submit(ref, {} if params is None else params, fresh=fresh, retry=retry, name=name).run
+            if wait:
+                run.wait(timeout)
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt, DeferredInterrupt):
+                run = interrupt.result.run
+            if wait and run is not None:
+                interrupt.args = (self.connection.cancel_interrupted(run),)
+            raise
         if wait:
-            run.wait(timeout)
             error = error_for_status(run)
             if error is not None:
                 raise error
@@ -351,6 +365,9 @@ class Client:
     ) -> Sweep:
         """Run a workflow for every combination of values. Earlier successes are not submitted again.
 
+        An interrupt while it waits submits no more cells, and cancels the runs of this client where the service can.
+        The same call continues the sweep. With `wait=False`, and in `Sweep.wait`, an interrupt only stops waiting.
+
         Parameters
         ----------
         ref : str or Workflow
@@ -397,7 +414,9 @@ class Client:
         RunFailed, RunTimeout
             With the sweep as `.run`.
         DeferredInterrupt
-            If an interrupt arrived before the wait. `.result` is the sweep, which is being cancelled.
+            If an interrupt arrived before the wait, with the sweep as `.result`. The sweep is being cancelled.
+        KeyboardInterrupt
+            After an interrupt while it waits; the text says what is done, and what continues.
 
         Examples
         --------
@@ -435,9 +454,15 @@ class Client:
             sweep = run_uninterrupted(start)
         except DeferredInterrupt as interrupt:
             interrupt.result.cancel()
+            if wait:
+                interrupt.args = (self.connection.cancel_interrupted(interrupt.result),)
             raise
         if wait:
-            sweep.wait(timeout)
+            try:
+                sweep.wait(timeout)
+            except KeyboardInterrupt as interrupt:
+                interrupt.args = (self.connection.cancel_interrupted(sweep),)
+                raise
             if save is not None:
                 sweep.save(save)
             if strict:
@@ -567,18 +592,17 @@ class Client:
         return Found(run, next(image for image in run.images if image.record.index == index))
 
     def disk(self) -> DiskUsage:
-        """Return the disk usage of the home folder.
+        """Return what the files of the home folder use, as `history.disk`.
 
         Returns
         -------
         DiskUsage
-            Number and size of the files, by kind and by workflow, and of the originals that a prune of all runs older
-            than 30 days would remove.
+            Number and size of the files.
 
         Raises
         ------
         HistoryError
-            If the history can't be read.
+            As `history.disk`.
 
         Examples
         --------
@@ -596,23 +620,12 @@ class Client:
         dry_run: bool = False,
         confirm: Callable[[Pruned], bool] | None = None,
     ) -> Pruned:
-        """Remove the original images of earlier runs, and keep their rows and thumbnails.
-
-        The same request still shows the image and submits nothing. A grid draws a pruned image from its thumbnail, and
-        only `%comflowy show REF --refetch` downloads the original again. The following are never removed: originals of
-        runs that are not done or that belong to an unfinished sweep, images without a thumbnail, and outputs that are
-        not still images.
+        """Remove the original images of earlier runs, as `history.prune`, and update the runs of this client.
 
         Parameters
         ----------
-        older : float or datetime.timedelta
-            The minimum time since the end of a run: seconds, or a timedelta.
-        all : bool, default False
-            Whether to also remove the originals of named runs and sweeps, and images that were inputs of other runs.
-        dry_run : bool, default False
-            If true, remove nothing; only return what would be removed.
-        confirm : callable, optional
-            Called with the Pruned before anything is removed. Unless it returns true, nothing is removed.
+        older, all, dry_run, confirm : optional
+            As for `history.prune`.
 
         Returns
         -------
@@ -621,10 +634,8 @@ class Client:
 
         Raises
         ------
-        SettingsError
-            If `older` is not a number of seconds or a timedelta.
-        HistoryError
-            If the history can't be read or written.
+        SettingsError, HistoryError
+            As `history.prune`.
 
         Examples
         --------
@@ -645,20 +656,14 @@ class Client:
     def delete(
         self, *refs: str | Run | Sweep, dry_run: bool = False, confirm: Callable[[Deleted], bool] | None = None
     ) -> Deleted:
-        """Delete runs and sweeps, with their images and thumbnails. The same requests would be submitted again.
-
-        A sweep is deleted together with the runs that were submitted for it. Runs of the sweep that another sweep
-        shows, that have a name, or that the service may have accepted without a response are kept; the attribute `kept`
-        of the result has the reasons.
+        """Delete runs and sweeps, as `history.delete`, and update the runs of this client.
 
         Parameters
         ----------
         *refs : str, Run or Sweep
             Runs, cells of sweeps, and sweeps, or their references.
-        dry_run : bool, default False
-            If true, delete nothing; only return what would be deleted.
-        confirm : callable, optional
-            Called with the Deleted before anything is deleted. Unless it returns true, nothing is deleted.
+        dry_run, confirm : optional
+            As for `history.delete`.
 
         Returns
         -------
@@ -667,18 +672,22 @@ class Client:
 
         Raises
         ------
-        RefError
-            If a reference names no run or sweep, or a run that is live or held. Nothing is deleted then.
-        HistoryError
-            If the history can't be read or written.
+        RefError, HistoryError
+            As `history.delete`.
 
         Examples
         --------
         >>> unwanted = client.run("default", {"width": 64, "height": 64, "seed": 33})
+        >>> client.delete(unwanted, dry_run=True)
+        <Deleted r... to delete, ...>
         >>> client.delete(unwanted)
         <Deleted r... deleted, ...>
         """
-        return self.library.delete(*refs, dry_run=dry_run, confirm=confirm)
+        registry = self.connection.registry
+        deleted = self.library.delete(*refs, dry_run=dry_run, confirm=confirm)
+        if deleted.is_done:
+            registry.reload(deleted.tokens)
+        return deleted
 
     def live(self) -> list[Run]:
         """Return the runs that this client tracks and that are not settled.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.registry import RunRegistry
+from comflowy_nb.tracking.run import Run
 from comflowy_nb.tracking.submit import Submitter
 from comflowy_nb.tracking.tracker import Tracker
 from comflowy_nb.workflow.axes.read import count_axes, read_axes
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Service
     from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
-    from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.images import InputImage
@@ -52,6 +53,11 @@ if TYPE_CHECKING:
 
 
 IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are settled
+
+
+_CONFIRM_S = 15.0  # maximum wait for the confirmation of a cancel; most services confirm it at once
+_INTERRUPT_CHECK_S = 0.25
+_MAX_LISTED_REFS = 6  # in a message
 
 
 class Connection:
@@ -84,6 +90,51 @@ class Connection:
         if service.runs_graphs:
             library.convert = self.finder.convert
         self._adopted: list[Run] = []
+
+    # -- interrupts -----------------------------------------------------------------------------------------------
+
+    def cancel_interrupted(self, waited: Run | Sweep) -> str:
+        """Cancel the runs that a blocking call waited for, where the service can. Return one line about the result.
+
+        It waits for the confirmation up to 15 s, or until a second interrupt. Runs that another living process owns
+        continue.
+        """
+        sweep = None if isinstance(waited, Run) else waited
+
+        def live() -> list[Run]:
+            runs = [waited] if isinstance(waited, Run) else [cell.run for cell in waited.cells if cell.run is not None]
+            return [run for run in runs if run.status.is_live]
+
+        try:
+            if sweep is not None:
+                sweep.cancel()
+            elif self.service.can_cancel:
+                for run in self._own(live()):
+                    self.registry.cancel(run)
+            end_s = time.monotonic() + _CONFIRM_S
+            while time.monotonic() < end_s and (
+                (sweep is not None and sweep.is_submitting) or (self.service.can_cancel and self._own(live()))
+            ):
+                waited.wait_change(_INTERRUPT_CHECK_S)
+        except KeyboardInterrupt:
+            pass  # the text says what continues
+        return interrupt_text(waited, self._continuing(live()))
+
+    def _own(self, runs: Sequence[Run]) -> list[Run]:
+        tracked = {run.token for run in self.tracker.live()}
+        return [run for run in runs if run.token in tracked]
+
+    def _continuing(self, runs: Sequence[Run]) -> str | None:
+        """Return which runs continue after an interrupt, and why; None if none does."""
+        if not runs:
+            return None
+        refs = ", ".join(run.ref for run in runs[:_MAX_LISTED_REFS]) + (" ..." if len(runs) > _MAX_LISTED_REFS else "")
+        verb = "continues" if len(runs) == 1 else "continue"
+        if not self.service.can_cancel:
+            return f"{self.service.label} can't cancel: {refs} {verb}"
+        if self._own(runs):
+            return f"the cancel of {refs} is not confirmed yet"
+        return f"{refs} {verb} in another process"
 
     # -- reading requests -----------------------------------------------------------------------------------------
 
@@ -223,3 +274,15 @@ class Connection:
         if not self.tracker.closed and self.registry.is_idle and self.planner.is_idle:
             self.close()
         return not self.tracker.closed
+
+
+def interrupt_text(waited: Run | Sweep, continuing: str | None) -> str:
+    """Return the text of the interrupt of a blocking call: what is done, what continues, and how to go on."""
+    if isinstance(waited, Run):
+        if continuing is None:
+            again = " the same call runs it again" if waited.status is Status.CANCELLED else ""
+            return f"{waited.ref}: {waited.status};{again}" if again else f"{waited.ref}: {waited.status}"
+        return f"{continuing}; client.find({waited.ref!r}).run.wait() waits for it"
+    done = waited.status_counts().get(Status.SUCCESS, 0)
+    parts = [f"{waited.ref}: {done} of {len(waited.cells)} cells done", *([continuing] if continuing else [])]
+    return f"{'; '.join(parts)}; the same call continues it"

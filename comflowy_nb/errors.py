@@ -32,10 +32,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 __all__ = [
@@ -239,7 +241,7 @@ class RunCancelled(RunError):
 
 
 class RunHeld(RunError):
-    """The service may have accepted the run, so it is not submitted again automatically; `--retry unknown` does it."""
+    """The service may have accepted the run, so it is not submitted again automatically; `retry="unknown"` does it."""
 
 
 class RunTimeout(RunError):
@@ -249,6 +251,59 @@ class RunTimeout(RunError):
 # -- texts of errors -----------------------------------------------------------------------------------------------
 
 _FILE_SUFFIX = re.compile(r"\.[a-z]\w{1,11}$")
+_spelling: ContextVar[Literal["python", "magic", "file"]] = ContextVar("spelling", default="python")
+_WORDS = {"zipped": "zip", "name": "as"}  # parameters whose option has another name
+
+
+@contextmanager
+def spelled(where: Literal["python", "magic", "file"]) -> Iterator[None]:
+    """Spell the options in error texts as in a Python call (the default), on the line of a magic, or in a sweep file.
+
+    It applies to the texts that this thread makes in the block.
+    """
+    token = _spelling.set(where)
+    try:
+        yield
+    finally:
+        _spelling.reset(token)
+
+
+def option(name: str, value: Any = None) -> str:
+    """Return an option as the user types it: `max_runs=30`, `--max-runs 30`, or `max_runs: 30 in the file`.
+
+    Parameters
+    ----------
+    name
+        The parameter in Python.
+    value
+        Its value; None names the option alone, as `max_runs=`, `--max-runs` or `max_runs in the file`.
+    """
+    match _spelling.get():
+        case "python":
+            return f"{name}={'' if value is None else repr(value)}"
+        case "file":
+            text = "zip" if name == "zipped" else name
+            return f"{text if value is None else f'{text}: {_in_file(value)}'} in the file"
+        case "magic":
+            word = f"--{_WORDS.get(name, name).replace('_', '-')}"
+            return word if value is None or value is True else f"{word} {_on_line(value)}"
+
+
+def typed(magic: str, python: str) -> str:
+    """Return what the user types in a magic, or in Python and for a sweep file."""
+    return magic if _spelling.get() == "magic" else python
+
+
+def _in_file(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_in_file, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _on_line(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_on_line, value))
+    return repr(value) if isinstance(value, str) and re.search(r"\s", value) else str(value)
 
 
 def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:

@@ -116,7 +116,8 @@ def disk() -> DiskUsage:
     Returns
     -------
     DiskUsage
-        Number and size of the files, by kind and by workflow.
+        Number and size of the files, by kind and by workflow, and what a prune of everything older than 30 days would
+        free.
 
     Raises
     ------
@@ -143,12 +144,20 @@ def prune(
 ) -> Pruned:
     """Remove the original images of earlier runs, and keep rows and thumbnails. Needs no connection.
 
+    The same request still shows the image and submits nothing. A grid draws a pruned image from its thumbnail, and only
+    `%comflowy show REF --refetch` fetches the original again. Originals of runs that are not done, or that an
+    unfinished sweep shows, images without a thumbnail and other outputs than still images are never removed.
+
     Parameters
     ----------
     older : float or datetime.timedelta
-        The minimum time since the end of a run: seconds, or a timedelta.
-    all, dry_run, confirm : optional
-        As for `Client.prune`.
+        The least time since the end of a run: seconds, or a timedelta.
+    all : bool, default False
+        Whether to remove also what is named, and images that were inputs of other runs.
+    dry_run : bool, default False
+        Whether only to return what would be removed.
+    confirm : callable, optional
+        Called with the Pruned before anything is removed. Unless it returns true, nothing is removed.
 
     Returns
     -------
@@ -174,14 +183,20 @@ def prune(
 def delete(
     *refs: str | Run | Sweep, dry_run: bool = False, confirm: Callable[[Deleted], bool] | None = None
 ) -> Deleted:
-    """Delete runs and sweeps with their images. Needs no connection.
+    """Delete runs and sweeps: rows, images and thumbnails. Needs no connection.
+
+    The same requests would be submitted again. A sweep is deleted with the runs that were submitted for it. Runs that
+    another sweep shows, that have a name, or that the service may have accepted without an answer stay, and `kept` has
+    the reason.
 
     Parameters
     ----------
     *refs : str, Run or Sweep
         Runs, cells of sweeps, and sweeps, or their references.
-    dry_run, confirm : optional
-        As for `Client.delete`.
+    dry_run : bool, default False
+        Whether only to return what would be deleted.
+    confirm : callable, optional
+        Called with the Deleted before anything is deleted. Unless it returns true, nothing is deleted.
 
     Returns
     -------

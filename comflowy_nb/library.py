@@ -6,7 +6,9 @@ import os
 import threading
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from comflowy_nb.database.records import SweepRecord
@@ -15,11 +17,11 @@ from comflowy_nb.database.runs import History
 from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run
+from comflowy_nb.workflow.files import is_file_name, no_such_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
-    from pathlib import Path
 
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.database.references import Ref
@@ -143,9 +145,8 @@ class Library:
         return Run(record, self.folder)
 
     def find(self, ref: str) -> Found:
-        """Find the run, image or sweep of a reference; see `history.find`."""
-        parsed = parse_ref(ref)
-        record = self._record(parsed)
+        """Return what a reference names; see `history.find`."""
+        parsed, record = self._look_up(ref)
         if isinstance(record, SweepRecord):
             if parsed.image is not None:
                 raise RefError(f"{_describe(record)}; the first image of one is {record.ref}.1[0]")
@@ -170,13 +171,7 @@ class Library:
     # -- cleaning up --------------------------------------------------------------------------------------------
 
     def disk(self) -> DiskUsage:
-        """Return the disk usage of the home folder; see `Client.disk`.
-
-        Returns
-        -------
-        DiskUsage
-            Number and size of the files.
-        """
+        """Return what the files of the home folder use; see `history.disk`."""
         from comflowy_nb.images.disk_usage import PRUNED_BY_DEFAULT_S, measure_disk  # noqa: PLC0415 - only for `disk`
         from comflowy_nb.images.prune import prunable  # noqa: PLC0415 - loads Pillow
 
@@ -191,20 +186,7 @@ class Library:
         dry_run: bool = False,
         confirm: Callable[[Pruned], bool] | None = None,
     ) -> Pruned:
-        """Remove the originals of earlier runs; see `Client.prune`.
-
-        Parameters
-        ----------
-        older : float or datetime.timedelta
-            The minimum age of the runs, in seconds or as a timedelta.
-        all, dry_run, confirm : optional
-            As for `Client.prune`.
-
-        Returns
-        -------
-        Pruned
-            The originals that were removed, or would be removed.
-        """
+        """Remove the originals of earlier runs; see `history.prune`."""
         from comflowy_nb.images.prune import prune  # noqa: PLC0415 - loads Pillow
 
         return prune(self.history, self.folder, older, all=all, dry_run=dry_run, confirm=confirm)
@@ -212,20 +194,7 @@ class Library:
     def delete(
         self, *refs: str | Run | Sweep, dry_run: bool = False, confirm: Callable[[Deleted], bool] | None = None
     ) -> Deleted:
-        """Delete runs and sweeps with their images; see `Client.delete`.
-
-        Parameters
-        ----------
-        *refs : str, Run or Sweep
-            References of runs, cells and sweeps.
-        dry_run, confirm : optional
-            As for `Client.delete`.
-
-        Returns
-        -------
-        Deleted
-            The runs and sweeps that were deleted, or would be deleted.
-        """
+        """Delete runs and sweeps with their images; see `history.delete`."""
         from comflowy_nb.images.delete import delete  # noqa: PLC0415 - only for `delete`
 
         runs: dict[str, str | None] = {}
@@ -234,10 +203,9 @@ class Library:
             text = ref if isinstance(ref, str) else getattr(ref, "ref", None)
             if not isinstance(text, str):
                 raise RefError(f'{ref!r} is not a run, a sweep or a reference: use delete("r41")')
-            parsed = parse_ref(text)
+            parsed, found = self._look_up(text)
             if parsed.image is not None:
-                raise RefError(f"a single image can't be deleted; to delete its run: %comflowy delete {parsed.text}")
-            found = self._record(parsed)
+                raise RefError(f"an image can't be deleted alone; the whole run: %comflowy delete {parsed.text}")
             if isinstance(found, SweepRecord):
                 sweeps[found.token] = found
             else:
@@ -251,6 +219,16 @@ class Library:
         return deleted
 
     # -- references ---------------------------------------------------------------------------------------------
+
+    def _look_up(self, text: str) -> tuple[Ref, RunRecord | SweepRecord]:
+        """Parse a reference, and return it with what it names."""
+        try:
+            ref = parse_ref(text)
+            return ref, self._record(ref)
+        except RefError as error:
+            if isinstance(text, str) and is_file_name(text):
+                raise RefError(_of_file(text)) from error
+            raise
 
     def _record(self, ref: Ref) -> RunRecord | SweepRecord:
         found = self._find(ref)
@@ -268,6 +246,9 @@ class Library:
     def _no_such(self, ref: Ref) -> str:
         """Return the error for a reference without a run or a sweep."""
         history = self.history
+        if ref.run in {"number", "sweep"} and (history.sweeps if ref.run == "sweep" else history).had(ref.number):
+            what = "runs and their images" if ref.run == "sweep" else "images"
+            return f"{ref.whole} was deleted, with its {what}: it can't be shown or fetched again"
         if ref.run == "sweep":
             newest = history.sweeps.recent(1)
             return f"there is no sweep s{ref.number}" + (f"; the newest is {newest[0].ref}" if newest else "")
@@ -293,7 +274,9 @@ class Library:
         if cell is None:
             raise RefError(f"{_describe(sweep)}, so there is no {sweep.ref}.{number}")
         if cell.run is None:
-            raise RefError(f"{sweep.ref}.{number} was not submitted; run the cell of the sweep again to submit it")
+            from comflowy_nb.sweeps.cell import no_run_text  # noqa: PLC0415 - only for sweeps
+
+            raise RefError(no_run_text(f"{sweep.ref}.{number}"))
         return cell.run
 
     def _last(self, back: int) -> RunRecord | SweepRecord | None:
@@ -307,6 +290,14 @@ class Library:
             back -= found is not None
         last = history.last(back=back, without=recent)
         return None if last is None else history.get(last) or history.sweeps.get(last)
+
+
+def _of_file(name: str) -> str:
+    """Return the error for the name of a file in place of a run."""
+    with suppress(OSError, RuntimeError):  # too long, or ~ of an unknown user
+        if Path(name).expanduser().is_file():
+            return f"{name!r} is a file; use a run or a sweep, such as r41. %comflowy runs lists them"
+    return no_such_file(name, "file or run")
 
 
 def _describe(sweep: SweepRecord) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import heapq
 import itertools
 import logging
@@ -35,7 +36,8 @@ class DeferredInterrupt(KeyboardInterrupt):
 def run_uninterrupted(function: Callable[[], T]) -> T:
     """Run a function to completion even if an interrupt arrives.
 
-    The function runs on a new thread, because Python delivers KeyboardInterrupt only to the main thread.
+    The function runs on a new thread, because Python delivers KeyboardInterrupt only to the main thread, and with the
+    context variables of this one.
 
     Raises
     ------
@@ -45,8 +47,9 @@ def run_uninterrupted(function: Callable[[], T]) -> T:
         If an interrupt arrived before the function began. The function is then not called.
     """
     future: Future[T] = Future()
+    context = contextvars.copy_context()
     try:
-        _start_thread(future, function)
+        _start_thread(future, lambda: context.run(function))
         return future.result()
     except KeyboardInterrupt:
         if future.cancel():  # the function has not begun

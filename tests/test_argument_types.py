@@ -99,7 +99,7 @@ def test_indices_of_images(run):
         ({"timeout": "x"}, "invalid timeout 'x': use a number of seconds"),
         ({"retry": "x"}, "invalid retry 'x': use failed, unknown, all or none"),
         ({"zipped": ["cfg", "seed"]}, "each group of zipped is a list of names, such as ['cfg', 'steps'], not 'cfg'"),
-        ({"sample": "a"}, "--sample a: use a whole number"),
+        ({"sample": "a"}, "sample='a': use a whole number"),
     ],
 )
 def test_an_invalid_option_of_a_sweep_submits_nothing(client, api, options, text):
@@ -108,6 +108,41 @@ def test_an_invalid_option_of_a_sweep_submits_nothing(client, api, options, text
         client.sweep("wf-1", {"3::cfg": [70, 71]}, **options)
     assert text in str(caught.value)
     assert api.count(RUN) == 0
+
+
+def wrong_calls(client):
+    """Return calls that raise an error, by a part of its text."""
+    rows = [{"3::cfg": 1, "mood": "calm"}]
+    return {
+        "max_runs=2": lambda: client.sweep("wf-1", {"3::cfg": [1, 2]}, max_runs=1),
+        "max_runs=501": lambda: client.sweep("wf-1", {"3::cfg": range(501)}),
+        "where='cfg > 9': ": lambda: client.sweep("wf-1", {"3::cfg": [1, 2]}, where="cfg > 9"),
+        "where='`3::cfg` > 9' keeps": lambda: client.sweep("wf-1", {"3::cfg": [1, 2]}, where="`3::cfg` > 9"),
+        "zipped=[['3::cfg']]": lambda: client.sweep("wf-1", {"3::cfg": [1, 2]}, zipped=[["3::cfg"]]),
+        "zipped=[['3::cfg', '3::seed']]": lambda: client.sweep(
+            "wf-1", {"3::cfg": [1, 2], "3::seed": [1, 2, 3]}, zipped=[["3::cfg", "3::seed"]]
+        ),
+        "table='FILE.csv'": lambda: client.sweep("wf-1", {"3::cfg": [1, 2]}, info=["mood"]),
+        "info=['mood']": lambda: client.sweep("wf-1", rows),
+        "for info=": lambda: client.sweep("wf-1", rows, info=["mod"]),
+        "client.sweep takes 'random#N'": lambda: client.run("wf-1", {"3::seed": "random#4"}),
+    }
+
+
+def test_an_error_in_python_names_the_parameter(client, api):
+    """Errors of Python calls named `--max-runs`, `--where` and `--table`, which only a magic has."""
+    for expected, call in wrong_calls(client).items():
+        with pytest.raises(ComflowyError) as caught:
+            call()
+        assert "--" not in str(caught.value), expected
+        assert expected in str(caught.value)
+    assert api.count(RUN) == 0
+
+
+def test_a_stopped_sweep_names_the_parameter(client, api):
+    api.finished = {"status": "failed", "error": "no model"}
+    sweep = client.sweep("wf-1", {"3::cfg": range(1, 9)}, window=1, timeout=60)
+    assert "stop_after=0 never stops" in sweep.stopped
 
 
 def test_an_empty_table_and_a_wrong_timeout_submit_nothing(client, api):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comflowy_nb import __version__
-from comflowy_nb.errors import ComflowyError, LineError, RefError, SettingsError, WorkflowError
+from comflowy_nb.errors import ComflowyError, LineError, RefError, SettingsError, WorkflowError, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     args = _build_parser().parse_args(words)
     try:
-        return {"demo": _demo, "sandbox": _sandbox, "sweep": _sweep}[args.command](args)
+        with spelled("file"):
+            return {"demo": _demo, "sandbox": _sandbox, "sweep": _sweep}[args.command](args)
     except ComflowyError as error:
         print(f"comflowy-nb {args.command}: {error}", file=sys.stderr)
         return WRONG_USAGE if isinstance(error, _USAGE_ERRORS) else 1

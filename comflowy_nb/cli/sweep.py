@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
         _print_table(sweep, [] if is_zip else files)
         done = sweep.status_counts().get(Status.SUCCESS, 0)
         print(f"{sweep.ref}: {done} of {len(sweep.cells)} succeeded" + (f"; {sweep.stopped}" if sweep.stopped else ""))
-        held = held_text(sweep, option="retry: unknown in the file")
+        held = held_text(sweep)
         if held is not None:
             print(f"comflowy-nb sweep: {held}", file=sys.stderr, flush=True)
         if files:

@@ -13,9 +13,10 @@ from comflowy_nb.comparison.pixels import PREVIEW_PX, image_size, open_rgb
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import ComflowyError, ImageError, RefError
 from comflowy_nb.library import open_library
+from comflowy_nb.sweeps.cell import no_run_text
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
-from comflowy_nb.workflow.files import no_such_file
+from comflowy_nb.workflow.files import is_file_name, no_such_file
 from comflowy_nb.workflow.image_metadata import graph_of_image, metadata_of_image
 from comflowy_nb.workflow.images import input_of
 
@@ -142,7 +143,7 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
         path = Path(item).expanduser()
         if path.is_file():
             return path
-        if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"} or "/" in item:
+        if is_file_name(item) or "/" in item:
             raise ImageError(no_such_file(item, "file or run")) from None
         raise
     if target.sweep is not None:
@@ -155,7 +156,7 @@ def _read(item: Any, original: Any, position: int) -> ComparedImage:
         raise RefError(_name_cells(item.ref, len(item.cells)))
     if isinstance(item, SweepCell):
         if item.run is None:
-            raise RefError(f"{item.ref} was not submitted; run the cell of the sweep again to submit it")
+            raise RefError(no_run_text(item.ref))
         return _read_run(item.run, item.ref)
     is_cell = isinstance(original, str) and not isinstance(item, Path) and parse_ref(original).cell is not None
     if isinstance(item, Run):
@@ -184,7 +185,7 @@ def _read_run(run: Run, name: str) -> ComparedImage:
 
 
 def _read_run_image(image: RunImage, *, name: str | None = None, warning: str | None = None) -> ComparedImage:
-    path = image.path  # raises if the file is missing; the error contains the command to type
+    path = image.intact_path  # its errors name the command to type
     record = image.run.record
     if name is None:
         name = record.ref if len(record.images) == 1 else f"{record.ref}[{image.record.index}]"

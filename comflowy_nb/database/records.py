@@ -25,7 +25,8 @@ class ImageRecord:
 
     `state` is `expected` (not downloaded yet), `kept` (on disk; `file` and `sha256` are set), `missing` (`error` says
     why) or `pruned` (the original was removed, and its thumbnails are kept). A kept image with an `error` can't be
-    decoded here, so it has no thumbnail. `file` is relative to the images' folder.
+    decoded here, so it has no thumbnail. `file` is relative to the images' folder. A missing image that was on disk
+    before keeps `file` and `sha256`: a damaged file stays until its image is fetched again.
     """
 
     index: int

@@ -55,6 +55,12 @@ class Table(Generic[R]):
     def by_number(self, number: int) -> R | None:
         return None if number >= 2**63 else self._first("WHERE number = ?", number)  # the largest integer in SQLite
 
+    def had(self, number: int) -> bool:
+        """Return True if a record was created with this number, even if it was deleted."""
+        with self._store.read() as connection:
+            row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (self.table,)).fetchone()
+        return row is not None and 0 < number <= row[0]
+
     def by_name(self, name: str) -> R | None:
         """Return the newest run or sweep with this name; None if the newest one is in the other table."""
         return self._first("WHERE token = (SELECT token FROM names WHERE name = ? ORDER BY id DESC LIMIT 1)", name)

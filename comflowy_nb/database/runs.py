@@ -148,10 +148,10 @@ class History(Table[RunRecord]):
                 put_image(connection, token, image)
             return _record(connection, token)
 
-    def set_images(self, token: str, *images: ImageRecord) -> RunRecord:
+    def set_images(self, token: str, *images: ImageRecord, is_damaged: bool = False) -> RunRecord:
         """Write images of a run, in one transaction; return the run's record.
 
-        An image that is on disk stays `kept` if another process failed to download it.
+        An image that is on disk stays `kept` if another process failed to download it, unless its file is damaged.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class History(Table[RunRecord]):
         with self._store.write() as connection:
             for image in images:
                 row = connection.execute(sql, (token, image.index)).fetchone()
-                if image.state == "kept" or row is None or not (self._images / row["file"]).is_file():
+                if image.state == "kept" or is_damaged or row is None or not (self._images / row["file"]).is_file():
                     put_image(connection, token, image)
             return _record(connection, token)
 

@@ -71,7 +71,7 @@ def delete(
     dry_run: bool = False,
     confirm: Callable[[Deleted], bool] | None = None,
 ) -> Deleted:
-    """Delete runs and sweeps; see `Client.delete`. `runs` is as for `Cleanup.delete`."""
+    """Delete runs, given as for `Cleanup.delete`, and sweeps; see `history.delete`."""
     tokens = [sweep.token for sweep in sweeps]
     found = history.cleanup.runs_to_delete(runs, tokens)
     sizes: dict[str, list[int]] = {run.token: [] for run in found.runs}

@@ -92,7 +92,7 @@ def prune(
     dry_run: bool = False,
     confirm: Callable[[Pruned], bool] | None = None,
 ) -> Pruned:
-    """Remove originals; see `Client.prune`."""
+    """Remove originals; see `history.prune`."""
     before = time.time() - age_s(older)
     chosen, protected = _choose(history, images, before, all=all)
     planned = _summary(chosen, protected, is_done=False)

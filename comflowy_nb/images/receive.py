@@ -83,6 +83,16 @@ def stored_file(folder: Path, image: ImageRecord) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
+def is_damaged(path: Path, image: ImageRecord) -> bool:
+    """Return True if the content of a stored output is not what was downloaded: its size or sha256 differs."""
+    if image.sha256 is None:
+        return False
+    if image.size_bytes is not None and path.stat().st_size != image.size_bytes:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() != image.sha256
+
+
 def assert_inside(path: Path, folder: Path) -> None:
     """Raise an ImageError if a path, with symbolic links resolved, is not inside a folder."""
     if not path.resolve().is_relative_to(folder.resolve()):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
-from comflowy_nb.images.receive import stored_file
+from comflowy_nb.images.receive import is_damaged, stored_file
 from comflowy_nb.images.save_target import kind_of_target, move_new, os_reason, write_zip
 from comflowy_nb.workflow.files import locked_file
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
 _MAX_NAME_BYTES = 120  # in UTF-8; with a suffix below 255, the limit of most file systems
 _MAX_VALUE_CHARS = 24
+_MAX_LISTED_REFS = 6  # in a message
 
 
 def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: ImageRecord | None = None) -> list[Path]:
@@ -48,7 +49,7 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
     SettingsError
         If the target is a file that can't contain the images.
     ImageError
-        If an image is not on disk (raised after the others are written), or the target can't be written.
+        If an image is not on disk or damaged (raised after the others are written), or the target can't be written.
     """
     outputs = record.outputs if only is None else (only,)
     if not outputs:
@@ -61,14 +62,12 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
         _check_file_name(record, outputs, target)
     folder = target if kind == "folder" else target.parent
     paths: list[Path] = []
-    missing: list[str] = []
+    originals = Originals(images_folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for image in outputs:
-            source = stored_file(images_folder, image)
+            source = originals.find(image, f"{record.ref}[{image.index}]")
             if source is None:
-                reason = f" ({image.error})" if image.error and image.state == "missing" else ""
-                missing.append(f"{record.ref}[{image.index}]{reason}")
                 continue
             path = target if kind == "image" else folder / f"{readable_name(record, image)}{source.suffix}"
             paths.append(copy_with_params(source, path, run_metadata(record)))
@@ -76,13 +75,48 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
         raise ImageError(
             f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error, folder)}"
         ) from error
-    if missing:
-        count = f"{len(paths)} of {len(outputs)} images saved in {folder.name or folder}"
-        option = " --refetch" if any(image.state == "pruned" for image in outputs) else ""
-        raise ImageError(
-            f"{count}; not on disk: {', '.join(missing)}. %comflowy show {record.ref}{option} fetches them again"
-        )
+    originals.check(record.ref, f"{len(paths)} of {len(outputs)} images saved in {folder.name or folder}")
     return paths
+
+
+class Originals:
+    """Finds the originals to copy, and collects the references of those that can't be copied."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._missing: list[str] = []
+        self._damaged: list[str] = []
+        self._option = ""
+
+    @property
+    def left_out(self) -> int:
+        """Number of images that can't be copied."""
+        return len(self._missing) + len(self._damaged)
+
+    def find(self, image: ImageRecord, ref: str) -> Path | None:
+        """Return the original of an image; None if it is not on disk or damaged."""
+        path = stored_file(self._folder, image)
+        if path is None:
+            reason = f" ({image.error})" if image.error and image.state == "missing" else ""
+            self._missing.append(f"{ref}{reason}")
+        elif is_damaged(path, image):
+            self._damaged.append(ref)
+        else:
+            return path
+        if image.state == "pruned" or path is not None:
+            self._option = " --refetch"
+        return None
+
+    def check(self, ref: str, saved: str) -> None:
+        """Raise an ImageError if images were left out, with what was saved and how to fetch the others again."""
+        found = {"not on disk": self._missing, "damaged, changed since the download": self._damaged}
+        parts = [
+            f"{what}: {', '.join(refs[:_MAX_LISTED_REFS])}{' ...' if len(refs) > _MAX_LISTED_REFS else ''}"
+            for what, refs in found.items()
+            if refs
+        ]
+        if parts:
+            raise ImageError(f"{'; '.join([saved, *parts])}. %comflowy show {ref}{self._option} fetches them again")
 
 
 def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: Path) -> None:

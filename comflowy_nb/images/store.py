@@ -46,10 +46,13 @@ _SAFE_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 # -- outputs -------------------------------------------------------------------------------------------------------
 
 
-def store_output(stream: ImageStream, *, folder: Path, token: str, output: Output) -> ImageRecord:
-    """Receive one output of a run and store it as `<yyyy-mm>/<token>_<index>.<suffix>`; make thumbnails of an image.
+def store_output(
+    stream: ImageStream, *, folder: Path, token: str, output: Output, before: ImageRecord | None = None
+) -> ImageRecord:
+    """Receive one output of a run and store it as `<yyyy-mm>/<token>_<index>.<suffix>`, an image with thumbnails.
 
-    If an earlier attempt or another process has already stored the complete file, that file is used.
+    A file that an earlier attempt or another process has stored completely is used instead. An output that was
+    downloaded before keeps its folder, and a file with another content than then is replaced.
 
     Parameters
     ----------
@@ -57,6 +60,8 @@ def store_output(stream: ImageStream, *, folder: Path, token: str, output: Outpu
         The images' folder.
     token
         Our token of the run.
+    before
+        The record of the output until now.
 
     Returns
     -------
@@ -72,10 +77,13 @@ def store_output(stream: ImageStream, *, folder: Path, token: str, output: Outpu
     """
     stem, checked = file_stem(token, output.index), None
     with readable_disk_errors():
+        sha256 = None if before is None else before.sha256
         month = folder / time.strftime("%Y-%m", time.gmtime())
+        if before is not None and before.file:
+            month = image_path(folder, before).parent
         make_folder(month)
         with exclusive_lock(folder / f"{stem}.lock", settings.image_deadline_s):
-            stored = _find_kept(folder, stem, output, stream.length)
+            stored = _find_kept(folder, stem, output, stream.length, sha256)
             if stored is not None:
                 return stored
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
@@ -97,8 +105,8 @@ def format_of(output: Output) -> str | None:
     return f"ANIMATED {output.ending.upper()}" if is_animation else output.ending.upper()
 
 
-def _find_kept(folder: Path, stem: str, output: Output, length: int | None) -> ImageRecord | None:
-    """Return the record of an output if its complete file is already on disk, else None."""
+def _find_kept(folder: Path, stem: str, output: Output, length: int | None, sha256: str | None) -> ImageRecord | None:
+    """Return the record of an output whose complete file, with this sha256 if it is known, is on disk; else None."""
     suffixes = _IMAGE_SUFFIXES.values() if output.ending is None else [_suffix(output, None)]
     for path in [month / f"{stem}{suffix}" for month in sorted(folder.glob(_MONTH)) for suffix in suffixes]:
         checked = None
@@ -110,8 +118,9 @@ def _find_kept(folder: Path, stem: str, output: Output, length: int | None) -> I
                 checked = check_image(content)
         except (ImageError, FileNotFoundError):
             continue
-        if path.suffix == _suffix(output, checked):
-            return _make_record(output, folder, path, checked, hashlib.sha256(content).hexdigest())
+        found = hashlib.sha256(content).hexdigest()
+        if path.suffix == _suffix(output, checked) and sha256 in {None, found}:
+            return _make_record(output, folder, path, checked, found)
     return None
 
 

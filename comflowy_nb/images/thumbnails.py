@@ -8,7 +8,7 @@ from PIL import Image
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import check_image, flatten
-from comflowy_nb.images.receive import image_path, readable_disk_errors
+from comflowy_nb.images.receive import image_path, is_damaged, readable_disk_errors
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import atomic_write
 from comflowy_nb.workflow.images import too_many_pixels
@@ -56,6 +56,8 @@ def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
         if size[0] * size[1] > settings.image_max_px:  # known without reading the file
             raise ImageError(f"image [{image.index}] has no thumbnail: it {too_many_pixels(size)}")
         with readable_disk_errors():
+            if is_damaged(path, image):
+                raise ImageError(f"image [{image.index}] has no thumbnail, and its file has changed since the download")
             checked = check_image(path.read_bytes())
             if checked.image is None:
                 raise ImageError(f"image [{image.index}] has no thumbnail: {checked.problem}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Bool, TraitError, TraitType
 
-from comflowy_nb.errors import ComflowyError, SettingsError
+from comflowy_nb.errors import ComflowyError, SettingsError, spelled
 from comflowy_nb.notebook.commands.line import read_line
 from comflowy_nb.notebook.commands.options import execute
 from comflowy_nb.notebook.completion import Completions
@@ -79,7 +79,8 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         text, is_silent = split_silencer(line)
         namespace = ChainMap(dict(local_ns or {}), self.shell.user_ns)
         try:
-            result = execute(self.session, read_line(text, cell, namespace))
+            with spelled("magic"):
+                result = execute(self.session, read_line(text, cell, namespace))
         except (ComflowyError, KeyboardInterrupt) as error:
             if not self.tracebacks:
                 _shorten_traceback(error)
@@ -158,11 +159,12 @@ def current_session() -> Session | None:
 def _shorten_traceback(error: BaseException) -> None:
     """Make IPython show this exception as plain lines.
 
-    The lines are set on the instance, so that other exceptions keep their tracebacks.
+    They are set on the instance, so that other errors keep their tracebacks, and the exception can be caught. IPython
+    joins a list without line breaks in a terminal with `%xmode Plain` or `Minimal`, so it has one item.
     """
     text = plain(str(error))
-    lines = f"{type(error).__name__}: {text}".splitlines() if text else [type(error).__name__]
-    error._render_traceback_ = lambda *_, **__: lines  # type: ignore[attr-defined]
+    shown = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    error._render_traceback_ = lambda *_, **__: [shown]  # type: ignore[attr-defined]
 
 
 def _find(shell: InteractiveShell) -> Comflowy | None:

@@ -137,7 +137,7 @@ def paint_box(
             image = load(box.tile, size)
         except (ComflowyError, OSError) as error:
             reason = str(error) if isinstance(error, ComflowyError) else "the file can't be read"
-            state = CellState("error", "missing", reason)
+            state = CellState("error", "not shown", reason)
     if state is not None:
         image = draw_panel(state, size, scale, palette)
     paper.paste(image, (round(box.x * scale), round(box.y * scale)))

@@ -124,6 +124,11 @@ class Finder:
         """Return the names that are known without a request."""
         return sorted({*self.catalogue().names(), *(self._published or {}).values()})
 
+    @property
+    def lists_all(self) -> bool:
+        """Whether the service lists its workflows, so that it runs no others by id."""
+        return bool(self._listed())
+
     def known(self) -> list[KnownWorkflow]:
         """Return all workflows that have a name: first those of the catalogue, then those of the service."""
         catalogue, published = self.catalogue(), self._listed()
@@ -187,11 +192,39 @@ class Finder:
             If a request to the service fails.
         """
         if not self._service.runs_graphs:
-            raise WorkflowError(
-                f"{self._label} runs workflows only by id, and {name} has no id for it: open {name} in its editor, "
-                f"then %comflowy workflow add {name} <URL of the editor>"
-            )
+            raise WorkflowError(self.why_no_graph(name))
         return Workflow(name, graph=graph, fields=self._scheduler.run(lambda: self._service.graph_fields(graph)))
+
+    def why_no_graph(self, name: str) -> str:
+        """Return why a service that runs workflows by id can't run the graph of a name, and what to do."""
+        if self.lists_all:
+            own = self._listed()
+            return (
+                f"{self._label} runs only its own workflows ({', '.join(own.values())}), and {name} is none of them: "
+                "connect a server that runs it, as in %comflowy connect comfyui"
+            )
+        return (
+            f"{self._label} runs workflows by id only, and {name} has no id there: open it in the editor, then "
+            f"%comflowy workflow add {name} <URL of the editor>"
+        )
+
+    def check_id(self, workflow_id: str) -> None:
+        """Check that a service that lists its workflows has one with this id.
+
+        Raises
+        ------
+        WorkflowError
+            If it has not.
+        ServiceError
+            If a request to the service fails.
+        """
+        own = self._listed()
+        if own and workflow_id not in own:
+            raise WorkflowError(
+                f"{self._label} has no workflow {workflow_id!r}{nearest_tip(workflow_id, own)}: it runs only "
+                f"{', '.join(own)}. An id of another service is added while it is connected, as in "
+                "%comflowy connect cloud"
+            )
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
@@ -226,6 +259,8 @@ class Finder:
         if entry.graph_file is not None:
             graph = graph_from(entry.read_graph, self.convert)
             return replace(self.from_graph(entry.name, graph), aliases=entry.aliases)
+        if self.lists_all:
+            raise WorkflowError(self.why_no_graph(entry.name))
         services = ", ".join(entry.ids) or "no service"
         raise WorkflowError(
             f"{entry.name} has no id on {self._label} (it has one on {services}): "

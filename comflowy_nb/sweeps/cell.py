@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import ImageError, RefError, RunFailed
+from comflowy_nb.errors import ImageError, RefError, RunFailed, option
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.run_errors import RETRY
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
 
 if TYPE_CHECKING:
@@ -139,6 +138,12 @@ def cell_count(count: int) -> str:
     return f"{count} cell{'s' * (count != 1)}"
 
 
+def no_run_text(ref: str) -> str:
+    """Return the error for a cell without a run."""
+    why = "it was not submitted, or its run was deleted"
+    return f"{ref} has no run: {why}. Run the cell of the sweep again to submit it"
+
+
 def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCell]:
     """Return the cell with an index, from 0, or a reference (`s1.7`, `NAME.7`); for a slice, a list of cells.
 
@@ -164,19 +169,14 @@ def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCe
 # -- cells that did not succeed --------------------------------------------------------------------------------------
 
 
-def held_text(sweep: Sweep, *, option: str = RETRY) -> str | None:
-    """Return the warning about the held cells of a sweep; None if there are none.
-
-    Parameters
-    ----------
-    option
-        The option that submits them again, in the notation of the caller.
-    """
+def held_text(sweep: Sweep) -> str | None:
+    """Return the warning about the held cells of a sweep; None if there are none."""
     held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
     again = sum(run.is_submitted_again for run in held)
     parts = []
     if len(held) > again:
-        parts.append(f"{cell_count(len(held) - again)} with unknown result skipped: {option} submits them again")
+        retry = option("retry", "unknown")
+        parts.append(f"{cell_count(len(held) - again)} without a known result skipped: {retry} submits them again")
     if again:
         parts.append(f"{cell_count(again)} lost: run the sweep again to submit them again")
     return "; ".join(parts) or None

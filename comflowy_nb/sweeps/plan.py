@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import SettingsError
+from comflowy_nb.errors import SettingsError, option
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -166,13 +166,13 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
     count = plan.to_submit
     if max_runs is not None and count > max_runs:
         raise SettingsError(
-            f"{count} runs to submit, but --max-runs permits {max_runs}: use --max-runs {count} or fewer values; "
-            "nothing submitted"
+            f"{count} runs to submit, and {option('max_runs')} permits {max_runs}: use {option('max_runs', count)} or "
+            "fewer values; nothing submitted"
         )
     if max_runs is None and needs_permit(plan, costs_money=costs_money):
-        limit = f"{MAX_PAID_RUNS} on {label}, which may cost money," if costs_money else str(MAX_FREE_RUNS)
-        option = f"need --max-runs {count} (in Python and in a sweep file: max_runs)"
-        raise SettingsError(f"{count} runs to submit: more than {limit} {option}; nothing submitted")
+        why = f"{label} may cost money" if costs_money else f"more than {MAX_FREE_RUNS} need a permit"
+        permit = option("max_runs", count)
+        raise SettingsError(f"{count} runs to submit, and {why}: {permit} permits them; nothing submitted")
 
 
 def check_limits(**limits: int | None) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Unpack
 
 from comflowy_nb.database.records import SweepRequest
-from comflowy_nb.errors import FieldError, HistoryError
+from comflowy_nb.errors import FieldError, HistoryError, option
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.estimate import MAX_TIMED_RUNS, estimate_s
@@ -256,7 +256,8 @@ class SweepPlanner:
 def _check_cells(cells: Sequence[Cell], axes: Axes) -> None:
     """Raise a FieldError if there are no cells, or if the number of pinned seeds differs from the number of cells."""
     if not cells:
-        raise FieldError(f"--where {axes.where!r} keeps none of {axes.count:,} combinations; nothing submitted")
+        where = option("where", axes.where)
+        raise FieldError(f"{where} keeps none of {axes.count:,} combinations; nothing submitted")
     for name, seeds in axes.pinned.items():
         if len(seeds) != len(cells):
             raise FieldError(f"pinned has {len(seeds)} seeds for {name}, and the sweep has {len(cells)} cells")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError
-from comflowy_nb.images.receive import stored_file
-from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
+from comflowy_nb.images.save import Originals, add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
 from comflowy_nb.images.store import utc
 from comflowy_nb.layout.value_text import mark_differing_words
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.cell import SweepCell
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.axes.types import Axis
-
-
-_MAX_LISTED_REFS = 6  # in a message
 
 
 def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
@@ -47,8 +43,8 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
     SettingsError
         If `folder` has the suffix of another kind of file.
     ImageError
-        If there are no images, or the folder can't be written to. Also if images are missing on disk, after everything
-        else has been written.
+        If there are no images, or the folder can't be written to; or if images are missing on disk or damaged: then
+        everything else is written first.
     """
     folder = folder.expanduser()
     check_sweep_target(folder)
@@ -60,7 +56,8 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
         return [write_zip(folder, lambda inside: save_sweep(sweep, images_folder, inside))]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        saved, missing = _copy_all(sweep, images_folder, folder)
+        originals = Originals(images_folder)
+        saved = _copy_all(sweep, originals, folder)
         number_suffix = _free_suffix(folder, record.token)
         sheets = _write_contact_sheets(sweep, folder, number_suffix)
         content = json.dumps(_sweep_json(sweep, record, saved, sheets), indent=2)
@@ -70,21 +67,14 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
             f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error, folder)}"
         ) from error
     copies = [path for images in saved.values() for path in images.values()]
-    if missing:
-        refs = ", ".join(missing[:_MAX_LISTED_REFS]) + (" ..." if len(missing) > _MAX_LISTED_REFS else "")
-        images = [image for cell in sweep.cells if cell.run is not None for image in cell.run.record.images]
-        option = " --refetch" if any(image.state == "pruned" for image in images) else ""
-        raise ImageError(
-            f"{len(copies)} of {len(copies) + len(missing)} images saved in {folder.name or folder}; not on disk: "
-            f"{refs}. %comflowy show {record.ref}{option} fetches them again"
-        )
+    total = len(copies) + originals.left_out
+    originals.check(record.ref, f"{len(copies)} of {total} images saved in {folder.name or folder}")
     return [*copies, *sheets, folder / f"sweep{number_suffix}.json"]
 
 
-def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int, dict[int, Path]], list[str]]:
-    """Copy all images. Return the paths by cell number and image index, and the references of missing images."""
+def _copy_all(sweep: Sweep, originals: Originals, folder: Path) -> dict[int, dict[int, Path]]:
+    """Write copies; return them by number of cell and index of image."""
     names = {axis.name: _value_names(axis) for axis in sweep.axes.axes}
-    missing: list[str] = []
     saved: dict[int, dict[int, Path]] = {}
     for cell in sweep.cells:
         copies = saved[cell.number] = {}
@@ -93,14 +83,13 @@ def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int
         record = cell.run.record
         metadata = {**run_metadata(record), "sweep": sweep.ref, "cell": cell.ref, "labels": dict(cell.labels)}
         for image in record.images:
-            source = stored_file(images_folder, image)
+            source = originals.find(image, f"{cell.ref}[{image.index}]")
             if source is None:
-                missing.append(f"{cell.ref}[{image.index}]")
                 continue
             index_suffix = f"_{image.index}" if len(record.images) > 1 else ""
             target = folder / f"{_copy_name(sweep, cell, names, index_suffix)}{source.suffix}"
             copies[image.index] = copy_with_params(source, target, metadata)
-    return saved, missing
+    return saved
 
 
 def _value_names(axis: Axis) -> list[str]:

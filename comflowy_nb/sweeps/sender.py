@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from comflowy_nb.errors import ComflowyError
+from comflowy_nb.errors import ComflowyError, option
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class SweepSender:
         self._scheduler = scheduler
         self._owner = owner
         self._stop_after = limits["stop_after"]
+        self._never_stops = f"{option('stop_after', 0)} never stops"  # as the thread that submits the sweep spells it
         self._lock = threading.Lock()
         self._busy = 0  # cells that were taken, and whose listeners were not yet notified of the run
         self._without_run = 0  # those of these cells that have no run yet
@@ -257,7 +258,7 @@ class SweepSender:
         if self._unknowns >= MAX_UNKNOWN_IN_A_ROW:
             return f"stopped after {self._unknowns} lost responses in a row: the service may have accepted these runs"
         if self._stop_after and self._failures >= self._stop_after and not self._succeeded:
-            return f"stopped after {self._failures} failures in a row ({run.error}); --stop-after 0 never stops"
+            return f"stopped after {self._failures} failures in a row ({run.error}); {self._never_stops}"
         return None
 
     def _give_up(self, reason: str) -> None:

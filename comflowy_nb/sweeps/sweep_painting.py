@@ -206,7 +206,7 @@ class SweepPainting:
         record = image.record
         try:
             is_original = self._uses_originals and not image.is_pruned
-            path = image.path if is_original else image.thumbnail(512 if max(size) > 256 else 256)
+            path = image.intact_path if is_original else image.thumbnail(512 if max(size) > 256 else 256)
             return read_image(path, size)
         except (ComflowyError, OSError):
             if not record.error and not image.is_pruned:

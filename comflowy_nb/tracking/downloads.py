@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
-from comflowy_nb.images.receive import image_path
+from comflowy_nb.images.receive import is_damaged, stored_file
 from comflowy_nb.images.removal import remove_if_deleted
 from comflowy_nb.images.store import format_of, store_output, write_sidecar
 from comflowy_nb.scheduler import Scheduler
@@ -49,14 +49,16 @@ class Downloads:
     def reset_missing(self, run: Run, *, refetch: bool = False) -> bool:
         """Set images that are not on disk back to `expected`. Return True if any image must be downloaded.
 
-        Pruned images are fetched only with `refetch`.
+        Pruned and damaged images are fetched only with `refetch`.
         """
+        damaged = {image.index for image in run.record.outputs if refetch and self._is_damaged(image)}
         with run.record_lock:
             record = run.with_unwritten(self._history.get(run.token) or run.record)
             for image in record.outputs:
-                if not self._needs_fetch(image, refetch=refetch):
+                has_damage = image.index in damaged
+                if not has_damage and not self._needs_fetch(image, refetch=refetch):
                     continue
-                record = self._history.set_images(run.token, image.refetched())
+                record = self._history.set_images(run.token, image.refetched(), is_damaged=has_damage)
                 run.unwritten_images.pop(image.index, None)
             if record != run.record:
                 run.update(record)
@@ -65,7 +67,11 @@ class Downloads:
     def _needs_fetch(self, image: ImageRecord, *, refetch: bool) -> bool:
         if image.state in {"expected", "pruned"}:
             return refetch and image.state == "pruned"
-        return not image.file or not image_path(self._folder, image).is_file()
+        return image.state == "missing" or stored_file(self._folder, image) is None
+
+    def _is_damaged(self, image: ImageRecord) -> bool:
+        path = stored_file(self._folder, image)
+        return image.state == "kept" and path is not None and is_damaged(path, image)
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Download every expected image of a run. An image that the service no longer lists becomes `missing`."""
@@ -114,9 +120,10 @@ class Downloads:
         self._queue.add(run.token, lambda: self._try(run, output, tries))
 
     def _try(self, run: Run, output: Output, tries: int) -> None:
+        before = next((image for image in run.record.outputs if image.index == output.index), None)
         try:
             with self._service.open_image(output) as stream:
-                image = store_output(stream, folder=self._folder, token=run.token, output=output)
+                image = store_output(stream, folder=self._folder, token=run.token, output=output, before=before)
         except ComflowyError as error:
             self._handle_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - an image must not stay expected for ever
@@ -174,8 +181,7 @@ def expected_image(output: Output) -> ImageRecord:
 
 def _given_up(run: Run, output: Output, reason: str) -> ImageRecord:
     known = next((image for image in run.record.outputs if image.index == output.index), None)
-    given_up = None if known is None else known.given_up(reason)
-    return given_up if given_up is not None and given_up.state == "pruned" else expected_image(output).given_up(reason)
+    return (expected_image(output) if known is None else known).given_up(reason)
 
 
 class FairQueue:

@@ -86,7 +86,7 @@ class RunRegistry:
             raise RefError(f"{run.ref} was submitted to {other}, not to {label}; connect to {other} first")
 
     def reload(self, tokens: Iterable[str]) -> None:
-        """Read runs again from the history, after a cleanup has changed their images."""
+        """Read runs again from the history, after a cleanup has deleted them or changed their images."""
         with self._lock:
             runs = [run for token in tokens if (run := self._runs.get(token)) is not None]
         for run in runs:
@@ -234,3 +234,4 @@ class RunRegistry:
             record = self._history.get(run.token)
             if record is not None:
                 run.update(record)
+            run.is_deleted = record is None

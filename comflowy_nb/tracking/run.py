@@ -59,6 +59,7 @@ class Run(Waitable["Run"]):
         self.record = record
         self.started_clock_s = time.monotonic()  # for the elapsed time while live
         self.rejects_all = False  # the service would reject every other run too: an invalid key, no credit
+        self.is_deleted = False  # its row and its files were deleted
         self.resubmits_lost = False  # its service is free, and certainly does not execute a lost run
         self.record_lock = threading.RLock()  # held from a write to the history to the `update` that follows it
         # Not written to the history yet: events in order, and images by index. Protected by `record_lock`.

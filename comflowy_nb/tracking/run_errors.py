@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import RunCancelled, RunError, RunFailed, RunHeld, RunRejected
+from comflowy_nb.errors import RunCancelled, RunError, RunFailed, RunHeld, RunRejected, option
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
-
-
-RETRY = "--retry unknown"  # the option that submits held runs again
 
 
 def error_for_status(run: Run) -> RunError | None:
@@ -25,7 +22,7 @@ def error_for_status(run: Run) -> RunError | None:
     if run.status is Status.UNKNOWN:
         return RunHeld(
             f"{run.ref}: it is not known whether {run.record.service} accepted this run ({run.record.reason}), "
-            f"so nothing is submitted again; %comflowy run ... {RETRY} submits it again",
+            f"so nothing is submitted again; {option('retry', 'unknown')} submits it again",
             run,
         )
     if run.status is Status.LOST:
@@ -40,4 +37,4 @@ def resubmit_hint(run: Run) -> str:
     """Return a text that says how a held run is submitted again."""
     if run.is_submitted_again:
         return "the same request submits it again"
-    return f"nothing is submitted again automatically; {RETRY} submits it again"
+    return f"nothing is submitted again automatically; {option('retry', 'unknown')} submits it again"

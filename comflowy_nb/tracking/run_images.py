@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from comflowy_nb.errors import ImageError, RefError
+from comflowy_nb.images.receive import is_damaged
 from comflowy_nb.images.save_target import target_path
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.tracking.run import Run
+
+_MAX_LISTED_REFS = 6  # in a message
 
 
 class RunImage:
@@ -52,8 +55,10 @@ class RunImage:
         Raises
         ------
         ImageError
-            If the file is not on disk. The message names the command that fetches it again.
+            If the file is not on disk. The message names the command that fetches it again, unless the run was deleted.
         """
+        if self.run.is_deleted:
+            raise ImageError(f"{self.run.ref} was deleted, with its images: {self.ref} can't be fetched again")
         if self.is_pruned:
             why = f" ({self.record.error})" if self.record.error else ""
             raise ImageError(
@@ -78,6 +83,25 @@ class RunImage:
         return self.record.state == "pruned"
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether the original on disk is not what was downloaded: it was changed or truncated. Reads the file."""
+        return self._path is not None and self._path.is_file() and is_damaged(self._path, self.record)
+
+    @property
+    def intact_path(self) -> Path:
+        """Path of the original file, after a comparison of its content with the sha256 of the download.
+
+        Raises
+        ------
+        ImageError
+            If the file is not on disk or damaged. The message names the command that fetches it again.
+        """
+        path = self.path
+        if is_damaged(path, self.record):
+            raise ImageError(damage_text([self]))
+        return path
+
+    @property
     def token(self) -> str:
         """Our own id of the image: the token of the run and the index of the image."""
         return f"{self.run.token}[{self.record.index}]"
@@ -89,8 +113,8 @@ class RunImage:
 
     @property
     def bytes(self) -> bytes:
-        """Content of the original file. Raises ImageError if it is not on disk."""
-        return self.path.read_bytes()
+        """Content of the original file. Raises ImageError if it is not on disk or damaged."""
+        return self.intact_path.read_bytes()
 
     def pil(self) -> Image.Image:
         """Return the image as a decoded PIL image.
@@ -103,14 +127,14 @@ class RunImage:
         Raises
         ------
         ImageError
-            If the file is not on disk, or has more pixels than the setting `image_max_px`.
+            If the file is not on disk or damaged, or has more pixels than the setting `image_max_px`.
 
         Examples
         --------
         >>> run.images[0].pil().size
         (64, 64)
         """
-        image = open_image_file(self.path)
+        image = open_image_file(self.intact_path)
         assert_decodable(image, self.ref)
         image.load()
         return image
@@ -155,7 +179,7 @@ class RunImage:
         SettingsError
             If `target` is the name of a file of another kind.
         ImageError
-            If the image is not on disk, or can't be written.
+            If the image is not on disk or damaged, or can't be written.
 
         Examples
         --------
@@ -189,7 +213,7 @@ class RunImage:
         Raises
         ------
         ImageError
-            If neither the thumbnail nor the original is on disk.
+            If neither the thumbnail nor the intact original is on disk.
 
         Examples
         --------
@@ -202,7 +226,7 @@ class RunImage:
         try:
             return thumbnail_path(folder, self.record, size_px)
         except ImageError:  # the disk is full, or there is no image to make it from
-            return self.path
+            return self.intact_path
 
     def __repr__(self) -> str:
         size = f" {self.record.width_px}x{self.record.height_px}" if self.record.width_px else ""
@@ -250,3 +274,15 @@ class Images:
 
     def __repr__(self) -> str:
         return f"<Images of {self._ref}: {len(self)}>"
+
+
+def damage_text(images: Sequence[RunImage]) -> str:
+    """Return which originals of a run are damaged, and what fetches them again."""
+    refs = ", ".join(image.ref for image in images[:_MAX_LISTED_REFS]) + (
+        " ..." if len(images) > _MAX_LISTED_REFS else ""
+    )
+    is_one = len(images) == 1
+    files = f"{refs} is damaged: its file has" if is_one else f"{refs} are damaged: their files have"
+    why = next((f" ({image.record.error})" for image in images if image.record.state == "missing"), "")
+    fetch = f"%comflowy show {images[0].run.ref} --refetch fetches {'it' if is_one else 'them'} again"
+    return f"{files} changed since the download{why}; {fetch}"

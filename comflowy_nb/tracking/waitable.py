@@ -99,6 +99,8 @@ class Waitable(ABC, Generic[T]):
             If it is not settled after `timeout` seconds. It continues.
         SettingsError
             If `timeout` is not a number.
+        KeyboardInterrupt
+            After an interrupt, with a text that says how to cancel it.
         ComflowyError
             In a process that was forked from the process that tracks it.
 
@@ -114,9 +116,13 @@ class Waitable(ABC, Generic[T]):
         check_not_forked(self._process, self.ref)
         check_timeout(timeout)
         deadline_s = math.inf if timeout is None else time.monotonic() + timeout
-        while not self.wait_change(min(1.0, deadline_s - time.monotonic())):
-            if timeout is not None and time.monotonic() >= deadline_s:
-                raise self.timeout_error(timeout)
+        try:
+            while not self.wait_change(min(1.0, deadline_s - time.monotonic())):
+                if timeout is not None and time.monotonic() >= deadline_s:
+                    raise self.timeout_error(timeout)
+        except KeyboardInterrupt as interrupt:
+            interrupt.args = (f"stopped waiting; {self.ref} continues: %comflowy cancel {self.ref} cancels it",)
+            raise
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:

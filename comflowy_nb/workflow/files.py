@@ -24,7 +24,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner
 
-from comflowy_nb.errors import WorkflowError, did_you_mean, nearest
+from comflowy_nb.errors import WorkflowError, did_you_mean, nearest, option
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
 _MAX_COMPARED_NAMES = 2000  # names in a folder to compare with the name of a missing file
 _MAX_YAML_NODES = 100_000  # with every alias expanded
 
+_FILE_NAME = re.compile(
+    r".*\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif|jxl|mp4|webm|json|jsonl|ya?ml|csv|tsv|parquet|txt|html?|zip|ipynb)",
+    re.IGNORECASE | re.DOTALL,
+)
 _UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
 _BOM = re.compile(r"\A(\s*)\ufeff+")
 
@@ -120,6 +124,11 @@ def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path
         return file, read_named_text(file, max_bytes, file.name)
     except FileNotFoundError:
         raise WorkflowError(no_such_file(typed)) from None
+
+
+def is_file_name(text: str) -> bool:
+    """Return True if a text ends as the name of an image, a graph, a table or another file that users name."""
+    return _FILE_NAME.fullmatch(text) is not None
 
 
 def no_such_file(typed: str | os.PathLike[str], what: str = "file") -> str:
@@ -243,6 +252,28 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a file atomically, without flushing it to disk."""
     with atomic_write(path) as part:
         part.write_bytes(content)
+
+
+def check_new(path: Path, content: str, *, overwrite: bool) -> None:
+    """Check that a write of a file that the user names does not replace another one. An equal file is not another.
+
+    Raises
+    ------
+    FileExistsError
+        If a file with another content exists, and `overwrite` is false; `strerror` names the option.
+    """
+    if overwrite or not path.exists() or path.is_dir():  # writing to a folder fails with its own error
+        return
+    encoded = content.encode()
+    if path.stat().st_size != len(encoded) or path.read_bytes() != encoded:
+        advice = f"{option('overwrite', value=True)} replaces it, or use another name"
+        raise FileExistsError(errno.EEXIST, f"a file of this name has another content; {advice}")
+
+
+def new_folder(path: str | Path) -> str:
+    """Return ` in the new folder NAME` if a file needs a folder that does not exist, to follow its name; else ""."""
+    folder = Path(path).expanduser().parent
+    return "" if folder.exists() else f" in the new folder {folder.name}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -143,10 +143,11 @@ def input_of_run(image: Any) -> InputImage:
     Raises
     ------
     ImageError
-        If the image is not on disk.
+        If the image is not on disk or damaged.
     """
-    name = f"{image.ref.rstrip(']').replace('[', '_')}{image.path.suffix}"
-    return replace(open_input(image.path, name=name), source=image.ref)
+    path = image.intact_path
+    name = f"{image.ref.rstrip(']').replace('[', '_')}{path.suffix}"
+    return replace(open_input(path, name=name), source=image.ref)
 
 
 def _is_image(value: object) -> bool:
@@ -316,24 +317,19 @@ def _natural_order(file: Path) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
-def save_image(file: Path, image: InputImage) -> dict[str, str]:
-    """Save an image in a folder beside a sweep file. Return the fields of its `!image` entry.
+def saved_parts(file: Path, image: InputImage) -> dict[str, str]:
+    """Return the fields of the `!image` of an image that is to be saved in a folder beside a sweep file.
 
     Raises
     ------
     ImageError
-        If the content of the image is not available.
-    OSError
-        If the file can't be written.
+        If its content is not available.
     """
     content = image.load()
-    folder = file.with_name(f"{file.stem}_images")
-    folder.mkdir(parents=True, exist_ok=True)
     suffix = PurePosixPath(image.name).suffix.lower()
     name = f"{image.content_sha256[:16]}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
-    (folder / name).write_bytes(content)
     return {
-        "file": f"{folder.name}/{name}",
+        "file": f"{file.stem}_images/{name}",
         "name": image.name,
         "identity": image.content_sha256,
         "sha256": hashlib.sha256(content).hexdigest(),

@@ -6,7 +6,7 @@ import glob
 import re
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError, ImageError, RefError
+from comflowy_nb.errors import FieldError, ImageError, RefError, typed
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import (
     IMAGE_SUFFIXES,
@@ -251,8 +251,9 @@ class ValueReader:
 
 
 def several_values_error(field: Field, problem: str) -> FieldError:
-    """Return the error for a field that has several values in a run."""
-    return FieldError(f"{field.where}: {problem}, but a run takes one value; %comflowy sweep takes several")
+    """Return the error of several values in a run."""
+    sweep = typed("%comflowy sweep", "client.sweep")
+    return FieldError(f"{field.where}: {problem}, but a run takes one value; {sweep} takes several")
 
 
 def _no_runs(ref: str) -> InputImage:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from comflowy_nb.errors import FieldError, ImageError, LineError, RefError
+from comflowy_nb.errors import FieldError, ImageError, LineError, RefError, typed
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.images import is_image
 from comflowy_nb.workflow.syntax.body import read_block
@@ -182,7 +182,9 @@ def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | No
 def _generate(workflow: Workflow, field: Field, seed_word: str, field_ids: tuple[str, ...]) -> int:
     """Generate a seed for `random`. Reject `each` and `random#N`."""
     if seed_word != "random":
-        tip = "run --count N, or seed=random#N in a sweep" if seed_word != "each" else "%comflowy sweep takes several"
+        tip = f"{typed('%comflowy sweep', 'client.sweep')} takes several"
+        if seed_word != "each":
+            tip = typed("run --count N, or seed=random#N in a sweep", "client.sweep takes 'random#N'")
         raise FieldError(f"{field.where}: {seed_word} generates several seeds, but a run takes one; {tip}")
     return generate_seed(narrowest_field(workflow, field_ids))
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError, WorkflowError, did_you_mean, nearest, nearest_tip
+from comflowy_nb.errors import FieldError, WorkflowError, did_you_mean, nearest, nearest_tip, write_problem
 from comflowy_nb.workflow.fields import FieldType, split_id
-from comflowy_nb.workflow.files import MAX_JSON_BYTES, read_text, write_text
+from comflowy_nb.workflow.files import check_new, write_text
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import text_of
@@ -112,13 +112,15 @@ class Workflow:
         if problems:
             raise FieldError(*problems)
 
-    def export(self, path: str | os.PathLike[str]) -> Path:
+    def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the graph to a file in API format.
 
         Parameters
         ----------
         path : str or path
-            A file whose name ends in `.json`.
+            A file whose name ends in `.json`. Its folder is created if necessary.
+        overwrite : bool, default False
+            Whether to replace a file that has another content.
 
         Returns
         -------
@@ -149,14 +151,10 @@ class Workflow:
             one["_meta"] = {"title": self.graph.title(node)}
         text = json.dumps(nodes, indent=2, ensure_ascii=False) + "\n"
         try:
-            if file.exists() and read_text(file, MAX_JSON_BYTES) != text:
-                raise WorkflowError(
-                    f"{file.name} already exists with other content: choose another name, or remove the file"
-                )
+            check_new(file, text, overwrite=overwrite)
             write_text(file, text)
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "another file has this name"
-            raise WorkflowError(f"{file.name} can't be written: {why}") from error
+        except OSError as error:
+            raise WorkflowError(f"{file.name} can't be written: {write_problem(error, file.parent)}") from error
         return file
 
     def find(self, key: str) -> tuple[str, ...]:

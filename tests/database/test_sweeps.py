@@ -350,7 +350,7 @@ def test_id_that_looks_like_a_cell_is_found(library, run_request):
         ("s2.1", "there is no sweep s2"),
         ("s1.0", r"s1 is a sweep of 3 cells, so there is no s1\.0"),
         ("s1.4", r"s1 is a sweep of 3 cells, so there is no s1\.4"),
-        ("s1.3", r"s1\.3 was not submitted"),
+        ("s1.3", r"s1\.3 has no run: it was not submitted"),
         ("s1[0]", r"s1 is a sweep of 3 cells; the first image of one is s1\.1\[0\]"),
         ("bottles[0]", r"the first image of one is s1\.1\[0\]"),
         ("s1.2[7]", r"r3 has 2 images, so there is no r3\[7\]"),

@@ -48,8 +48,8 @@ def test_a_run_is_deleted_with_all_its_files(library, stored, run_request):
     assert files_of(library, run) == []
     assert len(files_of(library, other)) == 4
     assert library.history.get(run.token) is None
-    for ref in ("r1", "best", "id-a"):
-        with pytest.raises(RefError, match="there is no run"):
+    for ref, text in {"r1": "r1 was deleted, with its images", "best": "no run best", "id-a": "no run id-a"}.items():
+        with pytest.raises(RefError, match=text):
             library.find(ref)
     assert library.history.record_or_reuse(run_request("a")).kind == "new"
     assert library.history.cleanup.pending() == []
@@ -116,7 +116,7 @@ def test_a_sweep_is_deleted_with_the_runs_that_were_submitted_for_it(library, sw
     deleted = library.delete("s1")
     assert (deleted.sweeps, deleted.runs, deleted.kept) == (("s1",), ("r1", "r2", "r3"), {})
     assert [files_of(library, run) for run in runs.values()] == [[], [], []]
-    with pytest.raises(RefError, match="there is no sweep s1"):
+    with pytest.raises(RefError, match="s1 was deleted, with its runs and their images: it can't be shown"):
         library.find("s1")
     assert library.history.sweeps.cells(record.token) == []
     assert library.history.record_or_reuse(run_request("k1")).kind == "new"
@@ -138,7 +138,7 @@ def test_a_run_of_its_sweep_alone_needs_the_reference_of_the_cell(library, swept
     record, _ = swept_runs
     assert library.delete("s1.2").runs == ("r2",)
     assert [cell.run and cell.run.number for cell in library.history.sweeps.cells(record.token)] == [1, None, 3]
-    with pytest.raises(RefError, match=r"s1\.2 was not submitted"):
+    with pytest.raises(RefError, match=r"s1\.2 has no run: it was not submitted, or its run was deleted"):
         library.find("s1.2")
 
 

@@ -146,12 +146,33 @@ def test_saving_a_run_without_images_is_an_error(library, run_request, tmp_path)
         library.run(record).save(tmp_path)
 
 
-def test_a_damaged_original_is_reported(make_run, image, library, tmp_path):
-    run = make_run([image()])
+@pytest.mark.parametrize("damage", [lambda content: content[:-20], lambda content: content + b"x", lambda _: b""])
+def test_a_damaged_original_is_named_and_not_copied(make_run, image, tmp_path, damage):
+    run = make_run([image(), image(size=(50, 50))])
     path = run.images[0].path
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ImageError, match="truncated or damaged"):
-        run.save(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ImageError) as caught:
+        run.save(tmp_path / "out")
+    assert str(caught.value) == (
+        "1 of 2 images saved in out; damaged, changed since the download: r1[0]. %comflowy show r1 --refetch "
+        "fetches them again"
+    )
+    assert [copy.name[-6:] for copy in (tmp_path / "out").iterdir()] == ["_1.png"]
+
+
+def test_another_image_in_place_of_the_original_is_not_copied(make_run, image, tmp_path):
+    """`save` copied any file of that name as if the service had sent it."""
+    run = make_run([image()])
+    other = image(size=(50, 50))
+    run.images[0].path.write_bytes(other)
+    with pytest.raises(ImageError, match=r"0 of 1 images saved in .*changed since the download: r1\[0\]"):
+        run.images[0].save(tmp_path / "one.png")
+    assert not list(tmp_path.glob("*.png"))
+    assert run.images[0].is_damaged
+    for read in (lambda: run.images[0].bytes, run.images[0].pil, run.images[0].array):
+        with pytest.raises(ImageError, match=r"^r1\[0\] is damaged: .* changed.*show r1 --refetch"):
+            read()
+    assert run.images[0].path.read_bytes() == other
 
 
 def test_a_full_disk_is_reported_and_leaves_no_partial_file(make_run, image, tmp_path, monkeypatch):

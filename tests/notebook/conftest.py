@@ -57,7 +57,9 @@ class Cell:
     @property
     def lines(self):
         """Return the lines of the error as IPython shows them."""
-        return self.error._render_traceback_() if hasattr(self.error, "_render_traceback_") else None
+        if not hasattr(self.error, "_render_traceback_"):
+            return None
+        return "\n".join(self.error._render_traceback_()).splitlines()
 
 
 @pytest.fixture
@@ -169,7 +171,8 @@ class Folder:
             image = Image.fromarray(wave)
             image.save(self.root / name)
             make_thumbnails(image, self.root / name)
-            records.append(ImageRecord(index, node, 0, "kept", name, "0" * 64, 1, width, height, "PNG"))
+            # without a sha256, so that tests may replace the file
+            records.append(ImageRecord(index, node, 0, "kept", name, None, None, width, height, "PNG"))
         now = time.time()
         record = RunRecord(
             token=f"token{number}",

@@ -162,6 +162,21 @@ def test_tracebacks_are_shown_on_demand_and_for_errors_raised_by_users(sandbox):
     assert sandbox("from comflowy_nb.errors import RunFailed\nraise RunFailed('mine', None)").lines is None
 
 
+@pytest.mark.parametrize("mode", ["Minimal", "Plain", "Context", "Verbose"])
+def test_an_error_of_two_lines_is_shown_in_two_lines(sandbox, shell, mode):
+    """In a terminal, `%xmode Minimal` and `Plain` showed both lines as one, without a separator."""
+    before = shell.InteractiveTB.mode
+    try:
+        sandbox(f"%xmode {mode}")
+        shown = sandbox("%comflowy run default stepps=3 cgf=7").stdout
+    finally:
+        sandbox(f"%xmode {before}")
+    assert shown.strip().splitlines() == [
+        "FieldError: default has no field 'stepps'. Did you mean steps (3::steps)?",
+        "default has no field 'cgf'. Did you mean cfg (3::cfg)?",
+    ]
+
+
 def test_config_shows_and_checks_the_settings(sandbox, shell):
     listing = sandbox("%config Comflowy").stdout
     assert "Comflowy.window=" in listing
@@ -287,8 +302,27 @@ def test_url_of_the_editor_is_accepted_as_a_workflow(sandbox):
             assert "must end in ?id=" in str(sandbox(f"%comflowy {command} {url}").error)
 
 
+def test_adding_a_workflow_that_the_sandbox_does_not_run(sandbox, tmp_path, monkeypatch):
+    """Any id was added and then rejected; for a graph, the error named an editor that the sandbox does not have."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text('{"1": {"class_type": "EmptyImage", "inputs": {"width": 64}}}')
+    for reference in ("unknown-id", "https://app.comflowy.com/app?id=unknown-id"):
+        refused = sandbox(f"%comflowy workflow add tiny {reference}").error
+        assert isinstance(refused, WorkflowError)
+        assert "sandbox has no workflow 'unknown-id': it runs only default, img2img" in str(refused)
+        assert "%comflowy connect cloud" in str(refused)
+    advice = "sandbox runs only its own workflows (default, img2img), and mine is none of them: connect a server"
+    added = sandbox("%comflowy workflow add mine mine.json").last[0]["text/plain"]
+    assert added.startswith(f"mine is now a graph - {advice}")
+    for command in ("run mine", "fields mine", "run mine.json"):
+        error = sandbox(f"%comflowy {command}").error
+        assert str(error).startswith(advice)
+        assert "editor" not in str(error)
+    assert re.search(r"mine +catalogue +no\b", sandbox("%comflowy workflows").last[0]["text/plain"])
+
+
 def test_fields_stores_the_output_of_the_console(sandbox):
-    sandbox("%comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234")
+    sandbox("%comflowy workflow add portrait default")
     cell = sandbox(
         '%%comflowy fields portrait\nField_id: 3::sampler_name\nField_info: [["euler", "heun"]]\n'
         'Field_id: 6::text\nField_info: ["STRING", {"multiline": true}]'

@@ -333,7 +333,7 @@ def test_rejected_key_stops_the_sweep_after_one_submit(client, api):
 
 
 def test_too_many_runs_are_rejected_before_a_submit(client, api):
-    with pytest.raises(SettingsError, match="--max-runs permits 5"):
+    with pytest.raises(SettingsError, match="max_runs= permits 5"):
         client.sweep("wf-1", AXES, max_runs=5)
     assert api.count(RUN) == 0
     assert history.runs() == []

@@ -248,7 +248,11 @@ def test_a_later_kernel_extends_the_sweep_and_submits_only_new_cells(client, api
     assert (api.count(RUN), api.count(UPLOAD)) == (6, 4)
     uploads = [request.body for request in api.requests(UPLOAD)]
     assert png("red") in uploads[2] + uploads[3]
-    write_sweep_file(folder / "night.yaml", workflow="img2img", axes=new_axes)
+    (folder / "night.yaml").write_text("my own notes")
+    with pytest.raises(WorkflowError, match="overwrite=True replaces it"):
+        write_sweep_file(folder / "night.yaml", workflow="img2img", axes=new_axes)
+    assert not (folder / "night_images").exists()
+    write_sweep_file(folder / "night.yaml", workflow="img2img", axes=new_axes, overwrite=True)
     sweep_file = read_sweep_file(folder / "night.yaml")
     with api.connect() as third:
         assert (

@@ -72,7 +72,7 @@ def test_done_runs_of_several_services_show_only_the_day():
 
 def test_many_runs_that_cost_money_require_max_runs():
     many = plan([("new", None)] * 65)
-    with pytest.raises(SettingsError, match="--max-runs 65"):
+    with pytest.raises(SettingsError, match="max_runs=65"):
         check_count(many, max_runs=None, costs_money=True, label="cloud")
     check_count(many, max_runs=65, costs_money=True, label="cloud")
     check_count(many, max_runs=None, costs_money=False, label="sandbox")

@@ -317,7 +317,7 @@ def test_more_than_500_runs_require_max_runs_on_a_free_service(client, api):
     with pytest.raises(SettingsError, match="max_runs"):
         client.sweep("wf-1", {"3::cfg": list(range(501))})
     assert api.count(RUN) == 0
-    with pytest.raises(SettingsError, match="501 runs to submit, and --max-runs permits 500"):
+    with pytest.raises(SettingsError, match="501 runs to submit, and max_runs= permits 500"):
         client.sweep("wf-1", {"3::cfg": list(range(501))}, max_runs=500)
     assert client.plan_sweep("wf-1", {"3::cfg": list(range(501))}).plan.to_submit == 501
     permitted = client.sweep("wf-1", {"3::cfg": list(range(501))}, max_runs=501, wait=False)

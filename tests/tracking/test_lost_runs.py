@@ -228,7 +228,7 @@ def test_an_unknown_run_of_an_earlier_kernel_is_checked_by_the_next(comfy, flat,
     with connect(f"home={comfy.url}") as client:
         run = client.submit(flat, {"1::color": 4}).run
         wait_until(lambda: run.status == "unknown")
-        with pytest.raises(RunHeld, match="--retry unknown"):
+        with pytest.raises(RunHeld, match="retry='unknown'"):
             client.run(flat, {"1::color": 4})
     settings.lost_gap_s = 0.02
     with connect(f"home={comfy.url}") as client:
@@ -301,16 +301,16 @@ def test_lost_runs_of_comflowy_are_held_and_the_message_names_the_option(hosted,
     monkeypatch.setenv("COMFLOWY_API_KEY", "the-key")
     monkeypatch.setenv("COMFLOWY_URL", hosted.url)
     with connect("cloud") as client:
-        with pytest.raises(RunHeld, match="--retry unknown"):
+        with pytest.raises(RunHeld, match="retry='unknown'"):
             client.run("wf-1", {"3::cfg": 7}, timeout=60)
-        with pytest.raises(RunHeld, match="--retry unknown"):
+        with pytest.raises(RunHeld, match="retry='unknown'"):
             client.run("wf-1", {"3::cfg": 7}, timeout=60)
         assert hosted.count(RUN) == 1
         hosted.on(CHECK, choose(lambda request: reply({"success": True, "data": hosted.state(request.query["id"])})))
         sweep = client.sweep("wf-1", {"3::cfg": [7, 8]}, timeout=60)
         assert sweep.plan.text == "2 cells: 1 lost (skipped), 1 new"
         assert "--retry unknown" in plain_sweep_line(sweep)
-        with pytest.raises(RunFailed, match="--retry unknown"):
+        with pytest.raises(RunFailed, match="retry='unknown'"):
             client.sweep("wf-1", {"3::cfg": [7, 8]}, strict=True, timeout=60)
     (tmp_path / "two.yaml").write_text("workflow: wf-1\nfields:\n  3::cfg: [7, 8]\n")
     assert cli.main(["sweep", str(tmp_path / "two.yaml"), "--connect", "cloud"]) == 1

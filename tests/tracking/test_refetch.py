@@ -1,4 +1,4 @@
-"""Pruned images are not fetched by themselves; `show --refetch` fetches them, or leaves them pruned."""
+"""Pruned and damaged images are not fetched by themselves, only by `show --refetch`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
-from faulty_server import reply, send_in_pieces
+from faulty_server import choose, reply, send_in_pieces
 from scripted_api import CHECK, RUN, png
 from waiting import wait_until
 
@@ -114,3 +115,54 @@ def test_a_kernel_killed_while_it_fetches_again_leaves_the_thumbnail(client, api
         run.wait(60)
         assert run.images[0].is_pruned
         assert run.images[0].thumbnail(256).is_file()
+
+
+# -- damaged originals -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[png("red"), png()[:-20], b""], ids=["another image", "truncated", "empty"])
+def damaged(client, api, request):
+    """Return a run whose original was changed after its download."""
+    run = client.run("wf-1", {"3::cfg": 7}, timeout=60)
+    run.images[0].path.write_bytes(request.param)
+    assert run.images[0].is_damaged
+    return run
+
+
+def test_a_damaged_original_is_fetched_again_only_with_refetch(client, api, damaged):
+    """A changed file was used as if the service had sent it, and no command fetched it again."""
+    path = damaged.images[0].path
+    assert not client.connection.registry.refresh(damaged)
+    assert images_seen(api) == 1
+    refetch(client, damaged)
+    assert images_seen(api) == 2
+    assert damaged.images[0].bytes == png()
+    assert damaged.images[0].path == path
+    assert not damaged.images[0].is_damaged
+    assert not client.connection.registry.refresh(damaged, refetch=True)
+
+
+def test_a_damaged_original_of_an_earlier_month_is_replaced_in_its_folder(client, api, damaged):
+    image = damaged.images[0].record
+    earlier = client.library.folder / "2020-01"
+    earlier.mkdir()
+    moved = damaged.images[0].path.rename(earlier / damaged.images[0].path.name)
+    client.library.history.set_images(damaged.token, replace(image, file=f"2020-01/{moved.name}"))
+    client.connection.registry.reload([damaged.token])
+    refetch(client, damaged)
+    assert damaged.images[0].path == moved
+    assert damaged.images[0].bytes == png()
+
+
+def test_a_damaged_file_stays_if_the_service_no_longer_has_the_image(client, api, damaged):
+    content = damaged.images[0].path.read_bytes()
+    api.on(CHECK, reply({"success": False, "error": "no such run"}, 404))
+    refetch(client, damaged)
+    image = damaged.images[0]
+    assert (image.record.state, image.record.error) == ("missing", "test no longer has it")
+    assert image.path.read_bytes() == content
+    with pytest.raises(ImageError, match=r"is damaged.*\(test no longer has it\)"):
+        _ = image.bytes
+    api.on(CHECK, choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])})))
+    assert client.connection.registry.refresh(damaged)  # a missing image is tried again
+    assert damaged.wait(60).images[0].bytes == png()

@@ -69,7 +69,7 @@ def test_a_pattern_of_folders_is_not_searched_for_a_suggestion(workflow, text):
 def test_a_pattern_in_a_variable_is_an_error(workflow):
     """The error in a sweep said that a run takes one value."""
     names = {"pattern": "file:refs/*.jpg"}
-    with pytest.raises(FieldError, match=r"several files, but a run takes one value; %comflowy sweep takes several"):
+    with pytest.raises(FieldError, match=r"several files, but a run takes one value; client.sweep takes several"):
         resolve(workflow, [Setting("10::image", "{pattern}")], namespace=names)
     with pytest.raises(FieldError, match=r"several files; type the pattern itself: file:refs/\*\.jpg"):
         read_axes(workflow, [Setting("10::image", "{pattern}")], namespace=names)

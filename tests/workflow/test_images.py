@@ -18,7 +18,7 @@ from comflowy_nb.workflow.images import (
     open_input,
     open_saved_image,
     pattern_in,
-    save_image,
+    saved_parts,
 )
 
 
@@ -130,6 +130,7 @@ def test_an_image_of_a_run_is_read_from_its_file(tmp_path):
 
     class Run:
         ref = "r1"
+        is_deleted = False
 
     path = tmp_path / "token_0.png"
     Image.new("RGB", (3, 2), "red").save(path)
@@ -203,6 +204,9 @@ def test_an_image_without_a_name_is_labelled_by_its_position(refs):
 
 def test_an_image_saved_with_a_sweep_file_keeps_its_name(refs, tmp_path):
     input_image = open_input(refs / "x2.png")
-    again = open_saved_image(tmp_path, save_image(tmp_path / "night.yaml", input_image))
+    parts = saved_parts(tmp_path / "night.yaml", input_image)
+    (tmp_path / "night_images").mkdir()
+    (tmp_path / parts["file"]).write_bytes(input_image.load())
+    again = open_saved_image(tmp_path, parts)
     assert again == input_image
     assert label_images([again]) == ["x2.png"]

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comflowy_nb.errors import FieldError, RefError
+from comflowy_nb.errors import FieldError, RefError, spelled
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.object_info import read_field
 from comflowy_nb.workflow.syntax.body import read_body
@@ -344,8 +344,11 @@ def test_random_in_a_payload_generates_a_seed_and_is_text_in_quotes_if_the_type_
 @pytest.mark.parametrize(("seed_word", "tip"), [("random#4", "--count"), ("each", "sweep")])
 def test_error_for_several_seeds_suggests_sweep_or_count(workflow, undescribed, seed_word, tip):
     for workflow_, key in ((workflow, "seed"), (undescribed, "3::seed")):
-        (problem,) = problems(line, workflow_, f"{key}={seed_word}")
+        with spelled("magic"):
+            (problem,) = problems(line, workflow_, f"{key}={seed_word}")
         assert tip in problem
+        (problem,) = problems(line, workflow_, f"{key}={seed_word}")
+        assert "client.sweep takes" in problem
 
 
 def test_largest_seed_of_a_field_is_accepted(workflow):

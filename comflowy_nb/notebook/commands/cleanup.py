@@ -98,13 +98,17 @@ def delete(session: Session, request: Request) -> None:
         names = " ".join(ref if isinstance(ref, str) else ref.ref for ref in refs)
         return _is_confirmed(session, request, f"Delete {_what(planned)}?", f"%comflowy delete {names} --yes")
 
-    found = _store(session).delete(*refs, confirm=confirm)
-    if found.is_done:
+    is_dry = "dry-run" in request.options
+    found = _store(session).delete(*refs, dry_run=is_dry, confirm=confirm)
+    is_empty = not found.runs and not found.sweeps
+    if is_dry:
+        lines = _kept(found) if is_empty else _plan_of_delete(found)
+        session.say(paragraph(*lines, "nothing was deleted (--dry-run)"))
+    elif found.is_done:
         session.forget_sweeps()
         session.say(paragraph(f"{_what(found)} deleted, {size_text(found.files.size_bytes)} freed"))
     else:
-        is_shown = bool(found.runs or found.sweeps)  # with the question
-        session.say(paragraph("nothing was deleted", *([] if is_shown else _kept(found))))
+        session.say(paragraph("nothing was deleted", *(_kept(found) if is_empty else [])))  # else with the question
 
 
 def _store(session: Session) -> Client | Library:
@@ -117,9 +121,8 @@ def _is_confirmed(session: Session, request: Request, question: str, command: st
     if "yes" in request.options:
         return True
     if not session.can_answer:
-        raise UsageError(
-            f"{request.command.name} can't ask for confirmation here, so nothing was removed: use {command}"
-        )
+        done = "deleted" if request.command.name == "delete" else "removed"
+        raise UsageError(f"{request.command.name} can't ask here, so nothing was {done}. Without a question: {command}")
     return session.ask_confirmation(question)
 
 
@@ -130,10 +133,10 @@ def _plan_of_prune(planned: Pruned) -> list[str]:
     assert planned.oldest is not None
     assert planned.newest is not None
     first, last = day(planned.oldest), day(planned.newest)
-    when = first if first == last else f"{first} to {last}"
+    when = f"{'at' if ':' in first else 'on'} {first}" if first == last else f"from {first} to {last}"
     runs = f"{len(planned.runs)} run{'s' * (len(planned.runs) != 1)}"
     return [
-        f"{_originals(count)} of {runs} ({when}), {size_text(size_bytes)}",
+        f"{_originals(count)} of {runs} that ended {when}: {size_text(size_bytes)}",
         *_protected(planned),
         "The history and the thumbnails stay: the same request still submits nothing.",
     ]
@@ -144,15 +147,17 @@ def _protected(planned: Pruned) -> list[str]:
     count = planned.protected
     if not count:
         return []
-    stay = "stays: it is named, or an input" if count == 1 else "stay: they are named, or inputs"
-    return [f"{_originals(count)} as old {stay} of another run; --all removes {'it' if count == 1 else 'them'} too"]
+    if count == 1:
+        return ["1 original as old stays, because it is named (--as) or an input of another run; --all removes it too"]
+    why = "they are named (--as) or inputs of other runs"
+    return [f"{_originals(count)} as old stay, because {why}; --all removes them too"]
 
 
 def _plan_of_delete(planned: Deleted) -> list[str]:
     lines = [f"{_what(planned)}: {_files(planned.files.files)}, {size_text(planned.files.size_bytes)}", *_kept(planned)]
     if planned.repeats:
         request = "The same request" if planned.repeats == 1 else "The same requests"
-        lines.append(f"{request} would {'cost' if planned.costs_money else 'run'} again.")
+        lines.append(f"{request} would then be submitted again{' and cost again' * planned.costs_money}.")
     return lines
 
 

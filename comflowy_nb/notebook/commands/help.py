@@ -184,7 +184,7 @@ are one row; --cells lists them.""",
   %comflowy show r40 r41       side by side
   %comflowy show s3            a sweep as a grid; s3.12 is one of its cells
   %comflowy show s3 --label mood  with a column of its table in the headings
-  %comflowy show r41 --refetch    fetch an original that was pruned""",
+  %comflowy show r41 --refetch    fetch originals: pruned, damaged""",
     "compare": """\
   %comflowy compare r41 r43               two images under a slider
   %comflowy compare r41[0] r41[1] s1.7 bottle    2 to 9 images
@@ -233,6 +233,7 @@ texts, and all files of runs that are not done are always kept.""",
   %comflowy delete r41
   %comflowy delete s3         the sweep, and the runs that were submitted for it
   %comflowy delete s3.12      the run of one cell
+  %comflowy delete s3 --dry-run      show what would be deleted
   %comflowy delete r41 r42 --yes
 
 Removes runs from the history, with images and thumbnails. The same request

@@ -147,6 +147,7 @@ _FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a r
 _FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields", names="file")
 _LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list, names="fields")
 _YES = Option("--yes", None, "do not ask")
+_OVERWRITE = Option("--overwrite", None, "replace a file that has another content")
 _SUBMIT = (
     _AS,
     _FROM,
@@ -179,7 +180,7 @@ COMMANDS: Mapping[str, Command] = {
             "workflow add NAME ID|URL|FILE|IMAGE|server:last  or  workflow alias NAME WORD=FIELD  or  "
             "workflow export NAME FILE.json  or  workflow remove NAME",
             "name a workflow, alias a field, export a graph, remove a name", "workflows:workflow",
-            (_FIELDS,), words=(1, 3), has_fields=True,
+            (_FIELDS, _OVERWRITE), words=(1, 3), has_fields=True,
         ),
         Command(
             "fields",
@@ -229,6 +230,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--image", "K", "show only the image with this index, from 0", _whole_from(0)),
                 Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing", names="file"),
                 Option("--pin", None, "with --export: also write the generated seeds"),
+                _OVERWRITE,
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
@@ -263,7 +265,7 @@ COMMANDS: Mapping[str, Command] = {
             (
                 Option("--page", "N", "page N of a sweep with several pages", _whole_from(1)),
                 _LABEL,
-                Option("--refetch", None, "fetch the originals that were pruned"),
+                Option("--refetch", None, "fetch the originals that were pruned or are damaged"),
             ),
             words=(1, None),
         ),
@@ -274,6 +276,7 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--mode", "MODE", "the initial mode", choices=_MODES),
                 _LABEL,
                 Option("--save", "FILE.html", "also write it as one HTML page that works offline", names="file"),
+                _OVERWRITE,
             ),
             words=(1, None),
         ),
@@ -296,7 +299,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "delete", "delete REF ...", "delete runs and sweeps: history, images and thumbnails", "cleanup:delete",
-            (_YES,), words=(1, None),
+            (Option("--dry-run", None, "show what would be deleted; delete nothing"), _YES), words=(1, None),
         ),
         Command("help", "help [COMMAND]", "show this help, or that of one command", "help:show_help", words=(0, 1)),
     )

@@ -20,6 +20,8 @@ from comflowy_nb.notebook.display.show import RunList, show_comparison
 from comflowy_nb.notebook.display.status_line import plain_line
 from comflowy_nb.notebook.display.sweep_list import submit_command
 from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
+from comflowy_nb.tracking.run_images import damage_text
+from comflowy_nb.workflow.files import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -76,7 +78,7 @@ def _read_label(session: Session, request: Request, swept: Sequence[Sweep], runs
 
 
 def refetch(session: Session, found: Sequence[Found]) -> None:
-    """Fetch the pruned originals of runs and sweeps again."""
+    """Fetch the pruned and damaged originals of runs and sweeps again."""
     registry = session.connected().connection.registry
     runs: list[Run] = []
     for each in found:
@@ -84,10 +86,10 @@ def refetch(session: Session, found: Sequence[Found]) -> None:
             runs.append(each.run)
         else:
             runs += [cell.run for cell in session.sweep(each.sweep).cells if cell.run is not None]
-    pruned = [run for run in runs if any(image.is_pruned for image in run.images)]
-    for run in pruned:
+    wanted = [run for run in runs if any(image.is_pruned or image.is_damaged for image in (*run.images, *run.files))]
+    for run in wanted:
         registry.check_origin(run)
-    for run in pruned:
+    for run in wanted:
         registry.refresh(run, refetch=True)
 
 
@@ -108,11 +110,21 @@ def _show_runs(session: Session, found: Sequence[Found], names: _Names) -> Run |
         for each in found
     ]
     _wait(session, views)
+    for run, view in zip(runs, views, strict=True):
+        damage = _damage(run)
+        if damage is not None:
+            view.note(damage)
     if in_one_grid and any(run.record.images for run in runs):
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         show_bundle(*Grid(runs, label=names.label, columns=names.columns).bundle())
     return runs[0] if len(runs) == 1 else _mark_shown(session, runs)
+
+
+def _damage(run: Run) -> str | None:
+    """Return which originals of a run are damaged, and what to type; None if none is."""
+    damaged = [image for image in (*run.images, *run.files) if image.record.state == "kept" and image.is_damaged]
+    return damage_text(damaged) if damaged else None
 
 
 def compare(session: Session, request: Request) -> Comparison:
@@ -121,12 +133,16 @@ def compare(session: Session, request: Request) -> Comparison:
     from comflowy_nb.notebook.compare.widget import Comparison  # noqa: PLC0415 - loads ipywidgets
 
     options = request.options
+    if "overwrite" in options and "save" not in options:
+        raise UsageError("--overwrite needs --save")
     images = read_images([request.ref(word) for word in request.words], find=session.find)
     made = Comparison(images, mode=options.get("mode"), label=options.get("label"))
     session.mark_drawn(made)  # so that the value of the cell is not shown again
     show_comparison(made, in_kernel=session.in_kernel)
     if "save" in options:
-        session.say(paragraph(f"saved: {made.save(options['save']).name}"))
+        folder = new_folder(options["save"])
+        file = made.save(options["save"], overwrite="overwrite" in options)
+        session.say(paragraph(f"saved: {file.name}{folder}"))
     return made
 
 

@@ -15,7 +15,7 @@ from comflowy_nb.recipe import find_metadata
 from comflowy_nb.workflow.axes.names import caption_names
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.files import no_such_file
+from comflowy_nb.workflow.files import is_file_name, no_such_file
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.image_metadata import RunMetadata, generation_of_image
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
@@ -174,7 +174,7 @@ def _file_of(source: object) -> Path | None:
         If there is no such file.
     """
     path = Path(str(source)).expanduser()
-    if path.suffix.lower() == ".json" and not path.is_file():  # a reference never ends in .json
+    if is_file_name(str(source)) and not path.is_file():
         raise WorkflowError(no_such_file(str(source)))
     return path if path.suffix.lower() in {*IMAGE_SUFFIXES, ".json"} and path.is_file() else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from comflowy_nb.sweeps.captions import choose_axes
 from comflowy_nb.sweeps.cell import raise_for_failures
 from comflowy_nb.sweeps.plan import needs_permit
 from comflowy_nb.workflow.axes.selection import CellOptions
+from comflowy_nb.workflow.files import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +40,7 @@ _MAX_NAMED_FILES = 4  # after a sweep is saved
 
 def sweep(session: Session, request: Request) -> Sweep | None:
     """Show the plan, submit the new cells, and fill in the grid until all cells are settled."""
-    for option, other in (("pin", "export"), ("sample-seed", "sample")):
+    for option, other in (("pin", "export"), ("overwrite", "export"), ("sample-seed", "sample")):
         if option in request.options and other not in request.options:
             raise UsageError(f"--{option} needs --{other}")
     file = _sweep_file(request)
@@ -181,9 +183,18 @@ def _export(
         pinned = {name: [cell.params[name] for cell in planned.cells] for name in sorted(ids)}
     else:
         pinned = {}
-    write_sweep_file(path, workflow=begin.name, axes=planned.axes, options=options, cells=cells, pinned=pinned)
-    name = Path(path).name
-    session.say(paragraph(*notices, f"written to {name}, nothing submitted; in a terminal: comflowy-nb sweep {name}"))
+    name, folder = Path(path).name, new_folder(path)
+    write_sweep_file(
+        path,
+        workflow=begin.name,
+        axes=planned.axes,
+        options=options,
+        cells=cells,
+        pinned=pinned,
+        overwrite="overwrite" in request.options,
+    )
+    command = f"comflowy-nb sweep {name if Path(path).is_absolute() else shlex.quote(path)}"
+    session.say(paragraph(*notices, f"written to {name}{folder}, nothing submitted; in a terminal: {command}"))
 
 
 def _plan(request: Request, begin: Start, axes: Axes) -> Sweep:

@@ -16,6 +16,7 @@ from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.files import new_folder
 from comflowy_nb.workflow.graph import graph_from, read_graph
 from comflowy_nb.workflow.image_metadata import read_image_graph
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
@@ -45,9 +46,10 @@ def workflows(session: Session, request: Request) -> None:
         session.say(join(names, paragraph("no service is connected: a service may list more")))
         return
     rows = []
+    otherwise = "no" if client.connection.finder.lists_all else "needs an id there"
     for known in client.connection.finder.known():
         aliases = ", ".join(f"{word}={field_id}" for word, field_id in known.aliases.items())
-        rows.append((known.name, known.source, "yes" if known.runs_here else "needs an id there", aliases))
+        rows.append((known.name, known.source, "yes" if known.runs_here else otherwise, aliases))
     if not rows:
         session.say(paragraph("no workflow has a name yet: %comflowy workflow add NAME ID"))
         return
@@ -58,6 +60,9 @@ def workflow(session: Session, request: Request) -> None:
     """Run `workflow add NAME SOURCE`, `alias NAME WORD=FIELD`, `export NAME FILE` or `remove NAME`."""
     verb = request.words[0].text
     verbs = {"add": _add, "alias": _alias, "export": _export, "remove": _remove}
+    for option, owner in (("fields", "add"), ("overwrite", "export")):
+        if option in request.options and verb in verbs and verb != owner:
+            raise UsageError(f"--{option} is for workflow {owner}")
     if verb in verbs:
         verbs[verb](session, request)
     else:
@@ -111,6 +116,7 @@ def _add(session: Session, request: Request) -> None:
                 f"{source} is an id, which belongs to a service: connect to the service first, as in "
                 "%comflowy connect cloud"
             )
+        session.client.connection.finder.check_id(workflow_id)
         identity = session.client.identity
     session.catalogue.add(name, identity=identity, id=workflow_id, graph=graph)
     described = _read_description(session, request)
@@ -119,7 +125,16 @@ def _add(session: Session, request: Request) -> None:
     kind = f"id {workflow_id} on {session.client.label}" if workflow_id and session.client else "a graph"
     if graph is not None:
         show_conversion(session, Workflow(name, graph=graph))
-    session.say(paragraph(f"{name} is now {kind} - next: %comflowy run {name} or %comflowy fields {name}"))
+    session.say(paragraph(f"{name} is now {kind} - {_next_step(session, name, is_graph=graph is not None)}"))
+
+
+def _next_step(session: Session, name: str, *, is_graph: bool) -> str:
+    """Return what to type after a workflow was added, which depends on what is connected."""
+    if session.client is None:
+        return f"next: connect a ComfyUI server, as in %comflowy connect comfyui, then %comflowy run {name}"
+    if is_graph and not session.client.service.runs_graphs:
+        return session.client.connection.finder.why_no_graph(name)
+    return f"next: %comflowy run {name} or %comflowy fields {name}"
 
 
 def _alias(session: Session, request: Request) -> None:
@@ -148,8 +163,10 @@ def _export(session: Session, request: Request) -> None:
     if found.graph is None and entry is not None and entry.has_graph:  # the service runs its id
         found = replace(found, graph=graph_from(entry.read_graph, session.library.convert))
     show_conversion(session, found)
-    file = found.export(request.text(request.words[2]))
-    session.say(paragraph(f"the graph of {found.name} is in {file.name}, in API format"))
+    target = request.text(request.words[2])
+    folder = new_folder(target)
+    file = found.export(target, overwrite="overwrite" in request.options)
+    session.say(paragraph(f"the graph of {found.name} is in {file.name}{folder}, in API format"))
 
 
 def _remove(session: Session, request: Request) -> None:

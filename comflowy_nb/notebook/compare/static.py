@@ -26,7 +26,7 @@ from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.painting.pages import draw_encoded
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files import write_file
+from comflowy_nb.workflow.files import check_new, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,13 +145,13 @@ def _place_image(image: ComparedImage, canvas: tuple[int, int], size_px: tuple[i
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def save_page(comparison: Comparison, images: Sequence[ComparedImage], path: Path) -> Path:
-    """Write the page atomically. Return its path, which ends in `.html`.
+def save_page(comparison: Comparison, images: Sequence[ComparedImage], path: Path, *, overwrite: bool = False) -> Path:
+    """Write the page atomically; return its path, which ends in `.html`.
 
     Raises
     ------
     ImageError
-        If an image is missing, or the file can't be written.
+        If an image is missing, another file has this name, or the file can't be written.
     """
     if path.is_dir():
         raise ImageError(f"{path.name} is a folder; name a file: {path.name}/comparison.html")
@@ -161,8 +161,8 @@ def save_page(comparison: Comparison, images: Sequence[ComparedImage], path: Pat
         raise ImageError(f"can't save a comparison to {path.name}: use {path.with_suffix('.html').name}")
     content = _page(comparison, images)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, content.encode())
+        check_new(path, content, overwrite=overwrite)
+        write_text(path, content)
     except OSError as error:
         raise ImageError(f"{path.name} can't be written: {write_problem(error, path.parent)}") from error
     return path

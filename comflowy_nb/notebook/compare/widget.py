@@ -232,7 +232,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
     # -- static versions ----------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write this comparison to one HTML file that needs no network and no kernel.
 
         The file contains the full-size images without their metadata (graphs, camera, location).
@@ -240,7 +240,9 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         Parameters
         ----------
         path : str or Path
-            The file. `.html` is appended to a name without a suffix.
+            The file; `.html` is appended to a name without suffix. Its folder is created if necessary.
+        overwrite : bool, default False
+            Whether to replace a file that has another content.
 
         Returns
         -------
@@ -250,7 +252,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         Raises
         ------
         ImageError
-            If an image is missing, or the file can't be written or has another suffix.
+            If an image is missing, another file has this name, or the file can't be written or has another suffix.
 
         Examples
         --------
@@ -259,7 +261,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         """
         from comflowy_nb.notebook.compare.static import save_page  # noqa: PLC0415 - loads matplotlib
 
-        return save_page(self, self._images, Path(path).expanduser())
+        return save_page(self, self._images, Path(path).expanduser(), overwrite=overwrite)
 
     def close(self) -> None:
         """Close the widget in the browser, and free its images."""

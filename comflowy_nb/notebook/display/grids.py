@@ -126,7 +126,7 @@ class Grid:
             is_small = side in THUMBNAIL_SIZES_PX
             if image.is_pruned and not is_small:
                 return read_image(image.thumbnail(max(THUMBNAIL_SIZES_PX)), size)
-            return read_image(image.thumbnail(side) if is_small else image.path, size)
+            return read_image(image.thumbnail(side) if is_small else image.intact_path, size)
 
         return draw_encoded(page, load)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from comflowy_nb.errors import spelled
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
@@ -219,7 +220,8 @@ def _add_problem(line: StatusLine, run: Run) -> None:
     if reason:
         line.add((reason, "plain"))
     if status.is_held:
-        line.add((resubmit_hint(run), "muted"))
+        with spelled("magic"):
+            line.add((resubmit_hint(run), "muted"))
     if any(output.state == "kept" for output in record.outputs):
         line.add(("the finished outputs are kept", "muted"))
     _add_images(line, record)

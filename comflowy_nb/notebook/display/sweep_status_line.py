@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from comflowy_nb.errors import spelled
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import table
 from comflowy_nb.notebook.display.status_line import StatusLine
@@ -125,7 +126,8 @@ def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool)
     elif nothing_submitted:
         line.add(("nothing submitted", "plain"))
     _add_problems(line, sweep)
-    held = held_text(sweep)
+    with spelled("magic"):
+        held = held_text(sweep)
     if held:
         line.add((held, "warning"))
     images = [cell.run.record.images for cell in sweep.cells if cell.run is not None]

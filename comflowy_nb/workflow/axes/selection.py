@@ -1,4 +1,4 @@
-"""The options that determine the cells of a sweep: tables, lines of files, `--zip`, `--where` and `--sample`."""
+"""The options that determine the cells of a sweep: tables, lines of files, `zipped`, `where` and `sample`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from comflowy_nb.errors import FieldError, nearest_tip
+from comflowy_nb.errors import FieldError, nearest_tip, option
 from comflowy_nb.workflow.axes.table import describe_fields, lines_axis, rows_axis
 from comflowy_nb.workflow.axes.table_file import is_table, read_rows, read_table_file
 from comflowy_nb.workflow.axes.types import zip_axes
@@ -80,7 +80,8 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
         axes = _add(axes, rows_axis(table, workflow, reader, _names(options.get("info", ()), "info")))
         notes += _missing_notes(axes, table, workflow)
     elif options.keys() & {"info", "empty"}:
-        raise FieldError("--info and --empty are for the columns of a table: add --table FILE")
+        named = f"{option('info')} and {option('empty')}"
+        raise FieldError(f"{named} are for the columns of a table: add {option('table', 'FILE.csv')}")
     for key, path in options.get("lines", {}).items():
         axis, note = lines_axis(key, path, workflow)
         axes = _add(axes, axis)
@@ -89,7 +90,7 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
         axes = _zip(axes, _names(group, "each group of zipped"))
     sample = options.get("sample")
     if sample is not None and (not isinstance(sample, int) or sample < 1):
-        raise FieldError(f"--sample {sample}: use a whole number, 1 or greater")
+        raise FieldError(f"{option('sample', sample)}: use a whole number, 1 or greater")
     axes = replace(
         axes,
         where=options.get("where"),
@@ -102,10 +103,10 @@ def add_options(axes: Axes, options: CellOptions, workflow: Workflow, reader: Va
     return axes
 
 
-def _names(names: object, option: str) -> list[str]:
-    """Return the names of an option as a list. Reject a single text, which would be split into its characters."""
+def _names(names: object, title: str) -> list[str]:
+    """Return the names of an option. A text alone would be taken as its letters."""
     if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
-        raise FieldError(f"{option} is a list of names, such as ['cfg', 'steps'], not {names!r}")
+        raise FieldError(f"{title} is a list of names, such as ['cfg', 'steps'], not {names!r}")
     return list(names)
 
 
@@ -169,19 +170,19 @@ def _ids(workflow: Workflow, column: str) -> tuple[str, ...]:
 
 
 def _zip(axes: Axes, names: Sequence[str]) -> Axes:
-    """Replace several axes by one zipped axis, at the position of the first."""
-    option = f"--zip {','.join(names)}"
+    """Replace several axes by one, at the position of the first."""
+    typed = option("zipped", [list(names)])
     if len(set(names)) < 2:
-        raise FieldError(f"{option} needs two or more axes: --zip cfg,steps")
+        raise FieldError(f"{typed} needs two or more axes: {option('zipped', [['cfg', 'steps']])}")
     zipped_axes: list[Axis] = []
     for name in names:
         axis = next((axis for axis in axes.axes if name == axis.name or name in axis.fields), None)
         if axis is None:
             known = [axis.name for axis in axes.axes]
             listed = f"the axes are {', '.join(known)}" if known else "the sweep has no axes"
-            raise FieldError(f"{option}: {name!r} is not an axis; {listed}{nearest_tip(name, known)}")
+            raise FieldError(f"{typed}: {name!r} is not an axis; {listed}{nearest_tip(name, known)}")
         if axis in zipped_axes or axis.parts:
-            raise FieldError(f"{option}: {name} is zipped twice")
+            raise FieldError(f"{typed}: {name} is zipped twice")
         zipped_axes.append(axis)
     zipped = zip_axes(zipped_axes)
     first, *others = zipped_axes

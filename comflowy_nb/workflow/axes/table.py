@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import ComflowyError, FieldError, WorkflowError, nearest_tip
+from comflowy_nb.errors import ComflowyError, FieldError, WorkflowError, nearest_tip, option
 from comflowy_nb.workflow.axes.types import LABEL, Axis, AxisValue
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import no_such_file, read_named_text
@@ -137,7 +137,7 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
     fields: dict[str, list[Field]] = {}
     column_of: dict[str, str] = {}
     problems = [
-        f"{table.name} has no column {name!r} for --info{nearest_tip(name, table.columns)}"
+        f"{table.name} has no column {name!r} for {option('info')}{nearest_tip(name, table.columns)}"
         for name in info
         if name not in table.columns
     ]
@@ -149,7 +149,7 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
         except FieldError as error:
             problem = f"{table.name}, column {column!r}: {error.problems[0]}"
             end = "" if problem.endswith("?") else "."
-            problems.append(f"{problem}{end} --info {column} keeps the column as information")
+            problems.append(f"{problem}{end} {option('info', [column])} keeps the column as information")
             continue
         for field_id in ids:
             if field_id in column_of:

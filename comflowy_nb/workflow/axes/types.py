@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from comflowy_nb.errors import FieldError, ImageError
+from comflowy_nb.errors import FieldError, ImageError, option
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.workflow import canonical_json
 
@@ -108,7 +108,8 @@ def zip_axes(parts: Sequence[Axis]) -> Axis:
     lengths = {axis.name: len(axis.values) for axis in parts}
     if len(set(lengths.values())) > 1:
         sizes = ", ".join(f"{name} has {count}" for name, count in lengths.items())
-        raise FieldError(f"--zip {','.join(lengths)} needs axes of equal length, and {sizes} values")
+        typed = option("zipped", [list(lengths)])
+        raise FieldError(f"{typed} needs axes of equal length, and {sizes} values")
     values = [
         AxisValue(
             {name: param for value in row for name, param in value.params.items()},

@@ -31,11 +31,12 @@ from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.files import (
     MAX_YAML_BYTES,
     bounded_yaml,
+    check_new,
     read_typed_file,
     write_text,
     yaml_problem,
 )
-from comflowy_nb.workflow.images import InputImage, label_images, open_saved_image, save_image
+from comflowy_nb.workflow.images import InputImage, label_images, open_saved_image, saved_parts
 from comflowy_nb.workflow.syntax.json_values import TOO_DEEP, as_json, shown
 from comflowy_nb.workflow.syntax.lists import Item, Labelled, MultipleValues, Setting
 from comflowy_nb.workflow.syntax.ranges import is_number
@@ -213,6 +214,7 @@ def write_sweep_file(
     options: Mapping[str, Any] | None = None,
     cells: CellOptions | None = None,
     pinned: Mapping[str, Sequence[int]] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a file that `read_sweep_file` and `read_axes` read as the same axes.
 
@@ -228,11 +230,13 @@ def write_sweep_file(
         The options of the sweep. Their files are written as paths, not copied.
     pinned
         Field id -> the generated seed of each cell (`--pin`).
+    overwrite
+        Whether to replace a file that has another content.
 
     Raises
     ------
     WorkflowError
-        If the file can't be written, or an option is unknown.
+        If another file has this name, it can't be written, or an option is unknown.
     """
     file = Path(path).expanduser()
     explicit = {name: value for name, value in (options or {}).items() if value is not None}
@@ -246,17 +250,24 @@ def write_sweep_file(
         lines += write_cells(file, axes, cells or {}, writer.value, pinned or {})
         fields = [f"  {line}" for line in writer.lines()]
         lines += ["fields:", *fields] if fields else []
-        write_text(file, "\n".join(lines) + "\n")
+        text = "\n".join(lines) + "\n"
+        check_new(file, text, overwrite=overwrite)
+        for name, image in writer.images.items():
+            saved = file.parent / name
+            saved.parent.mkdir(parents=True, exist_ok=True)
+            saved.write_bytes(image.load())
+        write_text(file, text)
     except OSError as error:
         raise WorkflowError(f"{file.name} can't be written: {write_problem(error, file.parent)}") from error
 
 
 class _Writer:
-    """Writes axes as lines of YAML, and their images as files."""
+    """Write axes as lines of YAML, and collect their images by the names of their files."""
 
     def __init__(self, file: Path, axes: Axes) -> None:
         self._file = file
         self._axes = axes
+        self.images: dict[str, InputImage] = {}
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the fields, in the order in which they were set."""
@@ -315,7 +326,8 @@ class _Writer:
     def value(self, value: Any) -> str:
         if not isinstance(value, InputImage):
             return _scalar(value)
-        parts = save_image(self._file, value)
+        parts = saved_parts(self._file, value)
+        self.images[parts["file"]] = value
         return f"!image {{{', '.join(f'{key}: {_text(text)}' for key, text in parts.items())}}}"
 
 

@@ -6,6 +6,7 @@ import base64
 import builtins
 import io
 import os
+import re
 import sqlite3
 from contextlib import closing
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from IPython.core.error import UsageError
 from jupyter_client.manager import start_new_kernel
 from PIL import Image
 
-from comflowy_nb.errors import RefError, SettingsError, WorkflowError
+from comflowy_nb.errors import ImageError, RefError, SettingsError, WorkflowError
 from comflowy_nb.images.receive import image_path
 from comflowy_nb.library import open_library
 from comflowy_nb.status import StatusEvent
@@ -106,8 +107,8 @@ def test_prune_lists_asks_and_removes(cell, stored, library, answers):
     assert image_path(library.folder, run.images[0]).is_file()
     found = cell("%comflowy prune --older 60d")
     assert asked == ["Remove 2 originals? [y/N] "] * 3
-    assert "2 originals of 1 run (" in texts(found)
-    assert "1 original as old stays: it is named" in texts(found)
+    assert "2 originals of 1 run that ended on " in texts(found)
+    assert "1 original as old stays, because it is named (--as)" in texts(found)
     assert "2 originals removed" in texts(found)
     assert not image_path(library.folder, run.images[0]).exists()
     assert "nothing to prune" in texts(cell("%comflowy prune --older 60d"))
@@ -119,7 +120,7 @@ def test_prune_names_the_oldest_and_the_newest(cell, handles, stored, library):
     stored("b")
     age(library, days=100)
     shown = texts(cell("%comflowy prune --older 60d --dry-run"))
-    assert " to " in shown.partition("(")[2].partition(")")[0]
+    assert re.search(r"2 runs that ended from .+ to .+: ", shown)
     assert "2 originals of 2 runs" in shown
 
 
@@ -166,7 +167,7 @@ def test_delete_says_that_the_request_would_run_again_and_asks(cell, stored, lib
     run = stored("a", 2)
     asked = answers("no", "yes")
     declined = cell("%comflowy delete r1")
-    assert "The same request would run again." in texts(declined)
+    assert "The same request would then be submitted again." in texts(declined)
     assert "nothing was deleted" in texts(declined)
     assert library.history.get(run.token) is not None
     deleted = cell("%comflowy delete r1")
@@ -179,7 +180,7 @@ def test_delete_says_that_the_request_would_run_again_and_asks(cell, stored, lib
 def test_delete_of_a_run_that_cost_money_says_that_it_would_cost_again(cell, handles, stored):
     stored("a", origin="https://app.comflowy.com")
     found = cell("%comflowy delete r1")
-    assert "The same request would cost again." in texts(found)
+    assert "The same request would then be submitted again and cost again." in texts(found)
     assert isinstance(found.error, UsageError)
 
 
@@ -187,12 +188,44 @@ def test_delete_fails_where_no_user_can_answer_and_deletes_nothing(cell, handles
     run = stored("a", name="best")
     found = cell("%comflowy delete best")
     assert isinstance(found.error, UsageError)
-    assert "delete can't ask for confirmation here, so nothing was removed: use %comflowy delete best --yes" in str(
+    assert "delete can't ask here, so nothing was deleted. Without a question: %comflowy delete best --yes" in str(
         found.error
     )
     assert library.history.get(run.token) is not None
     assert cell("%comflowy delete best --yes").error is None
     assert library.history.get(run.token) is None
+
+
+def test_a_dry_run_of_delete_lists_what_would_go(cell, handles, stored, library):
+    run = stored("a")
+    shown = texts(cell("%comflowy delete r1 --dry-run"))
+    assert "r1: 4 files" in shown
+    assert "The same request would then be submitted again" in shown
+    assert "nothing was deleted (--dry-run)" in shown
+    assert library.history.get(run.token) is not None
+    assert run.images
+    assert "there is no run r9" in str(cell("%comflowy delete r1 r9 --dry-run").error)
+
+
+def test_a_deleted_run_can_not_be_shown_or_fetched(connected):
+    """The error named commands that can't work: `%comflowy show r1 fetches it again`."""
+    run = connected(f"%comflowy run default {SMALL} seed=7020").value
+    sweep = connected(f"%comflowy sweep default {SMALL} seed=7021 cfg=4,5").value
+    assert connected(f"%comflowy delete {run.ref} {sweep.ref} --yes").error is None
+    gone = f"{run.ref} was deleted, with its images: it can't be shown or fetched again"
+    for command in ("show", "show --refetch", "delete", "resume", "cancel"):
+        error = connected(f"%comflowy {command} {run.ref}").error
+        assert isinstance(error, RefError)
+        assert str(error) == gone
+    assert str(connected(f"%comflowy save {run.ref}[0] out").error) == gone
+    assert "was deleted, with its runs" in str(connected(f"%comflowy show {sweep.ref}").error)
+    assert "was deleted, with its runs" in str(connected(f"%comflowy show {sweep.ref}.1").error)
+    for image in (run.images[0], sweep.cells[0].images[0]):
+        with pytest.raises(ImageError, match="was deleted, with its images"):
+            _ = image.path
+    newest = int(run.ref[1:]) + 2
+    assert f"there is no run r{newest + 1}" in str(connected(f"%comflowy show r{newest + 1}").error)
+    assert "there is no run r0" in str(connected("%comflowy show r0").error)
 
 
 def test_delete_without_stdin_says_no(cell, stored, library, answers, monkeypatch):
@@ -234,6 +267,24 @@ def test_show_fetches_only_with_refetch(connected):
     assert fetched.error is None
     assert fetched.value.images[0].bytes == content
     assert "pruned" not in fetched.last[0]["text/plain"]
+
+
+def test_show_names_a_damaged_original_and_refetch_replaces_it(connected, tmp_path):
+    run = connected(f"%comflowy run default {SMALL} seed=7010").value
+    content = run.images[0].bytes
+    run.images[0].path.write_bytes(content[:-30])
+    text = f"{run.ref}[0] is damaged: its file has changed since the download; "
+    advice = f"%comflowy show {run.ref} --refetch fetches it again"
+    assert text + advice in connected(f"%comflowy show {run.ref}").last[0]["text/plain"]
+    refused = connected(f"%comflowy save {run.ref} {tmp_path}/out")
+    assert f"changed since the download: {run.ref}[0]. %comflowy show {run.ref} --refetch" in str(refused.error)
+    assert not list((tmp_path / "out").iterdir())
+    compared = connected(f"%comflowy compare {run.ref} {run.ref}")
+    assert "is damaged" in str(compared.error)
+    fetched = connected(f"%comflowy show {run.ref} --refetch")
+    assert fetched.error is None
+    assert "damaged" not in fetched.last[0]["text/plain"]
+    assert fetched.value.images[0].bytes == content
 
 
 def test_a_pruned_sweep_is_drawn_and_fetched_again(connected):

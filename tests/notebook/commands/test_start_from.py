@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from IPython.core.error import UsageError
 
-from comflowy_nb.errors import FieldError, SettingsError
+from comflowy_nb.errors import FieldError, RefError, SettingsError, WorkflowError
 
 TINY = "5::width: 64\n5::height: 64\nsteps: 1\n"
 LOOKS = TINY + (
@@ -19,6 +19,28 @@ def texts(cell):
 
 def params_of(sweep):
     return [cell.params for cell in sweep.cells]
+
+
+@pytest.mark.parametrize("name", ["no.png", "no.JPG", "no.json", "no.yaml", "pics/no.webp", "'my photo.png'"])
+def test_from_a_file_that_does_not_exist(sandbox, tmp_path, monkeypatch, name):
+    """The error said that there is no run of this name, or to leave the workflow out."""
+    monkeypatch.chdir(tmp_path)
+    file = name.strip("'")
+    for command in ("run", "run default", "sweep", "form"):
+        error = sandbox(f"%comflowy {command} --from {name}").error
+        assert isinstance(error, WorkflowError)
+        assert str(error) == f"there is no file {file!r}"
+    for command in ("show {}", "save {} out", "delete {}", "resume {}"):
+        error = sandbox(f"%comflowy {command.format(name)}").error
+        assert isinstance(error, RefError)
+        assert str(error) == f"there is no file or run {file!r}"
+
+
+def test_a_file_in_place_of_a_run(sandbox, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cat.png").write_bytes(b"")
+    assert "there is no file 'cta.png'. Did you mean cat.png?" in str(sandbox("%comflowy run --from cta.png").error)
+    assert "'cat.png' is a file; use a run or a sweep" in str(sandbox("%comflowy show cat.png").error)
 
 
 @pytest.fixture

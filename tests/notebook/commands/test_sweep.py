@@ -14,7 +14,7 @@ import pytest
 from IPython.core.error import UsageError
 from PIL import Image
 
-from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, SettingsError
+from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, SettingsError, WorkflowError
 from comflowy_nb.library import open_library
 from comflowy_nb.notebook.commands import interrupts
 from comflowy_nb.notebook.display.show import grid
@@ -334,6 +334,26 @@ def test_export_writes_a_file_with_the_options(sandbox, tmp_path, monkeypatch):
     read = read_sweep_file(tmp_path / "night.yaml")
     assert read.options["name"] == "nightly"
     assert read.options["x"] == "seed"
+
+
+def test_export_replaces_another_file_only_if_asked(sandbox, tmp_path, monkeypatch):
+    """`--export` overwrote any file, and created missing folders, without a word."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "night.yaml"
+    file.write_text("my own notes\n")
+    line = f"%comflowy sweep default {SMALL} cfg=2,3 seed=1 --export"
+    refused = sandbox(f"{line} night.yaml").error
+    assert isinstance(refused, WorkflowError)
+    assert "night.yaml can't be written: a file of this name has another content" in str(refused)
+    assert "--overwrite replaces it, or use another name" in str(refused)
+    assert file.read_text() == "my own notes\n"
+    assert sandbox(f"{line} night.yaml --overwrite").error is None
+    assert "cfg: [2.0, 3.0]" in file.read_text()
+    assert sandbox(f"{line} night.yaml").error is None  # the same content
+    created = texts(sandbox(f"{line} 'new files/day.yaml'"))[0]
+    assert "written to day.yaml in the new folder new files" in created
+    assert "comflowy-nb sweep 'new files/day.yaml'" in created
+    assert "--overwrite needs --export" in str(sandbox(f"%comflowy sweep default {SMALL} cfg=2,3 --overwrite").error)
 
 
 def test_a_terminal_shows_lines_and_paths(sandbox, shell, cell, monkeypatch):

@@ -307,6 +307,15 @@ def test_the_command_shows_the_comparison_once_and_returns_it(sandbox, tmp_path)
     assert f"{other.ref}" in bundles[0]["text/plain"]
     assert any("saved: why.html" in data["text/plain"] for data in cell.last)
     assert page.exists()
+    page.write_text("mine")
+    refused = sandbox(f"%comflowy compare {first.ref} {other.ref} --save {page}").error
+    assert "why.html can't be written: a file of this name has another content; --overwrite replaces it" in str(refused)
+    assert page.read_text() == "mine"
+    assert sandbox(f"%comflowy compare {first.ref} {other.ref} --save {page} --overwrite").error is None
+    assert sandbox(f"%comflowy compare {first.ref} {other.ref} --save {page}").error is None  # the same content
+    said = sandbox(f"%comflowy compare {first.ref} {other.ref} --save {tmp_path}/pages/why").last[-1]["text/plain"]
+    assert said == "saved: why.html in the new folder pages"
+    assert "--overwrite needs --save" in str(sandbox(f"%comflowy compare {first.ref} {other.ref} --overwrite").error)
     assert sandbox(f"%comflowy compare {first.ref} {other.ref};").value is None
 
 

@@ -62,7 +62,7 @@ def axes_in(workflow, file, fields):
 
 
 def round_trip(workflow, file, axes):
-    write_sweep_file(file, workflow="default", axes=axes)
+    write_sweep_file(file, workflow="default", axes=axes, overwrite=True)
     return read_axes(workflow, read_sweep_file(file).settings)
 
 
