@@ -15,6 +15,7 @@ from comflowy_nb.images.save_target import target_path
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.reviews import best_rating
 from comflowy_nb.tracking.run_images import Images, RunImage
+from comflowy_nb.tracking.scoring import Scorable
 from comflowy_nb.tracking.waitable import Waitable
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
 
 
-class Run(Waitable["Run"]):
+class Run(Waitable["Run"], Scorable):
     """One submission of a workflow.
 
     Get one from `Client.run`, `Client.submit`, `Client.runs` or `history.runs`. A run from a client is updated while
@@ -174,6 +175,9 @@ class Run(Waitable["Run"]):
         folder = self._images_folder
         path = image_path(folder, output) if folder is not None and output.file else None
         return RunImage(self, output, path)
+
+    def _named_images(self) -> list[tuple[str, RunImage]]:
+        return [(image.ref, image) for image in self.images]
 
     @property
     def rating(self) -> int | None:
