@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from comflowy_nb.layout.sweep_sheet import Band, Block, Headings, SweepSheet
-    from comflowy_nb.layout.text import Line, Measure
+    from comflowy_nb.layout.text import Line, Measure, Tone
 
 
 ImageSizes: TypeAlias = tuple[tuple[int, int], ...]  # width and height of each image of one cell
@@ -292,26 +292,24 @@ def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) ->
 
 
 def _line_below(bands: Bands, number: int, position: tuple[float, float], width: float) -> list[TextRun]:
-    """Return the reference of a cell, with the mark of its rating and those of its scores for which there is room."""
+    """Return the reference of a cell with its rating and scores, as far as there is room for them."""
     measure, (x, y) = bands.measure, position
     review = bands.sheet.reviews.get(number)
-    mark = review.mark if review is not None else None
-    mark_px = 0.0 if mark is None else measure(mark.text, mark.tone) + _MARK_GAP_PX
-    name = bands.sheet.name_cell(number)
-    if measure(name, "small") + mark_px > width:
-        name = str(number)
+    pieces: list[tuple[str, Tone]] = [(score, "small") for score in (review.scores if review is not None else ())]
+    if review is not None and review.mark is not None:
+        pieces.insert(0, (review.mark.text, review.mark.tone))
+    sizes = [measure(text, tone) + _MARK_GAP_PX for text, tone in pieces]
+    names = (bands.sheet.name_cell(number), str(number))
+    # The whole reference if all pieces fit beside it, else the number; and as many pieces as fit.
+    name = next((name for name in names if measure(name, "small") + sum(sizes) <= width), None)
+    if name is None:
+        name = next((name for name in names if measure(name, "small") + sum(sizes[:1]) <= width), names[1])
     texts = [TextRun(name, "small", x, y)]
     used = measure(name, "small")
-    if mark is not None and used + mark_px <= width:
-        texts.append(TextRun(mark.text, mark.tone, x + used + _MARK_GAP_PX, y))
-        used += mark_px
-    elif mark is not None:
-        return [TextRun(mark.text, mark.tone, x, y)]
-    for score in review.scores if review is not None else ():
-        size = measure(score, "small") + _MARK_GAP_PX
+    for (text, tone), size in zip(pieces, sizes, strict=True):
         if used + size > width:
             break
-        texts.append(TextRun(score, "small", x + used + _MARK_GAP_PX, y))
+        texts.append(TextRun(text, tone, x + used + _MARK_GAP_PX, y))
         used += size
     return texts
 
