@@ -12,7 +12,7 @@ from comflowy_nb.notebook.display.html import files_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
 from comflowy_nb.notebook.display.status_line import status_line
 from comflowy_nb.notebook.display.sweep_status_line import sweep_line
-from comflowy_nb.tracking.reviews import read_reviews
+from comflowy_nb.tracking.reviews import reviews_to_show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -230,7 +230,7 @@ class SweepView(View):
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
     """Print the paths of a run's files, which a terminal shows in place of the images; if pruned, the thumbnail."""
-    reviews = read_reviews(run.images)
+    reviews = reviews_to_show(run.images)
     for image in (*run.images, *run.files):
         if image.record.state in {"kept", "pruned"} and (only is None or image.record.index in only):
             path = image.thumbnail(512) if image.is_pruned else image.path
