@@ -40,6 +40,16 @@ _MIGRATIONS = {
     3: """
         CREATE TABLE defaults (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
         ALTER TABLE runs ADD COLUMN defaults TEXT REFERENCES defaults (sha256);
+        ALTER TABLE runs ADD COLUMN imported TEXT;
+        ALTER TABLE sweeps ADD COLUMN imported TEXT;
+        CREATE TABLE ratings (
+            run TEXT NOT NULL, position INTEGER NOT NULL, source TEXT NOT NULL, rating INTEGER,
+            rejected INTEGER NOT NULL, note TEXT, rated_at REAL NOT NULL, PRIMARY KEY (run, position, source)
+        ) WITHOUT ROWID;
+        CREATE TABLE scores (
+            run TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, value REAL, error TEXT,
+            PRIMARY KEY (run, position, name)
+        ) WITHOUT ROWID;
     """,
 }
 FILE_NAME = "history.sqlite"

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.compared_values import values_of
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 
 _NO_COLUMNS: Mapping[str, Sequence[Any]] = {}
+# What a condition calls the rating of an image by this user; a field with such a name is written with its node.
+REVIEW_FLAGS = frozenset({"rated", "rejected"})
+REVIEW_NAMES = REVIEW_FLAGS | {"rating", "note"}
+_NO_REVIEW: Mapping[str, Any] = MappingProxyType({})
 _MAX_COMBINATIONS = 1000  # of the fields that share the names of a condition, in one run
 
 
@@ -117,19 +122,31 @@ def fits(stored: Any, wanted: Any) -> bool:
 
 
 def has_params(
-    params: Mapping[str, Any], wanted: Mapping[str, Any], columns: Mapping[str, Sequence[Any]] = _NO_COLUMNS
+    params: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    columns: Mapping[str, Sequence[Any]] = _NO_COLUMNS,
+    review: Mapping[str, Any] = _NO_REVIEW,
 ) -> bool:
-    """Return True if a run has all wanted values; a bare name is any field of that name, or a column."""
-    for key, value in wanted.items():
-        if not any(is_equal(stored, value) for stored in (*values_of(params, key), *columns.get(key, ()))):
-            return False
-    return True
+    """Return True if a run has all wanted values. A bare name is any field of that name, or a column.
+
+    `review` is as for `is_fulfilled`.
+    """
+    return all(
+        any(is_equal(stored, value) for stored in _values(params, key, columns, review))
+        for key, value in wanted.items()
+    )
 
 
 def is_fulfilled(
-    params: Mapping[str, Any], condition: Condition, columns: Mapping[str, Sequence[Any]] = _NO_COLUMNS
+    params: Mapping[str, Any],
+    condition: Condition,
+    columns: Mapping[str, Sequence[Any]] = _NO_COLUMNS,
+    review: Mapping[str, Any] = _NO_REVIEW,
 ) -> bool:
     """Return True if a condition is true of the params of a run.
+
+    `review` has the values of one of its images: those of `REVIEW_NAMES`, which are not fields here, and its scores, by
+    names that no field of the run has.
 
     A comparison with a field that the run does not have, or with a value of another type, is not true. Where several
     fields or columns have a name, one choice of them that makes the condition true is enough.
@@ -146,7 +163,7 @@ def is_fulfilled(
     >>> is_fulfilled({"3::cfg": 7.5, "3::steps": 30}, condition), is_fulfilled({"3::cfg": 7.5}, condition)
     (True, False)
     """
-    choices = [[*values_of(params, name), *columns.get(name, ())] or [None] for name in condition.names]
+    choices = [_values(params, name, columns, review) or [None] for name in condition.names]
     count = math.prod(map(len, choices))
     if count == 1:
         return condition.is_true({name: values[0] for name, values in zip(condition.names, choices, strict=True)})
@@ -156,6 +173,16 @@ def is_fulfilled(
     return any(
         condition.is_true(dict(zip(condition.names, values, strict=True))) for values in itertools.product(*choices)
     )
+
+
+def _values(
+    params: Mapping[str, Any], key: str, columns: Mapping[str, Sequence[Any]], review: Mapping[str, Any]
+) -> list[Any]:
+    """Return the values of a field id, or of all fields and columns with a bare name; else that of the review."""
+    if key in REVIEW_NAMES:
+        return [review[key]] if review.get(key) is not None else []
+    found = [*values_of(params, key), *columns.get(key, ())]
+    return found or ([review[key]] if key in review else [])
 
 
 def _number(value: Any) -> Decimal | None:

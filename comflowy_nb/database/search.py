@@ -8,7 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from comflowy_nb.database.compared_values import ComparedValues, read_json
-from comflowy_nb.database.field_filters import has_params, is_equal, is_fulfilled
+from comflowy_nb.database.field_filters import REVIEW_FLAGS, has_params, is_equal, is_fulfilled
+from comflowy_nb.database.ratings import read_review_values
 from comflowy_nb.database.rows import find_runs, json_list
 from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.services.types import Problem
@@ -31,8 +32,9 @@ class Filters(TypedDict, total=False):
     """Conditions of a search, all of which must hold.
 
     `params` are names with their values: field ids, bare names, and columns of the tables of sweeps; numbers compare
-    as numbers, everything else as text. `where` is a condition such as `cfg < 6 or steps > 20`. Both compare the value
-    that was submitted, else the workflow's own where the history has it.
+    as numbers, everything else as text. `where` is a condition such as `cfg < 6 or steps > 20`, or of the images:
+    `rating >= 4`, `rated`, `rejected`, `note contains sky`, `sharpness > 0.3`. Both compare the value that was
+    submitted, else the workflow's own where the history has it.
     `since` is in UTC seconds since 1970. `limit` is 20 unless set; None returns all runs.
     """
 
@@ -91,6 +93,16 @@ def search_rows(
     return [RunRow(rows[0]["sweep"], tuple(records[row["token"]] for row in rows)) for rows in found.values()]
 
 
+def parse_run_condition(where: str) -> Condition:
+    """Parse a condition of runs, in which `rated` and `rejected` may stand alone."""
+    return parse_condition(where, flags=REVIEW_FLAGS)
+
+
+def matching_tokens(connection: sqlite3.Connection, where: str) -> list[str]:
+    """Return the tokens of all runs for which a condition holds."""
+    return [row["token"] for row in _find(connection, where=where)]
+
+
 def _check_limit(limit: object) -> None:
     if not isinstance(limit, int | None) or (limit is not None and limit < 0):
         raise SettingsError(f"invalid limit {limit!r}: use a number of runs, or None for all")
@@ -109,9 +121,11 @@ def _find(
     """Yield rows of the runs that match, newest first, with the columns that a search reads."""
     if status is not None and status not in list(Status):
         raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
-    condition = None if where is None else parse_condition(where)
+    condition = None if where is None else parse_run_condition(where)
     if not isinstance(text, str | None):
         raise SettingsError(f'invalid text {text!r}: use words to search for, as in runs("bottle", cfg=7)')
+    names = {*(params or ()), *(condition.names if condition is not None else ())}
+    reviews_of = read_review_values(connection, names)
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM runs WHERE (:since IS NULL OR created_at >= :since) "  # noqa: S608 - own words
         "AND (:status IS NULL OR status = :status) "
@@ -119,9 +133,9 @@ def _find(
         {"since": since, "status": status, "workflow": workflow},
     )
     words = (text or "").casefold().split()
-    compared = ComparedValues(connection, {*(params or {}), *(condition.names if condition is not None else ())})
+    compared = ComparedValues(connection, names)
     # Params are compared here: SQLite reads an integer above 2**63, as a seed may be, as a float.
-    return (row for row in rows if _matches(row, words, params or {}, condition, compared))
+    return (row for row in rows if _matches(row, words, params or {}, condition, compared, reviews_of(row["token"])))
 
 
 def _read(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> list[RunRecord]:
@@ -154,20 +168,23 @@ def find_by_service_id(connection: sqlite3.Connection, prefix: str) -> RunRecord
     return None
 
 
-def _matches(
+def _matches(  # noqa: PLR0917 - all that a search compares
     row: sqlite3.Row,
     words: Sequence[str],
     wanted: Mapping[str, Any],
     condition: Condition | None,
     compared: ComparedValues,
+    reviews: Sequence[Mapping[str, Any]],
 ) -> bool:
     if not words and not wanted and condition is None:
         return True
     params = read_json(row["params"])
     values, columns = compared.params(row, params), compared.columns(row)
-    if not has_params(values, wanted, columns):
-        return False
-    if condition is not None and not is_fulfilled(values, condition, columns):
+    if not any(
+        has_params(values, wanted, columns, review)
+        and (condition is None or is_fulfilled(values, condition, columns, review))
+        for review in reviews
+    ):
         return False
     if not words:
         return True

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud", "comfyui")
-_REF_COMMANDS = {"show", "compare", "cancel", "resume", "delete"}
+_REF_COMMANDS = {"show", "compare", "cancel", "resume", "delete", "rate"}
 _MAX_SWEEPS = 10  # the newest, whose columns are offered
 _MAX_VALUE_CHARS = 60  # of a value that is offered
 _FIELD_COMMANDS = {"run", "sweep", "form"}
@@ -156,7 +156,10 @@ class Completions:
                 value, self._field_values(command, plain, name, remove_quotes(value))
             )
         typed = remove_quotes(fragment)
-        return typed, _quoted_paths(fragment, self._positional(command, plain, typed))
+        found = self._positional(command, plain, typed)
+        if command.name == "sweep" and _is_around(done):
+            found += _keys(self._workflow(command, plain))  # to vary them
+        return typed, _quoted_paths(fragment, found)
 
     def _positional(self, command: Command, plain: list[str], typed: str) -> list[str]:
         """Return the words that may follow `plain`, which are the words before it without options and fields."""
@@ -172,7 +175,7 @@ class Completions:
             case "save", 1:
                 return file_words(typed, FOLDERS_ONLY)
             case "runs", count:
-                return [*(self._refs(typed) if not count else []), *self._recent_fields()]
+                return [*(self._refs(typed) if not count else []), *self._recent_fields(), "rating="]
             case "connect", 0:
                 return [*_TARGETS, *read_names(home())]
             case "help", 0:
@@ -196,13 +199,13 @@ class Completions:
         return []
 
     def _with_source(self, plain: list[str], words: list[str]) -> list[str]:
-        """Return the plain words of a line, or the workflow of the run or the sweep in `--from`."""
-        source = None if plain else self._source(words)
+        """Return the plain words of a line, or the workflow of the run or the sweep in `--from` or `--around`."""
+        source = self._source(words) if not plain or _is_around(words) else None
         return plain if source is None else [source.workflow]
 
     def _source(self, words: list[str]) -> RunRecord | SweepRecord | None:
-        """Return the run or the sweep in `--from`."""
-        for value in option_values(words, "--from"):
+        """Return the run or the sweep in `--from` or `--around`."""
+        for value in (*option_values(words, "--from"), *option_values(words, "--around")):
             with suppress(ComflowyError):
                 what = self._session.library.find(value).what
                 return what if isinstance(what, SweepRecord) else what.record
@@ -356,6 +359,11 @@ class Completions:
             if key in {name, name.partition("::")[2]} and isinstance(value, str | int | float)
         ]
         return [text for text in dict.fromkeys(found) if len(text) <= _MAX_VALUE_CHARS and "\n" not in text]
+
+
+def _is_around(words: list[str]) -> bool:
+    """Return True if a line has `--around`, whose words are names of fields."""
+    return any(word.partition("=")[0] == "--around" for word in words)
 
 
 def _names_command(rest: str) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comflowy_nb.sweeps.sweep import Sweep
-    from comflowy_nb.tracking.run import Images, Run
+    from comflowy_nb.tracking.run import Images, Run, RunImage
     from comflowy_nb.workflow.axes.types import Axis, Cell
 
 
@@ -96,6 +96,17 @@ class SweepCell:
     def images(self) -> Images | Sequence[Any]:
         """Images of the run; empty before the cell is submitted."""
         return () if self.run is None else self.run.images
+
+    @property
+    def named_images(self) -> list[tuple[str, RunImage]]:
+        """The images, each with its reference: `s1.7`, or `s1.7[1]` if there are several."""
+        images = list(self.images)
+        return [(self.ref if len(images) == 1 else f"{self.ref}[{at}]", image) for at, image in enumerate(images)]
+
+    @property
+    def rating(self) -> int | None:
+        """The best rating of its images that are not rejected, 1 to 5; None if none is rated. Read at each use."""
+        return None if self.run is None else self.run.rating
 
     @property
     def first_image(self) -> Path | None:

@@ -143,13 +143,14 @@ def _plan_of_prune(planned: Pruned) -> list[str]:
 
 
 def _protected(planned: Pruned) -> list[str]:
-    """Return a line about the originals that are kept because they are named or are inputs."""
+    """Return a line about the originals that are kept because they are named, rated, noted or inputs."""
     count = planned.protected
     if not count:
         return []
     if count == 1:
-        return ["1 original as old stays, because it is named (--as) or an input of another run; --all removes it too"]
-    why = "they are named (--as) or inputs of other runs"
+        why = "it has a name, a rating or a note, or is an input of another run"
+        return [f"1 original as old stays, because {why}; --all removes it too"]
+    why = "they have a name, a rating or a note, or are inputs of other runs"
     return [f"{_originals(count)} as old stay, because {why}; --all removes them too"]
 
 

@@ -132,6 +132,13 @@ of a file. --zip cfg,steps makes one axis of two. --where "cfg < 6 or mood =
 warm" keeps only those combinations, --sample 40 only 40 of them. An axis with
 labels is compared by its labels.
 
+--around s1.7 varies the numbers of s1.7 again, at half the distance to its
+neighbours, and keeps its other values and its image. It shows the same sweep as
+a line, and which axes stay fixed:
+  %comflowy sweep --around s1.7              all axes that are numbers
+  %comflowy sweep --around s1.7 cfg          only this one
+  %comflowy sweep --around r41 cfg steps seed=random#2    around a run
+
 A sweep shows its plan first. Cells that have succeeded are not submitted again:
 run the notebook cell again to continue an interrupted sweep, or extend a range
 to submit only the new cells. s1 is the sweep, s1.7 the run of its seventh cell:
@@ -156,6 +163,7 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
     "sweeps": """\
   %comflowy sweeps
   %comflowy sweeps bottle --since 30d    a text in the name, axes and values
+  %comflowy sweeps --where "rating >= 4" with a cell that is rated so
   %comflowy show s3                      its grid
   %comflowy resume s3                    if its kernel was killed
 
@@ -167,6 +175,7 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
   %comflowy runs cfg=2..5 sampler_name=euler,heun
   %comflowy runs cfg>3 steps<=20 sampler_name!=euler
   %comflowy runs --where "cfg < 6 or steps > 20"
+  %comflowy runs --where "rating >= 4 or note contains sky"
   %comflowy runs s3            the cells of a sweep
   %comflowy runs mood=warm     cells by a column or a label of their table
 
@@ -174,8 +183,10 @@ cfg=2..5 are the values from 2 to 5; commas separate alternatives. A run must
 match all words, values and conditions. If a run did not set a field, the value
 in its workflow counts. A run without the field, or with a value of another
 type, does not match. A text must match as a whole; a part of it is found by
---where "text contains cat". Without fields and conditions, the runs of a sweep
-are one row; --cells lists them.""",
+--where "text contains cat". In --where, rating,
+rated, rejected, note and the names of scores are those of one image of a run; a
+field of that name is written with its node: 3::rating. Without fields and
+conditions, the runs of a sweep are one row; --cells lists them.""",
     "show": """\
   %comflowy show r41           by number
   %comflowy show bottle        by the name set with --as
@@ -198,6 +209,20 @@ has the focus: 1 to 4 (or s b g d) choose the mode; arrows move the slider
 the blinking.
 r = %comflowy compare r41 r43 returns the comparison: r.mode, r.position,
 r.left, r.right, r.save("why.html").""",
+    "rate": """\
+  %comflowy rate r41 4             a run with one image
+  %comflowy rate s1.7[1] 5 --note "best sky"    one of several images
+  %comflowy rate s1.2 s1.3 --reject
+  %comflowy rate s1.7 0            remove the rating and the rejection
+  %comflowy rate s1.7 --note ""    remove the note
+
+Ratings belong to images and stay in the history; a run, and a cell of a sweep,
+shows its best. Grids and lists mark them (\N{BLACK STAR}4; \N{MULTIPLICATION SIGN} is rejected). To find them:
+  %comflowy runs --where "rating >= 4"
+  %comflowy runs --where "rated and not rejected"
+  %comflowy runs --where "note contains sky"
+%comflowy prune keeps the originals of what is rated or has a note.
+In Python: run.images[0].rate(4, note="best sky"), image.rating, cell.rating.""",
     "save": """\
   %comflowy save r41 my-images      readable names; PNG files contain the params
   %comflowy save s3 my-sweep        the images of a sweep, a contact sheet, JSON
@@ -226,8 +251,8 @@ comflowy_nb.history.disk()""",
 Removes the original images of runs that ended before this time. The runs and
 their thumbnails are kept: grids show them, and the same request submits
 nothing. %comflowy show r41 --refetch fetches an original again, if the service
-still has it. Without --all, originals of named runs and sweeps (--as) and
-inputs of other runs are kept. Images without a thumbnail, videos, sounds and
+still has it. Without --all, originals with a name (--as), a rating or a note,
+and inputs of other runs are kept. Images without a thumbnail, videos, sounds and
 texts, and all files of runs that are not done are always kept.""",
     "delete": """\
   %comflowy delete r41

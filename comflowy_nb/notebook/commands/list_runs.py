@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.database.field_filters import AnyOf, fits, read_wanted
+from comflowy_nb.database.field_filters import REVIEW_NAMES, AnyOf, fits, read_wanted
 from comflowy_nb.database.references import parse_ref
+from comflowy_nb.database.search import parse_run_condition
 from comflowy_nb.errors import RefError, nearest_tip
+from comflowy_nb.layout.review_text import mark_of
 from comflowy_nb.layout.value_text import name_fields, time_text, write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.show import RunList
 from comflowy_nb.notebook.display.status_line import day
 from comflowy_nb.notebook.display.sweep_list import counts_text, describe_axes, summary_duration
 from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
-from comflowy_nb.workflow.syntax.conditions import kind_of, parse_condition
+from comflowy_nb.tracking.reviews import best_review, read_reviews
+from comflowy_nb.workflow.syntax.conditions import kind_of
 from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.syntax.line import expand, expand_text, unquote
 from comflowy_nb.workflow.syntax.ranges import is_number
@@ -53,7 +56,8 @@ def runs(session: Session, request: Request) -> RunList:
             session.say(join(paragraph(plain_sweep_line(sweep)), cells_table(sweep)))
             return _mark_shown(session, [cell.run for cell in sweep.cells if cell.run is not None])
         if named is not None:
-            session.say(_table([_run_row(named.run)]))
+            mark = mark_of(best_review(named.run.images, read_reviews(named.run.images)).own)
+            session.say(_table([_run_row(named.run, mark=mark)]))
             return _mark_shown(session, [named.run])
     words, params, where = _read_filters(request)
     history, limit = session.library.history, options.get("limit", DEFAULT_LIMIT)
@@ -69,7 +73,10 @@ def runs(session: Session, request: Request) -> RunList:
         found = session.library.runs(" ".join(words) or None, **filters)
         is_cut, found = len(found) > limit, found[:limit]
         cells = history.sweeps.cell_refs([run.token for run in found])
-        content = _table(_run_row(run, cells.get(run.token, "")) for run in found)
+        reviews = read_reviews(image for run in found for image in run.images)
+        content = _table(
+            _run_row(run, cells.get(run.token, ""), mark_of(best_review(run.images, reviews).own)) for run in found
+        )
     else:
         rows = history.search_rows(" ".join(words) or None, **filters)
         is_cut, rows = len(rows) > limit, rows[:limit]
@@ -90,15 +97,18 @@ def more_line(command: str, limit: int) -> dict[str, str]:
 
 
 def rows_table(session: Session, rows: Sequence[RunRow]) -> dict[str, str]:
-    """Return a table of runs and sweeps: reference, name, workflow, service, status, time, duration, set values."""
+    """Return a table of runs and sweeps: what each is, its status and rating, its times, and the values set."""
     library = session.library
     summaries = library.history.sweeps.summaries([row.sweep for row in rows if row.sweep is not None])
     by_token = {summary.record.token: summary for summary in summaries}
-    summary_of_row = [by_token.get(row.sweep or "") for row in rows]
-    return _table(
-        _run_row(library.run(row.runs[0])) if summary is None else _sweep_row(summary)
-        for row, summary in zip(rows, summary_of_row, strict=True)
-    )
+    runs_of = [[library.run(record) for record in row.runs] for row in rows]
+    reviews = read_reviews(image for runs in runs_of for run in runs for image in run.images)
+    table_rows = []
+    for row, runs in zip(rows, runs_of, strict=True):
+        mark = mark_of(best_review((image for run in runs for image in run.images), reviews).own)
+        summary = by_token.get(row.sweep or "")
+        table_rows.append(_run_row(runs[0], mark=mark) if summary is None else _sweep_row(summary, mark))
+    return _table(table_rows)
 
 
 # -- reading the filters --------------------------------------------------------------------------------------------
@@ -136,7 +146,7 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
         conditions.append(request.options["where"])
     if len(conditions) > 1:
         for one in conditions:
-            parse_condition(one)  # checked here so that an error contains the typed text
+            parse_run_condition(one)  # checked here so that an error contains the typed text
         conditions = [f"({one})" for one in conditions]
     return words, params, " and ".join(conditions) or None
 
@@ -185,7 +195,7 @@ def _condition(name: str, sign: str, value: str, *, is_quoted: bool = False) -> 
 # -- showing --------------------------------------------------------------------------------------------------------
 
 
-def _run_row(run: Run, cell: str = "") -> tuple[str, ...]:
+def _run_row(run: Run, cell: str = "", mark: str = "") -> tuple[str, ...]:
     record = run.record
     names = name_fields(record.set_params)
     values = [f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params]
@@ -193,15 +203,17 @@ def _run_row(run: Run, cell: str = "") -> tuple[str, ...]:
     took, queued = ("" if time_s is None else time_text(time_s) for time_s in (record.seconds, record.queued_s))
     started = day(record.created_at)
     name = record.name or ""
-    return record.ref, cell, name, record.workflow, record.service, status, started, took, queued, " ".join(values)
+    head = (record.ref, cell, name, record.workflow, record.service)
+    return *head, status, mark, started, took, queued, " ".join(values)
 
 
-def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
+def _sweep_row(summary: SweepSummary, mark: str) -> tuple[str, ...]:
     record = summary.record
     took = summary_duration(summary)
     status, started = counts_text(summary), day(record.created_at)
     name = record.name or ""
-    return record.ref, "", name, record.workflow, record.service, status, started, took, "", describe_axes(record.spec)
+    head = (record.ref, "", name, record.workflow, record.service)
+    return *head, status, mark, started, took, "", describe_axes(record.spec)
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
@@ -209,7 +221,7 @@ def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
     rows = list(rows)
     if len({row[4] for row in rows}) == 1:
         rows = [(*row[:4], "", *row[5:]) for row in rows]
-    return table(("run", "cell", "name", "workflow", "on", "status", "when", "took", "queued", "set"), rows)
+    return table(("run", "cell", "name", "workflow", "on", "status", "rating", "when", "took", "queued", "set"), rows)
 
 
 def _nothing_found(
@@ -219,8 +231,10 @@ def _nothing_found(
     runs_text = "1 run" if count == 1 else f"{count:,} runs"
     lines = [f"No runs match. %comflowy runs shows the latest. The history has {runs_text}."]
     history = session.library.history
-    conditions = [] if where is None else [parse_condition(where)]
+    conditions = [] if where is None else [parse_run_condition(where)]
     names = dict.fromkeys([*params, *(name for one in conditions for name in one.names)])
+    of_images = {*REVIEW_NAMES, *(history.scores.names() if names else ())}
+    names = dict.fromkeys(name for name in names if name not in of_images)
     texts = [found for word in request.words if not word.quoted and (found := _ORDERED.fullmatch(word.text))]
     known = sorted(history.field_names()) if names or texts else []
     for name in names:
@@ -229,13 +243,13 @@ def _nothing_found(
     for found in texts:  # searched as a text, because the value is not a number
         name = found["name"].strip("`")
         if name in known and not is_number(found["value"]):
-            conditions.append(parse_condition(_condition(name, found["sign"], found["value"])))
+            conditions.append(parse_run_condition(_condition(name, found["sign"], found["value"])))
             names[name] = None
     values = {name: history.known_values(name) for name in names}
     wrong = {
         name: wanted.whole if isinstance(wanted, AnyOf) else wanted
         for name, wanted in params.items()
-        if values[name] and not any(fits(value, wanted) for value in values[name])
+        if values.get(name) and not any(fits(value, wanted) for value in values[name])
     }
     for one in conditions:
         wrong |= one.impossible(values)

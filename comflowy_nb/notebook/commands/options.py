@@ -200,11 +200,12 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "sweep",
-            "sweep WORKFLOW|FILE.yaml [FIELD=VALUES ...]",
+            "sweep WORKFLOW|FILE.yaml [FIELD=VALUES ...]  or  sweep --around REF [FIELDS]",
             "run a workflow for all combinations of values, in a labelled grid",
             "sweep:sweep",
             (
                 *_SUBMIT,
+                Option("--around", "REF", "vary the numbers of a cell again, nearer to it; name FIELDS", names="ref"),
                 Option("--x", "FIELD", "axis of the columns (the first)", names="axis"),
                 Option("--y", "FIELD", "axis of the rows (the second)", names="axis"),
                 Option("--z", "FIELD", "axis of several grids (the third)", names="axis"),
@@ -241,6 +242,7 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "sweeps", "sweeps [TEXT]", "search earlier sweeps", "list_sweeps:sweeps",
             (
+                Option("--where", "CONDITION", 'only sweeps with such a cell: "rating >= 4"'),
                 Option("--since", "TIME", "only sweeps of the last 2h, 30d ...", duration_s),
                 Option("--limit", "N", "at most N sweeps (default 20)", _whole_from(1)),
             ),
@@ -250,7 +252,7 @@ COMMANDS: Mapping[str, Command] = {
             "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "list_runs:runs",
             (
                 Option(
-                    "--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"', names="condition"
+                    "--where", "CONDITION", 'only runs with these values: "cfg < 6 or rating >= 4"', names="condition"
                 ),
                 Option("--cells", None, "list the runs of a sweep as separate rows"),
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
@@ -281,6 +283,14 @@ COMMANDS: Mapping[str, Command] = {
             words=(1, None),
         ),
         Command(
+            "rate", "rate REF ... [0-5]", "rate images from 1 to 5, reject them, or write a note", "rate:rate",
+            (
+                Option("--note", "TEXT", "a note about the image; an empty text removes it"),
+                Option("--reject", None, "reject the image"),
+            ),
+            words=(1, None),
+        ),
+        Command(
             "save", "save REF DIR", "save copies: DIR is a folder, NAME.zip or, for one image, NAME.png", "runs:save",
             words=(2, 2),
         ),
@@ -293,7 +303,7 @@ COMMANDS: Mapping[str, Command] = {
             (
                 Option("--older", "TIME", "minimum age of the runs: 60d, 12h ...", duration_s),
                 Option("--dry-run", None, "show what would be removed; remove nothing"),
-                Option("--all", None, "also remove named originals and inputs of other runs"),
+                Option("--all", None, "also remove what is named, rated or noted, and inputs of other runs"),
                 _YES,
             ),
         ),

@@ -3,12 +3,13 @@
     condition  = conjunction ("or" conjunction)*
     conjunction = negation ("and" negation)*
     negation   = "not" negation | "(" condition ")" | comparison
-    comparison = operand (("<" | "<=" | ">" | ">=" | "=" | "==" | "!=" | "contains") operand)+
+    comparison = flag
+               | operand (("<" | "<=" | ">" | ">=" | "=" | "==" | "!=" | "contains") operand)+
                | operand ["not"] "in" (list | number ".." number)
     list       = "(" operand ("," operand)* ")", also in square brackets, or operand ("," operand)+
 
 The first word of a comparison is a name. Later words without quotes are texts, as in `sampler_name = euler`. Words in
-backticks are always names, and may contain spaces.
+backticks are always names, and may contain spaces. A flag is a name that is true or false by itself.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
 from comflowy_nb.workflow.syntax.ranges import read_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import NoReturn, TypeAlias
 
     # Arguments: the values of the names, and whether to raise for different types. None is neither true nor false.
@@ -149,15 +150,20 @@ class _Operand:
         return self.constant if self.name is None else values.get(self.name)
 
 
-def parse_condition(text: str) -> Condition:
+def parse_condition(text: str, *, flags: Collection[str] = ()) -> Condition:
     """Parse a condition.
+
+    Parameters
+    ----------
+    flags
+        The names that may be used without a comparison.
 
     Raises
     ------
     LineError
         If the text does not follow the grammar. The message shows the position.
     """
-    parser = _Parser(text)
+    parser = _Parser(text, flags)
     test = parser.condition()
     if parser.kind != "end":
         parser.fail("expected and, or, or the end")
@@ -201,8 +207,9 @@ def unfinished_word(text: str) -> tuple[str, Literal["name", "operator", "connec
 class _Parser:
     """A recursive descent parser, with one method for each rule of the grammar."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, flags: Collection[str] = ()) -> None:
         self._text = text
+        self._flags = flags
         self._end = 0  # after the current token
         self._start = 0
         self._depth = 0
@@ -262,6 +269,8 @@ class _Parser:
             right = self._operand(is_first=left.name is None)
             tests.append(self._compare(left, sign, right))
             left = right
+        if not tests and left.name in self._flags:
+            tests.append(_compare(left, "=", _Operand("true", constant=True)))
         if not tests:
             self.fail("expected a comparison such as cfg < 6 or sampler_name = 'euler'")
         if not self.names:
