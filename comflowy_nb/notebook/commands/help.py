@@ -183,9 +183,9 @@ The runs of a sweep are one row, without fields and conditions; see --cells.""",
   %comflowy compare r41 r43 --save why.html      also as one HTML page
 
 For a run with several images, its first one is compared. While the comparison
-has the focus: 1 to 4 (or s b g d) choose the mode; arrows move the slider
-(Shift in larger steps, Home, End) or a zoomed image; + - 0 zoom; space stops
-the blinking.
+has the focus: s b g d choose the mode (slider, blink, side by side,
+difference); arrows move the slider (Shift in larger steps, Home, End) or a
+zoomed image; + - f zoom; space stops the blinking.
 r = %comflowy compare r41 r43 returns the comparison: r.mode, r.position,
 r.left, r.right, r.save("why.html").""",
     "save": """\
