@@ -193,7 +193,7 @@ class Connection:
         raise problem
 
     def _workflows_of(self, sweep: Sweep, record: SweepRecord) -> list[Callable[[], Workflow]]:
-        """Return functions that find the workflow of a recorded sweep: the graph of its runs, else by name and by id."""
+        """Return functions that find the workflow of a recorded sweep: by the graph of its runs, else by name or id."""
         tokens = [cell.run.token for cell in sweep.cells if cell.run is not None] if self.service.runs_graphs else []
         graph = next(filter(None, map(self._library.history.graph, tokens)), None)
         if graph is not None:

@@ -1,4 +1,4 @@
-"""The axes of an exploration: those of one sweep, of several sweeps together, or the fields in which runs differ. Pure."""
+"""The axes of an exploration: those of one sweep, of several together, or the fields in which runs differ. Pure."""
 
 from __future__ import annotations
 

@@ -114,6 +114,5 @@ def describe(exploration: Exploration, still: Still) -> str:
     """Return the exploration as text: its title, and a line for each cell of the still image."""
     count = len(exploration.entries)
     lines = [f"{exploration.title}: {count:,} cell{'s' * (count != 1)}" + (f", {still.note}" if still.note else "")]
-    for entry in still.entries:
-        lines.append(f"  {entry.ref} {entry.caption}: {entry.error or entry.text or entry.status}")
+    lines += [f"  {entry.ref} {entry.caption}: {entry.error or entry.text or entry.status}" for entry in still.entries]
     return "\n".join(lines)
