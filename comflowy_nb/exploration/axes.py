@@ -79,12 +79,12 @@ def find_axis(axes: Sequence[ExploredAxis], name: str) -> ExploredAxis:
     found = exact or [axis for axis in axes if name in axis.names]
     if len(found) == 1:
         return found[0]
-    names = [axis.name for axis in axes]
+    names = [axis.label for axis in axes]
     if found:
         raise RefError(f"{name!r} names {len(found)} axes; use one of {', '.join(axis.name for axis in found)}")
     if not names:
         raise RefError(f"{name!r} is not an axis: there is only one combination")
-    tip = nearest_tip(name, [*names, *(axis.label for axis in axes)])
+    tip = nearest_tip(name, names)
     are = "the axes are" if len(names) > 1 else "the only axis is"
     raise RefError(f"{name!r} is not an axis here; {are} {', '.join(names)}{tip}")
 

@@ -96,13 +96,33 @@ class Exploration:
         """Return the entry at these indices on the axes; None where none was asked for."""
         return self._by_at.get(tuple(place[: len(self._axes)]))
 
-    def find_ref(self, ref: str) -> tuple[Entry, int | None] | None:
-        """Return the entry of a reference of the document, and the index of an image: `s1.7[0]`."""
-        base, bracket, rest = ref.partition("[")
-        entry = next((entry for entry in self.entries if entry.ref == base), None)
-        if entry is None:
-            return None
-        return entry, int(rest[:-1]) if bracket and rest[:-1].isdecimal() else None
+    def refs_of(self, items: Iterable[Any]) -> list[str]:
+        """Return the references by which the document names the images of cells, runs and run images: `s1.7[0]`.
+
+        Of a cell or run with several images it is the first.
+
+        Raises
+        ------
+        RefError
+            If one is not shown here, or has no image.
+        """
+        refs = []
+        for item in items:
+            ref = getattr(item, "ref", None)
+            found = [
+                (entry, image) for entry in self.entries for image in entry.images if ref in {entry.ref, image.ref}
+            ]
+            if not found:
+                raise RefError(f"{ref or item!r} is not an image of {self.title}")
+            entry, image = found[0]
+            refs.append(_image_ref(entry, image))
+        return refs
+
+    def items_of(self, refs: Iterable[str]) -> list[SweepCell | Run | RunImage]:
+        """Return the cells or runs of known images; of those with several images, the image."""
+        named = {_image_ref(entry, image): (entry, image) for entry in self.entries for image in entry.images}
+        found = [named[ref] for ref in refs if ref in named]
+        return [image if len(entry.images) > 1 else entry.what for entry, image in found]
 
     def images(self, keys: Iterable[str]) -> dict[str, RunImage]:
         """Return key of the document (`r41[0]`) -> image, for the known ones of these keys."""
@@ -123,13 +143,9 @@ class Exploration:
             "title": self.title,
             "sources": self.sources,
             "axes": [axis.as_json() for axis in self.axes],
-            "columns": self._columns(reviews),
+            "columns": self.columns(reviews),
             "items": [_item(entry, reviews) for entry in self.entries],
         }
-
-    def columns(self) -> list[dict[str, Any]]:
-        """Return the columns of the document: those of `--info`, and the scores."""
-        return self._columns(self._read_reviews(self.entries))
 
     def items(self, entries: Sequence[Entry]) -> list[dict[str, Any]]:
         """Return the items of some entries."""
@@ -143,7 +159,8 @@ class Exploration:
     def _read_reviews(self, entries: Iterable[Entry]) -> dict[str, Review]:
         return read_reviews(image for entry in entries for image in entry.images)
 
-    def _columns(self, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
+    def columns(self, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
+        """Return the columns of the document: those of `--info`, and the scores."""
         infos: dict[str, list[str]] = {}
         for entry in self.entries:
             for name, text in _info(entry).items():
@@ -223,7 +240,7 @@ def _image(entry: Entry, image: RunImage, review: Review) -> dict[str, Any]:
     size = [record.width_px, record.height_px] if record.width_px and record.height_px else None
     errors = {name: score.error for name, score in review.scores.items() if score.error is not None}
     return {
-        "ref": f"{entry.ref}[{record.index}]",
+        "ref": _image_ref(entry, image),
         "key": image.ref,
         "size": size,
         "video": (record.media_type or "").startswith("video/"),
@@ -232,6 +249,10 @@ def _image(entry: Entry, image: RunImage, review: Review) -> dict[str, Any]:
         **({"score_errors": errors} if errors else {}),
         "problem": problem_of(image),
     }
+
+
+def _image_ref(entry: Entry, image: RunImage) -> str:
+    return f"{entry.ref}[{image.record.index}]"
 
 
 def image_review(review: Review) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from comflowy_nb.tracking.run_errors import RETRY
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from comflowy_nb.sweeps.sweep import Sweep
-    from comflowy_nb.tracking.run import Images, Run
+    from comflowy_nb.tracking.run import Images, Run, RunImage
     from comflowy_nb.workflow.axes.types import Cell
 
 
@@ -89,13 +89,7 @@ class SweepCell:
     @property
     def first_image(self) -> Path | None:
         """Path of the first image on disk; None if there is none."""
-        for image in self.images:
-            try:
-                path: Path = image.path
-            except ImageError:
-                continue
-            return path
-        return None
+        return first_path(self.images)
 
     def has(self, name: str) -> bool:
         """Return whether `name` is an axis or a field of the cell."""
@@ -121,6 +115,14 @@ class SweepCell:
 def _is_named(key: str, name: str) -> bool:
     """Return whether a name means this field or axis, with or without its node."""
     return key == name or key.endswith(f"::{name}")
+
+
+def first_path(images: Iterable[RunImage]) -> Path | None:
+    """Return the path of the first of these images that is on disk; None if none is."""
+    for image in images:
+        with contextlib.suppress(ImageError):
+            return image.path
+    return None
 
 
 def cell_count(count: int) -> str:

@@ -25,6 +25,7 @@ from comflowy_nb.workflow.images import InputImage, assert_decodable, open_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from comflowy_nb.exploration.table import RunRow
     from comflowy_nb.sweeps.cell import SweepCell
 
 
@@ -124,7 +125,7 @@ class ImageFrame(pd.DataFrame):
         return plain
 
 
-def to_dataframe(cells: Iterable[SweepCell]) -> ImageFrame:
+def to_dataframe(cells: Iterable[SweepCell | RunRow]) -> ImageFrame:
     """Return a row for each cell, with a column `thumbnail` that a notebook shows as images."""
     cells = list(cells)
     rows = table_of(cells)
@@ -137,7 +138,7 @@ def to_dataframe(cells: Iterable[SweepCell]) -> ImageFrame:
     return frame
 
 
-def _pruned_thumbnail(cell: SweepCell) -> Path | None:
+def _pruned_thumbnail(cell: SweepCell | RunRow) -> Path | None:
     """Return the path of the thumbnail of the first image that was pruned."""
     for image in cell.images:
         with contextlib.suppress(ImageError):
@@ -154,7 +155,7 @@ def _shown(value: Any) -> Any:
 # -- rows -------------------------------------------------------------------------------------------------------
 
 
-def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
+def table_of(cells: Iterable[SweepCell | RunRow]) -> list[dict[str, Any]]:
     """Return a row for each cell, all with the same columns.
 
     Returns
@@ -187,14 +188,14 @@ def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
     ]
 
 
-def _order_params(cells: Sequence[SweepCell]) -> list[str]:
+def _order_params(cells: Sequence[SweepCell | RunRow]) -> list[str]:
     """Return the field ids of the cells' params, those that vary first."""
     ids = list(dict.fromkeys(key for cell in cells for key in cell.params))
     varied = {key for key in ids if any(not _is_same(cell.params, cells[0].params, key) for cell in cells)}
     return sorted(ids, key=lambda key: key not in varied)
 
 
-def _label_columns(cells: Sequence[SweepCell], ids: Sequence[str]) -> dict[str, str]:
+def _label_columns(cells: Sequence[SweepCell | RunRow], ids: Sequence[str]) -> dict[str, str]:
     """Return a column for each axis whose labels differ from the values of its field."""
     names = name_fields(ids)
     columns = {}

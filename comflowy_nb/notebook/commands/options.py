@@ -271,6 +271,19 @@ COMMANDS: Mapping[str, Command] = {
             words=(1, None),
         ),
         Command(
+            "explore", "explore REF ...  or  explore --since TIME --where CONDITION",
+            "step through the images of sweeps or runs, rate and compare them", "explore:explore",
+            (
+                Option("--where", "CONDITION", 'show only these: "cfg < 6 and rating >= 3"'),
+                Option("--since", "TIME", "without REF: runs of the last 2h, 30d ...", duration_s),
+                Option("--x", "FIELD", "spread this axis over columns"),
+                Option("--y", "FIELD", "spread this axis over rows"),
+                Option("--max-runs", "N", "permit up to N submits of missing or failed cells", _whole_from(0)),
+                Option("--as", "NAME", "assign the explorer to this variable", _name),
+            ),
+            words=(0, None),
+        ),
+        Command(
             "save", "save REF DIR", "save copies: DIR is a folder, NAME.zip or, for one image, NAME.png", "runs:save",
             words=(2, 2),
         ),
