@@ -153,7 +153,7 @@ class Session:
         return Catalogue.open(Path.cwd(), home())
 
     def find(self, ref: Any) -> Found:
-        """Return the record of a reference: a text, a Run or a Sweep.
+        """Return the record of a reference: a text, or an object with one: a Run, a RunImage, a SweepCell or a Sweep.
 
         Raises
         ------
@@ -161,12 +161,12 @@ class Session:
             If the reference names neither a run nor a sweep.
         """
         from comflowy_nb.library import Found  # noqa: PLC0415
-        from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415
-        from comflowy_nb.tracking.run import Run  # noqa: PLC0415
+        from comflowy_nb.sweeps.sweep import Sweep, SweepCell  # noqa: PLC0415
+        from comflowy_nb.tracking.run import Run, RunImage  # noqa: PLC0415
 
         if isinstance(ref, Sweep) and ref.record is not None:
             return Found(ref.record)
-        text = ref.ref if isinstance(ref, Run) else str(ref)
+        text = ref.ref if isinstance(ref, Run | RunImage | SweepCell) else str(ref)
         target = self.client.find(text) if self.client is not None else self.library.find(text)
         return Found(ref) if isinstance(ref, Run) and target.run.status is ref.status else target
 

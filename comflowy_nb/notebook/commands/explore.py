@@ -25,7 +25,7 @@ def explore(session: Session, request: Request) -> Explorer:
         raise UsageError(f"missing argument. Usage: %comflowy {request.command.usage}")
     where = options.get("where", "")
     if request.words:
-        found = explore_sources.find_sources([request.ref(word) for word in request.words], session)
+        found = explore_sources.find_sources(request.refs(), session)
     else:
         since = explore_sources.since_of(options.get("since"))
         found = explore_sources.find_runs(session, where=where, since=since)

@@ -188,6 +188,20 @@ difference); arrows move the slider (Shift in larger steps, Home, End) or a
 zoomed image; + - f zoom; space stops the blinking.
 r = %comflowy compare r41 r43 returns the comparison: r.mode, r.position,
 r.left, r.right, r.save("why.html").""",
+    "explore": """\
+  %comflowy explore s1            one large image, and a control for each axis
+  %comflowy explore s1 --x cfg --y steps    two axes as a grid
+  %comflowy explore s1 s2         the sweep is one more axis
+  %comflowy explore --since 7d --where "rating >= 4"    runs of a week
+  e = %comflowy explore s1        for Python: e.x, e.y, e.where ...
+
+It needs no connection, except to run missing or failed cells. While it has the
+focus: arrows step along the axes, Enter enlarges, 1-5 rates, 0 clears the
+rating, x rejects, u undoes, m marks, ? shows all keys.
+e.current, e.selected and e.visible are what is shown, marked and left by the
+filters; they go on into other commands:
+  %comflowy compare {e.selected}
+  %comflowy save {e.selected} winners""",
     "save": """\
   %comflowy save r41 my-images      readable names; PNG files contain the params
   %comflowy save s3 my-sweep        the images of a sweep, a contact sheet, JSON

@@ -15,10 +15,10 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import SettingsError, nearest_tip
 from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.syntax.line import expand_text, is_name
+from comflowy_nb.workflow.syntax.line import expand_ref, expand_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.syntax.line import Word
@@ -110,7 +110,7 @@ class Option:
             If the text is invalid. The message says what is accepted.
         """
         if self.names in {"ref", "table"}:
-            return _ref(text, namespace)
+            return expand_ref(text, namespace)
         expanded = expand_text(text, namespace)
         if self.choices and expanded not in self.choices:
             raise UsageError(f"invalid {self.name} {text!r}: use {self.accepted}")
@@ -326,8 +326,25 @@ class Request:
         return expand_text(word.text, self.namespace)
 
     def ref(self, word: Word) -> Any:
-        """Return the text of a reference, or the Python object if the word is exactly `{name}`."""
-        return _ref(word.text, self.namespace)
+        """Return the text of a reference; the Python object for exactly `{name}` or `{name.attribute}`."""
+        return expand_ref(word.text, self.namespace)
+
+    def refs(self, words: Sequence[Word] | None = None) -> list[Any]:
+        """Return the references that words are, by default all; a Python list counts as its items.
+
+        Raises
+        ------
+        UsageError
+            If a list is empty.
+        """
+        found: list[Any] = []
+        for word in self.words if words is None else words:
+            ref = self.ref(word)
+            items = list(ref) if isinstance(ref, list | tuple) else [ref]
+            if not items:
+                raise UsageError(f"{word.raw} is an empty list, so it names no run")
+            found += items
+        return found
 
     def arguments_for(self, function: Callable[..., object]) -> dict[str, Any]:
         """Return the typed options that have the name of a parameter of a function, as keyword arguments."""
@@ -355,8 +372,3 @@ def find_command(name: str) -> Command:
     if name not in COMMANDS:
         raise UsageError(f"unknown command {name!r}{nearest_tip(name, COMMANDS) or '.'} %comflowy help lists them")
     return COMMANDS[name]
-
-
-def _ref(text: str, namespace: Mapping[str, Any]) -> Any:
-    name = text[1:-1]
-    return namespace[name] if is_name(text) and name in namespace else expand_text(text, namespace)

@@ -114,7 +114,7 @@ def start_cells(plan: CellPlan, client: Client, *, confirmed: int, max_runs: int
 
 
 def _problem(client: Client, submits: int, max_runs: int | None) -> str | None:
-    """Return why so many runs, of all sweeps together, may not be submitted."""
+    """Return why this number of runs, of all sweeps together, may not be submitted."""
     plan = SweepPlan(submits, new=submits)
     try:
         check_count(plan, max_runs=max_runs, costs_money=client.service.costs_money, label=client.service.label)
