@@ -82,6 +82,12 @@ class SweepCell:
         return () if self.run is None else self.run.images
 
     @property
+    def named_images(self) -> list[tuple[str, RunImage]]:
+        """The images, each with its reference: `s1.7`, or `s1.7[1]` if there are several."""
+        images = list(self.images)
+        return [(self.ref if len(images) == 1 else f"{self.ref}[{at}]", image) for at, image in enumerate(images)]
+
+    @property
     def rating(self) -> int | None:
         """The best rating of its images that are not rejected, 1 to 5; None if none is rated. Read at each use."""
         return None if self.run is None else self.run.rating

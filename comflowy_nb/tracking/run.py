@@ -14,6 +14,7 @@ from comflowy_nb.images.save_target import target_path
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.reviews import best_rating
 from comflowy_nb.tracking.run_images import Images, RunImage
+from comflowy_nb.tracking.scoring import Scorable
 from comflowy_nb.tracking.waitable import Waitable
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
 
 
-class Run(Waitable["Run"]):
+class Run(Waitable["Run"], Scorable):
     """One submission of a workflow.
 
     Get one from `Client.run`, `Client.submit`, `Client.runs` or `history.runs`. A run from a client is updated while
@@ -171,6 +172,9 @@ class Run(Waitable["Run"]):
 
     def _output(self, output: ImageRecord) -> RunImage:
         return RunImage(self, output, self._images_folder)
+
+    def _named_images(self) -> list[tuple[str, RunImage]]:
+        return [(image.ref, image) for image in self.images]
 
     @property
     def rating(self) -> int | None:

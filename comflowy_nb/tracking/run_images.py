@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from comflowy_nb.database.ratings import Rating
+    from comflowy_nb.database.ratings import Rating, Review
     from comflowy_nb.database.records import ImageRecord
-    from comflowy_nb.tracking.reviews import Review
     from comflowy_nb.tracking.run import Run
 
 

@@ -235,6 +235,7 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "sweeps", "sweeps [TEXT]", "search earlier sweeps", "list_sweeps:sweeps",
             (
+                Option("--where", "CONDITION", 'only sweeps with such a cell: "rating >= 4"'),
                 Option("--since", "TIME", "only sweeps of the last 2h, 30d ...", duration_s),
                 Option("--limit", "N", "at most N sweeps (default 20)", _whole_from(1)),
             ),
@@ -243,7 +244,7 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "list_runs:runs",
             (
-                Option("--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"'),
+                Option("--where", "CONDITION", 'only runs with these values: "cfg < 6 or rating >= 4"'),
                 Option("--cells", None, "list the runs of sweeps singly"),
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
                 Option("--status", "STATUS", "only runs with this status", choices=tuple(map(str, Status))),
@@ -284,6 +285,14 @@ COMMANDS: Mapping[str, Command] = {
             words=(0, None),
         ),
         Command(
+            "rate", "rate REF ... [0-5]", "rate images from 1 to 5, reject them, or write a note", "rate:rate",
+            (
+                Option("--note", "TEXT", "a note about the image; an empty text removes it"),
+                Option("--reject", None, "reject the image"),
+            ),
+            words=(1, None),
+        ),
+        Command(
             "save", "save REF DIR", "save copies: DIR is a folder, NAME.zip or, for one image, NAME.png", "runs:save",
             words=(2, 2),
         ),
@@ -296,7 +305,7 @@ COMMANDS: Mapping[str, Command] = {
             (
                 Option("--older", "TIME", "of runs that ended before 60d, 12h ... ago", duration_s),
                 Option("--dry-run", None, "show what would be removed; remove nothing"),
-                Option("--all", None, "also what is named, and inputs of other runs"),
+                Option("--all", None, "also what is named, rated or noted, and inputs of other runs"),
                 _YES,
             ),
         ),
