@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.field_filters import is_fulfilled
+from comflowy_nb.database.field_filters import REVIEW_NAMES, is_fulfilled
+from comflowy_nb.database.ratings import Review
+from comflowy_nb.database.search import parse_run_condition
 from comflowy_nb.errors import FieldError, RefError, nearest_tip
 from comflowy_nb.exploration.axes import (
     ExploredAxis,
@@ -19,10 +21,9 @@ from comflowy_nb.exploration.entries import Entry
 from comflowy_nb.exploration.images import problem_of
 from comflowy_nb.layout.value_text import bare_name, seeds_of
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
-from comflowy_nb.tracking.reviews import Review, read_reviews
+from comflowy_nb.tracking.reviews import read_reviews
 from comflowy_nb.workflow.axes.expand import even_order
 from comflowy_nb.workflow.images import InputImage
-from comflowy_nb.workflow.syntax.conditions import parse_condition
 from comflowy_nb.workflow.syntax.ranges import is_number
 
 if TYPE_CHECKING:
@@ -177,8 +178,8 @@ class Exploration:
     def matching(self, where: str) -> list[Entry]:
         """Return the entries for which a condition holds.
 
-        Names are those of fields, axes with labels, columns and scores; `rating` is the best rating of the images,
-        `rejected` whether all are rejected, `status` the status of the run.
+        Names are those of fields, axes with labels, columns, scores, `status`, and `rating`, `rated`, `rejected` and
+        `note` of an image. An entry with several images matches if it holds for one of them.
 
         Raises
         ------
@@ -187,15 +188,20 @@ class Exploration:
         FieldError
             If no entry has one of its names.
         """
-        condition = parse_condition(where)
-        reviews = self._read_reviews(self.entries)
-        values = [_values_for_condition(entry, self._axes, reviews) for entry in self.entries]
+        condition = parse_run_condition(where)
+        reviews = self.reviews()
+        values = [_values_for_condition(entry, self._axes) for entry in self.entries]
         ids = {key for each in values for key in each}
-        known = sorted({key.removeprefix("::") for key in ids} | {bare_name(key) for key in ids})
+        scores = {name for review in reviews.values() for name in review.scores}
+        known = sorted({key.removeprefix("::") for key in ids} | set(map(bare_name, ids)) | scores | REVIEW_NAMES)
         for name in condition.names:
             if name not in known:
                 raise FieldError(f"nothing here has a field {name}{nearest_tip(name, known) or '.'}")
-        return [entry for entry, each in zip(self.entries, values, strict=True) if is_fulfilled(each, condition)]
+        return [
+            entry
+            for entry, own in zip(self.entries, values, strict=True)
+            if any(is_fulfilled(own, condition, review) for review in _review_values(entry, reviews))
+        ]
 
     def choose(self, count: int) -> list[Entry]:
         """Return at most `count` entries, in their order: the best rated with images, else evenly spread ones."""
@@ -238,15 +244,13 @@ def _item(entry: Entry, reviews: Mapping[str, Review]) -> dict[str, Any]:
 def _image(entry: Entry, image: RunImage, review: Review) -> dict[str, Any]:
     record = image.record
     size = [record.width_px, record.height_px] if record.width_px and record.height_px else None
-    errors = {name: score.error for name, score in review.scores.items() if score.error is not None}
     return {
         "ref": _image_ref(entry, image),
         "key": image.ref,
+        "sha256": record.sha256,
         "size": size,
         "video": (record.media_type or "").startswith("video/"),
         **image_review(review),
-        "scores": {name: score.value for name, score in review.scores.items() if score.value is not None},
-        **({"score_errors": errors} if errors else {}),
         "problem": problem_of(image),
     }
 
@@ -256,36 +260,50 @@ def _image_ref(entry: Entry, image: RunImage) -> str:
 
 
 def image_review(review: Review) -> dict[str, Any]:
-    """Return the ratings of an image as the document has them."""
+    """Return the ratings and the scores of an image as the document has them."""
     own = review.own
     others = [
         {"source": other.source, "rating": other.rating, "rejected": other.rejected, "note": other.note}
         for other in review.others
     ]
-    return {"rating": own.rating, "rejected": own.rejected, "note": own.note, "others": others}
+    errors = {name: score.error for name, score in review.scores.items() if score.error is not None}
+    return {
+        "rating": own.rating,
+        "rejected": own.rejected,
+        "note": own.note,
+        "others": others,
+        "scores": {name: score.value for name, score in review.scores.items() if score.value is not None},
+        **({"score_errors": errors} if errors else {}),
+    }
 
 
 def _info(entry: Entry) -> Mapping[str, str]:
     return entry.cell.info if entry.cell is not None else {}
 
 
-def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis], reviews: Mapping[str, Review]) -> dict[str, Any]:
+def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[str, Any]:
     """Return the values that a condition compares, by field id; a name without a node begins with `::`."""
     values = {key: param.name if isinstance(param, InputImage) else param for key, param in entry.params.items()}
     for axis, index in zip(axes, entry.at, strict=True):
-        is_labelled = axis.kind == "list" and axis.role == "field"
         if axis.name not in values and not any(bare_name(key) in axis.names for key in values):
-            values[f"::{axis.name}"] = axis.places[index].label if is_labelled else axis.places[index].text
+            values[f"::{axis.name}"] = axis.places[index].label
     for name, text in _info(entry).items():
         values[f"::{name}"] = float(text) if is_number(text) else text
-    images = entry.images
-    for image in images:
-        for name, score in reviews[image.token].scores.items():
-            values.setdefault(f"::{name}", score.value)
-    values["::rating"] = _best_rating(entry, reviews)
-    values["::rejected"] = bool(images) and all(reviews[image.token].own.rejected for image in images)
-    values["::status"] = entry.status
-    return values
+    return {**values, "::status": entry.status}
+
+
+def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
+    """Return the values of the ratings and scores of each image; without images those of one that is not rated."""
+    return [
+        {
+            **{name: score.value for name, score in review.scores.items()},
+            "rated": review.own.rating is not None,
+            "rejected": review.own.rejected,
+            "rating": review.own.rating,
+            "note": review.own.note or None,
+        }
+        for review in [reviews[image.token] for image in entry.images] or [Review()]
+    ]
 
 
 def _best_rating(entry: Entry, reviews: Mapping[str, Review]) -> int | None:

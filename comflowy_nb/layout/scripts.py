@@ -12,7 +12,8 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parents[1] / "notebook"
 _IMPORT = re.compile(r'^import (?:\{[^}]*\} from )?"(\.[^"]+)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=(?:async |const |let |function|class ))", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async |const |let |function |class ))", re.MULTILINE)
+_DEFAULT = re.compile(r"^export default [^\n]*\n", re.MULTILINE)
 
 
 @cache
@@ -22,11 +23,12 @@ def widget_script(name: str) -> str:
     Parameters
     ----------
     name : str
-        Its file, below `comflowy_nb/notebook/`. Only `export default` stays; all modules share one scope.
+        Its file, below `comflowy_nb/notebook/`. Only its `export default` stays; all modules share one scope.
     """
     texts: dict[Path, str] = {}
     _read(_FOLDER / name, texts)
-    return "\n".join(texts.values())
+    *imported, own = texts.values()
+    return "\n".join([*(_DEFAULT.sub("", text) for text in imported), own])
 
 
 @cache

@@ -85,20 +85,14 @@ class Answers:
         if side_px not in THUMBNAIL_SIZES_PX or not isinstance(side_px, int):
             raise SettingsError(_UNKNOWN)
         images = self._exploration.images(keys)
-        kinds: list[str | None] = []
-        buffers: list[bytes] = []
+        found: list[bytes] = []
         missing = []
         for key in keys:
             try:
-                if key not in images:
-                    raise ImageError(f"{key} is not an image of this exploration")
-                buffers.append(read_thumbnail(images[key], side_px))
-                kinds.append("image/jpeg")
-            except ComflowyError as error:
-                buffers.append(b"")
-                kinds.append(None)
-                missing.append({"image": key, "problem": plain(str(error))})
-        return {"kinds": kinds, "missing": missing}, buffers
+                found.append(read_thumbnail(images[key], side_px))
+            except (KeyError, ComflowyError):
+                missing.append(key)
+        return {"kinds": ["image/jpeg"] * len(found), "missing": missing}, found
 
     def _full(self, key: str) -> Reply:
         image = self._exploration.images([key]).get(key)

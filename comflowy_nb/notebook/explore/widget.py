@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from comflowy_nb.client import Client
+    from comflowy_nb.database.ratings import Review
     from comflowy_nb.exploration.exploration import Exploration
     from comflowy_nb.exploration.still import Still
-    from comflowy_nb.tracking.reviews import Review
 
 
 _SIDES = ("x", "y", "outer_x", "outer_y")

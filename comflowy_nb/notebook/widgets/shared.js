@@ -43,6 +43,16 @@ export const ICONS = {
   minus: "M3.5 8h9",
   plus: "M3.5 8h9M8 3.5v9",
   grip: "M6 4.5 2.5 8 6 11.5M10 4.5 13.5 8 10 11.5",
+  left: "M9.5 4 5.5 8l4 4",
+  right: "M6.5 4l4 4-4 4",
+  play: "M5.5 3.5v9l7-4.5z",
+  pause: "M5.5 4v8M10.5 4v8",
+  across: "M2.5 8h11M5 5.5 2.5 8 5 10.5M11 5.5 13.5 8 11 10.5",
+  down: "M8 2.5v11M5.5 5 8 2.5 10.5 5M5.5 11 8 13.5 10.5 11",
+  undo: "M3 6.5h6.5a3.5 3.5 0 0 1 0 7H6M5.5 4 3 6.5 5.5 9",
+  filter: "M2.5 4h11M4.5 8h7M6.5 12h3",
+  up: "M8 12.5v-9M4.5 7 8 3.5 11.5 7",
+  fall: "M8 3.5v9M4.5 9 8 12.5 11.5 9",
 };
 
 /** Return whether Jupyter has a key press although the focus is in a widget: to run the cell, to save, to undo. */
@@ -98,8 +108,9 @@ export const nameView = () => `${Date.now().toString(36)}-${Math.random().toStri
 
 /** Images that arrived, by key, with their object URLs. Those not in use are kept up to a number of bytes. */
 export class ImageCache {
-  constructor(maxIdleBytes) {
+  constructor(maxIdleBytes, maxIdle = Infinity) {
     this.maxIdleBytes = maxIdleBytes;
+    this.maxIdle = maxIdle;
     this.images = new Map();
   }
 
@@ -118,13 +129,15 @@ export class ImageCache {
     this.images.set(key, { ...details, url, isOwn: Boolean(content), bytes: content?.byteLength ?? 0 });
   }
 
-  /** Keep the images in use, and of the others those that arrived last. A problem is asked for again. */
+  /** Keep the images in use, and of the others those that arrived last, up to both limits. A problem is asked for again. */
   trim(keysInUse) {
-    let idle = 0;
+    let bytes = 0;
+    let count = 0;
     for (const [key, got] of [...this.images].reverse()) {
       if (keysInUse.has(key)) continue;
-      idle += got.bytes;
-      if (got.problem || idle > this.maxIdleBytes) this.drop(key);
+      bytes += got.bytes;
+      count += 1;
+      if (got.problem || bytes > this.maxIdleBytes || count > this.maxIdle) this.drop(key);
     }
   }
 
