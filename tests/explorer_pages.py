@@ -68,7 +68,9 @@ def document(axes=(CFG, SAMPLER, SEED), *, changes=None, left_out=(), columns=()
 def images_of(content, *, size=SIZE):
     """Return an image for each key of a document."""
     return {
-        image["key"]: ("image/png", draw(item["at"], size=size)) for item in content["items"] for image in item["images"]
+        image["key"]: ("image/png", draw(item["at"], size=size))
+        for item in content["items"]
+        for image in item["images"]
     }
 
 
