@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _WAS_PRUNED = "pruned"  # the error of an image that is fetched again after a prune; its thumbnails are still there
 _IMAGE_FORMATS = frozenset({None, "PNG", "JPEG", "WEBP"})  # None: not downloaded yet
+_MEDIA_TYPES = {
+    "ANIMATED PNG": "image/png", "ANIMATED WEBP": "image/webp", "GIF": "image/gif",
+    "FLAC": "audio/flac", "M4A": "audio/mp4", "MP3": "audio/mpeg", "OGG": "audio/ogg", "OPUS": "audio/ogg",
+    "WAV": "audio/wav", "MP4": "video/mp4", "WEBM": "video/webm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,11 @@ class ImageRecord:
     def is_image(self) -> bool:
         """True for a still image; an animation, a video, a sound or a text is listed as a file."""
         return self.format in _IMAGE_FORMATS
+
+    @property
+    def media_type(self) -> str | None:
+        """The media type of an animation, a video or a sound that browsers play; None for any other output."""
+        return _MEDIA_TYPES.get(self.format or "")
 
     def refetched(self) -> ImageRecord:
         """Return the record of the same image while it is fetched again."""
@@ -104,6 +114,7 @@ class RunRecord(_Request):
     images: tuple[ImageRecord, ...] = ()
     warning: str | None = None  # a warning about a response of the service
     files: tuple[ImageRecord, ...] = ()  # outputs other than still images
+    imported: str | None = None  # the name of the file that it was loaded from; None if it was submitted here
 
     @property
     def outputs(self) -> tuple[ImageRecord, ...]:
@@ -130,7 +141,9 @@ class RunRecord(_Request):
 
     @property
     def is_settled(self) -> bool:
-        """True if the status is final or held, and every image is downloaded or given up."""
+        """True if the status is final or held, and every image is downloaded or given up; for every imported run."""
+        if self.imported is not None:
+            return True
         return not self.status.is_live and not any(output.state == "expected" for output in self.outputs)
 
     @property
@@ -163,6 +176,7 @@ class SweepRecord(SweepRequest):
     created_at: float
     ended_at: float | None = None  # when its last cell was settled
     count: int = 0  # number of cells
+    imported: str | None = None  # as for a run
 
     @property
     def ref(self) -> str:

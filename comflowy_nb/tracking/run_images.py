@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from comflowy_nb.errors import ImageError, RefError
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.save_target import target_path
+from comflowy_nb.tracking.reviews import change_ratings, read_reviews
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from comflowy_nb.database.ratings import Rating, Review
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.tracking.run import Run
 
@@ -28,8 +31,8 @@ class RunImage:
         The run that generated the image.
     record : ImageRecord
         The history's record of the image: node, size, format, sha256.
-    path : pathlib.Path or None
-        Path of the original file; None before its download.
+    folder : pathlib.Path or None
+        The folder of the images, to which the file of the record is relative.
 
     Examples
     --------
@@ -40,10 +43,10 @@ class RunImage:
     (64, 64, 3)
     """
 
-    def __init__(self, run: Run, record: ImageRecord, path: Path | None) -> None:
+    def __init__(self, run: Run, record: ImageRecord, folder: Path | None) -> None:
         self.run = run
         self.record = record
-        self._path = path
+        self._folder = folder
 
     @property
     def path(self) -> Path:
@@ -60,12 +63,13 @@ class RunImage:
                 f"the original of {self.ref} was pruned, and only its thumbnail is on disk{why}; "
                 f"%comflowy show {self.run.ref} --refetch fetches it again"
             )
-        if self._path is None or not self._path.exists():
+        path = image_path(self._folder, self.record) if self._folder is not None and self.record.file else None
+        if path is None or not path.exists():
             reason = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
             raise ImageError(
                 f"the image {self.ref} is not on disk{reason}; %comflowy show {self.run.ref} fetches it again"
             )
-        return self._path
+        return path
 
     @property
     def ref(self) -> str:
@@ -165,13 +169,8 @@ class RunImage:
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 
         path = target_path(target)
-        return save_run(self.run.record, self._folder(), path, only=self.record)[0]
-
-    def _folder(self) -> Path:
-        """Return the folder of the images, to which the record's path is relative."""
-        if self._path is None or not self.record.file:
-            return self.path.parent  # raises the error
-        return self._path.parents[self.record.file.count("/")]
+        folder = self._folder if self._folder is not None and self.record.file else self.path.parent
+        return save_run(self.run.record, folder, path, only=self.record)[0]
 
     def thumbnail(self, size_px: int) -> Path:
         """Return the path of a thumbnail, which is made if it does not exist.
@@ -198,11 +197,80 @@ class RunImage:
         """
         from comflowy_nb.images.thumbnails import thumbnail_path  # noqa: PLC0415 - loads Pillow
 
-        folder = self._folder()
+        if self._folder is None or not self.record.file:
+            return self.path  # raises the error
         try:
-            return thumbnail_path(folder, self.record, size_px)
+            return thumbnail_path(self._folder, self.record, size_px)
         except ImageError:  # the disk is full, or there is no image to make it from
             return self.path
+
+    # -- ratings and scores ---------------------------------------------------------------------------------------
+
+    @property
+    def review(self) -> Review:
+        """Its ratings and scores, read from the history at each use."""
+        return read_reviews([self])[self.token]
+
+    @property
+    def rating(self) -> int | None:
+        """Rating by this user, 1 to 5; None if the image is not rated. Read from the history at each use."""
+        return self.review.own.rating
+
+    @property
+    def rejected(self) -> bool:
+        """Whether this user rejected the image. Read from the history at each use."""
+        return self.review.own.rejected
+
+    @property
+    def note(self) -> str:
+        """Note by this user; empty if there is none. Read from the history at each use."""
+        return self.review.own.note
+
+    @property
+    def others(self) -> tuple[Rating, ...]:
+        """The ratings that other people sent, by their names. Read from the history at each use."""
+        return self.review.others
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Results of the functions of `Sweep.score`, by name; None for one that raised. Read at each use."""
+        return {name: score.value for name, score in self.review.scores.items()}
+
+    def rate(self, rating: int | None = None, *, note: str | None = None, rejected: bool | None = None) -> RunImage:
+        """Rate the image, reject it, or write a note about it. The history stores that.
+
+        Parameters
+        ----------
+        rating : int, optional
+            From 1 to 5, where 5 is the best; 0 removes the rating. A rating also takes a rejection back, unless
+            `rejected` is given. By default the rating stays.
+        note : str, optional
+            A note of at most 1,000 characters; an empty text removes it. By default the note stays.
+        rejected : bool, optional
+            True rejects the image, False takes that back.
+
+        Returns
+        -------
+        RunImage
+            This image.
+
+        Raises
+        ------
+        SettingsError
+            If a value is not accepted, or none is given.
+        HistoryError
+            If the history can't be written, or the image was deleted.
+
+        Examples
+        --------
+        >>> image = run.images[0].rate(4, note="best sky")
+        >>> image.rating, image.note, image.rejected
+        (4, 'best sky', False)
+        >>> image.rate(0, note="").rating is None
+        True
+        """
+        change_ratings([self], rating, note=note, rejected=rejected)
+        return self
 
     def __repr__(self) -> str:
         size = f" {self.record.width_px}x{self.record.height_px}" if self.record.width_px else ""

@@ -1,0 +1,222 @@
+"""Ratings of images: `History.ratings`; the review of an image, and the ratings and scores that a search compares."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from comflowy_nb.database.field_filters import REVIEW_NAMES
+from comflowy_nb.database.rows import json_list, storable_text
+from comflowy_nb.errors import HistoryError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from comflowy_nb.database.connection import Store
+    from comflowy_nb.database.scores import Score
+
+    ReviewsOf: TypeAlias = Callable[[str], Sequence[Mapping[str, Any]]]  # of the token of a run
+
+
+OWN = ""  # the source of this user's ratings
+_COLUMNS = "rating, rejected, note, source, rated_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """The rating of an image by one person.
+
+    Parameters
+    ----------
+    rating : int or None
+        From 1 to 5, where 5 is the best; None if the image is not rated.
+    rejected : bool
+        Whether the image is rejected.
+    note : str
+        The note; empty if there is none.
+    source : str
+        Name of the person who sent the rating; empty for this user.
+    rated_at : float
+        When it was changed last, in UTC seconds since 1970.
+
+    Examples
+    --------
+    >>> run.images[0].rate(4, note="best sky").rating
+    4
+    """
+
+    rating: int | None = None
+    rejected: bool = False
+    note: str = ""
+    source: str = OWN
+    rated_at: float = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """True without a rating, a rejection and a note."""
+        return self.rating is None and not self.rejected and not self.note
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The ratings and the scores of an image. `others` are the ratings that other people sent, by their names."""
+
+    own: Rating = field(default_factory=Rating)
+    others: tuple[Rating, ...] = ()
+    scores: Mapping[str, Score] = field(default_factory=dict)
+
+    @property
+    def rank(self) -> tuple[bool, int, bool]:
+        """A key to sort by: rejected images, then those without a rating, then the rated ones, the best last."""
+        return not self.own.rejected, self.own.rating or 0, bool(self.own.note)
+
+
+class Ratings:
+    """The ratings of the images of all runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
+        """Return (token of a run, index of an image) -> its ratings, that of this user first, the others by source."""
+        with self._store.read() as connection:
+            return find_ratings(connection, runs)
+
+    def change(
+        self,
+        images: Sequence[tuple[str, int]],
+        rating: int | None = None,
+        *,
+        rejected: bool | None = None,
+        note: str | None = None,
+    ) -> list[tuple[Rating, Rating]]:
+        """Change this user's ratings of images, in one transaction.
+
+        Parameters
+        ----------
+        images
+            Token of a run and index of an image, of each.
+        rating
+            1 to 5; 0 removes the rating. A rating also takes a rejection back, unless `rejected` is given.
+        rejected, note
+            The new rejection and note; an empty note removes it.
+            None does not change a value.
+
+        Returns
+        -------
+        list of (Rating, Rating)
+            The ratings of each image before and after.
+
+        Raises
+        ------
+        HistoryError
+            If the history has no such image, or it can't be written. Nothing is changed then.
+        """
+        if rating is not None and rejected is None:
+            rejected = False
+        now = time.time()
+
+        def changed(old: Rating) -> Rating:
+            return Rating(
+                old.rating if rating is None else rating or None,
+                old.rejected if rejected is None else rejected,
+                old.note if note is None else storable_text(note),
+                OWN,
+                now,
+            )
+
+        with self._store.write() as connection:
+            before = [_get(connection, run, index, OWN) for run, index in images]
+            changes = [(old, changed(old)) for old in before]
+            for (run, index), (_, new) in zip(images, changes, strict=True):
+                _put(connection, run, index, new)
+        return changes
+
+    def put(self, ratings: Iterable[tuple[str, int, Rating]]) -> None:
+        """Store ratings of any source in place of those of the same source, in one transaction; empty ones are removed.
+
+        Parameters
+        ----------
+        ratings
+            Token of a run, index of an image, and rating, of each.
+
+        Raises
+        ------
+        HistoryError
+            If the history has no such image, or it can't be written. Nothing is changed then.
+        """
+        with self._store.write() as connection:
+            for run, index, rating in ratings:
+                _put(connection, run, index, rating)
+
+
+def find_ratings(connection: sqlite3.Connection, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
+    """Return what `Ratings.of_runs` does."""
+    found: dict[tuple[str, int], list[Rating]] = {}
+    sql = (
+        f"SELECT run, position, {_COLUMNS} FROM ratings WHERE run IN (SELECT value FROM json_each(?)) "  # noqa: S608 - own names
+        "ORDER BY run, position, source"
+    )
+    for row in connection.execute(sql, (json_list(runs),)):
+        found.setdefault((row["run"], row["position"]), []).append(_read(row))
+    return found
+
+
+def _read(row: sqlite3.Row) -> Rating:
+    return Rating(row["rating"], bool(row["rejected"]), row["note"] or "", row["source"], row["rated_at"])
+
+
+def _get(connection: sqlite3.Connection, run: str, index: int, source: str) -> Rating:
+    sql = f"SELECT {_COLUMNS} FROM ratings WHERE run = ? AND position = ? AND source = ?"  # noqa: S608 - own names
+    row = connection.execute(sql, (run, index, source)).fetchone()
+    return Rating(source=source) if row is None else _read(row)
+
+
+def _put(connection: sqlite3.Connection, run: str, index: int, rating: Rating) -> None:
+    if not connection.execute("SELECT 1 FROM images WHERE run = ? AND position = ?", (run, index)).fetchone():
+        raise HistoryError("the history has no such image; it was deleted, or its run has not ended")
+    key = (run, index, storable_text(rating.source))
+    if rating.is_empty:
+        connection.execute("DELETE FROM ratings WHERE run = ? AND position = ? AND source = ?", key)
+        return
+    note = storable_text(rating.note) or None
+    connection.execute(
+        "INSERT OR REPLACE INTO ratings (run, position, source, rating, rejected, note, rated_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (*key, rating.rating, rating.rejected, note, rating.rated_at or time.time()),
+    )
+
+
+# -- searching ---------------------------------------------------------------------------------------------------------
+
+_NONE: Mapping[str, Any] = MappingProxyType({"rated": False, "rejected": False})
+
+
+def read_review_values(connection: sqlite3.Connection, names: Collection[str]) -> ReviewsOf:
+    """Return a function that returns the values of each image of a run, of which `names` are used.
+
+    The values of an image are those of `REVIEW_NAMES`, by this user, and its scores; of a run without images those of
+    an image that is not rated. A run without any of these values has one item.
+    """
+    values: dict[tuple[str, int], dict[str, Any]] = {}
+    of_scores = [name for name in names if "::" not in name and name not in REVIEW_NAMES]
+    sql = (
+        "SELECT run, position, name, value FROM scores "
+        "WHERE value IS NOT NULL AND name IN (SELECT value FROM json_each(?))"
+    )
+    for run, position, name, value in connection.execute(sql, (json_list(of_scores),)) if of_scores else ():
+        values.setdefault((run, position), dict(_NONE))[name] = value
+    if not REVIEW_NAMES.isdisjoint(names):
+        sql = "SELECT run, position, rating, rejected, note FROM ratings WHERE source = ?"
+        for run, position, rating, rejected, note in connection.execute(sql, (OWN,)):
+            own = {"rated": rating is not None, "rejected": bool(rejected), "rating": rating, "note": note}
+            values.setdefault((run, position), {}).update(own)
+    if not values:
+        return lambda _: (_NONE,)
+    by_run: dict[str, list[Mapping[str, Any]]] = {}
+    for run, position in connection.execute("SELECT run, position FROM images"):
+        by_run.setdefault(run, []).append(values.get((run, position), _NONE))
+    return lambda run: by_run.get(run, (_NONE,))
