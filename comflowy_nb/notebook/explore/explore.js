@@ -176,11 +176,7 @@ class Explorer {
   flush() {
     clearTimeout(this.saving);
     this.saving = undefined;
-    try {
-      this.model.save_changes();
-    } catch {
-      this.kernel.hasFailed = true; // without a kernel, exploring goes on
-    }
+    if (!this.kernel.isGone) this.model.save_changes();
   }
 
   /** Go to a combination. */
@@ -586,8 +582,16 @@ class Explorer {
     this.notice.hidden = !text;
     this.name.hidden = !isOffline || !size;
     this.download.hidden = !size || !(isOffline || isGone);
-    if (!isGone && this.wasGone) this.ratings.sendAll();
+    if (!isGone && this.wasGone) this.goOn();
     this.wasGone = isGone;
+  }
+
+  /** The kernel is there again. */
+  goOn() {
+    this.kernel.forget();
+    this.images.restart();
+    if (this.isLoaded) this.ratings.sendAll();
+    else this.load();
   }
 
   /** Request the images in sight, then those that the next steps show. */
