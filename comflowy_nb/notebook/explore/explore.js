@@ -362,13 +362,13 @@ class Explorer {
   }
 
   isMarked(image) {
-    return Boolean(image) && (this.model.get("selected") ?? []).includes(image.ref);
+    return Boolean(image) && this.state.selected.includes(image.ref);
   }
 
   mark() {
     const { image } = this.state.current;
     if (!image) return;
-    const selected = this.model.get("selected") ?? [];
+    const { selected } = this.state;
     const isMarked = selected.includes(image.ref);
     this.set("selected", isMarked ? selected.filter((ref) => ref !== image.ref) : [...selected, image.ref]);
     this.say(`${image.ref} ${isMarked ? "not marked" : "marked"}`);
@@ -478,8 +478,9 @@ class Explorer {
 
   focusKey(key) {
     const found = key && this.root.querySelector(`[data-key="${CSS.escape(key)}"]`);
-    if (found?.checkVisibility()) found.focus({ preventScroll: true });
-    if (this.focused !== found) this.focusMain();
+    const isShown = Boolean(found?.checkVisibility());
+    if (isShown) found.focus({ preventScroll: true });
+    if (!isShown || this.focused !== found) this.focusMain();
   }
 
   focusMain() {
@@ -560,7 +561,7 @@ class Explorer {
     missing.textContent = `Run missing (${runs})`;
     retry.hidden = !retries;
     retry.textContent = `Retry failed (${retries})`;
-    const { length } = this.model.get("selected") ?? [];
+    const { length } = this.state.selected;
     this.marked.hidden = !length;
     this.marked.textContent = `${length} marked, clear`;
   }

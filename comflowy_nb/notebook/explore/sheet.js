@@ -146,7 +146,7 @@ export class Sheet {
     const gaps = (groupsAcross.length - 1) * (GROUP_GAP - GAP);
     const columnWidth = (width - headWidth - gaps) / (across.length * groupsAcross.length) - GAP;
     const isLong = labels(x, across).some((label) => label.length * CHARACTER > columnWidth - 8);
-    const axisLine = x >= 0 && y >= 0 ? HEAD_LINE : 0;
+    const axisLine = x >= 0 && y >= 0 && outerX < 0 && !isLong ? HEAD_LINE : 0;
     const headLines = x < 0 ? (y < 0 ? 0 : 1) : isLong ? 2 : 1;
     const headHeight = (outerX < 0 ? 0 : HEAD_LINE + 4) + (headLines ? headLines * HEAD_LINE + 8 + axisLine : 0);
     const band = outerY < 0 ? 0 : BAND;

@@ -8,6 +8,7 @@ const PANE_GAP = 8;
 const MIN_HEIGHT = 240;
 const MAX_HEIGHT = 760;
 const MAX_ENLARGED = 2; // a small image is shown at most this much larger
+const UNKNOWN_SIZE = [512, 512]; // of the canvas, until an image has arrived
 const CLICK_PX = 4; // a press that moves further is a drag
 
 /** One image, or the state of its cell, with the name of what it shows. */
@@ -89,6 +90,7 @@ export class Stage {
     this.explorer = explorer;
     this.signal = signal;
     this.zoom = new Zoom(() => explorer.schedule());
+    this.zoom.canvas = UNKNOWN_SIZE;
     this.panes = [new Pane(explorer, 0), new Pane(explorer, 1)];
     this.element = make(
       "div",
@@ -143,7 +145,7 @@ export class Stage {
     const shown = this.panes.slice(0, this.count);
     const sizes = shown.map(({ size }) => size).filter(Boolean);
     if (sizes.length) this.zoom.canvas = [0, 1].map((axis) => Math.max(...sizes.map((size) => size[axis])));
-    const [canvasWidth, canvasHeight] = this.zoom.canvas[0] > 1 ? this.zoom.canvas : [512, 512];
+    const [canvasWidth, canvasHeight] = this.zoom.canvas;
     const paneWidth = (width - PANE_GAP * (this.count - 1)) / this.count;
     const most = clamp(window.innerHeight * 0.72, MIN_HEIGHT, MAX_HEIGHT);
     const wanted = Math.min((paneWidth * canvasHeight) / canvasWidth, canvasHeight * MAX_ENLARGED);

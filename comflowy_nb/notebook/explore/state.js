@@ -14,6 +14,10 @@ const MAX_SECONDS = 3;
 const asList = (value) => (Array.isArray(value) ? value : []);
 const asRecord = (value) => (value && typeof value === "object" && !Array.isArray(value) ? value : {});
 
+/** Return a record without the values that filter nothing. */
+const keepValues = (value) =>
+  Object.fromEntries(Object.entries(asRecord(value)).filter(([, each]) => each && Object.keys(each).length));
+
 /** Compare two values for sorting. Missing values come last in both directions. */
 function compareValues(one, other, sign) {
   const [noOne, noOther] = [one, other].map((value) => value === null || value === undefined || value === "");
@@ -200,10 +204,22 @@ export class Exploration {
     return variedAxes.find((axis) => this.axes[axis].role === "sweep") ?? variedAxes[0] ?? -1;
   }
 
+  /** The references of the marked images. */
+  get selected() {
+    return asList(this.model.get("selected"));
+  }
+
   // -- filters and order ---------------------------------------------------------------------------------------
 
   get filters() {
-    return asRecord(this.model.get("_filters"));
+    const { axes, status, rating, columns } = asRecord(this.model.get("_filters"));
+    const found = {
+      axes: keepValues(axes),
+      status: asList(status),
+      rating: asList(rating),
+      columns: keepValues(columns),
+    };
+    return Object.fromEntries(Object.entries(found).filter(([, value]) => Object.keys(value).length));
   }
 
   /** Change one filter: `group` is axes or columns, with a name, or status or rating. An empty filter is removed. */
