@@ -167,7 +167,7 @@ class Completions:
             case "save", 1:
                 return file_words(typed, FOLDERS_ONLY)
             case "runs", count:
-                return [*(self._refs(typed) if not count else []), *self._recent_fields()]
+                return [*(self._refs(typed) if not count else []), *self._recent_fields(), "rating="]
             case "connect", 0:
                 return [*_TARGETS, *read_names(home())]
             case "help", 0:

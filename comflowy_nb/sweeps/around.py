@@ -137,11 +137,8 @@ def _candidates(
                 f"{around.ref} is a run and has no axes: name the fields to vary, as in %comflowy sweep --around "
                 f"{around.ref} cfg steps; or a cell of a sweep, as in s1.7"
             )
-        return [
-            (_key(axis, workflow), axis.fields, axis, _why_fixed(axis, is_zipped=bool(group.parts)))
-            for group in groups
-            for axis in group.simple
-        ]
+        reasons = [(axis, _why_fixed(axis, is_zipped=bool(group.parts))) for group in groups for axis in group.simple]
+        return [(axis.name if why else _key(axis, workflow), axis.fields, axis, why) for axis, why in reasons]
     found: list[tuple[str, tuple[str, ...], Axis | None, str]] = []
     problems = []
     for name in names:

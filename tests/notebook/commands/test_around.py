@@ -38,13 +38,13 @@ def swept(cell, handles):
 def test_the_numbers_of_a_cell_narrow_and_its_image_is_reused(swept, shell):
     found = swept("a = %comflowy sweep --around s1.7")
     a, s = shell.user_ns["a"], shell.user_ns["s"]
-    assert values(a) == {"3::cfg": [5.0, 6.0, 7.0], "3::steps": [1, 2, 3]}
+    assert values(a) == {"3::cfg": [5.0, 6.0, 7.0], "3::steps": [3, 4, 5]}
     assert a.plan.to_send == 8
     assert a.cell(5).run.token == s.cell(7).run.token
     assert {cell.params["3::sampler_name"] for cell in a} == {s.cell(7).params["3::sampler_name"]}
     assert a.layout["y"] == "steps"
     line, fixed = texts(found).splitlines()[1:3]
-    assert line == "%comflowy sweep default cfg=5,6,7 steps=1,2,3 sampler_name=euler width=64 height=64 seed=5"
+    assert line == "%comflowy sweep default cfg=5,6,7 steps=3,4,5 sampler_name=euler seed=5 width=64 height=64"
     assert fixed == "stays as in s1.7: sampler_name euler (not a number)"
 
 
@@ -97,7 +97,7 @@ def test_more_values_can_be_set(swept, shell):
     found = swept("a = %comflowy sweep --around s1.7 cfg=3,9 steps seed=random#2 --dry-run")
     assert found.error is None
     a = shell.user_ns["a"]
-    assert values(a)["3::steps"] == [1, 2, 3]
+    assert values(a)["3::steps"] == [3, 4, 5]
     assert values(a)["3::cfg"] == [3.0, 9.0]
     assert len(a) == 12
     assert "%comflowy sweep --from" in texts(found)
