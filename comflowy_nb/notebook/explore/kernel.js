@@ -1,4 +1,5 @@
-// What an explorer asks of Python: the document, images, ratings, runs. A busy or ended kernel is said, and waited for.
+// The requests of an explorer to Python: the document, images, ratings, submits. It waits for a kernel that is busy, and
+// works without one that has ended.
 
 import { ImageCache, nameView, SLOW_MS } from "../widgets/shared.js";
 
