@@ -67,7 +67,8 @@ export class Notice {
     if (this.text.textContent !== text) this.text.textContent = text;
     this.element.hidden = !text;
     this.name.hidden = !isOffline || !size;
-    this.download.hidden = !size || !(isOffline || isGone);
+    // A kernel that was killed and has started again only seems to be busy.
+    this.download.hidden = !size || !(isOffline || isGone || kernel.isBusy);
     if (!isGone && this.wasGone) this.explorer.goOn();
     this.wasGone = isGone;
   }
