@@ -301,6 +301,8 @@ def test_two_panes_share_their_controls_and_zoom(explored, sweep_page):
     right.click()
     page.await_current("cfg 8, sampler lcm")
     page.frames()
+    assert "cx-active" in page.select("Right pane").get_attribute("class")
+    assert "cx-active" not in page.select("Left pane").get_attribute("class")
     page.screenshot("two")
     page.select("Axis of the two panes").select_option("seed")
     page.await_colour(right, (3, 2, 1))
@@ -712,7 +714,7 @@ def test_a_thousand_cells_are_fluid(explored, tmp_path):
         (axis("cfg", range(25)), axis("steps", range(10)), axis("sampler", ["a", "b", "c", "d"], "list"))
     )
     assert len(content["items"]) == 1000
-    picture = draw((1, 1), size=(256, 256))
+    image = draw((1, 1), size=(256, 256))
     images = dict.fromkeys(images_of(content), ("image/png", picture))
     path = tmp_path / "thousand.html"
     path.write_text(page_html(content, images, {}), encoding="utf-8")
