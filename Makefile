@@ -3,7 +3,8 @@
 # make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
-# make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, the files of .github
+# make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, the files of .github, and lint-js
+# make lint-js  lint and formatting of the widgets' scripts; needs Node, without it nothing is checked
 # make bench  the benchmarks; benchmarks/README.md says what they measure
 # make docs   build the documentation, with every example executed, into build/docs/
 # make errors  provoke the errors a user can meet, and write docs/reference/errors.md
@@ -40,7 +41,7 @@ docs: $(VENV)/.installed-docs
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
-.PHONY: docs demo lab test test-fast test-matrix check bench errors modules notebooks clean
+.PHONY: docs demo lab test test-fast test-matrix check lint-js bench errors modules notebooks clean
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo
@@ -71,6 +72,17 @@ check: $(VENV)/.installed-check
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/zizmor --offline --quiet .
+	@$(MAKE) --no-print-directory lint-js
+
+# The scripts are shipped as they are: npm only fetches the tool that checks them. `npx biome check --write` formats.
+lint-js: $(if $(shell command -v npm),node_modules/.installed)
+	@if command -v npm >/dev/null; then npx biome ci --error-on-warnings; \
+	else echo "lint-js: skipped, because there is no npm here (Debian, Ubuntu: apt-get install npm)"; fi
+
+node_modules/.installed: package.json package-lock.json
+	@echo "Installing Biome into node_modules ..."
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python benchmarks/sweep_client.py
@@ -88,7 +100,7 @@ notebooks: $(VENV)/.installed-test
 	@$(BIN)/python notebooks/execute.py
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist node_modules
 
 # One stamp for each set of packages; pyproject.toml says what is in it.
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.made

@@ -18,7 +18,7 @@ LAYERS = [
     ("database", "images", "layout"),
     ("painting",),
     ("tracking",),
-    ("library", "history", "recipe", "comparison", "sweeps"),
+    ("library", "history", "recipe", "comparison", "exploration", "sharing", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
 ]

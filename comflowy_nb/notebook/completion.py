@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud", "comfyui")
-_REF_COMMANDS = {"show", "compare", "cancel", "resume", "delete", "rate"}
+_REF_COMMANDS = {"show", "compare", "explore", "rate", "cancel", "resume", "delete"}
 _MAX_SWEEPS = 10  # the newest, whose columns are offered
 _MAX_VALUE_CHARS = 60  # of a value that is offered
 _FIELD_COMMANDS = {"run", "sweep", "form"}

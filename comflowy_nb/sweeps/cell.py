@@ -10,7 +10,7 @@ from comflowy_nb.status import Status
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from comflowy_nb.sweeps.sweep import Sweep
@@ -111,13 +111,7 @@ class SweepCell:
     @property
     def first_image(self) -> Path | None:
         """Path of the first image on disk; None if there is none."""
-        for image in self.images:
-            try:
-                path: Path = image.path
-            except ImageError:
-                continue
-            return path
-        return None
+        return first_path(self.images)
 
     def has(self, name: str) -> bool:
         """Return whether `name` is an axis or a field of the cell."""
@@ -142,6 +136,14 @@ class SweepCell:
 def _is_named(key: str, name: str) -> bool:
     """Return whether a name, with or without its node id, is that of this field or axis."""
     return key == name or key.endswith(f"::{name}")
+
+
+def first_path(images: Iterable[RunImage]) -> Path | None:
+    """Return the path of the first of these images that is on disk; None if none is."""
+    for image in images:
+        with contextlib.suppress(ImageError):
+            return image.path
+    return None
 
 
 def cell_count(count: int) -> str:

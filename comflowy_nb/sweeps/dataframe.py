@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from comflowy_nb.database.scores import Score
+    from comflowy_nb.exploration.table import RunRow
     from comflowy_nb.sweeps.cell import SweepCell
 
 
@@ -129,7 +130,7 @@ class ImageFrame(pd.DataFrame):
         return plain
 
 
-def to_dataframe(cells: Iterable[SweepCell]) -> ImageFrame:
+def to_dataframe(cells: Iterable[SweepCell | RunRow]) -> ImageFrame:
     """Return a row for each cell, with a column `thumbnail` that a notebook shows as images."""
     cells = list(cells)
     rows = table_of(cells)
@@ -142,7 +143,7 @@ def to_dataframe(cells: Iterable[SweepCell]) -> ImageFrame:
     return frame
 
 
-def _pruned_thumbnail(cell: SweepCell) -> Path | None:
+def _pruned_thumbnail(cell: SweepCell | RunRow) -> Path | None:
     """Return the path of the thumbnail of the first image that was pruned."""
     for image in cell.images:
         with contextlib.suppress(ImageError):
@@ -159,7 +160,7 @@ def _display_value(value: Any) -> Any:
 # -- rows -------------------------------------------------------------------------------------------------------
 
 
-def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
+def table_of(cells: Iterable[SweepCell | RunRow]) -> list[dict[str, Any]]:
     """Return a row for each cell, as a mapping from column name to value. All rows have the same columns.
 
     The columns, in order, are `cell` (`s1.7`); the labels of axes if they differ from the values; the columns of
@@ -206,14 +207,14 @@ def _value_of(score: Score | None) -> float | None:
     return None if score is None else score.value
 
 
-def _order_params(cells: Sequence[SweepCell]) -> list[str]:
+def _order_params(cells: Sequence[SweepCell | RunRow]) -> list[str]:
     """Return the field ids of the params of all cells, those with different values first."""
     ids = list(dict.fromkeys(key for cell in cells for key in cell.params))
     varied = {key for key in ids if any(not _is_same(cell.params, cells[0].params, key) for cell in cells)}
     return sorted(ids, key=lambda key: key not in varied)
 
 
-def _label_columns(cells: Sequence[SweepCell], ids: Sequence[str]) -> dict[str, str]:
+def _label_columns(cells: Sequence[SweepCell | RunRow], ids: Sequence[str]) -> dict[str, str]:
     """Return a column for each axis whose labels differ from the values of its field."""
     names = name_fields(ids)
     columns = {}

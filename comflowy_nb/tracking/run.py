@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
 from comflowy_nb.errors import RefError
-from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.save_target import target_path
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.reviews import best_rating
@@ -173,9 +172,7 @@ class Run(Waitable["Run"], Scorable):
         return [self._output(output) for output in self.record.files]
 
     def _output(self, output: ImageRecord) -> RunImage:
-        folder = self._images_folder
-        path = image_path(folder, output) if folder is not None and output.file else None
-        return RunImage(self, output, path)
+        return RunImage(self, output, self._images_folder)
 
     def _named_images(self) -> list[tuple[str, RunImage]]:
         return [(image.ref, image) for image in self.images]

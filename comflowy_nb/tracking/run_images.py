@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from comflowy_nb.errors import ImageError, RefError
-from comflowy_nb.images.receive import is_damaged
+from comflowy_nb.images.receive import image_path, is_damaged
 from comflowy_nb.images.save_target import target_path
 from comflowy_nb.tracking.reviews import change_ratings, read_reviews
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
@@ -33,8 +33,8 @@ class RunImage:
         The run that generated the image.
     record : ImageRecord
         The record of the image in the history: node, size, format, sha256.
-    path : pathlib.Path or None
-        Path of the original file; None before its download.
+    folder : pathlib.Path or None
+        The folder of the images, to which the file of the record is relative.
 
     Examples
     --------
@@ -45,10 +45,10 @@ class RunImage:
     (64, 64, 3)
     """
 
-    def __init__(self, run: Run, record: ImageRecord, path: Path | None) -> None:
+    def __init__(self, run: Run, record: ImageRecord, folder: Path | None) -> None:
         self.run = run
         self.record = record
-        self._path = path
+        self._folder = folder
 
     @property
     def path(self) -> Path:
@@ -67,12 +67,18 @@ class RunImage:
                 f"the original of {self.ref} was pruned, and only its thumbnail is on disk{why}; "
                 f"%comflowy show {self.run.ref} --refetch fetches it again"
             )
-        if self._path is None or not self._path.exists():
+        path = self._original
+        if path is None or not path.exists():
             reason = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
             raise ImageError(
                 f"the image {self.ref} is not on disk{reason}; %comflowy show {self.run.ref} fetches it again"
             )
-        return self._path
+        return path
+
+    @property
+    def _original(self) -> Path | None:
+        """Path of the original file, which may be missing; None before its download."""
+        return image_path(self._folder, self.record) if self._folder is not None and self.record.file else None
 
     @property
     def ref(self) -> str:
@@ -87,7 +93,8 @@ class RunImage:
     @property
     def is_damaged(self) -> bool:
         """Whether the original on disk is not what was downloaded: it was changed or truncated. Reads the file."""
-        return self._path is not None and self._path.is_file() and is_damaged(self._path, self.record)
+        path = self._original
+        return path is not None and path.is_file() and is_damaged(path, self.record)
 
     @property
     def intact_path(self) -> Path:
@@ -191,13 +198,8 @@ class RunImage:
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 
         path = target_path(target)
-        return save_run(self.run.record, self._folder(), path, only=self.record)[0]
-
-    def _folder(self) -> Path:
-        """Return the folder of the images, to which the record's path is relative."""
-        if self._path is None or not self.record.file:
-            return self.path.parent  # raises the error
-        return self._path.parents[self.record.file.count("/")]
+        folder = self._folder if self._folder is not None and self.record.file else self.path.parent
+        return save_run(self.run.record, folder, path, only=self.record)[0]
 
     def thumbnail(self, size_px: int) -> Path:
         """Return the path of a thumbnail, which is made if it does not exist.
@@ -224,9 +226,10 @@ class RunImage:
         """
         from comflowy_nb.images.thumbnails import thumbnail_path  # noqa: PLC0415 - loads Pillow
 
-        folder = self._folder()
+        if self._folder is None or not self.record.file:
+            return self.path  # raises the error
         try:
-            return thumbnail_path(folder, self.record, size_px)
+            return thumbnail_path(self._folder, self.record, size_px)
         except ImageError:  # the disk is full, or there is no image to make it from
             return self.intact_path
 

@@ -204,11 +204,25 @@ conditions, the runs of a sweep are one row; --cells lists them.""",
   %comflowy compare r41 r43 --save why.html      also as one HTML page
 
 For a run with several images, its first one is compared. While the comparison
-has the focus: 1 to 4 (or s b g d) choose the mode; arrows move the slider
-(Shift in larger steps, Home, End) or a zoomed image; + - 0 zoom; space stops
-the blinking.
+has the focus: s b g d choose the mode (slider, blink, side by side,
+difference); arrows move the slider (Shift in larger steps, Home, End) or a
+zoomed image; + - f zoom; space stops the blinking.
 r = %comflowy compare r41 r43 returns the comparison: r.mode, r.position,
 r.left, r.right, r.save("why.html").""",
+    "explore": """\
+  %comflowy explore s1            one large image, and a control for each axis
+  %comflowy explore s1 --x cfg --y steps    two axes as a grid
+  %comflowy explore s1 s2         the sweep is one more axis
+  %comflowy explore --since 7d --where "rating >= 4"    runs of a week
+  e = %comflowy explore s1        for Python: e.x, e.y, e.where ...
+
+It needs no connection, except to run missing or failed cells. While it has the
+focus: arrows step along the axes, Enter enlarges, 1-5 rates, 0 clears the
+rating, x rejects, u undoes, m marks, ? shows all keys.
+e.current, e.selected and e.visible are what is shown, marked and left by the
+filters; they go on into other commands:
+  %comflowy compare {e.selected}
+  %comflowy save {e.selected} winners""",
     "rate": """\
   %comflowy rate r41 4             a run with one image
   %comflowy rate s1.7[1] 5 --note "best sky"    one of several images

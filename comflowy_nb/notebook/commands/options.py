@@ -15,10 +15,10 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import SettingsError, nearest_tip
 from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.syntax.line import expand_text, is_name
+from comflowy_nb.workflow.syntax.line import expand_ref, expand_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.syntax.line import Word
@@ -112,7 +112,7 @@ class Option:
             If the text is invalid. The message says what is accepted.
         """
         if self.names in {"ref", "table"}:
-            return _ref(text, namespace)
+            return expand_ref(text, namespace)
         expanded = expand_text(text, namespace)
         if self.choices and expanded not in self.choices:
             raise UsageError(f"invalid {self.name} {text!r}: use {self.accepted}")
@@ -283,6 +283,19 @@ COMMANDS: Mapping[str, Command] = {
             words=(1, None),
         ),
         Command(
+            "explore", "explore REF ...  or  explore --since TIME --where CONDITION",
+            "step through the images of sweeps or runs, rate and compare them", "explore:explore",
+            (
+                Option("--where", "CONDITION", 'show only these: "cfg < 6 and rating >= 3"'),
+                Option("--since", "TIME", "without REF: runs of the last 2h, 30d ...", duration_s),
+                Option("--x", "FIELD", "spread this axis over columns"),
+                Option("--y", "FIELD", "spread this axis over rows"),
+                Option("--max-runs", "N", "permit up to N submits of missing or failed cells", _whole_from(0)),
+                Option("--as", "NAME", "assign the explorer to this variable", _name),
+            ),
+            words=(0, None),
+        ),
+        Command(
             "rate", "rate REF ... [0-5]", "rate images from 1 to 5, reject them, or write a note", "rate:rate",
             (
                 Option("--note", "TEXT", "a note about the image; an empty text removes it"),
@@ -333,8 +346,25 @@ class Request:
         return expand_text(word.text, self.namespace)
 
     def ref(self, word: Word) -> Any:
-        """Return the text of a reference, or the Python object if the word is exactly `{name}`."""
-        return _ref(word.text, self.namespace)
+        """Return the text of a reference; the Python object for exactly `{name}` or `{name.attribute}`."""
+        return expand_ref(word.text, self.namespace)
+
+    def refs(self, words: Sequence[Word] | None = None) -> list[Any]:
+        """Return the references that words are, by default all; a Python list counts as its items.
+
+        Raises
+        ------
+        UsageError
+            If a list is empty.
+        """
+        found: list[Any] = []
+        for word in self.words if words is None else words:
+            ref = self.ref(word)
+            items = list(ref) if isinstance(ref, list | tuple) else [ref]
+            if not items:
+                raise UsageError(f"{word.raw} is an empty list, so it names no run")
+            found += items
+        return found
 
     def arguments_for(self, function: Callable[..., object]) -> dict[str, Any]:
         """Return the typed options that are parameters of a function, as keyword arguments."""
@@ -362,8 +392,3 @@ def find_command(name: str) -> Command:
     if name not in COMMANDS:
         raise UsageError(f"unknown command {name!r}{nearest_tip(name, COMMANDS) or '.'} %comflowy help lists them")
     return COMMANDS[name]
-
-
-def _ref(text: str, namespace: Mapping[str, Any]) -> Any:
-    name = text[1:-1]
-    return namespace[name] if is_name(text) and name in namespace else expand_text(text, namespace)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
+from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.layout.value_text import find_names
 from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
 from comflowy_nb.notebook.commands.run import save_run
@@ -41,7 +43,7 @@ _CONFIRM_S = 15.0  # most services confirm a cancel at once
 
 def show(session: Session, request: Request) -> Run | Sweep | RunList:
     """Show runs and sweeps. Download missing images, and wait for runs in progress."""
-    found = [session.find(request.ref(word)) for word in request.words]
+    found = [session.find(ref) for ref in request.refs()]
     if "refetch" in request.options:
         refetch(session, found)
     swept = [session.sweep(each.sweep) for each in found if each.sweep is not None]
@@ -135,7 +137,7 @@ def compare(session: Session, request: Request) -> Comparison:
     options = request.options
     if "overwrite" in options and "save" not in options:
         raise UsageError("--overwrite needs --save")
-    images = read_images([request.ref(word) for word in request.words], find=session.find)
+    images = read_images(request.refs(), find=session.find)
     made = Comparison(images, mode=options.get("mode"), label=options.get("label"))
     session.mark_drawn(made)  # so that the value of the cell is not shown again
     show_comparison(made, in_kernel=session.in_kernel)
@@ -147,12 +149,17 @@ def compare(session: Session, request: Request) -> Comparison:
 
 
 def save(session: Session, request: Request) -> None:
-    """Save copies of one image, or of all images of a run or a sweep, with readable names."""
-    found, target = session.find(request.ref(request.words[0])), request.text(request.words[1])
-    if found.sweep is not None:
-        save_sweep(session, session.sweep(found.sweep), target)
-    else:
-        save_run(session, found.run, target, found.image)
+    """Save copies of the images of runs or a sweep, or of one image, with readable names."""
+    found = [session.find(ref) for ref in request.refs(request.words[:1])]
+    target = request.text(request.words[1])
+    kind = kind_of_target(Path(target).expanduser())
+    if len(found) > 1 and kind != "folder":
+        raise UsageError(f"{request.words[0].raw} are {len(found)} runs, so save them in a folder, not in {target}")
+    for each in found:
+        if each.sweep is not None:
+            save_sweep(session, session.sweep(each.sweep), target)
+        else:
+            save_run(session, each.run, target, each.image)
 
 
 def cancel(session: Session, request: Request) -> None:
