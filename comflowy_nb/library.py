@@ -140,7 +140,7 @@ class Library:
 
     def run(self, record: RunRecord) -> Run:
         """Return a run of the history, which is not tracked."""
-        return Run(record, self.folder)
+        return Run(record, self.folder, history=self.history)
 
     def find(self, ref: str) -> Found:
         """Return what a reference names; see `history.find`."""

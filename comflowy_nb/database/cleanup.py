@@ -39,6 +39,10 @@ _ORIGINALS = f"""
             WHERE sweeps.name IS NOT NULL AND cells.run IS NOT NULL
         ) AS is_named,
         images.sha256 IN (SELECT sha256 FROM inputs) AS is_input,
+        EXISTS (
+            SELECT 1 FROM ratings WHERE ratings.run = images.run AND ratings.position = images.position
+                AND (ratings.rating IS NOT NULL OR ratings.note IS NOT NULL)
+        ) AS is_rated,
         {", ".join(f"images.{name} AS {name}" for name in _IMAGE_COLUMNS)}
     FROM images JOIN runs ON runs.token = images.run
     WHERE images.state = 'kept' AND images.error IS NULL AND images.format IN ('PNG', 'JPEG', 'WEBP')
@@ -48,7 +52,7 @@ _ORIGINALS = f"""
             SELECT run FROM cells WHERE run IS NOT NULL AND (
                 sweep IN (SELECT value FROM json_each(:sent)) OR sweep IN (
                     SELECT sweep FROM cells WHERE run IN (
-                        SELECT token FROM runs WHERE status IN (SELECT value FROM json_each(:live))
+                        SELECT token FROM runs WHERE status IN (SELECT value FROM json_each(:live)) AND imported IS NULL
                         UNION SELECT run FROM images WHERE state = 'expected'
                     )
                 )
@@ -74,12 +78,13 @@ class Original:
     ended_at: float
     is_named: bool  # the run, or a sweep that shows it
     is_input: bool  # its content was submitted as an image of another run
+    is_rated: bool  # or has a note, by this user or another one; a rejection alone does not count
     image: ImageRecord
 
 
 def is_protected(original: Original) -> bool:
     """Return True if a prune keeps an original unless it is asked for all. No other code decides this."""
-    return original.is_named or original.is_input
+    return original.is_named or original.is_input or original.is_rated
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +226,7 @@ def _originals(connection: sqlite3.Connection, before: float, sent: Collection[s
             row["ended_at"],
             bool(row["is_named"]),
             bool(row["is_input"]),
+            bool(row["is_rated"]),
             ImageRecord(*(row[name] for name in _IMAGE_COLUMNS)),
         )
         for row in rows
@@ -240,6 +246,8 @@ _DELETIONS = """
     DELETE FROM senders WHERE sweep IN (SELECT value FROM json_each(:sweeps));
     DELETE FROM sweeps WHERE token IN (SELECT value FROM json_each(:sweeps));
     UPDATE cells SET run = NULL WHERE run IN (SELECT value FROM json_each(:runs));
+    DELETE FROM ratings WHERE run IN (SELECT value FROM json_each(:runs));
+    DELETE FROM scores WHERE run IN (SELECT value FROM json_each(:runs));
     DELETE FROM images WHERE run IN (SELECT value FROM json_each(:runs));
     DELETE FROM runs WHERE token IN (SELECT value FROM json_each(:runs));
     UPDATE runs SET sweep = (SELECT cells.sweep FROM cells WHERE cells.run = runs.token LIMIT 1)
@@ -269,7 +277,7 @@ def _runs_to_delete(
         if cells:
             others = ", ".join(f"s{sweep}.{cell}" for sweep, cell in cells)
             why = f"{others} {'show' if len(cells) > 1 else 'shows'} it too"
-        elif run.status.is_held:
+        elif run.status.is_held and run.imported is None:
             why = f"it is {run.status}: the service may have accepted it"
             if is_named:
                 raise RefError(f"{run.ref} can't be deleted: {why}, and another submit could cost again")
@@ -285,6 +293,7 @@ def _runs_to_delete(
         kept[run.ref] = why
     sql = (
         "SELECT DISTINCT key FROM runs WHERE key IN (SELECT value FROM json_each(?)) AND status = ? "
+        "AND imported IS NULL "
         "AND token NOT IN (SELECT value FROM json_each(?))"
     )
     chosen = json_list(run.key for run in runs), Status.SUCCESS, json_list(run.token for run in runs)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-VERSION = 2  # of schema.sql; stored as PRAGMA user_version
+VERSION = 3  # of schema.sql; stored as PRAGMA user_version
 # Version -> the statements that bring a file of the version before up to it.
 _MIGRATIONS = {
     2: """
@@ -35,6 +35,18 @@ _MIGRATIONS = {
         DELETE FROM samples WHERE workflow_key LIKE '% each';
         CREATE TABLE removals (
             run TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (run, position)
+        ) WITHOUT ROWID;
+    """,
+    3: """
+        ALTER TABLE runs ADD COLUMN imported TEXT;
+        ALTER TABLE sweeps ADD COLUMN imported TEXT;
+        CREATE TABLE ratings (
+            run TEXT NOT NULL, position INTEGER NOT NULL, source TEXT NOT NULL, rating INTEGER,
+            rejected INTEGER NOT NULL, note TEXT, rated_at REAL NOT NULL, PRIMARY KEY (run, position, source)
+        ) WITHOUT ROWID;
+        CREATE TABLE scores (
+            run TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, value REAL, error TEXT,
+            PRIMARY KEY (run, position, name)
         ) WITHOUT ROWID;
     """,
 }

@@ -39,7 +39,7 @@ class Decision:
 
 def dead_submitters(store: Store) -> set[str]:
     """Return the owners that died during a submit."""
-    return dead_owners(store.locks, find_owners(store, f"status = '{Status.SUBMITTING}'"))
+    return dead_owners(store.locks, find_owners(store, f"status = '{Status.SUBMITTING}' AND imported IS NULL"))
 
 
 def look_up(
@@ -65,7 +65,7 @@ def look_up(
         The decision by key. That of a new run has the newest earlier run with the key, and is None if there is none.
     """
     earlier: dict[str, list[RunRecord]] = {}
-    clause = "WHERE key IN (SELECT value FROM json_each(?)) ORDER BY number DESC"
+    clause = "WHERE key IN (SELECT value FROM json_each(?)) AND imported IS NULL ORDER BY number DESC"
     for run in find_runs(connection, clause, json_list(keys)):
         held = apply(run, StatusEvent.OWNER_DIED, reason=RESPONSE_LOST) if run.owner in dead else None
         earlier.setdefault(run.key, []).append(held or run)
@@ -83,7 +83,7 @@ def _runs_of(connection: sqlite3.Connection, sweep: str, keys: Sequence[str]) ->
     rows = connection.execute(
         "SELECT runs.token FROM sweeps JOIN cells ON cells.sweep = sweeps.token JOIN runs ON runs.token = cells.run "
         "WHERE sweeps.token = ? AND cells.key IN (SELECT value FROM json_each(?)) "
-        "AND runs.finished_at >= sweeps.created_at",
+        "AND runs.finished_at >= sweeps.created_at AND runs.imported IS NULL",
         (sweep, json_list(keys)),
     )
     return {row["token"] for row in rows}

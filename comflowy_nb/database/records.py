@@ -104,6 +104,7 @@ class RunRecord(_Request):
     images: tuple[ImageRecord, ...] = ()
     warning: str | None = None  # a warning about a response of the service
     files: tuple[ImageRecord, ...] = ()  # outputs other than still images
+    imported: str | None = None  # the name of the file that it was loaded from; None if it was submitted here
 
     @property
     def outputs(self) -> tuple[ImageRecord, ...]:
@@ -130,7 +131,9 @@ class RunRecord(_Request):
 
     @property
     def is_settled(self) -> bool:
-        """True if the status is final or held, and every image is downloaded or given up."""
+        """True if the status is final or held, and every image is downloaded or given up; for every imported run."""
+        if self.imported is not None:
+            return True
         return not self.status.is_live and not any(output.state == "expected" for output in self.outputs)
 
     @property
@@ -163,6 +166,7 @@ class SweepRecord(SweepRequest):
     created_at: float
     ended_at: float | None = None  # when its last cell was settled
     count: int = 0  # number of cells
+    imported: str | None = None  # as for a run
 
     @property
     def ref(self) -> str:

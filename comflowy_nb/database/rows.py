@@ -90,10 +90,15 @@ def _encode(value: object) -> str:
     return text
 
 
+def storable_text(text: str) -> str:
+    """Return a text that SQLite can store: half of a surrogate pair is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _column(value: Any) -> Any:
     """Return a field of a record as its column stores it."""
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return storable_text(value)
     if isinstance(value, Problem):
         return _encode(astuple(value))
     if isinstance(value, Mapping):

@@ -12,6 +12,7 @@ from comflowy_nb.database.cleanup import Cleanup
 from comflowy_nb.database.connection import Store
 from comflowy_nb.database.deduplication import RESPONSE_LOST, Decision, RetryOptions, dead_submitters, look_up
 from comflowy_nb.database.process_locks import clean_locks, dead_owners, remove_free_locks
+from comflowy_nb.database.ratings import Ratings
 from comflowy_nb.database.records import RunRecord
 from comflowy_nb.database.reference_words import cell_words, name_words, number_words
 from comflowy_nb.database.references import check_name
@@ -26,6 +27,7 @@ from comflowy_nb.database.rows import (
     put_name,
     put_status,
 )
+from comflowy_nb.database.scores import Scores
 from comflowy_nb.database.small_tables import Durations, Inputs, Seeds, Senders
 from comflowy_nb.database.sweeps import Sweeps
 from comflowy_nb.errors import HistoryError
@@ -44,11 +46,15 @@ if TYPE_CHECKING:
 
 
 _LIVE = ", ".join(f"'{status}'" for status in Status if status.is_live)
-_TRACKED = f"(status IN ({_LIVE}) OR token IN (SELECT run FROM images WHERE state = 'expected'))"  # noqa: S608 - own words
+# An imported run has no service here, so it is never tracked.
+_TRACKED = (
+    f"(imported IS NULL AND (status IN ({_LIVE}) "  # noqa: S608 - own words
+    "OR token IN (SELECT run FROM images WHERE state = 'expected')))"
+)
 
 
 class History(Table[RunRecord]):
-    """The runs of the history; `sweeps`, `seeds`, `inputs`, `senders`, `durations` and `cleanup` are its other parts.
+    """The runs of the history, and its other parts, from `sweeps` to `scores`.
 
     Open it with `History.open(folder)`. Its methods may be called on any thread. `warnings` are for the user: a
     damaged file that was set aside, a slower journal, a folder that others can open.
@@ -66,6 +72,8 @@ class History(Table[RunRecord]):
         self.senders = Senders(store)
         self.durations = Durations(store)
         self.cleanup = Cleanup(store)
+        self.ratings = Ratings(store)
+        self.scores = Scores(store)
 
     @classmethod
     def open(cls, folder: Path) -> History:
@@ -139,7 +147,8 @@ class History(Table[RunRecord]):
         # A run is found by its id, so the id is flushed to the disk, and with it the request.
         with self._store.write(full=changes.get("service_run_id") is not None) as connection:
             runs = find_runs(connection, "WHERE token = ?", token)
-            record = records.apply(runs[0], event, **changes) if runs else None
+            is_own = bool(runs) and runs[0].imported is None  # no service reports the status of an imported run
+            record = records.apply(runs[0], event, **changes) if is_own else None
             if record is None:
                 return None
             put_status(connection, record)
@@ -216,10 +225,13 @@ class History(Table[RunRecord]):
         return None if row is None else dict(json.loads(row["content"]))
 
     def successes_of(self, identity: str, workflow_key: str, *, limit: int) -> list[RunRecord]:
-        """Return the newest successes of a workflow on a service, newest first; see `RunRecord.workflow_key`."""
+        """Return the newest successes of a workflow on a service, newest first, without imported runs.
+
+        See `RunRecord.workflow_key`.
+        """
         clause = (
             "WHERE identity = ? AND coalesce(workflow_id, workflow) = ? AND status = 'success' "
-            "ORDER BY number DESC LIMIT ?"
+            "AND imported IS NULL ORDER BY number DESC LIMIT ?"
         )
         with self._store.read() as connection:
             return find_runs(connection, clause, identity, workflow_key, limit)
@@ -258,9 +270,13 @@ class History(Table[RunRecord]):
     # -- orphaned runs ------------------------------------------------------------------------------------------
 
     def adopt(self, token: str, owner: str) -> RunRecord | None:
-        """Make `owner` the owner of a run whose owner has died; return None if that one lives."""
+        """Make `owner` the owner of a run whose owner has died.
+
+        Return None if that one lives, or the run is imported.
+        """
         with self._store.read() as connection:
-            row = connection.execute("SELECT owner FROM runs WHERE token = ?", (token,)).fetchone()
+            sql = "SELECT owner FROM runs WHERE token = ? AND imported IS NULL"
+            row = connection.execute(sql, (token,)).fetchone()
         if row is None:
             return None
         dead = dead_owners(self._store.locks, {row["owner"]} - {owner})
@@ -287,7 +303,7 @@ class History(Table[RunRecord]):
 
 def _hold_unanswered(connection: sqlite3.Connection, dead: Collection[str]) -> None:
     """Make the runs `unknown` whose owner died before it had read the response to the submit."""
-    clause = "WHERE status = 'submitting' AND owner IN (SELECT value FROM json_each(?))"
+    clause = "WHERE status = 'submitting' AND imported IS NULL AND owner IN (SELECT value FROM json_each(?))"
     for record in find_runs(connection, clause, json_list(dead)) if dead else ():
         held = records.apply(record, StatusEvent.OWNER_DIED, reason=RESPONSE_LOST)
         if held is not None:

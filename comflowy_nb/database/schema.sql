@@ -26,7 +26,8 @@ CREATE TABLE runs (
     warning TEXT,
     name TEXT,
     sweep TEXT REFERENCES sweeps (token), -- the sweep for which the run was submitted
-    cancel_asked_at REAL
+    cancel_asked_at REAL,
+    imported TEXT -- the file that the run was loaded from; NULL: submitted here
 );
 CREATE INDEX runs_by_key ON runs (key, number);
 CREATE INDEX runs_by_status ON runs (status);
@@ -65,7 +66,8 @@ CREATE TABLE sweeps (
     fresh INTEGER NOT NULL,
     created_at REAL NOT NULL,
     ended_at REAL,
-    name TEXT
+    name TEXT,
+    imported TEXT -- as for runs
 );
 CREATE INDEX sweeps_by_key ON sweeps (key, number);
 
@@ -79,6 +81,28 @@ CREATE TABLE cells (
     PRIMARY KEY (sweep, number)
 ) WITHOUT ROWID;
 CREATE INDEX cells_by_key ON cells (sweep, key);
+
+-- Ratings of images. `source` is '' for this user, else the name of the person who sent the rating.
+CREATE TABLE ratings (
+    run TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    rating INTEGER, -- 1 to 5; NULL: not rated
+    rejected INTEGER NOT NULL,
+    note TEXT,
+    rated_at REAL NOT NULL,
+    PRIMARY KEY (run, position, source)
+) WITHOUT ROWID;
+
+-- Results of the user's functions of an image, by name. `error` is the exception of a function.
+CREATE TABLE scores (
+    run TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value REAL,
+    error TEXT,
+    PRIMARY KEY (run, position, name)
+) WITHOUT ROWID;
 
 -- Every name that was given to a run or a sweep. The newest row of a name decides.
 CREATE TABLE names (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, token TEXT NOT NULL);

@@ -102,7 +102,8 @@ def unfinished_summaries(connection: sqlite3.Connection, *, since: float, limit:
     """Return the sweeps with cells that are live or were not submitted, newest first."""
     records = find_sweeps(
         connection,
-        "WHERE created_at >= ? AND EXISTS (SELECT 1 FROM cells LEFT JOIN runs ON runs.token = cells.run "  # noqa: S608 - own words
+        "WHERE created_at >= ? AND imported IS NULL "  # noqa: S608 - own words
+        "AND EXISTS (SELECT 1 FROM cells LEFT JOIN runs ON runs.token = cells.run "
         f"WHERE cells.sweep = sweeps.token AND (cells.run IS NULL OR runs.status IN ({_LIVE}))) "
         "ORDER BY number DESC LIMIT ?",
         since,

@@ -190,6 +190,9 @@ class Sweeps(Table[SweepRecord]):
 def _same(connection: sqlite3.Connection, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:
     which = "AND fresh" if fresh else ""
     sweeps = find_sweeps(
-        connection, f"WHERE key = ? AND identity = ? {which} ORDER BY number DESC LIMIT 1", key, identity
+        connection,
+        f"WHERE key = ? AND identity = ? AND imported IS NULL {which} ORDER BY number DESC LIMIT 1",
+        key,
+        identity,
     )
     return None if not sweeps or (fresh and sweeps[0].ended_at is not None) else sweeps[0]

@@ -82,6 +82,11 @@ class SweepCell:
         return () if self.run is None else self.run.images
 
     @property
+    def rating(self) -> int | None:
+        """The best rating of its images that are not rejected, 1 to 5; None if none is rated. Read at each use."""
+        return None if self.run is None else self.run.rating
+
+    @property
     def first_image(self) -> Path | None:
         """Path of the first image on disk; None if there is none."""
         for image in self.images:

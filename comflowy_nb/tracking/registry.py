@@ -60,7 +60,8 @@ class RunRegistry:
         with self._lock:
             run = self._runs.get(record.token)
             if run is None:
-                run = self._runs[record.token] = Run(record, self._images_folder, cancel=self.cancel)
+                run = Run(record, self._images_folder, cancel=self.cancel, history=self._history)
+                self._runs[record.token] = run
                 service = self._tracker.service
                 run.resubmits_lost = service.resubmits_lost and record.identity == service.identity
                 return run
@@ -76,11 +77,16 @@ class RunRegistry:
         return all(run.record.is_settled for run in runs)
 
     def is_here(self, record: RunRecord) -> bool:
-        """Return True if a run was submitted to this service."""
-        return record.origin in self._origins
+        """Return True if a run was submitted to this service, from this home folder."""
+        return record.imported is None and record.origin in self._origins
 
     def check_origin(self, run: Run) -> None:
-        """Raise a RefError for a run that was submitted to another service."""
+        """Raise a RefError for a run that was submitted to another service, or imported."""
+        if run.record.imported is not None:
+            raise RefError(
+                f"{run.ref} was loaded from {run.record.imported}, so no service is asked about it; run it again with "
+                f"%comflowy run --from {run.ref}"
+            )
         if not self.is_here(run.record):
             other, label = run.record.service, self._tracker.service.label
             raise RefError(f"{run.ref} was submitted to {other}, not to {label}; connect to {other} first")
@@ -188,6 +194,8 @@ class RunRegistry:
 
     def watch(self, run: Run) -> None:
         """Read a run of another process from the history until it is settled, and adopt it if that process ends."""
+        if run.record.imported is not None:
+            return
         if run.record.owner == self._owner:
             if run.status.is_live and not self._tracker.is_tracking(run):
                 self._read(run)  # it ended after its record was read

@@ -13,6 +13,7 @@ from comflowy_nb.errors import RefError
 from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.save_target import target_path
 from comflowy_nb.status import Status
+from comflowy_nb.tracking.reviews import best_rating
 from comflowy_nb.tracking.run_images import Images, RunImage
 from comflowy_nb.tracking.waitable import Waitable
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from comflowy_nb.database.runs import History
     from comflowy_nb.services.types import Progress
     from comflowy_nb.status import StatusEvent
 
@@ -40,6 +42,8 @@ class Run(Waitable["Run"]):
         The folder of the images, to read and save them.
     cancel : callable, optional
         Called with this run to cancel it; without it the run is not tracked, as one from `history`.
+    history : History, optional
+        The history, where the ratings and the scores of the images are stored.
 
     Examples
     --------
@@ -53,7 +57,12 @@ class Run(Waitable["Run"]):
     """
 
     def __init__(
-        self, record: RunRecord, images_folder: Path | None = None, *, cancel: Callable[[Run], None] | None = None
+        self,
+        record: RunRecord,
+        images_folder: Path | None = None,
+        *,
+        cancel: Callable[[Run], None] | None = None,
+        history: History | None = None,
     ) -> None:
         super().__init__()
         self.record = record
@@ -66,6 +75,7 @@ class Run(Waitable["Run"]):
         self.unwritten_images: dict[int, ImageRecord] = {}
         self._images_folder = images_folder
         self._cancel = cancel
+        self.history = history
         self._progress: Progress | None = None
         self._warning: str | None = None
 
@@ -164,6 +174,11 @@ class Run(Waitable["Run"]):
         folder = self._images_folder
         path = image_path(folder, output) if folder is not None and output.file else None
         return RunImage(self, output, path)
+
+    @property
+    def rating(self) -> int | None:
+        """The best rating of its images that are not rejected, 1 to 5; None if none is rated. Read at each use."""
+        return best_rating(self.images)
 
     # -- actions --------------------------------------------------------------------------------------------------
 

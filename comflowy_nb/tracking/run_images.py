@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from comflowy_nb.errors import ImageError, RefError
 from comflowy_nb.images.save_target import target_path
+from comflowy_nb.tracking.reviews import change_ratings, read_reviews
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from comflowy_nb.database.ratings import Rating
     from comflowy_nb.database.records import ImageRecord
+    from comflowy_nb.tracking.reviews import Review
     from comflowy_nb.tracking.run import Run
 
 
@@ -203,6 +206,74 @@ class RunImage:
             return thumbnail_path(folder, self.record, size_px)
         except ImageError:  # the disk is full, or there is no image to make it from
             return self.path
+
+    # -- ratings and scores ---------------------------------------------------------------------------------------
+
+    @property
+    def review(self) -> Review:
+        """Its ratings and scores, read from the history at each use."""
+        return read_reviews([self])[self.token]
+
+    @property
+    def rating(self) -> int | None:
+        """Rating by this user, 1 to 5; None if the image is not rated. Read from the history at each use."""
+        return self.review.own.rating
+
+    @property
+    def rejected(self) -> bool:
+        """Whether this user rejected the image. Read from the history at each use."""
+        return self.review.own.rejected
+
+    @property
+    def note(self) -> str:
+        """Note by this user; empty if there is none. Read from the history at each use."""
+        return self.review.own.note
+
+    @property
+    def others(self) -> tuple[Rating, ...]:
+        """The ratings that other people sent, by their names. Read from the history at each use."""
+        return self.review.others
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Results of the functions of `Sweep.score`, by name; None for one that raised. Read at each use."""
+        return {name: score.value for name, score in self.review.scores.items()}
+
+    def rate(self, rating: int | None = None, *, note: str | None = None, rejected: bool | None = None) -> RunImage:
+        """Rate the image, reject it, or write a note about it. The history stores that.
+
+        Parameters
+        ----------
+        rating : int, optional
+            From 1 to 5, where 5 is the best; 0 removes the rating. A rating also takes a rejection back, unless
+            `rejected` is given. By default the rating stays.
+        note : str, optional
+            A note of at most 1,000 characters; an empty text removes it. By default the note stays.
+        rejected : bool, optional
+            True rejects the image, False takes that back.
+
+        Returns
+        -------
+        RunImage
+            This image.
+
+        Raises
+        ------
+        SettingsError
+            If a value is not accepted, or none is given.
+        HistoryError
+            If the history can't be written, or the image was deleted.
+
+        Examples
+        --------
+        >>> image = run.images[0].rate(4, note="best sky")
+        >>> image.rating, image.note, image.rejected
+        (4, 'best sky', False)
+        >>> image.rate(0, note="").rating is None
+        True
+        """
+        change_ratings([self], rating, note=note, rejected=rejected)
+        return self
 
     def __repr__(self) -> str:
         size = f" {self.record.width_px}x{self.record.height_px}" if self.record.width_px else ""

@@ -443,21 +443,55 @@ def test_a_file_of_version_1_is_brought_up_to_date_and_keeps_its_runs(home, run_
     opened.close()
 
 
-def test_a_new_file_and_one_that_was_brought_up_to_date_have_the_same_tables(tmp_path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_new_file_and_one_that_was_brought_up_to_date_have_the_same_tables(tmp_path, version):
     def tables(home, script=None):
         if script is not None:
             home.mkdir()
             connection = sqlite3.connect(home / "history.sqlite")
-            connection.executescript(f"{script} PRAGMA user_version = 1;")
+            connection.executescript(f"{script} PRAGMA user_version = {version};")
             connection.close()
         History.open(home).close()
         connection = sqlite3.connect(home / "history.sqlite")
         names = {
-            row[0]: {column[1] for column in connection.execute(f"PRAGMA table_info({row[0]})")}
+            row[0]: {tuple(column[1:]) for column in connection.execute(f"PRAGMA table_info({row[0]})")}
             for row in connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
         }
         connection.close()
         return names
 
-    old = Path(__file__).with_name("history_version_1.sql").read_text()
+    old = Path(__file__).with_name(f"history_version_{version}.sql").read_text()
     assert tables(tmp_path / "old", old) == tables(tmp_path / "new")
+
+
+def test_a_file_of_version_2_is_brought_up_to_date_and_keeps_its_runs_and_sweeps(home, run_request):
+    """The ratings and the scores, and the column `imported`, were added in version 3."""
+    home.mkdir(exist_ok=True)
+    connection = sqlite3.connect(home / "history.sqlite")
+    connection.executescript(Path(__file__).with_name("history_version_2.sql").read_text())
+    run = {"token": "t1", "identity": "sandbox", "origin": "o", "service": "sandbox", "workflow": "default"}
+    sweep = run | {"token": "t2", "key": "sk", "spec": '{"axes":[]}', "fresh": 0, "created_at": 9.0}
+    run |= {"params": '{"3::cfg":7}', "set_params": "[]", "key": "k1", "status": "success", "owner": "a"}
+    run |= {"created_at": 10.0, "finished_at": 14.0, "sweep": "t2"}
+    cell = {"sweep": "t2", "number": 1, "at": "[]", "params": "{}", "key": "k1", "run": "t1"}
+    image = {"run": "t1", "position": 0, "node_index": 0, "state": "missing"}
+    for table, values in (("sweeps", sweep), ("runs", run), ("cells", cell), ("images", image)):
+        marks = ", ".join("?" * len(values))
+        connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    connection.execute("PRAGMA user_version = 2")
+    connection.commit()
+    connection.close()
+
+    for _ in range(2):
+        opened = History.open(home)
+        assert opened.warnings == ()
+        assert (opened.get("t1").params, opened.get("t1").imported) == ({"3::cfg": 7}, None)
+        assert (opened.sweeps.get("t2").count, opened.sweeps.get("t2").imported) == (1, None)
+        assert opened.record_or_reuse(run_request("k1")).kind == "same"
+        opened.close()
+    assert pragma(home, "user_version") == store.VERSION
+
+    opened = History.open(home)
+    opened.ratings.change([("t1", 0)], 4)
+    assert opened.ratings.of_runs(["t1"])["t1", 0][0].rating == 4
+    opened.close()

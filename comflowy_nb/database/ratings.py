@@ -1,0 +1,171 @@
+"""Ratings of images: a rating from 1 to 5, a rejection and a note, of this user and of others: `History.ratings`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comflowy_nb.database.rows import json_list, storable_text
+from comflowy_nb.errors import HistoryError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from comflowy_nb.database.connection import Store
+
+
+OWN = ""  # the source of this user's ratings
+_COLUMNS = "rating, rejected, note, source, rated_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """The rating of an image by one person.
+
+    Parameters
+    ----------
+    rating : int or None
+        From 1 to 5, where 5 is the best; None if the image is not rated.
+    rejected : bool
+        Whether the image is rejected.
+    note : str
+        The note; empty if there is none.
+    source : str
+        Name of the person who sent the rating; empty for this user.
+    rated_at : float
+        When it was changed last, in UTC seconds since 1970.
+
+    Examples
+    --------
+    >>> run.images[0].rate(4, note="best sky").rating
+    4
+    """
+
+    rating: int | None = None
+    rejected: bool = False
+    note: str = ""
+    source: str = OWN
+    rated_at: float = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """True without a rating, a rejection and a note."""
+        return self.rating is None and not self.rejected and not self.note
+
+
+class Ratings:
+    """The ratings of the images of all runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
+        """Return (token of a run, index of an image) -> its ratings, that of this user first, the others by source."""
+        with self._store.read() as connection:
+            return find_ratings(connection, runs)
+
+    def change(
+        self,
+        images: Sequence[tuple[str, int]],
+        rating: int | None = None,
+        *,
+        rejected: bool | None = None,
+        note: str | None = None,
+    ) -> list[tuple[Rating, Rating]]:
+        """Change this user's ratings of images, in one transaction.
+
+        Parameters
+        ----------
+        images
+            Token of a run and index of an image, of each.
+        rating
+            1 to 5; 0 removes the rating. A rating also takes a rejection back, unless `rejected` is given.
+        rejected, note
+            The new rejection and note; an empty note removes it.
+            None does not change a value.
+
+        Returns
+        -------
+        list of (Rating, Rating)
+            The ratings of each image before and after.
+
+        Raises
+        ------
+        HistoryError
+            If the history has no such image, or it can't be written. Nothing is changed then.
+        """
+        if rating is not None and rejected is None:
+            rejected = False
+        now = time.time()
+
+        def changed(old: Rating) -> Rating:
+            return Rating(
+                old.rating if rating is None else rating or None,
+                old.rejected if rejected is None else rejected,
+                old.note if note is None else storable_text(note),
+                OWN,
+                now,
+            )
+
+        with self._store.write() as connection:
+            before = [_get(connection, run, index, OWN) for run, index in images]
+            changes = [(old, changed(old)) for old in before]
+            for (run, index), (_, new) in zip(images, changes, strict=True):
+                _put(connection, run, index, new)
+        return changes
+
+    def put(self, ratings: Iterable[tuple[str, int, Rating]]) -> None:
+        """Store ratings of any source in place of those of the same source, in one transaction; empty ones are removed.
+
+        Parameters
+        ----------
+        ratings
+            Token of a run, index of an image, and rating, of each.
+
+        Raises
+        ------
+        HistoryError
+            If the history has no such image, or it can't be written. Nothing is changed then.
+        """
+        with self._store.write() as connection:
+            for run, index, rating in ratings:
+                _put(connection, run, index, rating)
+
+
+def find_ratings(connection: sqlite3.Connection, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
+    """Return what `Ratings.of_runs` does."""
+    found: dict[tuple[str, int], list[Rating]] = {}
+    sql = (
+        f"SELECT run, position, {_COLUMNS} FROM ratings WHERE run IN (SELECT value FROM json_each(?)) "  # noqa: S608 - own names
+        "ORDER BY run, position, source"
+    )
+    for row in connection.execute(sql, (json_list(runs),)):
+        found.setdefault((row["run"], row["position"]), []).append(_read(row))
+    return found
+
+
+def _read(row: sqlite3.Row) -> Rating:
+    return Rating(row["rating"], bool(row["rejected"]), row["note"] or "", row["source"], row["rated_at"])
+
+
+def _get(connection: sqlite3.Connection, run: str, index: int, source: str) -> Rating:
+    sql = f"SELECT {_COLUMNS} FROM ratings WHERE run = ? AND position = ? AND source = ?"  # noqa: S608 - own names
+    row = connection.execute(sql, (run, index, source)).fetchone()
+    return Rating(source=source) if row is None else _read(row)
+
+
+def _put(connection: sqlite3.Connection, run: str, index: int, rating: Rating) -> None:
+    if not connection.execute("SELECT 1 FROM images WHERE run = ? AND position = ?", (run, index)).fetchone():
+        raise HistoryError("the history has no such image; it was deleted, or its run has not ended")
+    key = (run, index, storable_text(rating.source))
+    if rating.is_empty:
+        connection.execute("DELETE FROM ratings WHERE run = ? AND position = ? AND source = ?", key)
+        return
+    note = storable_text(rating.note) or None
+    connection.execute(
+        "INSERT OR REPLACE INTO ratings (run, position, source, rating, rejected, note, rated_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (*key, rating.rating, rating.rejected, note, rating.rated_at or time.time()),
+    )

@@ -1,0 +1,71 @@
+"""Scores of images: the results of the user's functions of an image, by name: `History.scores`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comflowy_nb.database.rows import json_list, storable_text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+    from comflowy_nb.database.connection import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The result of a function of an image: `value`, or `error` (the exception of the function, in one line)."""
+
+    value: float | None = None
+    error: str | None = None
+
+
+class Scores:
+    """The scores of the images of all runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
+        """Return (token of a run, index of an image) -> its scores by name, in the order of the names."""
+        with self._store.read() as connection:
+            return find_scores(connection, runs)
+
+    def put(self, name: str, scores: Mapping[tuple[str, int], Score]) -> None:
+        """Store the scores of one name in place of earlier ones, in one transaction.
+
+        Parameters
+        ----------
+        scores
+            (token of a run, index of an image) -> score. Images that were deleted are left out.
+        """
+        name = storable_text(name)
+        rows = [
+            (run, index, name, score.value, None if score.error is None else storable_text(score.error), run, index)
+            for (run, index), score in scores.items()
+        ]
+        with self._store.write() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO scores (run, position, name, value, error) SELECT ?, ?, ?, ?, ? "
+                "WHERE EXISTS (SELECT 1 FROM images WHERE run = ? AND position = ?)",
+                rows,
+            )
+
+    def names(self) -> list[str]:
+        """Return the names of all scores, in alphabetical order."""
+        with self._store.read() as connection:
+            return [str(row[0]) for row in connection.execute("SELECT DISTINCT name FROM scores ORDER BY name")]
+
+
+def find_scores(connection: sqlite3.Connection, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
+    """Return what `Scores.of_runs` does."""
+    found: dict[tuple[str, int], dict[str, Score]] = {}
+    sql = (
+        "SELECT run, position, name, value, error FROM scores WHERE run IN (SELECT value FROM json_each(?)) "
+        "ORDER BY run, position, name"
+    )
+    for row in connection.execute(sql, (json_list(runs),)):
+        found.setdefault((row["run"], row["position"]), {})[row["name"]] = Score(row["value"], row["error"])
+    return found

@@ -1,0 +1,100 @@
+"""The review of an image: its ratings and scores, as the history has them when they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from comflowy_nb.database.ratings import OWN, Rating
+from comflowy_nb.errors import RefError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from comflowy_nb.database.runs import History
+    from comflowy_nb.database.scores import Score
+    from comflowy_nb.tracking.run_images import RunImage
+
+
+MAX_RATING = 5
+MAX_NOTE_LENGTH = 1000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The ratings and the scores of an image. `others` are the ratings that other people sent, by their names."""
+
+    own: Rating = field(default_factory=Rating)
+    others: tuple[Rating, ...] = ()
+    scores: Mapping[str, Score] = field(default_factory=dict)
+
+    @property
+    def rank(self) -> tuple[bool, int, bool]:
+        """A key to sort by: rejected images, then those without a rating, then the rated ones, the best last."""
+        return not self.own.rejected, self.own.rating or 0, bool(self.own.note)
+
+
+_EMPTY = Review()
+
+
+def read_reviews(images: Iterable[RunImage]) -> dict[str, Review]:
+    """Return the token of an image -> its review, for all these images; they are read in two statements for all runs.
+
+    A change made by another process is seen at the next call.
+    """
+    images = list(images)
+    by_history: dict[int, tuple[History, dict[str, None]]] = {}
+    for image in images:
+        history = image.run.history
+        if history is not None:
+            by_history.setdefault(id(history), (history, {}))[1][image.run.token] = None
+    reviews: dict[tuple[str, int], Review] = {}
+    for history, runs in by_history.values():
+        ratings, scores = history.ratings.of_runs(runs), history.scores.of_runs(runs)
+        for key in {**ratings, **scores}:
+            found = ratings.get(key, [])
+            own = next((rating for rating in found if rating.source == OWN), Rating())
+            others = tuple(rating for rating in found if rating.source != OWN)
+            reviews[key] = Review(own, others, scores.get(key, {}))
+    return {image.token: reviews.get((image.run.token, image.record.index), _EMPTY) for image in images}
+
+
+def best_rating(images: Iterable[RunImage]) -> int | None:
+    """Return the best rating of the images that are not rejected; None if none of them is rated."""
+    ratings = [review.own.rating for review in read_reviews(images).values() if not review.own.rejected]
+    return max((rating for rating in ratings if rating is not None), default=None)
+
+
+def change_ratings(
+    images: Sequence[RunImage], rating: int | None = None, *, rejected: bool | None = None, note: str | None = None
+) -> list[tuple[Rating, Rating]]:
+    """Change this user's ratings of images of one history, in one transaction; see `RunImage.rate`.
+
+    Returns
+    -------
+    list of (Rating, Rating)
+        The ratings of each image before and after.
+    """
+    _check(rating, rejected, note)
+    if not images:
+        return []
+    history = images[0].run.history
+    if history is None:
+        raise RefError(f"{images[0].ref} belongs to no history, so it can't be rated")
+    keys = [(image.run.token, image.record.index) for image in images]
+    return history.ratings.change(keys, rating, rejected=rejected, note=note)
+
+
+def _check(rating: object, rejected: object, note: object) -> None:
+    """Raise a SettingsError for arguments of a wrong type or range, and if nothing is to be changed."""
+    is_number = isinstance(rating, int) and not isinstance(rating, bool) and 0 <= rating <= MAX_RATING
+    if rating is not None and not is_number:
+        raise SettingsError(f"invalid rating {rating!r}: use a whole number from 1 to {MAX_RATING}, or 0 to remove it")
+    if not isinstance(rejected, bool | None):
+        raise SettingsError(f"invalid rejected={rejected!r}: use True or False")
+    if not isinstance(note, str | None):
+        raise SettingsError(f'invalid note {note!r}: use a text, as in note="best sky"')
+    if note is not None and len(note) > MAX_NOTE_LENGTH:
+        raise SettingsError(f"a note has at most {MAX_NOTE_LENGTH:,} characters, this one has {len(note):,}")
+    if rating is None and rejected is None and note is None:
+        raise SettingsError("nothing to change: give a rating from 0 to 5, a note, or rejected")
