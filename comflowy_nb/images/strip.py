@@ -1,4 +1,4 @@
-"""Remove the metadata of image files (PNG, JPEG, WebP) without a change of their pixels: chunks are copied, not decoded.
+"""Remove the metadata of image files (PNG, JPEG, WebP). The pixels stay: chunks are copied, not decoded.
 
 The orientation in Exif data is kept, because it says how the pixels are shown, and so is the colour profile.
 """

@@ -10,15 +10,15 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.archive.collect import map_texts
 from comflowy_nb.errors import SettingsError, nearest_tip
 from comflowy_nb.layout.value_text import bare_name
-from comflowy_nb.sharing.collect import map_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from comflowy_nb.sharing.collect import Collected
-    from comflowy_nb.sharing.manifest import AxisEntry, Manifest, RunEntry, SweepEntry
+    from comflowy_nb.archive.collect import Collected
+    from comflowy_nb.archive.manifest import AxisEntry, Manifest, RunEntry, SweepEntry
 
 
 PARTS = ("prompts", "seeds", "notes", "workflow", "inputs", "metadata")
@@ -69,7 +69,7 @@ def leave_out(collected: Collected, parts: frozenset[str]) -> None:
         _leave_out_prompts(manifest)
     if "workflow" in parts:
         manifest.graphs = {}
-        for entry in (*manifest.runs, *manifest.sweeps):
+        for entry in manifest.records:
             entry.workflow, entry.workflow_id = "workflow", None
         for run in manifest.runs:
             run.graph = None
@@ -132,8 +132,8 @@ def _leave_out_seeds(manifest: Manifest) -> None:
                 for number, value in enumerate(axis.values or (), 1):
                     value.label = value.label if value.is_named else str(number)
     _change_values(manifest, change)
-    for run in manifest.runs:
-        run.set_params = [key for key in run.set_params if not _is_seed(bare_name(key))]
+    for entry in (*manifest.runs, *(sweep.spec for sweep in manifest.sweeps)):
+        entry.set_params = [key for key in entry.set_params if not _is_seed(bare_name(key))]
     _scrub(manifest, {text for text in found if len(text) >= _MIN_SEED_DIGITS})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 import socket
 from dataclasses import dataclass, field
@@ -11,24 +13,27 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from comflowy_nb.errors import SettingsError
-from comflowy_nb.images.receive import stored_file
-from comflowy_nb.sharing.manifest import (
+from comflowy_nb.archive.manifest import (
     FORMAT,
     VERSION,
     CellEntry,
     ImageEntry,
     InputEntry,
     Manifest,
+    Rating,
     RunEntry,
+    Score,
     SpecEntry,
     SweepEntry,
 )
+from comflowy_nb.errors import SettingsError
+from comflowy_nb.images.receive import stored_file
 from comflowy_nb.tracking.submit import kept_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from comflowy_nb.database.ratings import Rating as StoredRating
     from comflowy_nb.database.records import CellRecord, ImageRecord, RunRecord, SweepRecord
     from comflowy_nb.library import Library
 
@@ -53,7 +58,7 @@ class Collected:
     missing
         References of the images that are not on disk.
     unfinished
-        References of the runs that are left out because they have no final status.
+        References of the runs that are left out because they have not ended.
     """
 
     manifest: Manifest
@@ -87,7 +92,7 @@ def collect(
     collector = _Collector(library, cleaner([*records.values(), *sweeps], library.home))
     collected = collector.collected
     for token, run in records.items():
-        if not run.status.is_final or not run.is_settled:
+        if not run.is_settled:
             collected.unfinished.append(run.ref)
             continue
         only = chosen[token]
@@ -120,7 +125,7 @@ class _Collector:
                 workflow=self._name(run.workflow),
                 workflow_id=None if run.workflow_id is None else self._name(run.workflow_id),
                 service=self._name(run.service),
-                status=str(run.status),  # type: ignore[arg-type]  # a final one
+                status=str(run.status),  # type: ignore[arg-type]  # not a live one
                 created_at=run.created_at,
                 started_at=run.started_at,
                 finished_at=run.finished_at,
@@ -194,14 +199,35 @@ class _Collector:
         for run in self._manifest.runs:
             run.graph, sweep = details.get(run.token, (None, None))
             run.sweep = sweep if sweep in sweeps else None
+        ratings, scores = self._library.history.ratings.of_runs(details), self._library.history.scores.of_runs(details)
+        for run in self._manifest.runs:
+            for image in run.outputs:
+                image.ratings = [self._rating(one) for one in ratings.get((run.token, image.index), ())]
+                image.scores = [
+                    Score(
+                        name=self._name(name),
+                        value=score.value if score.value is not None and math.isfinite(score.value) else None,
+                        error=None if score.error is None else self._text(score.error),
+                    )
+                    for name, score in scores.get((run.token, image.index), {}).items()
+                ]
         keys = {run.graph for run in self._manifest.runs if run.graph is not None}
         self._manifest.graphs = {key: map_texts(graph, self._clean) for key, graph in archives.graphs(keys).items()}
         for identity, names in self._input_names.items():
             content = kept_input(self._library.inputs, identity)
             if content is not None:
                 self.collected.inputs[identity] = content
-                names = list(dict.fromkeys(map(self._name, names)))
-                self._manifest.inputs.append(InputEntry(identity=identity, names=names, file="", sha256=""))
+                clean = list(dict.fromkeys(map(self._name, names)))
+                self._manifest.inputs.append(InputEntry(identity=identity, names=clean, file="", sha256=""))
+
+    def _rating(self, rating: StoredRating) -> Rating:
+        return Rating(
+            source=self._name(rating.source),
+            rating=rating.rating,
+            rejected=rating.rejected,
+            note=self._text(rating.note) if rating.note else None,
+            rated_at=rating.rated_at,
+        )
 
     def _name(self, text: str) -> str:
         return _CONTROL.sub(" ", self._clean(text)).replace("\n", " ").replace("\t", " ")[:_NAME_CHARS]
@@ -237,10 +263,8 @@ def map_texts(value: Any, change: Callable[[str], str]) -> Any:
 def private_texts(records: Sequence[RunRecord | SweepRecord], home: Path) -> tuple[list[str], list[str]]:
     """Return the folders and the hosts that are never written into an archive."""
     folders = {str(path) for path in (home, home.absolute(), home.resolve())}
-    try:
+    with contextlib.suppress(RuntimeError):  # no home folder
         folders |= {str(Path.home()), str(Path.home().resolve())}
-    except RuntimeError:  # no home folder
-        pass
     hosts = {host for record in records for text in (record.origin, record.identity) for host in _hosts_in(text)}
     hosts.add(socket.gethostname())
     return (

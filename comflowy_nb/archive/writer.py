@@ -5,29 +5,31 @@ Equal contents make an equal file: the zip file has no times, and its entries ar
 
 from __future__ import annotations
 
+import hashlib
+import uuid
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from comflowy_nb.archive.collect import collect
+from comflowy_nb.archive.manifest import MANIFEST, encode_manifest
+from comflowy_nb.archive.redaction import PARTS, STRIPS_IMAGES, leave_out
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.disk_usage import size_text
 from comflowy_nb.images.save import add_parts, slug, values_in_name
 from comflowy_nb.images.save_target import move_new, os_reason
 from comflowy_nb.images.strip import embedded_texts, strip_metadata
-from comflowy_nb.sharing.collect import collect, sha256_of
-from comflowy_nb.sharing.manifest import MANIFEST, encode_manifest
-from comflowy_nb.sharing.redaction import PARTS, STRIPS_IMAGES, leave_out
 from comflowy_nb.workflow.files import locked_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from comflowy_nb.archive.collect import Collected
+    from comflowy_nb.archive.manifest import ImageEntry, RunEntry
     from comflowy_nb.database.records import ImageRecord, RunRecord, SweepRecord
     from comflowy_nb.library import Library
-    from comflowy_nb.sharing.collect import Collected
-    from comflowy_nb.sharing.manifest import ImageEntry, RunEntry
 
 
 _STRIPPED = frozenset({"PNG", "JPEG", "WEBP", "ANIMATED PNG", "ANIMATED WEBP"})  # formats whose metadata can be removed
@@ -103,7 +105,7 @@ class Archive:
         """
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{target.name}.{sha256_of(str(target).encode())[:8]}.{id(self)}.part")
+            part = target.with_name(f".{uuid.uuid4().hex}.part")
             with locked_file(part):
                 self._write(part)
                 target = move_new(part, target)
@@ -121,7 +123,8 @@ class Archive:
         """Leave out the files whose metadata can't be removed; return their references."""
         dropped = []
         for run, image in _images(self._collected):
-            if image.format not in _STRIPPED and self._collected.sources.pop((run.token, image.index), None):
+            if image.format not in _STRIPPED and (run.token, image.index) in self._collected.sources:
+                del self._collected.sources[run.token, image.index]
                 dropped.append(f"{run.ref}[{image.index}]")
         return dropped
 
@@ -143,11 +146,11 @@ class Archive:
             for run, image in _images(collected):
                 if image.file is not None:
                     content = self._content(run, image, collected.sources[run.token, image.index].read_bytes())
-                    image.sha256 = sha256_of(content)
+                    image.sha256 = hashlib.sha256(content).hexdigest()
                     archive.writestr(zipfile.ZipInfo(image.file), content)  # not compressed: images are already
             for one in collected.manifest.inputs:
                 content = self._content(None, None, collected.inputs[one.identity])
-                one.sha256 = sha256_of(content)
+                one.sha256 = hashlib.sha256(content).hexdigest()
                 archive.writestr(zipfile.ZipInfo(one.file), content)
             manifest = encode_manifest(collected.manifest)
             archive.writestr(zipfile.ZipInfo(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
@@ -219,7 +222,9 @@ def contents_of(collected: Collected) -> Contents:
     rated = sum(one.rating is not None or one.rejected for one in ratings)
     parts = {"prompts": "prompts", "seeds": "seeds"}
     if rated or scores:
-        parts["ratings"] = ", ".join(_count(count, noun) for count, noun in ((rated, "rating"), (scores, "score")) if count)
+        parts["ratings"] = ", ".join(
+            _count(count, noun) for count, noun in ((rated, "rating"), (scores, "score")) if count
+        )
     if notes:
         parts["notes"] = _count(notes, "note")
     parts["workflow"] = "the workflow"

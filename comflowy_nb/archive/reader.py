@@ -15,15 +15,15 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
+from comflowy_nb.archive.manifest import MANIFEST, MAX_MANIFEST_BYTES, decode_manifest
 from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
-from comflowy_nb.sharing.manifest import MANIFEST, MAX_MANIFEST_BYTES, decode_manifest
 from comflowy_nb.workflow.files import no_such_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from comflowy_nb.sharing.manifest import Manifest
+    from comflowy_nb.archive.manifest import Manifest
 
 
 _MAX_FILES = 100_000
@@ -49,7 +49,7 @@ class OpenArchive:
         self.manifest: Manifest = decode_manifest(self._read(MANIFEST, MAX_MANIFEST_BYTES), name)
         for file, _ in self.manifest.files():
             if file not in self._infos or file == MANIFEST:
-                raise _refused(name, f"its manifest names {file[:80]!r}, which is not in it")
+                raise refused(name, f"its manifest names {file[:80]!r}, which is not in it")
 
     def read(self, file: str, sha256: str) -> bytes:
         """Return the content of a file that the manifest names.
@@ -61,13 +61,13 @@ class OpenArchive:
         """
         content = self._read(file, settings.image_max_bytes)
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise _refused(self.name, f"{file[:80]!r} has another content than its manifest says (sha256)")
+            raise refused(self.name, f"{file[:80]!r} has another content than its manifest says (sha256)")
         return content
 
     def _read(self, file: str, max_bytes: int) -> bytes:
         info = self._infos[file]
         if info.file_size > max_bytes:
-            raise _refused(self.name, f"{file[:80]!r} is larger than {max_bytes // 2**20} MiB")
+            raise refused(self.name, f"{file[:80]!r} is larger than {max_bytes // 2**20} MiB")
         parts, read_bytes = [], 0
         try:
             with self._archive.open(info) as stream:
@@ -77,9 +77,9 @@ class OpenArchive:
                         raise zipfile.BadZipFile("longer than declared")
                     parts.append(chunk)
         except _BROKEN:
-            raise _refused(self.name, f"{file[:80]!r} in it is damaged") from None
+            raise refused(self.name, f"{file[:80]!r} in it is damaged") from None
         if read_bytes != info.file_size:
-            raise _refused(self.name, f"{file[:80]!r} in it is shorter than it says")
+            raise refused(self.name, f"{file[:80]!r} in it is shorter than it says")
         return b"".join(parts)
 
 
@@ -100,7 +100,7 @@ def open_archive(path: Path) -> Iterator[OpenArchive]:
         with path.open("rb") as file:
             size_bytes = path.stat().st_size
             try:
-                archive = zipfile.ZipFile(_Bounded(file))  # type: ignore[arg-type]
+                archive = zipfile.ZipFile(_Bounded(file))
             except _BROKEN:
                 raise ImageError(f"{name} is not a zip file, or it is damaged") from None
             with archive:
@@ -116,9 +116,10 @@ class _Bounded:
         self._file = file
 
     def read(self, count: int = -1) -> bytes:
-        if not 0 <= count <= _MAX_READ_BYTES:
+        content = self._file.read(_MAX_READ_BYTES + 1 if count < 0 else min(count, _MAX_READ_BYTES + 1))
+        if len(content) > _MAX_READ_BYTES:
             raise zipfile.BadZipFile("the list of files is too long")
-        return self._file.read(count)
+        return content
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -128,21 +129,21 @@ def _checked_infos(archive: zipfile.ZipFile, name: str, size_bytes: int) -> dict
     """Return the files by their names. Raise an ImageError if one is not what `save` writes."""
     infos = archive.infolist()
     if len(infos) > _MAX_FILES:
-        raise _refused(name, f"it has {len(infos):,} files, more than {_MAX_FILES:,}")
+        raise refused(name, f"it has {len(infos):,} files, more than {_MAX_FILES:,}")
     found: dict[str, zipfile.ZipInfo] = {}
     folded: set[str] = set()
     for info in infos:
         problem = _problem_of(info)
         if problem is not None:
-            raise _refused(name, f"{info.orig_filename[:80]!r} in it {problem}")
+            raise refused(name, f"{info.orig_filename[:80]!r} in it {problem}")
         if info.filename.casefold() in folded:
-            raise _refused(name, f"{info.filename[:80]!r} is in it twice")
+            raise refused(name, f"{info.filename[:80]!r} is in it twice")
         folded.add(info.filename.casefold())
         if not info.is_dir():
             found[info.filename] = info
     total = sum(info.file_size for info in infos if info.filename != MANIFEST)
     if total > _MAX_RATIO * size_bytes:
-        raise _refused(name, f"its files would be {total / size_bytes:,.0f} times as large as the zip file")
+        raise refused(name, f"its files would be {total / size_bytes:,.0f} times as large as the zip file")
     return found
 
 
@@ -163,5 +164,6 @@ def _problem_of(info: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _refused(name: str, why: str) -> ImageError:
+def refused(name: str, why: str) -> ImageError:
+    """Return the error of an archive that is not loaded."""
     return ImageError(f"{name} can't be loaded: {why}. Nothing was loaded")
