@@ -17,8 +17,8 @@ LAYERS = [
     ("services", "scheduler"),
     ("database", "images", "layout"),
     ("painting",),
-    ("tracking",),
-    ("library", "history", "recipe", "comparison", "sweeps"),
+    ("tracking", "archive"),
+    ("library", "history", "recipe", "comparison", "sharing", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
 ]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.ratings import Rating as StoredRating
     from comflowy_nb.database.records import CellRecord, ImageRecord, RunRecord, SweepRecord
-    from comflowy_nb.library import Library
+    from comflowy_nb.database.runs import History
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -55,6 +55,8 @@ class Collected:
         What identifies an input image -> its content.
     clean
         Replaces home paths and host names in a text; it has changed all texts of the manifest.
+    runs, sweeps
+        The records by their tokens.
     missing
         References of the images that are not on disk.
     unfinished
@@ -63,6 +65,8 @@ class Collected:
 
     manifest: Manifest
     clean: Callable[[str], str]
+    runs: dict[str, RunRecord] = field(default_factory=dict)
+    sweeps: dict[str, SweepRecord] = field(default_factory=dict)
     sources: dict[tuple[str, int], Path] = field(default_factory=dict)
     inputs: dict[str, bytes] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -70,13 +74,21 @@ class Collected:
 
 
 def collect(
-    library: Library, runs: Sequence[tuple[RunRecord, ImageRecord | None]], sweeps: Sequence[SweepRecord]
+    history: History,
+    home: Path,
+    runs: Sequence[tuple[RunRecord, ImageRecord | None]],
+    sweeps: Sequence[SweepRecord],
 ) -> Collected:
     """Collect runs, of some only one image, and sweeps with the runs of their cells.
 
     Host names and home paths are replaced in all texts.
+
+    Parameters
+    ----------
+    history, home
+        The history, and its home folder.
     """
-    cells = {sweep.token: library.history.sweeps.cells(sweep.token) for sweep in sweeps}
+    cells = {sweep.token: history.sweeps.cells(sweep.token) for sweep in sweeps}
     records: dict[str, RunRecord] = {}
     chosen: dict[str, set[int] | None] = {}  # indices of the images; None for all
     refs: dict[str, str] = {}
@@ -89,7 +101,7 @@ def collect(
         records[run.token] = run
         earlier = chosen.get(run.token, set())
         chosen[run.token] = None if image is None or earlier is None else {*earlier, image.index}
-    collector = _Collector(library, cleaner([*records.values(), *sweeps], library.home))
+    collector = _Collector(history, home, cleaner([*records.values(), *sweeps], home))
     collected = collector.collected
     for token, run in records.items():
         if not run.is_settled:
@@ -97,19 +109,22 @@ def collect(
             continue
         only = chosen[token]
         images = [image for image in run.outputs if only is None or image.index in only]
+        collected.runs[token] = run
         collector.add_run(run, refs.get(token, run.ref), images)
     for sweep in sweeps:
+        collected.sweeps[sweep.token] = sweep
         collector.add_sweep(sweep, cells[sweep.token])
     collector.finish()
     return collected
 
 
 class _Collector:
-    def __init__(self, library: Library, clean: Callable[[str], str]) -> None:
+    def __init__(self, history: History, home: Path, clean: Callable[[str], str]) -> None:
         self.collected = Collected(
             Manifest(format=FORMAT, version=VERSION, left_out=[], sweeps=[], runs=[], graphs={}, inputs=[]), clean
         )
-        self._library = library
+        self._history = history
+        self._home = home
         self._manifest = self.collected.manifest
         self._clean = clean
         self._uploads: dict[str, dict[str, str]] = {}  # identity of a service -> its names of input images -> sha256
@@ -138,14 +153,14 @@ class _Collector:
             )
         )
         if run.identity not in self._uploads:
-            self._uploads[run.identity] = self._library.history.archives.inputs(run.identity)
+            self._uploads[run.identity] = self._history.archives.inputs(run.identity)
         uploads = self._uploads[run.identity]
         for value in run.params.values():
             if isinstance(value, str) and value in uploads:
                 self._input_names.setdefault(uploads[value], []).append(value)
 
     def _image(self, run: RunRecord, ref: str, image: ImageRecord) -> ImageEntry:
-        path = stored_file(self._library.folder, image)
+        path = stored_file(self._home / "images", image)
         if path is None:
             self.collected.missing.append(f"{ref}[{image.index}]")
         else:
@@ -193,13 +208,13 @@ class _Collector:
 
     def finish(self) -> None:
         """Add what the history stores beside the runs and sweeps: graphs, sweeps of runs, input images."""
-        archives = self._library.history.archives
+        archives = self._history.archives
         details = archives.details([run.token for run in self._manifest.runs])
         sweeps = {sweep.token for sweep in self._manifest.sweeps}
         for run in self._manifest.runs:
             run.graph, sweep = details.get(run.token, (None, None))
             run.sweep = sweep if sweep in sweeps else None
-        ratings, scores = self._library.history.ratings.of_runs(details), self._library.history.scores.of_runs(details)
+        ratings, scores = self._history.ratings.of_runs(details), self._history.scores.of_runs(details)
         for run in self._manifest.runs:
             for image in run.outputs:
                 image.ratings = [self._rating(one) for one in ratings.get((run.token, image.index), ())]
@@ -214,7 +229,7 @@ class _Collector:
         keys = {run.graph for run in self._manifest.runs if run.graph is not None}
         self._manifest.graphs = {key: map_texts(graph, self._clean) for key, graph in archives.graphs(keys).items()}
         for identity, names in self._input_names.items():
-            content = kept_input(self._library.inputs, identity)
+            content = kept_input(self._home / "inputs", identity)
             if content is not None:
                 self.collected.inputs[identity] = content
                 clean = list(dict.fromkeys(map(self._name, names)))

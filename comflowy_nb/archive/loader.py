@@ -118,10 +118,12 @@ def load_archive(path: Path, history: History, home: Path, *, source: str | None
             inputs=[(name, one.identity) for one in manifest.inputs for name in one.names],
             reviews=list(_reviews(manifest, source)),
         )
-    return _loaded(history, file, added, images=images, source=source, known=known)
+    return _loaded(history, file, added, manifest, images=images, source=source, known=known)
 
 
-def _loaded(history: History, file: str, added: Added, *, images: int, source: str, known: dict[str, str]) -> Loaded:
+def _loaded(
+    history: History, file: str, added: Added, manifest: Manifest, *, images: int, source: str, known: dict[str, str]
+) -> Loaded:
     refs = history.archives.known([*added.runs, *added.sweeps])
     return Loaded(
         file,
@@ -130,7 +132,7 @@ def _loaded(history: History, file: str, added: Added, *, images: int, source: s
         images if added.runs else 0,
         added.ratings,
         source,
-        tuple(known.values()),
+        tuple(known[entry.token] for entry in (*manifest.sweeps, *manifest.runs) if entry.token in known),
         added.renamed,
     )
 

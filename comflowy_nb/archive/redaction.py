@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.archive.collect import map_texts
 from comflowy_nb.errors import SettingsError, nearest_tip
+from comflowy_nb.images.save_target import PARTS
 from comflowy_nb.layout.value_text import bare_name
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from comflowy_nb.archive.manifest import AxisEntry, Manifest, RunEntry, SweepEntry
 
 
-PARTS = ("prompts", "seeds", "notes", "workflow", "inputs", "metadata")
 STRIPS_IMAGES = frozenset({"prompts", "seeds", "workflow", "inputs", "metadata"})  # a graph in an image has them all
 LEFT_OUT = "(left out)"
 
@@ -132,8 +132,10 @@ def _leave_out_seeds(manifest: Manifest) -> None:
                 for number, value in enumerate(axis.values or (), 1):
                     value.label = value.label if value.is_named else str(number)
     _change_values(manifest, change)
-    for entry in (*manifest.runs, *(sweep.spec for sweep in manifest.sweeps)):
-        entry.set_params = [key for key in entry.set_params if not _is_seed(bare_name(key))]
+    for run in manifest.runs:
+        run.set_params = [key for key in run.set_params if not _is_seed(bare_name(key))]
+    for sweep in manifest.sweeps:
+        sweep.spec.set_params = [key for key in sweep.spec.set_params if not _is_seed(bare_name(key))]
     _scrub(manifest, {text for text in found if len(text) >= _MIN_SEED_DIGITS})
 
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.archive.collect import collect
 from comflowy_nb.archive.manifest import MANIFEST, encode_manifest
-from comflowy_nb.archive.redaction import PARTS, STRIPS_IMAGES, leave_out
+from comflowy_nb.archive.redaction import STRIPS_IMAGES, leave_out
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.disk_usage import size_text
 from comflowy_nb.images.save import add_parts, slug, values_in_name
-from comflowy_nb.images.save_target import move_new, os_reason
+from comflowy_nb.images.save_target import PARTS, move_new, os_reason
 from comflowy_nb.images.strip import embedded_texts, strip_metadata
 from comflowy_nb.workflow.files import locked_file
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from comflowy_nb.archive.collect import Collected
     from comflowy_nb.archive.manifest import ImageEntry, RunEntry
     from comflowy_nb.database.records import ImageRecord, RunRecord, SweepRecord
-    from comflowy_nb.library import Library
+    from comflowy_nb.database.runs import History
 
 
 _STRIPPED = frozenset({"PNG", "JPEG", "WEBP", "ANIMATED PNG", "ANIMATED WEBP"})  # formats whose metadata can be removed
@@ -55,12 +55,13 @@ class Archive:
 
     def __init__(
         self,
-        library: Library,
+        history: History,
+        home: Path,
         runs: Sequence[tuple[RunRecord, ImageRecord | None]],
         sweeps: Sequence[SweepRecord],
         parts: frozenset[str] = frozenset(),
     ) -> None:
-        self._collected = collect(library, runs, sweeps)
+        self._collected = collect(history, home, runs, sweeps)
         self._parts = parts
         self._strips = bool(parts & STRIPS_IMAGES)
         self._private: list[str] = []  # references of the images whose metadata has a home path or a host

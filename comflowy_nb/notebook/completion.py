@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.errors import ComflowyError
+from comflowy_nb.images.save_target import PARTS
 from comflowy_nb.notebook.commands.options import COMMANDS
 from comflowy_nb.notebook.completion_words import (
     FOLDERS_ONLY,
     FROM_SUFFIXES,
     IMAGE_SUFFIXES,
+    LOADED_SUFFIXES,
     TABLE_SUFFIXES,
     file_words,
     input_words,
@@ -161,8 +163,10 @@ class Completions:
         match command.name, len(plain):
             case "save", 0:
                 return self._refs(typed)
-            case "save", 1:
-                return file_words(typed, FOLDERS_ONLY)
+            case "save", _:
+                return [*file_words(typed, FOLDERS_ONLY), *(self._refs(typed) if typed else [])]
+            case "load", 0:
+                return file_words(typed, LOADED_SUFFIXES)
             case "runs", count:
                 return [*(self._refs(typed) if not count else []), *self._recent_fields()]
             case "connect", 0:
@@ -269,7 +273,7 @@ class Completions:
             if not equals:
                 return key, [f"{name}=" for name in _keys(self._workflow(command, words))]
             return unquoted(path), _quoted_paths(path, file_words(unquoted(path), None))
-        if option.names in {"axes", "fields"}:
+        if option.names in {"axes", "fields", "parts"}:
             value = _last_value(value)
         return value, _quoted_paths(typed, self._option_words(command, option, words, value))
 
@@ -279,6 +283,10 @@ class Completions:
                 return [word.partition("=")[0] for word in words if "=" in word] or _keys(
                     self._workflow(command, words)
                 )
+            case "parts":
+                return list(PARTS)
+            case "sweep axis":
+                return self._axes_of(words)
             case "fields":
                 return _keys(self._workflow(command, words))
             case "ref":
@@ -292,6 +300,16 @@ class Completions:
             case "workflow":
                 return self._workflow_names()
         return list(option.choices)
+
+    def _axes_of(self, words: list[str]) -> list[str]:
+        """Return the names of the axes of the first sweep among references, with and without their nodes."""
+        for word in words:
+            with suppress(ComflowyError):
+                record = self._session.library.find(word).sweep
+                if record is not None:
+                    names = [str(axis.get("name", "")) for axis in record.spec.get("axes", ())]
+                    return list(dict.fromkeys([*(name.partition("::")[2] or name for name in names), *names]))
+        return []
 
     def _names(self, typed: str) -> list[str] | None:
         """Return the values with a name of a variable, if a `{` is open."""

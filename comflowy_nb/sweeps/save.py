@@ -9,7 +9,7 @@ from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.receive import stored_file
 from comflowy_nb.images.save import add_parts, copy_with_params, slug, values_in_name
-from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
+from comflowy_nb.images.save_target import os_reason
 from comflowy_nb.images.store import utc
 from comflowy_nb.layout.value_text import stand_out
 from comflowy_nb.painting.pages import encode
@@ -30,36 +30,40 @@ if TYPE_CHECKING:
 _MAX_LISTED_REFS = 6  # in a message
 
 
-def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
-    """Write a sweep into `folder`, which is created if necessary, or into a zip file if `folder` is the name of one.
+def save_sweep(
+    sweep: Sweep, images_folder: Path, folder: Path, *, strips: bool = False, adds_params: bool = True
+) -> list[Path]:
+    """Write a sweep into `folder`, which is created if necessary.
 
     Each image becomes a copy whose name begins with the values that vary (`s1.07_cfg-4_sampler_name-euler_seed-42.png`)
     and which contains the params. Beside the copies are `contact_sheet.jpg`, `contact_sheet_2.jpg` and so on, and
     `sweep.json`. Existing copies are not written again; contact sheets and JSON of the same sweep are replaced.
 
+    Parameters
+    ----------
+    strips
+        Remove the metadata that the images have.
+    adds_params
+        Write the params into the copies.
+
     Returns
     -------
-    The paths written: the copies in the order of the cells, the contact sheets, `sweep.json`; or the zip file.
+    The paths written: the copies in the order of the cells, the contact sheets, `sweep.json`.
 
     Raises
     ------
-    SettingsError
-        If `folder` is the name of another file.
     ImageError
         If there are no images, or the folder can't be written to; or if images are missing on disk: then everything
         else is written first.
     """
     folder = folder.expanduser()
-    check_sweep_target(folder)
     record = sweep.record
     if record is None or not any(cell.run is not None and cell.run.record.images for cell in sweep.cells):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.status_counts().items())
         raise ImageError(f"{sweep.ref} has no images to save ({counts})")
-    if kind_of_target(folder) == "zip":
-        return [write_zip(folder, lambda inside: save_sweep(sweep, images_folder, inside))]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        saved, missing = _copy_all(sweep, images_folder, folder)
+        saved, missing = _copy_all(sweep, images_folder, folder, strips=strips, adds_params=adds_params)
         number_suffix = _free_suffix(folder, record.token)
         sheets = _write_contact_sheets(sweep, folder, number_suffix)
         content = json.dumps(_sweep_json(sweep, record, saved, sheets), indent=2)
@@ -80,7 +84,9 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
     return [*copies, *sheets, folder / f"sweep{number_suffix}.json"]
 
 
-def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int, dict[int, Path]], list[str]]:
+def _copy_all(
+    sweep: Sweep, images_folder: Path, folder: Path, *, strips: bool, adds_params: bool
+) -> tuple[dict[int, dict[int, Path]], list[str]]:
     """Write copies; return them by number of cell and index of image, and the references of missing images."""
     names = {axis.name: _value_names(axis) for axis in sweep.axes.axes}
     missing: list[str] = []
@@ -98,7 +104,7 @@ def _copy_all(sweep: Sweep, images_folder: Path, folder: Path) -> tuple[dict[int
                 continue
             index_suffix = f"_{image.index}" if len(record.images) > 1 else ""
             target = folder / f"{_copy_name(sweep, cell, names, index_suffix)}{source.suffix}"
-            copies[image.index] = copy_with_params(source, target, metadata)
+            copies[image.index] = copy_with_params(source, target, metadata if adds_params else None, strips=strips)
     return saved, missing
 
 

@@ -266,36 +266,60 @@ class Sweep(Waitable[SweepCell | None]):
             )
         self.sender.cancel()
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write copies with readable names, one contact sheet and a JSON of everything.
+    def save(
+        self,
+        target: str | Path,
+        *,
+        without: str | Iterable[str] = (),
+        full: bool = False,
+        along: str | None = None,
+        duration: float | None = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Path]:
+        """Write copies, an archive, a page, a figure or an animation; the suffix of the target decides.
 
         Parameters
         ----------
-        folder : str or pathlib.Path
-            A folder, which is created if necessary, or `NAME.zip`.
+        target : str or pathlib.Path
+            A folder, which is created if necessary, for copies with readable names, a contact sheet and a JSON of
+            everything; `NAME.zip`, an archive that `comflowy_nb.load` adds to another history; `NAME.html`, a page
+            that works offline; `NAME.png` or `NAME.pdf`, the labelled grid; `NAME.gif` or `NAME.webp` with `along`.
+        without : str or iterable of str, optional
+            Parts to leave out: prompts, seeds, notes, workflow, inputs, metadata.
+        full : bool, default False
+            In a page, embed the images in full size.
+        along : str, optional
+            Name of the axis that an animation follows.
+        duration : float, default 0.5
+            Duration of a frame of an animation in seconds, from 0.02 to 60.
+        where : mapping, optional
+            For an animation: value by the name of another axis, instead of its first value.
 
         Returns
         -------
         list of pathlib.Path
-            The files that were written: copies in the order of the cells, pages of the contact sheet, `sweep.json`; or
-            the zip file.
+            The files that were written: in a folder the copies in the order of the cells, pages of the contact sheet,
+            `sweep.json`.
 
         Raises
         ------
         SettingsError
-            If `folder` is the name of another file.
+            If `target` is the name of another kind of file, or an option does not belong to it.
         ImageError
-            If there are no images, the folder can't be written to, or images are missing on disk. The others are
-            saved then.
+            If there are no images, the target can't be written, or images are missing on disk. The others are saved
+            then.
 
         Examples
         --------
         >>> [path.name for path in sweep.save("out")]
         ['s...1_cfg-4_....png', 's...2_cfg-7_....png', 'contact_sheet.jpg', 'sweep.json']
+        >>> sweep.save("cfg.gif", along="cfg")
+        [...Path('cfg.gif')]
         """
-        from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
+        from comflowy_nb.sharing.save import save_sweep_to  # noqa: PLC0415 - loads Pillow
 
-        return save_sweep(self, self._images_folder, target_path(folder))
+        options = {"without": without, "full": full, "along": along, "duration": duration, "where": where}
+        return save_sweep_to(self, self._images_folder, target_path(target), **options)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a row for each cell, with a thumbnail that a notebook shows.

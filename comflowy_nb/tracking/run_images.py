@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from comflowy_nb.errors import ImageError, RefError
-from comflowy_nb.images.save_target import target_path
 from comflowy_nb.tracking.reviews import change_ratings, read_reviews
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
@@ -165,10 +164,7 @@ class RunImage:
         >>> run.images[0].save("cat.png").name
         'cat.png'
         """
-        from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
-
-        path = target_path(target)
-        return save_run(self.run.record, self._folder(), path, only=self.record)[0]
+        return self.run.save_images(target, only=self.record)[0]
 
     def _folder(self) -> Path:
         """Return the folder of the images, to which the record's path is relative."""

@@ -1,4 +1,4 @@
-"""Commands for earlier and current runs: `show`, `compare`, `save`, `cancel` and `resume`."""
+"""Commands for earlier and current runs: `show`, `compare`, `cancel` and `resume`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from IPython.core.error import UsageError
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
 from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
-from comflowy_nb.notebook.commands.run import save_run
-from comflowy_nb.notebook.commands.sweep import save_sweep
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import UPDATE_S, show_bundle, wait_drawing
 from comflowy_nb.notebook.display.show import RunList, show_comparison
@@ -101,15 +99,6 @@ def compare(session: Session, request: Request) -> Comparison:
     if "save" in options:
         session.say(paragraph(f"saved: {made.save(options['save']).name}"))
     return made
-
-
-def save(session: Session, request: Request) -> None:
-    """Save copies of the images of a run or a sweep, or of one image, with readable names."""
-    found, target = session.find(request.ref(request.words[0])), request.text(request.words[1])
-    if found.sweep is not None:
-        save_sweep(session, session.sweep(found.sweep), target)
-    else:
-        save_run(session, found.run, target, found.image)
 
 
 def cancel(session: Session, request: Request) -> None:
