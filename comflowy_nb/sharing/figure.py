@@ -1,16 +1,9 @@
-"""Write the labelled grid of a sweep or of runs as a PNG or PDF file, with enough pixels to print it."""
+"""Draw the labelled grid of a sweep or of runs for a file, with enough pixels to print it."""
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.backends.backend_pdf import PdfPages
-from PIL.PngImagePlugin import PngInfo
-
-from comflowy_nb import __version__
-from comflowy_nb.errors import ImageError
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
 from comflowy_nb.layout.value_text import seeds_of
@@ -30,7 +23,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
 
 
-PRINT_DPI = 300
 _SCALES = (3, 2, 1)  # pixels for each CSS pixel
 _MAX_PX = 60_000_000  # of a page: about 200 MB while it is drawn
 _MANY_CELLS = 1_000_000  # the originals are drawn, not thumbnails
@@ -82,33 +74,3 @@ def _page_of_runs(runs: Sequence[Run], *, reads_graphs: bool) -> DrawnPage:
 
         scale = _scale_of(page.width, page.height)
         return DrawnPage(page, draw_page(page, scale, load), scale, b"")
-
-
-def encode_png(page: DrawnPage, title: str) -> bytes:
-    """Return a page as a PNG that is printed with 300 dots per inch."""
-    text = PngInfo()
-    text.add_itxt("Title", title)
-    text.add_text("Software", f"comflowy_nb {__version__}")
-    stream = io.BytesIO()
-    page.pixels.save(stream, "PNG", pnginfo=text, dpi=(PRINT_DPI, PRINT_DPI), optimize=True)
-    return stream.getvalue()
-
-
-def encode_pdf(pages: Iterator[DrawnPage], title: str) -> bytes:
-    """Return pages as a PDF, with text as text.
-
-    Raises
-    ------
-    ImageError
-        If matplotlib can't write it.
-    """
-    stream = io.BytesIO()
-    metadata = {"Title": title, "Creator": f"comflowy_nb {__version__}", "CreationDate": None}
-    try:
-        # Type 42 fonts are embedded as they are, so that text can be searched and copied.
-        with DRAWING, mpl.rc_context({"pdf.fonttype": 42}), PdfPages(stream, metadata=metadata) as pdf:
-            for page in pages:
-                pdf.savefig(page.figure)
-    except (ValueError, RuntimeError) as error:
-        raise ImageError(f"the PDF can't be written: {error}") from error
-    return stream.getvalue()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.archive.redaction import STRIPS_IMAGES, parse_parts
 from comflowy_nb.archive.writer import Archive, contents_of
 from comflowy_nb.errors import ImageError, RefError, SettingsError
+from comflowy_nb.images.disk_usage import size_text
 from comflowy_nb.images.save_target import ANIMATIONS, check_sweep_target, kind_of_target, move_new, os_reason
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.sharing.collected import Shown
@@ -173,7 +174,8 @@ def _check_options(options: SaveOptions, kind: str, suffix: str, name: str) -> N
 
 
 def _plan_figure(chosen: _Chosen) -> SavePlan:
-    from comflowy_nb.sharing.figure import encode_pdf, encode_png, figure_pages  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.painting.files import encode_pdf, encode_png  # noqa: PLC0415 - loads matplotlib
+    from comflowy_nb.sharing.figure import figure_pages  # noqa: PLC0415 - as above
 
     target, options = chosen.target, chosen.options
     if chosen.sweeps and (chosen.runs or len(chosen.sweeps) > 1):
