@@ -3,7 +3,8 @@
 # make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
-# make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules
+# make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, and lint-js
+# make lint-js  lint and formatting of the widgets' scripts; needs Node, without it nothing is checked
 # make bench  the benchmarks; benchmarks/README.md says what they measure
 # make errors  provoke the errors a user can meet, and write docs/reference/errors.md
 # make modules  write the list of modules in docs/architecture.md
@@ -35,7 +36,7 @@ endef
 # Most tests wait for a kernel, a server or a page: three files at a time, on two cores.
 AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo lab test test-fast test-matrix check bench errors modules notebooks clean
+.PHONY: demo lab test test-fast test-matrix check lint-js bench errors modules notebooks clean
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo
@@ -61,6 +62,17 @@ check: $(VENV)/.installed-check
 	$(BIN)/mypy
 	$(BIN)/python tools/check_docstrings.py
 	$(BIN)/python tools/list_modules.py --check
+	@$(MAKE) --no-print-directory lint-js
+
+# The scripts are shipped as they are: npm only fetches the tool that checks them. `npx biome check --write` formats.
+lint-js: $(if $(shell command -v npm),node_modules/.installed)
+	@if command -v npm >/dev/null; then npx biome ci --error-on-warnings; \
+	else echo "lint-js: skipped, because there is no npm here (Debian, Ubuntu: apt-get install npm)"; fi
+
+node_modules/.installed: package.json package-lock.json
+	@echo "Installing Biome into node_modules ..."
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python benchmarks/sweep_client.py
@@ -78,7 +90,7 @@ notebooks: $(VENV)/.installed-test
 	@$(BIN)/python notebooks/execute.py
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist node_modules
 
 # One stamp for each set of packages; pyproject.toml says what is in it.
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.made

@@ -14,6 +14,7 @@ _MODULES = {
     "Sweep": "comflowy_nb.sweeps.sweep",
     "compare": "comflowy_nb.notebook.compare.widget",
     "connect": "comflowy_nb.client",
+    "explore": "comflowy_nb.notebook.explore.sources",
     "form": "comflowy_nb.notebook.form.form",
     "grid": "comflowy_nb.notebook.display.show",
     "history": "comflowy_nb.history",  # the module itself: `history.runs(...)`, `history.find(...)`

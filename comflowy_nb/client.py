@@ -607,7 +607,7 @@ class Client:
         older : float or datetime.timedelta
             The least time since the end of a run: seconds, or a timedelta.
         all : bool, default False
-            Whether to remove also what is named, and images that were inputs of other runs.
+            Whether to remove also what is named, rated or noted, and images that were inputs of other runs.
         dry_run : bool, default False
             Whether only to return what would be removed.
         confirm : callable, optional

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
-from comflowy_nb.errors import FieldError
+from comflowy_nb.errors import FieldError, RefError, WorkflowError
 from comflowy_nb.held_runs import check_retry
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.comflowy.webhooks import Receiver
@@ -24,12 +24,13 @@ from comflowy_nb.workflow.axes.read import count_axes, read_axes
 from comflowy_nb.workflow.axes.selection import check_options
 from comflowy_nb.workflow.axes.table_file import is_table
 from comflowy_nb.workflow.axes.types import Axes
+from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import input_of_run
 from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.values import is_settings, resolve, settings_from_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     import pandas as pd
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
+    from comflowy_nb.status import Retry
+    from comflowy_nb.sweeps.cell import SweepCell
     from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
@@ -159,6 +162,44 @@ class Connection:
         varied = {field_id for axis in axes.axes for field_id in axis.fields}
         workflow.check_choices({**axes.fixed, **dict.fromkeys(varied)})
         return self.planner.draft(workflow, axes, **options)
+
+    def draft_cells(self, sweep: Sweep, cells: Sequence[SweepCell], *, retry: Retry) -> Draft:
+        """Plan the submit of some cells of a recorded sweep: those never submitted, or those that failed.
+
+        Raises
+        ------
+        RefError
+            If the sweep was submitted to another service, loaded from a file, or is being submitted.
+        WorkflowError
+            If its workflow has changed or is not known any more.
+        """
+        record = sweep.record
+        if record is None:
+            raise RefError("a planned sweep has no cells to submit again: submit it with %comflowy sweep")
+        if record.imported is not None:
+            raise RefError(
+                f"{sweep.ref} was loaded from {record.imported}; %comflowy sweep --from {sweep.ref} runs it here"
+            )
+        if record.identity != self.service.identity:
+            label = self.service.label
+            raise RefError(f"{sweep.ref} was submitted to {record.service}, not to {label}; connect to it first")
+        problem: WorkflowError | None = None
+        for find in self._workflows_of(sweep, record):
+            try:
+                return self.planner.draft_cells(sweep, find(), cells, retry=retry)
+            except WorkflowError as error:
+                problem = problem or error
+        assert problem is not None
+        raise problem
+
+    def _workflows_of(self, sweep: Sweep, record: SweepRecord) -> list[Callable[[], Workflow]]:
+        """Return functions that find the workflow of a recorded sweep: by the graph of its runs, else by name or id."""
+        tokens = [cell.run.token for cell in sweep.cells if cell.run is not None] if self.service.runs_graphs else []
+        graph = next(filter(None, map(self._library.history.graph, tokens)), None)
+        if graph is not None:
+            return [partial(self.finder.of_graph, record.workflow, Graph(graph))]
+        names = dict.fromkeys(filter(None, (record.workflow, record.workflow_id)))
+        return [partial(self.finder.find, name) for name in names]
 
     def input_of_run(self, ref: str) -> InputImage:
         """Return an image of an earlier run as an input of a new one; the first one if the reference names a run."""

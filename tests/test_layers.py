@@ -18,7 +18,7 @@ LAYERS = [
     ("database", "images", "layout"),
     ("painting",),
     ("tracking", "archive"),
-    ("library", "history", "recipe", "comparison", "sharing", "sweeps"),
+    ("library", "history", "recipe", "comparison", "exploration", "sharing", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
 ]

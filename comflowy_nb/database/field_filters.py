@@ -6,6 +6,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import SettingsError
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.conditions import Condition
 
 
+# What a condition calls the rating of an image by this user; a field with such a name is written with its node.
+REVIEW_FLAGS = frozenset({"rated", "rejected"})
+REVIEW_NAMES = REVIEW_FLAGS | {"rating", "note"}
+_NO_REVIEW: Mapping[str, Any] = MappingProxyType({})
 _MAX_COMBINATIONS = 1000  # of the fields that share the names of a condition, in one run
 
 
@@ -98,13 +103,19 @@ def is_equal(stored: Any, wanted: Any) -> bool:
     return bool(stored == wanted)
 
 
-def has_params(params: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return True if a run has all wanted values; a bare name is any field of that name."""
-    return all(any(is_equal(stored, value) for stored in _values(params, key)) for key, value in wanted.items())
+def has_params(params: Mapping[str, Any], wanted: Mapping[str, Any], review: Mapping[str, Any] = _NO_REVIEW) -> bool:
+    """Return True if a run has all wanted values; a bare name is any field of that name.
+
+    `review` is as for `is_fulfilled`.
+    """
+    return all(any(is_equal(stored, value) for stored in _values(params, key, review)) for key, value in wanted.items())
 
 
-def is_fulfilled(params: Mapping[str, Any], condition: Condition) -> bool:
+def is_fulfilled(params: Mapping[str, Any], condition: Condition, review: Mapping[str, Any] = _NO_REVIEW) -> bool:
     """Return True if a condition is true of the params of a run.
+
+    `review` has the values of one of its images: those of `REVIEW_NAMES`, which are not fields here, and its scores, by
+    names that no field of the run has.
 
     A comparison with a field that the run does not have, or with a value of another type, is not true. Where several
     fields have a name, one choice of them that makes the condition true is enough.
@@ -121,7 +132,7 @@ def is_fulfilled(params: Mapping[str, Any], condition: Condition) -> bool:
     >>> is_fulfilled({"3::cfg": 7.5, "3::steps": 30}, condition), is_fulfilled({"3::cfg": 7.5}, condition)
     (True, False)
     """
-    choices = [_values(params, name) or [None] for name in condition.names]
+    choices = [_values(params, name, review) or [None] for name in condition.names]
     count = 1
     for values in choices:
         count *= len(values)
@@ -133,11 +144,14 @@ def is_fulfilled(params: Mapping[str, Any], condition: Condition) -> bool:
     )
 
 
-def _values(params: Mapping[str, Any], key: str) -> list[Any]:
-    """Return the values of a field id, or of all fields with a bare name."""
+def _values(params: Mapping[str, Any], key: str, review: Mapping[str, Any]) -> list[Any]:
+    """Return the values of a field id, or of all fields with a bare name; else that of the review."""
     if "::" in key:
         return [params[key]] if key in params else []
-    return [stored for name, stored in params.items() if name.partition("::")[2] == key]
+    if key in REVIEW_NAMES:
+        return [review[key]] if review.get(key) is not None else []
+    found = [stored for name, stored in params.items() if name.partition("::")[2] == key]
+    return found or ([review[key]] if key in review else [])
 
 
 def _number(value: Any) -> Decimal | None:

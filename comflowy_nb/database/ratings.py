@@ -1,19 +1,24 @@
-"""Ratings of images: a rating from 1 to 5, a rejection and a note, of this user and of others: `History.ratings`."""
+"""Ratings of images: `History.ratings`; the review of an image, and the ratings and scores that a search compares."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from comflowy_nb.database.field_filters import REVIEW_NAMES
 from comflowy_nb.database.rows import json_list, storable_text
 from comflowy_nb.errors import HistoryError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from comflowy_nb.database.connection import Store
+    from comflowy_nb.database.scores import Score
+
+    ReviewsOf: TypeAlias = Callable[[str], Sequence[Mapping[str, Any]]]  # of the token of a run
 
 
 OWN = ""  # the source of this user's ratings
@@ -53,6 +58,20 @@ class Rating:
     def is_empty(self) -> bool:
         """True without a rating, a rejection and a note."""
         return self.rating is None and not self.rejected and not self.note
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The ratings and the scores of an image. `others` are the ratings that other people sent, by their names."""
+
+    own: Rating = field(default_factory=Rating)
+    others: tuple[Rating, ...] = ()
+    scores: Mapping[str, Score] = field(default_factory=dict)
+
+    @property
+    def rank(self) -> tuple[bool, int, bool]:
+        """A key to sort by: rejected images, then those without a rating, then the rated ones, the best last."""
+        return not self.own.rejected, self.own.rating or 0, bool(self.own.note)
 
 
 class Ratings:
@@ -170,3 +189,35 @@ def put_rating(connection: sqlite3.Connection, run: str, index: int, rating: Rat
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
         (*key, rating.rating, rating.rejected, note, rating.rated_at or time.time()),
     )
+
+
+# -- searching ---------------------------------------------------------------------------------------------------------
+
+_NONE: Mapping[str, Any] = MappingProxyType({"rated": False, "rejected": False})
+
+
+def read_review_values(connection: sqlite3.Connection, names: Collection[str]) -> ReviewsOf:
+    """Return a function that returns the values of each image of a run, of which `names` are used.
+
+    The values of an image are those of `REVIEW_NAMES`, by this user, and its scores; of a run without images those of
+    an image that is not rated. A run without any of these values has one item.
+    """
+    values: dict[tuple[str, int], dict[str, Any]] = {}
+    of_scores = [name for name in names if "::" not in name and name not in REVIEW_NAMES]
+    sql = (
+        "SELECT run, position, name, value FROM scores "
+        "WHERE value IS NOT NULL AND name IN (SELECT value FROM json_each(?))"
+    )
+    for run, position, name, value in connection.execute(sql, (json_list(of_scores),)) if of_scores else ():
+        values.setdefault((run, position), dict(_NONE))[name] = value
+    if not REVIEW_NAMES.isdisjoint(names):
+        sql = "SELECT run, position, rating, rejected, note FROM ratings WHERE source = ?"
+        for run, position, rating, rejected, note in connection.execute(sql, (OWN,)):
+            own = {"rated": rating is not None, "rejected": bool(rejected), "rating": rating, "note": note}
+            values.setdefault((run, position), {}).update(own)
+    if not values:
+        return lambda _: (_NONE,)
+    by_run: dict[str, list[Mapping[str, Any]]] = {}
+    for run, position in connection.execute("SELECT run, position FROM images"):
+        by_run.setdefault(run, []).append(values.get((run, position), _NONE))
+    return lambda run: by_run.get(run, (_NONE,))

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _WAS_PRUNED = "pruned"  # the error of an image that is fetched again after a prune; its thumbnails are still there
 _IMAGE_FORMATS = frozenset({None, "PNG", "JPEG", "WEBP"})  # None: not downloaded yet
+_MEDIA_TYPES = {
+    "ANIMATED PNG": "image/png", "ANIMATED WEBP": "image/webp", "GIF": "image/gif",
+    "FLAC": "audio/flac", "M4A": "audio/mp4", "MP3": "audio/mpeg", "OGG": "audio/ogg", "OPUS": "audio/ogg",
+    "WAV": "audio/wav", "MP4": "video/mp4", "WEBM": "video/webm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,11 @@ class ImageRecord:
     def is_image(self) -> bool:
         """True for a still image; an animation, a video, a sound or a text is listed as a file."""
         return self.format in _IMAGE_FORMATS
+
+    @property
+    def media_type(self) -> str | None:
+        """The media type of an animation, a video or a sound that browsers play; None for any other output."""
+        return _MEDIA_TYPES.get(self.format or "")
 
     def refetched(self) -> ImageRecord:
         """Return the record of the same image while it is fetched again."""

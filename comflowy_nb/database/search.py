@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from comflowy_nb.database.field_filters import has_params, is_equal, is_fulfilled
+from comflowy_nb.database.field_filters import REVIEW_FLAGS, has_params, is_equal, is_fulfilled
+from comflowy_nb.database.ratings import read_review_values
 from comflowy_nb.database.rows import find_runs, read_runs
 from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.services.types import Problem
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping, Sequence
 
+    from comflowy_nb.database.ratings import ReviewsOf
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.workflow.syntax.conditions import Condition
 
@@ -28,7 +30,8 @@ class Filters(TypedDict, total=False):
     """Conditions of a search, all of which must hold.
 
     `params` are field ids or bare names with their values; numbers compare as numbers, everything else as text.
-    `where` is a condition such as `cfg < 6 or steps > 20`.
+    `where` is a condition such as `cfg < 6 or steps > 20`, or of the images: `rating >= 4`, `rated`, `rejected`,
+    `note contains sky`, `sharpness > 0.3`.
     `since` is in UTC seconds since 1970. `limit` is 20 unless set; None returns all runs.
     """
 
@@ -94,6 +97,16 @@ def field_names(connection: sqlite3.Connection) -> set[str]:
     return ids | {field_id.partition("::")[2] for field_id in ids}
 
 
+def parse_run_condition(where: str) -> Condition:
+    """Parse a condition of runs, in which `rated` and `rejected` may stand alone."""
+    return parse_condition(where, flags=REVIEW_FLAGS)
+
+
+def matching_tokens(connection: sqlite3.Connection, where: str) -> list[str]:
+    """Return the tokens of all runs for which a condition holds."""
+    return [row["token"] for row in _find(connection, where=where)]
+
+
 def _check_limit(limit: object) -> None:
     if not isinstance(limit, int | None) or (limit is not None and limit < 0):
         raise SettingsError(f"invalid limit {limit!r}: use a number of runs, or None for all")
@@ -112,9 +125,11 @@ def _find(
     """Yield the rows that match, newest first."""
     if status is not None and status not in list(Status):
         raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
-    condition = None if where is None else parse_condition(where)
+    condition = None if where is None else parse_run_condition(where)
     if not isinstance(text, str | None):
         raise SettingsError(f'invalid text {text!r}: use words to search for, as in runs("bottle", cfg=7)')
+    names = {*(params or ()), *(condition.names if condition is not None else ())}
+    reviews_of = read_review_values(connection, names)
     rows = connection.execute(
         "SELECT * FROM runs WHERE (:since IS NULL OR created_at >= :since) AND (:status IS NULL OR status = :status) "
         "AND (:workflow IS NULL OR workflow = :workflow OR workflow_id = :workflow) ORDER BY number DESC",
@@ -122,7 +137,7 @@ def _find(
     )
     words = (text or "").casefold().split()
     # Params are compared here: SQLite reads an integer above 2**63, as a seed may be, as a float.
-    return (row for row in rows if _matches(row, words, params or {}, condition))
+    return (row for row in rows if _matches(row, words, params or {}, condition, reviews_of))
 
 
 def find_by_service_id(connection: sqlite3.Connection, prefix: str) -> RunRecord | None:
@@ -149,11 +164,20 @@ def find_by_service_id(connection: sqlite3.Connection, prefix: str) -> RunRecord
     return None
 
 
-def _matches(row: sqlite3.Row, words: Sequence[str], wanted: Mapping[str, Any], condition: Condition | None) -> bool:
+def _matches(
+    row: sqlite3.Row,
+    words: Sequence[str],
+    wanted: Mapping[str, Any],
+    condition: Condition | None,
+    reviews_of: ReviewsOf,
+) -> bool:
     if not words and not wanted and condition is None:
         return True
     params = json.loads(row["params"])
-    if not has_params(params, wanted) or (condition is not None and not is_fulfilled(params, condition)):
+    if not any(
+        has_params(params, wanted, review) and (condition is None or is_fulfilled(params, condition, review))
+        for review in reviews_of(row["token"])
+    ):
         return False
     problem = None if row["problem"] is None else str(Problem(*json.loads(row["problem"])))
     parts = [row["name"], row["workflow"], row["workflow_id"], row["service_run_id"], problem, row["reason"]]

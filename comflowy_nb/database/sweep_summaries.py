@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.rows import find_sweeps, json_list
+from comflowy_nb.database.search import matching_tokens
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -72,7 +73,12 @@ def find_summaries(connection: sqlite3.Connection, tokens: Sequence[str]) -> lis
 
 
 def search_summaries(
-    connection: sqlite3.Connection, text: str | None = None, *, since: float | None = None, limit: int | None = 20
+    connection: sqlite3.Connection,
+    text: str | None = None,
+    *,
+    where: str | None = None,
+    since: float | None = None,
+    limit: int | None = 20,
 ) -> list[SweepSummary]:
     """Return the sweeps that match, newest first.
 
@@ -80,14 +86,18 @@ def search_summaries(
     ----------
     text
         Words, each of which must occur in the reference, the name, the workflow, an axis or a value.
+    where
+        Only sweeps with a cell whose run fulfils this condition; see `search.Filters`.
     since
         Only sweeps that were recorded at or after this time, in UTC seconds since 1970.
     """
     words = (text or "").casefold().split()
+    chosen = None if where is None else json_list(matching_tokens(connection, where))
     rows = connection.execute(
         "SELECT token, number, name, workflow, workflow_id, service, spec FROM sweeps "
-        "WHERE ? IS NULL OR created_at >= ? ORDER BY number DESC",
-        (since, since),
+        "WHERE (:since IS NULL OR created_at >= :since) AND (:chosen IS NULL OR token IN (SELECT sweep FROM cells "
+        "WHERE run IN (SELECT value FROM json_each(:chosen)))) ORDER BY number DESC",
+        {"since": since, "chosen": chosen},
     )
     tokens: list[str] = []
     for row in rows:

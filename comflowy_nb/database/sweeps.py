@@ -155,11 +155,16 @@ class Sweeps(Table[SweepRecord]):
             return find_summaries(connection, tokens)
 
     def search(
-        self, text: str | None = None, *, since: float | None = None, limit: int | None = 20
+        self,
+        text: str | None = None,
+        *,
+        where: str | None = None,
+        since: float | None = None,
+        limit: int | None = 20,
     ) -> list[SweepSummary]:
         """Return the sweeps that match, newest first; see `sweep_summaries.search_summaries`."""
         with self._store.read() as connection:
-            return search_summaries(connection, text, since=since, limit=limit)
+            return search_summaries(connection, text, where=where, since=since, limit=limit)
 
     def unfinished(self, *, since: float, limit: int) -> list[SweepSummary]:
         """Return the sweeps with cells that are live or were not submitted, newest first."""

@@ -38,7 +38,8 @@ class Pruned:
     oldest, newest : float or None
         When the first and the last of these runs ended, in UTC seconds since 1970; None without originals.
     protected : int
-        Number of originals that are old enough and stay, because they are named or inputs of other runs.
+        Number of originals that are old enough and stay, because they are named, rated, noted or
+        inputs of other runs.
     is_done : bool
         Whether the originals were removed: False with `dry_run`.
 

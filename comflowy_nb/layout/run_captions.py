@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.layout.page import CellState, CellStateKind, Tile
+from comflowy_nb.layout.review_text import NO_REVIEW, ReviewText
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet
 from comflowy_nb.layout.text import NO_LIMIT, Paragraph, Part
 from comflowy_nb.layout.value_text import (
@@ -37,6 +38,7 @@ _KINDS: dict[Status, CellStateKind] = {
     Status.LOST: "odd",
     Status.CANCELLED: "odd",
 }
+_NOTE_LINES, _CAPTION_LINES = 3, 4  # most lines of a note or scores below one of several images, and below all
 _DETAILS = {
     Status.SUCCESS: "without any image",
     Status.UNKNOWN: "it is not known whether the service accepted this run",
@@ -51,6 +53,7 @@ def sheet_of_run(
     seeds: Mapping[str, int],
     only: Sequence[int] | None = None,
     label: Sequence[str] | None = None,
+    reviews: Mapping[int, ReviewText] | None = None,
 ) -> Sheet:
     """Write the grid of one run: a cell for each image, in sections if several nodes have images.
 
@@ -64,7 +67,10 @@ def sheet_of_run(
         Indices of the images to show; None shows all.
     label
         Field ids for the caption instead of the params that were set.
+    reviews
+        Index of an image -> its rating and scores.
     """
+    reviews = reviews or {}
     images = [image for image in record.images if only is None or image.index in only]
     if not images:
         cell = Cell((Tile(0, state=state_of_run(record)),))
@@ -80,7 +86,7 @@ def sheet_of_run(
         cells = tuple(
             Cell(
                 (_image_tile(0, record, image),),
-                () if alone else (Paragraph((Part(f"{record.ref}[{image.index}]", "muted"),), 1),),
+                () if alone else _image_caption(record, image, reviews.get(image.index, NO_REVIEW)),
                 title if len(members) == 1 else None,
             )
             for image in members
@@ -89,17 +95,24 @@ def sheet_of_run(
     if several_nodes and all(len(section.cells) == 1 for section in sections):
         sections = [Section(tuple(section.cells[0] for section in sections))]  # side by side
     ref = f"{record.ref}[{images[0].index}]" if only is not None and alone else record.ref
-    return Sheet(tuple(sections), foot=_caption(record, seeds=seeds, label=label, ref=ref))
+    review = reviews.get(images[0].index, NO_REVIEW) if alone else NO_REVIEW
+    return Sheet(tuple(sections), foot=_caption(record, seeds=seeds, label=label, ref=ref, review=review))
 
 
 def sheet_of_runs(
-    records: Sequence[RunRecord], *, seeds: Sequence[Mapping[str, int]], label: Sequence[str] | None = None
+    records: Sequence[RunRecord],
+    *,
+    seeds: Sequence[Mapping[str, int]],
+    label: Sequence[str] | None = None,
+    reviews: Mapping[str, ReviewText] | None = None,
 ) -> Sheet:
     """Write the grid of several runs: a cell for each, with a mosaic of its images.
 
     Params that all runs share are written once above the grid, the others below each cell. Long texts become letters;
-    the legend highlights the words in which they differ.
+    the legend highlights the words in which they differ. `reviews` has the review of the best image of each run, by
+    the token of the run.
     """
+    reviews = reviews or {}
     shown = {
         record.token: list(label or [key for key in record.set_params if "seed" not in bare_name(key)])
         for record in records
@@ -122,9 +135,11 @@ def sheet_of_runs(
             add_part(last, "", record.workflow, tone="muted")
         _add_seeds(last, seeds_of(record.params) or seeds[position])
         add_part(last, "", record.ref, tone="muted")
+        review = reviews.get(record.token, NO_REVIEW)
+        review.add_to(last)
         tiles = tuple(_image_tile(position, record, image) for image in record.images)
         caption = [Paragraph(tuple(parts), NO_LIMIT)] if parts else []
-        caption.append(Paragraph(tuple(last), NO_LIMIT))
+        caption += [Paragraph(tuple(last), NO_LIMIT), *review.note_paragraphs(max_lines=_NOTE_LINES)]
         cells.append(Cell(tiles or (Tile(position, state=state_of_run(record)),), tuple(caption)))
     start = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
     head = _write_values(start, records[0].params, {key: names[key] for key in shared}, max_lines=(2, 3))
@@ -145,15 +160,28 @@ def _write_values(
     return (*([Paragraph(tuple(short), max_lines[0])] if short else []), *long)
 
 
+def _image_caption(record: RunRecord, image: ImageRecord, review: ReviewText) -> tuple[Paragraph, ...]:
+    """Return the reference of one of several images, with its review."""
+    parts = [Part(f"{record.ref}[{image.index}]", "muted")]
+    review.add_to(parts)
+    return (Paragraph(tuple(parts), _NOTE_LINES), *review.note_paragraphs(max_lines=_NOTE_LINES))
+
+
 def _caption(
-    record: RunRecord, *, seeds: Mapping[str, int], label: Sequence[str] | None, ref: str | None = None
+    record: RunRecord,
+    *,
+    seeds: Mapping[str, int],
+    label: Sequence[str] | None,
+    ref: str | None = None,
+    review: ReviewText = NO_REVIEW,
 ) -> tuple[Paragraph, ...]:
     keys = [key for key in (label or record.set_params) if key in record.params and "seed" not in bare_name(key)]
     values = _write_values([], record.params, name_fields(keys), max_lines=(3, 4))
     last: list[Part] = [Part(record.workflow, "muted")]
     _add_seeds(last, seeds_of(record.params) or seeds)
     add_part(last, "", ref or record.ref, tone="muted")
-    return (*values, Paragraph(tuple(last), 2))
+    review.add_to(last)
+    return (*values, Paragraph(tuple(last), _CAPTION_LINES), *review.note_paragraphs(max_lines=_CAPTION_LINES))
 
 
 def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:

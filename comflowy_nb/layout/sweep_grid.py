@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from comflowy_nb.layout.sweep_sheet import Band, Block, Headings, SweepSheet
-    from comflowy_nb.layout.text import Line, Measure
+    from comflowy_nb.layout.text import Line, Measure, Tone
 
 
 ImageSizes: TypeAlias = tuple[tuple[int, int], ...]  # width and height of each image of one cell
 MOSAIC_GAP_PX = 2
+_MARK_GAP_PX = 6  # before the mark of a rating, and before a score
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _extent(images: ImageSizes, side: float) -> tuple[float, float]:
 def _outside_height(sheet: SweepSheet, limits: PageLimits, measure: Measure) -> int:
     """Return the height of the text above and below the cells."""
     room = limits.width_px - 2 * MARGIN_PX
-    paragraphs = [*sheet.head, *(paragraph for _, _, paragraph in sheet.legend)]
+    paragraphs = [*sheet.head, *(each for _, _, each in sheet.legend), *(each for _, each in sheet.notes)]
     lines = sum(len(wrap(each.parts, room, measure, max_lines=each.max_lines)) for each in paragraphs)
     return 2 * MARGIN_PX + 34 + lines * LINE_PX + 2 * len(paragraphs)
 
@@ -261,8 +262,11 @@ def _arrange_page(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], 
         y += bands.band_height(band)
     values = _values_on(sheet, page_bands)
     legend = [paragraph for axis, index, paragraph in sheet.legend if (axis, index) in values]
-    if legend:
-        y = page.add_paragraphs(legend, (MARGIN_PX, y + 14), text_px, measure)
+    shown = {number for band in page_bands for block in band for number in _numbers_in(block)}
+    notes = [paragraph for number, paragraph in sheet.notes if number in shown]
+    for paragraphs in (legend, notes):
+        if paragraphs:
+            y = page.add_paragraphs(paragraphs, (MARGIN_PX, y + 14), text_px, measure)
     page.height = math.ceil(y + MARGIN_PX - 4)
     return page
 
@@ -284,10 +288,34 @@ def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) ->
                 continue
             x = left + across * bands.column_px
             page.boxes.append(Box(Tile(number), x, y, width, height))
-            name = bands.sheet.name_cell(number)
-            if bands.measure(name, "small") > width:
-                name = str(number)
-            page.texts.append(TextRun(name, "small", x, y + height - 2))
+            page.texts += _line_below(bands, number, (x, y + height - 2), width)
+
+
+def _line_below(bands: Bands, number: int, position: tuple[float, float], width: float) -> list[TextRun]:
+    """Return the reference of a cell with its rating and scores, as far as there is room for them."""
+    measure, (x, y) = bands.measure, position
+    review = bands.sheet.reviews.get(number)
+    pieces: list[tuple[str, Tone]] = [(score, "small") for score in (review.scores if review is not None else ())]
+    if review is not None and review.mark is not None:
+        pieces.insert(0, (review.mark.text, review.mark.tone))
+    sizes = [measure(text, tone) + _MARK_GAP_PX for text, tone in pieces]
+    names = (bands.sheet.name_cell(number), str(number))
+    # The whole reference if all pieces fit beside it, else the number; and as many pieces as fit.
+    name = next((name for name in names if measure(name, "small") + sum(sizes) <= width), None)
+    if name is None:
+        name = next((name for name in names if measure(name, "small") + sum(sizes[:1]) <= width), names[1])
+    texts = [TextRun(name, "small", x, y)]
+    used = measure(name, "small")
+    for (text, tone), size in zip(pieces, sizes, strict=True):
+        if used + size > width:
+            break
+        texts.append(TextRun(text, tone, x + used + _MARK_GAP_PX, y))
+        used += size
+    return texts
+
+
+def _numbers_in(block: Block) -> list[int]:
+    return [block.panel.cells[row][column] for row in block.rows for column in block.columns]
 
 
 def _add_headers(page: Page, bands: Bands, axis: Headings, block: Block, position: tuple[int, float, float]) -> None:

@@ -10,12 +10,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 from comflowy_nb.layout.page import GAP_PX
-from comflowy_nb.layout.text import LINE_PX, Part, wrap
+from comflowy_nb.layout.text import LINE_PX, Paragraph, Part, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.layout.text import Line, Measure, Paragraph, Tone
+    from comflowy_nb.layout.review_text import ReviewText
+    from comflowy_nb.layout.text import Line, Measure, Tone
     from comflowy_nb.workflow.images import InputImage
 
 
@@ -27,6 +28,7 @@ LABEL_GAP_PX = 12
 HEADING_LINES = 4
 INPUT_PX = 64  # side of an input image beside its name
 INPUT_GAP_PX = 4
+_MAX_NOTES, _NOTE_LINES = 12, 2  # notes of cells below a grid, and lines of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class SweepSheet:
         Axis, index of the value, and text of each entry.
     ref
         Reference of the sweep; None while it has no number.
+    reviews
+        Number of a cell -> rating and scores of its best image.
     """
 
     head: tuple[Paragraph, ...]
@@ -88,6 +92,16 @@ class SweepSheet:
     y: Headings | None = None
     legend: tuple[tuple[str, int, Paragraph], ...] = ()
     ref: str | None = None
+    reviews: Mapping[int, ReviewText] = field(default_factory=dict, hash=False)
+
+    @property
+    def notes(self) -> list[tuple[int, Paragraph]]:
+        """The notes of the cells, each with the number of its cell."""
+        noted = [(number, review.flat_note) for number, review in self.reviews.items() if review.note]
+        return [
+            (number, Paragraph((Part(f"{self.name_cell(number)}  ", "strong"), Part(note)), _NOTE_LINES))
+            for number, note in noted[:_MAX_NOTES]
+        ]
 
     @property
     def columns(self) -> int:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
 _TARGETS = ("sandbox", "cloud", "comfyui")
-_REF_COMMANDS = {"show", "compare", "cancel", "resume", "delete"}
+_REF_COMMANDS = {"show", "compare", "explore", "rate", "cancel", "resume", "delete"}
 _MAX_VALUE_CHARS = 60  # of a value that is offered
 _FIELD_COMMANDS = {"run", "sweep", "form"}
 _AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)

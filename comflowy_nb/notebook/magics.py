@@ -110,6 +110,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     magics = Comflowy(shell)
     shell.register_magics(magics)
     shell.events.register("pre_execute", magics.session.begin_execution)
+    shell.events.register("post_execute", magics.session.end_execution)
     magics.completions = Completions(magics.session)
     magics.completions.add()
     register_formatters(magics.session)
@@ -138,6 +139,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     magics.completions.remove()
     unregister_formatters(shell)
     shell.events.unregister("pre_execute", magics.session.begin_execution)
+    shell.events.unregister("post_execute", magics.session.end_execution)
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("comflowy", None)
     shell.magics_manager.registry.pop(Comflowy.__name__, None)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.errors import SettingsError
 from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater, capturing_outputs, message_id, say
 from comflowy_nb.settings import Secret, home
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.library import Found, Library
     from comflowy_nb.notebook.display.views import RunView, SweepView
+    from comflowy_nb.notebook.explore.widget import Explorer
     from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
@@ -40,6 +42,7 @@ class Session:
         self._drawn_for: str | None = None  # the message that these displays answer
         self.converted: set[tuple[str, ...]] = set()  # texts about conversions of the editor's format, once said
         self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # shown here, by token
+        self.explorers: weakref.WeakSet[Explorer] = weakref.WeakSet()  # open in this kernel
 
     def mark_drawn(self, value: object) -> bool:
         """Record that this execution, or this callback of a widget, has drawn a value; return whether it is the first.
@@ -80,6 +83,18 @@ class Session:
             If nothing is connected and no target is set. The text names the ways to connect.
         """
         return self.client if self.client is not None else self.connect(None)
+
+    def present_client(self) -> Client:
+        """Return the connected client without connecting.
+
+        Raises
+        ------
+        SettingsError
+            If nothing is connected.
+        """
+        if self.client is None:
+            raise SettingsError("nothing is connected, so nothing can be submitted: %comflowy connect sandbox")
+        return self.client
 
     def connect(self, target: str | None, *, key: Secret | None = None, name_address: bool = False) -> Client:
         """Connect to a target. Runs of the earlier client continue and are shown until they are settled."""
@@ -138,7 +153,7 @@ class Session:
         return Catalogue.open(Path.cwd(), home())
 
     def find(self, ref: Any) -> Found:
-        """Return the record of a reference: a text, a Run or a Sweep.
+        """Return the record of a reference: a text, or an object with one: a Run, a RunImage, a SweepCell or a Sweep.
 
         Raises
         ------
@@ -146,12 +161,12 @@ class Session:
             If the reference names neither a run nor a sweep.
         """
         from comflowy_nb.library import Found  # noqa: PLC0415
-        from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415
-        from comflowy_nb.tracking.run import Run  # noqa: PLC0415
+        from comflowy_nb.sweeps.sweep import Sweep, SweepCell  # noqa: PLC0415
+        from comflowy_nb.tracking.run import Run, RunImage  # noqa: PLC0415
 
         if isinstance(ref, Sweep) and ref.record is not None:
             return Found(ref.record)
-        text = ref.ref if isinstance(ref, Run) else str(ref)
+        text = ref.ref if isinstance(ref, Run | RunImage | SweepCell) else str(ref)
         target = self.client.find(text) if self.client is not None else self.library.find(text)
         return Found(ref) if isinstance(ref, Run) and target.run.status is ref.status else target
 
@@ -161,6 +176,11 @@ class Session:
         if sweep is not None and (not sweep.is_settled or all(cell.run is not None for cell in sweep.cells)):
             return sweep
         return self.client.connection.reopen(record) if self.client is not None else self.library.sweep(record)
+
+    def keep_sweep(self, sweep: Sweep) -> None:
+        """Show this object when the sweep is shown again, while it is referenced."""
+        if sweep.token is not None:
+            self._sweeps[sweep.token] = sweep
 
     def forget_sweeps(self) -> None:
         """Read the settled sweeps from the history again when they are shown next: runs of them were deleted."""
@@ -181,8 +201,7 @@ class Session:
         from comflowy_nb.notebook.display.views import SweepView  # noqa: PLC0415 - as above
 
         self.mark_drawn(sweep)
-        if sweep.token is not None:
-            self._sweeps[sweep.token] = sweep
+        self.keep_sweep(sweep)
         return SweepView(sweep, in_kernel=self.in_kernel, **options)
 
     def show_form(self, form: Form) -> None:
@@ -195,6 +214,13 @@ class Session:
         if not capturing_outputs():  # in an Output nothing below the form could be updated
             form.show_on(DisplaySlot(), DisplaySlot())
 
+    def show_explorer(self, explorer: Explorer) -> None:
+        """Show an explorer in the current cell."""
+        if self.in_kernel:
+            self.say(*explorer.bundle())
+        else:
+            print(explorer.text)  # noqa: T201 - a terminal has no widgets
+
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle; print its text in a terminal."""
         say(data, metadata, in_kernel=self.in_kernel)
@@ -202,6 +228,11 @@ class Session:
     def begin_execution(self) -> None:
         """Forget the values that earlier cells have displayed."""
         self._drawn.clear()
+
+    def end_execution(self) -> None:
+        """Let the open explorers show what this cell may have rated."""
+        for explorer in list(self.explorers):
+            explorer.reread()
 
     def close(self) -> None:
         """Stop the thread that draws, and disconnect."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from comflowy_nb.database.records import ImageRecord
+    from comflowy_nb.layout.review_text import ReviewText
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.workflow.axes.types import Axes, Axis
 
@@ -74,6 +75,7 @@ def sheet_of_sweep(
     *,
     label: Sequence[str] | None = None,
     lettered: Collection[str] = (),
+    reviews: Mapping[int, ReviewText] | None = None,
 ) -> SweepSheet:
     """Write the content of a sweep's grid.
 
@@ -85,6 +87,8 @@ def sheet_of_sweep(
         Field ids for the title instead of the fixed params that were set.
     lettered
         Names of axes whose headings do not fit, so that their values become letters.
+    reviews
+        Number of a cell -> rating and scores of its best image.
     """
     x, y, further = choose_axes(sweep.axes, layout)
     letters = map(letter_of, itertools.count())
@@ -96,7 +100,14 @@ def sheet_of_sweep(
     if len(headings) > 1 and not any(layout.values()) and len(sweep.cells) < _MIN_FILLED * sweep.axes.count:
         listed = _list_cells(sweep, headings)
         numbers = tuple(cell.number for cell in sweep.cells)
-        return SweepSheet(_head(sweep, label), (Panel((numbers,)),), x=listed, legend=tuple(legend), ref=_ref_of(sweep))
+        return SweepSheet(
+            _head(sweep, label),
+            (Panel((numbers,)),),
+            x=listed,
+            legend=tuple(legend),
+            ref=_ref_of(sweep),
+            reviews=reviews or {},
+        )
     return SweepSheet(
         head=_head(sweep, label),
         panels=_panels(sweep, x, y, further, headings),
@@ -104,6 +115,7 @@ def sheet_of_sweep(
         y=headings[y.name] if y else None,
         legend=tuple(legend),
         ref=_ref_of(sweep),
+        reviews=reviews or {},
     )
 
 

@@ -11,11 +11,11 @@ from comflowy_nb.tracking.run_errors import RETRY
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from comflowy_nb.sweeps.sweep import Sweep
-    from comflowy_nb.tracking.run import Images, Run
+    from comflowy_nb.tracking.run import Images, Run, RunImage
     from comflowy_nb.workflow.axes.types import Cell
 
 
@@ -82,6 +82,12 @@ class SweepCell:
         return () if self.run is None else self.run.images
 
     @property
+    def named_images(self) -> list[tuple[str, RunImage]]:
+        """The images, each with its reference: `s1.7`, or `s1.7[1]` if there are several."""
+        images = list(self.images)
+        return [(self.ref if len(images) == 1 else f"{self.ref}[{at}]", image) for at, image in enumerate(images)]
+
+    @property
     def rating(self) -> int | None:
         """The best rating of its images that are not rejected, 1 to 5; None if none is rated. Read at each use."""
         return None if self.run is None else self.run.rating
@@ -89,13 +95,7 @@ class SweepCell:
     @property
     def first_image(self) -> Path | None:
         """Path of the first image on disk; None if there is none."""
-        for image in self.images:
-            try:
-                path: Path = image.path
-            except ImageError:
-                continue
-            return path
-        return None
+        return first_path(self.images)
 
     def has(self, name: str) -> bool:
         """Return whether `name` is an axis or a field of the cell."""
@@ -121,6 +121,14 @@ class SweepCell:
 def _is_named(key: str, name: str) -> bool:
     """Return whether a name means this field or axis, with or without its node."""
     return key == name or key.endswith(f"::{name}")
+
+
+def first_path(images: Iterable[RunImage]) -> Path | None:
+    """Return the path of the first of these images that is on disk; None if none is."""
+    for image in images:
+        with contextlib.suppress(ImageError):
+            return image.path
+    return None
 
 
 def cell_count(count: int) -> str:

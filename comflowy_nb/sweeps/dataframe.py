@@ -20,18 +20,24 @@ from comflowy_nb.images.decode import flatten
 from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.text import without_mathematics
 from comflowy_nb.layout.value_text import name_fields
+from comflowy_nb.tracking.reviews import best_review, read_reviews
 from comflowy_nb.workflow.images import InputImage, assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from comflowy_nb.database.scores import Score
+    from comflowy_nb.exploration.table import RunRow
     from comflowy_nb.sweeps.cell import SweepCell
 
 
 SIDE_PX = 96
 MAX_IMAGE_BYTES = 600_000  # in one table, as base64
 _QUALITY = 80
-_OWN_COLUMNS = {"cell", "status", "seconds", "queued_s", "run", "error", "image", "thumbnail"}  # not for fields
+# Not for fields.
+_OWN_COLUMNS = {
+    "cell", "status", "seconds", "queued_s", "rating", "rejected", "note", "run", "error", "image", "thumbnail",
+}  # fmt: skip
 
 
 class Thumbnail:
@@ -124,7 +130,7 @@ class ImageFrame(pd.DataFrame):
         return plain
 
 
-def to_dataframe(cells: Iterable[SweepCell]) -> ImageFrame:
+def to_dataframe(cells: Iterable[SweepCell | RunRow]) -> ImageFrame:
     """Return a row for each cell, with a column `thumbnail` that a notebook shows as images."""
     cells = list(cells)
     rows = table_of(cells)
@@ -137,7 +143,7 @@ def to_dataframe(cells: Iterable[SweepCell]) -> ImageFrame:
     return frame
 
 
-def _pruned_thumbnail(cell: SweepCell) -> Path | None:
+def _pruned_thumbnail(cell: SweepCell | RunRow) -> Path | None:
     """Return the path of the thumbnail of the first image that was pruned."""
     for image in cell.images:
         with contextlib.suppress(ImageError):
@@ -154,15 +160,15 @@ def _shown(value: Any) -> Any:
 # -- rows -------------------------------------------------------------------------------------------------------
 
 
-def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
+def table_of(cells: Iterable[SweepCell | RunRow]) -> list[dict[str, Any]]:
     """Return a row for each cell, all with the same columns.
 
     Returns
     -------
     In their order: `cell` (`s1.7`); the labels of axes that differ from the values; the columns of `--info`; the
     params, those that vary first, under short names where these are unique; `status`, `seconds` of execution,
-    `queued_s` before it, `run` (`r41`), `error`, and `image`, the path of the first image on disk. None where there is
-    no value.
+    `queued_s` before it, `rating`, `rejected`, `note` and the scores of the best image, `run` (`r41`), `error`, and
+    `image`, the path of the first image on disk. None where there is no value.
     """
     cells = list(cells)
     ids = _order_params(cells)
@@ -170,6 +176,13 @@ def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
     infos = list(dict.fromkeys(name for cell in cells for name in cell.info))
     reserved = {*_OWN_COLUMNS, *labels.values(), *infos}
     columns = {key: key if name in reserved else name for key, name in name_fields(ids).items()}
+    by_token = read_reviews(image for cell in cells for image in cell.images)
+    reviews = [best_review(cell.images, by_token) for cell in cells]
+    used = {*reserved, *columns.values()}
+    scores = {
+        name: f"{name} score" if name in used else name
+        for name in sorted({name for review in reviews for name in review.scores})
+    }
     return [
         {
             "cell": cell.ref,
@@ -179,22 +192,30 @@ def table_of(cells: Iterable[SweepCell]) -> list[dict[str, Any]]:
             "status": cell.status_text,
             "seconds": None if cell.run is None else cell.run.seconds,
             "queued_s": None if cell.run is None else cell.run.queued_s,
+            "rating": review.own.rating,
+            "rejected": review.own.rejected,
+            "note": review.own.note or None,
+            **{column: _value_of(review.scores.get(name)) for name, column in scores.items()},
             "run": None if cell.run is None else cell.run.ref,
             "error": cell.error,
             "image": cell.first_image,
         }
-        for cell in cells
+        for cell, review in zip(cells, reviews, strict=True)
     ]
 
 
-def _order_params(cells: Sequence[SweepCell]) -> list[str]:
+def _value_of(score: Score | None) -> float | None:
+    return None if score is None else score.value
+
+
+def _order_params(cells: Sequence[SweepCell | RunRow]) -> list[str]:
     """Return the field ids of the cells' params, those that vary first."""
     ids = list(dict.fromkeys(key for cell in cells for key in cell.params))
     varied = {key for key in ids if any(not _is_same(cell.params, cells[0].params, key) for cell in cells)}
     return sorted(ids, key=lambda key: key not in varied)
 
 
-def _label_columns(cells: Sequence[SweepCell], ids: Sequence[str]) -> dict[str, str]:
+def _label_columns(cells: Sequence[SweepCell | RunRow], ids: Sequence[str]) -> dict[str, str]:
     """Return a column for each axis whose labels differ from the values of its field."""
     names = name_fields(ids)
     columns = {}

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Unpack
 
 from comflowy_nb.database.records import SweepRequest
-from comflowy_nb.errors import FieldError, HistoryError
+from comflowy_nb.errors import FieldError, HistoryError, RefError, WorkflowError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.estimate import MAX_TIMED_RUNS, estimate_s
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.database.deduplication import Decision
-    from comflowy_nb.database.records import CellRecord, RunRecord
+    from comflowy_nb.database.records import CellRecord, RunRecord, SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.status import DecisionKind, Retry
     from comflowy_nb.sweeps.cell import SweepCell
+    from comflowy_nb.sweeps.plan import SweepPlan
     from comflowy_nb.tracking.registry import RunRegistry
     from comflowy_nb.tracking.submit import Submitter
     from comflowy_nb.tracking.tracker import Tracker
@@ -47,6 +48,8 @@ class Draft:
     ----------
     generated
         Seeds that were generated now, by their key in the history.
+    cells
+        The cells that the plan is about: all of a new sweep, some of a recorded one.
     decisions
         What to do with each request, by request key.
     continues
@@ -58,7 +61,9 @@ class Draft:
     request: SweepRequest
     retry: Retry
     generated: Mapping[str, int]
+    cells: Sequence[SweepCell]
     decisions: Mapping[str, Decision | None]
+    plan: SweepPlan
     continues: bool = False
 
 
@@ -169,14 +174,45 @@ class SweepPlanner:
         decisions = history.sweeps.peek(
             keys, fresh=fresh, retry=retry, sweep=continued, resubmit_lost=service.resubmits_lost
         )
-        self._plan(sweep, decisions, workflow)
-        return Draft(sweep, workflow, request, retry, generated, decisions, continues=continued is not None)
+        sweep.plan = self._plan(sweep.cells, decisions, workflow)
+        return Draft(
+            sweep, workflow, request, retry, generated, sweep.cells, decisions, sweep.plan,
+            continues=continued is not None,
+        )  # fmt: skip
 
-    def _plan(self, sweep: Sweep, decisions: Mapping[str, Decision | None], workflow: Workflow) -> None:
-        """Set the plan of a sweep and of each of its cells. Cells to submit with the same request share one run."""
+    def draft_cells(self, sweep: Sweep, workflow: Workflow, cells: Sequence[SweepCell], *, retry: Retry) -> Draft:
+        """Plan the submit of some cells of a recorded sweep. Their params and requests stay as they were recorded.
+
+        Raises
+        ------
+        RefError
+            If the sweep is being submitted.
+        WorkflowError
+            If this is not the workflow that the sweep was recorded with.
+        """
+        record = sweep.record
+        assert record is not None
+        history = self._library.history
+        if sweep.is_sending or history.senders.living(record.token, except_for=self._owner):
+            raise RefError(f"{sweep.ref} is being submitted; wait until that has ended")
+        if any(self._submitter.key(workflow, cell.params) != cell.key for cell in cells):
+            raise WorkflowError(
+                f"the workflow {record.workflow} has changed since {sweep.ref} was submitted, so nothing is submitted; "
+                f"%comflowy sweep --from {sweep.ref} runs it with the new workflow"
+            )
+        continued = record.token if record.fresh else None
+        keys = [cell.key for cell in cells]
+        decisions = history.sweeps.peek(keys, fresh=record.fresh, retry=retry, sweep=continued)
+        plan = self._plan(cells, decisions, workflow)
+        return Draft(sweep, workflow, record, retry, {}, tuple(cells), decisions, plan)
+
+    def _plan(
+        self, cells: Sequence[SweepCell], decisions: Mapping[str, Decision | None], workflow: Workflow
+    ) -> SweepPlan:
+        """Return the plan of cells, and set that of each. Cells to submit with the same request share one run."""
         planned: list[tuple[DecisionKind, RunRecord | None]] = []
         new: dict[str, SweepCell] = {}  # the cells to submit, by request key
-        for cell in sweep.cells:
+        for cell in cells:
             decision = decisions[cell.key]
             kind: DecisionKind = "new" if decision is None else decision.kind
             record = None if decision is None else decision.record
@@ -189,16 +225,16 @@ class SweepPlanner:
                 new[cell.key] = cell
         key = workflow.id or workflow.name
         earlier = self._library.history.successes_of(self._tracker.service.identity, key, limit=MAX_TIMED_RUNS)
-        sweep.plan = make_plan(
+        return make_plan(
             planned,
-            total=len(sweep.cells),
+            total=len(cells),
             now=datetime.now().astimezone(),
             seconds=estimate_s(earlier, workflow, (cell.params for cell in new.values())),
             cost_per_run=settings.cost_per_run,
         )
 
     def start(self, draft: Draft, *, max_runs: int | None, **limits: Unpack[SendLimits]) -> Sweep:
-        """Record the sweep, and submit its new cells while the concurrency limit permits.
+        """Record the sweep, unless it is recorded, and submit its new cells while the concurrency limit permits.
 
         Raises
         ------
@@ -209,25 +245,21 @@ class SweepPlanner:
         HistoryError
             If it can't be recorded. Nothing was submitted.
         """
-        sweep, request, service = draft.sweep, draft.request, self._tracker.service
-        assert sweep.plan is not None
-        check_count(sweep.plan, max_runs=max_runs, costs_money=service.costs_money, label=service.label)
+        sweep, service = draft.sweep, self._tracker.service
+        check_count(draft.plan, max_runs=max_runs, costs_money=service.costs_money, label=service.label)
         reused = {
             cell: decision.record
-            for cell in sweep.cells
+            for cell in draft.cells
             if (decision := draft.decisions[cell.key]) is not None and decision.kind != "new"
         }
         # All images before the first run: an image that is rejected must not be found when half the cells are paid for.
-        self._submitter.upload_inputs(cell.params for cell in sweep.cells if cell not in reused)
-        history = self._library.history
-        rows = [(cell.number, cell.at, cell.params, cell.key) for cell in sweep.cells]
-        sweep.record = history.sweeps.enter(request, rows, seeds=draft.generated if request.fresh else None)
-        if request.fresh and not draft.continues and sweep.record.token != request.token:
-            raise HistoryError(
-                f"another kernel began this fresh sweep just now ({sweep.record.ref}); run the cell again to share it"
-            )
-        history.sweeps.set_cells(sweep.record.token, {cell.number: record.token for cell, record in reused.items()})
-        order = [sweep.cells[index] for index in even_order([cell.at for cell in sweep.cells])]
+        self._submitter.upload_inputs(cell.params for cell in draft.cells if cell not in reused)
+        if sweep.record is None:
+            sweep.record = self._record(draft)
+        sweep.stopped = None
+        tokens = {cell.number: record.token for cell, record in reused.items()}
+        self._library.history.sweeps.set_cells(sweep.record.token, tokens)
+        order = [draft.cells[index] for index in even_order([cell.at for cell in draft.cells])]
         sender = SweepSender(
             draft,
             [cell for cell in order if cell not in reused],
@@ -245,6 +277,17 @@ class SweepPlanner:
             self._sweeps.add(sweep)
         sender.begin()
         return sweep
+
+    def _record(self, draft: Draft) -> SweepRecord:
+        """Record the sweep of a draft; see `start`."""
+        request = draft.request
+        rows = [(cell.number, cell.at, cell.params, cell.key) for cell in draft.cells]
+        record = self._library.history.sweeps.enter(request, rows, seeds=draft.generated if request.fresh else None)
+        if request.fresh and not draft.continues and record.token != request.token:
+            raise HistoryError(
+                f"another kernel began this fresh sweep just now ({record.ref}); run the cell again to share it"
+            )
+        return record
 
     def watch(self, sweep: Sweep) -> None:
         """Follow a sweep of the history while another process submits it."""

@@ -12,6 +12,7 @@ from comflowy_nb.images.save_target import target_path
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell, cell_count, find_cells
 from comflowy_nb.tracking.run_images import Images
+from comflowy_nb.tracking.scoring import Scorable
 from comflowy_nb.tracking.waitable import Waitable
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.sweeps.plan import SweepPlan
     from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
-    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.tracking.run import Run, RunImage
     from comflowy_nb.workflow.axes.types import Axes, Cell
 
 __all__ = ["Sweep", "SweepCell"]
@@ -31,7 +32,7 @@ __all__ = ["Sweep", "SweepCell"]
 _FAILED = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST}
 
 
-class Sweep(Waitable[SweepCell | None]):
+class Sweep(Waitable[SweepCell | None], Scorable):
     """The runs of all combinations of the values of one or more axes.
 
     `Client.sweep`, `Client.plan_sweep` and the magic `%comflowy sweep` return one. Cells are numbered from 1; the axis
@@ -123,6 +124,9 @@ class Sweep(Waitable[SweepCell | None]):
     def images(self) -> Images:
         """The still images of all cells, in the order of the cells."""
         return Images(self.ref, [image for cell in self.cells for image in cell.images])
+
+    def _named_images(self) -> list[tuple[str, RunImage]]:
+        return [named for cell in self.cells for named in cell.named_images]
 
     @property
     def number(self) -> int | None:
@@ -328,7 +332,8 @@ class Sweep(Waitable[SweepCell | None]):
         -------
         pandas.DataFrame
             Columns: `cell`, labels, params (those that vary first), `status`, `seconds` (of execution), `queued_s`
-            (the wait before it), `run`, `error`, `image` (a path) and `thumbnail`.
+            (the wait before it), `rating`, `rejected`, `note` and the scores of the best image, `run`, `error`, `image`
+            (a path) and `thumbnail`.
 
         Raises
         ------

@@ -10,18 +10,21 @@ from PIL import Image
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.decode import flatten
 from comflowy_nb.layout.page import CellState, Tile, mosaic
+from comflowy_nb.layout.review_text import NO_REVIEW, write_review
 from comflowy_nb.layout.sweep_grid import MOSAIC_GAP_PX, PageLimits, arrange_sweep
 from comflowy_nb.painting.cell_states import draw_panel
 from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, paint_box, read_image
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import cell_state_of, chosen_images, sheet_of_sweep
+from comflowy_nb.tracking.reviews import best_review, read_reviews
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from comflowy_nb.layout.page import Box, Page
+    from comflowy_nb.layout.review_text import ReviewText
     from comflowy_nb.layout.sweep_grid import ImageSizes
     from comflowy_nb.layout.sweep_sheet import SweepSheet
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
@@ -87,6 +90,7 @@ class SweepPainting:
         self._states: dict[int, CellState] = {}
         self._boxes: dict[int, Box] = {}
         self._paper = Image.new("RGB", (1, 1))
+        self._reviews: dict[int, ReviewText] = {}  # by the number of the cell
 
     @property
     def page(self) -> Page:
@@ -107,14 +111,18 @@ class SweepPainting:
         -------
         Whether a pixel changed.
         """
+        # The reviews are read once for a painting that follows a running sweep.
+        reviews = self._read_reviews() if self._page is None or numbers is None else self._reviews
         with DRAWING:
+            is_reviewed = reviews != self._reviews
+            self._reviews = reviews
             cells = self._sweep.cells
             checked = [cells[number - 1] for number in numbers] if numbers is not None else cells
             states = {cell.number: self._state(cell) for cell in checked}
             changed = {number: state for number, state in states.items() if self._states.get(number) != state}
             self._states |= changed
             sizes = self._sizes | {self._sizes_of(cells[number - 1]) for number in changed if changed[number].images}
-            is_new = self._page is None or (sizes != self._sizes and self._moves_cells(sizes))
+            is_new = self._page is None or is_reviewed or (sizes != self._sizes and self._moves_cells(sizes))
             self._sizes = sizes
             if is_new:
                 self._draw()
@@ -139,7 +147,14 @@ class SweepPainting:
         return jpeg
 
     def _write(self, lettered: Collection[str]) -> SweepSheet:
-        return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered)
+        return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered, reviews=self._reviews)
+
+    def _read_reviews(self) -> dict[int, ReviewText]:
+        """Return number of a cell -> rating and scores of its best image, without cells that have none."""
+        shown = {cell.number: self._images(cell) for cell in self._sweep.cells}
+        by_token = read_reviews(image for images in shown.values() for image in images)
+        written = {number: write_review(best_review(images, by_token)) for number, images in shown.items()}
+        return {number: review for number, review in written.items() if review != NO_REVIEW}
 
     def _arrange(self, sizes: set[ImageSizes]) -> Page:
         limits, number = self._limits, self._page_number

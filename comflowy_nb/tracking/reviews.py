@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from comflowy_nb.database.ratings import OWN, Rating
+from comflowy_nb.database.ratings import OWN, Rating, Review
 from comflowy_nb.errors import RefError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from comflowy_nb.database.runs import History
-    from comflowy_nb.database.scores import Score
     from comflowy_nb.tracking.run_images import RunImage
 
 
 MAX_RATING = 5
 MAX_NOTE_LENGTH = 1000  # characters
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """The ratings and the scores of an image. `others` are the ratings that other people sent, by their names."""
-
-    own: Rating = field(default_factory=Rating)
-    others: tuple[Rating, ...] = ()
-    scores: Mapping[str, Score] = field(default_factory=dict)
-
-    @property
-    def rank(self) -> tuple[bool, int, bool]:
-        """A key to sort by: rejected images, then those without a rating, then the rated ones, the best last."""
-        return not self.own.rejected, self.own.rating or 0, bool(self.own.note)
 
 
 _EMPTY = Review()
@@ -57,6 +41,11 @@ def read_reviews(images: Iterable[RunImage]) -> dict[str, Review]:
             others = tuple(rating for rating in found if rating.source != OWN)
             reviews[key] = Review(own, others, scores.get(key, {}))
     return {image.token: reviews.get((image.run.token, image.record.index), _EMPTY) for image in images}
+
+
+def best_review(images: Iterable[RunImage], reviews: Mapping[str, Review]) -> Review:
+    """Return the review of the best image; of equal ones that of the first. Without images it is empty."""
+    return max((reviews[image.token] for image in images), key=lambda review: review.rank, default=_EMPTY)
 
 
 def best_rating(images: Iterable[RunImage]) -> int | None:

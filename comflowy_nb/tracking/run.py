@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
 from comflowy_nb.errors import RefError, SettingsError
-from comflowy_nb.images.receive import image_path
 from comflowy_nb.images.save_target import kind_of_target, target_path
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.reviews import best_rating
 from comflowy_nb.tracking.run_images import Images, RunImage
+from comflowy_nb.tracking.scoring import Scorable
 from comflowy_nb.tracking.waitable import Waitable
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
 
 
-class Run(Waitable["Run"]):
+class Run(Waitable["Run"], Scorable):
     """One submission of a workflow.
 
     Get one from `Client.run`, `Client.submit`, `Client.runs` or `history.runs`. A run from a client is updated while
@@ -171,9 +171,10 @@ class Run(Waitable["Run"]):
         return [self._output(output) for output in self.record.files]
 
     def _output(self, output: ImageRecord) -> RunImage:
-        folder = self._images_folder
-        path = image_path(folder, output) if folder is not None and output.file else None
-        return RunImage(self, output, path)
+        return RunImage(self, output, self._images_folder)
+
+    def _named_images(self) -> list[tuple[str, RunImage]]:
+        return [(image.ref, image) for image in self.images]
 
     @property
     def rating(self) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from comflowy_nb.errors import ImageError, RefError
+from comflowy_nb.images.receive import image_path
 from comflowy_nb.tracking.reviews import change_ratings, read_reviews
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from comflowy_nb.database.ratings import Rating
+    from comflowy_nb.database.ratings import Rating, Review
     from comflowy_nb.database.records import ImageRecord
-    from comflowy_nb.tracking.reviews import Review
     from comflowy_nb.tracking.run import Run
 
 
@@ -30,8 +30,8 @@ class RunImage:
         The run that generated the image.
     record : ImageRecord
         The history's record of the image: node, size, format, sha256.
-    path : pathlib.Path or None
-        Path of the original file; None before its download.
+    folder : pathlib.Path or None
+        The folder of the images, to which the file of the record is relative.
 
     Examples
     --------
@@ -42,10 +42,10 @@ class RunImage:
     (64, 64, 3)
     """
 
-    def __init__(self, run: Run, record: ImageRecord, path: Path | None) -> None:
+    def __init__(self, run: Run, record: ImageRecord, folder: Path | None) -> None:
         self.run = run
         self.record = record
-        self._path = path
+        self._folder = folder
 
     @property
     def path(self) -> Path:
@@ -62,12 +62,13 @@ class RunImage:
                 f"the original of {self.ref} was pruned, and only its thumbnail is on disk{why}; "
                 f"%comflowy show {self.run.ref} --refetch fetches it again"
             )
-        if self._path is None or not self._path.exists():
+        path = image_path(self._folder, self.record) if self._folder is not None and self.record.file else None
+        if path is None or not path.exists():
             reason = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
             raise ImageError(
                 f"the image {self.ref} is not on disk{reason}; %comflowy show {self.run.ref} fetches it again"
             )
-        return self._path
+        return path
 
     @property
     def ref(self) -> str:
@@ -166,12 +167,6 @@ class RunImage:
         """
         return self.run.save_images(target, only=self.record)[0]
 
-    def _folder(self) -> Path:
-        """Return the folder of the images, to which the record's path is relative."""
-        if self._path is None or not self.record.file:
-            return self.path.parent  # raises the error
-        return self._path.parents[self.record.file.count("/")]
-
     def thumbnail(self, size_px: int) -> Path:
         """Return the path of a thumbnail, which is made if it does not exist.
 
@@ -197,9 +192,10 @@ class RunImage:
         """
         from comflowy_nb.images.thumbnails import thumbnail_path  # noqa: PLC0415 - loads Pillow
 
-        folder = self._folder()
+        if self._folder is None or not self.record.file:
+            return self.path  # raises the error
         try:
-            return thumbnail_path(folder, self.record, size_px)
+            return thumbnail_path(self._folder, self.record, size_px)
         except ImageError:  # the disk is full, or there is no image to make it from
             return self.path
 

@@ -7,7 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from comflowy_nb.database.ratings import Rating, Review
+from comflowy_nb.database.scores import Score
 from comflowy_nb.errors import RefError, SettingsError
+from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.sweep_grid import PageLimits, arrange_sweep, cell_size
 from comflowy_nb.layout.text import LINE_PX
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
@@ -248,3 +251,55 @@ def test_cell_has_the_size_of_its_mosaic_and_never_enlarges_images():
     assert cell_size([((512, 512),) * 3], 256, limits) == (256, 256)
     assert cell_size([((512, 256),) * 2], 256, limits) == (256, 64)
     assert cell_size([], 700, limits) == (256, 256)
+
+
+# -- ratings and scores -----------------------------------------------------------------------------------------------
+
+
+def reviewed(sweep, reviews, **options):
+    """Return the page of a sweep with these reviews, by the number of the cell."""
+    limits = PageLimits(options.pop("width_px", 1200))
+    return arrange_sweep(
+        lambda lettered: sheet_of_sweep(sweep, DEFAULT_LAYOUT, lettered=lettered, reviews=reviews),
+        limits=limits,
+        measure=measure,
+        **options,
+    )
+
+
+def review(rating=None, *, rejected=False, note="", **scores):
+    values = {name: Score(value) for name, value in scores.items()}
+    return write_review(Review(Rating(rating, rejected, note), scores=values))
+
+
+def test_marks_do_not_move_the_cells():
+    sweep = sweep_of(axis("3::cfg", range(4)), axis("3::steps", range(3)))
+    marked = {number: review(5, rejected=True, sharpness=0.312) for number in range(1, 13)}
+    assert reviewed(sweep, marked).boxes == reviewed(sweep, {}).boxes
+    assert (reviewed(sweep, marked).width, reviewed(sweep, marked).height) == (
+        reviewed(sweep, {}).width,
+        reviewed(sweep, {}).height,
+    )
+
+
+@pytest.mark.parametrize("count", [2, 12, 60, 150])
+def test_no_text_below_a_cell_is_wider_than_the_cell(count):
+    sweep = sweep_of(axis("3::cfg", range(count)))
+    marked = {number: review(5, rejected=True, sharpness=0.312, aesthetic=5.25) for number in range(1, count + 1)}
+    page = reviewed(sweep, marked)
+    boxes = {box.tile.cell: box for box in page.boxes}
+    below = [text for text in page.texts if text.text.startswith(("\N{MULTIPLICATION SIGN}", "sharpness", "aesthetic"))]
+    assert len(below) >= len(boxes)
+    for text in below:
+        box = next(box for box in boxes.values() if box.x <= text.x < box.x + box.width and text.y > box.y)
+        assert text.x + measure(text.text, text.tone) <= box.x + box.width
+
+
+def test_notes_are_below_the_grid_and_only_those_of_the_page():
+    sweep = sweep_of(axis("3::cfg", range(400)))
+    marked = {1: review(note="first"), 400: review(note="last  \n one")}
+    first, last = reviewed(sweep, marked), reviewed(sweep, marked, page=reviewed(sweep, marked).of)
+    assert any("first" in text for text in texts_of(first))
+    assert not any("one" in text for text in texts_of(first))
+    assert any("last one" in text for text in texts_of(last))
+    assert first.height <= PAGE_PX

@@ -133,7 +133,7 @@ def test_an_image_of_a_run_is_read_from_its_file(tmp_path):
 
     path = tmp_path / "token_0.png"
     Image.new("RGB", (3, 2), "red").save(path)
-    image = RunImage(Run, ImageRecord(0, "9", 0, "kept"), path)
+    image = RunImage(Run, ImageRecord(0, "9", 0, "kept", path.name), tmp_path)
     assert is_image(image)
     assert input_of(image) == open_input(path, name="r1_0.png")
     assert input_of(image).source == "r1[0]", "what its reference is, not the name of the file it is kept in"

@@ -140,11 +140,11 @@ def _plan_of_prune(planned: Pruned) -> list[str]:
 
 
 def _protected(planned: Pruned) -> list[str]:
-    """Return a line about the originals that stay because they are named or inputs."""
+    """Return a line about the originals that stay because they are named, rated, noted or inputs."""
     count = planned.protected
     if not count:
         return []
-    stay = "stays: it is named, or an input" if count == 1 else "stay: they are named, or inputs"
+    stay = "stays: it is named, rated, noted, or an input" if count == 1 else "stay: named, rated, noted, or inputs"
     return [f"{_originals(count)} as old {stay} of another run; --all removes {'it' if count == 1 else 'them'} too"]
 
 

@@ -150,6 +150,7 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
     "sweeps": """\
   %comflowy sweeps
   %comflowy sweeps bottle --since 30d    a text in the name, axes and values
+  %comflowy sweeps --where "rating >= 4" with a cell that is rated so
   %comflowy show s3                      its grid
   %comflowy resume s3                    if its kernel was killed
 
@@ -161,11 +162,14 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
   %comflowy runs cfg=2..5 sampler_name=euler,heun
   %comflowy runs cfg>3 steps<=20 sampler_name!=euler
   %comflowy runs --where "cfg < 6 or steps > 20"
+  %comflowy runs --where "rating >= 4 or note contains sky"
   %comflowy runs s3            the cells of a sweep
 
 cfg=2..5 are the values from 2 to 5; commas separate alternatives. All of what
 is typed must hold. A run without the field, or with a value of another type,
 does not match; a text matches as a whole (--where "text contains cat": a part).
+In --where, rating, rated, rejected, note and the names of scores are those of
+one image of a run; a field of that name is written with its node: 3::rating.
 The runs of a sweep are one row, without fields and conditions; see --cells.""",
     "show": """\
   %comflowy show r41           by number
@@ -183,11 +187,39 @@ The runs of a sweep are one row, without fields and conditions; see --cells.""",
   %comflowy compare r41 r43 --save why.html      also as one HTML page
 
 For a run with several images, its first one is compared. While the comparison
-has the focus: 1 to 4 (or s b g d) choose the mode; arrows move the slider
-(Shift in larger steps, Home, End) or a zoomed image; + - 0 zoom; space stops
-the blinking.
+has the focus: s b g d choose the mode (slider, blink, side by side,
+difference); arrows move the slider (Shift in larger steps, Home, End) or a
+zoomed image; + - f zoom; space stops the blinking.
 r = %comflowy compare r41 r43 returns the comparison: r.mode, r.position,
 r.left, r.right, r.save("why.html").""",
+    "explore": """\
+  %comflowy explore s1            one large image, and a control for each axis
+  %comflowy explore s1 --x cfg --y steps    two axes as a grid
+  %comflowy explore s1 s2         the sweep is one more axis
+  %comflowy explore --since 7d --where "rating >= 4"    runs of a week
+  e = %comflowy explore s1        for Python: e.x, e.y, e.where ...
+
+It needs no connection, except to run missing or failed cells. While it has the
+focus: arrows step along the axes, Enter enlarges, 1-5 rates, 0 clears the
+rating, x rejects, u undoes, m marks, ? shows all keys.
+e.current, e.selected and e.visible are what is shown, marked and left by the
+filters; they go on into other commands:
+  %comflowy compare {e.selected}
+  %comflowy save {e.selected} winners""",
+    "rate": """\
+  %comflowy rate r41 4             a run with one image
+  %comflowy rate s1.7[1] 5 --note "best sky"    one of several images
+  %comflowy rate s1.2 s1.3 --reject
+  %comflowy rate s1.7 0            remove the rating and the rejection
+  %comflowy rate s1.7 --note ""    remove the note
+
+Ratings belong to images and stay in the history; a run, and a cell of a sweep,
+shows its best. Grids and lists mark them (\N{BLACK STAR}4; \N{MULTIPLICATION SIGN} is rejected). To find them:
+  %comflowy runs --where "rating >= 4"
+  %comflowy runs --where "rated and not rejected"
+  %comflowy runs --where "note contains sky"
+%comflowy prune keeps the originals of what is rated or has a note.
+In Python: run.images[0].rate(4, note="best sky"), image.rating, cell.rating.""",
     "save": """\
   %comflowy save r41 my-images      readable names; PNG files contain the params
   %comflowy save s3 my-sweep        the images of a sweep, a contact sheet, JSON
@@ -216,8 +248,8 @@ comflowy_nb.history.disk()""",
 Removes the original images of runs that ended before. The runs and their
 thumbnails stay: grids show them, and the same request submits nothing. Fetch an
 original again, if the service still has it, by %comflowy show r41 --refetch.
-Kept without --all: what is named (--as) and images that were inputs of another
-run. Always kept: images without a thumbnail, videos, sounds and texts, and
+Kept without --all: what is named (--as), rated or has a note, and images that
+were inputs of another run. Always kept: images without a thumbnail, videos, sounds and texts, and
 everything of runs that are not done.""",
     "delete": """\
   %comflowy delete r41

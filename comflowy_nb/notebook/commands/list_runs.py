@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.database.field_filters import AnyOf, read_wanted
+from comflowy_nb.database.field_filters import REVIEW_NAMES, AnyOf, read_wanted
 from comflowy_nb.database.references import parse_ref
+from comflowy_nb.database.search import parse_run_condition
 from comflowy_nb.errors import RefError, nearest_tip
+from comflowy_nb.layout.review_text import mark_of
 from comflowy_nb.layout.value_text import name_fields, write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.show import RunList
 from comflowy_nb.notebook.display.status_line import day, time_text
 from comflowy_nb.notebook.display.sweep_list import counts_text, summary_took, varied
 from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
-from comflowy_nb.workflow.syntax.conditions import parse_condition
+from comflowy_nb.tracking.reviews import best_review, read_reviews
 from comflowy_nb.workflow.syntax.line import expand, expand_text, unquote
 from comflowy_nb.workflow.syntax.ranges import is_number
 
@@ -50,7 +52,8 @@ def runs(session: Session, request: Request) -> RunList:
             session.say(join(paragraph(plain_sweep_line(swept)), cells_table(swept)))
             return _shown(session, [cell.run for cell in swept.cells if cell.run is not None])
         if named is not None:
-            session.say(_table([_run_row(named.run)]))
+            mark = mark_of(best_review(named.run.images, read_reviews(named.run.images)).own)
+            session.say(_table([_run_row(named.run, mark=mark)]))
             return _shown(session, [named.run])
     words, params, where = _read_filters(request)
     history, limit = session.library.history, options.get("limit", DEFAULT_LIMIT)
@@ -66,7 +69,10 @@ def runs(session: Session, request: Request) -> RunList:
         found = session.library.runs(" ".join(words) or None, **filters)
         is_cut, found = len(found) > limit, found[:limit]
         cells = history.sweeps.cell_refs([run.token for run in found])
-        content = _table(_run_row(run, cells.get(run.token, "")) for run in found)
+        reviews = read_reviews(image for run in found for image in run.images)
+        content = _table(
+            _run_row(run, cells.get(run.token, ""), mark_of(best_review(run.images, reviews).own)) for run in found
+        )
     else:
         rows = history.search_rows(" ".join(words) or None, **filters)
         is_cut, rows = len(rows) > limit, rows[:limit]
@@ -75,7 +81,7 @@ def runs(session: Session, request: Request) -> RunList:
     if found:
         session.say(join(content, *([more_line("runs", limit)] if is_cut else [])))
     elif is_search and (count := history.count()):
-        names = [*params, *(parse_condition(where).names if where is not None else ())]
+        names = [*params, *(parse_run_condition(where).names if where is not None else ())]
         session.say(paragraph(*_nothing_found(session, count, names)))
     else:
         session.say(paragraph("no runs yet: %comflowy run default"))
@@ -88,15 +94,18 @@ def more_line(command: str, limit: int) -> dict[str, str]:
 
 
 def rows_table(session: Session, rows: Sequence[RunRow]) -> dict[str, str]:
-    """Return a table of runs and sweeps: reference, name, workflow, service, status, time, duration, values set."""
+    """Return a table of runs and sweeps: what each is, its status and rating, its times, and the values set."""
     library = session.library
     summaries = library.history.sweeps.summaries([row.sweep for row in rows if row.sweep is not None])
     by_token = {summary.record.token: summary for summary in summaries}
-    swept = [by_token.get(row.sweep or "") for row in rows]
-    return _table(
-        _run_row(library.run(row.runs[0])) if summary is None else _sweep_row(summary)
-        for row, summary in zip(rows, swept, strict=True)
-    )
+    runs_of = [[library.run(record) for record in row.runs] for row in rows]
+    reviews = read_reviews(image for runs in runs_of for run in runs for image in run.images)
+    table_rows = []
+    for row, runs in zip(rows, runs_of, strict=True):
+        mark = mark_of(best_review((image for run in runs for image in run.images), reviews).own)
+        summary = by_token.get(row.sweep or "")
+        table_rows.append(_run_row(runs[0], mark=mark) if summary is None else _sweep_row(summary, mark))
+    return _table(table_rows)
 
 
 # -- reading the filters --------------------------------------------------------------------------------------------
@@ -134,7 +143,7 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
         conditions.append(request.options["where"])
     if len(conditions) > 1:
         for one in conditions:
-            parse_condition(one)  # so that an error shows what was typed
+            parse_run_condition(one)  # so that an error shows what was typed
         conditions = [f"({one})" for one in conditions]
     return words, params, " and ".join(conditions) or None
 
@@ -183,7 +192,7 @@ def _condition(name: str, sign: str, value: str, *, is_quoted: bool = False) -> 
 # -- showing --------------------------------------------------------------------------------------------------------
 
 
-def _run_row(run: Run, cell: str = "") -> tuple[str, ...]:
+def _run_row(run: Run, cell: str = "", mark: str = "") -> tuple[str, ...]:
     record = run.record
     names = name_fields(record.set_params)
     values = [f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params]
@@ -191,15 +200,17 @@ def _run_row(run: Run, cell: str = "") -> tuple[str, ...]:
     took, queued = ("" if time_s is None else time_text(time_s) for time_s in (record.seconds, record.queued_s))
     started = day(record.created_at)
     name = record.name or ""
-    return record.ref, cell, name, record.workflow, record.service, status, started, took, queued, " ".join(values)
+    head = (record.ref, cell, name, record.workflow, record.service)
+    return *head, status, mark, started, took, queued, " ".join(values)
 
 
-def _sweep_row(summary: SweepSummary) -> tuple[str, ...]:
+def _sweep_row(summary: SweepSummary, mark: str) -> tuple[str, ...]:
     record = summary.record
     took = summary_took(summary)
     status, started = counts_text(summary), day(record.created_at)
     name = record.name or ""
-    return record.ref, "", name, record.workflow, record.service, status, started, took, "", varied(record.spec)
+    head = (record.ref, "", name, record.workflow, record.service)
+    return *head, status, mark, started, took, "", varied(record.spec)
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
@@ -207,15 +218,17 @@ def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
     rows = list(rows)
     if len({row[4] for row in rows}) == 1:
         rows = [(*row[:4], "", *row[5:]) for row in rows]
-    return table(("run", "cell", "name", "workflow", "on", "status", "when", "took", "queued", "set"), rows)
+    return table(("run", "cell", "name", "workflow", "on", "status", "rating", "when", "took", "queued", "set"), rows)
 
 
 def _nothing_found(session: Session, count: int, names: Iterable[str]) -> list[str]:
     """Return that no run matches, how many there are, and the fields that no run has."""
     runs_text = "1 run" if count == 1 else f"{count:,} runs"
     lines = [f"No runs match. %comflowy runs shows the latest. The history has {runs_text}."]
-    names = list(dict.fromkeys(names))
-    known = sorted(session.library.history.field_names()) if names else []
+    history = session.library.history
+    of_images = {*REVIEW_NAMES, *(history.scores.names() if names else ())}
+    names = [name for name in dict.fromkeys(names) if name not in of_images]
+    known = sorted(history.field_names()) if names else []
     for name in names:
         near = nearest_tip(name, [one for one in known if ("::" in one) is ("::" in name)])
         lines += [f"No run has a field {name}{near or '.'}"] if name not in known else []

@@ -28,6 +28,7 @@ def sweeps(session: Session, request: Request) -> None:
     history, limit = session.library.history, options.get("limit", DEFAULT_LIMIT)
     found = history.sweeps.search(
         " ".join(request.text(word) for word in request.words) or None,
+        where=options.get("where"),
         since=time.time() - options["since"] if "since" in options else None,
         limit=limit + 1,
     )

@@ -15,10 +15,10 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import SettingsError, nearest_tip
 from comflowy_nb.images.save_target import PARTS, kind_of_target
 from comflowy_nb.status import Status
-from comflowy_nb.workflow.syntax.line import expand_text, is_name
+from comflowy_nb.workflow.syntax.line import expand_ref, expand_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.syntax.line import Word
@@ -113,7 +113,7 @@ class Option:
             If the text is invalid. The message says what is accepted.
         """
         if self.names in {"ref", "table"}:
-            return _ref(text, namespace)
+            return expand_ref(text, namespace)
         expanded = expand_text(text, namespace)
         if self.choices and expanded not in self.choices:
             raise UsageError(f"invalid {self.name} {text!r}: use {self.accepted}")
@@ -238,6 +238,7 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "sweeps", "sweeps [TEXT]", "search earlier sweeps", "list_sweeps:sweeps",
             (
+                Option("--where", "CONDITION", 'only sweeps with such a cell: "rating >= 4"'),
                 Option("--since", "TIME", "only sweeps of the last 2h, 30d ...", duration_s),
                 Option("--limit", "N", "at most N sweeps (default 20)", _whole_from(1)),
             ),
@@ -246,7 +247,7 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "list_runs:runs",
             (
-                Option("--where", "CONDITION", 'only runs with these values: "cfg < 6 or steps > 20"'),
+                Option("--where", "CONDITION", 'only runs with these values: "cfg < 6 or rating >= 4"'),
                 Option("--cells", None, "list the runs of sweeps singly"),
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
                 Option("--status", "STATUS", "only runs with this status", choices=tuple(map(str, Status))),
@@ -270,6 +271,27 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--mode", "MODE", "the first mode", choices=_MODES),
                 _LABEL,
                 Option("--save", "FILE.html", "also write it as one HTML page that works offline", names="file"),
+            ),
+            words=(1, None),
+        ),
+        Command(
+            "explore", "explore REF ...  or  explore --since TIME --where CONDITION",
+            "step through the images of sweeps or runs, rate and compare them", "explore:explore",
+            (
+                Option("--where", "CONDITION", 'show only these: "cfg < 6 and rating >= 3"'),
+                Option("--since", "TIME", "without REF: runs of the last 2h, 30d ...", duration_s),
+                Option("--x", "FIELD", "spread this axis over columns"),
+                Option("--y", "FIELD", "spread this axis over rows"),
+                Option("--max-runs", "N", "permit up to N submits of missing or failed cells", _whole_from(0)),
+                Option("--as", "NAME", "assign the explorer to this variable", _name),
+            ),
+            words=(0, None),
+        ),
+        Command(
+            "rate", "rate REF ... [0-5]", "rate images from 1 to 5, reject them, or write a note", "rate:rate",
+            (
+                Option("--note", "TEXT", "a note about the image; an empty text removes it"),
+                Option("--reject", None, "reject the image"),
             ),
             words=(1, None),
         ),
@@ -300,7 +322,7 @@ COMMANDS: Mapping[str, Command] = {
             (
                 Option("--older", "TIME", "of runs that ended before 60d, 12h ... ago", duration_s),
                 Option("--dry-run", None, "show what would be removed; remove nothing"),
-                Option("--all", None, "also what is named, and inputs of other runs"),
+                Option("--all", None, "also what is named, rated or noted, and inputs of other runs"),
                 _YES,
             ),
         ),
@@ -330,8 +352,25 @@ class Request:
         return expand_text(word.text, self.namespace)
 
     def ref(self, word: Word) -> Any:
-        """Return the text of a reference, or the Python object if the word is exactly `{name}`."""
-        return _ref(word.text, self.namespace)
+        """Return the text of a reference; the Python object for exactly `{name}` or `{name.attribute}`."""
+        return expand_ref(word.text, self.namespace)
+
+    def refs(self, words: Sequence[Word] | None = None) -> list[Any]:
+        """Return the references that words are, by default all; a Python list counts as its items.
+
+        Raises
+        ------
+        UsageError
+            If a list is empty.
+        """
+        found: list[Any] = []
+        for word in self.words if words is None else words:
+            ref = self.ref(word)
+            items = list(ref) if isinstance(ref, list | tuple) else [ref]
+            if not items:
+                raise UsageError(f"{word.raw} is an empty list, so it names no run")
+            found += items
+        return found
 
     def arguments_for(self, function: Callable[..., object]) -> dict[str, Any]:
         """Return the typed options that have the name of a parameter of a function, as keyword arguments."""
@@ -359,8 +398,3 @@ def find_command(name: str) -> Command:
     if name not in COMMANDS:
         raise UsageError(f"unknown command {name!r}{nearest_tip(name, COMMANDS) or '.'} %comflowy help lists them")
     return COMMANDS[name]
-
-
-def _ref(text: str, namespace: Mapping[str, Any]) -> Any:
-    name = text[1:-1]
-    return namespace[name] if is_name(text) and name in namespace else expand_text(text, namespace)

@@ -35,7 +35,7 @@ _CONFIRM_S = 15.0  # most services confirm a cancel at once
 
 def show(session: Session, request: Request) -> Run | Sweep | RunList:
     """Show runs and sweeps with their images; download missing ones, and wait for runs in progress."""
-    found = [session.find(request.ref(word)) for word in request.words]
+    found = [session.find(ref) for ref in request.refs()]
     if "refetch" in request.options:
         refetch(session, found)
     swept = [session.sweep(each.sweep) for each in found if each.sweep is not None]
@@ -92,7 +92,7 @@ def compare(session: Session, request: Request) -> Comparison:
     from comflowy_nb.notebook.compare.widget import Comparison  # noqa: PLC0415 - loads ipywidgets
 
     options = request.options
-    images = read_images([request.ref(word) for word in request.words], find=session.find)
+    images = read_images(request.refs(), find=session.find)
     made = Comparison(images, mode=options.get("mode"), label=options.get("label"))
     session.mark_drawn(made)  # so that the value of the cell is not shown again
     show_comparison(made, in_kernel=session.in_kernel)

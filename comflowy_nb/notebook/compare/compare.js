@@ -1,55 +1,39 @@
 // A comparison in the browser. The notebook's model, or that of a saved page (page.html), has texts and state. Images
 // arrive by message while they are shown; otherwise their object URLs are revoked. Nothing is fetched.
 
+import {
+  ARROWS,
+  clamp,
+  followPointer,
+  followTheme,
+  ICONS,
+  ImageCache,
+  icon,
+  keepKeys,
+  make,
+  makeButton,
+  nameView,
+  pointIn,
+  reducedMotion,
+  SLOW_MS,
+  showImage,
+  Zoom,
+} from "../widgets/shared.js";
+
 const MODES = [
-  { name: "slider", label: ["Slider"], keys: ["1", "s"] },
-  { name: "blink", label: ["Blink"], keys: ["2", "b"] },
-  { name: "side", label: ["Side", " by side"], keys: ["3", "g"] },
-  { name: "difference", label: ["Difference"], keys: ["4", "d"] },
+  { name: "slider", label: ["Slider"], key: "s" },
+  { name: "blink", label: ["Blink"], key: "b" },
+  { name: "side", label: ["Side", " by side"], key: "g" },
+  { name: "difference", label: ["Difference"], key: "d" },
 ];
 const PREVIEW_PX = 512; // the longest side of a preview
 const MAX_CACHED_BYTES = 96e6; // of images that are not shown, so that going back requests nothing
-const SLOW_MS = 1500; // after this wait the user sees the reason
-const MAX_SCALE = 32; // screen pixels for one pixel of the image
 const GAP_PX = 6;
 const CHIP_PX = 8; // between a name and its corner of the image
 const GRIP_PX = 24; // from the slider's line: a drag within it moves the line instead of panning the images
 const SAVE_MS = 80;
-const SVG = "http://www.w3.org/2000/svg";
 
-const clamp = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
 const keyOf = (request) => `${request.ask}-${request.pair ? request.pair.join("-") : request.index}`;
-
-/** Make an element with attributes and children. Texts become text nodes, never HTML. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== false && value !== undefined) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children);
-  return element;
-}
-
-/** Make a control. Without the attribute JupyterLab takes single keys for its own commands. */
-const control = (tag, attributes, ...children) =>
-  make(tag, { "data-lm-suppress-shortcuts": "true", ...attributes }, ...children);
-
-function icon(path) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("aria-hidden", "true");
-  const line = document.createElementNS(SVG, "path");
-  line.setAttribute("d", path);
-  svg.append(line);
-  return svg;
-}
-
-const ICONS = {
-  swap: "M4 5.5h8M9.5 3 12 5.5 9.5 8M12 10.5H4M6.5 8 4 10.5 6.5 13",
-  minus: "M3.5 8h9",
-  plus: "M3.5 8h9M8 3.5v9",
-  grip: "M6 4.5 2.5 8 6 11.5M10 4.5 13.5 8 10 11.5",
-};
 
 /** Return the box of an image on the common canvas: as large as it fits, in the middle. */
 function fitOnCanvas([width, height], [canvasWidth, canvasHeight]) {
@@ -63,8 +47,8 @@ class ImageLoader {
   constructor(model, onChange) {
     this.model = model;
     this.onChange = onChange;
-    this.view = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
-    this.loaded = new Map();
+    this.view = nameView();
+    this.loaded = new ImageCache(MAX_CACHED_BYTES);
     this.needed = [];
     this.pending = null;
     this.isSlow = false;
@@ -75,13 +59,7 @@ class ImageLoader {
   /** Set the requests of the shown images, the most urgent first. */
   need(list) {
     this.needed = list;
-    const keys = new Set(list.map(keyOf));
-    let idle = 0;
-    for (const [key, got] of [...this.loaded].reverse()) {
-      if (keys.has(key)) continue;
-      idle += got.bytes;
-      if (got.problem || idle > MAX_CACHED_BYTES) this.drop(key);
-    }
+    this.loaded.trim(new Set(list.map(keyOf)));
     this.pump();
   }
 
@@ -108,24 +86,16 @@ class ImageLoader {
     this.pending = null;
     const { to, ...details } = reply;
     const [content] = buffers ?? [];
-    const url = content ? URL.createObjectURL(new Blob([content], { type: details.kind })) : null;
-    this.drop(keyOf(to));
-    this.loaded.set(keyOf(to), { ...details, url, bytes: content?.byteLength ?? 0 });
+    this.loaded.put(keyOf(to), details, content);
     this.onChange();
     this.pump();
-  }
-
-  drop(key) {
-    const got = this.loaded.get(key);
-    if (got?.url) URL.revokeObjectURL(got.url);
-    this.loaded.delete(key);
   }
 
   close() {
     clearTimeout(this.timer);
     this.model.off("msg:custom", this.receive);
     this.needed = [];
-    for (const key of [...this.loaded.keys()]) this.drop(key);
+    this.loaded.close();
   }
 }
 
@@ -152,11 +122,15 @@ function buildTable({ table, images }) {
     value.append(pieces);
     return value;
   };
-  const corner = make("td", { role: "columnheader" }, make("span", { class: "cc-unseen" }, table.tall ? "field" : "image"));
+  const corner = make(
+    "td",
+    { role: "columnheader" },
+    make("span", { class: "cc-unseen" }, table.tall ? "field" : "image"),
+  );
   const body = table.tall
     ? table.rows.map((field, index) => row(fields[index], ...images.map((_, at) => cell(field, at))))
     : names.map((name, at) => row(name, ...table.rows.map((field) => cell(field, at))));
-  return control(
+  return make(
     "div",
     { class: "cc-scroll", role: "region", tabindex: "0", "aria-label": "Differences" },
     make(
@@ -174,10 +148,10 @@ class View {
     this.content = model.get("_content");
     this.canvas = this.content.canvas;
     this.images = this.content.images.map((image) => ({ ...image, at: fitOnCanvas(image.size, this.canvas) }));
-    this.zoom = 1;
-    this.centre = [0.5, 0.5];
+    this.zoom = new Zoom(() => this.draw());
+    this.zoom.canvas = this.canvas;
     this.shown = 0; // index of the visible one of the two that blink
-    this.isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.isStill = reducedMotion().matches;
     this.ended = new AbortController();
     this.loader = new ImageLoader(model, () => this.draw());
     this.elements = this.images.map(({ name, caption }) =>
@@ -194,15 +168,17 @@ class View {
 
   build() {
     const { shared, warnings } = this.content;
-    this.stage = control("div", { class: "cc-stage", tabindex: "0", role: "group" });
+    this.stage = make("div", { class: "cc-stage", tabindex: "0", role: "group" });
     this.note = make("div", { class: "cc-note", role: "status" });
     this.spoken = make("div", { class: "cc-unseen", "aria-live": "polite" });
-    this.range = control("input", {
-      type: "range", min: "0", max: "100", step: "0.1", "aria-label": "Slider between the two images",
+    this.range = make("input", {
+      type: "range",
+      min: "0",
+      max: "100",
+      step: "0.1",
+      "aria-label": "Slider between the two images",
     });
-    this.handle = make(
-      "div", { class: "cc-handle" }, this.range, make("div", { class: "cc-knob" }, icon(ICONS.grip)),
-    );
+    this.handle = make("div", { class: "cc-handle" }, this.range, make("div", { class: "cc-knob" }, icon(ICONS.grip)));
     const table = buildTable(this.content);
     return make(
       "div",
@@ -218,12 +194,10 @@ class View {
   }
 
   buildModes() {
-    this.buttons = MODES.map(({ name, label: [first, rest], keys }) => {
+    this.buttons = MODES.map(({ name, label: [first, rest], key }) => {
       const words = rest ? [first, make("span", { class: "cc-rest" }, rest)] : [first];
-      const title = `${labelOf(name)} (key ${keys.join(" or ")})`;
-      const button = control("button", { type: "button", role: "radio", title, "aria-label": labelOf(name) }, ...words);
-      button.addEventListener("click", () => this.choose(name));
-      return button;
+      const title = `${labelOf(name)} (key ${key})`;
+      return makeButton({ role: "radio", title, "aria-label": labelOf(name) }, words, () => this.choose(name));
     });
     return make("div", { class: "cc-modes", role: "radiogroup", "aria-label": "How to compare" }, ...this.buttons);
   }
@@ -234,43 +208,46 @@ class View {
         make("option", { value: String(index) }, caption ? `${name} \u00b7 ${caption}` : name),
       );
     this.selects = ["left", "right"].map((side) => {
-      const select = control("select", { "aria-label": side === "left" ? "Left image" : "Right image" }, ...options());
+      const select = make("select", { "aria-label": side === "left" ? "Left image" : "Right image" }, ...options());
       select.addEventListener("change", () => this.pick(side, Number(select.value)));
       return select;
     });
-    const swap = control(
-      "button", { type: "button", class: "cc-icon", title: "Swap", "aria-label": "Swap the two images" },
+    const swap = makeButton(
+      { class: "cc-icon", title: "Swap", "aria-label": "Swap the two images" },
       icon(ICONS.swap),
+      () => this.pick("left", this.model.get("right")),
     );
-    swap.addEventListener("click", () => this.pick("left", this.model.get("right")));
     this.pair = make("div", { class: "cc-pair" }, this.selects[0], swap, this.selects[1]);
     return this.pair;
   }
 
   buildZoom() {
-    const button = (label, title, child, act) => {
-      const made = control("button", { type: "button", class: "cc-icon", title, "aria-label": label }, child);
-      made.addEventListener("click", act);
-      return made;
-    };
+    const button = (label, title, child, act) =>
+      makeButton({ class: "cc-icon", title, "aria-label": label }, child, act);
     this.scaleText = make("output", { "aria-label": "Zoom" });
-    const actual = button("Actual pixels", "One pixel of the image on one of the screen", "1:1", () => this.showActual());
-    const fit = button("Fit", "Fit (key 0)", "Fit", () => this.showAll());
+    const actual = button("Actual pixels", "One pixel of the image on one of the screen", "1:1", () =>
+      this.zoom.showActual(),
+    );
+    const fit = button("Fit", "Fit (key f)", "Fit", () => this.zoom.showAll());
     return make(
-      "div", { class: "cc-zoom", role: "group", "aria-label": "Zoom" },
-      button("Zoom out", "Zoom out (key -)", icon(ICONS.minus), () => this.zoomBy(1 / 1.5)),
+      "div",
+      { class: "cc-zoom", role: "group", "aria-label": "Zoom" },
+      button("Zoom out", "Zoom out (key -)", icon(ICONS.minus), () => this.zoom.out()),
       this.scaleText,
-      button("Zoom in", "Zoom in (key +)", icon(ICONS.plus), () => this.zoomBy(1.5)),
+      button("Zoom in", "Zoom in (key +)", icon(ICONS.plus), () => this.zoom.in()),
       fit,
       actual,
     );
   }
 
   buildFoot() {
-    this.play = control("button", { type: "button", class: "cc-play" });
-    this.play.addEventListener("click", () => this.setStill(!this.isStill));
-    this.secondsInput = control("input", {
-      type: "range", min: "0.4", max: "3", step: "0.1", "aria-label": "Seconds for each image",
+    this.play = makeButton({ class: "cc-play" }, [], () => this.setStill(!this.isStill));
+    this.secondsInput = make("input", {
+      type: "range",
+      min: "0.4",
+      max: "3",
+      step: "0.1",
+      "aria-label": "Seconds for each image",
     });
     this.secondsInput.addEventListener("input", () => this.sync("pace_s", Number(this.secondsInput.value)));
     this.secondsText = make("output", {});
@@ -285,7 +262,9 @@ class View {
       blink: make("div", {}, this.play, make("label", {}, "Interval", this.secondsInput), this.secondsText),
       side: make("div", {}, "Drag to pan, + and \u2212 or Ctrl and the wheel to zoom: all move together."),
       difference: make(
-        "div", {}, make("span", { class: "cc-scale" }, "0", this.legend, this.legendTop),
+        "div",
+        {},
+        make("span", { class: "cc-scale" }, "0", this.legend, this.legendTop),
         make("span", { class: "cc-numbers", "aria-live": "polite" }, this.numbers, " ", this.caveat),
       ),
     };
@@ -311,14 +290,15 @@ class View {
     this.watch.observe(this.stage);
     on(window, "resize", () => this.draw());
     on(document, "visibilitychange", () => this.beat());
-    on(this.root, "keydown", (event) => this.press(event));
+    keepKeys(this.root, signal, (event) => this.press(event));
+    followTheme(this.root, signal);
     // Arrow keys act on keydown above, which prevents the native step of the range.
     on(this.range, "input", () => this.slide(Number(this.range.value)));
     on(this.range, "change", () => this.flush());
     on(this.stage, "pointerdown", (event) => this.grab(event));
-    on(this.stage, "dblclick", (event) => this.toggleActual(event));
-    on(this.stage, "wheel", (event) => this.wheel(event), { passive: false });
-    const motion = matchMedia("(prefers-reduced-motion: reduce)");
+    on(this.stage, "dblclick", (event) => this.zoom.toggleActual(this.pointOf(event)));
+    on(this.stage, "wheel", (event) => this.zoom.wheel(event, this.paneOf(event)), { passive: false });
+    const motion = reducedMotion();
     on(motion, "change", () => this.setStill(motion.matches));
   }
 
@@ -362,9 +342,19 @@ class View {
     this.saving ??= setTimeout(() => this.flush(), SAVE_MS);
   }
 
+  slideTo(position) {
+    this.slide(position);
+    this.flush();
+  }
+
   setStill(isStill) {
     this.isStill = isStill;
     this.beat();
+  }
+
+  flipByHand() {
+    this.setStill(true);
+    this.flip();
   }
 
   flip() {
@@ -386,10 +376,6 @@ class View {
   }
 
   press(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const key = event.key;
-    // Stop single keys here: in command mode the notebook would, for example, delete a cell.
-    if (key.length === 1 || key.startsWith("Arrow") || /^(Home|End|Page)/.test(key)) event.stopPropagation();
     if (event.target.tagName === "SELECT" || event.target === this.secondsInput) return;
     const act = this.keyOf(event);
     if (!act) return;
@@ -398,31 +384,34 @@ class View {
   }
 
   keyOf({ key, shiftKey, target }) {
-    const mode = MODES.find(({ keys }) => keys.includes(key.toLowerCase()));
+    const mode = MODES.find((each) => each.key === key.toLowerCase());
     if (mode) return () => this.choose(mode.name);
-    if (key === "+" || key === "=") return () => this.zoomBy(1.5);
-    if (key === "-" || key === "_") return () => this.zoomBy(1 / 1.5);
-    if (key === "0") return () => this.showAll();
-    const [across, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key] ?? [0, 0];
+    if (key === "+" || key === "=") return () => this.zoom.in();
+    if (key === "-" || key === "_") return () => this.zoom.out();
+    if (key.toLowerCase() === "f") return () => this.zoom.showAll();
+    const [across, down] = ARROWS[key] ?? [0, 0];
     const steps = across || -down;
     if (this.buttons.includes(target)) {
       if (!across && !down) return null;
       const at = (this.buttons.indexOf(target) + (across || down) + MODES.length) % MODES.length;
-      return () => (this.choose(MODES[at].name), this.buttons[at].focus());
+      return () => {
+        this.choose(MODES[at].name);
+        this.buttons[at].focus();
+      };
     }
-    const canPan = this.pans.some(Boolean);
+    const { canPan } = this.zoom;
     if (target === this.range || (target === this.stage && this.mode === "slider" && !canPan)) {
       const to = { Home: 0, End: 100 }[key];
-      if (to !== undefined) return () => (this.slide(to), this.flush());
+      if (to !== undefined) return () => this.slideTo(to);
       const step = steps * (shiftKey ? 10 : 1) || { PageUp: 10, PageDown: -10 }[key];
-      return step ? () => (this.slide(this.model.get("position") + step), this.flush()) : null;
+      return step ? () => this.slideTo(this.model.get("position") + step) : null;
     }
     if (target !== this.stage) return null;
     if (this.mode === "blink" && key === " ") return () => this.setStill(!this.isStill);
-    if (this.mode === "blink" && across && !canPan) return () => (this.setStill(true), this.flip());
-    const [width, height] = this.paneSize;
+    if (this.mode === "blink" && across && !canPan) return () => this.flipByHand();
+    const [width, height] = this.zoom.pane;
     const share = shiftKey ? 0.5 : 0.1;
-    return across || down ? () => this.panBy(-across * width * share, -down * height * share) : null;
+    return across || down ? () => this.zoom.panBy(-across * width * share, -down * height * share) : null;
   }
 
   grab(event) {
@@ -430,38 +419,27 @@ class View {
     const box = this.stage.getBoundingClientRect();
     const x = event.clientX - box.left;
     const near = Math.abs(x - this.line) < GRIP_PX;
-    const slides = this.mode === "slider" && (near || !this.pans.some(Boolean));
-    if (!slides && !this.pans.some(Boolean)) {
+    const slides = this.mode === "slider" && (near || !this.zoom.canPan);
+    if (!slides && !this.zoom.canPan) {
       this.stage.focus({ preventScroll: true });
       event.preventDefault();
       return;
     }
     event.preventDefault();
     (slides ? this.range : this.stage).focus({ preventScroll: true });
-    this.stage.setPointerCapture(event.pointerId);
     this.stage.classList.add("cc-held");
     const offset = slides && near ? x - this.line : 0; // a press on the knob's edge does not move the line
     let before = [event.clientX, event.clientY];
     const move = ({ clientX, clientY }) => {
       if (slides) this.slide(this.positionAt(clientX - box.left - offset));
-      else this.panBy(clientX - before[0], clientY - before[1]);
+      else this.zoom.panBy(clientX - before[0], clientY - before[1]);
       before = [clientX, clientY];
     };
     if (slides && !near) move(event);
-    const held = new AbortController();
-    const options = { signal: AbortSignal.any?.([held.signal, this.ended.signal]) ?? held.signal };
-    this.stage.addEventListener("pointermove", move, options);
-    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-      this.stage.addEventListener(
-        end,
-        () => {
-          held.abort();
-          this.stage.classList.remove("cc-held");
-          this.flush();
-        },
-        options,
-      );
-    }
+    followPointer(this.stage, event, this.ended.signal, move, () => {
+      this.stage.classList.remove("cc-held");
+      this.flush();
+    });
   }
 
   positionAt(x) {
@@ -469,72 +447,12 @@ class View {
     return ((x - from) / Math.max(1, to - from)) * 100;
   }
 
-  wheel(event) {
-    if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
-    event.preventDefault();
-    this.zoomBy(Math.exp(-clamp(event.deltaY, -60, 60) / 150), this.pointIn(event));
+  paneOf(event) {
+    return event.target.closest?.(".cc-pane") ?? this.stage;
   }
 
-  /** Return the position of an event in its pane, in pixels from the pane's middle. */
-  pointIn(event) {
-    const pane = event.target.closest?.(".cc-pane") ?? this.stage;
-    const box = pane.getBoundingClientRect();
-    return [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
-  }
-
-  // -- zoom and pan, the same for all panes --------------------------------------------------------------------
-
-  get fitScale() {
-    const [width, height] = this.paneSize;
-    return Math.min(width / this.canvas[0], height / this.canvas[1]);
-  }
-
-  get scale() {
-    return this.fitScale * this.zoom;
-  }
-
-  zoomBy(factor, point = [0, 0]) {
-    this.zoomTo(this.zoom * factor, point);
-  }
-
-  zoomTo(zoom, point = [0, 0]) {
-    const fit = this.fitScale;
-    const before = this.scale;
-    this.zoom = clamp(zoom, Math.min(1, 1 / fit), Math.max(1, MAX_SCALE / fit));
-    if (Math.abs(this.zoom - 1) < 0.02) this.zoom = 1;
-    // Keep the same part of the image under the point.
-    this.centre = this.centre.map(
-      (at, axis) => at + (point[axis] / this.canvas[axis]) * (1 / before - 1 / this.scale),
-    );
-    this.draw();
-  }
-
-  showAll() {
-    this.centre = [0.5, 0.5];
-    this.zoomTo(1);
-  }
-
-  showActual(point) {
-    this.zoomTo(1 / this.fitScale, point);
-  }
-
-  toggleActual(event) {
-    if (this.zoom === 1) this.showActual(this.pointIn(event));
-    else this.showAll();
-  }
-
-  panBy(x, y) {
-    this.centre = [this.centre[0] - x / this.scale / this.canvas[0], this.centre[1] - y / this.scale / this.canvas[1]];
-    this.draw();
-  }
-
-  /** Limit panning so that no edge of the image moves into its pane. */
-  settle() {
-    this.pans = this.paneSize.map((size, axis) => this.canvas[axis] * this.scale > size + 1);
-    this.centre = this.centre.map((at, axis) => {
-      const half = this.paneSize[axis] / 2 / (this.canvas[axis] * this.scale);
-      return this.pans[axis] ? clamp(at, half, 1 - half) : 0.5;
-    });
+  pointOf(event) {
+    return pointIn(this.paneOf(event), event);
   }
 
   // -- drawing -------------------------------------------------------------------------------------------------
@@ -564,7 +482,8 @@ class View {
     this.stage.replaceChildren(...this.panes, this.note);
     if (hadFocus) (mode === "slider" ? this.range : this.stage).focus({ preventScroll: true });
     const does = { slider: "slide", blink: "blink", side: "are side by side", difference: "are subtracted" }[mode];
-    const what = (mode === "side" ? this.images.map(({ name }) => name) : [left, right].map((at) => this.images[at].name));
+    const what =
+      mode === "side" ? this.images.map(({ name }) => name) : [left, right].map((at) => this.images[at].name);
     this.stage.setAttribute("aria-label", `${what.join(", ")} ${does}. Plus and minus zoom, arrow keys move.`);
     MODES.forEach(({ name }, index) => {
       const isOn = name === mode;
@@ -575,7 +494,9 @@ class View {
     });
     this.pair.classList.toggle("cc-off", mode === "side");
     this.pair.inert = mode === "side";
-    this.selects.forEach((select, index) => (select.value = String(this.two[index])));
+    this.selects.forEach((select, index) => {
+      select.value = String(this.two[index]);
+    });
     this.beat();
     this.draw();
   }
@@ -584,29 +505,26 @@ class View {
   draw() {
     if (!this.stage.clientWidth) return; // not yet in the page, or hidden: the ResizeObserver calls again
     this.measure();
-    this.settle();
-    const { scale } = this;
-    const [width, height] = this.paneSize;
-    const origin = [width, height].map((size, axis) => size / 2 - this.centre[axis] * this.canvas[axis] * scale);
-    this.origin = origin;
+    this.zoom.settle();
+    const { scale, origin } = this.zoom;
     const put = (image, { x, y, width: w, height: h }) => {
       image.style.width = `${w * scale}px`;
       image.style.height = `${h * scale}px`;
       image.style.transform = `translate(${origin[0] + x * scale}px, ${origin[1] + y * scale}px)`;
     };
-    this.images.forEach(({ at }, index) => put(this.elements[index], at));
+    for (const [index, { at }] of this.images.entries()) put(this.elements[index], at);
     put(this.heat, { x: 0, y: 0, width: this.canvas[0], height: this.canvas[1] });
-    this.stage.classList.toggle("cc-pans", this.pans.some(Boolean));
+    this.stage.classList.toggle("cc-pans", this.zoom.canPan);
     this.stage.classList.toggle("cc-pixels", scale >= 3);
-    this.scaleText.textContent = `${scale < 0.1 ? (scale * 100).toFixed(1) : Math.round(scale * 100)}\u00a0%`;
+    this.scaleText.textContent = this.zoom.text;
     this.seen = [0, 1].map((axis) => [
       Math.max(0, origin[axis]),
-      Math.min(this.paneSize[axis], origin[axis] + this.canvas[axis] * scale),
+      Math.min(this.zoom.pane[axis], origin[axis] + this.canvas[axis] * scale),
     ]);
     this.drawChips();
     if (this.mode === "slider") this.drawSlider();
     if (this.mode === "blink") {
-      this.layers.forEach((layer, index) => layer.classList.toggle("cc-off", index !== this.shown));
+      for (const [index, layer] of this.layers.entries()) layer.classList.toggle("cc-off", index !== this.shown);
     }
     this.drawImages();
   }
@@ -629,7 +547,7 @@ class View {
       const scale = Math.min(size[0] / canvasWidth, size[1] / canvasHeight);
       if (scale > best.scale + 1e-9) best = { scale, columns, size };
     }
-    this.paneSize = best.size;
+    this.zoom.pane = best.size;
     this.panes.forEach((pane, index) => {
       const [column, row] = [index % best.columns, Math.floor(index / best.columns)];
       pane.style.left = `${column * (best.size[0] + GAP_PX)}px`;
@@ -641,14 +559,15 @@ class View {
 
   /** Put the names into the corners of the visible parts of the images. */
   drawChips() {
+    const { origin, scale } = this.zoom;
     for (const chip of this.stage.querySelectorAll(".cc-chip")) {
       const { at } = this.images[chip.dataset.index];
-      const left = Math.max(0, this.origin[0] + at.x * this.scale);
-      const right = Math.min(this.paneSize[0], this.origin[0] + (at.x + at.width) * this.scale);
-      const top = Math.max(0, this.origin[1] + at.y * this.scale);
+      const left = Math.max(0, origin[0] + at.x * scale);
+      const right = Math.min(this.zoom.pane[0], origin[0] + (at.x + at.width) * scale);
+      const top = Math.max(0, origin[1] + at.y * scale);
       const room = (right - left) * (this.mode === "slider" ? 0.5 : 1) - CHIP_PX * 2;
       const isFar = chip.classList.contains("cc-far");
-      const x = isFar ? right - this.paneSize[0] - CHIP_PX : left + CHIP_PX;
+      const x = isFar ? right - this.zoom.pane[0] - CHIP_PX : left + CHIP_PX;
       chip.dataset.width ??= chip.offsetWidth; // with its caption
       chip.classList.toggle("cc-brief", room < chip.dataset.width);
       chip.style.transform = `translate(${x}px, ${top + CHIP_PX}px)`;
@@ -657,7 +576,7 @@ class View {
   }
 
   drawSlider() {
-    const [width] = this.paneSize;
+    const [width] = this.zoom.pane;
     const position = this.model.get("position");
     const [from, to] = this.seen[0];
     this.line = from + ((to - from) * position) / 100;
@@ -666,7 +585,10 @@ class View {
     this.handle.style.transform = `translateX(${this.line}px)`;
     this.range.value = String(position);
     const [one, other] = this.two.map((index) => this.images[index].name);
-    this.range.setAttribute("aria-valuetext", `${Math.round(position)} percent: ${one} on the left, ${other} on the right`);
+    this.range.setAttribute(
+      "aria-valuetext",
+      `${Math.round(position)} percent: ${one} on the left, ${other} on the right`,
+    );
   }
 
   /** Request the visible images, and show those that arrived: first the preview, then the image itself. */
@@ -686,11 +608,14 @@ class View {
     this.loader.need(needed);
     this.elements.forEach((image, index) => {
       const shown = visible.includes(index) && mode !== "difference";
-      const got = [{ ask: "image", index }, { ask: "preview", index }].map((request) => this.loader.get(request));
-      show(image, got.find((each) => each?.url)?.url, shown);
+      const got = [
+        { ask: "image", index },
+        { ask: "preview", index },
+      ].map((request) => this.loader.get(request));
+      showImage(image, got.find((each) => each?.url)?.url, shown);
     });
     const found = mode === "difference" ? this.loader.get({ ask: "difference", pair }) : undefined;
-    show(this.heat, found?.url, mode === "difference");
+    showImage(this.heat, found?.url, mode === "difference");
     if (mode === "difference") this.drawNumbers(found);
     const problems = new Set(needed.map((request) => this.loader.get(request)?.problem).filter(Boolean));
     this.say(problems, mode);
@@ -700,7 +625,7 @@ class View {
   needsFull(index) {
     const { size, at } = this.images[index];
     const longest = Math.max(...size);
-    const shown = Math.max(at.width, at.height) * this.scale * (window.devicePixelRatio || 1);
+    const shown = Math.max(at.width, at.height) * this.zoom.scale * (window.devicePixelRatio || 1);
     return longest <= PREVIEW_PX || shown > PREVIEW_PX;
   }
 
@@ -708,14 +633,18 @@ class View {
     this.numbers.textContent = found?.numbers ?? "";
     this.caveat.textContent = found?.caveat ?? "";
     this.legendTop.textContent = found?.top ? `${found.top} of 255` : "\u2026";
-    this.legend.setAttribute("aria-label", found?.top ? `Colours: dark for no difference, light for ${found.top} of 255 and more` : "");
+    this.legend.setAttribute(
+      "aria-label",
+      found?.top ? `Colours: dark for no difference, light for ${found.top} of 255 and more` : "",
+    );
   }
 
   say(problems, mode) {
     const waits = mode === "difference" ? "Comparing the pixels \u2026" : "Loading the images \u2026";
     const slow = `${waits} The kernel may be busy; if it has ended, run the cell again.`;
     const isEmpty = mode === "difference" ? !this.heat.src : this.elements.every((image) => image.hidden || !image.src);
-    const text = [...problems].join(" \u2022 ") || (this.loader.pending && isEmpty ? (this.loader.isSlow ? slow : waits) : "");
+    const text =
+      [...problems].join(" \u2022 ") || (this.loader.pending && isEmpty ? (this.loader.isSlow ? slow : waits) : "");
     if (this.note.textContent !== text) this.note.textContent = text;
     this.note.classList.toggle("cc-bad", problems.size > 0);
   }
@@ -734,12 +663,6 @@ class View {
 
 function labelOf(mode) {
   return MODES.find(({ name }) => name === mode).label.join("");
-}
-
-function show(image, url, isShown) {
-  image.hidden = !isShown || !url;
-  if (isShown && url && image.getAttribute("src") !== url) image.src = url;
-  if (!url) image.removeAttribute("src"); // its URL may be revoked
 }
 
 function render({ model, el }) {

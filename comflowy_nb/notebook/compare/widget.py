@@ -19,6 +19,7 @@ from comflowy_nb.comparison.differences import find_differences
 from comflowy_nb.comparison.inputs import read_images
 from comflowy_nb.comparison.pixels import HEAT, canvas_size, find_difference, for_browser, preview_of
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError, nearest_tip
+from comflowy_nb.layout.scripts import widget_script, widget_style
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.compare.text import (
     captions_of,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 
 MODES = ("slider", "blink", "side", "difference")
-SCRIPT = (Path(__file__).parent / "compare.js").read_text("utf-8")
-STYLE = (Path(__file__).parent / "compare.css").read_text("utf-8")
+SCRIPT = widget_script("compare/compare.js")
+STYLE = widget_style("compare/compare.css")
 
 
 def compare(*items: Any, mode: str | None = None, label: Sequence[str] | None = None) -> Comparison:

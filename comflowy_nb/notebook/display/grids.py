@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.page import longest_side_px
+from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
 from comflowy_nb.layout.value_text import seeds_of
@@ -16,6 +17,7 @@ from comflowy_nb.recipe import read_graph_of
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import choose_axes, chosen_images
 from comflowy_nb.sweeps.sweep_painting import SweepPainting, may_be_doubled
+from comflowy_nb.tracking.reviews import best_review, read_reviews
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.run_grid import Sheet
     from comflowy_nb.painting.pages import Figure
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
-    from comflowy_nb.tracking.run import Run
+    from comflowy_nb.tracking.run import Run, RunImage
 
 
 _MAX_NAMED_CELLS = 40  # in the plain text of a sweep's grid
@@ -92,7 +94,14 @@ class Grid:
     def __str__(self) -> str:
         refs = ", ".join(run.ref for run in self._runs)
         files = self.files()
-        return "\n".join([f"{refs}: {_count(files, 'image')}", *(f"  {name}" for name in files)])
+        images = [image for run in self._runs for image in run.images if self._is_shown(image)]
+        reviews = read_reviews(images)
+        noted = [(image.ref, str(write_review(reviews[image.token]))) for image in images]
+        lines = [*(f"  {name}" for name in files), *(f"  {ref}: {text}" for ref, text in noted if text)]
+        return "\n".join([f"{refs}: {_count(files, 'image')}", *lines])
+
+    def _is_shown(self, image: RunImage) -> bool:
+        return self._only is None or image.record.index in self._only
 
     def __repr__(self) -> str:
         return f"<Grid of {', '.join(run.ref for run in self._runs)}>"
@@ -123,9 +132,16 @@ class Grid:
         if len(self._runs) == 1:
             run = self._runs[0]
             seeds, titles = read_graph_of(run)
-            return sheet_of_run(run.record, titles=titles, seeds=seeds, only=self._only, label=self._label)
+            by_token = read_reviews(run.images)
+            reviews = {image.record.index: write_review(by_token[image.token]) for image in run.images}
+            return sheet_of_run(
+                run.record, titles=titles, seeds=seeds, only=self._only, label=self._label, reviews=reviews
+            )
         seeds_by_run = [read_graph_of(run)[0] if not seeds_of(run.params) else {} for run in self._runs]
-        return sheet_of_runs([run.record for run in self._runs], seeds=seeds_by_run, label=self._label)
+        by_token = read_reviews(image for run in self._runs for image in run.images)
+        best = {run.token: write_review(best_review(run.images, by_token)) for run in self._runs}
+        records = [run.record for run in self._runs]
+        return sheet_of_runs(records, seeds=seeds_by_run, label=self._label, reviews=best)
 
 
 class SweepGrid(Grid):
@@ -195,10 +211,12 @@ class SweepGrid(Grid):
     def __str__(self) -> str:
         cells = self._sweep.cells
         lines = []
+        reviews = read_reviews(image for cell in cells[:_MAX_NAMED_CELLS] for image in cell.images)
         for cell in cells[:_MAX_NAMED_CELLS]:
             labels = ", ".join(f"{name}={label}" for name, label in cell.labels.items())
             content = " ".join(self._files(cell)) or cell.error or cell.status_text
-            lines.append(f"  {cell.ref} {labels}: {content}")
+            review = str(write_review(best_review(cell.images, reviews)))
+            lines.append(f"  {cell.ref} {labels}: {content}{f' ({review})' if review else ''}")
         if len(cells) > _MAX_NAMED_CELLS:
             lines.append(f"  ... {len(cells) - _MAX_NAMED_CELLS} more")
         count = f"{_count(cells, 'cell')}, {_count(self.files(), 'image')}"

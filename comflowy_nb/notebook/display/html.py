@@ -28,11 +28,6 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 
 _MAX_EMBEDDED_BYTES = 4 * 1024 * 1024  # of a file that becomes part of the notebook
 _MAX_FILE_TEXT_CHARS = 4000
-_MEDIA_TYPES = {
-    "ANIMATED PNG": "image/png", "ANIMATED WEBP": "image/webp", "GIF": "image/gif",
-    "FLAC": "audio/flac", "M4A": "audio/mp4", "MP3": "audio/mpeg", "OGG": "audio/ogg", "OPUS": "audio/ogg",
-    "WAV": "audio/wav", "MP4": "video/mp4", "WEBM": "video/webm",
-}  # fmt: skip
 _PLAYERS = {
     "image": '<img alt="animation" style="max-width:512px" src="{}">',
     "audio": '<audio controls src="{}"></audio>',
@@ -152,7 +147,7 @@ def _read_text(file: RunImage) -> str | None:
 
 def _player(file: RunImage) -> str:
     record = file.record
-    media_type = _MEDIA_TYPES.get(record.format or "")
+    media_type = record.media_type
     content = _read_kept(file) if media_type and (record.size_bytes or 0) <= _MAX_EMBEDDED_BYTES else None
     if not media_type or content is None:
         return ""

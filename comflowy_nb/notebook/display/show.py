@@ -206,6 +206,7 @@ _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
     "comflowy_nb.notebook.compare.widget.Comparison": (
         lambda session, comparison: show_comparison(comparison, in_kernel=session.in_kernel)
     ),
+    "comflowy_nb.notebook.explore.widget.Explorer": lambda session, explorer: session.show_explorer(explorer),
     "comflowy_nb.notebook.form.form.Form": lambda session, form: session.show_form(form),
 }
 

@@ -1,20 +1,23 @@
-"""The status line of a sweep, and the table of its cells. Pure."""
+"""The status line of a sweep, and the table of its cells with their ratings and scores."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
+from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.notebook.display.html import table
 from comflowy_nb.notebook.display.status_line import StatusLine, time_text
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import held_text
+from comflowy_nb.tracking.reviews import best_review, read_reviews
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from comflowy_nb.database.ratings import Review
     from comflowy_nb.notebook.display.status_line import Tone
-    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 
 
 _MAX_NAMED_CELLS = 3  # of each status; the grid shows the others
@@ -73,8 +76,9 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
 
 
 def cells_table(sweep: Sweep) -> dict[str, str]:
-    """Return the cells of a sweep as rows: reference, run, status, execution time, wait before it, labels."""
+    """Return the cells of a sweep as rows: reference, run, status, execution time, wait before it, labels, review."""
     names = [axis.name for axis in sweep.axes.axes]
+    reviews = read_reviews(image for cell in sweep.cells for image in cell.images)
     rows = []
     for cell in sweep.cells:
         record = cell.run.record if cell.run is not None else None
@@ -83,8 +87,24 @@ def cells_table(sweep: Sweep) -> dict[str, str]:
         times = (None, None) if record is None else (record.seconds, record.queued_s)
         took, queued = ("" if seconds is None else time_text(seconds) for seconds in times)
         labels = [cell.labels.get(name, "") for name in names]
-        rows.append((cell.ref, record.ref if record is not None else "", text, took, queued, *labels))
-    return table(("cell", "run", "status", "took", "queued", *names), rows)
+        rows.append(
+            (
+                cell.ref,
+                record.ref if record is not None else "",
+                text,
+                took,
+                queued,
+                *labels,
+                *_review_columns(cell, reviews),
+            )
+        )
+    return table(("cell", "run", "status", "took", "queued", *names, "rating", "scores", "note"), rows)
+
+
+def _review_columns(cell: SweepCell, reviews: Mapping[str, Review]) -> tuple[str, str, str]:
+    """Return the mark of the best image of a cell, its scores and its note."""
+    review = write_review(best_review(cell.images, reviews))
+    return "" if review.mark is None else review.mark.text, ", ".join(review.scores), review.note
 
 
 def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -10,12 +9,10 @@ import ipywidgets as widgets
 import traitlets
 
 from comflowy_nb.comparison.inputs import MAX_IMAGES
+from comflowy_nb.layout.scripts import widget_script, widget_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-_FOLDER = Path(__file__).parent
 
 
 class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not read by mypy here
@@ -32,8 +29,8 @@ class Filmstrip(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not 
     """
 
     # As text: with a path, anywidget keeps a signal that references every instance.
-    _esm = (_FOLDER / "filmstrip.js").read_text("utf-8")
-    _css = (_FOLDER / "form.css").read_text("utf-8")
+    _esm = widget_script("form/filmstrip.js")
+    _css = widget_style("form/form.css")
 
     items = traitlets.List().tag(sync=True)
     """For each run, the dict of `FormRun.filmstrip_item`."""

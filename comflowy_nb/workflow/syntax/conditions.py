@@ -3,12 +3,13 @@
     condition  = conjunction ("or" conjunction)*
     conjunction = negation ("and" negation)*
     negation   = "not" negation | "(" condition ")" | comparison
-    comparison = operand (("<" | "<=" | ">" | ">=" | "=" | "==" | "!=" | "contains") operand)+
+    comparison = flag
+               | operand (("<" | "<=" | ">" | ">=" | "=" | "==" | "!=" | "contains") operand)+
                | operand ["not"] "in" (list | number ".." number)
     list       = "(" operand ("," operand)* ")", also in square brackets, or operand ("," operand)+
 
 The first word of a comparison is a name. A later word without quotes is a text: `sampler_name = euler`. A name in
-backticks is a name anywhere, and may contain spaces.
+backticks is a name anywhere, and may contain spaces. A flag is a name that is true or false by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from comflowy_nb.errors import FieldError, LineError
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import NoReturn, TypeAlias
 
     # of the values of the names, and whether a comparison of different types raises; None is neither true nor false
@@ -125,15 +126,20 @@ class _Operand:
         return self.constant if self.name is None else values.get(self.name)
 
 
-def parse_condition(text: str) -> Condition:
+def parse_condition(text: str, *, flags: Collection[str] = ()) -> Condition:
     """Parse a condition.
+
+    Parameters
+    ----------
+    flags
+        The names that may be used without a comparison.
 
     Raises
     ------
     LineError
         If the text does not follow the grammar. The message shows the position.
     """
-    parser = _Parser(text)
+    parser = _Parser(text, flags)
     test = parser.condition()
     if parser.kind != "end":
         parser.fail("expected and, or, or the end")
@@ -143,8 +149,9 @@ def parse_condition(text: str) -> Condition:
 class _Parser:
     """A parser by recursive descent: one method for each rule of the grammar."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, flags: Collection[str] = ()) -> None:
         self._text = text
+        self._flags = flags
         self._end = 0  # after the current token
         self._start = 0
         self._depth = 0
@@ -203,6 +210,8 @@ class _Parser:
             right = self._operand(is_first=left.name is None)
             tests.append(_compare(left, sign, right))
             left = right
+        if not tests and left.name in self._flags:
+            tests.append(_compare(left, "=", _Operand("true", constant=True)))
         if not tests:
             self.fail("expected a comparison such as cfg < 6 or sampler_name = 'euler'")
         if not self.names:

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from comflowy_nb.errors import LineError, did_you_mean, nearest
+from comflowy_nb.errors import LineError, did_you_mean, nearest, nearest_tip
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, rounded
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ NAMES_ALONE = (
 )
 _NAME = r"[^\W\d]\w*"
 BRACED_NAME = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
+_BRACED_ATTRIBUTE = re.compile(rf"\{{({_NAME})\.({_NAME})\}}")
 
 
 def expand(text: str, namespace: Mapping[str, Any] | None) -> Any:
@@ -267,6 +268,30 @@ def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
     return BRACED_NAME.sub(
         lambda match: f"{{{match[1]}}}" if match[1] else str(rounded(_look_up(match[2], namespace))), text
     )
+
+
+def expand_ref(text: str, namespace: Mapping[str, Any]) -> Any:
+    """Expand a reference: exactly `{name}` is the object, and exactly `{name.attribute}` is that of the object.
+
+    An attribute is expanded in references only: in a value, `{e.current}` is text.
+
+    Raises
+    ------
+    LineError
+        If there is no such variable or attribute, or the attribute is None.
+    """
+    found = _BRACED_ATTRIBUTE.fullmatch(text)
+    if found is None:
+        name = text[1:-1]
+        return namespace[name] if is_name(text) and name in namespace else expand_text(text, namespace)
+    owner, attribute = _look_up(found[1], namespace), found[2]
+    known = [name for name in dir(owner) if not name.startswith("_")]
+    if attribute not in known:
+        raise LineError(f"{text}: {found[1]} has no {attribute}{nearest_tip(attribute, known) or '.'}")
+    value = getattr(owner, attribute)
+    if value is None:
+        raise LineError(f"{text} is None, so it names no run")
+    return value
 
 
 def is_name(text: str) -> bool:

@@ -1,0 +1,343 @@
+"""Exploration: sweeps or runs with axes, and the document that the explorer and the saved page show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.database.field_filters import REVIEW_NAMES, is_fulfilled
+from comflowy_nb.database.ratings import Review
+from comflowy_nb.database.search import parse_run_condition
+from comflowy_nb.errors import FieldError, RefError, nearest_tip
+from comflowy_nb.exploration.axes import (
+    ExploredAxis,
+    Place,
+    add_repeats,
+    find_axis,
+    place_cells,
+    place_runs,
+    place_sweeps,
+)
+from comflowy_nb.exploration.entries import Entry
+from comflowy_nb.exploration.images import problem_of
+from comflowy_nb.layout.value_text import bare_name, seeds_of
+from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+from comflowy_nb.tracking.reviews import read_reviews
+from comflowy_nb.workflow.axes.expand import even_order
+from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.ranges import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from comflowy_nb.tracking.run import Run, RunImage
+
+
+class Exploration:
+    """The cells of one or more sweeps, or runs, each at a place on common axes.
+
+    The entries and their places stay as they are; the state of an entry is that of its run now.
+
+    Parameters
+    ----------
+    sources
+        Sweeps, cells and runs, in order. Cells and runs together get the fields as axes in which they differ.
+    title
+        By default the references.
+
+    Raises
+    ------
+    RefError
+        If there is nothing to explore.
+    """
+
+    def __init__(self, sources: Sequence[Sweep | SweepCell | Run], *, title: str | None = None) -> None:
+        if not sources:
+            raise RefError("there is nothing to explore: %comflowy explore s1")
+        self.sweeps = [source for source in sources if isinstance(source, Sweep)]
+        whats: list[SweepCell | Run] = []
+        for source in sources:
+            whats += source.cells if isinstance(source, Sweep) else [source]
+        if len(self.sweeps) == len(sources) == 1:
+            placed = place_cells(self.sweeps[0])
+        elif len(self.sweeps) == len(sources):
+            placed = place_sweeps(self.sweeps)
+        else:
+            placed = place_runs(
+                [what.params for what in whats],
+                [what.ref for what in whats],
+                workflows=[_workflow_of(what) for what in whats],
+            )
+        axes, ats = add_repeats(placed)
+        self._axes = axes
+        self._image_count = 1
+        captions = _captions(axes, ats, whats)
+        self.entries = tuple(
+            Entry(number, what, at, caption)
+            for number, (what, at, caption) in enumerate(zip(whats, ats, captions, strict=True))
+        )
+        refs = [source.ref for source in sources]
+        self.sources = refs
+        self.title = title or _title(sources)
+        self._by_at = {entry.at: entry for entry in self.entries}
+
+    @property
+    def axes(self) -> tuple[ExploredAxis, ...]:
+        """The axes; the last one is that of the images, if a cell has several."""
+        self._image_count = max([self._image_count, *(len(entry.images) for entry in self.entries)])
+        if self._image_count < 2:
+            return self._axes
+        places = tuple(Place(str(index), str(index)) for index in range(self._image_count))
+        return (*self._axes, ExploredAxis("image", "image", "image", "number", places, frozenset({"image"})))
+
+    def axis(self, name: str) -> ExploredAxis:
+        """Return the axis with this name; raise a RefError if there is none."""
+        return find_axis(self.axes, name)
+
+    def at(self, place: Sequence[int]) -> Entry | None:
+        """Return the entry at these indices on the axes; None where none was asked for."""
+        return self._by_at.get(tuple(place[: len(self._axes)]))
+
+    def refs_of(self, items: Iterable[Any]) -> list[str]:
+        """Return the references by which the document names the images of cells, runs and run images: `s1.7[0]`.
+
+        Of a cell or run with several images it is the first.
+
+        Raises
+        ------
+        RefError
+            If one is not shown here, or has no image.
+        """
+        refs = []
+        for item in items:
+            ref = getattr(item, "ref", None)
+            found = [
+                (entry, image) for entry in self.entries for image in entry.images if ref in {entry.ref, image.ref}
+            ]
+            if not found:
+                raise RefError(f"{ref or item!r} is not an image of {self.title}")
+            entry, image = found[0]
+            refs.append(_image_ref(entry, image))
+        return refs
+
+    def items_of(self, refs: Iterable[str]) -> list[SweepCell | Run | RunImage]:
+        """Return the cells or runs of known images; of those with several images, the image."""
+        named = {_image_ref(entry, image): (entry, image) for entry in self.entries for image in entry.images}
+        found = [named[ref] for ref in refs if ref in named]
+        return [image if len(entry.images) > 1 else entry.what for entry, image in found]
+
+    def images(self, keys: Iterable[str]) -> dict[str, RunImage]:
+        """Return key of the document (`r41[0]`) -> image, for the known ones of these keys."""
+        wanted = set(keys)
+        return {image.ref: image for entry in self.entries for image in entry.images if image.ref in wanted}
+
+    def showing(self, key: str) -> list[Entry]:
+        """Return the entries that show the image of this key: cells with the same request share one."""
+        return [entry for entry in self.entries if any(image.ref == key for image in entry.images)]
+
+    # -- the document -------------------------------------------------------------------------------------------
+
+    def document(self) -> dict[str, Any]:
+        """Return the document: axes, columns, and all items with their ratings, as JSON values."""
+        reviews = self._read_reviews(self.entries)
+        return {
+            "version": 1,
+            "title": self.title,
+            "sources": self.sources,
+            "axes": [axis.as_json() for axis in self.axes],
+            "columns": self.columns(reviews),
+            "items": [_item(entry, reviews) for entry in self.entries],
+        }
+
+    def items(self, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+        """Return the items of some entries."""
+        reviews = self._read_reviews(entries)
+        return [_item(entry, reviews) for entry in entries]
+
+    def reviews(self) -> dict[str, Review]:
+        """Return token of an image -> its ratings and scores, as the history has them now."""
+        return self._read_reviews(self.entries)
+
+    def _read_reviews(self, entries: Iterable[Entry]) -> dict[str, Review]:
+        return read_reviews(image for entry in entries for image in entry.images)
+
+    def columns(self, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
+        """Return the columns of the document: those of `--info`, and the scores."""
+        infos: dict[str, list[str]] = {}
+        for entry in self.entries:
+            for name, text in _info(entry).items():
+                infos.setdefault(name, []).append(text)
+        columns = [
+            {"name": name, "kind": "number" if all(map(is_number, texts)) else "text", "source": "info"}
+            for name, texts in infos.items()
+        ]
+        scores = sorted({name for review in reviews.values() for name in review.scores})
+        return [*columns, *({"name": name, "kind": "number", "source": "score"} for name in scores)]
+
+    # -- choosing -----------------------------------------------------------------------------------------------
+
+    def matching(self, where: str) -> list[Entry]:
+        """Return the entries for which a condition holds.
+
+        Names are those of fields, axes with labels, columns, scores, `status`, and `rating`, `rated`, `rejected` and
+        `note` of an image. An entry with several images matches if it holds for one of them.
+
+        Raises
+        ------
+        LineError
+            If the condition does not follow the grammar.
+        FieldError
+            If no entry has one of its names.
+        """
+        condition = parse_run_condition(where)
+        reviews = self.reviews()
+        values = [_values_for_condition(entry, self._axes) for entry in self.entries]
+        ids = {key for each in values for key in each}
+        scores = {name for review in reviews.values() for name in review.scores}
+        known = sorted({key.removeprefix("::") for key in ids} | set(map(bare_name, ids)) | scores | REVIEW_NAMES)
+        for name in condition.names:
+            if name not in known:
+                raise FieldError(f"nothing here has a field {name}{nearest_tip(name, known) or '.'}")
+        return [
+            entry
+            for entry, own in zip(self.entries, values, strict=True)
+            if any(is_fulfilled(own, condition, review) for review in _review_values(entry, reviews))
+        ]
+
+    def choose(self, count: int) -> list[Entry]:
+        """Return at most `count` entries, in their order: the best rated with images, else evenly spread ones."""
+        if len(self.entries) <= count:
+            return list(self.entries)
+        reviews = self._read_reviews(self.entries)
+        ranks = {entry.number: _best_rating(entry, reviews) or 0 for entry in self.entries}
+        rated = sorted((entry for entry in self.entries if ranks[entry.number]), key=lambda one: -ranks[one.number])
+        chosen = {entry.number for entry in rated[:count]}
+        for has_images in (True, False):
+            for index in even_order([entry.at for entry in self.entries]):
+                if len(chosen) == count:
+                    break
+                if bool(self.entries[index].images) is has_images:
+                    chosen.add(index)
+        return [self.entries[number] for number in sorted(chosen)]
+
+
+# -- items ------------------------------------------------------------------------------------------------------------
+
+
+def _item(entry: Entry, reviews: Mapping[str, Review]) -> dict[str, Any]:
+    run = entry.run
+    return {
+        "id": entry.number,
+        "ref": entry.ref,
+        "run": None if run is None else run.ref,
+        "at": list(entry.at),
+        "status": entry.status,
+        "text": entry.text,
+        "error": entry.error,
+        "can": {"run": entry.is_missing, "retry": entry.is_failed},
+        "caption": entry.caption,
+        "params": [list(pair) for pair in entry.written_params()],
+        "values": dict(_info(entry)),
+        "images": [_image(entry, image, reviews[image.token]) for image in entry.images],
+    }
+
+
+def _image(entry: Entry, image: RunImage, review: Review) -> dict[str, Any]:
+    record = image.record
+    size = [record.width_px, record.height_px] if record.width_px and record.height_px else None
+    return {
+        "ref": _image_ref(entry, image),
+        "key": image.ref,
+        "sha256": record.sha256,
+        "size": size,
+        "video": (record.media_type or "").startswith("video/"),
+        **image_review(review),
+        "problem": problem_of(image),
+    }
+
+
+def _image_ref(entry: Entry, image: RunImage) -> str:
+    return f"{entry.ref}[{image.record.index}]"
+
+
+def image_review(review: Review) -> dict[str, Any]:
+    """Return the ratings and the scores of an image as the document has them."""
+    own = review.own
+    others = [
+        {"source": other.source, "rating": other.rating, "rejected": other.rejected, "note": other.note}
+        for other in review.others
+    ]
+    errors = {name: score.error for name, score in review.scores.items() if score.error is not None}
+    return {
+        "rating": own.rating,
+        "rejected": own.rejected,
+        "note": own.note,
+        "others": others,
+        "scores": {name: score.value for name, score in review.scores.items() if score.value is not None},
+        **({"score_errors": errors} if errors else {}),
+    }
+
+
+def _info(entry: Entry) -> Mapping[str, str]:
+    return entry.cell.info if entry.cell is not None else {}
+
+
+def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[str, Any]:
+    """Return the values that a condition compares, by field id; a name without a node begins with `::`."""
+    values = {key: param.name if isinstance(param, InputImage) else param for key, param in entry.params.items()}
+    for axis, index in zip(axes, entry.at, strict=True):
+        if axis.name not in values and not any(bare_name(key) in axis.names for key in values):
+            values[f"::{axis.name}"] = axis.places[index].label
+    for name, text in _info(entry).items():
+        values[f"::{name}"] = float(text) if is_number(text) else text
+    return {**values, "::status": entry.status}
+
+
+def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
+    """Return the values of the ratings and scores of each image; without images those of one that is not rated."""
+    return [
+        {
+            **{name: score.value for name, score in review.scores.items()},
+            "rated": review.own.rating is not None,
+            "rejected": review.own.rejected,
+            "rating": review.own.rating,
+            "note": review.own.note or None,
+        }
+        for review in [reviews[image.token] for image in entry.images] or [Review()]
+    ]
+
+
+def _best_rating(entry: Entry, reviews: Mapping[str, Review]) -> int | None:
+    own = [reviews[image.token].own for image in entry.images]
+    return max((each.rating for each in own if each.rating is not None and not each.rejected), default=None)
+
+
+# -- texts ------------------------------------------------------------------------------------------------------------
+
+
+def _captions(
+    axes: Sequence[ExploredAxis], ats: Sequence[tuple[int, ...]], whats: Sequence[SweepCell | Run]
+) -> list[str]:
+    """Return the values of each item on the axes, with the seed if no axis has it."""
+    has_seed = any("seed" in name for axis in axes for name in axis.names)
+    captions = []
+    for at, what in zip(ats, whats, strict=True):
+        parts = [f"{axis.label} {axis.places[index].label}" for axis, index in zip(axes, at, strict=True)]
+        seeds = set(seeds_of(what.params).values())
+        if not has_seed and len(seeds) == 1:
+            parts.append(f"seed {seeds.pop()}")
+        captions.append(", ".join(parts))
+    return captions
+
+
+def _workflow_of(what: Sweep | SweepCell | Run) -> str:
+    return what.sweep.workflow if isinstance(what, SweepCell) else what.workflow
+
+
+def _title(sources: Sequence[Sweep | SweepCell | Run]) -> str:
+    first = sources[0]
+    if len(sources) == 1:
+        name = (first.name if isinstance(first, Sweep) else None) or _workflow_of(first)
+        return f"{first.ref} {name}"
+    if len(sources) <= 4:
+        return ", ".join(source.ref for source in sources)
+    return f"{len(sources)} {'sweeps' if all(isinstance(source, Sweep) for source in sources) else 'runs'}"

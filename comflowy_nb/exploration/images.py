@@ -1,0 +1,76 @@
+"""The pixels of an exploration: thumbnails, and images as a browser shows them. One file at a time is in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comflowy_nb.comparison.pixels import for_browser
+from comflowy_nb.errors import ImageError
+from comflowy_nb.images.disk_usage import size_text
+from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from comflowy_nb.tracking.run import RunImage
+
+
+MAX_FILE_BYTES = 200_000_000  # of an image or a video that is sent to a browser
+
+
+def problem_of(image: RunImage) -> str | None:
+    """Return why an image can't be shown, by its record; None if it can."""
+    record = image.record
+    match record.state:
+        case "expected":
+            return "it is being downloaded"
+        case "missing":
+            return f"missing: {record.error}" if record.error else "missing"
+        case "pruned":
+            return None
+    return None
+
+
+def read_thumbnail(image: RunImage, side_px: int) -> bytes:
+    """Return the JPEG that fits into `side_px` x `side_px`, 256 or 512.
+
+    Raises
+    ------
+    ImageError
+        If there is none, and none can be made.
+    """
+    path = image.thumbnail(side_px)
+    if path.suffix != ".jpg" or not path.stem.endswith(f".t{side_px}"):
+        raise ImageError(f"{image.ref} has no thumbnail")  # the original may be too large to decode
+    return _read(path, image)
+
+
+def read_full(image: RunImage) -> tuple[bytes, str, str | None]:
+    """Return an image or a video as a browser shows it, its media type, and a note for the user.
+
+    Raises
+    ------
+    ImageError
+        If it is not on disk, can't be decoded, or is larger than `MAX_FILE_BYTES`.
+    """
+    if image.is_pruned:
+        side_px = max(THUMBNAIL_SIZES_PX)
+        note = f"the original was pruned; %comflowy show {image.run.ref} --refetch fetches it again"
+        return read_thumbnail(image, side_px), "image/jpeg", note
+    path = image.path
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise ImageError(f"the file of {image.ref} can't be read: {error.strerror}") from None
+    if size_bytes > MAX_FILE_BYTES:
+        raise ImageError(f"{image.ref} has {size_text(size_bytes)}, and {size_text(MAX_FILE_BYTES)} can be shown")
+    if image.record.media_type is not None:
+        return _read(path, image), image.record.media_type, None
+    return *for_browser(path, image.ref), None
+
+
+def _read(path: Path, image: RunImage) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"the file of {image.ref} can't be read: {error.strerror}") from None

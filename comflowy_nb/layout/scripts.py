@@ -1,0 +1,47 @@
+"""Scripts and styles of the widgets as texts. A script and the modules that it imports become one text. Pure.
+
+The sources are modules that import each other by relative paths. A browser has no address for them, neither in a
+notebook nor in a saved page. So the imported modules come first in the text, without the words `import` and `export`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+_FOLDER = Path(__file__).parents[1] / "notebook"
+_IMPORT = re.compile(r'^import (?:\{[^}]*\} from )?"(\.[^"]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async |const |let |function |class ))", re.MULTILINE)
+_DEFAULT = re.compile(r"^export default [^\n]*\n", re.MULTILINE)
+
+
+@cache
+def widget_script(name: str) -> str:
+    """Return the script of a widget as one module that imports nothing.
+
+    Parameters
+    ----------
+    name : str
+        Its file, below `comflowy_nb/notebook/`. Only its `export default` stays; all modules share one scope.
+    """
+    texts: dict[Path, str] = {}
+    _read(_FOLDER / name, texts)
+    *imported, own = texts.values()
+    return "\n".join([*(_DEFAULT.sub("", text) for text in imported), own])
+
+
+@cache
+def widget_style(*names: str) -> str:
+    """Return style sheets as one text; each name is a file below `comflowy_nb/notebook/`."""
+    return "\n".join((_FOLDER / name).read_text("utf-8") for name in names)
+
+
+def _read(path: Path, texts: dict[Path, str]) -> None:
+    """Add the modules that a module imports, and then itself, each once."""
+    text = path.read_text("utf-8")
+    for name in _IMPORT.findall(text):
+        imported = (path.parent / name).resolve()
+        if imported not in texts:
+            _read(imported, texts)
+    texts[path.resolve()] = _EXPORT.sub("", _IMPORT.sub("", text))

@@ -1,0 +1,631 @@
+// The explorer: the images of sweeps and runs by their axes, with ratings. The model is the notebook's, or that of a saved
+// page (page.html). Documents and images arrive by message. Nothing is fetched.
+
+import { ARROWS, followTheme, keepKeys, make, makeButton, reducedMotion } from "../widgets/shared.js";
+import { stateOf } from "./cells.js";
+import { Controls, Player } from "./controls.js";
+import { Dialog } from "./dialog.js";
+import { Filters } from "./filters.js";
+import { Images, Kernel, Ratings } from "./kernel.js";
+import { Panel } from "./panel.js";
+import { Sheet } from "./sheet.js";
+import { Stage } from "./stage.js";
+import { Exploration } from "./state.js";
+import { Toolbar } from "./toolbar.js";
+
+const SAVE_MS = 100;
+const ARRANGING = ["x", "y", "outer_x", "outer_y", "_view", "_filters", "_matching", "sort", "where", "_where_problem"];
+const TEXT_INPUT = "input[type=text], input[type=number], textarea";
+
+class Explorer {
+  constructor(model, el) {
+    this.model = model;
+    this.isOffline = model.isOffline === true; // a saved page
+    this.isLoaded = false;
+    this.isStill = reducedMotion().matches;
+    this.state = new Exploration(model);
+    this.kernel = new Kernel(model, el, { onChange: () => this.schedule(), onUpdate: (update) => this.update(update) });
+    this.images = new Images(this.kernel, () => this.schedule());
+    this.ratings = new Ratings(this.kernel, this.state, {
+      isOffline: this.isOffline,
+      onChange: () => this.afterRating(),
+    });
+    this.player = new Player(this);
+    this.ended = new AbortController();
+    this.root = this.build();
+    el.append(this.root);
+    this.listen();
+    this.load();
+  }
+
+  build() {
+    this.filters = new Filters(this);
+    this.toolbar = new Toolbar(this, this.filters);
+    this.dialog = new Dialog(this);
+    this.controls = new Controls(this);
+    this.sheet = new Sheet(this);
+    this.stage = new Stage(this, this.ended.signal);
+    this.panel = new Panel(this);
+    this.title = make("h2", { class: "cx-title" });
+    this.counts = make("span", { class: "cx-quiet" });
+    const action = (key, name) => makeButton({ "data-key": key, hidden: true }, [], () => this.askPlan(name, null));
+    this.actions = { missing: action("run-missing", "missing"), retry: action("retry-failed", "retry") };
+    const help = makeButton(
+      { class: "cx-icon", title: "Keys (key ?)", "aria-label": "Keys", "data-key": "help" },
+      "?",
+      () => this.dialog.toggleKeys(),
+    );
+    this.marked = makeButton({ class: "cx-link", "data-key": "marked" }, [], () => this.set("selected", []));
+    this.spoken = make("div", { class: "cx-unseen", role: "status", "aria-live": "polite" });
+    this.notice = make("div", { class: "cx-notice", role: "status" });
+    this.noticeText = make("span");
+    this.name = make("input", {
+      type: "text",
+      placeholder: "Your name",
+      "aria-label": "Your name",
+      "data-key": "name",
+    });
+    this.download = makeButton({ "data-key": "download" }, "Download ratings.json", () => this.downloadRatings());
+    this.notice.append(this.noticeText, this.name, this.download);
+    return make(
+      "div",
+      { class: "comflowy-explore", role: "group", tabindex: "-1", "aria-label": "Explorer" },
+      make(
+        "div",
+        { class: "cx-head" },
+        this.title,
+        this.counts,
+        this.marked,
+        make("span", { class: "cx-space" }),
+        this.actions.missing,
+        this.actions.retry,
+        help,
+      ),
+      this.toolbar.element,
+      this.dialog.element,
+      this.filters.element,
+      this.filters.summary,
+      this.controls.element,
+      make(
+        "div",
+        { class: "cx-main" },
+        make("div", { class: "cx-shown" }, this.stage.element, this.sheet.root),
+        this.panel.element,
+      ),
+      this.notice,
+      this.spoken,
+    );
+  }
+
+  listen() {
+    const { signal } = this.ended;
+    const arrange = () => this.schedule(true);
+    this.modelListeners = Object.fromEntries(ARRANGING.map((name) => [`change:${name}`, arrange]));
+    this.modelListeners["change:_at"] = () => this.schedule();
+    this.modelListeners["change:selected"] = () => this.schedule();
+    for (const [name, act] of Object.entries(this.modelListeners)) this.model.on(name, act);
+    this.watch = new ResizeObserver(arrange);
+    this.watch.observe(this.sheet.element);
+    this.watch.observe(this.root);
+    window.addEventListener("resize", arrange, { signal });
+    keepKeys(this.root, signal, (event) => this.press(event));
+    followTheme(this.root, signal);
+    const motion = reducedMotion();
+    const follow = () => {
+      this.isStill = motion.matches;
+      if (this.isStill) this.player.stop();
+      this.schedule();
+    };
+    motion.addEventListener("change", follow, { signal });
+  }
+
+  load() {
+    this.kernel.send({ ask: "document" }, (reply) => {
+      if (reply.problem || !reply.document) {
+        this.problem = reply.problem ?? "The explorer has no content.";
+        this.schedule();
+        return;
+      }
+      this.state.load(reply.document);
+      this.isLoaded = true;
+      this.ratings.restore(this.model.get("_unsaved"));
+      if (this.model.get("_view")?.mode === "grid") this.state.spreadFirst();
+      this.schedule(true);
+    });
+    this.schedule(true);
+  }
+
+  update({ items }) {
+    if (!this.isLoaded) return;
+    this.state.update(items);
+    this.ratings.show();
+    this.schedule(true);
+  }
+
+  // -- changes -------------------------------------------------------------------------------------------------
+
+  set(name, value) {
+    this.model.set(name, value);
+    this.save();
+  }
+
+  setView(changes) {
+    this.state.setView(changes);
+    this.save();
+  }
+
+  setFilter(...filter) {
+    this.state.setFilter(...filter);
+    this.save();
+  }
+
+  clearFilters() {
+    this.state.clearFilters();
+    this.save();
+  }
+
+  save() {
+    this.saving ??= setTimeout(() => this.flush(), SAVE_MS);
+  }
+
+  flush() {
+    clearTimeout(this.saving);
+    this.saving = undefined;
+    try {
+      this.model.save_changes();
+    } catch {
+      this.kernel.hasFailed = true; // without a kernel, exploring goes on
+    }
+  }
+
+  /** Go to a combination. */
+  go(place) {
+    this.model.set("_at", place);
+    this.isMoved = true;
+    this.save();
+  }
+
+  step(axis, by) {
+    if (axis < 0) return;
+    const { state } = this;
+    this.go(state.stepFrom(state.at, axis, by));
+  }
+
+  setMode(mode) {
+    const before = this.state.view.mode;
+    if (mode === "grid") this.state.spreadFirst();
+    if (mode === "two" || mode === "image") {
+      if (before === "grid" || before === "list") this.cameFrom = before;
+    }
+    if (mode === "two" && this.state.pin) this.keepPin(this.state.pin);
+    this.setView({ mode });
+    this.isMoved = true;
+  }
+
+  get isLarge() {
+    return ["image", "two"].includes(this.state.view.mode);
+  }
+
+  /** Enlarge the current cell; if it is large, show its actual pixels or all of it. */
+  enlarge() {
+    if (this.isLarge) {
+      this.stage.zoom.toggleActual([0, 0]);
+      return;
+    }
+    this.setMode("image");
+    this.stage.zoom.showAll();
+  }
+
+  /** Go back: close what is open, show all of the image, return to the grid or the list. */
+  back() {
+    if (this.dialog.close()) return;
+    if (this.isLarge && this.stage.zoom.zoom !== 1) this.stage.zoom.showAll();
+    else if (this.isLarge && (this.cameFrom || this.state.hasSpread)) this.setMode(this.cameFrom ?? "grid");
+    else if (this.filters.isOpen) this.filters.toggle();
+    else this.player.stop();
+  }
+
+  spread(role, name) {
+    this.state.setSpread(role, name);
+    this.isMoved = true;
+    this.save();
+  }
+
+  swap() {
+    const [x, y] = ["x", "y"].map((role) => this.model.get(role));
+    this.model.set("x", y);
+    this.set("y", x);
+    this.isMoved = true;
+  }
+
+  flip(role) {
+    const name = this.model.get(role);
+    const { flipped } = this.state.view;
+    this.setView({ flipped: flipped.includes(name) ? flipped.filter((each) => each !== name) : [...flipped, name] });
+  }
+
+  sort(name, sign) {
+    this.set("sort", sign < 0 ? `-${name}` : name);
+    if (name && this.state.view.mode === "grid") this.setMode("list");
+  }
+
+  // -- two panes -----------------------------------------------------------------------------------------------
+
+  keepPin({ axis, values }) {
+    this.setView({ pin: { axis: this.state.axes[axis].name, values } });
+  }
+
+  pinAxis(name) {
+    const axis = this.state.axisOf(name);
+    const now = this.state.at[axis];
+    const other = now + 1 < this.state.axes[axis].values.length ? now + 1 : now - 1;
+    this.keepPin({ axis, values: [now, other] });
+  }
+
+  pinValue(pane, value) {
+    const { axis, values, active } = this.state.pin;
+    this.keepPin({ axis, values: values.map((each, index) => (index === pane ? value : each)) });
+    if (pane === active) this.go(this.state.placeWith(axis, value));
+  }
+
+  swapPanes() {
+    const { axis, values } = this.state.pin;
+    this.keepPin({ axis, values: [...values].reverse() });
+  }
+
+  /** Make one pane the current one; return whether it was not. */
+  activate(pane) {
+    const { pin, view } = this.state;
+    if (view.mode !== "two" || !pin || pane < 0 || pane === pin.active) return false;
+    this.keepPin(pin);
+    this.go(this.state.placeWith(pin.axis, pin.values[pane]));
+    return true;
+  }
+
+  get shownEntries() {
+    const { state } = this;
+    const { pin } = state;
+    if (state.view.mode !== "two" || !pin) return [state.current];
+    return pin.values.map((value) => state.entryAt(state.placeWith(pin.axis, value)));
+  }
+
+  // -- ratings -------------------------------------------------------------------------------------------------
+
+  rate(rating) {
+    this.change({ rating, rejected: false }, rating > 0);
+  }
+
+  reject() {
+    const { image } = this.state.current;
+    this.change({ rejected: !image?.rejected }, !image?.rejected);
+  }
+
+  setNote(note) {
+    const { image } = this.state.current;
+    if (image && note !== image.note) this.change({ note }, false);
+  }
+
+  change(changes, movesOn) {
+    const entry = this.state.current;
+    if (!entry.image) {
+      this.say("There is no image to rate here");
+      return;
+    }
+    this.ratings.rate(entry.image, changes, { place: entry.place });
+    const { moveOn, mode } = this.state.view;
+    const next = movesOn && moveOn ? this.state.nextUnrated(entry, { isGrid: mode === "grid" }) : null;
+    const words = changes.rejected
+      ? "rejected"
+      : changes.rating
+        ? `${changes.rating} of 5`
+        : "note" in changes
+          ? "note kept"
+          : "not rated";
+    const all = movesOn && moveOn && !next ? ". All images are rated" : "";
+    this.say(`${entry.image.ref} ${words}${all}`);
+    if (next) this.go(next.place);
+  }
+
+  undo() {
+    const place = this.ratings.undo();
+    if (place) this.go(place);
+    this.say(place ? "The last rating is undone" : "There is no rating to undo");
+  }
+
+  afterRating() {
+    if (this.isOffline) this.model.set("_unsaved", Object.fromEntries(this.ratings.unsaved));
+    this.schedule(true);
+  }
+
+  isMarked(image) {
+    return Boolean(image) && (this.model.get("selected") ?? []).includes(image.ref);
+  }
+
+  mark() {
+    const { image } = this.state.current;
+    if (!image) return;
+    const selected = this.model.get("selected") ?? [];
+    const isMarked = selected.includes(image.ref);
+    this.set("selected", isMarked ? selected.filter((ref) => ref !== image.ref) : [...selected, image.ref]);
+    this.say(`${image.ref} ${isMarked ? "not marked" : "marked"}`);
+  }
+
+  downloadRatings() {
+    const url = URL.createObjectURL(
+      new Blob([this.ratings.file(this.name.value.trim())], { type: "application/json" }),
+    );
+    make("a", { href: url, download: "ratings.json" }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  }
+
+  askPlan(action, items) {
+    this.dialog.askPlan(action, items);
+  }
+
+  say(words) {
+    this.spoken.textContent = words;
+  }
+
+  // -- keys ----------------------------------------------------------------------------------------------------
+
+  press(event) {
+    const { target, key } = event;
+    const isText = target.matches?.(TEXT_INPUT);
+    if (isText && key !== "Escape") {
+      if (key === "Enter") target.dispatchEvent(new Event("change"));
+      return;
+    }
+    const act = isText ? () => this.focusMain() : this.keyOf(event);
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  keyOf({ key, target }) {
+    const arrow = ARROWS[key];
+    if (arrow) return this.arrowOf(arrow, target);
+    const isButton = target.matches?.("button, summary, input");
+    if (target.tagName === "SELECT" && key !== "Escape" && key !== "?") return null;
+    if (key === "Enter") return isButton ? null : () => this.enlarge();
+    if (key === " ") return isButton ? null : () => this.player.toggle(this.playedAxis);
+    if (/^[1-5]$/.test(key)) return () => this.rate(Number(key));
+    const acts = {
+      0: () => this.rate(0),
+      x: () => this.reject(),
+      u: () => this.undo(),
+      m: () => this.mark(),
+      n: () => this.panel.note.focus(),
+      "?": () => this.dialog.toggleKeys(),
+      "+": () => this.stage.zoom.in(),
+      "=": () => this.stage.zoom.in(),
+      "-": () => this.stage.zoom.out(),
+      f: () => this.stage.zoom.showAll(),
+      escape: () => this.back(),
+    };
+    return acts[key.toLowerCase()] ?? null;
+  }
+
+  arrowOf([across, down], target) {
+    if (target.matches?.("select, input[type=range]")) return null;
+    if (this.panel.stars.includes(target)) return () => this.panel.focusStar(across || down);
+    if (this.toolbar.views.includes(target)) return () => this.focusView(across || down);
+    const control = this.controls.focused;
+    if (control) return () => this.stepControl(control, across || down, target);
+    const { state } = this;
+    if (!this.isLarge) return () => this.go(this.sheet.placeFrom(state.at, across, down));
+    if (this.stage.zoom.canPan && target === this.stage.element) {
+      const [width, height] = this.stage.zoom.pane;
+      return () => this.stage.zoom.panBy(-across * width * 0.1, -down * height * 0.1);
+    }
+    const axes = state.arrowAxes;
+    return () => this.step(across ? axes[0] : axes[1], across || down);
+  }
+
+  stepControl(control, by, target) {
+    this.step(control.axis, by);
+    if (!control.buttons?.includes(target)) return;
+    control.draw();
+    control.buttons[this.state.at[control.axis]].focus({ preventScroll: true });
+  }
+
+  focusView(by) {
+    const shown = this.toolbar.views.filter((view) => !view.hidden);
+    const at = shown.findIndex((view) => view.matches(":focus"));
+    const next = shown[(at + by + shown.length) % shown.length];
+    next.focus();
+    next.click();
+  }
+
+  /** The axis that the space key plays: the one that plays, else the first with a control. */
+  get playedAxis() {
+    return this.player.axis ?? this.controls.controls[0]?.axis;
+  }
+
+  // -- focus ---------------------------------------------------------------------------------------------------
+
+  get focused() {
+    const active = this.root.getRootNode().activeElement;
+    return this.root.contains(active) ? active : null;
+  }
+
+  get focusedKey() {
+    return this.focused?.closest("[data-key]")?.dataset.key ?? null;
+  }
+
+  focusKey(key) {
+    const found = key && this.root.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    if (found?.checkVisibility()) found.focus({ preventScroll: true });
+    if (this.focused !== found) this.focusMain();
+  }
+
+  focusMain() {
+    const main = this.isLarge ? this.stage.element : this.sheet.element;
+    (main.checkVisibility() ? main : this.root).focus({ preventScroll: true });
+  }
+
+  /** Redraw without losing the focus: the next key would reach Jupyter. */
+  keepFocus(act) {
+    const before = this.focused;
+    const key = this.focusedKey;
+    act();
+    if (before && (this.focused !== before || !before.checkVisibility())) this.focusKey(key);
+  }
+
+  // -- drawing -------------------------------------------------------------------------------------------------
+
+  /** Draw in the next frame; `arranges` computes the layout again. */
+  schedule(arranges = false) {
+    this.arranges ||= arranges;
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = undefined;
+      if (!this.ended.signal.aborted) this.keepFocus(() => this.draw());
+    });
+  }
+
+  draw() {
+    const { state } = this;
+    const isArranging = this.arranges;
+    this.arranges = false;
+    if (isArranging) {
+      state.forget();
+      this.arrange();
+    }
+    const { isLarge } = this;
+    if (isArranging && !isLarge) this.sheet.arrange();
+    if (this.isMoved && !isLarge) this.sheet.reveal(state.at);
+    if (isArranging) this.toolbar.arrange();
+    this.isMoved = false;
+    this.controls.draw();
+    if (isLarge) this.stage.draw(this.shownEntries, (entry) => !entry.item || state.matches(entry));
+    else this.sheet.draw();
+    this.toolbar.draw();
+    this.panel.draw();
+    this.drawHead();
+    this.drawNotice();
+    this.requestImages();
+    this.report();
+  }
+
+  arrange() {
+    const { mode } = this.state.view;
+    this.root.dataset.mode = mode;
+    this.stage.element.hidden = !this.isLarge;
+    this.sheet.root.hidden = this.isLarge;
+    this.filters.arrange();
+    this.controls.arrange();
+    const words = this.shownEntries
+      .map((entry) => entry.item?.caption || this.state.describe(entry.place))
+      .join(" and ");
+    this.stage.element.setAttribute("aria-label", `Large image: ${words}`);
+  }
+
+  drawHead() {
+    const { state } = this;
+    this.title.textContent = state.title;
+    const total = state.items.size;
+    const statuses = [...state.statuses]
+      .filter(([status]) => status !== "success")
+      .map(([status, count]) => `${count} ${status}`);
+    const shown = state.isFiltered ? [`${state.visible.length} shown`] : [];
+    const cells = total === 1 ? "1 cell" : `${total.toLocaleString("en")} cells`;
+    this.counts.textContent = this.isLoaded ? [cells, ...statuses, ...shown].join(" \u00b7 ") : "";
+    const count = (name) => [...state.items.values()].filter(({ can }) => can?.[name]).length;
+    const { missing, retry } = this.actions;
+    const [runs, retries] = this.isOffline ? [0, 0] : [count("run"), count("retry")];
+    missing.hidden = !runs;
+    missing.textContent = `Run missing (${runs})`;
+    retry.hidden = !retries;
+    retry.textContent = `Retry failed (${retries})`;
+    const { length } = this.model.get("selected") ?? [];
+    this.marked.hidden = !length;
+    this.marked.textContent = `${length} marked, clear`;
+  }
+
+  get isWaitingForKernel() {
+    return this.kernel.isGone || this.kernel.isBusy;
+  }
+
+  drawNotice() {
+    const { kernel, ratings, isOffline } = this;
+    const { size } = ratings.unsaved;
+    const count = size === 1 ? "1 rating" : `${size} ratings`;
+    const isGone = !isOffline && kernel.isGone;
+    const unsaved = size ? ` ${count} not saved yet.` : "";
+    let text = this.problem ?? "";
+    if (isOffline) text = size ? `${count} of yours in this page.` : "";
+    else if (isGone && !this.isLoaded) text = "There is no kernel: run the cell again.";
+    else if (isGone)
+      text = `There is no kernel. Exploring goes on with the images that it sent; run the cell again for the rest.${unsaved}`;
+    else if (kernel.isBusy) text = `The kernel is busy. Exploring goes on with the images that it sent.${unsaved}`;
+    if (this.noticeText.textContent !== text) this.noticeText.textContent = text;
+    this.notice.hidden = !text;
+    this.name.hidden = !isOffline || !size;
+    this.download.hidden = !size || !(isOffline || isGone);
+    if (!isGone && this.wasGone) this.ratings.sendAll();
+    this.wasGone = isGone;
+  }
+
+  /** Request the images in sight, then those that the next steps show. */
+  requestImages() {
+    if (!this.isLoaded) return;
+    const { state, player } = this;
+    const isShown = (entry) => entry.image && stateOf(entry).isImage;
+    const entries = this.isLarge ? this.shownEntries : (this.sheet.shown ?? []);
+    const next = [];
+    if (player.axis !== null) next.push(...this.entriesAfter(entries, player.next));
+    else if (this.isLarge) {
+      for (const axis of state.arrowAxes.filter((each) => each >= 0)) {
+        for (const by of [1, -1]) next.push(state.entryAt(state.stepFrom(state.at, axis, by)));
+      }
+    }
+    const thumbs = [...entries, ...next].filter(isShown).map(({ image }) => image.key);
+    const fulls = this.isLarge ? this.stage.neededFulls : [];
+    this.images.need(thumbs, fulls, { isQuick: player.axis !== null });
+  }
+
+  /** What these entries become when the current combination becomes another. */
+  entriesAfter(entries, place) {
+    const { at } = this.state;
+    const axes = place.map((_, axis) => axis).filter((axis) => place[axis] !== at[axis]);
+    return entries.map((entry) => {
+      const moved = axes.reduce((found, axis) => this.state.placeWith(axis, place[axis], found), entry.place);
+      return this.state.entryAt(moved);
+    });
+  }
+
+  /** Return whether everything that a combination shows has arrived. */
+  isReady(place) {
+    const entries = this.isLarge ? this.shownEntries : (this.sheet.shown ?? []);
+    return this.entriesAfter(entries, place).every(
+      (entry) => !stateOf(entry).isImage || this.images.thumbs.has(entry.image.key),
+    );
+  }
+
+  /** Tell Python which items are visible, in order. */
+  report() {
+    if (!this.isLoaded || this.reported === this.state.visible) return;
+    this.reported = this.state.visible;
+    this.set("_visible", [...new Set(this.state.visible.map(({ item }) => item.id))]);
+  }
+
+  close() {
+    this.player.stop();
+    if (this.saving) this.flush();
+    this.ended.abort();
+    cancelAnimationFrame(this.frame);
+    this.watch.disconnect();
+    for (const [name, act] of Object.entries(this.modelListeners)) this.model.off(name, act);
+    this.kernel.close();
+    this.sheet.close();
+    this.stage.close();
+    this.images.close();
+    this.root.remove();
+  }
+}
+
+export function render({ model, el }) {
+  const explorer = new Explorer(model, el);
+  return () => explorer.close();
+}
+
+export default { render };

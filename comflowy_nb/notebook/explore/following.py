@@ -1,0 +1,100 @@
+"""Follow the runs of an explorer: its changed items are sent to the browser at most four times a second."""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING
+
+from comflowy_nb.notebook.display.live import LiveView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from comflowy_nb.exploration.entries import Entry
+    from comflowy_nb.notebook.explore.widget import Explorer
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+
+
+class Changes:
+    """The entries whose state has changed since they were last taken.
+
+    The listeners of the runs only add to a set, and hold no reference to the widget.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._numbers: set[int] = set()  # `add` and `pop` are atomic
+        self._stops: list[Callable[[], None]] = []
+        self._cells: dict[Sweep, dict[int, Entry]] = {}  # by number
+        for entry in entries:
+            if entry.cell is not None:
+                self._cells.setdefault(entry.cell.sweep, {})[entry.cell.number] = entry
+            elif entry.run is not None:
+                self._stops.append(entry.run.listen(partial(_add, self._numbers, entry.number)))
+        for sweep, by_number in self._cells.items():
+            numbers = {number: entry.number for number, entry in by_number.items()}
+            self._stops.append(sweep.listen(partial(_add_cell, self._numbers, numbers)))
+        self._sending = {sweep: _is_sending(sweep) for sweep in self._cells}
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Note that these entries have changed."""
+        self._numbers.update(entry.number for entry in entries)
+
+    def take(self) -> set[int]:
+        """Return the numbers of the changed entries, and forget them."""
+        taken = set()
+        while self._numbers:
+            taken.add(self._numbers.pop())
+        for sweep, was_sending in self._sending.items():
+            if _is_sending(sweep) != was_sending:  # cells without a run change their text
+                self._sending[sweep] = not was_sending
+                taken.update(entry.number for entry in self._cells[sweep].values() if entry.run is None)
+        return taken
+
+    def close(self) -> None:
+        """Stop listening."""
+        for stop in self._stops:
+            stop()
+        self._stops.clear()
+
+
+def _is_sending(sweep: Sweep) -> bool:
+    return sweep.is_sending or sweep.is_sent_elsewhere
+
+
+def _add(changed: set[int], number: int, _: object) -> None:
+    changed.add(number)
+
+
+def _add_cell(changed: set[int], numbers: dict[int, int], cell: SweepCell | None) -> None:
+    if cell is not None and cell.number in numbers:
+        changed.add(numbers[cell.number])
+
+
+class ExplorerUpdates(LiveView):
+    """Sends the changes of an explorer, as a view of the thread that draws, until the explorer is closed."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        self._explorer = weakref.ref(explorer)
+        self._ref = explorer.exploration.sources[0]
+
+    @property
+    def ref(self) -> str:
+        return self._ref
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the explorer is closed or collected. An open one may change with any later command."""
+        explorer = self._explorer()
+        return explorer is None or explorer.is_closed
+
+    def draw(self) -> None:
+        explorer = self._explorer()
+        if explorer is not None:
+            explorer.send_changes()
+
+    def finish(self) -> None:
+        """Do nothing: the browser shows a closed explorer no more."""
+
+    def note(self, text: str) -> None:
+        """Do nothing: an explorer has no status line."""

@@ -1,0 +1,256 @@
+// What an explorer asks of Python: the document, images, ratings, runs. A busy or ended kernel is said, and waited for.
+
+import { ImageCache, nameView, SLOW_MS } from "../widgets/shared.js";
+
+const BATCH = 32; // thumbnails in one request
+const MAX_IDLE_THUMBS = 600;
+const MAX_IDLE_THUMB_BYTES = 48e6; // thumbnails that are not shown, so that going on needs no kernel
+const MAX_IDLE_FULL_BYTES = 96e6;
+const FULL_DELAY_MS = 150; // a full image is asked for when the user stays at it
+const DISCONNECTED = "jupyter-widgets-disconnected"; // ipywidgets sets this class when the kernel has gone
+
+/** Sends requests and keeps those without a reply. `onChange` is called when the kernel becomes busy, free, or ends. */
+export class Kernel {
+  constructor(model, el, { onChange, onUpdate }) {
+    this.model = model;
+    this.el = el;
+    this.onChange = onChange;
+    this.onUpdate = onUpdate;
+    this.view = nameView();
+    this.number = 0;
+    this.waiting = new Map(); // number of a request -> what to do with its reply
+    this.isBusy = false;
+    this.isClosed = false;
+    this.receive = this.receive.bind(this);
+    this.notice = this.notice.bind(this);
+    model.on("msg:custom", this.receive);
+    model.on("comm_live_update", this.notice);
+  }
+
+  /** Whether there is no kernel: it ended, restarted, or the notebook was opened without one. */
+  get isGone() {
+    return this.hasFailed || this.el.closest(`.${DISCONNECTED}`) !== null;
+  }
+
+  /** Send a request; `act` gets its reply and buffers. */
+  send(request, act) {
+    this.number += 1;
+    const number = this.number;
+    this.waiting.set(number, act);
+    this.watch();
+    try {
+      this.model.send({ ...request, view: this.view, n: number });
+    } catch {
+      this.hasFailed = true; // the connection is closed
+      this.onChange();
+    }
+    return number;
+  }
+
+  receive(message, buffers) {
+    if (message?.update) this.onUpdate(message.update);
+    const number = message?.to?.n;
+    if (message?.to?.view !== this.view || !this.waiting.has(number)) return;
+    const act = this.waiting.get(number);
+    this.waiting.delete(number);
+    this.hasFailed = false;
+    const wasBusy = this.isBusy;
+    this.isBusy = false;
+    this.watch();
+    const { to, ...reply } = message;
+    act(reply, buffers ?? []);
+    if (wasBusy) this.onChange();
+  }
+
+  /** Report a kernel that does not answer for some time. Each reply starts the time again. */
+  watch() {
+    clearTimeout(this.timer);
+    if (!this.waiting.size) return;
+    this.timer = setTimeout(() => {
+      this.isBusy = true;
+      this.onChange();
+    }, SLOW_MS);
+  }
+
+  /** The class of the element is set after this event. */
+  notice() {
+    setTimeout(() => this.isClosed || this.onChange());
+  }
+
+  close() {
+    this.isClosed = true;
+    clearTimeout(this.timer);
+    this.model.off("msg:custom", this.receive);
+    this.model.off("comm_live_update", this.notice);
+    this.waiting.clear();
+  }
+}
+
+/** Thumbnails and full images, asked for while they are shown. */
+export class Images {
+  constructor(kernel, onChange) {
+    this.kernel = kernel;
+    this.onChange = onChange;
+    this.thumbs = new ImageCache(MAX_IDLE_THUMB_BYTES, MAX_IDLE_THUMBS);
+    this.fulls = new ImageCache(MAX_IDLE_FULL_BYTES);
+    this.neededThumbs = [];
+    this.neededFulls = [];
+    this.isAskingThumbs = false;
+    this.isAskingFull = false;
+  }
+
+  /** Set the keys of the images to load, the most urgent first. `isQuick`: steps follow each other, so no full ones. */
+  need(thumbs, fulls, { isQuick = false } = {}) {
+    this.neededThumbs = [...new Set(thumbs)];
+    this.neededFulls = fulls;
+    this.thumbs.trim(new Set(this.neededThumbs));
+    this.fulls.trim(new Set(fulls));
+    this.askThumbs();
+    clearTimeout(this.timer);
+    if (!isQuick && fulls.length) this.timer = setTimeout(() => this.askFull(), FULL_DELAY_MS);
+  }
+
+  askThumbs() {
+    if (this.isAskingThumbs) return;
+    const images = this.neededThumbs.filter((key) => !this.thumbs.has(key)).slice(0, BATCH);
+    if (!images.length) return;
+    this.isAskingThumbs = true;
+    this.kernel.send({ ask: "thumbs", images }, (reply, buffers) => {
+      this.isAskingThumbs = false;
+      const missing = new Set(reply.missing ?? []);
+      const found = images.filter((key) => !missing.has(key));
+      for (const [index, key] of found.entries()) {
+        const content = buffers[index];
+        const url = reply.urls?.[index];
+        if (content || url) this.thumbs.put(key, { kind: reply.kinds?.[index], url }, content);
+        else missing.add(key);
+      }
+      for (const key of missing) this.thumbs.put(key, { problem: reply.problem ?? "its thumbnail is missing" });
+      this.onChange();
+      this.askThumbs();
+    });
+  }
+
+  askFull() {
+    if (this.isAskingFull) return;
+    const image = this.neededFulls.find((key) => !this.fulls.has(key));
+    if (image === undefined) return;
+    this.isAskingFull = true;
+    this.kernel.send({ ask: "full", image }, (reply, [content]) => {
+      this.isAskingFull = false;
+      this.fulls.put(image, reply, content);
+      this.onChange();
+      this.askFull();
+    });
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.neededThumbs = [];
+    this.neededFulls = [];
+    this.thumbs.close();
+    this.fulls.close();
+  }
+}
+
+/** The user's ratings: shown at once, sent to Python, and kept until it has stored them. */
+export class Ratings {
+  constructor(kernel, state, { isOffline, onChange }) {
+    this.kernel = kernel;
+    this.state = state;
+    this.isOffline = isOffline; // a page: nothing stores them, so they are kept and downloaded
+    this.onChange = onChange;
+    this.unsaved = new Map(); // key of an image -> its rating, rejected, note, and the number of the last request
+    this.problems = new Map();
+    this.undone = [];
+  }
+
+  /** Change the rating of an image; `changes` holds rating (0 to 5), rejected or note. */
+  rate(image, changes, { place } = {}) {
+    const before = { rating: image.rating, rejected: image.rejected, note: image.note };
+    if (place) this.undone.push({ key: image.key, before, place });
+    this.put(image.key, { ...before, ...changes });
+  }
+
+  /** Take the last change back, and return the combination that it was made at. */
+  undo() {
+    const last = this.undone.pop();
+    if (!last) return null;
+    this.put(last.key, last.before);
+    return last.place;
+  }
+
+  put(key, { rating, rejected, note }) {
+    const value = { rating: rating || null, rejected: Boolean(rejected), note: note ?? "" };
+    this.unsaved.set(key, value);
+    this.problems.delete(key);
+    this.show();
+    this.send(key);
+  }
+
+  send(key) {
+    if (this.isOffline) {
+      this.onChange();
+      return;
+    }
+    const value = this.unsaved.get(key);
+    const number = this.kernel.number + 1;
+    value.number = number;
+    const rate = { image: key, rating: value.rating ?? 0, rejected: value.rejected, note: value.note, number };
+    this.kernel.send({ rate }, (reply) => {
+      const isLast = this.unsaved.get(key)?.number === number;
+      if (isLast && reply.problem) this.problems.set(key, reply.problem);
+      else if (isLast) {
+        this.unsaved.delete(key);
+        this.state.imagesByKey.get(key)?.forEach((image) => {
+          Object.assign(image, reply.image ?? {});
+        });
+      }
+      this.resend(number);
+      this.onChange();
+    });
+    this.onChange();
+  }
+
+  /** Send all that is not saved: the kernel is there again. */
+  sendAll() {
+    for (const key of this.unsaved.keys()) this.send(key);
+  }
+
+  /** Take over the ratings that a page kept from an earlier visit. */
+  restore(kept) {
+    for (const [key, value] of Object.entries(kept ?? {})) {
+      if (this.state.imagesByKey.has(key)) this.unsaved.set(key, value);
+    }
+    this.show();
+  }
+
+  /** Send again the ratings whose earlier requests have no reply although a later one has. */
+  resend(number) {
+    for (const [key, value] of this.unsaved) {
+      if (value.number < number && !this.problems.has(key) && this.kernel.waiting.has(value.number)) {
+        this.kernel.waiting.delete(value.number);
+        this.send(key);
+      }
+    }
+  }
+
+  /** Write the unsaved ratings over those of the document, which may have come later than the change. */
+  show() {
+    for (const [key, { rating, rejected, note }] of this.unsaved) {
+      this.state.imagesByKey.get(key)?.forEach((image) => {
+        Object.assign(image, { rating, rejected, note });
+      });
+    }
+    this.state.forget();
+  }
+
+  /** Return the file with the unsaved ratings, which `%comflowy load` reads. */
+  file(name) {
+    const images = [...this.unsaved].map(([key, { rating, rejected, note }]) => {
+      const image = this.state.imagesByKey.get(key)?.[0];
+      return { sha256: image?.sha256 ?? null, ref: image?.ref ?? key, rating, rejected, note };
+    });
+    return JSON.stringify({ format: "comflowy_nb ratings", version: 1, name, images }, null, 1);
+  }
+}
