@@ -81,16 +81,16 @@ class Archive:
         contents = self.contents
         lines = [f"{name}: {contents.what}, {size_text(contents.size_bytes)}", contents.parts_text(self._parts)]
         if self._dropped:
-            lines.append(f"left out, because their metadata can't be removed: {_listed(self._dropped)}")
+            lines.append(f"left out, because their metadata can't be removed: {listed(self._dropped)}")
         if self._collected.unfinished:
-            lines.append(f"left out, because they have not ended: {_listed(self._collected.unfinished)}")
+            lines.append(f"left out, because they have not ended: {listed(self._collected.unfinished)}")
         return lines
 
     def notes(self) -> list[str]:
         """Return what is known only after writing, as lines for the user."""
         if not self._private:
             return []
-        return [f"metadata with a home path or a host name was removed from {_listed(self._private)}"]
+        return [f"metadata with a home path or a host name was removed from {listed(self._private)}"]
 
     def write(self, target: Path) -> Path:
         """Write the zip file.
@@ -115,7 +115,7 @@ class Archive:
         missing, saved = self._collected.missing, len(self._collected.sources)
         if missing:
             raise ImageError(
-                f"{saved} of {saved + len(missing)} images saved in {target.name}; not on disk: {_listed(missing)}. "
+                f"{saved} of {saved + len(missing)} images saved in {target.name}; not on disk: {listed(missing)}. "
                 f"%comflowy show {missing[0].partition('[')[0]} fetches them again"
             )
         return target
@@ -233,16 +233,16 @@ def contents_of(collected: Collected) -> Contents:
         parts["inputs"] = _count(len(manifest.inputs), "input image")
     parts["metadata"] = "the metadata of the images"
     images = _count(len(collected.sources), "image")
-    return Contents(", ".join([_listed([*names, *single]), images]), size_bytes, parts)
+    return Contents(", ".join([listed([*names, *single]), images]), size_bytes, parts)
 
 
 def _nothing_to_save(collected: Collected, runs: Sequence[RunRecord], sweeps: Sequence[SweepRecord]) -> ImageError:
     if collected.missing:
-        return ImageError(f"none of the images is on disk: {_listed(collected.missing)}")
+        return ImageError(f"none of the images is on disk: {listed(collected.missing)}")
     if len(runs) == 1 and not sweeps:
         return ImageError(f"{runs[0].ref} has no images to save ({runs[0].status})")
     refs = [*(sweep.ref for sweep in sweeps), *(run.ref for run in runs)]
-    return ImageError(f"{_listed(refs)} {'have' if len(refs) > 1 else 'has'} no images to save")
+    return ImageError(f"{listed(refs)} {'have' if len(refs) > 1 else 'has'} no images to save")
 
 
 def _images(collected: Collected) -> Iterable[tuple[RunEntry, ImageEntry]]:
@@ -263,7 +263,8 @@ def _unique(name: str, used: Counter[str]) -> str:
     return name if number == 1 else _unique(path.with_stem(f"{path.stem} ({number})").as_posix(), used)
 
 
-def _listed(refs: Sequence[str]) -> str:
+def listed(refs: Sequence[str]) -> str:
+    """Return the first references, and the number of the others."""
     more = len(refs) - _MAX_LISTED_REFS
     return ", ".join(refs[:_MAX_LISTED_REFS]) + (f" and {more} more" if more > 0 else "")
 

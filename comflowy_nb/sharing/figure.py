@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
 from comflowy_nb.layout.value_text import seeds_of
@@ -12,6 +13,7 @@ from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.recipe import read_graph_of
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.sweep_painting import SweepPainting
+from comflowy_nb.tracking.reviews import best_review, read_reviews
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,10 +63,14 @@ def _page_of_runs(runs: Sequence[Run], *, reads_graphs: bool) -> DrawnPage:
     with DRAWING:
         if len(runs) == 1:
             seeds, titles = read(runs[0])
-            sheet = sheet_of_run(runs[0].record, titles=titles, seeds=seeds)
+            by_token = read_reviews(runs[0].images)
+            reviews = {image.record.index: write_review(by_token[image.token]) for image in runs[0].images}
+            sheet = sheet_of_run(runs[0].record, titles=titles, seeds=seeds, reviews=reviews)
         else:
             by_run = [read(run)[0] if not seeds_of(run.params) else {} for run in runs]
-            sheet = sheet_of_runs([run.record for run in runs], seeds=by_run)
+            by_token = read_reviews(image for run in runs for image in run.images)
+            best = {run.token: write_review(best_review(run.images, by_token)) for run in runs}
+            sheet = sheet_of_runs([run.record for run in runs], seeds=by_run, reviews=best)
         page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:

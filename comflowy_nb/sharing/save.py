@@ -266,7 +266,24 @@ def _plan_copies(chosen: _Chosen) -> SavePlan:
 
 
 def _plan_page(chosen: _Chosen) -> SavePlan:
-    raise SettingsError(f"{chosen.target.name} can't be saved: pages are not supported yet")
+    from comflowy_nb.sharing.save_page import SavedPage  # noqa: PLC0415 - loads the exploration
+
+    options = chosen.options
+    saved = chosen.shown()
+    page = SavedPage(saved, full=options.full, strips=bool(options.without & STRIPS_IMAGES))
+    size = size_text(page.size_bytes)
+    lines = _lines(saved, chosen, f"{{}} {page.how}, {size}")
+    if not options.without:
+        lines.append(contents_of(saved.collected).parts_text(frozenset()))
+    if page.left_out:
+        lines.append(f"shown by a preview or not at all, because their metadata can't be removed: {page.left_out}")
+    if page.is_folder:
+        lines.append(
+            f"that is more than a page should have: it becomes the folder {chosen.target.stem} with index.html"
+        )
+    elif not options.full:
+        lines.append("--full embeds the images in full size")
+    return SavePlan(lines, lambda: [page.write(chosen.target)], page.notes)
 
 
 def write_new(target: Path, content: bytes) -> Path:
