@@ -252,7 +252,9 @@ class Client:
             if error is not None:
                 raise error
             if save is not None:
-                run.save(save)
+                from comflowy_nb.sharing.save import save_run_to  # noqa: PLC0415 - loads Pillow
+
+                save_run_to(self.library, run, target_path(save))
         return run
 
     def submit(

@@ -192,7 +192,7 @@ class _Collector:
                 workflow_id=None if sweep.workflow_id is None else self._name(sweep.workflow_id),
                 service=self._name(sweep.service),
                 created_at=sweep.created_at,
-                ended_at=sweep.ended_at,
+                ended_at=_ended_at(sweep, cells),
                 spec=spec,
                 cells=[
                     CellEntry(
@@ -249,6 +249,13 @@ class _Collector:
 
     def _text(self, text: str) -> str:
         return _CONTROL.sub(" ", self._clean(text).replace("\r\n", "\n"))[:_ERROR_CHARS]
+
+
+def _ended_at(sweep: SweepRecord, cells: Sequence[CellRecord]) -> float | None:
+    """Return when the last run of a sweep ended; without a run for each cell, what the history has."""
+    ends = [cell.run.finished_at if cell.run is not None else None for cell in cells]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(cells) else sweep.ended_at
 
 
 def _input_images(value: Any) -> list[tuple[str, str]]:

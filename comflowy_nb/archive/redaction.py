@@ -7,6 +7,7 @@ errors, in names of files and in the metadata of images. Therefore a text stays 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from comflowy_nb.images.save_target import PARTS
 from comflowy_nb.layout.value_text import bare_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from comflowy_nb.archive.collect import Collected
     from comflowy_nb.archive.manifest import AxisEntry, Manifest, RunEntry, SweepEntry
@@ -46,12 +47,15 @@ def parse_parts(without: str | Iterable[str]) -> frozenset[str]:
     SettingsError
         If one is unknown.
     """
-    names = without.split(",") if isinstance(without, str) else list(without)
-    parts = [name.strip() for name in names if isinstance(name, str) and name.strip()]
-    unknown = next((part for part in parts if part not in PARTS), None)
-    if unknown is not None or len(parts) < len([name for name in names if name]):
-        tip = nearest_tip(str(unknown), PARTS)
-        raise SettingsError(f"can't leave out {unknown!r}{tip or ':'} use {', '.join(PARTS)}")
+    if isinstance(without, str):
+        without = without.split(",")
+    names: list[Any] = list(without) if isinstance(without, Iterable) else [without]
+    parts = [name.strip() if isinstance(name, str) else name for name in names]
+    parts = [part for part in parts if part != ""]
+    for part in parts:
+        if part not in PARTS:
+            tip = nearest_tip(str(part), PARTS)
+            raise SettingsError(f"can't leave out {part!r}{tip or ':'} use {', '.join(PARTS)}")
     return frozenset(parts)
 
 
@@ -148,7 +152,7 @@ def _is_seed(name: str) -> bool:
 
 def _leave_out_prompts(manifest: Manifest) -> None:
     inputs = {name for one in manifest.inputs for name in one.names}
-    texts = _find_prompts(manifest, inputs)
+    texts = _find_prompts(manifest, inputs, in_graphs=False)
     places = {text: LEFT_OUT if len(texts) == 1 else f"(left out {number})" for number, text in enumerate(texts, 1)}
 
     def change(_: str, name: str, value: Any) -> Any:
@@ -156,7 +160,7 @@ def _leave_out_prompts(manifest: Manifest) -> None:
             return value
         return map_texts(value, lambda text: places.get(text, LEFT_OUT)) if not isinstance(value, dict) else LEFT_OUT
 
-    searched = set(texts)
+    searched = {*texts, *_find_prompts(manifest, inputs, in_graphs=True)}
     for sweep in manifest.sweeps:
         _leave_out_of_axes(sweep, places, inputs, searched)
     _change_values(manifest, change)
@@ -169,8 +173,8 @@ def _leave_out_prompts(manifest: Manifest) -> None:
     _scrub(manifest, searched | lines)
 
 
-def _find_prompts(manifest: Manifest, inputs: set[str]) -> list[str]:
-    """Return the texts that count as prompts, in the order of the axes."""
+def _find_prompts(manifest: Manifest, inputs: set[str], *, in_graphs: bool) -> list[str]:
+    """Return the texts that count as prompts, in the order of the axes; also those of graphs if `in_graphs` is true."""
     found: dict[str, None] = {}
 
     def look(_: str, name: str, value: Any) -> Any:
@@ -178,7 +182,7 @@ def _find_prompts(manifest: Manifest, inputs: set[str]) -> list[str]:
             map_texts(value, lambda text: found.setdefault(text) or text)
         return value
 
-    _change_values(manifest, look)
+    _change_values(manifest, look, in_graphs=in_graphs)
     return [text for text in found if text.strip()]
 
 
@@ -227,7 +231,7 @@ def _axes_of(sweep: SweepEntry) -> list[AxisEntry]:
     return [simple for axis in sweep.spec.axes for simple in axis.simple]
 
 
-def _change_values(manifest: Manifest, change: Any) -> None:
+def _change_values(manifest: Manifest, change: Any, *, in_graphs: bool = True) -> None:
     """Replace each value: `change(node, name, value)` returns the new one; None removes it from params."""
 
     def params(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,7 +247,7 @@ def _change_values(manifest: Manifest, change: Any) -> None:
             cell.params = params(cell.params)
     for run in manifest.runs:
         run.params = params(run.params)
-    for graph in manifest.graphs.values():
+    for graph in manifest.graphs.values() if in_graphs else ():
         for node_id, node in graph.items():
             inputs = node.get("inputs")
             if isinstance(inputs, dict):

@@ -132,6 +132,11 @@ def find_all(what: Any, find: Callable[[str], Found]) -> list[Found]:
     raise RefError(f"{shown(what)} can't be saved: use a run, an image of a run, a sweep, or a reference such as s1")
 
 
+def save_run_to(library: Library, run: Run, target: Path) -> list[Path]:
+    """Save a run; see `Client.run`."""
+    return plan_save(library, [Found(run)], target, SaveOptions()).write()
+
+
 def plan_save(library: Library, found: Sequence[Found], target: Path, options: SaveOptions) -> SavePlan:
     """Plan a save of runs, images of runs and sweeps.
 

@@ -155,7 +155,6 @@ def test_a_load_that_fails_leaves_nothing(bottles_zip, tmp_path):
     """The disk is full when the history is written."""
     from history_fixtures import each_connection, fill_disk
 
-
     def add_text(manifest):
         manifest["runs"][1]["params"]["6::text"] = "long " * 40_000
 

@@ -92,5 +92,7 @@ def form(session: Session, request: Request) -> Form | None:
 
 def save_run(session: Session, run: Run, target: str) -> None:
     """Save copies of a run's images, and show only their names."""
+    from comflowy_nb.sharing.save import save_run_to  # noqa: PLC0415 - loads Pillow
+
     path = Path(target).expanduser()
-    session.say(paragraph(*saved_lines(run.save(path), path, target)))
+    session.say(paragraph(*saved_lines(save_run_to(session.library, run, path), path, target)))
