@@ -220,7 +220,7 @@ class Client:
         timeout : float, optional
             Maximum time to wait, in seconds. By default there is no limit.
         save : str or pathlib.Path, optional
-            A folder for copies of the images, `NAME.zip`, or for one image `NAME.png`.
+            A folder for copies of the images, an archive `NAME.zip`, or for one image `NAME.png`; as `comflowy_nb.save`.
 
         Returns
         -------
@@ -378,7 +378,7 @@ class Client:
         timeout : float, optional
             As for `run`.
         save : str or pathlib.Path, optional
-            A folder or `NAME.zip` for copies of the images, a contact sheet and a JSON file.
+            A folder for copies of the images, a contact sheet and a JSON file; an archive `NAME.zip`; or as `Sweep.save`.
         namespace, base : optional
             As for `submit`.
         on_plan : callable, optional
