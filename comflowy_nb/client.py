@@ -220,7 +220,7 @@ class Client:
         timeout : float, optional
             Maximum time to wait, in seconds. By default there is no limit.
         save : str or pathlib.Path, optional
-            A folder for copies of the images, an archive `NAME.zip`, or for one image `NAME.png`; as `comflowy_nb.save`.
+            A folder for copies, an archive `NAME.zip`, or for one image `NAME.png`; as for `comflowy_nb.save`.
 
         Returns
         -------
@@ -378,7 +378,7 @@ class Client:
         timeout : float, optional
             As for `run`.
         save : str or pathlib.Path, optional
-            A folder for copies of the images, a contact sheet and a JSON file; an archive `NAME.zip`; or as `Sweep.save`.
+            A folder for copies and a contact sheet, an archive `NAME.zip`, a page or a figure; as for `Sweep.save`.
         namespace, base : optional
             As for `submit`.
         on_plan : callable, optional

@@ -283,9 +283,8 @@ def _plan_page(chosen: _Chosen) -> SavePlan:
     if page.left_out:
         lines.append(f"shown by a preview or not at all, because their metadata can't be removed: {page.left_out}")
     if page.is_folder:
-        lines.append(
-            f"that is more than a page should have: it becomes the folder {chosen.target.stem} with index.html"
-        )
+        name = chosen.target.stem
+        lines.append(f"that is too much for one file: it becomes the folder {name} with {name}/index.html")
     elif not options.full:
         lines.append("--full embeds the images in full size")
     return SavePlan(lines, lambda: [page.write(chosen.target)], page.notes)
