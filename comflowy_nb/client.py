@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.connection import Connection
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.errors import RefError, WorkflowError
+from comflowy_nb.errors import FieldError, RefError, WorkflowError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, target_path
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
@@ -19,10 +20,11 @@ from comflowy_nb.tracking.run_errors import error_for_status
 from comflowy_nb.tracking.submit import Submitted
 from comflowy_nb.tracking.waitable import check_timeout
 from comflowy_nb.workflow.syntax.json_values import shown
+from comflowy_nb.workflow.values import settings_from_mapping
 from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
     from pathlib import Path
     from typing import Self, Unpack
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Service
     from comflowy_nb.settings import Secret
     from comflowy_nb.status import Retry, Status
-    from comflowy_nb.sweeps.sweep import Sweep
+    from comflowy_nb.sweeps.sweep import Sweep, SweepCell
+    from comflowy_nb.tracking.run_images import RunImage
     from comflowy_nb.workflow.axes.selection import CellOptions
     from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.syntax.lists import Setting
@@ -330,9 +333,11 @@ class Client:
 
     def sweep(
         self,
-        ref: str | Workflow,
+        ref: str | Workflow | None = None,
         axes: SweepValues | None = None,
         *,
+        around: str | SweepCell | Run | RunImage | None = None,
+        fields: Sequence[str] = (),
         wait: bool = True,
         fresh: bool = False,
         retry: Retry = "failed",
@@ -355,11 +360,19 @@ class Client:
 
         Parameters
         ----------
-        ref : str or Workflow
-            The workflow; see `workflow`.
+        ref : str or Workflow, optional
+            The workflow; see `workflow`. Leave it out with `around`.
         axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting, optional
             Values by field: a list, a range, an array, `{label: value}`, a preset or a seed word is an axis; any other
             value applies to all cells. A DataFrame or a list of mappings is a table; see `table` of `CellOptions`.
+        around : str, SweepCell, Run or RunImage, optional
+            A cell of a sweep, whose numbers are varied again: three values for each axis, at half the distance to the
+            neighbours of the cell; or a run, whose `fields` are varied. All other values are those of the cell, and
+            `axes` may set more. The image of the cell is not submitted again. `sweep.axes.notes` has the same sweep as
+            a line, and the axes that stay fixed with the reason.
+        fields : sequence of str, default ()
+            With `around`: the names of the fields to vary. By default all axes of the sweep that are numbers, except
+            seeds.
         wait : bool, default True
             Whether to return only when the sweep is settled.
         fresh, retry, name : optional
@@ -406,12 +419,16 @@ class Client:
         >>> sweep = client.sweep("default", {"cfg": [4, 7], "width": 64, "height": 64, "seed": 5})
         >>> [cell.run.status.value for cell in sweep.cells]
         ['success', 'success']
+        >>> [cell.params["3::cfg"] for cell in client.sweep(around=sweep[0])]
+        [2.5, 4.0, 5.5]
         """
         check_timeout(timeout)
         check_limits(max_runs=max_runs, stop_after=stop_after, window=window)
         if save is not None:
             check_sweep_target(target_path(save))
-        workflow = self._resolve(ref)
+        workflow, axes, base = self._start_sweep(
+            ref, axes, around=around, fields=fields, base=base, namespace=namespace, options=cells
+        )
         draft = self.connection.draft(
             workflow,
             axes,
@@ -446,11 +463,39 @@ class Client:
                 raise_for_failures(sweep)
         return sweep
 
+    def _start_sweep(
+        self,
+        ref: str | Workflow | None,
+        axes: SweepValues | None,
+        *,
+        around: object,
+        fields: Sequence[str],
+        base: RunMetadata | None,
+        **options: Any,
+    ) -> tuple[Workflow, SweepValues | None, RunMetadata | None]:
+        """Return the workflow, the values and the base of a sweep; with `around` those around a cell or a run."""
+        if around is None:
+            if ref is None:
+                raise WorkflowError('a sweep needs a workflow: client.sweep("default", {"cfg": [4, 7]})')
+            if fields:
+                raise FieldError("fields needs around: client.sweep(around='r41', fields=['cfg'])")
+            return self._resolve(ref), axes, base
+        if ref is not None or base is not None:
+            raise WorkflowError("around names the workflow and its values: leave the workflow and base out")
+        if not isinstance(axes, Mapping | None) or isinstance(fields, str):
+            raise FieldError(
+                "with around, axes are values by field and fields are names: fields=['cfg'], axes={'seed': 1}"
+            )
+        found = self.connection.around(around, settings_from_mapping(axes or {}), names=fields, **options)
+        return found.workflow, found.axes, found.base
+
     def plan_sweep(
         self,
-        ref: str | Workflow,
+        ref: str | Workflow | None = None,
         axes: SweepValues | None = None,
         *,
+        around: str | SweepCell | Run | RunImage | None = None,
+        fields: Sequence[str] = (),
         fresh: bool = False,
         retry: Retry = "failed",
         x: str | None = None,
@@ -464,11 +509,11 @@ class Client:
 
         Parameters
         ----------
-        ref : str or Workflow
-            The workflow; see `workflow`.
+        ref : str or Workflow, optional
+            The workflow; see `workflow`. Leave it out with `around`.
         axes : mapping of str to object, pandas.DataFrame, list of mappings, Axes, or sequence of Setting, optional
             As for `sweep`.
-        fresh, retry, x, y, z, namespace, base, **cells : optional
+        around, fields, fresh, retry, x, y, z, namespace, base, **cells : optional
             As for `sweep`.
 
         Returns
@@ -486,7 +531,9 @@ class Client:
         >>> client.plan_sweep("default", {"cfg": [4, 7, 9], "seed": 6}).plan.to_send
         3
         """
-        workflow = self._resolve(ref)
+        workflow, axes, base = self._start_sweep(
+            ref, axes, around=around, fields=fields, base=base, namespace=namespace, options=cells
+        )
         layout = {"x": x, "y": y, "z": z}
         return self.connection.draft(
             workflow, axes, namespace=namespace, base=base, cells=cells, layout=layout, fresh=fresh, retry=retry

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from comflowy_nb.services.comflowy.webhooks import Receiver
 from comflowy_nb.services.finder import Finder
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
+from comflowy_nb.sweeps.around import find_center, settings_around, write_sweep_line, write_values
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.registry import RunRegistry
 from comflowy_nb.tracking.submit import Submitter
@@ -25,6 +27,7 @@ from comflowy_nb.workflow.axes.selection import check_options
 from comflowy_nb.workflow.axes.table_file import is_table
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.graph import Graph
+from comflowy_nb.workflow.image_metadata import RunMetadata
 from comflowy_nb.workflow.images import input_of_run
 from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.values import is_settings, resolve, settings_from_mapping
@@ -36,22 +39,35 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from comflowy_nb.database.process_locks import ProcessLock
-    from comflowy_nb.database.records import SweepRecord
+    from comflowy_nb.database.records import RunRecord, SweepRecord
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.status import Retry
+    from comflowy_nb.sweeps.around import Around
     from comflowy_nb.sweeps.cell import SweepCell
     from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.axes.selection import CellOptions
-    from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.images import InputImage
     from comflowy_nb.workflow.syntax.lists import Setting
     from comflowy_nb.workflow.values import Resolved
     from comflowy_nb.workflow.workflow import Workflow
 
     SweepValues: TypeAlias = Axes | Mapping[str, Any] | Sequence[Setting] | Sequence[Mapping[str, Any]] | pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class SweepAround:
+    """The workflow, the axes and the other values of a sweep around a cell or a run.
+
+    `axes.notes` has the same sweep as a line, and what stays fixed.
+    """
+
+    workflow: Workflow
+    axes: Axes
+    base: RunMetadata
+    center: Around
 
 
 IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are settled
@@ -158,7 +174,7 @@ class Connection:
             params = base.params if base is not None else None
             axes = self.axes(workflow, values, namespace=namespace, base=params, options=cells)
         if base is not None:
-            axes = axes.on(self.submitter.restore_input_images(workflow, base.params), base.set_params)
+            axes = self.on_base(axes, workflow, base)
         varied = {field_id for axis in axes.axes for field_id in axis.fields}
         workflow.check_choices({**axes.fixed, **dict.fromkeys(varied)})
         return self.planner.draft(workflow, axes, **options)
@@ -200,6 +216,69 @@ class Connection:
             return [partial(self.finder.of_graph, record.workflow, Graph(graph))]
         names = dict.fromkeys(filter(None, (record.workflow, record.workflow_id)))
         return [partial(self.finder.find, name) for name in names]
+
+    def on_base(self, axes: Axes, workflow: Workflow, base: RunMetadata) -> Axes:
+        """Return axes with the params of a run for the fields that they do not set."""
+        return axes.on(self.submitter.restore_input_images(workflow, base.params), base.set_params)
+
+    def around(
+        self,
+        what: object,
+        values: Sequence[Setting],
+        *,
+        names: Sequence[str] = (),
+        workflow: Workflow | None = None,
+        typed: str = "",
+        namespace: Mapping[str, Any] | None = None,
+        options: CellOptions | None = None,
+    ) -> SweepAround:
+        """Return the sweep around a cell or a run; see `settings_around`.
+
+        Parameters
+        ----------
+        what
+            A reference, a cell, a run or an image.
+        values
+            More settings, which replace narrowed axes.
+        names
+            Names of the fields to vary.
+        workflow
+            By default that of the run.
+        typed
+            `values` as words of a line.
+        """
+        center = find_center(self._library, what)
+        record = center.run.record
+        if workflow is None:
+            named = self.workflow_of(record)
+            workflow = self.finder.find(named) if isinstance(named, str) else named
+        base = RunMetadata(record.workflow, record.workflow_id, dict(record.params), record.set_params)
+        explicit = {field_id for one in values for field_id in _fields_of(workflow, one.key)}
+        narrowed, fixed = settings_around(center, workflow, names=names, explicit=explicit)
+        params = dict(record.params)
+        axes = self.axes(workflow, [*narrowed, *values], namespace=namespace, base=params, options=options)
+        notes = list(axes.notes)
+        if not options:
+            has_graph = self.service.runs_graphs and self._library.history.graph(record.token) is not None
+            is_named = not has_graph and record.workflow in self.finder.names()
+            whole = self.on_base(axes, workflow, base)
+            line = write_sweep_line(record.workflow, workflow, whole) if is_named else None
+            from_run = " ".join(filter(None, ("%comflowy sweep --from", record.ref, write_values(narrowed), typed)))
+            notes[:0] = [line or from_run] if line or typed or not values else []
+        notes += [f"stays as in {center.ref}: {', '.join(fixed)}"] if fixed else []
+        return SweepAround(workflow, replace(axes, notes=tuple(notes)), base, center)
+
+    def workflow_of(self, record: RunRecord) -> str | Workflow:
+        """Return the workflow of a run: its graph if there is one and the service runs graphs, else its name or id."""
+        graph = self._library.history.graph(record.token) if self.service.runs_graphs else None
+        return self.name_here(record) if graph is None else self.finder.of_graph(record.workflow, Graph(graph))
+
+    def name_here(self, record: RunRecord | SweepRecord) -> str:
+        """Return the name of a workflow in the catalogue, else its id if the service is the same, else its name."""
+        is_here = record.identity == self.service.identity
+        if record.workflow_id and is_here and record.workflow not in self.finder.names():
+            return record.workflow_id
+        return record.workflow
 
     def input_of_run(self, ref: str) -> InputImage:
         """Return an image of an earlier run as an input of a new one; the first one if the reference names a run."""
@@ -263,3 +342,10 @@ class Connection:
         if not self.tracker.closed and self.registry.is_idle and self.planner.is_idle:
             self.close()
         return not self.tracker.closed
+
+
+def _fields_of(workflow: Workflow, key: str) -> tuple[str, ...]:
+    """Return the ids of the fields that a key names; none for a preset, or an error that is reported later."""
+    with suppress(FieldError):
+        return workflow.find(key)
+    return ()

@@ -73,6 +73,8 @@ def runs(
     where : str, optional
         A condition of the values, such as `"cfg < 6 or steps > 20"`: comparisons, `in`, `contains`, `and`, `or`, `not`.
         A run that does not have a compared field, or has a value of another type there, does not match.
+        `rating`, `rated`, `rejected`, `note` and the names of scores are those of one image of the run, as in
+        `"rating >= 4 and not rejected"`.
     since : float, optional
         Only runs that were recorded at or after this time, in UTC seconds since 1970.
     status : Status or str, optional

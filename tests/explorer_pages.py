@@ -24,7 +24,7 @@ SEED = axis("seed", [11, 12])
 
 
 def colour_of(at):
-    return tuple(30 + STEP * index for index in (*at, 0, 0)[:3])
+    return tuple((30 + STEP * index) % 256 for index in (*at, 0, 0)[:3])
 
 
 def draw(at, *, size=SIZE, text=True):
@@ -53,8 +53,8 @@ def document(axes=(CFG, SAMPLER, SEED), *, changes=None, left_out=(), columns=()
         item = {
             "id": number, "ref": f"s1.{number + 1}", "run": f"r{number + 1}", "at": list(at), "status": "success",
             "text": "", "error": None, "can": {"run": False, "retry": False},
-            "caption": ", ".join(f"{name} {value}" for name, value in values), "params": [list(each) for each in values],
-            "values": {}, "images": [image],
+            "caption": ", ".join(f"{name} {value}" for name, value in values),
+            "params": [list(each) for each in values], "values": {}, "images": [image],
         }  # fmt: skip
         change = dict((changes or {}).get(at, {}))
         image.update(change.pop("image", {}))

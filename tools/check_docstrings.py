@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Public although `comflowy_nb.__all__` does not name them: what the public functions return, take or raise.
 ALSO_PUBLIC = (
     "comflowy_nb.errors",
+    "comflowy_nb.database.ratings.Rating",
     "comflowy_nb.images.delete.Deleted",
     "comflowy_nb.images.disk_usage.DiskUsage",
     "comflowy_nb.images.disk_usage.Usage",
@@ -32,6 +33,7 @@ ALSO_PUBLIC = (
     "comflowy_nb.settings.Settings",
     "comflowy_nb.status.Status",
     "comflowy_nb.tracking.run.RunImage",
+    "comflowy_nb.tracking.scoring.ImageScores",
     "comflowy_nb.tracking.submit.Submitted",
     "comflowy_nb.workflow.fields.Field",
     "comflowy_nb.workflow.workflow.Workflow",

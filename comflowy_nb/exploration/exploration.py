@@ -24,6 +24,7 @@ from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.reviews import read_reviews
 from comflowy_nb.workflow.axes.expand import even_order
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.syntax.ranges import is_number
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Exploration:
                 (entry, image) for entry in self.entries for image in entry.images if ref in {entry.ref, image.ref}
             ]
             if not found:
-                raise RefError(f"{ref or item!r} is not an image of {self.title}")
+                raise RefError(f"{ref if isinstance(ref, str) else shown(item)} is not an image of {self.title}")
             entry, image = found[0]
             refs.append(_image_ref(entry, image))
         return refs
@@ -282,14 +283,21 @@ def _info(entry: Entry) -> Mapping[str, str]:
 
 
 def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[str, Any]:
-    """Return the values that a condition compares, by field id; a name without a node begins with `::`."""
+    """Return the values that a condition compares, by field id; a name without a node begins with `::`.
+
+    The label of a value is compared as well as the value: both are found by the bare name.
+    """
     values = {key: param.name if isinstance(param, InputImage) else param for key, param in entry.params.items()}
-    for axis, index in zip(axes, entry.at, strict=True):
-        if axis.name not in values and not any(bare_name(key) in axis.names for key in values):
-            values[f"::{axis.name}"] = axis.places[index].label
+    values["::status"] = entry.status
     for name, text in _info(entry).items():
         values[f"::{name}"] = float(text) if is_number(text) else text
-    return {**values, "::status": entry.status}
+    for axis, index in zip(axes, entry.at, strict=True):
+        if axis.role != "field":
+            values.setdefault(f"::{axis.name}", axis.places[index].label)
+    for name, label in (entry.cell.labels if entry.cell is not None else {}).items():
+        if not is_number(label):
+            values.setdefault(f"::{bare_name(name)}", label)
+    return values
 
 
 def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:

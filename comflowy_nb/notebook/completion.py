@@ -150,7 +150,10 @@ class Completions:
             value = _AFTER_SEPARATOR.sub("", value) if command.name == "sweep" else value
             return unquoted(value), _quoted_paths(value, self._field_values(command, plain, name, unquoted(value)))
         typed = unquoted(fragment)
-        return typed, _quoted_paths(fragment, self._positional(command, plain, typed))
+        found = self._positional(command, plain, typed)
+        if command.name == "sweep" and _is_around(done):
+            found += _keys(self._workflow(command, plain))  # to vary them
+        return typed, _quoted_paths(fragment, found)
 
     def _positional(self, command: Command, plain: list[str], typed: str) -> list[str]:
         """Return the words that may follow `plain`, the words that are neither options nor fields."""
@@ -168,7 +171,7 @@ class Completions:
             case "load", 0:
                 return file_words(typed, LOADED_SUFFIXES)
             case "runs", count:
-                return [*(self._refs(typed) if not count else []), *self._recent_fields()]
+                return [*(self._refs(typed) if not count else []), *self._recent_fields(), "rating="]
             case "connect", 0:
                 return [*_TARGETS, *read_names(home())]
             case "help", 0:
@@ -192,12 +195,13 @@ class Completions:
         return []
 
     def _with_source(self, plain: list[str], words: list[str]) -> list[str]:
-        """Return the plain words of a line, or the workflow of the run or the sweep in `--from`."""
+        """Return the plain words of a line, or the workflow of the run or the sweep in `--from` or `--around`."""
         following = [
-            *(word.partition("=")[2] for word in words if word.startswith("--from=")),
+            *(word.partition("=")[2] for word in words if word.startswith(("--from=", "--around="))),
             *_after(words, "--from"),
+            *_after(words, "--around"),
         ]
-        if plain or not following:
+        if not following or (plain and not _is_around(words)):
             return plain
         with suppress(ComflowyError):
             what = self._session.library.find(unquoted(following[0]).rstrip("\"'")).what
@@ -338,6 +342,11 @@ class Completions:
 def _after(words: list[str], name: str) -> list[str]:
     """Return the word after this one, if there is one."""
     return words[words.index(name) + 1 :][:1] if name in words else []
+
+
+def _is_around(words: list[str]) -> bool:
+    """Return True if a line has `--around`, whose words are names of fields."""
+    return any(word.partition("=")[0] == "--around" for word in words)
 
 
 def _names_command(rest: str) -> bool:

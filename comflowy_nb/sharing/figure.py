@@ -13,7 +13,7 @@ from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.recipe import read_graph_of
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.sweep_painting import SweepPainting
-from comflowy_nb.tracking.reviews import best_review, read_reviews
+from comflowy_nb.tracking.reviews import best_review, reviews_to_show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,12 +63,12 @@ def _page_of_runs(runs: Sequence[Run], *, reads_graphs: bool) -> DrawnPage:
     with DRAWING:
         if len(runs) == 1:
             seeds, titles = read(runs[0])
-            by_token = read_reviews(runs[0].images)
+            by_token = reviews_to_show(runs[0].images)
             reviews = {image.record.index: write_review(by_token[image.token]) for image in runs[0].images}
             sheet = sheet_of_run(runs[0].record, titles=titles, seeds=seeds, reviews=reviews)
         else:
             by_run = [read(run)[0] if not seeds_of(run.params) else {} for run in runs]
-            by_token = read_reviews(image for run in runs for image in run.images)
+            by_token = reviews_to_show(image for run in runs for image in run.images)
             best = {run.token: write_review(best_review(run.images, by_token)) for run in runs}
             sheet = sheet_of_runs([run.record for run in runs], seeds=by_run, reviews=best)
         page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)

@@ -17,7 +17,7 @@ from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, pai
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import cell_state_of, chosen_images, sheet_of_sweep
-from comflowy_nb.tracking.reviews import best_review, read_reviews
+from comflowy_nb.tracking.reviews import best_review, reviews_to_show
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class SweepPainting:
     def _read_reviews(self) -> dict[int, ReviewText]:
         """Return number of a cell -> rating and scores of its best image, without cells that have none."""
         shown = {cell.number: self._images(cell) for cell in self._sweep.cells}
-        by_token = read_reviews(image for images in shown.values() for image in images)
+        by_token = reviews_to_show(image for images in shown.values() for image in images)
         written = {number: write_review(best_review(images, by_token)) for number, images in shown.items()}
         return {number: review for number, review in written.items() if review != NO_REVIEW}
 

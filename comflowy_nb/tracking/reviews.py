@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.ratings import OWN, Rating, Review
-from comflowy_nb.errors import RefError, SettingsError
+from comflowy_nb.errors import HistoryError, RefError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +41,15 @@ def read_reviews(images: Iterable[RunImage]) -> dict[str, Review]:
             others = tuple(rating for rating in found if rating.source != OWN)
             reviews[key] = Review(own, others, scores.get(key, {}))
     return {image.token: reviews.get((image.run.token, image.record.index), _EMPTY) for image in images}
+
+
+def reviews_to_show(images: Iterable[RunImage]) -> dict[str, Review]:
+    """Return what `read_reviews` does, and empty reviews if the history can't be read: the images are shown then."""
+    images = list(images)
+    try:
+        return read_reviews(images)
+    except HistoryError:
+        return {image.token: _EMPTY for image in images}
 
 
 def best_review(images: Iterable[RunImage], reviews: Mapping[str, Review]) -> Review:

@@ -60,8 +60,8 @@ def test_a_cell_that_was_not_submitted_has_a_row(make_sweep, axis):
     sweep = make_sweep(axis("3::cfg", 4, 6), ends={2: None})
     row = table_of(sweep.cells)[1]
     assert row == {
-        "cell": "s1.2", "cfg": 6, "status": "not submitted", "seconds": None, "queued_s": None, "run": None,
-        "error": None, "image": None,
+        "cell": "s1.2", "cfg": 6, "status": "not submitted", "seconds": None, "queued_s": None,
+        "rating": None, "rejected": False, "note": None, "run": None, "error": None, "image": None,
     }  # fmt: skip
 
 

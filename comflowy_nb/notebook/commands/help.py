@@ -126,6 +126,13 @@ axes multiply the rows. --lines 6::text=prompts.txt is an axis of the lines.
 --zip cfg,steps makes one axis of two. --where "cfg < 6 or mood = warm" keeps
 only those combinations, --sample 40 only 40 of them.
 
+--around s1.7 varies the numbers of s1.7 again, at half the distance to its
+neighbours, and keeps its other values and its image. It shows the same sweep as
+a line, and which axes stay fixed:
+  %comflowy sweep --around s1.7              all axes that are numbers
+  %comflowy sweep --around s1.7 cfg          only this one
+  %comflowy sweep --around r41 cfg steps seed=random#2    around a run
+
 A sweep shows its plan first. Cells that have succeeded are not submitted again:
 run the notebook cell again to continue an interrupted sweep, or extend a range
 to submit only the new cells. s1 is the sweep, s1.7 the run of its seventh cell:

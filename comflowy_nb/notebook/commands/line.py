@@ -40,7 +40,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     minimum, maximum = command.words
     if maximum is not None and (len(plain) > maximum or "from" in options):
         _check_for_unquoted_text(words, plain, fields)
-    if maximum is not None and len(plain) > maximum:
+    if maximum is not None and len(plain) > maximum and "around" not in options:  # its words are names of fields
         raise _unexpected(command, plain[maximum])
     if len(plain) < minimum:
         raise UsageError(f"missing argument. Usage: %comflowy {command.usage}")

@@ -200,11 +200,12 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "sweep",
-            "sweep WORKFLOW|FILE.yaml [FIELD=VALUES ...]",
+            "sweep WORKFLOW|FILE.yaml [FIELD=VALUES ...]  or  sweep --around REF [FIELDS]",
             "run a workflow for all combinations of values, in a labelled grid",
             "sweep:sweep",
             (
                 *_SUBMIT,
+                Option("--around", "REF", "vary the numbers of a cell again, nearer to it; name FIELDS", names="ref"),
                 Option("--x", "FIELD", "axis of the columns (the first)", names="axis"),
                 Option("--y", "FIELD", "axis of the rows (the second)", names="axis"),
                 Option("--z", "FIELD", "axis of several grids (the third)", names="axis"),

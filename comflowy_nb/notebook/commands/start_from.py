@@ -14,7 +14,6 @@ from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import no_such_file
-from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.image_metadata import RunMetadata, generation_of_image
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.other_tools.fill import DEFAULT, fill
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from comflowy_nb.client import Client
-    from comflowy_nb.database.records import RunRecord, SweepRecord
+    from comflowy_nb.database.records import SweepRecord
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
@@ -161,7 +160,7 @@ def _find_start(
     if record.imported is not None:  # the names of its input images are those of another person's service
         params = client.connection.submitter.restore_input_images(None, params, identity=record.identity)
     metadata = RunMetadata(record.workflow, record.workflow_id, params, record.set_params)
-    return _workflow_of(client, record), metadata, None
+    return client.connection.workflow_of(record), metadata, None
 
 
 def _file_of(source: object) -> Path | None:
@@ -224,26 +223,10 @@ def _start_from_other_tool(
 
 def _start_from_sweep(client: Client, record: SweepRecord, swept: Sweep) -> tuple[str | Workflow, RunMetadata]:
     """Return the workflow and the values that all cells of a sweep share, without its axes."""
-    named: str | Workflow = _name_here(client, record)
+    named: str | Workflow = client.connection.name_here(record)
     first = next((cell.run.record for cell in swept.cells if cell.run is not None), None)
     if first is not None and named not in client.connection.finder.names():
-        named = _workflow_of(client, first)
+        named = client.connection.workflow_of(first)
     fixed = dict(swept.axes.fixed)
     shared = tuple(key for key in swept.axes.set_params if key in fixed)
     return named, RunMetadata(record.workflow, record.workflow_id, fixed, shared)
-
-
-def _workflow_of(client: Client, record: RunRecord) -> str | Workflow:
-    """Return the workflow of a run: its graph if there is one and the service runs graphs, else its name or id."""
-    graph = client.library.history.graph(record.token) if client.service.runs_graphs else None
-    if graph is None:
-        return _name_here(client, record)
-    return client.connection.finder.of_graph(record.workflow, Graph(graph))
-
-
-def _name_here(client: Client, record: RunRecord | SweepRecord) -> str:
-    """Return the name of a workflow in the catalogue, else its id if the service is the same, else its name there."""
-    is_here = record.identity == client.identity
-    if record.workflow_id and is_here and record.workflow not in client.connection.finder.names():
-        return record.workflow_id
-    return record.workflow

@@ -16,6 +16,7 @@ from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
+from comflowy_nb.sweeps.around import find_center
 from comflowy_nb.sweeps.captions import choose_axes
 from comflowy_nb.sweeps.cell import raise_for_failures
 from comflowy_nb.sweeps.plan import needs_permit
@@ -40,6 +41,8 @@ def sweep(session: Session, request: Request) -> Sweep | None:
     for option, other in (("pin", "export"), ("sample-seed", "sample")):
         if option in request.options and other not in request.options:
             raise UsageError(f"--{option} needs --{other}")
+    if "around" in request.options:
+        return _sweep_around(session, request)
     file = _sweep_file(request)
     if file is not None:
         options = {_OPTION_OF.get(key, key): value for key, value in file.options.items()}
@@ -58,12 +61,43 @@ def sweep(session: Session, request: Request) -> Sweep | None:
         notices += [f"from {before.ref}: {change}" for change in axes.changes(before.axes)]
         axes, begin = axes.over(before.axes), replace(begin, base=None)
         request = replace(request, options=_with_layout(request.options, before, axes))
+    return _finish(session, request, begin, axes, cells=cells, notices=notices)
+
+
+def _finish(
+    session: Session, request: Request, begin: Start, axes: Axes, *, cells: CellOptions, notices: Sequence[str]
+) -> Sweep | None:
+    """Export, plan or submit the sweep."""
     if "export" in request.options:
         _export(session, request, begin, axes, cells=cells, notices=notices)
         return None
     if "dry-run" in request.options:
         return _dry_run(session, request, begin, axes, notices)
     return _submit(session, request, begin, axes, notices)
+
+
+def _sweep_around(session: Session, request: Request) -> Sweep | None:
+    """`--around REF [FIELDS]`: narrow the axes of a cell, or vary fields of a run, and say what the sweep is."""
+    if "from" in request.options:
+        raise UsageError("--around and --from exclude each other: --around starts from the values of its run")
+    options = {key: value for key, value in request.options.items() if key != "around"}
+    what = request.options["around"]
+    run = find_center(session.library, what).run
+    begin = start(session, replace(request, words=(), options={**options, "from": run.ref}), is_sweep=True)
+    cells = _cell_options(request)
+    found = begin.client.connection.around(
+        what,
+        begin.settings,
+        names=[name for word in request.words for name in request.text(word).split(",") if name],
+        workflow=begin.workflow,
+        typed=" ".join(word.raw for word in request.fields) if request.body is None else "",
+        namespace=request.namespace,
+        options=cells,
+    )
+    if found.center.cell is not None:
+        options = _with_layout(options, found.center.cell.sweep, found.axes)
+    inner = replace(request, words=(), options=options)
+    return _finish(session, inner, begin, found.axes, cells=cells, notices=found.axes.notes)
 
 
 def run_count(session: Session, request: Request, begin: Start) -> Sweep:

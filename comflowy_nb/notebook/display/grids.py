@@ -17,7 +17,7 @@ from comflowy_nb.recipe import read_graph_of
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import choose_axes, chosen_images
 from comflowy_nb.sweeps.sweep_painting import SweepPainting, may_be_doubled
-from comflowy_nb.tracking.reviews import best_review, read_reviews
+from comflowy_nb.tracking.reviews import best_review, reviews_to_show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,7 +95,7 @@ class Grid:
         refs = ", ".join(run.ref for run in self._runs)
         files = self.files()
         images = [image for run in self._runs for image in run.images if self._is_shown(image)]
-        reviews = read_reviews(images)
+        reviews = reviews_to_show(images)
         noted = [(image.ref, str(write_review(reviews[image.token]))) for image in images]
         lines = [*(f"  {name}" for name in files), *(f"  {ref}: {text}" for ref, text in noted if text)]
         return "\n".join([f"{refs}: {_count(files, 'image')}", *lines])
@@ -132,13 +132,13 @@ class Grid:
         if len(self._runs) == 1:
             run = self._runs[0]
             seeds, titles = read_graph_of(run)
-            by_token = read_reviews(run.images)
+            by_token = reviews_to_show(run.images)
             reviews = {image.record.index: write_review(by_token[image.token]) for image in run.images}
             return sheet_of_run(
                 run.record, titles=titles, seeds=seeds, only=self._only, label=self._label, reviews=reviews
             )
         seeds_by_run = [read_graph_of(run)[0] if not seeds_of(run.params) else {} for run in self._runs]
-        by_token = read_reviews(image for run in self._runs for image in run.images)
+        by_token = reviews_to_show(image for run in self._runs for image in run.images)
         best = {run.token: write_review(best_review(run.images, by_token)) for run in self._runs}
         records = [run.record for run in self._runs]
         return sheet_of_runs(records, seeds=seeds_by_run, label=self._label, reviews=best)
@@ -211,7 +211,7 @@ class SweepGrid(Grid):
     def __str__(self) -> str:
         cells = self._sweep.cells
         lines = []
-        reviews = read_reviews(image for cell in cells[:_MAX_NAMED_CELLS] for image in cell.images)
+        reviews = reviews_to_show(image for cell in cells[:_MAX_NAMED_CELLS] for image in cell.images)
         for cell in cells[:_MAX_NAMED_CELLS]:
             labels = ", ".join(f"{name}={label}" for name, label in cell.labels.items())
             content = " ".join(self._files(cell)) or cell.error or cell.status_text

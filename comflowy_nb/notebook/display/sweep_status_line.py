@@ -10,7 +10,7 @@ from comflowy_nb.notebook.display.html import table
 from comflowy_nb.notebook.display.status_line import StatusLine, time_text
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import held_text
-from comflowy_nb.tracking.reviews import best_review, read_reviews
+from comflowy_nb.tracking.reviews import best_review, reviews_to_show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,7 @@ def seconds_left(sweep: Sweep, *, began_s: float) -> float | None:
 def cells_table(sweep: Sweep) -> dict[str, str]:
     """Return the cells of a sweep as rows: reference, run, status, execution time, wait before it, labels, review."""
     names = [axis.name for axis in sweep.axes.axes]
-    reviews = read_reviews(image for cell in sweep.cells for image in cell.images)
+    reviews = reviews_to_show(image for cell in sweep.cells for image in cell.images)
     rows = []
     for cell in sweep.cells:
         record = cell.run.record if cell.run is not None else None

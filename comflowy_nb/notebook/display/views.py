@@ -7,10 +7,12 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.notebook.display.html import files_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
 from comflowy_nb.notebook.display.status_line import status_line
 from comflowy_nb.notebook.display.sweep_status_line import sweep_line
+from comflowy_nb.tracking.reviews import reviews_to_show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -228,7 +230,9 @@ class SweepView(View):
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
     """Print the paths of a run's files, which a terminal shows in place of the images; if pruned, the thumbnail."""
+    reviews = reviews_to_show(run.images)
     for image in (*run.images, *run.files):
         if image.record.state in {"kept", "pruned"} and (only is None or image.record.index in only):
             path = image.thumbnail(512) if image.is_pruned else image.path
-            print(f"  {path}")  # noqa: T201 - a terminal has no handles
+            review = write_review(reviews[image.token]) if image.token in reviews else ""
+            print(f"  {path}  {review}".rstrip())  # noqa: T201 - a terminal has no handles

@@ -1,6 +1,7 @@
 // What a cell shows: an image, or its state in words; and the words about it for a screen reader.
 
 import { make, showImage } from "../widgets/shared.js";
+import { isVideo, makeVideo } from "./videos.js";
 
 const TONES = { failed: "bad", rejected: "bad", unknown: "held", lost: "held" };
 const LIVE = ["submitting", "waiting", "pending", "running"];
@@ -36,17 +37,24 @@ export class CellView {
   }
 
   /** Update the element if something of it changed. */
-  draw(entry, { url, isCurrent, isMarked, isShown, hasLine, words }) {
+  draw(entry, { got, isCurrent, isMarked, isShown, hasLine, words }) {
     this.entry = entry;
     const { isImage, text, tone } = isShown ? stateOf(entry) : { isImage: false, text: "", tone: "filtered" };
     const { image, item } = entry;
     const rated =
       isShown && image ? (image.rejected ? "\u2715" : image.rating === null ? "" : `\u2605${image.rating}`) : "";
     const label = `${words}: ${isShown ? [text || item.status, describeRating(image)].filter(Boolean).join(", ") : "not shown by the filter"}`;
+    const url = got?.url;
     const drawn = [entry.id, url, isCurrent, isMarked, text, tone, rated, label].join("|");
     if (drawn === this.drawn) return;
     this.drawn = drawn;
-    showImage(this.image, isImage ? url : null);
+    const plays = isImage && isVideo(got);
+    showImage(this.image, isImage && !plays ? url : null);
+    if (plays && !this.video) {
+      this.video = makeVideo();
+      this.box.prepend(this.video);
+    }
+    if (this.video) showImage(this.video, plays ? url : null);
     this.state.textContent = isImage ? "" : text;
     this.mark.textContent = rated;
     this.tick.hidden = !isMarked;
@@ -67,6 +75,7 @@ export class CellView {
 
   close() {
     this.image.removeAttribute("src");
+    this.video?.removeAttribute("src");
     this.element.remove();
   }
 }

@@ -12,6 +12,7 @@ import { Sheet } from "./sheet.js";
 import { Stage } from "./stage.js";
 import { Exploration } from "./state.js";
 import { Toolbar } from "./toolbar.js";
+import { Videos } from "./videos.js";
 
 const SAVE_MS = 100;
 const ARRANGING = ["x", "y", "outer_x", "outer_y", "_view", "_filters", "_matching", "sort", "where", "_where_problem"];
@@ -46,6 +47,7 @@ class Explorer {
     this.sheet = new Sheet(this);
     this.stage = new Stage(this, this.ended.signal);
     this.panel = new Panel(this);
+    this.videos = new Videos();
     this.title = make("h2", { class: "cx-title" });
     this.counts = make("span", { class: "cx-quiet" });
     const action = (key, name) => makeButton({ "data-key": key, hidden: true }, [], () => this.askPlan(name, null));
@@ -79,6 +81,8 @@ class Explorer {
         make("span", { class: "cx-space" }),
         this.actions.missing,
         this.actions.retry,
+        this.toolbar.filter,
+        this.toolbar.orders,
         help,
       ),
       this.toolbar.element,
@@ -103,6 +107,8 @@ class Explorer {
     this.modelListeners = Object.fromEntries(ARRANGING.map((name) => [`change:${name}`, arrange]));
     this.modelListeners["change:_at"] = () => this.schedule();
     this.modelListeners["change:selected"] = () => this.schedule();
+    for (const name of ["x", "y", "outer_x", "outer_y"])
+      this.modelListeners[`change:${name}`] = () => this.followSpread(name);
     for (const [name, act] of Object.entries(this.modelListeners)) this.model.on(name, act);
     this.watch = new ResizeObserver(arrange);
     this.watch.observe(this.sheet.element);
@@ -129,15 +135,14 @@ class Explorer {
       this.state.load(reply.document);
       this.isLoaded = true;
       this.ratings.restore(this.model.get("_unsaved"));
-      if (this.model.get("_view")?.mode === "grid") this.state.spreadFirst();
       this.schedule(true);
     });
     this.schedule(true);
   }
 
-  update({ items }) {
+  update(changes) {
     if (!this.isLoaded) return;
-    this.state.update(items);
+    this.state.update(changes);
     this.ratings.show();
     this.schedule(true);
   }
@@ -193,7 +198,7 @@ class Explorer {
 
   setMode(mode) {
     const before = this.state.view.mode;
-    if (mode === "grid") this.state.spreadFirst();
+    if (mode === "grid") this.spreadWith(() => this.state.spreadFirst());
     if (mode === "two" || mode === "image") {
       if (before === "grid" || before === "list") this.cameFrom = before;
     }
@@ -225,17 +230,30 @@ class Explorer {
     else this.player.stop();
   }
 
-  spread(role, name) {
-    this.state.setSpread(role, name);
+  /** Python spreads an axis: the grid shows it. */
+  followSpread(name) {
+    if (!this.isSpreading && this.model.get(name)) this.setView({ mode: "grid" });
+    this.schedule(true);
+  }
+
+  spreadWith(act) {
+    this.isSpreading = true;
+    act();
+    this.isSpreading = false;
     this.isMoved = true;
     this.save();
   }
 
+  spread(role, name) {
+    this.spreadWith(() => this.state.setSpread(role, name));
+  }
+
   swap() {
     const [x, y] = ["x", "y"].map((role) => this.model.get(role));
-    this.model.set("x", y);
-    this.set("y", x);
-    this.isMoved = true;
+    this.spreadWith(() => {
+      this.model.set("x", y);
+      this.model.set("y", x);
+    });
   }
 
   flip(role) {
@@ -280,6 +298,12 @@ class Explorer {
     this.keepPin(pin);
     this.go(this.state.placeWith(pin.axis, pin.values[pane]));
     return true;
+  }
+
+  pinnedLabel(pane) {
+    const { axis, values } = this.state.pin;
+    const { label, values: all } = this.state.axes[axis];
+    return `${label} ${all[values[pane]].label}`;
   }
 
   get shownEntries() {
@@ -338,13 +362,13 @@ class Explorer {
   }
 
   isMarked(image) {
-    return Boolean(image) && (this.model.get("selected") ?? []).includes(image.ref);
+    return Boolean(image) && this.state.selected.includes(image.ref);
   }
 
   mark() {
     const { image } = this.state.current;
     if (!image) return;
-    const selected = this.model.get("selected") ?? [];
+    const { selected } = this.state;
     const isMarked = selected.includes(image.ref);
     this.set("selected", isMarked ? selected.filter((ref) => ref !== image.ref) : [...selected, image.ref]);
     this.say(`${image.ref} ${isMarked ? "not marked" : "marked"}`);
@@ -454,8 +478,9 @@ class Explorer {
 
   focusKey(key) {
     const found = key && this.root.querySelector(`[data-key="${CSS.escape(key)}"]`);
-    if (found?.checkVisibility()) found.focus({ preventScroll: true });
-    if (this.focused !== found) this.focusMain();
+    const isShown = Boolean(found?.checkVisibility());
+    if (isShown) found.focus({ preventScroll: true });
+    if (!isShown || this.focused !== found) this.focusMain();
   }
 
   focusMain() {
@@ -536,7 +561,7 @@ class Explorer {
     missing.textContent = `Run missing (${runs})`;
     retry.hidden = !retries;
     retry.textContent = `Retry failed (${retries})`;
-    const { length } = this.model.get("selected") ?? [];
+    const { length } = this.state.selected;
     this.marked.hidden = !length;
     this.marked.textContent = `${length} marked, clear`;
   }
@@ -569,7 +594,7 @@ class Explorer {
   requestImages() {
     if (!this.isLoaded) return;
     const { state, player } = this;
-    const isShown = (entry) => entry.image && stateOf(entry).isImage;
+    const isShown = (entry) => entry.image && stateOf(entry).isImage && !entry.image.video;
     const entries = this.isLarge ? this.shownEntries : (this.sheet.shown ?? []);
     const next = [];
     if (player.axis !== null) next.push(...this.entriesAfter(entries, player.next));
@@ -579,8 +604,10 @@ class Explorer {
       }
     }
     const thumbs = [...entries, ...next].filter(isShown).map(({ image }) => image.key);
-    const fulls = this.isLarge ? this.stage.neededFulls : [];
-    this.images.need(thumbs, fulls, { isQuick: player.axis !== null });
+    const shown = this.isLarge ? this.stage : this.sheet;
+    const px = this.isLarge ? 0 : Math.max(...(this.sheet.layout?.cell ?? [0])) * (window.devicePixelRatio || 1);
+    this.images.need(thumbs, shown.neededFulls, { px, isQuick: player.axis !== null });
+    this.videos.play(shown.videos, this.isStill);
   }
 
   /** What these entries become when the current combination becomes another. */
@@ -597,7 +624,7 @@ class Explorer {
   isReady(place) {
     const entries = this.isLarge ? this.shownEntries : (this.sheet.shown ?? []);
     return this.entriesAfter(entries, place).every(
-      (entry) => !stateOf(entry).isImage || this.images.thumbs.has(entry.image.key),
+      (entry) => !stateOf(entry).isImage || entry.image.video || this.images.thumbs.has(entry.image.key),
     );
   }
 
@@ -616,6 +643,7 @@ class Explorer {
     this.watch.disconnect();
     for (const [name, act] of Object.entries(this.modelListeners)) this.model.off(name, act);
     this.kernel.close();
+    this.videos.close();
     this.sheet.close();
     this.stage.close();
     this.images.close();

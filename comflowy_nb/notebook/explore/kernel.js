@@ -3,6 +3,8 @@
 import { ImageCache, nameView, SLOW_MS } from "../widgets/shared.js";
 
 const BATCH = 32; // thumbnails in one request
+const THUMB_SIDES = [256, 512];
+const MAX_ENLARGED_THUMB = 1.25;
 const MAX_IDLE_THUMBS = 600;
 const MAX_IDLE_THUMB_BYTES = 48e6; // thumbnails that are not shown, so that going on needs no kernel
 const MAX_IDLE_FULL_BYTES = 96e6;
@@ -95,14 +97,26 @@ export class Images {
     this.fulls = new ImageCache(MAX_IDLE_FULL_BYTES);
     this.neededThumbs = [];
     this.neededFulls = [];
+    this.side = THUMB_SIDES[0];
     this.isAskingThumbs = false;
     this.isAskingFull = false;
   }
 
-  /** Set the keys of the images to load, the most urgent first. `isQuick`: steps follow each other, so no full ones. */
-  need(thumbs, fulls, { isQuick = false } = {}) {
+  /** Return what there is to show of an image: a thumbnail, else the full image. */
+  get(key) {
+    const thumb = this.thumbs.get(key);
+    return thumb?.url ? thumb : (this.fulls.get(key) ?? thumb);
+  }
+
+  /**
+   * Set the keys of the images to load, the most urgent first, and the size of thumbnails in pixels.
+   *
+   * `isQuick`: steps follow each other, so full images are not worth a request.
+   */
+  need(thumbs, fulls, { px = 0, isQuick = false } = {}) {
+    this.side = px > THUMB_SIDES[0] * MAX_ENLARGED_THUMB ? THUMB_SIDES[1] : THUMB_SIDES[0];
     this.neededThumbs = [...new Set(thumbs)];
-    this.neededFulls = fulls;
+    this.neededFulls = [...new Set(fulls)];
     this.thumbs.trim(new Set(this.neededThumbs));
     this.fulls.trim(new Set(fulls));
     this.askThumbs();
@@ -112,20 +126,21 @@ export class Images {
 
   askThumbs() {
     if (this.isAskingThumbs) return;
-    const images = this.neededThumbs.filter((key) => !this.thumbs.has(key)).slice(0, BATCH);
+    const { side } = this;
+    const isThere = (key) => this.thumbs.get(key)?.side >= side;
+    const images = this.neededThumbs.filter((key) => !isThere(key)).slice(0, BATCH);
     if (!images.length) return;
     this.isAskingThumbs = true;
-    this.kernel.send({ ask: "thumbs", images }, (reply, buffers) => {
+    this.kernel.send({ ask: "thumbs", images, side }, (reply, buffers) => {
       this.isAskingThumbs = false;
-      const missing = new Set(reply.missing ?? []);
-      const found = images.filter((key) => !missing.has(key));
-      for (const [index, key] of found.entries()) {
-        const content = buffers[index];
+      const problems = new Map((reply.missing ?? []).map(({ image, problem }) => [image, problem]));
+      for (const [index, key] of images.entries()) {
+        const content = buffers[index]?.byteLength ? buffers[index] : null;
         const url = reply.urls?.[index];
-        if (content || url) this.thumbs.put(key, { kind: reply.kinds?.[index], url }, content);
-        else missing.add(key);
+        const problem = problems.get(key) ?? reply.problem ?? "it has no thumbnail";
+        if (content || url) this.thumbs.put(key, { kind: reply.kinds?.[index], url, side }, content);
+        else this.thumbs.put(key, { problem, side });
       }
-      for (const key of missing) this.thumbs.put(key, { problem: reply.problem ?? "its thumbnail is missing" });
       this.onChange();
       this.askThumbs();
     });

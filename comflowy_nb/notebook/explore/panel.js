@@ -77,7 +77,7 @@ export class Panel {
       make("div", { class: "cx-line-of" }, group, this.undo, this.unsaved),
       make("div", { class: "cx-line-of" }, this.reject, this.mark),
       this.note,
-      make("label", { class: "cx-check" }, this.moveOn, "Then the next unrated image"),
+      make("label", { class: "cx-check" }, this.moveOn, "Move on to the next unrated"),
     );
     return this.rating;
   }
@@ -98,7 +98,8 @@ export class Panel {
     const { isImage, text } = stateOf(entry);
     this.ref.textContent = image?.ref ?? item?.ref ?? "";
     this.caption.textContent = item?.caption ?? state.describe(entry.place);
-    this.state.textContent = isImage ? "" : text;
+    const note = this.explorer.images.fulls.get(image?.key)?.note ?? "";
+    this.state.textContent = isImage ? note : text;
     this.error.textContent = isImage ? "" : (item?.error ?? "");
     this.error.hidden = !this.error.textContent || state.view.mode === "image" || state.view.mode === "two";
     const can = (!isOffline && item?.can) || {};
@@ -107,7 +108,7 @@ export class Panel {
     this.drawRating(image, isImage);
     this.undo.setAttribute("aria-disabled", String(!ratings.undone.length));
     this.moveOn.checked = state.view.moveOn;
-    this.drawFacts(this.scores, Object.entries(image?.scores ?? {}));
+    this.drawFacts(this.scores, [...Object.entries(image?.scores ?? {}), ...Object.entries(image?.score_errors ?? {})]);
     this.drawFacts(this.params, item?.params ?? []);
     this.details.hidden = !item?.params?.length;
     const others = image?.others ?? [];

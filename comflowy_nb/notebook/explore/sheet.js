@@ -10,7 +10,9 @@ const BAND = 28; // the heading of a group of rows
 const LINE = 40; // below an image of the list
 const LIST_SIZE = 168;
 const MAX_AUTO_SIZE = 280;
-const CHARACTER = 7; // pixels
+const MIN_FIT_SIZE = 128; // cells are not made smaller than this so that all rows are in sight
+const CHARACTER = 8; // pixels
+const MAX_VIDEOS = 12; // full videos and animations that play at once
 const HEAD_LINE = 19;
 
 /** Return the lines of a grid in one direction: their positions, and those of the groups of an outer axis. */
@@ -86,7 +88,10 @@ export class Sheet {
     if (!width) return;
     const { size } = this.state.view;
     const wide = this.aspect >= 1 ? [1, 1 / this.aspect] : [this.aspect, 1];
-    const sizeFor = (columnWidth) => size || clamp(columnWidth / wide[0], MIN_SIZE, MAX_AUTO_SIZE);
+    const sizeFor = (columnWidth, rowHeight) => {
+      const inHeight = Math.max(rowHeight / wide[1], MIN_FIT_SIZE);
+      return size || clamp(Math.min(columnWidth / wide[0], inHeight), MIN_SIZE, MAX_AUTO_SIZE);
+    };
     this.layout = this.isList ? this.layList(width, wide, size) : this.layGrid(width, wide, sizeFor);
     const { headWidth, headHeight, columns, rows } = this.layout;
     this.canvas.style.width = `${headWidth + columns.size}px`;
@@ -140,13 +145,16 @@ export class Sheet {
     const headWidth = y < 0 ? 0 : clamp(longest * CHARACTER + 18, 52, Math.min(190, width * 0.3));
     const gaps = (groupsAcross.length - 1) * (GROUP_GAP - GAP);
     const columnWidth = (width - headWidth - gaps) / (across.length * groupsAcross.length) - GAP;
-    const cell = wide.map((share) => Math.round(share * sizeFor(columnWidth)));
-    const columns = layLines(groupsAcross, across, cell[0], 0);
-    const rows = layLines(groupsDown, down, cell[1], outerY < 0 ? 0 : BAND);
-    const isLong = labels(x, across).some((label) => label.length * CHARACTER > cell[0] - 8);
-    const axisLine = x >= 0 && y >= 0 ? HEAD_LINE : 0;
+    const isLong = labels(x, across).some((label) => label.length * CHARACTER > columnWidth - 8);
+    const axisLine = x >= 0 && y >= 0 && outerX < 0 && !isLong ? HEAD_LINE : 0;
     const headLines = x < 0 ? (y < 0 ? 0 : 1) : isLong ? 2 : 1;
     const headHeight = (outerX < 0 ? 0 : HEAD_LINE + 4) + (headLines ? headLines * HEAD_LINE + 8 + axisLine : 0);
+    const band = outerY < 0 ? 0 : BAND;
+    const room = clamp(window.innerHeight * 0.74, 280, 760) - headHeight - groupsDown.length * (band + GROUP_GAP);
+    const rowHeight = room / (down.length * groupsDown.length) - GAP;
+    const cell = wide.map((share) => Math.floor(share * sizeFor(columnWidth, rowHeight)));
+    const columns = layLines(groupsAcross, across, cell[0], 0);
+    const rows = layLines(groupsDown, down, cell[1], band);
     const place = (row, column) => {
       const found = [...state.at];
       const set = (axis, value) => {
@@ -246,6 +254,17 @@ export class Sheet {
     view.hidden = isEmpty;
   }
 
+  get videos() {
+    return [...this.cells.values()].map(({ video }) => video).filter((video) => video && !video.hidden);
+  }
+
+  /** The keys of the images in sight that have no thumbnail: videos and animations. */
+  get neededFulls() {
+    const { thumbs } = this.explorer.images;
+    const found = (this.shown ?? []).filter(({ image }) => image.video || thumbs.get(image.key)?.problem);
+    return found.map(({ image }) => image.key).slice(0, MAX_VIDEOS);
+  }
+
   drawCell(key, parent, entry, { row, column, isCurrent }) {
     const { cell, line, columns, headWidth } = this.layout;
     let view = this.cells.get(key);
@@ -263,7 +282,7 @@ export class Sheet {
     const isShown = this.isList || this.state.matches(entry) || !entry.item;
     if (isShown && entry.image) this.shown.push(entry);
     view.draw(entry, {
-      url: entry.image ? this.explorer.images.thumbs.get(entry.image.key)?.url : null,
+      got: entry.image ? this.explorer.images.get(entry.image.key) : null,
       isCurrent,
       isMarked: this.explorer.isMarked(entry.image),
       isShown,
@@ -281,8 +300,8 @@ export class Sheet {
     row.style.height = `${cell[1] + line}px`;
     const { y } = this.state.spread;
     if (headWidth) {
-      const { label } = this.state.axes[y].values[rows.lines[index].value];
-      const head = make("div", { class: "cx-rowhead", role: "rowheader", title: label }, make("span", {}, label));
+      const { label, text } = this.state.axes[y].values[rows.lines[index].value];
+      const head = make("div", { class: "cx-rowhead", role: "rowheader", title: text }, make("span", {}, label));
       head.style.width = `${headWidth}px`;
       row.append(head);
     }

@@ -2,14 +2,14 @@
 
 import { clamp, followPointer, make, makeButton, pointIn, showImage, Zoom } from "../widgets/shared.js";
 import { stateOf } from "./cells.js";
+import { isVideo, makeVideo } from "./videos.js";
 
 const PANE_GAP = 8;
 const MIN_HEIGHT = 240;
 const MAX_HEIGHT = 760;
 const MAX_ENLARGED = 2; // a small image is shown at most this much larger
+const UNKNOWN_SIZE = [512, 512]; // of the canvas, until an image has arrived
 const CLICK_PX = 4; // a press that moves further is a drag
-const IN_STEP_MS = 500;
-const OUT_OF_STEP_S = 0.08;
 
 /** One image, or the state of its cell, with the name of what it shows. */
 class Pane {
@@ -17,14 +17,14 @@ class Pane {
     this.explorer = explorer;
     this.number = number;
     this.image = make("img", { draggable: "false", decoding: "async" });
-    this.video = make("video", { muted: true, loop: true, playsinline: true, "aria-label": "Video" });
-    this.video.muted = true;
+    this.video = makeVideo();
+    this.chip = make("span", { class: "cx-chip-on" });
     this.layer = make("div", { class: "cx-layer" }, this.image, this.video);
     this.words = make("strong");
     this.error = make("pre", { tabindex: "0", "aria-label": "The error" });
     this.again = makeButton({ class: "cx-again" }, "Run again", () => this.runAgain());
     this.plate = make("div", { class: "cx-plate" }, this.words, this.error, this.again);
-    this.element = make("div", { class: "cx-pane" }, this.layer, this.plate);
+    this.element = make("div", { class: "cx-pane" }, this.layer, this.chip, this.plate);
     this.image.addEventListener("load", () => explorer.schedule());
     this.video.addEventListener("loadedmetadata", () => explorer.schedule());
   }
@@ -43,14 +43,14 @@ class Pane {
     const { thumbs, fulls } = this.explorer.images;
     const thumb = isImage ? thumbs.get(image.key) : null;
     const full = isImage ? fulls.get(image.key) : null;
-    const isVideo = Boolean(image?.video && full?.url && full.kind?.startsWith("video/"));
-    const url = (isVideo ? null : full?.url) ?? thumb?.url;
+    const plays = isVideo(full);
+    const url = (plays ? null : full?.url) ?? thumb?.url;
     this.image.alt = isImage ? `${image.ref}: ${item.caption}` : "";
-    showImage(this.image, url, !isVideo);
-    showImage(this.video, isVideo ? full.url : null, isVideo);
+    showImage(this.image, url, !plays);
+    showImage(this.video, plays ? full.url : null, plays);
     this.isThumb = url === thumb?.url;
-    const problem = (full?.problem && !thumb?.url ? full.problem : thumb?.problem) ?? "";
-    const waits = isImage && !url && !isVideo;
+    const problem = full?.problem;
+    const waits = isImage && !url && !plays;
     this.words.textContent = waits ? problem || "Loading \u2026" : text;
     this.error.textContent = isShown && !isImage ? (item?.error ?? "") : "";
     this.error.hidden = !this.error.textContent;
@@ -72,7 +72,7 @@ class Pane {
   needsFull(scale) {
     const { image } = this.entry;
     if (!image || !stateOf(this.entry).isImage) return false;
-    if (image.video) return true;
+    if (image.video || this.explorer.images.thumbs.get(image.key)?.problem) return true;
     if (!this.isThumb || !this.naturalSize) return !this.isThumb;
     const longest = Math.max(...this.naturalSize);
     const wanted = image.size ? Math.max(...image.size) : Infinity;
@@ -90,6 +90,7 @@ export class Stage {
     this.explorer = explorer;
     this.signal = signal;
     this.zoom = new Zoom(() => explorer.schedule());
+    this.zoom.canvas = UNKNOWN_SIZE;
     this.panes = [new Pane(explorer, 0), new Pane(explorer, 1)];
     this.element = make(
       "div",
@@ -101,7 +102,6 @@ export class Stage {
       signal,
       passive: false,
     });
-    this.syncing = setInterval(() => this.keepInStep(), IN_STEP_MS);
   }
 
   paneOf(event) {
@@ -145,7 +145,7 @@ export class Stage {
     const shown = this.panes.slice(0, this.count);
     const sizes = shown.map(({ size }) => size).filter(Boolean);
     if (sizes.length) this.zoom.canvas = [0, 1].map((axis) => Math.max(...sizes.map((size) => size[axis])));
-    const [canvasWidth, canvasHeight] = this.zoom.canvas[0] > 1 ? this.zoom.canvas : [512, 512];
+    const [canvasWidth, canvasHeight] = this.zoom.canvas;
     const paneWidth = (width - PANE_GAP * (this.count - 1)) / this.count;
     const most = clamp(window.innerHeight * 0.72, MIN_HEIGHT, MAX_HEIGHT);
     const wanted = Math.min((paneWidth * canvasHeight) / canvasWidth, canvasHeight * MAX_ENLARGED);
@@ -158,11 +158,18 @@ export class Stage {
     classList.toggle("cx-pans", this.zoom.canPan);
     classList.toggle("cx-pixels", this.zoom.scale >= 3);
     const now = this.explorer.state.at.join();
-    for (const { element, entry } of shown) {
+    for (const [number, pane] of shown.entries()) {
+      const { element, entry } = pane;
+      pane.chip.textContent = this.count > 1 ? this.explorer.pinnedLabel(number) : "";
       element.dataset.active = String(this.count > 1 && entry.place.join() === now);
     }
-    const hasVideo = shown.some(({ video }) => !video.hidden);
-    if (hasVideo) this.playVideos(shown);
+  }
+
+  get videos() {
+    return this.panes
+      .slice(0, this.count)
+      .map(({ video }) => video)
+      .filter((video) => !video.hidden);
   }
 
   place(shown, paneWidth) {
@@ -189,24 +196,7 @@ export class Stage {
     return shown.filter((pane) => pane.needsFull(this.zoom.scale)).map(({ entry }) => entry.image.key);
   }
 
-  playVideos(shown) {
-    for (const { video } of shown) {
-      if (this.explorer.isStill) video.pause();
-      else if (!video.hidden && video.paused) video.play().catch(() => {}); // a browser may forbid it
-      video.controls = this.explorer.isStill;
-    }
-  }
-
-  /** Two videos run together: the second follows the time of the first. */
-  keepInStep() {
-    const [first, second] = this.panes.map(({ video }) => video);
-    if (this.count < 2 || first.hidden || second.hidden || !first.duration || !second.duration) return;
-    const wanted = first.currentTime % second.duration;
-    if (Math.abs(second.currentTime - wanted) > OUT_OF_STEP_S) second.currentTime = wanted;
-  }
-
   close() {
-    clearInterval(this.syncing);
     for (const pane of this.panes) pane.close();
   }
 }

@@ -3,7 +3,6 @@
 import { clamp } from "../widgets/shared.js";
 
 export const MIN_SIZE = 56; // of a cell, in pixels
-export const IMAGE_AXIS = "image"; // the axis of several images in one cell; `at` of an item omits it
 export const RATINGS = ["5", "4", "3", "2", "1", "unrated", "rejected"];
 
 const SPREADS = ["x", "y", "outer_x", "outer_y"];
@@ -14,6 +13,10 @@ const MAX_SECONDS = 3;
 
 const asList = (value) => (Array.isArray(value) ? value : []);
 const asRecord = (value) => (value && typeof value === "object" && !Array.isArray(value) ? value : {});
+
+/** Return a record without the values that filter nothing. */
+const keepValues = (value) =>
+  Object.fromEntries(Object.entries(asRecord(value)).filter(([, each]) => each && Object.keys(each).length));
 
 /** Compare two values for sorting. Missing values come last in both directions. */
 function compareValues(one, other, sign) {
@@ -26,22 +29,24 @@ function compareValues(one, other, sign) {
 export class Exploration {
   constructor(model) {
     this.model = model;
-    this.load({ title: "", axes: [], columns: [], items: [] });
+    this.axes = [];
+    this.columns = [];
+    this.load({});
   }
 
   // -- the document --------------------------------------------------------------------------------------------
 
   load(given) {
     this.title = given.title ?? "";
-    this.axes = given.axes;
-    this.columns = given.columns ?? [];
     this.items = new Map();
-    this.imageAxis = this.axes.findIndex(({ name }) => name === IMAGE_AXIS);
-    this.update(given.items);
+    this.update(given);
   }
 
-  /** Put changed items in the place of those with the same id. */
-  update(items) {
+  /** Put changed items in the place of those with the same id. Axes and columns are given if they changed. */
+  update({ items = [], axes = this.axes, columns = this.columns }) {
+    this.axes = axes;
+    this.columns = columns;
+    this.imageAxis = axes.findIndex(({ role }) => role === "image"); // `at` of an item omits it
     for (const item of items) this.items.set(item.id, item);
     this.byPlace = new Map();
     this.imagesByKey = new Map();
@@ -165,10 +170,10 @@ export class Exploration {
 
   get view() {
     const given = { ...DEFAULT_VIEW, ...asRecord(this.model.get("_view")) };
-    const fallback = this.hasSpread ? "grid" : "image";
+    const mode = MODES.includes(given.mode) ? given.mode : "grid";
     return {
       ...given,
-      mode: MODES.includes(given.mode) ? given.mode : fallback,
+      mode: mode === "grid" && !this.hasSpread ? "image" : mode,
       flipped: asList(given.flipped),
       seconds: clamp(Number(given.seconds) || DEFAULT_VIEW.seconds, MIN_SECONDS, MAX_SECONDS),
       size: Number(given.size) || 0,
@@ -195,14 +200,26 @@ export class Exploration {
   }
 
   firstPinned() {
-    const sweep = this.axisOf("sweep");
-    return this.axes[sweep]?.values.length > 1 ? sweep : (this.variedAxes[0] ?? -1);
+    const { variedAxes } = this;
+    return variedAxes.find((axis) => this.axes[axis].role === "sweep") ?? variedAxes[0] ?? -1;
+  }
+
+  /** The references of the marked images. */
+  get selected() {
+    return asList(this.model.get("selected"));
   }
 
   // -- filters and order ---------------------------------------------------------------------------------------
 
   get filters() {
-    return asRecord(this.model.get("_filters"));
+    const { axes, status, rating, columns } = asRecord(this.model.get("_filters"));
+    const found = {
+      axes: keepValues(axes),
+      status: asList(status),
+      rating: asList(rating),
+      columns: keepValues(columns),
+    };
+    return Object.fromEntries(Object.entries(found).filter(([, value]) => Object.keys(value).length));
   }
 
   /** Change one filter: `group` is axes or columns, with a name, or status or rating. An empty filter is removed. */
@@ -289,6 +306,7 @@ export class Exploration {
     const axis = this.axisOf(name);
     if (axis >= 0) return ({ place }) => place[axis];
     if (name === "rating") return ({ image }) => (image?.rejected ? 0 : (image?.rating ?? null));
+    if (name === "ref") return ({ item }) => item.id;
     if (name === "status") return ({ item }) => item.status;
     const column = this.columns.find((each) => each.name === name);
     return column ? (entry) => this.valueOf(entry, column) : null;

@@ -21,6 +21,8 @@ export class Toolbar {
   constructor(explorer, filters) {
     this.explorer = explorer;
     this.filters = filters;
+    this.filter = this.buildFilter(); // in the head, above the bar
+    this.orders = this.buildOrder();
     this.element = make(
       "div",
       { class: "cx-bar" },
@@ -28,8 +30,6 @@ export class Toolbar {
       this.buildPins(),
       this.buildSpread(),
       make("span", { class: "cx-space" }),
-      this.buildFilter(),
-      this.buildOrder(),
       this.buildSize(),
       this.buildZoom(),
     );
@@ -84,13 +84,8 @@ export class Toolbar {
 
   buildFilter() {
     this.filterText = make("span", {}, "Filter");
-    this.filter = makeButton(
-      { "data-key": "filter", "aria-expanded": "false" },
-      [icon(ICONS.filter), this.filterText],
-      () => this.filters.toggle(),
-    );
-    this.filter.classList.add("cx-with-icon");
-    return this.filter;
+    const attributes = { class: "cx-with-icon", "data-key": "filter", "aria-expanded": "false" };
+    return makeButton(attributes, [icon(ICONS.filter), this.filterText], () => this.filters.toggle());
   }
 
   buildOrder() {
@@ -169,7 +164,14 @@ export class Toolbar {
     this.arrangePins(names);
     const axes = names.map(({ name, label }) => [name, label]);
     const columns = state.columns.map(({ name }) => [name, name]);
-    const orders = [["", "as in the sweep"], ...axes, ["rating", "rating"], ["status", "status"], ...columns];
+    const orders = [
+      ["", "sweep order"],
+      ["ref", "reference"],
+      ...axes,
+      ["rating", "rating"],
+      ["status", "status"],
+      ...columns,
+    ];
     const { name, sign } = state.order;
     fill(this.order, orders, name);
     this.direction.replaceChildren(icon(sign > 0 ? ICONS.up : ICONS.fall));

@@ -284,7 +284,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
 
     def send_changes(self) -> None:
         """Send the items that have changed to the views. The thread that draws calls it four times a second."""
-        if self._sent_axes is None:  # no view has requested the document
+        if self._sent_axes is None and not self._rereads:  # no view has requested the document
             return
         numbers = self._changes.take()
         try:
@@ -292,19 +292,19 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
         except ComflowyError:  # the history is locked; tried again
             self._changes.add(self.exploration.entries[number] for number in numbers)
             return
-        if update:
+        if update and self._sent_axes is not None:
             self.send({"update": update})
 
     def _update(self, numbers: set[int]) -> dict[str, Any]:
         """Return what has changed since the document or the last update was sent."""
         exploration, update = self.exploration, dict[str, Any]()
         if self._rereads:
-            self._rereads = False
             reviews = exploration.reviews()
             changed = {token for token, review in reviews.items() if review != self._sent_reviews.get(token)}
             numbers |= {
                 entry.number for entry in exploration.entries if any(image.token in changed for image in entry.images)
             }
+            self._rereads = False
             self._sent_reviews = reviews
             columns = exploration.columns(reviews)
             if columns != self._sent_columns:
@@ -313,7 +313,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
             return update
         update["items"] = exploration.items([exploration.entries[number] for number in sorted(numbers)])
         axes = [axis.as_json() for axis in exploration.axes]
-        if axes != self._sent_axes:  # the first cell with several images has ended
+        if axes != self._sent_axes and self._sent_axes is not None:  # the first cell with several images has ended
             self._sent_axes = update["axes"] = axes
             self._at = [*self._at, 0][: len(axes)]
         if self.where:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from completing import completions_at
 from IPython.core.error import UsageError
 
-from comflowy_nb import history
-from comflowy_nb.errors import LineError, RefError
+from comflowy_nb import grid, history
+from comflowy_nb.errors import HistoryError, LineError, RefError
 
 SMALL = "width=64 height=64 steps=1"
 
@@ -211,6 +212,21 @@ def test_prune_keeps_what_is_rated_or_noted(swept):
     assert [image.is_pruned for n in (1, 2, 3) for image in history.find(f"s1.{n}").run.images] == [False, False, True]
     swept("%comflowy prune --older 0 --yes --all")
     assert all(image.is_pruned for n in (1, 2) for image in history.find(f"s1.{n}").run.images)
+
+
+def test_references_are_completed(swept, shell):
+    assert "s1.2" in completions_at(shell, "%comflowy rate ", "s1.")
+    assert {"--note", "--reject"} <= set(completions_at(shell, "%comflowy rate s1.2 ", "--"))
+    assert "rating=" in completions_at(shell, "%comflowy runs ", "rat")
+
+
+def test_a_grid_is_drawn_though_the_history_can_not_be_read(swept, library):
+    run = library.find("s1.2").run
+    library.close()
+    assert grid(run).jpeg
+    assert grid([run, run]).jpeg
+    with pytest.raises(HistoryError):
+        _ = run.rating
 
 
 def test_rate_needs_no_connection(swept, shell):

@@ -1,0 +1,284 @@
+"""The sweep around a cell or a run: the numbers of its axes, nearer to those of the cell."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comflowy_nb.database.references import parse_ref
+from comflowy_nb.errors import ComflowyError, FieldError, RefError
+from comflowy_nb.layout.text import shorten
+from comflowy_nb.layout.value_text import write_value
+from comflowy_nb.sweeps.cell import SweepCell
+from comflowy_nb.tracking.run import Run, RunImage
+from comflowy_nb.workflow.axes.narrow import narrow
+from comflowy_nb.workflow.axes.read import read_axes
+from comflowy_nb.workflow.fields import Field, is_finite
+from comflowy_nb.workflow.syntax.line import BRACED_NAME, split_line
+from comflowy_nb.workflow.syntax.lists import Setting
+from comflowy_nb.workflow.values import narrowest_field
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from comflowy_nb.library import Library
+    from comflowy_nb.workflow.axes.types import Axes, Axis
+    from comflowy_nb.workflow.workflow import Workflow
+
+
+_PLAIN_TEXT = re.compile(r"[\w./+-]+")
+_MAX_LINE_CHARS = 400
+_MAX_VALUE_CHARS = 40  # of a value that stays fixed
+_MAX_WHOLE = 1e15  # a float is written without its fraction up to this
+_WHY_FIXED = {
+    "seeds": "a seed",
+    "preset": "a preset",
+    "rows": "a row of a table",
+    "lines": "a line of a file",
+    "replace": "a text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The run or cell in the middle of a sweep; `ref` is its reference, `cell` is None for a run alone."""
+
+    ref: str
+    run: Run
+    cell: SweepCell | None
+
+
+def find_center(library: Library, what: object) -> Around:
+    """Return what a sweep is made around.
+
+    Parameters
+    ----------
+    what
+        A reference of a cell, a run or an image of one, or such an object.
+
+    Raises
+    ------
+    RefError
+        If it is something else, does not exist or was not submitted.
+    """
+    if isinstance(what, RunImage):
+        what = what.run
+    if isinstance(what, SweepCell):
+        if what.run is None:
+            raise RefError(f"{what.ref} was not submitted, so there is nothing to reuse; sweep around another cell")
+        return Around(what.ref, what.run, what)
+    if isinstance(what, Run):
+        return Around(what.ref, what, None)
+    if not isinstance(what, str):
+        raise RefError(f"{what!r} is not a cell or a run: use around=sweep[6] or around='s1.7'")
+    parsed = parse_ref(what)
+    run = library.find(what).run
+    if parsed.cell is None:
+        return Around(run.ref, run, None)
+    record = library.find(parsed.whole).sweep
+    cell = library.sweep(record).cell(parsed.cell) if record is not None else None
+    return Around(cell.ref if cell is not None else run.ref, run, cell)
+
+
+def settings_around(
+    around: Around, workflow: Workflow, *, names: Sequence[str] = (), explicit: Collection[str] = ()
+) -> tuple[list[Setting], list[str]]:
+    """Return the settings of the axes that narrow, and what stays fixed: `sampler_name euler (not a number)`.
+
+    Parameters
+    ----------
+    names
+        Names of the fields to vary. By default all axes of the sweep.
+    explicit
+        Ids of fields that are set otherwise, which are left out.
+
+    Raises
+    ------
+    FieldError
+        If a name is not a field, or nothing narrows and no field is set otherwise.
+    RefError
+        If a run is given without names.
+    """
+    settings: list[Setting] = []
+    fixed: list[str] = []
+    for name, ids, axis, reason in _candidates(around, workflow, names):
+        if not set(explicit).isdisjoint(ids):
+            continue
+        why, values = reason, []
+        if not why:
+            try:
+                values = _values(around, workflow, ids, axis)
+            except FieldError as error:
+                why = str(error)
+        if why:
+            fixed.append(f"{name} {_shown(around, workflow, ids, axis)} ({why})")
+        else:
+            settings.append(Setting(name, values, where=f"--around {around.ref}", is_python_value=True))
+    if not settings and not explicit:
+        what = ", ".join(fixed) or "it has no axes"
+        raise FieldError(
+            f"nothing varies around {around.ref}: {what}. Name other number fields: "
+            f"%comflowy sweep --around {around.ref} cfg"
+        )
+    return settings, fixed
+
+
+def _candidates(
+    around: Around, workflow: Workflow, names: Sequence[str]
+) -> list[tuple[str, tuple[str, ...], Axis | None, str]]:
+    """Return name, field ids, axis and the reason why it stays fixed (or empty) of each axis that may narrow."""
+    groups = around.cell.sweep.axes.axes if around.cell is not None else ()
+    simple = [axis for group in groups for axis in group.simple]
+    if not names:
+        if around.cell is None:
+            raise RefError(
+                f"{around.ref} is a run and has no axes: name the fields to vary, as in %comflowy sweep --around "
+                f"{around.ref} cfg steps; or a cell of a sweep, as in s1.7"
+            )
+        reasons = [(axis, _why_fixed(axis, is_zipped=bool(group.parts))) for group in groups for axis in group.simple]
+        return [(axis.name if why else _key(axis, workflow), axis.fields, axis, why) for axis, why in reasons]
+    found: list[tuple[str, tuple[str, ...], Axis | None, str]] = []
+    problems = []
+    for name in names:
+        axis = next((axis for axis in simple if axis.name == name), None)
+        try:
+            ids = axis.fields if axis is not None else workflow.find(name)
+        except FieldError as error:
+            problems.append(str(error))
+            continue
+        axis = axis or next((axis for axis in simple if axis.fields == ids), None)
+        why = _why_fixed(axis) if axis is not None else ""
+        found.append((name if axis is None else _key(axis, workflow), ids, axis, why or _why_seed(ids)))
+    if problems:
+        raise FieldError("\n".join(problems))
+    return found
+
+
+def _key(axis: Axis, workflow: Workflow) -> str:
+    """Return a name that means the fields of an axis: as typed, else the id of its only field."""
+    with suppress(FieldError):
+        if workflow.find(axis.name) == axis.fields:
+            return axis.name
+    return axis.fields[0] if len(axis.fields) == 1 else axis.name
+
+
+def _why_fixed(axis: Axis, *, is_zipped: bool = False) -> str:
+    """Return why an axis can't narrow; empty if it may."""
+    if axis.kind in _WHY_FIXED:
+        return _WHY_FIXED[axis.kind]
+    if _why_seed(axis.fields):
+        return _why_seed(axis.fields)
+    if not all(is_finite(param) for value in axis.values for param in value.params.values()):
+        return "not a number"
+    return "it varies together with other axes" if is_zipped else ""
+
+
+def _why_seed(ids: Sequence[str]) -> str:
+    is_seed = any("seed" in field_id.partition("::")[2].lower() for field_id in ids)
+    return "a seed: seeds that are near each other have nothing in common" if is_seed else ""
+
+
+def _center(around: Around, workflow: Workflow, field_id: str) -> Any:
+    """Return the value in the middle: that of the run, else the default of the workflow."""
+    params = around.run.params
+    if field_id in params:
+        return params[field_id]
+    field = workflow.fields.get(field_id)
+    return None if field is None else field.default
+
+
+def _values(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> list[float]:
+    """Return the values of a field around that of the run; raise a FieldError with the reason if it can't vary."""
+    center = _center(around, workflow, ids[0])
+    if not is_finite(center):
+        raise FieldError("not a number" if center is not None else "its value is not known")
+    known = [next(iter(value.params.values())) for value in axis.values] if axis is not None else []
+    return narrow(center, known, narrowest_field(workflow, ids) or Field(ids[0]))
+
+
+def _shown(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> str:
+    """Return the value that stays fixed, as in a caption."""
+    labels = around.cell.labels if around.cell is not None else {}
+    is_named = axis is not None and axis.kind in {"preset", "rows", "lines", "replace"}
+    text = labels.get(axis.name, "") if axis is not None and is_named else ""
+    return shorten(text or write_value(_center(around, workflow, ids[0])), _MAX_VALUE_CHARS)
+
+
+# -- the same sweep as a line -----------------------------------------------------------------------------------------
+
+
+def write_sweep_line(name: str, workflow: Workflow, axes: Axes) -> str | None:
+    """Return a line that is the same sweep without a reference; None if it can't be typed on a short line."""
+    words = [
+        _word(_short(axis.fields, axis, workflow), [_only(value.params) for value in axis.values]) for axis in axes.axes
+    ]
+    words += [_word(_short((field_id,), None, workflow), [value]) for field_id, value in axes.fixed.items()]
+    written = [word for word in words if word is not None]
+    line = " ".join(["%comflowy sweep", name, *written])
+    if len(written) < len(words) or len(line) > _MAX_LINE_CHARS or line[-1] in "?;" or axes.seeds or axes.texts:
+        return None
+    return line if _reads_as(line, workflow, axes) else None
+
+
+def write_values(settings: Sequence[Setting]) -> str:
+    """Return settings of numbers as words of a line: `cfg=6.5,7,7.5 steps=15,20,25`."""
+    return " ".join(f"{one.key}={','.join(_number(value) for value in _as_list(one.value))}" for one in settings)
+
+
+def _as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _only(params: Mapping[str, Any]) -> Any:
+    """Return the value that all fields of an axis share; None if there are several."""
+    values = list(params.values())
+    return values[0] if values and all(value == values[0] for value in values) else None
+
+
+def _short(ids: tuple[str, ...], axis: Axis | None, workflow: Workflow) -> str:
+    """Return the shortest name that means these fields."""
+    names = [ids[0].partition("::")[2], *([axis.name] if axis is not None else [])]
+    for name in names:
+        with suppress(FieldError):
+            if workflow.find(name) == ids:
+                return name
+    return ids[0]
+
+
+def _word(key: str, values: Sequence[Any]) -> str | None:
+    texts = [_text(value, is_alone=len(values) == 1) for value in values]
+    known = [text for text in texts if text is not None]
+    return f"{key}={','.join(known)}" if len(known) == len(texts) else None
+
+
+def _text(value: Any, *, is_alone: bool) -> str | None:
+    """Return a value as it can be typed on a line of a sweep; None if it can't."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if is_finite(value):
+        return _number(value)
+    if not isinstance(value, str) or "\n" in value or "\r" in value or not (is_alone or _PLAIN_TEXT.fullmatch(value)):
+        return None
+    text = BRACED_NAME.sub(lambda found: "{" + found[0] + "}", value)
+    if _PLAIN_TEXT.fullmatch(text):
+        return text
+    mark = next((mark for mark in "\"'" if mark not in text), None)
+    return None if mark is None else f"{mark}{text}{mark}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) and abs(value) < _MAX_WHOLE else repr(value)
+
+
+def _reads_as(line: str, workflow: Workflow, axes: Axes) -> bool:
+    """Return True if a line is read as these axes and values."""
+    try:
+        words = split_line(line.removeprefix("%comflowy "), sweep=True)[2:]
+        typed = [Setting(word.key or "", word.value or "", quoted=word.quoted) for word in words]
+        read = read_axes(workflow, typed, namespace={})
+    except ComflowyError:
+        return False
+    values = [[(axis.fields, [value.params for value in axis.values]) for axis in one.axes] for one in (read, axes)]
+    return dict(read.fixed) == dict(axes.fixed) and values[0] == values[1]
