@@ -311,7 +311,7 @@ def cleaner(records: Sequence[RunRecord | SweepRecord], home: Path) -> Callable[
     """Return the function that replaces home paths by `~`, and the hosts of services by `host`."""
     folders, hosts = private_texts(records, home)
     in_folder = re.compile("|".join(f"{re.escape(folder)}(?![\\w.-])" for folder in folders)) if folders else None
-    # A host with a dot or a port is replaced wherever it is a word of its own; `gpu` only as part of an address.
+    # A host with a dot or a port is replaced as a separate word; one such as `gpu` only as part of an address.
     whole = [re.escape(host) for host in hosts if "." in host or ":" in host]
     alone = [re.escape(host) for host in hosts if "." not in host and ":" not in host]
     parts = []

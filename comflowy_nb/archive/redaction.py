@@ -55,7 +55,8 @@ def parse_parts(without: str | Iterable[str]) -> frozenset[str]:
     for part in parts:
         if part not in PARTS:
             tip = nearest_tip(str(part), PARTS)
-            raise SettingsError(f"can't leave out {part!r}{tip or ':'} use {', '.join(PARTS)}")
+            use = f"{tip} Use" if tip else ": use"
+            raise SettingsError(f"can't leave out {part!r}{use} {', '.join(PARTS)}")
     return frozenset(parts)
 
 

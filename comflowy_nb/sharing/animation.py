@@ -112,8 +112,8 @@ def encode_animation(
         drawn = []
         for (_, image), of_frame in zip(frames, lines, strict=True):
             paper = Image.new("RGB", (size[0], size[1] + strip), "white")
-            picture = _read(image, size)
-            paper.paste(picture, ((size[0] - picture.width) // 2, (size[1] - picture.height) // 2))
+            drawn_image = _read(image, size)
+            paper.paste(drawn_image, ((size[0] - drawn_image.width) // 2, (size[1] - drawn_image.height) // 2))
             y = (size[1] + _PAD_PX) / scale
             texts = [
                 TextRun(text, tone, _PAD_PX / scale + x, y + number * LINE_PX)

@@ -257,6 +257,16 @@ class Run(Waitable["Run"], Scorable):
         -------
         list of pathlib.Path
             The files that were written.
+
+        Raises
+        ------
+        SettingsError, ImageError
+            As for `save`.
+
+        Examples
+        --------
+        >>> run.save_images("only-one", only=run.record.images[0])
+        [...Path('only-one/r....png')]
         """
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 

@@ -18,7 +18,7 @@ def other(tmp_path):
 
 @pytest.fixture
 def bottles(make_sweep, axis):
-    """Return s1 `bottles`: cfg x prompts, each cell with one image of its own colour."""
+    """Return s1 `bottles`: cfg x prompts, each cell with one image of another colour."""
     return make_sweep(axis("3::cfg", 4, 6), axis("6::text", *PROMPTS), fixed={"3::seed": 123456789}, name="bottles")
 
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def execute(tmp_path):
-    """Return a function that executes cells in a new kernel of a person, and returns the text of each cell's outputs."""
+    """Return a function that executes cells in a new kernel of a person; it returns the texts of their outputs."""
 
     def run(person, *sources):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])

@@ -27,7 +27,7 @@ def middle_of(frame):
 
 
 def assert_cells(path, numbers):
-    """The frames show the images of these cells, which have colours of their own."""
+    """The frames show the images of these cells, each of which has another colour."""
     frames, _ = frames_of(path)
     assert len(frames) == len(numbers)
     for frame, number in zip(frames, numbers, strict=True):
