@@ -257,8 +257,8 @@ def save(
 
     Examples
     --------
-    >>> comflowy_nb.save(sweep, "bottles.zip", without="seeds")
-    [...Path('bottles.zip')]
+    >>> comflowy_nb.save(sweep, "seedless.zip", without="seeds")
+    [...Path('seedless.zip')]
     >>> comflowy_nb.save([sweep[0], "cat"], "two.pdf")
     [...Path('two.pdf')]
     """
