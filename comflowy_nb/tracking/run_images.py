@@ -60,14 +60,12 @@ class RunImage:
             why = f" ({self.record.error})" if self.record.error else ""
             raise ImageError(
                 f"the original of {self.ref} was pruned, and only its thumbnail is on disk{why}; "
-                f"%comflowy show {self.run.ref} --refetch fetches it again"
+                f"{self.run.record.fetch_tip('fetches it', option=' --refetch')}"
             )
         path = image_path(self._folder, self.record) if self._folder is not None and self.record.file else None
         if path is None or not path.exists():
             reason = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
-            raise ImageError(
-                f"the image {self.ref} is not on disk{reason}; %comflowy show {self.run.ref} fetches it again"
-            )
+            raise ImageError(f"the image {self.ref} is not on disk{reason}; {self.run.record.fetch_tip('fetches it')}")
         return path
 
     @property

@@ -58,11 +58,15 @@ class StatusLine:
         """Append a phrase."""
         self.phrases.append(texts)
 
-    def add_title(self, ref: str, name: str | None, workflow: str, *, service: str | None = None) -> None:
-        """Append reference, name and workflow of a run or a sweep, and the service if it is given."""
+    def add_title(
+        self, ref: str, name: str | None, workflow: str, *, service: str | None = None, file: str | None = None
+    ) -> None:
+        """Append reference, name and workflow of a run or a sweep; the service, and the file it was loaded from."""
         texts: list[tuple[str, Tone]] = [(name, "plain"), (f"({workflow})", "plain")] if name else [(workflow, "plain")]
         if service:
             texts.append((f"on {service}", "muted"))
+        if file:
+            texts.append((f"from {file}", "muted"))
         self.add((ref, "ref"), *texts)
 
     @property
@@ -176,7 +180,7 @@ def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -
 
 def _add_end(line: StatusLine, run: Run, outcome: str, generated_seeds: Mapping[str, int]) -> None:
     record = run.record
-    line.add_title(record.ref, record.name, record.workflow)
+    line.add_title(record.ref, record.name, record.workflow, file=record.imported)
     if record.status is Status.SUCCESS:
         line.add((_success_text(record), "good"))
         if generated_seeds:
@@ -286,11 +290,11 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
     missing = [image for image in record.images if image.state == "missing"]
     if missing:
         text = _describe_images(record, missing, "missing")
-        line.add((f"{text};", "odd"), (f"%comflowy show {record.ref} fetches again", "muted"))
+        line.add((f"{text};", "odd"), (record.fetch_tip("fetches"), "muted"))
     pruned = [image for image in record.images if image.state == "pruned"]
     if pruned:
         text = _describe_images(record, pruned, "pruned")
-        line.add((f"{text};", "odd"), (f"%comflowy show {record.ref} --refetch fetches again", "muted"))
+        line.add((f"{text};", "odd"), (record.fetch_tip("fetches", option=" --refetch"), "muted"))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
         line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "odd"))

@@ -28,7 +28,7 @@ def sweeps_table(found: Sequence[SweepSummary]) -> dict[str, str]:
                 record.ref,
                 record.name or "",
                 record.workflow,
-                record.service,
+                record.on,
                 varied(record.spec),
                 counts_text(summary),
                 day(record.created_at),

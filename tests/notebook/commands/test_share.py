@@ -36,11 +36,12 @@ def swept(cell, handles, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def elsewhere(shell, cell, tmp_path, monkeypatch):
+def elsewhere(shell, tmp_path, monkeypatch):
     """Return a function that goes to another home folder, without a connection."""
 
     def go(name="elsewhere"):
-        assert cell("%comflowy logout").error is None
+        shell.run_line_magic("unload_ext", "comflowy_nb")  # as in another kernel: with no sweep in memory
+        shell.run_line_magic("load_ext", "comflowy_nb")
         monkeypatch.setenv("COMFLOWY_HOME", str(tmp_path / name))
 
     return go
@@ -75,6 +76,8 @@ def test_a_loaded_sweep_is_shown_compared_and_found_without_a_connection(swept, 
     assert shown.splitlines() == ["loaded from bottles.zip: s1, 4 runs, 4 images", "to see it: %comflowy show s1"]
     found = swept("%comflowy show looks")
     assert found.error is None
+    assert "s1 looks (default) from bottles.zip" in texts(found)
+    assert "from bottles.zip" in texts(swept("%comflowy show looks.2"))
     assert any("image/jpeg" in bundle for bundle in found.last)
     assert swept("%comflowy compare looks.1 looks.4").error is None
     assert swept("e = %comflowy explore looks").error is None
