@@ -270,34 +270,16 @@ class Sweep(Waitable[SweepCell | None], Scorable):
             )
         self.sender.cancel()
 
-    def save(
-        self,
-        target: str | Path,
-        *,
-        without: str | Iterable[str] = (),
-        full: bool = False,
-        along: str | None = None,
-        duration: float | None = None,
-        where: Mapping[str, Any] | None = None,
-    ) -> list[Path]:
+    def save(self, target: str | Path, **options: Any) -> list[Path]:
         """Write copies, an archive, a page, a figure or an animation; the suffix of the target decides.
 
         Parameters
         ----------
         target : str or pathlib.Path
-            A folder, which is created if necessary, for copies with readable names, a contact sheet and a JSON of
-            everything; `NAME.zip`, an archive that `comflowy_nb.load` adds to another history; `NAME.html`, a page
-            that works offline; `NAME.png` or `NAME.pdf`, the labelled grid; `NAME.gif` or `NAME.webp` with `along`.
-        without : str or iterable of str, optional
-            Parts to leave out: prompts, seeds, notes, workflow, inputs, metadata.
-        full : bool, default False
-            In a page, embed the images in full size.
-        along : str, optional
-            Name of the axis that an animation follows.
-        duration : float, default 0.5
-            Duration of a frame of an animation in seconds, from 0.02 to 60.
-        where : mapping, optional
-            For an animation: value by the name of another axis, instead of its first value.
+            A folder, for copies with readable names, a contact sheet and a JSON of everything; else the name of a file,
+            as for `comflowy_nb.save`: `NAME.zip`, `NAME.html`, `NAME.png`, `NAME.pdf`, `NAME.gif` or `NAME.webp`.
+        **options : Any
+            `without`, `full`, `along`, `duration` and `where`, as for `comflowy_nb.save`.
 
         Returns
         -------
@@ -310,8 +292,7 @@ class Sweep(Waitable[SweepCell | None], Scorable):
         SettingsError
             If `target` is the name of another kind of file, or an option does not belong to it.
         ImageError
-            If there are no images, the target can't be written, or images are missing on disk. The others are saved
-            then.
+            If there are no images, the target can't be written, or images are missing on disk. The others are saved.
 
         Examples
         --------
@@ -322,7 +303,6 @@ class Sweep(Waitable[SweepCell | None], Scorable):
         """
         from comflowy_nb.sharing.save import save_sweep_to  # noqa: PLC0415 - loads Pillow
 
-        options = {"without": without, "full": full, "along": along, "duration": duration, "where": where}
         return save_sweep_to(self, self._images_folder, target_path(target), **options)
 
     def to_dataframe(self) -> pd.DataFrame:
