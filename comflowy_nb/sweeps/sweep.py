@@ -284,8 +284,7 @@ class Sweep(Waitable[SweepCell | None], Scorable):
         Returns
         -------
         list of pathlib.Path
-            The files that were written: in a folder the copies in the order of the cells, pages of the contact sheet,
-            `sweep.json`.
+            The files that were written; the copies in a folder are in the order of the cells.
 
         Raises
         ------

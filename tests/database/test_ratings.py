@@ -37,7 +37,7 @@ def test_rating_rejection_and_note_are_changed_one_by_one(history, token):
     assert own(history, token, 1) is None
 
 
-def test_a_rating_takes_a_rejection_back_unless_told_otherwise(history, token):
+def test_a_rating_takes_a_rejection_back_unless_it_is_given(history, token):
     history.ratings.change([(token, 0)], rejected=True)
     history.ratings.change([(token, 0)], 3)
     assert own(history, token) == (3, False, "")

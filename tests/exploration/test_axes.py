@@ -70,7 +70,7 @@ def test_several_sweeps_share_their_axes(make_sweep, axis):
         assert f"{entry.params['3::cfg']:g}" == values_of(exploration, entry)["cfg"]
 
 
-def test_a_sweep_that_does_not_set_the_field_of_another_has_a_place_of_its_own(make_sweep, axis):
+def test_a_sweep_that_does_not_set_the_field_of_another_has_a_separate_place(make_sweep, axis):
     first = make_sweep(axis("3::cfg", 4, 8), axis("3::steps", 10, 20), key="one")
     second = make_sweep(axis("3::cfg", 4, 8), key="two")
     exploration = Exploration([first, second])

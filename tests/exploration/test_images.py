@@ -12,7 +12,7 @@ from comflowy_nb.exploration.images import read_full, read_thumbnail
 
 
 @pytest.fixture
-def picture(make_sweep, axis):
+def stored_image(make_sweep, axis):
     """Return the image of a cell, 700 px wide and in one colour."""
     sweep = make_sweep(axis("3::cfg", 4), images=lambda _: [Image.new("RGB", (700, 350), (200, 40, 40))])
     return sweep.cells[0].images[0]
@@ -23,20 +23,20 @@ def opened(content):
 
 
 @pytest.mark.parametrize("side", [256, 512])
-def test_a_thumbnail_is_the_file_made_at_download(picture, side):
-    content = read_thumbnail(picture, side)
-    assert content == picture.path.with_suffix(f".t{side}.jpg").read_bytes()
+def test_a_thumbnail_is_the_file_made_at_download(stored_image, side):
+    content = read_thumbnail(stored_image, side)
+    assert content == stored_image.path.with_suffix(f".t{side}.jpg").read_bytes()
     assert opened(content).size == (side, side // 2)
 
 
-def test_a_full_image_is_the_file_byte_for_byte(picture):
-    content, kind, note = read_full(picture)
-    assert (content, kind, note) == (picture.bytes, "image/png", None)
+def test_a_full_image_is_the_file_byte_for_byte(stored_image):
+    content, kind, note = read_full(stored_image)
+    assert (content, kind, note) == (stored_image.bytes, "image/png", None)
 
 
-def test_an_image_that_browsers_show_differently_is_converted(picture):
-    Image.new("CMYK", (70, 35), (0, 200, 0, 0)).save(picture.path, "JPEG")
-    content, kind, _ = read_full(picture)
+def test_an_image_that_browsers_show_differently_is_converted(stored_image):
+    Image.new("CMYK", (70, 35), (0, 200, 0, 0)).save(stored_image.path, "JPEG")
+    content, kind, _ = read_full(stored_image)
     assert kind == "image/png"
     red, green, blue = opened(content).getpixel((5, 5))
     assert green < min(red, blue)
@@ -52,18 +52,18 @@ def test_a_pruned_image_is_shown_by_its_thumbnail_with_a_note(library, make_swee
     assert "show r1 --refetch" in note
 
 
-def test_a_deleted_file_is_an_error_that_names_the_image(picture):
-    for path in picture.path.parent.glob("*"):
+def test_a_deleted_file_is_an_error_that_names_the_image(stored_image):
+    for path in stored_image.path.parent.glob("*"):
         path.unlink()
-    for read in (lambda: read_thumbnail(picture, 256), lambda: read_full(picture)):
+    for read in (lambda: read_thumbnail(stored_image, 256), lambda: read_full(stored_image)):
         with pytest.raises(ImageError, match=r"r1\[0\]"):
             read()
 
 
-def test_an_image_without_a_thumbnail_is_not_sent_in_full_size(picture):
+def test_an_image_without_a_thumbnail_is_not_sent_in_full_size(stored_image):
     """`RunImage.thumbnail` returns the original where no thumbnail can be made."""
-    for thumbnail in picture.path.parent.glob("*.jpg"):
+    for thumbnail in stored_image.path.parent.glob("*.jpg"):
         thumbnail.unlink()
-    picture.path.write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    stored_image.path.write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     with pytest.raises(ImageError, match="thumbnail"):
-        read_thumbnail(picture, 256)
+        read_thumbnail(stored_image, 256)

@@ -18,7 +18,7 @@ def completions_of_ipython(shell, before, fragment=""):
 
 
 def test_commands_are_completed(shell):
-    assert completions_at(shell, "%comflowy ", "r") == ["resume", "run", "runs"]
+    assert completions_at(shell, "%comflowy ", "r") == ["rate", "resume", "run", "runs"]
     assert "connect" in completions_at(shell, "%comflowy ")
     assert completions_at(shell, "r = %comflowy ", "con") == ["connect"]
     assert completions_at(shell, "%%comflowy ", "ru") == ["run", "runs"]

@@ -256,8 +256,8 @@ Removes the original images of runs that ended before. The runs and their
 thumbnails stay: grids show them, and the same request submits nothing. Fetch an
 original again, if the service still has it, by %comflowy show r41 --refetch.
 Kept without --all: what is named (--as), rated or has a note, and images that
-were inputs of another run. Always kept: images without a thumbnail, videos, sounds and texts, and
-everything of runs that are not done.""",
+were inputs of another run. Always kept: images without a thumbnail, videos,
+sounds and texts, and everything of runs that are not done.""",
     "delete": """\
   %comflowy delete r41
   %comflowy delete s3         the sweep, and the runs that were submitted for it

@@ -1,4 +1,4 @@
-// What an explorer asks or explains below its bar: the plan before runs are submitted, and the keys.
+// The dialogs below the bar of an explorer: the plan before runs are submitted, and the list of keys.
 
 import { make, makeButton } from "../widgets/shared.js";
 

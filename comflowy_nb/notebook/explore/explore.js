@@ -1,12 +1,14 @@
 // The explorer: the images of sweeps and runs by their axes, with ratings. The model is the notebook's, or that of a saved
 // page (page.html). Documents and images arrive by message. Nothing is fetched.
 
-import { ARROWS, followTheme, keepKeys, make, makeButton, reducedMotion } from "../widgets/shared.js";
+import { followTheme, keepKeys, make, reducedMotion } from "../widgets/shared.js";
 import { stateOf } from "./cells.js";
 import { Controls, Player } from "./controls.js";
 import { Dialog } from "./dialog.js";
 import { Filters } from "./filters.js";
+import { Head, Notice } from "./head.js";
 import { Images, Kernel, Ratings } from "./kernel.js";
+import { Keys } from "./keys.js";
 import { Panel } from "./panel.js";
 import { Sheet } from "./sheet.js";
 import { Stage } from "./stage.js";
@@ -16,7 +18,6 @@ import { Videos } from "./videos.js";
 
 const SAVE_MS = 100;
 const ARRANGING = ["x", "y", "outer_x", "outer_y", "_view", "_filters", "_matching", "sort", "where", "_where_problem"];
-const TEXT_INPUT = "input[type=text], input[type=number], textarea";
 
 class Explorer {
   constructor(model, el) {
@@ -48,43 +49,13 @@ class Explorer {
     this.stage = new Stage(this, this.ended.signal);
     this.panel = new Panel(this);
     this.videos = new Videos();
-    this.title = make("h2", { class: "cx-title" });
-    this.counts = make("span", { class: "cx-quiet" });
-    const action = (key, name) => makeButton({ "data-key": key, hidden: true }, [], () => this.askPlan(name, null));
-    this.actions = { missing: action("run-missing", "missing"), retry: action("retry-failed", "retry") };
-    const help = makeButton(
-      { class: "cx-icon", title: "Keys (key ?)", "aria-label": "Keys", "data-key": "help" },
-      "?",
-      () => this.dialog.toggleKeys(),
-    );
-    this.marked = makeButton({ class: "cx-link", "data-key": "marked" }, [], () => this.set("selected", []));
+    this.head = new Head(this);
+    this.notice = new Notice(this);
     this.spoken = make("div", { class: "cx-unseen", role: "status", "aria-live": "polite" });
-    this.notice = make("div", { class: "cx-notice", role: "status" });
-    this.noticeText = make("span");
-    this.name = make("input", {
-      type: "text",
-      placeholder: "Your name",
-      "aria-label": "Your name",
-      "data-key": "name",
-    });
-    this.download = makeButton({ "data-key": "download" }, "Download ratings.json", () => this.downloadRatings());
-    this.notice.append(this.noticeText, this.name, this.download);
     return make(
       "div",
       { class: "comflowy-explore", role: "group", tabindex: "-1", "aria-label": "Explorer" },
-      make(
-        "div",
-        { class: "cx-head" },
-        this.title,
-        this.counts,
-        this.marked,
-        make("span", { class: "cx-space" }),
-        this.actions.missing,
-        this.actions.retry,
-        this.toolbar.filter,
-        this.toolbar.orders,
-        help,
-      ),
+      this.head.element,
       this.toolbar.element,
       this.dialog.element,
       this.filters.element,
@@ -96,7 +67,7 @@ class Explorer {
         make("div", { class: "cx-shown" }, this.stage.element, this.sheet.root),
         this.panel.element,
       ),
-      this.notice,
+      this.notice.element,
       this.spoken,
     );
   }
@@ -107,6 +78,10 @@ class Explorer {
     this.modelListeners = Object.fromEntries(ARRANGING.map((name) => [`change:${name}`, arrange]));
     this.modelListeners["change:_at"] = () => this.schedule();
     this.modelListeners["change:selected"] = () => this.schedule();
+    this.modelListeners["change:_matching"] = () => {
+      this.leaveHidden();
+      this.schedule(true);
+    };
     for (const name of ["x", "y", "outer_x", "outer_y"])
       this.modelListeners[`change:${name}`] = () => this.followSpread(name);
     for (const [name, act] of Object.entries(this.modelListeners)) this.model.on(name, act);
@@ -114,7 +89,8 @@ class Explorer {
     this.watch.observe(this.sheet.element);
     this.watch.observe(this.root);
     window.addEventListener("resize", arrange, { signal });
-    keepKeys(this.root, signal, (event) => this.press(event));
+    const keys = new Keys(this);
+    keepKeys(this.root, signal, (event) => keys.press(event));
     followTheme(this.root, signal);
     const motion = reducedMotion();
     const follow = () => {
@@ -161,7 +137,16 @@ class Explorer {
 
   setFilter(...filter) {
     this.state.setFilter(...filter);
+    this.leaveHidden();
     this.save();
+  }
+
+  /** A filter has changed: if it does not show the current combination, go to the first that it shows. */
+  leaveHidden() {
+    const { state } = this;
+    state.forget();
+    const [first] = state.visible;
+    if (first && !state.matches(state.current)) this.go(first.place);
   }
 
   clearFilters() {
@@ -176,11 +161,7 @@ class Explorer {
   flush() {
     clearTimeout(this.saving);
     this.saving = undefined;
-    try {
-      this.model.save_changes();
-    } catch {
-      this.kernel.hasFailed = true; // without a kernel, exploring goes on
-    }
+    if (!this.kernel.isGone) this.model.save_changes();
   }
 
   /** Go to a combination. */
@@ -374,95 +355,12 @@ class Explorer {
     this.say(`${image.ref} ${isMarked ? "not marked" : "marked"}`);
   }
 
-  downloadRatings() {
-    const url = URL.createObjectURL(
-      new Blob([this.ratings.file(this.name.value.trim())], { type: "application/json" }),
-    );
-    make("a", { href: url, download: "ratings.json" }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 1000);
-  }
-
   askPlan(action, items) {
     this.dialog.askPlan(action, items);
   }
 
   say(words) {
     this.spoken.textContent = words;
-  }
-
-  // -- keys ----------------------------------------------------------------------------------------------------
-
-  press(event) {
-    const { target, key } = event;
-    const isText = target.matches?.(TEXT_INPUT);
-    if (isText && key !== "Escape") {
-      if (key === "Enter") target.dispatchEvent(new Event("change"));
-      return;
-    }
-    const act = isText ? () => this.focusMain() : this.keyOf(event);
-    if (!act) return;
-    event.preventDefault();
-    act();
-  }
-
-  keyOf({ key, target }) {
-    const arrow = ARROWS[key];
-    if (arrow) return this.arrowOf(arrow, target);
-    const isButton = target.matches?.("button, summary, input");
-    if (target.tagName === "SELECT" && key !== "Escape" && key !== "?") return null;
-    if (key === "Enter") return isButton ? null : () => this.enlarge();
-    if (key === " ") return isButton ? null : () => this.player.toggle(this.playedAxis);
-    if (/^[1-5]$/.test(key)) return () => this.rate(Number(key));
-    const acts = {
-      0: () => this.rate(0),
-      x: () => this.reject(),
-      u: () => this.undo(),
-      m: () => this.mark(),
-      n: () => this.panel.note.focus(),
-      "?": () => this.dialog.toggleKeys(),
-      "+": () => this.stage.zoom.in(),
-      "=": () => this.stage.zoom.in(),
-      "-": () => this.stage.zoom.out(),
-      f: () => this.stage.zoom.showAll(),
-      escape: () => this.back(),
-    };
-    return acts[key.toLowerCase()] ?? null;
-  }
-
-  arrowOf([across, down], target) {
-    if (target.matches?.("select, input[type=range]")) return null;
-    if (this.panel.stars.includes(target)) return () => this.panel.focusStar(across || down);
-    if (this.toolbar.views.includes(target)) return () => this.focusView(across || down);
-    const control = this.controls.focused;
-    if (control) return () => this.stepControl(control, across || down, target);
-    const { state } = this;
-    if (!this.isLarge) return () => this.go(this.sheet.placeFrom(state.at, across, down));
-    if (this.stage.zoom.canPan && target === this.stage.element) {
-      const [width, height] = this.stage.zoom.pane;
-      return () => this.stage.zoom.panBy(-across * width * 0.1, -down * height * 0.1);
-    }
-    const axes = state.arrowAxes;
-    return () => this.step(across ? axes[0] : axes[1], across || down);
-  }
-
-  stepControl(control, by, target) {
-    this.step(control.axis, by);
-    if (!control.buttons?.includes(target)) return;
-    control.draw();
-    control.buttons[this.state.at[control.axis]].focus({ preventScroll: true });
-  }
-
-  focusView(by) {
-    const shown = this.toolbar.views.filter((view) => !view.hidden);
-    const at = shown.findIndex((view) => view.matches(":focus"));
-    const next = shown[(at + by + shown.length) % shown.length];
-    next.focus();
-    next.click();
-  }
-
-  /** The axis that the space key plays: the one that plays, else the first with a control. */
-  get playedAxis() {
-    return this.player.axis ?? this.controls.controls[0]?.axis;
   }
 
   // -- focus ---------------------------------------------------------------------------------------------------
@@ -525,8 +423,8 @@ class Explorer {
     else this.sheet.draw();
     this.toolbar.draw();
     this.panel.draw();
-    this.drawHead();
-    this.drawNotice();
+    this.head.draw();
+    this.notice.draw();
     this.requestImages();
     this.report();
   }
@@ -544,50 +442,16 @@ class Explorer {
     this.stage.element.setAttribute("aria-label", `Large image: ${words}`);
   }
 
-  drawHead() {
-    const { state } = this;
-    this.title.textContent = state.title;
-    const total = state.items.size;
-    const statuses = [...state.statuses]
-      .filter(([status]) => status !== "success")
-      .map(([status, count]) => `${count} ${status}`);
-    const shown = state.isFiltered ? [`${state.visible.length} shown`] : [];
-    const cells = total === 1 ? "1 cell" : `${total.toLocaleString("en")} cells`;
-    this.counts.textContent = this.isLoaded ? [cells, ...statuses, ...shown].join(" \u00b7 ") : "";
-    const count = (name) => [...state.items.values()].filter(({ can }) => can?.[name]).length;
-    const { missing, retry } = this.actions;
-    const [runs, retries] = this.isOffline ? [0, 0] : [count("run"), count("retry")];
-    missing.hidden = !runs;
-    missing.textContent = `Run missing (${runs})`;
-    retry.hidden = !retries;
-    retry.textContent = `Retry failed (${retries})`;
-    const { length } = this.state.selected;
-    this.marked.hidden = !length;
-    this.marked.textContent = `${length} marked, clear`;
-  }
-
   get isWaitingForKernel() {
     return this.kernel.isGone || this.kernel.isBusy;
   }
 
-  drawNotice() {
-    const { kernel, ratings, isOffline } = this;
-    const { size } = ratings.unsaved;
-    const count = size === 1 ? "1 rating" : `${size} ratings`;
-    const isGone = !isOffline && kernel.isGone;
-    const unsaved = size ? ` ${count} not saved yet.` : "";
-    let text = this.problem ?? "";
-    if (isOffline) text = size ? `${count} of yours in this page.` : "";
-    else if (isGone && !this.isLoaded) text = "There is no kernel: run the cell again.";
-    else if (isGone)
-      text = `There is no kernel. Exploring goes on with the images that it sent; run the cell again for the rest.${unsaved}`;
-    else if (kernel.isBusy) text = `The kernel is busy. Exploring goes on with the images that it sent.${unsaved}`;
-    if (this.noticeText.textContent !== text) this.noticeText.textContent = text;
-    this.notice.hidden = !text;
-    this.name.hidden = !isOffline || !size;
-    this.download.hidden = !size || !(isOffline || isGone);
-    if (!isGone && this.wasGone) this.ratings.sendAll();
-    this.wasGone = isGone;
+  /** The kernel is there again. */
+  goOn() {
+    this.kernel.forget();
+    this.images.restart();
+    if (this.isLoaded) this.ratings.sendAll();
+    else this.load();
   }
 
   /** Request the images in sight, then those that the next steps show. */

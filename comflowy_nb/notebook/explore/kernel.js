@@ -1,4 +1,5 @@
-// What an explorer asks of Python: the document, images, ratings, runs. A busy or ended kernel is said, and waited for.
+// The requests of an explorer to Python: the document, images, ratings, submits. It waits for a kernel that is busy, and
+// works without one that has ended.
 
 import { ImageCache, nameView, SLOW_MS } from "../widgets/shared.js";
 
@@ -58,6 +59,7 @@ export class Kernel {
     this.hasFailed = false;
     const wasBusy = this.isBusy;
     this.isBusy = false;
+    this.stopWatch();
     this.watch();
     const { to, ...reply } = message;
     act(reply, buffers ?? []);
@@ -66,25 +68,38 @@ export class Kernel {
 
   /** Report a kernel that does not answer for some time. Each reply starts the time again. */
   watch() {
-    clearTimeout(this.timer);
     if (!this.waiting.size) return;
-    this.timer = setTimeout(() => {
+    this.timer ??= setTimeout(() => {
       this.isBusy = true;
       this.onChange();
     }, SLOW_MS);
   }
 
-  /** The class of the element is set after this event. */
+  stopWatch() {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+
+  /** The kernel ended or came back. The class of the element is set after this event. */
   notice() {
-    setTimeout(() => this.isClosed || this.onChange());
+    setTimeout(() => {
+      this.hasFailed = false;
+      this.isBusy = false;
+      if (!this.isClosed) this.onChange();
+    });
+  }
+
+  /** Forget the requests to a kernel that has ended. */
+  forget() {
+    this.stopWatch();
+    this.waiting.clear();
   }
 
   close() {
     this.isClosed = true;
-    clearTimeout(this.timer);
+    this.forget();
     this.model.off("msg:custom", this.receive);
     this.model.off("comm_live_update", this.notice);
-    this.waiting.clear();
   }
 }
 
@@ -124,8 +139,14 @@ export class Images {
     if (!isQuick && fulls.length) this.timer = setTimeout(() => this.askFull(), FULL_DELAY_MS);
   }
 
+  /** The kernel is there again: what was asked of the one before has no reply. */
+  restart() {
+    this.isAskingThumbs = false;
+    this.isAskingFull = false;
+  }
+
   askThumbs() {
-    if (this.isAskingThumbs) return;
+    if (this.isAskingThumbs || this.kernel.isGone) return;
     const { side } = this;
     const isThere = (key) => this.thumbs.get(key)?.side >= side;
     const images = this.neededThumbs.filter((key) => !isThere(key)).slice(0, BATCH);
@@ -133,21 +154,19 @@ export class Images {
     this.isAskingThumbs = true;
     this.kernel.send({ ask: "thumbs", images, side }, (reply, buffers) => {
       this.isAskingThumbs = false;
-      const problems = new Map((reply.missing ?? []).map(({ image, problem }) => [image, problem]));
-      for (const [index, key] of images.entries()) {
-        const content = buffers[index]?.byteLength ? buffers[index] : null;
-        const url = reply.urls?.[index];
-        const problem = problems.get(key) ?? reply.problem ?? "it has no thumbnail";
-        if (content || url) this.thumbs.put(key, { kind: reply.kinds?.[index], url, side }, content);
-        else this.thumbs.put(key, { problem, side });
+      const { kinds = [], urls = [], missing = images, problem = "it has no thumbnail" } = reply;
+      const found = images.filter((key) => !missing.includes(key));
+      for (const [index, key] of found.entries()) {
+        this.thumbs.put(key, { kind: kinds[index], url: urls[index], side }, buffers[index]);
       }
+      for (const key of missing) this.thumbs.put(key, { problem, side });
       this.onChange();
       this.askThumbs();
     });
   }
 
   askFull() {
-    if (this.isAskingFull) return;
+    if (this.isAskingFull || this.kernel.isGone) return;
     const image = this.neededFulls.find((key) => !this.fulls.has(key));
     if (image === undefined) return;
     this.isAskingFull = true;
@@ -204,7 +223,7 @@ export class Ratings {
   }
 
   send(key) {
-    if (this.isOffline) {
+    if (this.isOffline || this.kernel.isGone) {
       this.onChange();
       return;
     }

@@ -130,9 +130,10 @@ class PageModel {
   replyTo({ ask, images, image }) {
     if (ask === "document") return [{ document: this.content }, []];
     if (ask === "thumbs") {
-      const found = images.map((key) => (this.sources.thumbs[key] ? this.read("thumbs", key) : {}));
-      const kinds = found.map(({ kind }) => kind ?? null);
-      return [{ kinds, urls: found.map(({ url }) => url) }, found.map(({ bytes }) => bytes)];
+      const missing = images.filter((key) => !this.sources.thumbs[key]);
+      const found = images.filter((key) => this.sources.thumbs[key]).map((key) => this.read("thumbs", key));
+      const kinds = found.map(({ kind }) => kind);
+      return [{ kinds, missing, urls: found.map(({ url }) => url) }, found.map(({ bytes }) => bytes)];
     }
     if (ask === "full" && this.sources.fulls[image]) {
       const { kind, url, bytes } = this.read("fulls", image);

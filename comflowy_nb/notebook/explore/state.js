@@ -70,7 +70,7 @@ export class Exploration {
     return { item, image: item.images[index] ?? null, place, id: `${item.id}-${index}` };
   }
 
-  /** Return what a combination shows; without an item nobody asked for it. */
+  /** Return what a combination shows. One without an item is not asked for. */
   entryAt(place) {
     const at = place.filter((_, axis) => axis !== this.imageAxis);
     const item = this.byPlace.get(at.join());
@@ -80,7 +80,7 @@ export class Exploration {
 
   // -- the current combination ---------------------------------------------------------------------------------
 
-  /** The index on each axis. Whatever the model holds, each is one of its axis. */
+  /** The index on each axis. An invalid index of the model becomes the nearest valid one. */
   get at() {
     const given = asList(this.model.get("_at"));
     return this.axes.map(({ values }, axis) => clamp(Math.trunc(Number(given[axis])) || 0, 0, values.length - 1));

@@ -161,7 +161,6 @@ export class Toolbar {
       flip.hidden = !now;
       flip.setAttribute("aria-pressed", String(flipped.includes(now)));
     }
-    this.arrangePins(names);
     const axes = names.map(({ name, label }) => [name, label]);
     const columns = state.columns.map(({ name }) => [name, name]);
     const orders = [
@@ -185,10 +184,12 @@ export class Toolbar {
     this.filterText.textContent = count ? `Filter (${count})` : "Filter";
   }
 
-  arrangePins(names) {
+  /** The current combination decides which of the two panes is the active one. */
+  drawPins() {
     const { state } = this.explorer;
     const { pin } = state;
-    if (!pin) return;
+    if (!pin || this.pins.hidden) return;
+    const names = state.variedAxes.map((axis) => state.axes[axis]);
     const { name, values } = state.axes[pin.axis];
     fill(
       this.pinAxis,
@@ -206,6 +207,7 @@ export class Toolbar {
   }
 
   draw() {
+    this.drawPins();
     this.scale.textContent = this.explorer.stage.zoom.text;
   }
 }

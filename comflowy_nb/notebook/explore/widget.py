@@ -176,7 +176,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
 
         Examples
         --------
-        >>> explorer.to_dataframe().cfg.to_list()
+        >>> comflowy_nb.explore(sweep).to_dataframe().cfg.to_list()
         [4.0, 7.0]
         """
         from comflowy_nb.exploration.table import dataframe_of  # noqa: PLC0415 - rarely used

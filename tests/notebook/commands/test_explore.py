@@ -68,10 +68,10 @@ def test_no_connection_is_needed(explored, sandbox, shell):
         ("explore {s} --since 7d", "--since chooses among all runs"),
         ("explore {s} --x nothing", "'nothing' is not an axis here; the axes are cfg, steps"),
         ('explore {s} --where "cgf > 3"', "nothing here has a field cgf. Did you mean cfg?"),
-        ("explore nobody", "there is no run nobody"),
+        ("explore absent", "there is no run absent"),
         ("explore --since 1s --where cfg=12345", "no runs match, so there is nothing to explore"),
         ("compare {e.selectd}", "{e.selectd}: e has no selectd. Did you mean selected?"),
-        ("compare {nobody.selected}", "there is no variable nobody"),
+        ("compare {absent.selected}", "there is no variable absent"),
         ("compare {e.selected}", "{e.selected} is an empty list, so it names no run"),
         ("show {e._at}", "_at"),
         ("save {both} one.zip", "{both} are 2 runs, so save them in a folder, not in one.zip"),
@@ -99,6 +99,9 @@ def test_marked_cells_and_the_current_one_go_on_into_other_commands(explored, sa
     current = sandbox("%comflowy show {e.current}")
     assert current.error is None
     assert cells[0].run.ref in current.last[0]["text/plain"]
+    around = sandbox("a = %comflowy sweep --around {e.current} cfg --dry-run")
+    assert around.error is None
+    assert cells[0].params["3::cfg"] in {cell.params["3::cfg"] for cell in shell.user_ns["a"].cells}
     again = sandbox("r = %comflowy run --from {e.current}")
     assert again.error is None
     assert shell.user_ns["r"].params == dict(cells[0].params)
