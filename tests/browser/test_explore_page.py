@@ -715,7 +715,7 @@ def test_a_thousand_cells_are_fluid(explored, tmp_path):
     )
     assert len(content["items"]) == 1000
     image = draw((1, 1), size=(256, 256))
-    images = dict.fromkeys(images_of(content), ("image/png", picture))
+    images = dict.fromkeys(images_of(content), ("image/png", image))
     path = tmp_path / "thousand.html"
     path.write_text(page_html(content, images, {}), encoding="utf-8")
     page = explored(path, "#x=cfg&y=steps&outer_y=sampler")
