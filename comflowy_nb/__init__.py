@@ -18,8 +18,10 @@ _MODULES = {
     "form": "comflowy_nb.notebook.form.form",
     "grid": "comflowy_nb.notebook.display.show",
     "history": "comflowy_nb.history",  # the module itself: `history.runs(...)`, `history.find(...)`
+    "load": "comflowy_nb.history",
     "load_ipython_extension": "comflowy_nb.notebook.magics",  # `%load_ext comflowy_nb` calls it
     "params_from": "comflowy_nb.recipe",
+    "save": "comflowy_nb.history",
     "show": "comflowy_nb.notebook.display.show",
     "unload_ipython_extension": "comflowy_nb.notebook.magics",
 }

@@ -226,7 +226,7 @@ class Client:
         timeout : float, optional
             Maximum time to wait, in seconds. By default there is no limit.
         save : str or pathlib.Path, optional
-            A folder for copies of the images, `NAME.zip`, or for one image `NAME.png`.
+            A folder for copies, an archive `NAME.zip`, or for one image `NAME.png`; as for `comflowy_nb.save`.
 
         Returns
         -------
@@ -269,7 +269,9 @@ class Client:
             if error is not None:
                 raise error
             if save is not None:
-                run.save(save)
+                from comflowy_nb.sharing.save import save_run_to  # noqa: PLC0415 - loads Pillow
+
+                save_run_to(self.library, run, target_path(save))
         return run
 
     def submit(
@@ -406,7 +408,7 @@ class Client:
         timeout : float, optional
             As for `run`.
         save : str or pathlib.Path, optional
-            A folder or `NAME.zip` for copies of the images, a contact sheet and a JSON file.
+            A folder for copies and a contact sheet, an archive `NAME.zip`, a page or a figure; as for `Sweep.save`.
         namespace, base : optional
             As for `submit`.
         on_plan : callable, optional

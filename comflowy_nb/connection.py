@@ -265,7 +265,7 @@ class Connection:
         tokens = [cell.run.token for cell in sweep.cells if cell.run is not None] if self.service.runs_graphs else []
         graph = next(filter(None, map(self._library.history.graph, tokens)), None)
         if graph is not None:
-            return [partial(self.finder.of_graph, record.workflow, Graph(graph))]
+            return [partial(self.finder.from_graph, record.workflow, Graph(graph))]
         names = dict.fromkeys(filter(None, (record.workflow, record.workflow_id)))
         return [partial(self.finder.find, name) for name in names]
 

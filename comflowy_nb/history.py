@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.library import open_library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
+    from pathlib import Path
 
+    from comflowy_nb.archive.loader import Loaded
     from comflowy_nb.images.delete import Deleted
     from comflowy_nb.images.disk_usage import DiskUsage
     from comflowy_nb.images.prune import Pruned
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
 
-__all__ = ["delete", "disk", "find", "prune", "runs"]
+__all__ = ["delete", "disk", "find", "load", "prune", "runs", "save"]
 
 
 def find(ref: str) -> Found:
@@ -218,3 +220,106 @@ def delete(
     <Deleted r... to delete, ...>
     """
     return open_library().delete(*refs, dry_run=dry_run, confirm=confirm)
+
+
+# -- sharing ----------------------------------------------------------------------------------------------------------
+
+
+def save(
+    what: Any,
+    target: str | Path,
+    *,
+    without: str | Iterable[str] = (),
+    full: bool = False,
+    along: str | None = None,
+    duration: float | None = None,
+    where: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Save runs, sweeps or images: copies, an archive, a page, a figure or an animation. Needs no connection.
+
+    Parameters
+    ----------
+    what : str, Run, RunImage, Sweep, SweepCell, or a list of them
+        What to save, or references of it.
+    target : str or pathlib.Path
+        A folder for copies with readable names; `NAME.zip`, an archive that `load` adds to another history;
+        `NAME.html`, a page that works offline; `NAME.png` or `NAME.pdf`, the labelled grid; `NAME.gif` or `NAME.webp`
+        with `along`. For one image also a file of its format.
+    without : str or iterable of str, optional
+        Parts to leave out: prompts, seeds, notes, workflow, inputs, metadata. All but notes also remove the metadata
+        of the images.
+    full : bool, default False
+        In a page, embed the images in full size.
+    along : str, optional
+        Name of the axis that an animation follows.
+    duration : float, default 0.5
+        Duration of a frame of an animation in seconds, from 0.02 to 60.
+    where : mapping, optional
+        For an animation: value by the name of another axis, instead of its first value.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files that were written.
+
+    Raises
+    ------
+    RefError
+        If a reference names nothing.
+    SettingsError
+        If `target` can't hold it, or an option does not belong to it.
+    ImageError
+        If there are no images, the target can't be written, or images are missing on disk. The others are saved then.
+
+    Examples
+    --------
+    >>> comflowy_nb.save(sweep, "seedless.zip", without="seeds")
+    [...Path('seedless.zip')]
+    >>> comflowy_nb.save([sweep[0], "cat"], "two.pdf")
+    [...Path('two.pdf')]
+    """
+    from comflowy_nb.images.save_target import target_path  # noqa: PLC0415 - only to save
+    from comflowy_nb.sharing.save import find_all, options_of, plan_save  # noqa: PLC0415 - loads Pillow
+
+    library = open_library()
+    options = options_of(without, full=full, along=along, duration=duration, where=where)
+    return plan_save(library, find_all(what, library.find), target_path(target), options).write()
+
+
+def load(path: str | Path, *, by: str | None = None) -> Loaded:
+    """Load an archive or a file of ratings that another person has sent. Needs no connection.
+
+    The runs and sweeps of an archive are added to the history with their images, ratings and scores. They are marked as
+    imported: no service is asked about them, and they never answer a request. Loading a file again adds nothing.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A zip file that `save` has written, or the `ratings.json` of a visitor of a saved page.
+    by : str, optional
+        The name of who sent it, of at most 60 characters, which marks the ratings. By default the name in
+        `ratings.json`, or that of the zip file.
+
+    Returns
+    -------
+    Loaded
+        What is new.
+
+    Raises
+    ------
+    ImageError
+        If the file does not exist or can't be read; if it is damaged, of a newer version, or contains anything that
+        `save` does not write. Nothing is loaded then.
+    SettingsError
+        If `by` is not a name, or the file is of another kind.
+    HistoryError
+        If the history can't be written. Nothing is loaded then.
+
+    Examples
+    --------
+    >>> sweep.save("bottles.zip")
+    [...Path('bottles.zip')]
+    >>> comflowy_nb.load("bottles.zip").known[0] == sweep.ref
+    True
+    """
+    return open_library().load(path, by=by)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Unpack
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.database.runs import History
-from comflowy_nb.errors import RefError, nearest_tip
+from comflowy_nb.errors import RefError, SettingsError, nearest_tip
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.files import is_file_name, no_such_file
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
+    from comflowy_nb.archive.loader import Loaded
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.database.references import Ref
     from comflowy_nb.database.search import Filters
@@ -218,6 +219,34 @@ class Library:
                     self.recent.pop(token, None)
         return deleted
 
+    # -- sharing ------------------------------------------------------------------------------------------------
+
+    def load(self, path: str | Path, *, by: str | None = None) -> Loaded:
+        """Load an archive or a file of ratings; see `history.load`.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The file.
+        by : str, optional
+            The name of who sent it.
+
+        Returns
+        -------
+        Loaded
+            What is new.
+        """
+        from comflowy_nb.archive.loader import load_archive  # noqa: PLC0415 - loads Pillow
+        from comflowy_nb.archive.ratings_file import load_ratings  # noqa: PLC0415 - as above
+
+        file = load_path(path)
+        if file.suffix.lower() == ".json":
+            return load_ratings(file, self.history, source=by)
+        loaded = load_archive(file, self.history, self.home, source=by)
+        for ref in [*loaded.runs[-1:], *loaded.sweeps[-1:]]:
+            self.set_newest(self._record(parse_ref(ref)))  # type: ignore[arg-type]  # a record has a token too
+        return loaded
+
     # -- references ---------------------------------------------------------------------------------------------
 
     def _look_up(self, text: str) -> tuple[Ref, RunRecord | SweepRecord]:
@@ -320,13 +349,28 @@ def _image_of(run: Run, ref: Ref) -> RunImage | None:
     return images[ref.image]
 
 
+def load_path(path: object) -> Path:
+    """Return the path of a file to load.
+
+    Raises
+    ------
+    SettingsError
+        If it is not a path, or has another suffix than `.zip` and `.json`.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    file = Path(text).expanduser() if isinstance(text, str) else None
+    if file is None or file.suffix.lower() not in {".zip", ".json"}:
+        raise SettingsError(f"can't load {path!r}: use a zip file that save has written, or a file ratings.json")
+    return file
+
+
 _libraries: dict[Path, Library] = {}
 _opening = threading.Lock()
 
 
-def open_library() -> Library:
-    """Return the library of the home folder. Each call returns the same object, unless the home folder has changed."""
-    folder = home().absolute()
+def open_library(folder: Path | None = None) -> Library:
+    """Return the library of a home folder, by default that of now. Each call returns the same object."""
+    folder = (home() if folder is None else folder).absolute()
     with _opening:
         if folder not in _libraries:
             _libraries[folder] = Library(folder)

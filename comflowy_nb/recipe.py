@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.connection import FILE_NAME
 from comflowy_nb.errors import ComflowyError, ImageError, WorkflowError
+from comflowy_nb.layout.value_text import seeds_of
 from comflowy_nb.library import open_library
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run, RunImage
@@ -20,6 +21,7 @@ from comflowy_nb.workflow.graph import Graph, graph_from, read_graph
 from comflowy_nb.workflow.image_metadata import (
     RunMetadata,
     generation_of_image,
+    graph_of_image,
     metadata_of_image,
     parse_metadata,
     read_image_graph,
@@ -207,6 +209,19 @@ def find_metadata(path: Path, library: Library) -> tuple[RunMetadata | None, Gra
         return metadata or _find_sidecar(library.folder, sha256), None
     nodes = history.graph(record.token)
     return metadata or _metadata_of(record), None if nodes is None else Graph(Graph(nodes).apply(record.params))
+
+
+def read_graph_of(run: Run) -> tuple[dict[str, int], dict[str, str]]:
+    """Return seeds and node titles from the graph in ComfyUI's images, the only record of default values."""
+    for image in run.images:
+        try:
+            graph = graph_of_image(image.path)
+        except (ComflowyError, OSError):
+            continue
+        if graph is not None:
+            params = {field_id: field.default for field_id, field in graph.fields().items()}
+            return seeds_of(params), {node: graph.title(node) or "" for node in graph.nodes}
+    return {}, {}
 
 
 def _metadata_of(record: RunRecord) -> RunMetadata:

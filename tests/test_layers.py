@@ -17,7 +17,7 @@ LAYERS = [
     ("services", "scheduler"),
     ("database", "images", "layout"),
     ("painting",),
-    ("tracking",),
+    ("tracking", "archive"),
     ("library", "history", "recipe", "comparison", "exploration", "sharing", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),
@@ -114,7 +114,10 @@ def test_only_the_notebook_folder_imports_notebook_libraries():
 def test_only_the_painting_folder_imports_matplotlib():
     """pyplot is imported nowhere: it keeps every figure, picks a backend and is not thread-safe."""
     importing = {name_of(path) for path in MODULES if "matplotlib" in roots(path)}
-    assert importing == {"comflowy_nb.painting.pages", "comflowy_nb.painting.palette", "comflowy_nb.painting.text"}
+    assert importing == {
+        "comflowy_nb.painting.files", "comflowy_nb.painting.pages", "comflowy_nb.painting.palette",
+        "comflowy_nb.painting.text",
+    }  # fmt: skip
     for path in MODULES:
         assert not [name for name in imports(path) if name.startswith("matplotlib.pyplot")], name_of(path)
 

@@ -66,15 +66,15 @@ def main(args: argparse.Namespace) -> int:
     with connect(args.connect, name_address=args.connect is not None, ask_key=ask_key) as client:
         sweep, is_interrupted = _run(client, file)
         files, error = _save(sweep, args.out)
-        is_zip = args.out is not None and kind_of_target(args.out.expanduser()) == "zip"
-        _print_table(sweep, [] if is_zip else files)
+        is_file = args.out is not None and kind_of_target(args.out.expanduser()) != "folder"
+        _print_table(sweep, [] if is_file else files)
         done = sweep.status_counts().get(Status.SUCCESS, 0)
         print(f"{sweep.ref}: {done} of {len(sweep.cells)} succeeded" + (f"; {sweep.stopped}" if sweep.stopped else ""))
         held = held_text(sweep)
         if held is not None:
             print(f"comflowy-nb sweep: {held}", file=sys.stderr, flush=True)
         if files:
-            print(f"saved: {files[0]}" if is_zip else f"saved in {args.out}: {len(files)} files")
+            print(f"saved: {files[0]}" if is_file else f"saved in {args.out}: {len(files)} files")
         if is_interrupted:
             raise KeyboardInterrupt(f"interrupted; run the same command again to continue {sweep.ref}")
         if error is not None:

@@ -132,7 +132,7 @@ class Ratings:
             before = [_get(connection, run, index, OWN) for run, index in images]
             changes = [(old, changed(old)) for old in before]
             for (run, index), (_, new) in zip(images, changes, strict=True):
-                _put(connection, run, index, new)
+                put_rating(connection, run, index, new)
         return changes
 
     def put(self, ratings: Iterable[tuple[str, int, Rating]]) -> None:
@@ -150,7 +150,7 @@ class Ratings:
         """
         with self._store.write() as connection:
             for run, index, rating in ratings:
-                _put(connection, run, index, rating)
+                put_rating(connection, run, index, rating)
 
 
 def find_ratings(connection: sqlite3.Connection, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
@@ -175,7 +175,8 @@ def _get(connection: sqlite3.Connection, run: str, index: int, source: str) -> R
     return Rating(source=source) if row is None else _read(row)
 
 
-def _put(connection: sqlite3.Connection, run: str, index: int, rating: Rating) -> None:
+def put_rating(connection: sqlite3.Connection, run: str, index: int, rating: Rating) -> None:
+    """Store a rating of an image, or remove it if it is empty; raise a HistoryError if there is no such image."""
     if not connection.execute("SELECT 1 FROM images WHERE run = ? AND position = ?", (run, index)).fetchone():
         raise HistoryError("the history has no such image; it was deleted, or its run has not ended")
     key = (run, index, storable_text(rating.source))

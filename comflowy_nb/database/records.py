@@ -133,8 +133,22 @@ class RunRecord(_Request):
         )
 
     @property
+    def on(self) -> str:
+        """Where it ran, for lists: the service, or the file that it was loaded from."""
+        return self.service if self.imported is None else f"from {self.imported}"
+
+    @property
     def ref(self) -> str:
         return f"r{self.number}"
+
+    def fetch_tip(self, verb: str, *, option: str = "") -> str:
+        """Return which command fetches images again, such as `%comflowy show r1 fetches it again`.
+
+        Nothing fetches those of an imported run again, which the text says.
+        """
+        if self.imported is not None:
+            return f"no service here has it: {self.ref} was loaded from {self.imported}"
+        return f"%comflowy show {self.ref}{option} {verb} again"
 
     @property
     def workflow_key(self) -> str:
@@ -179,6 +193,11 @@ class SweepRecord(SweepRequest):
     ended_at: float | None = None  # when its last cell was settled
     count: int = 0  # number of cells
     imported: str | None = None  # as for a run
+
+    @property
+    def on(self) -> str:
+        """Where it ran, for lists: the service, or the file that it was loaded from."""
+        return self.service if self.imported is None else f"from {self.imported}"
 
     @property
     def ref(self) -> str:

@@ -114,7 +114,8 @@ def _column(value: Any) -> Any:
     return _encode(value) if isinstance(value, (list, tuple)) else value
 
 
-def _insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Any], *, verb: str = "INSERT") -> None:
+def insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Any], *, verb: str = "INSERT") -> None:
+    """Insert a row, with each value as its column stores it."""
     connection.execute(
         f"{verb} INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
         [_column(value) for value in values.values()],
@@ -128,12 +129,19 @@ def insert_run(connection: sqlite3.Connection, request: RunRequest) -> None:
     """Record a request, and its graph or its defaults if no earlier run has them."""
     values = {name: getattr(request, name) for name in _REQUEST_COLUMNS}
     values |= {"status": Status.SUBMITTING, "created_at": time.time(), "sweep": request.cell and request.cell[0]}
-    for column, table, shared in (("graph", "graphs", request.graph), ("defaults", "defaults", request.defaults)):
-        if shared:
-            content = _encode(shared)
-            values[column] = hashlib.sha256(content.encode()).hexdigest()
-            _insert(connection, table, {"sha256": values[column], "content": content}, verb="INSERT OR IGNORE")
-    _insert(connection, "runs", values)
+    if request.graph:
+        values["graph"] = put_shared(connection, "graphs", request.graph)
+    if request.defaults:
+        values["defaults"] = put_shared(connection, "defaults", request.defaults)
+    insert(connection, "runs", values)
+
+
+def put_shared(connection: sqlite3.Connection, table: str, value: Mapping[str, Any]) -> str:
+    """Store a graph or defaults if no run has the same; return the sha256."""
+    content = _encode(value)
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    insert(connection, table, {"sha256": sha256, "content": content}, verb="INSERT OR IGNORE")
+    return sha256
 
 
 def put_status(connection: sqlite3.Connection, record: RunRecord) -> None:
@@ -145,12 +153,12 @@ def put_status(connection: sqlite3.Connection, record: RunRecord) -> None:
 
 def put_image(connection: sqlite3.Connection, run: str, image: ImageRecord) -> None:
     values = {"run": run} | dict(zip(_IMAGE_COLUMNS, astuple(image), strict=True))
-    _insert(connection, "images", values, verb="INSERT OR REPLACE")
+    insert(connection, "images", values, verb="INSERT OR REPLACE")
 
 
 def put_name(connection: sqlite3.Connection, table: str, token: str, name: str) -> None:
     """Give a name to the run or the sweep of this token."""
-    _insert(connection, "names", {"name": name, "token": token})
+    insert(connection, "names", {"name": name, "token": token})
     connection.execute(f"UPDATE {table} SET name = ? WHERE token = ?", (name, token))  # noqa: S608 - runs or sweeps
 
 
@@ -195,7 +203,7 @@ def _read_run(row: sqlite3.Row) -> RunRecord:
 def insert_sweep(connection: sqlite3.Connection, request: SweepRequest) -> None:
     """Record a sweep without its cells and its name."""
     values = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "name"}
-    _insert(connection, "sweeps", values | {"created_at": time.time()})
+    insert(connection, "sweeps", values | {"created_at": time.time()})
 
 
 def update_spec(connection: sqlite3.Connection, sweep: str, spec: Mapping[str, Any]) -> None:

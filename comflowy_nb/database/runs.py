@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from comflowy_nb.database import records, search
+from comflowy_nb.database.archives import Archives
 from comflowy_nb.database.cleanup import Cleanup
 from comflowy_nb.database.compared_values import field_names, known_values
 from comflowy_nb.database.connection import Store
@@ -33,6 +34,7 @@ from comflowy_nb.database.small_tables import Durations, Inputs, Seeds, Senders
 from comflowy_nb.database.sweeps import Sweeps
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.images.removal import finish_removals
+from comflowy_nb.images.staging import finish_loads
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.workflow.files import remove_leftovers
 
@@ -75,6 +77,7 @@ class History(Table[RunRecord]):
         self.cleanup = Cleanup(store)
         self.ratings = Ratings(store)
         self.scores = Scores(store)
+        self.archives = Archives(store)
 
     @classmethod
     def open(cls, folder: Path) -> History:
@@ -93,6 +96,7 @@ class History(Table[RunRecord]):
         remove_leftovers(history._images, "*/*.part")
         with contextlib.suppress(HistoryError):  # the removals of a process that was killed during a prune or delete
             finish_removals(history.cleanup, history._images)
+            finish_loads(history, folder)  # or loaded an archive
         return history
 
     def close(self) -> None:

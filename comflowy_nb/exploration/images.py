@@ -55,7 +55,7 @@ def read_full(image: RunImage) -> tuple[bytes, str, str | None]:
     """
     if image.is_pruned:
         side_px = max(THUMBNAIL_SIZES_PX)
-        note = f"the original was pruned; %comflowy show {image.run.ref} --refetch fetches it again"
+        note = f"the original was pruned; {image.run.record.fetch_tip('fetches it', option=' --refetch')}"
         return read_thumbnail(image, side_px), "image/jpeg", note
     path = image.path
     try:

@@ -91,7 +91,8 @@ def _summary(
 ) -> Deleted:
     runs = found.runs
     of_runs = [size_bytes for run in runs for size_bytes in sizes[run.token]]
-    repeated = [run for run in runs if run.status is Status.SUCCESS and run.key not in found.reusable_keys]
+    own = [run for run in runs if run.status is Status.SUCCESS and run.imported is None]
+    repeated = [run for run in own if run.key not in found.reusable_keys]
     return Deleted(
         tuple(run.ref for run in runs),
         tuple(sweep.ref for sweep in sweeps),

@@ -14,7 +14,8 @@ from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.images.receive import is_damaged, stored_file
-from comflowy_nb.images.save_target import kind_of_target, move_new, os_reason, write_zip
+from comflowy_nb.images.save_target import kind_of_target, move_new, os_reason
+from comflowy_nb.images.strip import strip_metadata
 from comflowy_nb.workflow.files import locked_file
 
 if TYPE_CHECKING:
@@ -29,19 +30,31 @@ _MAX_VALUE_CHARS = 24
 _MAX_LISTED_REFS = 6  # in a message
 
 
-def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: ImageRecord | None = None) -> list[Path]:
+def save_run(
+    record: RunRecord,
+    images_folder: Path,
+    target: Path,
+    *,
+    only: ImageRecord | None = None,
+    strips: bool = False,
+    adds_params: bool = True,
+) -> list[Path]:
     """Write a copy of each image of a run, or of one of them.
 
     Parameters
     ----------
     target
-        A folder, which is created if necessary; a zip file; for one image, an image file of the same format.
+        A folder, which is created if necessary; for one image, an image file of the same format.
     only
         The image to copy; None copies all.
+    strips
+        Remove the metadata that the images have.
+    adds_params
+        Write the params into the copy, or beside it.
 
     Returns
     -------
-    The paths of the copies in the order of the images, or the path of the zip file. An equal file is reused.
+    The paths of the copies in the order of the images. An equal file is reused.
     If another file has the name, the copy gets a number: `NAME (2).png`.
 
     Raises
@@ -56,8 +69,6 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
         raise ImageError(f"{record.ref} has no images to save ({record.status})")
     target = Path(target).expanduser()
     kind = kind_of_target(target)
-    if kind == "zip":
-        return [write_zip(target, lambda folder: save_run(record, images_folder, folder, only=only))]
     if kind == "image":
         _check_file_name(record, outputs, target)
     folder = target if kind == "folder" else target.parent
@@ -70,7 +81,8 @@ def save_run(record: RunRecord, images_folder: Path, target: Path, *, only: Imag
             if source is None:
                 continue
             path = target if kind == "image" else folder / f"{readable_name(record, image)}{source.suffix}"
-            paths.append(copy_with_params(source, path, run_metadata(record)))
+            metadata = run_metadata(record) if adds_params else None
+            paths.append(copy_with_params(source, path, metadata, strips=strips))
     except OSError as error:
         raise ImageError(
             f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error, folder)}"
@@ -137,17 +149,21 @@ def _check_file_name(record: RunRecord, outputs: Sequence[ImageRecord], target: 
         )
 
 
-def copy_with_params(source: Path, target: Path, metadata: Mapping[str, Any]) -> Path:
+def copy_with_params(source: Path, target: Path, metadata: Mapping[str, Any] | None, *, strips: bool = False) -> Path:
     """Copy an image and add `metadata`: to a PNG as a text chunk, to other formats as a JSON file beside the copy.
 
-    All other bytes are copied unchanged.
+    All other bytes are copied unchanged; with `strips` without the metadata that the image has.
 
     Raises
     ------
     ImageError
-        If the source is damaged.
+        If the source is damaged, or its metadata can't be removed.
     """
     content = source.read_bytes()
+    if strips:
+        content = strip_metadata(content)
+    if metadata is None:
+        return _write_new(target, content)
     metadata_json = json.dumps(metadata, ensure_ascii=True)
     if content.startswith(PNG_MAGIC):
         return _write_new(target, _with_text(content, _TEXT_CHUNK, metadata_json.encode("ascii")))

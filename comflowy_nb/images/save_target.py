@@ -1,4 +1,4 @@
-"""Check the target of `save`: a folder, a zip file or, for one image, an image file. Does not import Pillow."""
+"""Check the target of `save`: a folder, a zip file, a page, a figure or an image file. Does not import Pillow."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import errno
 import filecmp
 import itertools
 import os
-import tempfile
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from comflowy_nb.errors import ImageError, SettingsError, write_problem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+from comflowy_nb.errors import SettingsError, write_problem
 
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jxl"})
 _OTHER_FILES = frozenset(
-    {".7z", ".csv", ".gz", ".html", ".json", ".md", ".mp4", ".pdf", ".rar", ".svg", ".tar", ".tgz", ".txt", ".webm"}
+    {".7z", ".csv", ".gz", ".json", ".md", ".mp4", ".rar", ".svg", ".tar", ".tgz", ".txt", ".webm"}
 )
+
+PARTS = ("prompts", "seeds", "notes", "workflow", "inputs", "metadata")  # that can be left out
+ANIMATIONS = frozenset({".gif", ".webp"})
+TargetKind = Literal["folder", "zip", "image", "page", "pdf"]
 
 
 def target_path(target: object) -> Path:
@@ -36,7 +34,7 @@ def target_path(target: object) -> Path:
     raise SettingsError(f'can\'t save to {target!r}: use a folder, or NAME.zip, as text or a path: save("out")')
 
 
-def kind_of_target(target: Path) -> Literal["folder", "zip", "image"]:
+def kind_of_target(target: Path) -> TargetKind:
     """Return the kind of a target of `save`. An existing folder is a folder with any name.
 
     Raises
@@ -48,59 +46,30 @@ def kind_of_target(target: Path) -> Literal["folder", "zip", "image"]:
     if target.is_dir():
         return "folder"
     if suffix in _OTHER_FILES:
-        accepted = f"a folder ({target.stem}), a zip file ({target.stem}.zip) or, for one image, an image file"
-        raise SettingsError(f"a {suffix} file can't hold images: use {accepted}")
-    return "zip" if suffix == ".zip" else "image" if suffix in _IMAGES else "folder"
+        name = target.stem
+        accepted = f"a folder ({name}), {name}.zip, a page ({name}.html), a figure ({name}.png, {name}.pdf)"
+        raise SettingsError(f"can't save a {suffix} file: use {accepted} or, of one image, a file of its format")
+    kinds: dict[str, TargetKind] = {".zip": "zip", ".html": "page", ".htm": "page", ".pdf": "pdf"}
+    return kinds.get(suffix) or ("image" if suffix in _IMAGES else "folder")
 
 
 def check_sweep_target(target: Path) -> None:
-    """Check that a target of `save` can hold several files.
+    """Check that a target of `save` can hold a sweep.
 
     Raises
     ------
     SettingsError
-        If the target is the name of an image file, or of another kind of file.
+        If the target is an image file other than a PNG, which is the grid, or another kind of file.
     """
-    if kind_of_target(target) == "image":
-        raise SettingsError(
-            f"a sweep has several files, so it can't be saved to {target.name}: use a folder ({target.stem}) or a zip "
-            f"file ({target.stem}.zip)"
-        )
-
-
-def write_zip(target: Path, write: Callable[[Path], object]) -> Path:
-    """Write a zip file with the files that `write` creates in a temporary folder.
-
-    If `write` raises an ImageError because some images are not on disk, the zip file contains the others. The same
-    files always give the same bytes, so that an existing zip file with this content is reused.
-
-    Returns
-    -------
-    The path of the zip file, with a number in its name if another file has that name.
-
-    Raises
-    ------
-    ImageError
-        If some images are not on disk, or the zip file can't be written.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".comflowy-") as temporary:
-            folder = Path(temporary) / target.name  # error texts of `write` contain this name
-            folder.mkdir()
-            missing: ImageError | None = None
-            try:
-                write(folder)
-            except ImageError as error:
-                missing = error
-            files = sorted(folder.iterdir())
-            if files:
-                target = move_new(_pack(files, Path(temporary) / "packed.zip"), target)
-            if missing is not None:
-                raise missing
-            return target
-    except OSError as error:
-        raise ImageError(f"{target.name} can't be written: {os_reason(error, target.parent)}") from error
+    suffix, name = target.suffix.lower(), target.stem
+    if kind_of_target(target) != "image" or suffix == ".png":
+        return
+    if suffix in ANIMATIONS:
+        raise SettingsError(f"an animation needs the axis that its frames follow: save s1 {target.name} --along cfg")
+    raise SettingsError(
+        f"a sweep can't be saved to {target.name}: use a folder ({name}), {name}.zip, a page ({name}.html) or its grid "
+        f"as a figure ({name}.png, {name}.pdf)"
+    )
 
 
 def move_new(part: Path, target: Path) -> Path:
@@ -128,10 +97,3 @@ def os_reason(error: OSError, folder: Path | None = None) -> str:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "the disk is full"
     return (error.strerror or type(error).__name__) if folder is None else write_problem(error, folder)
-
-
-def _pack(files: list[Path], path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in files:
-            archive.writestr(zipfile.ZipInfo(file.name), file.read_bytes())  # not compressed: images are already
-    return path

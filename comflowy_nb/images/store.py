@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
-_IMAGE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
+IMAGE_FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 _SAFE_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 
 
@@ -107,7 +107,7 @@ def format_of(output: Output) -> str | None:
 
 def _find_kept(folder: Path, stem: str, output: Output, length: int | None, sha256: str | None) -> ImageRecord | None:
     """Return the record of an output whose complete file, with this sha256 if it is known, is on disk; else None."""
-    suffixes = _IMAGE_SUFFIXES.values() if output.ending is None else [_suffix(output, None)]
+    suffixes = IMAGE_FORMATS.values() if output.ending is None else [_suffix(output, None)]
     for path in [month / f"{stem}{suffix}" for month in sorted(folder.glob(_MONTH)) for suffix in suffixes]:
         checked = None
         try:
@@ -126,7 +126,7 @@ def _find_kept(folder: Path, stem: str, output: Output, length: int | None, sha2
 
 def _suffix(output: Output, checked: CheckedImage | None) -> str:
     if checked is not None:
-        return _IMAGE_SUFFIXES[checked.format]
+        return IMAGE_FORMATS[checked.format]
     return f".{output.ending}" if output.ending and _SAFE_SUFFIX.fullmatch(output.ending) else ".bin"
 
 

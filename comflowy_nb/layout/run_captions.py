@@ -227,7 +227,7 @@ def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
     ref = f"{record.ref}[{image.index}]"
     if image.state == "missing":
         reason = f"{ref}: {image.error}" if image.error else ref
-        state = CellState("error", "missing", f"{reason}. %comflowy show {record.ref} fetches it again.")
+        state = CellState("error", "missing", f"{reason}. {record.fetch_tip('fetches it')}.")
     else:
         state = CellState("live", "fetching", ref)
     return Tile(position, image.index, size, state)

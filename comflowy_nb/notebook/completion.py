@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.errors import ComflowyError
+from comflowy_nb.images.save_target import PARTS
 from comflowy_nb.notebook.commands.options import COMMANDS
 from comflowy_nb.notebook.completion_words import (
     FOLDERS_ONLY,
     FROM_SUFFIXES,
     IMAGE_SUFFIXES,
+    LOADED_SUFFIXES,
     TABLE_SUFFIXES,
     condition_words,
     file_words,
@@ -172,8 +174,10 @@ class Completions:
         match command.name, len(plain):
             case "save", 0:
                 return self._refs(typed)
-            case "save", 1:
-                return file_words(typed, FOLDERS_ONLY)
+            case "save", _:
+                return [*file_words(typed, FOLDERS_ONLY), *(self._refs(typed) if typed else [])]
+            case "load", 0:
+                return file_words(typed, LOADED_SUFFIXES)
             case "runs", count:
                 return [*(self._refs(typed) if not count else []), *self._recent_fields(), "rating="]
             case "connect", 0:
@@ -312,7 +316,7 @@ class Completions:
             return condition_words(
                 value, names, lambda name: columns.get(name) or self._field_values(command, words, name, "")
             )
-        if option.names == "axes":
+        if option.names in {"axes", "parts"}:
             value = _last_value(value)
         return value, _quoted_paths(typed, self._option_words(command, option, words, value))
 
@@ -322,6 +326,10 @@ class Completions:
                 return [word.partition("=")[0] for word in words if "=" in word] or _keys(
                     self._workflow(command, words)
                 )
+            case "parts":
+                return list(PARTS)
+            case "sweep axis":
+                return self._axes_of(words)
             case "ref":
                 return [*self._refs(value), *(file_words(value, FROM_SUFFIXES) if value else [])]
             case "table":
@@ -333,6 +341,16 @@ class Completions:
             case "workflow":
                 return self._workflow_names()
         return list(option.choices)
+
+    def _axes_of(self, words: list[str]) -> list[str]:
+        """Return the names of the axes of the first sweep among references, with and without their nodes."""
+        for word in words:
+            with suppress(ComflowyError):
+                record = self._session.library.find(word).sweep
+                if record is not None:
+                    names = [str(axis.get("name", "")) for axis in record.spec.get("axes", ())]
+                    return list(dict.fromkeys([*(name.partition("::")[2] or name for name in names), *names]))
+        return []
 
     def _names(self, typed: str) -> list[str] | None:
         """Return the value completed with the names of variables, if a `{` is open."""

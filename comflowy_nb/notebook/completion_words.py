@@ -27,6 +27,7 @@ __all__ = [
     "FOLDERS_ONLY",
     "FROM_SUFFIXES",
     "IMAGE_SUFFIXES",
+    "LOADED_SUFFIXES",
     "TABLE_SUFFIXES",
     "condition_words",
     "file_words",
@@ -40,6 +41,7 @@ __all__ = [
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
 FROM_SUFFIXES = IMAGE_SUFFIXES | {".json"}
+LOADED_SUFFIXES = frozenset({".zip", ".json"})
 FOLDERS_ONLY: frozenset[str] = frozenset()
 
 _MAX_FILES = 200  # the user types one more character for the others

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.save import Originals, add_parts, copy_with_params, slug, values_in_name
-from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, os_reason, write_zip
+from comflowy_nb.images.save_target import os_reason
 from comflowy_nb.images.store import utc
 from comflowy_nb.layout.value_text import mark_differing_words
 from comflowy_nb.painting.pages import encode
@@ -26,38 +26,42 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axis
 
 
-def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
-    """Write a sweep into a folder, which is created if necessary, or into a zip file if `folder` ends with `.zip`.
+def save_sweep(
+    sweep: Sweep, images_folder: Path, folder: Path, *, strips: bool = False, adds_params: bool = True
+) -> list[Path]:
+    """Write a sweep into `folder`, which is created if necessary.
 
     Each image is copied to a file that contains the params and whose name begins with the values that vary
     (`s1.07_cfg-4_sampler_name-euler_seed-42.png`). The folder also contains `contact_sheet.jpg`, `contact_sheet_2.jpg`
     and so on, and `sweep.json`. Existing copies are not written again; contact sheets and JSON of the same sweep are
     replaced.
 
+    Parameters
+    ----------
+    strips
+        Remove the metadata that the images have.
+    adds_params
+        Write the params into the copies.
+
     Returns
     -------
-    The paths written: the copies in the order of the cells, the contact sheets, `sweep.json`; or the zip file.
+    The paths written: the copies in the order of the cells, the contact sheets, `sweep.json`.
 
     Raises
     ------
-    SettingsError
-        If `folder` has the suffix of another kind of file.
     ImageError
         If there are no images, or the folder can't be written to; or if images are missing on disk or damaged: then
         everything else is written first.
     """
     folder = folder.expanduser()
-    check_sweep_target(folder)
     record = sweep.record
     if record is None or not any(cell.run is not None and cell.run.record.images for cell in sweep.cells):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.status_counts().items())
         raise ImageError(f"{sweep.ref} has no images to save ({counts})")
-    if kind_of_target(folder) == "zip":
-        return [write_zip(folder, lambda inside: save_sweep(sweep, images_folder, inside))]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         originals = Originals(images_folder)
-        saved = _copy_all(sweep, originals, folder)
+        saved = _copy_all(sweep, originals, folder, strips=strips, adds_params=adds_params)
         number_suffix = _free_suffix(folder, record.token)
         sheets = _write_contact_sheets(sweep, folder, number_suffix)
         content = json.dumps(_sweep_json(sweep, record, saved, sheets), indent=2)
@@ -72,7 +76,9 @@ def save_sweep(sweep: Sweep, images_folder: Path, folder: Path) -> list[Path]:
     return [*copies, *sheets, folder / f"sweep{number_suffix}.json"]
 
 
-def _copy_all(sweep: Sweep, originals: Originals, folder: Path) -> dict[int, dict[int, Path]]:
+def _copy_all(
+    sweep: Sweep, originals: Originals, folder: Path, *, strips: bool, adds_params: bool
+) -> dict[int, dict[int, Path]]:
     """Write copies; return them by number of cell and index of image."""
     names = {axis.name: _value_names(axis) for axis in sweep.axes.axes}
     saved: dict[int, dict[int, Path]] = {}
@@ -88,7 +94,7 @@ def _copy_all(sweep: Sweep, originals: Originals, folder: Path) -> dict[int, dic
                 continue
             index_suffix = f"_{image.index}" if len(record.images) > 1 else ""
             target = folder / f"{_copy_name(sweep, cell, names, index_suffix)}{source.suffix}"
-            copies[image.index] = copy_with_params(source, target, metadata)
+            copies[image.index] = copy_with_params(source, target, metadata if adds_params else None, strips=strips)
     return saved
 
 

@@ -269,36 +269,39 @@ class Sweep(Waitable[SweepCell | None], Scorable):
             )
         self.sender.cancel()
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write copies of the images with readable names, contact sheets and a JSON file.
+    def save(self, target: str | Path, **options: Any) -> list[Path]:
+        """Write copies, an archive, a page, a figure or an animation; the suffix of the target decides.
 
         Parameters
         ----------
-        folder : str or pathlib.Path
-            A folder, which is created if necessary, or `NAME.zip`.
+        target : str or pathlib.Path
+            A folder, for copies with readable names, a contact sheet and a JSON of everything; else the name of a file,
+            as for `comflowy_nb.save`: `NAME.zip`, `NAME.html`, `NAME.png`, `NAME.pdf`, `NAME.gif` or `NAME.webp`.
+        **options : Any
+            `without`, `full`, `along`, `duration` and `where`, as for `comflowy_nb.save`.
 
         Returns
         -------
         list of pathlib.Path
-            The written files: the copies in the order of the cells, the contact sheets and `sweep.json`; or the zip
-            file.
+            The files that were written; the copies in a folder are in the order of the cells.
 
         Raises
         ------
         SettingsError
-            If `folder` has the suffix of another kind of file.
+            If `target` is the name of another kind of file, or an option does not belong to it.
         ImageError
-            If there are no images, the folder can't be written to, or images are missing on disk. In the last case,
-            the other images are saved.
+            If there are no images, the target can't be written, or images are missing on disk. The others are saved.
 
         Examples
         --------
         >>> [path.name for path in sweep.save("out")]
         ['s...1_cfg-4_....png', 's...2_cfg-7_....png', 'contact_sheet.jpg', 'sweep.json']
+        >>> sweep.save("cfg.gif", along="cfg")
+        [...Path('cfg.gif')]
         """
-        from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
+        from comflowy_nb.sharing.save import save_sweep_to  # noqa: PLC0415 - loads Pillow
 
-        return save_sweep(self, self._images_folder, target_path(folder))
+        return save_sweep_to(self, self._images_folder, target_path(target), **options)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a DataFrame with a row for each cell. A notebook shows thumbnails in it.

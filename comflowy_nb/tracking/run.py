@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.database.records import ImageRecord, RunChanges, RunRecord, apply, newest
-from comflowy_nb.errors import RefError
-from comflowy_nb.images.save_target import target_path
+from comflowy_nb.errors import RefError, SettingsError
+from comflowy_nb.images.save_target import kind_of_target, target_path
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.reviews import best_rating
 from comflowy_nb.tracking.run_images import Images, RunImage
@@ -18,7 +18,7 @@ from comflowy_nb.tracking.scoring import Scorable
 from comflowy_nb.tracking.waitable import Waitable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
@@ -209,13 +209,17 @@ class Run(Waitable["Run"], Scorable):
         check_not_forked(self._process, self.ref)
         self._cancel(self)
 
-    def save(self, folder: str | Path) -> list[Path]:
+    def save(self, folder: str | Path, *, without: str | Iterable[str] = ()) -> list[Path]:
         """Write copies of the images with readable names, and the params in the text chunks of PNG files.
 
         Parameters
         ----------
         folder : str or pathlib.Path
-            A folder, `NAME.zip`, or for a run with one image the name of an image file of its format (`NAME.png`).
+            A folder, or for a run with one image the name of an image file of its format (`NAME.png`). `NAME.zip` is
+            an archive that `comflowy_nb.load` adds to another history: the images byte for byte, and everything that
+            is known about the run. `comflowy_nb.save` also writes pages and figures.
+        without : str or iterable of str, optional
+            For `NAME.zip`: parts to leave out, of prompts, seeds, notes, workflow, inputs and metadata.
 
         Returns
         -------
@@ -225,7 +229,7 @@ class Run(Waitable["Run"], Scorable):
         Raises
         ------
         SettingsError
-            If `folder` is the name of a file that can't hold the images.
+            If `folder` is the name of a file that can't hold the images, or a part is unknown.
         ImageError
             If an image is not on disk, or can't be written.
 
@@ -234,11 +238,55 @@ class Run(Waitable["Run"], Scorable):
         >>> run.save("copies")
         [...Path('copies/r....png')]
         """
+        return self.save_images(folder, without=without)
+
+    def save_images(
+        self, target: str | Path, *, without: str | Iterable[str] = (), only: ImageRecord | None = None
+    ) -> list[Path]:
+        """Write copies of the images, or of one; see `save`.
+
+        Parameters
+        ----------
+        target : str or pathlib.Path
+            As for `save`.
+        without : str or iterable of str, optional
+            As for `save`.
+        only : ImageRecord, optional
+            The image; all by default.
+
+        Returns
+        -------
+        list of pathlib.Path
+            The files that were written.
+
+        Raises
+        ------
+        SettingsError, ImageError
+            As for `save`.
+
+        Examples
+        --------
+        >>> run.save_images("only-one", only=run.record.images[0])
+        [...Path('only-one/r....png')]
+        """
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 
         if self._images_folder is None:
             raise RefError(f"{self.ref} has no image folder")
-        return save_run(self.record, self._images_folder, target_path(folder))
+        path = target_path(target)
+        kind = kind_of_target(path)
+        if kind == "zip" and self.history is not None:
+            from comflowy_nb.archive.redaction import parse_parts  # noqa: PLC0415 - only for archives
+            from comflowy_nb.archive.writer import Archive  # noqa: PLC0415 - as above
+
+            home, parts = self._images_folder.parent, parse_parts(without)
+            return [Archive(self.history, home, [(self.record, only)], [], parts).write(path)]
+        if kind not in {"folder", "image"} or without:
+            raise SettingsError(
+                f"to save {self.ref} to {path.name}{' without some parts' if without else ''}, use "
+                f'comflowy_nb.save("{self.ref}", "{path.name}")'
+            )
+        return save_run(self.record, self._images_folder, path, only=only)
 
     def _timeout_text(self, timeout: float) -> str:
         return f"{self.ref} is not done after {timeout:g} s (status {self.status}) and continues"

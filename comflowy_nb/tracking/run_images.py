@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 from comflowy_nb.errors import ImageError, RefError
 from comflowy_nb.images.receive import image_path, is_damaged
-from comflowy_nb.images.save_target import target_path
 from comflowy_nb.tracking.reviews import change_ratings, read_reviews
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
@@ -65,14 +64,12 @@ class RunImage:
             why = f" ({self.record.error})" if self.record.error else ""
             raise ImageError(
                 f"the original of {self.ref} was pruned, and only its thumbnail is on disk{why}; "
-                f"%comflowy show {self.run.ref} --refetch fetches it again"
+                f"{self.run.record.fetch_tip('fetches it', option=' --refetch')}"
             )
         path = self._original
         if path is None or not path.exists():
             reason = f" ({self.record.error})" if self.record.error and self.record.state == "missing" else ""
-            raise ImageError(
-                f"the image {self.ref} is not on disk{reason}; %comflowy show {self.run.ref} fetches it again"
-            )
+            raise ImageError(f"the image {self.ref} is not on disk{reason}; {self.run.record.fetch_tip('fetches it')}")
         return path
 
     @property
@@ -195,11 +192,7 @@ class RunImage:
         >>> run.images[0].save("cat.png").name
         'cat.png'
         """
-        from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
-
-        path = target_path(target)
-        folder = self._folder if self._folder is not None and self.record.file else self.path.parent
-        return save_run(self.run.record, folder, path, only=self.record)[0]
+        return self.run.save_images(target, only=self.record)[0]
 
     def thumbnail(self, size_px: int) -> Path:
         """Return the path of a thumbnail, which is made if it does not exist.

@@ -100,15 +100,23 @@ class Submitter:
         for image, field in images.values():
             self._upload(image, field)
 
-    def restore_input_images(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+    def restore_input_images(
+        self, workflow: Workflow | None, params: Mapping[str, Any], *, identity: str | None = None
+    ) -> dict[str, Any]:
         """Return the params of an earlier run, with its input images in place of their names on the service.
 
         The request key then equals the earlier one, because it contains the content of images, not their names.
+
+        Parameters
+        ----------
+        identity
+            That of the service which gave the names, by default this one.
         """
-        identity, history = self._tracker.service.identity, self._tracker.history
+        history = self._tracker.history
+        identity = self._tracker.service.identity if identity is None else identity
         restored = dict(params)
         for key, value in params.items():
-            field = workflow.fields.get(key)
+            field = workflow.fields.get(key) if workflow is not None else None
             if not isinstance(value, str) or (field is not None and field.type not in _IMAGE_TYPES):
                 continue
             content_sha256 = history.inputs.find(identity, value)

@@ -160,7 +160,7 @@ def test_error_in_a_file_is_one_line_and_submits_nothing(api, tmp_path, text, er
     assert api.count(RUN) == 0
 
 
-@pytest.mark.parametrize("words", [["--as", "2x"], ["--out", "x.png"], ["--connect", "no such place"]])
+@pytest.mark.parametrize("words", [["--as", "2x"], ["--out", "x.jpg"], ["--connect", "no such place"]])
 def test_invalid_options_exit_with_2_and_submit_nothing(api, file, words, capsys):
     assert sweep(file, "--connect", "cloud", *words) == 2
     assert capsys.readouterr().err.startswith("comflowy-nb sweep: ")
@@ -173,8 +173,8 @@ def test_out_may_be_a_zip_file(api, file, tmp_path, capsys):
     assert f"saved: {tmp_path / 'looks.zip'}" in output
     assert len(rows_of(output)) == 6
     with zipfile.ZipFile(tmp_path / "looks.zip") as archive:
-        assert len(archive.namelist()) == 8
-        assert json.loads(archive.read("sweep.json"))["ended_at"]
+        assert len(archive.namelist()) == 7
+        assert json.loads(archive.read("manifest.json"))["sweeps"][0]["ended_at"]
 
 
 def test_missing_file_is_an_error_of_one_line(capsys, tmp_path):

@@ -241,7 +241,9 @@ def test_a_target_with_the_suffix_zip_is_a_zip_file(make_run, image, tmp_path):
     with zipfile.ZipFile(tmp_path / "new" / "looks.zip") as archive:
         assert archive.testzip() is None
         inside = {name: archive.read(name) for name in archive.namelist()}
-    assert inside == {path.name: path.read_bytes() for path in run.save(tmp_path / "folder")}
+    assert json.loads(inside.pop("manifest.json"))["runs"][0]["params"] == run.params
+    names = [f"images/{path.name}" for path in run.save(tmp_path / "folder")]
+    assert inside == dict(zip(names, [each.bytes for each in run.images], strict=True))
     assert run.save(tmp_path / "new" / "looks.zip") == [tmp_path / "new" / "looks.zip"], "it is not written twice"
     (tmp_path / "new" / "looks.zip").write_bytes(b"mine")
     assert run.save(tmp_path / "new" / "looks.zip") == [tmp_path / "new" / "looks (2).zip"]
@@ -254,7 +256,7 @@ def test_a_zip_file_contains_the_images_that_are_on_disk(make_run, image, tmp_pa
     with pytest.raises(ImageError, match=r"1 of 2 images saved in looks\.zip; not on disk"):
         run.save(tmp_path / "looks.zip")
     with zipfile.ZipFile(tmp_path / "looks.zip") as archive:
-        assert len(archive.namelist()) == 1
+        assert len([name for name in archive.namelist() if name.startswith("images/")]) == 1
 
 
 def test_a_run_without_images_leaves_no_zip_file(make_run, tmp_path):
@@ -288,7 +290,15 @@ def test_an_image_file_of_another_format_is_an_error(make_run, image, tmp_path):
         run.save(tmp_path / "x.jpg")
 
 
-@pytest.mark.parametrize("name", ["looks.tar.gz", "looks.html", "looks.json", "looks.MP4"])
+@pytest.mark.parametrize("name", ["looks.html", "looks.pdf"])
+def test_a_page_and_a_figure_of_a_run_are_saved_by_another_function(make_run, image, tmp_path, name):
+    run = make_run([image()])
+    with pytest.raises(SettingsError, match=rf'comflowy_nb\.save\("r1", "{name}"\)'):
+        run.save(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["looks.tar.gz", "looks.json", "looks.MP4"])
 def test_a_target_with_another_suffix_is_an_error(make_run, image, tmp_path, name):
     run = make_run([image()])
     with pytest.raises(SettingsError, match="zip"):

@@ -203,7 +203,7 @@ def _run_row(run: Run, cell: str = "", mark: str = "") -> tuple[str, ...]:
     took, queued = ("" if time_s is None else time_text(time_s) for time_s in (record.seconds, record.queued_s))
     started = day(record.created_at)
     name = record.name or ""
-    head = (record.ref, cell, name, record.workflow, record.service)
+    head = (record.ref, cell, name, record.workflow, record.on)
     return *head, status, mark, started, took, queued, " ".join(values)
 
 
@@ -212,7 +212,7 @@ def _sweep_row(summary: SweepSummary, mark: str) -> tuple[str, ...]:
     took = summary_duration(summary)
     status, started = counts_text(summary), day(record.created_at)
     name = record.name or ""
-    head = (record.ref, "", name, record.workflow, record.service)
+    head = (record.ref, "", name, record.workflow, record.on)
     return *head, status, mark, started, took, "", describe_axes(record.spec)
 
 

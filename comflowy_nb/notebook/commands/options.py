@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError, nearest_tip
-from comflowy_nb.images.save_target import kind_of_target
+from comflowy_nb.images.save_target import PARTS, kind_of_target
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.syntax.line import expand_ref, expand_text
 
@@ -90,7 +90,21 @@ class Option:
     parse: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
     names: (
-        Literal["axes", "axis", "condition", "fields", "file", "folder", "lines", "ref", "table", "workflow"] | None
+        Literal[
+            "axes",
+            "axis",
+            "condition",
+            "fields",
+            "file",
+            "folder",
+            "lines",
+            "parts",
+            "ref",
+            "sweep axis",
+            "table",
+            "workflow",
+        ]
+        | None
     ) = None
     repeats: bool = False
 
@@ -304,8 +318,22 @@ COMMANDS: Mapping[str, Command] = {
             words=(1, None),
         ),
         Command(
-            "save", "save REF DIR", "save copies: DIR is a folder, NAME.zip or, for one image, NAME.png", "runs:save",
-            words=(2, 2),
+            "save", "save REF ... TARGET [FIELD=VALUE ...]",
+            "save copies (a folder), NAME.zip to load elsewhere, a page (NAME.html), a figure or an animation",
+            "share:save",
+            (
+                Option(
+                    "--without", "PARTS", f"leave out: {', '.join(PARTS)}", _list, names="parts"
+                ),
+                Option("--full", None, "page: embed the images in full size"),
+                Option("--along", "AXIS", "NAME.gif, NAME.webp: the axis that the frames follow", names="sweep axis"),
+                Option("--duration", "TIME", "animation: duration of a frame, default 0.5s", duration_s),
+            ),
+            words=(2, None), has_fields=True,
+        ),
+        Command(
+            "load", "load FILE", "add what another person has saved (NAME.zip) or rated (ratings.json)", "share:load",
+            (Option("--by", "NAME", "who sent it; marks the ratings"),), words=(1, 1),
         ),
         Command("cancel", "cancel REF ...", "cancel runs that are not done", "runs:cancel", words=(1, None)),
         Command("resume", "resume [REF ...]", "continue to track unfinished runs", "runs:resume", words=(0, None)),

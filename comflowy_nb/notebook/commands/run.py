@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import RunHeld
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
+from comflowy_nb.notebook.commands.share import saved_lines
 from comflowy_nb.notebook.commands.start_from import show_left_out, start
 from comflowy_nb.notebook.commands.sweep import run_count
 from comflowy_nb.notebook.display.html import paragraph
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
-    from comflowy_nb.tracking.run import Run, RunImage
+    from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.submit import Submitted
 
 
@@ -89,12 +90,9 @@ def form(session: Session, request: Request) -> Form | None:
     return made
 
 
-def save_run(session: Session, run: Run, target: str, image: RunImage | None = None) -> None:
-    """Save copies of the images of a run. Show only their names, because a path may contain the user's name."""
-    from comflowy_nb.images import save as images_save  # noqa: PLC0415 - loads Pillow
+def save_run(session: Session, run: Run, target: str) -> None:
+    """Save copies of the images of a run. Show only their names."""
+    from comflowy_nb.sharing.save import save_run_to  # noqa: PLC0415 - loads Pillow
 
     path = Path(target).expanduser()
-    paths = images_save.save_run(run.record, session.library.folder, path, only=image.record if image else None)
-    names = ", ".join(path.name for path in paths)
-    is_folder = paths[0].parent == path
-    session.say(paragraph(f"saved in {path.name or target}: {names}" if is_folder else f"saved: {names}"))
+    session.say(paragraph(*saved_lines(save_run_to(session.library, run, path), path, target)))

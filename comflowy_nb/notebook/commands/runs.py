@@ -1,21 +1,17 @@
-"""Commands for earlier and current runs: `show`, `compare`, `save`, `cancel` and `resume`."""
+"""Commands for earlier and current runs: `show`, `compare`, `cancel` and `resume`."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
-from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.layout.value_text import find_names
 from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
-from comflowy_nb.notebook.commands.run import save_run
-from comflowy_nb.notebook.commands.sweep import save_sweep
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import UPDATE_S, show_bundle, wait_drawing
 from comflowy_nb.notebook.display.show import RunList, show_comparison
@@ -146,20 +142,6 @@ def compare(session: Session, request: Request) -> Comparison:
         file = made.save(options["save"], overwrite="overwrite" in options)
         session.say(paragraph(f"saved: {file.name}{folder}"))
     return made
-
-
-def save(session: Session, request: Request) -> None:
-    """Save copies of the images of runs or a sweep, or of one image, with readable names."""
-    found = [session.find(ref) for ref in request.refs(request.words[:1])]
-    target = request.text(request.words[1])
-    kind = kind_of_target(Path(target).expanduser())
-    if len(found) > 1 and kind != "folder":
-        raise UsageError(f"{request.words[0].raw} are {len(found)} runs, so save them in a folder, not in {target}")
-    for each in found:
-        if each.sweep is not None:
-            save_sweep(session, session.sweep(each.sweep), target)
-        else:
-            save_run(session, each.run, target, each.image)
 
 
 def cancel(session: Session, request: Request) -> None:

@@ -160,7 +160,10 @@ def _find_start(
         sweep = session.sweep(found.sweep)
         return *_start_from_sweep(client, found.sweep, sweep), sweep
     record = found.run.record
-    metadata = RunMetadata(record.workflow, record.workflow_id, dict(record.params), record.set_params)
+    params = dict(record.params)
+    if record.imported is not None:  # the names of its input images are those of another person's service
+        params = client.connection.submitter.restore_input_images(None, params, identity=record.identity)
+    metadata = RunMetadata(record.workflow, record.workflow_id, params, record.set_params)
     return client.connection.workflow_of(record), metadata, None
 
 

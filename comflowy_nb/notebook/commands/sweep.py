@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import RefError
-from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
+from comflowy_nb.notebook.commands.share import saved_lines
 from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.scheduler import DeferredInterrupt
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 
 _OPTION_OF = {"name": "as", "max_runs": "max-runs", "stop_after": "stop-after"}  # keys of a sweep file
-_MAX_NAMED_FILES = 4  # after a sweep is saved
 
 
 def sweep(session: Session, request: Request) -> Sweep | None:
@@ -111,16 +110,9 @@ def run_count(session: Session, request: Request, begin: Start) -> Sweep:
 
 
 def save_sweep(session: Session, saved: Sweep, target: str) -> None:
-    """Save copies of the images of a sweep. Show only their names, because a path may contain the user's name."""
+    """Save a sweep, and show only the names of the files."""
     path = Path(target).expanduser()
-    names = [written.name for written in saved.save(path)]
-    if kind_of_target(path) == "zip":
-        session.say(paragraph(f"saved: {names[0]}"))
-        return
-    listed = ", ".join(names)
-    if len(names) > _MAX_NAMED_FILES:
-        listed = f"{', '.join(names[: _MAX_NAMED_FILES - 1])} ... {names[-1]}"
-    session.say(paragraph(f"saved in {path.name or target}: {len(names)} files: {listed}"))
+    session.say(paragraph(*saved_lines(saved.save(path), path, target)))
 
 
 def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.page import longest_side_px
 from comflowy_nb.layout.review_text import write_review
@@ -16,11 +15,11 @@ from comflowy_nb.layout.value_text import seeds_of
 from comflowy_nb.painting.pages import DrawnPage, draw_encoded, read_image
 from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure
+from comflowy_nb.recipe import read_graph_of
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import choose_axes, chosen_images, explain_labels
 from comflowy_nb.sweeps.sweep_painting import SweepPainting, may_be_doubled
 from comflowy_nb.tracking.reviews import best_review, reviews_to_show
-from comflowy_nb.workflow.image_metadata import graph_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -142,13 +141,13 @@ class Grid:
     def _sheet(self) -> Sheet:
         if len(self._runs) == 1:
             run = self._runs[0]
-            seeds, titles = _read_graph(run)
+            seeds, titles = read_graph_of(run)
             by_token = reviews_to_show(run.images)
             reviews = {image.record.index: write_review(by_token[image.token]) for image in run.images}
             return sheet_of_run(
                 self._captioned(run), titles=titles, seeds=seeds, only=self._only, label=self._label, reviews=reviews
             )
-        seeds_by_run = [_read_graph(run)[0] if not seeds_of(run.params) else {} for run in self._runs]
+        seeds_by_run = [read_graph_of(run)[0] if not seeds_of(run.params) else {} for run in self._runs]
         by_token = reviews_to_show(image for run in self._runs for image in run.images)
         best = {run.token: write_review(best_review(run.images, by_token)) for run in self._runs}
         records = [self._captioned(run) for run in self._runs]
@@ -241,19 +240,6 @@ class SweepGrid(Grid):
 
     def __repr__(self) -> str:
         return f"<Grid of {self._sweep!r}>"
-
-
-def _read_graph(run: Run) -> tuple[dict[str, int], dict[str, str]]:
-    """Return seeds and node titles from the graph in ComfyUI's images. Only this graph has the default values."""
-    for image in run.images:
-        try:
-            graph = graph_of_image(image.path)
-        except (ComflowyError, OSError):
-            continue
-        if graph is not None:
-            params = {field_id: field.default for field_id, field in graph.fields().items()}
-            return seeds_of(params), {node: graph.title(node) or "" for node in graph.nodes}
-    return {}, {}
 
 
 def _file_names(images: Iterable[ImageRecord]) -> list[str]:

@@ -60,11 +60,15 @@ class StatusLine:
         """Append a phrase."""
         self.phrases.append(texts)
 
-    def add_title(self, ref: str, name: str | None, workflow: str, *, service: str | None = None) -> None:
-        """Append reference, name and workflow of a run or a sweep, and optionally the service."""
+    def add_title(
+        self, ref: str, name: str | None, workflow: str, *, service: str | None = None, file: str | None = None
+    ) -> None:
+        """Append reference, name and workflow of a run or a sweep; the service, and the file it was loaded from."""
         texts: list[tuple[str, Tone]] = [(name, "plain"), (f"({workflow})", "plain")] if name else [(workflow, "plain")]
         if service:
             texts.append((f"on {service}", "muted"))
+        if file:
+            texts.append((f"from {file}", "muted"))
         self.add((ref, "ref"), *texts)
 
     @property
@@ -178,7 +182,7 @@ def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -
 
 def _add_end(line: StatusLine, run: Run, outcome: str, generated_seeds: Mapping[str, int]) -> None:
     record = run.record
-    line.add_title(record.ref, record.name, record.workflow)
+    line.add_title(record.ref, record.name, record.workflow, file=record.imported)
     if record.status is Status.SUCCESS:
         line.add((_success_text(record), "good"))
         if generated_seeds:
@@ -278,12 +282,12 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
     if missing:
         text = _describe_images(record, missing, "missing")
         pronoun = "it" if len(missing) == 1 else "them"
-        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} fetches {pronoun} again", "muted"))
+        line.add((f"{text};", "warning"), (record.fetch_tip(f"fetches {pronoun}"), "muted"))
     pruned = [image for image in record.images if image.state == "pruned"]
     if pruned:
         text = _describe_images(record, pruned, "pruned")
         pronoun = "it" if len(pruned) == 1 else "them"
-        line.add((f"{text};", "warning"), (f"%comflowy show {record.ref} --refetch fetches {pronoun} again", "muted"))
+        line.add((f"{text};", "warning"), (record.fetch_tip(f"fetches {pronoun}", option=" --refetch"), "muted"))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
         line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "warning"))

@@ -129,7 +129,8 @@ def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool)
     duration_s = _duration_s(sweep)
     if duration_s is not None and done and not nothing_submitted:
         text += f" in {time_text(duration_s)}"
-    line.add_title(sweep.ref, sweep.name, sweep.workflow)
+    file = None if sweep.record is None else sweep.record.imported
+    line.add_title(sweep.ref, sweep.name, sweep.workflow, file=file)
     line.add((text, "good" if done == total else "warning" if done else "error"))
     if nothing_submitted and done == total:
         line.add(("nothing submitted;", "plain"), ("--fresh runs it again", "muted"))
@@ -143,10 +144,8 @@ def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool)
     images = [cell.run.record.images for cell in sweep.cells if cell.run is not None]
     missing = sum(any(image.state == "missing" for image in of_run) for of_run in images)
     if missing:
-        line.add(
-            (f"images of {missing} are missing;", "warning"),
-            (f"%comflowy show {sweep.ref} fetches them again", "muted"),
-        )
+        hint = f"not in {file}" if file else f"%comflowy show {sweep.ref} fetches them again"
+        line.add((f"images of {missing} are missing;", "warning"), (hint, "muted"))
     pruned = sum(any(image.state == "pruned" for image in of_run) for of_run in images)
     if pruned:
         text = f"images of {pruned} are pruned;"

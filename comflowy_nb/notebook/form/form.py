@@ -93,6 +93,9 @@ def form(
     before: dict[str, Any] = {}
     if isinstance(what, Run):
         before = {key: what.params[key] for key in what.record.set_params if key in what.params}
+        if what.record.imported is not None:
+            identity = what.record.identity
+            before = client.connection.submitter.restore_input_images(None, before, identity=identity)
         what = what.record.workflow_id or what.workflow
     workflow = client.workflow(what) if isinstance(what, str) else what
     described = abbreviated_fields(workflow, params or {})

@@ -1,0 +1,254 @@
+"""Load an archive into the history of this home folder: images, runs, sweeps, ratings and scores.
+
+Everything is verified before anything is written, and one transaction adds it; see `images/staging.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from comflowy_nb.archive.reader import open_archive, refused
+from comflowy_nb.database.archives import Added, NewReview, NewRun, NewSweep
+from comflowy_nb.database.ratings import OWN, Rating
+from comflowy_nb.database.records import ImageRecord
+from comflowy_nb.database.scores import Score
+from comflowy_nb.errors import ImageError, SettingsError
+from comflowy_nb.images.decode import check_image
+from comflowy_nb.images.staging import staging
+from comflowy_nb.images.store import IMAGE_FORMATS
+from comflowy_nb.images.thumbnails import make_thumbnails
+from comflowy_nb.workflow.images import open_image_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from comflowy_nb.archive.manifest import ImageEntry, Manifest, RunEntry, SweepEntry
+    from comflowy_nb.archive.reader import OpenArchive
+    from comflowy_nb.database.runs import History
+    from comflowy_nb.images.staging import Staging
+
+
+MAX_SOURCE_CHARS = 60
+# Suffixes of outputs that are not still images. Others, such as scripts, are not written.
+_OTHER_SUFFIXES = frozenset(
+    {
+        "gif", "webp", "png", "apng", "mp4", "webm", "mov", "mkv", "avi", "m4v",
+        "flac", "mp3", "wav", "ogg", "opus", "m4a", "aac", "txt", "bmp", "tif", "tiff", "avif",
+    }
+)  # fmt: skip
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `load` has added to the history; returned by `comflowy_nb.load`.
+
+    Parameters
+    ----------
+    file : str
+        The name of the file.
+    runs, sweeps : tuple of str
+        References of the runs and sweeps that are new here, such as `r41` and `s3`.
+    images : int
+        Number of images that are new here.
+    ratings : int
+        Number of ratings and notes that were added.
+    source : str
+        The name with which these ratings are marked.
+    known : tuple of str
+        References of the runs and sweeps in the file that the history had before.
+    renamed : mapping of str to str
+        Taken name -> the name here.
+    unknown_images : int
+        For a file of ratings: number of images in it that are not in the history.
+
+    Examples
+    --------
+    >>> sweep.save("bottles.zip")
+    [...Path('bottles.zip')]
+    >>> comflowy_nb.load("bottles.zip")
+    <Loaded nothing new from bottles.zip>
+    """
+
+    file: str
+    runs: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
+    images: int = 0
+    ratings: int = 0
+    source: str = ""
+    known: tuple[str, ...] = ()
+    renamed: dict[str, str] = field(default_factory=dict)
+    unknown_images: int = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether anything was added."""
+        return bool(self.runs or self.sweeps or self.ratings)
+
+    def __repr__(self) -> str:
+        parts = [*self.sweeps, *([f"{len(self.runs)} runs"] if self.runs else [])]
+        parts += [f"{self.ratings} ratings"] if self.ratings else []
+        return f"<Loaded {', '.join(parts) or 'nothing new'} from {self.file}>"
+
+
+def load_archive(path: Path, history: History, home: Path, *, source: str | None = None) -> Loaded:
+    """Load a zip file that `save` has written; see `comflowy_nb.load`."""
+    file = _CONTROL.sub(" ", path.name)
+    source = check_source(source, path)
+    with open_archive(path) as archive, staging(history, home) as files:
+        manifest = archive.manifest
+        known = history.archives.known(entry.token for entry in manifest.records)
+        runs, images = _new_runs(archive, files, [run for run in manifest.runs if run.token not in known])
+        new = [entry.token for entry in manifest.records if entry.token not in known]
+        if new:
+            for one in manifest.inputs:
+                content = archive.read(one.file, one.sha256)
+                _check_input(content, one.file, archive.name)
+                files.add_input(one.identity, content)
+        files.place(new)
+        added = history.archives.add(
+            file,
+            runs,
+            [_new_sweep(sweep) for sweep in manifest.sweeps],
+            inputs=[(name, one.identity) for one in manifest.inputs for name in one.names],
+            reviews=list(_reviews(manifest, source)),
+        )
+    return _loaded(history, file, added, manifest, images=images, source=source, known=known)
+
+
+def _loaded(
+    history: History, file: str, added: Added, manifest: Manifest, *, images: int, source: str, known: dict[str, str]
+) -> Loaded:
+    refs = history.archives.known([*added.runs, *added.sweeps])
+    return Loaded(
+        file,
+        tuple(refs[token] for token in added.runs),
+        tuple(refs[token] for token in added.sweeps),
+        images if added.runs else 0,
+        added.ratings,
+        source,
+        tuple(known[entry.token] for entry in (*manifest.sweeps, *manifest.runs) if entry.token in known),
+        added.renamed,
+    )
+
+
+def check_source(source: object, path: Path) -> str:
+    """Return the name that marks ratings: the given one, else that of the file.
+
+    Raises
+    ------
+    SettingsError
+        If it is not a short text in one line.
+    """
+    if source is None:
+        return _CONTROL.sub(" ", path.stem)[:MAX_SOURCE_CHARS].strip() or "file"
+    name = source.strip() if isinstance(source, str) else ""
+    if not name or len(name) > MAX_SOURCE_CHARS or not name.isprintable():
+        raise SettingsError(f'invalid name {source!r}: use a text of 1 to {MAX_SOURCE_CHARS} characters, such as "Ann"')
+    return name
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+def _new_runs(archive: OpenArchive, files: Staging, entries: Iterable[RunEntry]) -> tuple[list[NewRun], int]:
+    """Write the verified outputs of runs; return the runs, and the number of outputs."""
+    runs, count = [], 0
+    for run in entries:
+        outputs = [_output(archive, files, run.token, image) for image in run.outputs]
+        count += sum(output.state == "kept" for output in outputs)
+        graph = None if run.graph is None else archive.manifest.graphs[run.graph]
+        columns: dict[str, Any] = {
+            name: getattr(run, name)
+            for name in (
+                "name", "workflow", "workflow_id", "service", "params", "set_params", "status", "created_at",
+                "started_at", "finished_at", "sweep",
+            )
+        }  # fmt: skip
+        runs.append(NewRun(run.token, {**columns, "reason": run.error}, graph, outputs))
+    return runs, count
+
+
+def _output(archive: OpenArchive, files: Staging, token: str, entry: ImageEntry) -> ImageRecord:
+    """Check an output, write it with its thumbnails, and return its record."""
+    if entry.file is None or entry.sha256 is None:
+        reason = entry.error or f"not in {archive.name}"
+        return ImageRecord(entry.index, entry.node, entry.node_index, "missing", format=entry.format, error=reason)
+    content = archive.read(entry.file, entry.sha256)
+    name = entry.file[:80]
+    if entry.format is not None and entry.format not in IMAGE_FORMATS:
+        return _other_output(files, token, entry, content, name, archive.name)
+    try:
+        checked = check_image(content)
+    except ImageError as error:
+        raise refused(archive.name, f"{name!r} in it is not an image: {error}") from None
+    path, file = files.add_output(token, entry.index, IMAGE_FORMATS[checked.format], content)
+    if checked.image is not None:
+        make_thumbnails(checked.image, path)
+    return ImageRecord(
+        entry.index,
+        entry.node,
+        entry.node_index,
+        "kept",
+        file=file,
+        sha256=entry.sha256,
+        size_bytes=len(content),
+        width_px=checked.size[0],
+        height_px=checked.size[1],
+        format=checked.format,
+        error=checked.problem,
+    )
+
+
+def _other_output(  # noqa: PLR0917 - the parts of one output
+    files: Staging, token: str, entry: ImageEntry, content: bytes, name: str, archive: str
+) -> ImageRecord:
+    """Write an animation, a video, a sound or a text."""
+    assert entry.format is not None
+    suffix = entry.format.removeprefix("ANIMATED ").lower()
+    if suffix not in _OTHER_SUFFIXES:
+        raise refused(archive, f"{name!r} in it is a {suffix} file")
+    _, file = files.add_output(token, entry.index, f".{suffix}", content)
+    return ImageRecord(
+        entry.index,
+        entry.node,
+        entry.node_index,
+        "kept",
+        file=file,
+        sha256=entry.sha256,
+        size_bytes=len(content),
+        format=entry.format,
+    )
+
+
+def _check_input(content: bytes, name: str, archive: str) -> None:
+    try:
+        open_image_file(content).close()
+    except Exception as error:  # Pillow raises many types for invalid files
+        raise refused(archive, f"{name[:80]!r} in it is not an image") from error
+
+
+def _new_sweep(sweep: SweepEntry) -> NewSweep:
+    columns = {
+        name: getattr(sweep, name) for name in ("name", "workflow", "workflow_id", "service", "created_at", "ended_at")
+    }
+    spec = msgspec.to_builtins(sweep.spec)
+    cells = [(cell.number, cell.at, cell.params, cell.run) for cell in sweep.cells]
+    return NewSweep(sweep.token, {**columns, "spec": spec}, cells)
+
+
+def _reviews(manifest: Manifest, source: str) -> Iterable[NewReview]:
+    """Yield ratings and scores; those of who saved the archive are marked with `source`."""
+    for run in manifest.runs:
+        for image in run.outputs:
+            for one in image.ratings:
+                given_by = source if one.source == OWN else one.source
+                rating = Rating(one.rating, one.rejected, one.note or "", given_by, one.rated_at)
+                yield NewReview(run.token, image.index, rating=rating)
+            for each in image.scores:
+                yield NewReview(run.token, image.index, score=(each.name, Score(each.value, each.error)))

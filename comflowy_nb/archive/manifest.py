@@ -1,0 +1,266 @@
+"""The manifest of an archive: what the JSON of a saved zip file contains, decoded strictly and checked.
+
+An archive comes from another person, so nothing in it is trusted: no path, no number and no reference between entries.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import msgspec
+
+from comflowy_nb.archive.manifest_checks import find_problems
+from comflowy_nb.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+FORMAT = "comflowy_nb archive"
+VERSION = 1
+MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+
+_MAX_INT = 2**64 - 1  # the largest seed
+_DIGITS = re.compile(r"-?[0-9]{1,400}")
+
+
+class Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A part of the manifest. A field that this version does not know is an error."""
+
+
+class Rating(Entry):
+    """A rating of an image; `source` is the name of who sent it, and empty for who saved the archive."""
+
+    source: str
+    rating: int | None
+    rejected: bool
+    note: str | None
+    rated_at: float
+
+
+class Score(Entry):
+    """A score of an image, or the error of the function that computes it."""
+
+    name: str
+    value: float | None
+    error: str | None
+
+
+class ImageEntry(Entry):
+    """An output of a run. `file` is its name in the zip file; None if its content is not in the archive."""
+
+    index: int
+    node: str | None
+    node_index: int
+    format: str | None
+    file: str | None
+    sha256: str | None
+    error: str | None
+    ratings: list[Rating] = []
+    scores: list[Score] = []
+
+
+class RecordEntry(Entry):
+    """What a run and a sweep share."""
+
+    token: str
+    ref: str  # where it was saved
+    name: str | None
+    workflow: str
+    workflow_id: str | None
+    service: str
+    created_at: float
+
+
+class RunEntry(RecordEntry):
+    """A run that is not live any more."""
+
+    status: Literal["success", "failed", "rejected", "cancelled", "unknown", "lost"]
+    started_at: float | None
+    finished_at: float | None
+    params: dict[str, Any]
+    set_params: list[str]
+    graph: str | None  # name in `graphs`
+    error: str | None
+    sweep: str | None  # token of the sweep for which it was submitted
+    outputs: list[ImageEntry]
+
+
+class AxisValueEntry(Entry, omit_defaults=True):
+    """A value of an axis."""
+
+    params: dict[str, Any]
+    label: str
+    is_named: bool = False
+    word: str | None = None
+    info: dict[str, str] = {}
+
+
+class AxisEntry(Entry, omit_defaults=True):
+    """An axis, or with `parts` several that vary together."""
+
+    name: str | None = None
+    kind: Literal["values", "preset", "replace", "seeds", "rows", "lines"] | None = None
+    fields: list[str] | None = None
+    values: list[AxisValueEntry] | None = None
+    parts: list[AxisEntry] | None = None
+
+    @property
+    def simple(self) -> list[AxisEntry]:
+        """The axes that vary together: the parts, else the axis itself."""
+        return self.parts or [self]
+
+
+class SeedWordEntry(Entry):
+    """Fields that share a generated seed."""
+
+    fields: list[str]
+    word: Literal["random", "each"]
+
+
+class SpecEntry(Entry, omit_defaults=True):
+    """The axes and the layout of a sweep, as the history stores them."""
+
+    fixed: dict[str, Any]
+    axes: list[AxisEntry]
+    seeds: list[SeedWordEntry]
+    set_params: list[str]
+    texts: dict[str, str]
+    layout: dict[Literal["x", "y", "z"], str | None] = {}
+    where: str | None = None
+    sample: int | None = None
+    sample_seed: int = 0
+    pinned: dict[str, list[int]] = {}
+
+
+class CellEntry(Entry):
+    """A cell of a sweep."""
+
+    number: int
+    at: list[int]
+    params: dict[str, Any]
+    run: str | None  # token
+
+
+class SweepEntry(RecordEntry):
+    """A sweep with its cells."""
+
+    ended_at: float | None
+    spec: SpecEntry
+    cells: list[CellEntry]
+
+
+class InputEntry(Entry):
+    """An image that was submitted: the sha256 that identifies it, and its names on the service."""
+
+    identity: str
+    names: list[str]
+    file: str
+    sha256: str
+
+
+class Manifest(Entry):
+    """Everything in an archive but the files."""
+
+    format: str
+    version: int
+    left_out: list[str]
+    sweeps: list[SweepEntry]
+    runs: list[RunEntry]
+    graphs: dict[str, dict[str, Any]]
+    inputs: list[InputEntry]
+
+    @property
+    def records(self) -> list[RecordEntry]:
+        """The runs and the sweeps."""
+        return [*self.runs, *self.sweeps]
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Yield the name and the sha256 of each file that the entries name."""
+        for run in self.runs:
+            yield from ((one.file, one.sha256 or "") for one in run.outputs if one.file is not None)
+        yield from ((one.file, one.sha256) for one in self.inputs)
+
+
+class _Head(msgspec.Struct):
+    format: str
+    version: int
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the JSON of a manifest; equal manifests have equal JSON."""
+    return json.dumps(msgspec.to_builtins(manifest), indent=1).encode("ascii")
+
+
+def decode_manifest(content: bytes, name: str) -> Manifest:
+    """Return the manifest of an archive.
+
+    Parameters
+    ----------
+    name
+        The file name of the archive, for errors.
+
+    Raises
+    ------
+    ImageError
+        If it is not a manifest, is of a newer version, or contradicts itself.
+    """
+    document = read_json(content, name)
+    try:
+        head = msgspec.convert(document, _Head)
+    except msgspec.ValidationError:
+        head = None
+    if head is None or head.format != FORMAT:
+        raise ImageError(f"{name} is not an archive that comflowy_nb has saved: its {MANIFEST} has another format")
+    if head.version > VERSION:
+        raise ImageError(f"{name} was saved by a newer comflowy_nb: pip install -U comflowy_nb")
+    try:
+        manifest = msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        raise _damaged(name, str(error)) from None
+    problem = next(find_problems(manifest), None)
+    if problem is not None:
+        raise _damaged(name, problem)
+    return manifest
+
+
+def read_json(content: bytes, name: str) -> Any:
+    """Return the value of JSON that another person has sent.
+
+    Raises
+    ------
+    ImageError
+        If it is not JSON, is nested too deep, or contains a number that is not finite or too large.
+    """
+    try:
+        document = json.loads(content, parse_constant=_reject, parse_int=_read_int, parse_float=_read_float)
+    except RecursionError:
+        raise _damaged(name, "its JSON is nested too deep") from None
+    except ValueError as error:
+        raise _damaged(name, f"its JSON is invalid ({error})") from None
+    return document
+
+
+def _reject(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _read_int(text: str) -> int:
+    if not _DIGITS.fullmatch(text) or abs(number := int(text)) > _MAX_INT:
+        raise ValueError(f"a number of {len(text)} digits is too large")
+    return number
+
+
+def _read_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _damaged(name: str, why: str) -> ImageError:
+    return ImageError(f"{name} can't be loaded: {why}. Nothing was loaded")

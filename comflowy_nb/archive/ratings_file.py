@@ -1,0 +1,123 @@
+"""Load a file of ratings that a visitor of a saved page has sent: `ratings.json`.
+
+The images are recognised by the sha256 of their files, so a reference that means another image here does no harm.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from comflowy_nb.archive.loader import MAX_SOURCE_CHARS, Loaded, check_source
+from comflowy_nb.archive.manifest import Entry, read_json
+from comflowy_nb.archive.manifest_checks import are_names, are_texts
+from comflowy_nb.archive.reader import refused
+from comflowy_nb.database.ratings import Rating
+from comflowy_nb.errors import ImageError
+from comflowy_nb.tracking.reviews import MAX_NOTE_LENGTH, MAX_RATING
+from comflowy_nb.workflow.files import no_such_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from comflowy_nb.database.runs import History
+
+
+FORMAT = "comflowy_nb ratings"
+VERSION = 1
+MAX_BYTES = 16 * 1024 * 1024
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_IMAGES = 100_000
+
+
+class _Image(Entry):
+    sha256: str
+    ref: str
+    rating: int | None = None
+    rejected: bool = False
+    note: str | None = None
+
+
+class _Ratings(Entry):
+    format: str
+    version: int
+    name: str
+    images: list[_Image]
+
+
+class _Head(msgspec.Struct):
+    format: str
+    version: int
+
+
+def load_ratings(path: Path, history: History, *, source: str | None = None) -> Loaded:
+    """Load a file of ratings; see `comflowy_nb.load`.
+
+    The time of a rating is that of the file's first load, so that loading it again changes nothing.
+    """
+    found = _decode(_read(path), path.name)
+    name = check_source(source or found.name.strip()[:MAX_SOURCE_CHARS] or None, path)
+    here = history.archives.images_by_content({image.sha256 for image in found.images})
+    earlier = history.ratings.of_runs({run for images in here.values() for run, _ in images})
+    ratings: list[tuple[str, int, Rating]] = []
+    for image in found.images:
+        rating = Rating(image.rating or None, image.rejected, (image.note or "").strip(), name)
+        for key in here.get(image.sha256, ()):
+            present = next((one for one in earlier.get(key, ()) if one.source == name), Rating(source=name))
+            if (present.rating, present.rejected, present.note) != (rating.rating, rating.rejected, rating.note):
+                ratings.append((*key, rating))
+    history.ratings.put(ratings)
+    unknown = sum(image.sha256 not in here for image in found.images)
+    return Loaded(path.name, ratings=len(ratings), source=name, unknown_images=unknown)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise ImageError(no_such_file(path))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ImageError(f"{path.name} can't be read: {error.strerror or type(error).__name__}") from error
+    if len(content) > MAX_BYTES:
+        raise refused(path.name, f"it is larger than {MAX_BYTES // 2**20} MiB")
+    return content
+
+
+def _decode(content: bytes, name: str) -> _Ratings:
+    document = read_json(content, name)
+    try:
+        head = msgspec.convert(document, _Head)
+    except msgspec.ValidationError:
+        head = None
+    if head is None or head.format != FORMAT:
+        raise ImageError(f"{name} is not a file of ratings: a page that comflowy_nb has saved makes one")
+    if head.version > VERSION:
+        raise ImageError(f"{name} was made by a page of a newer comflowy_nb: pip install -U comflowy_nb")
+    try:
+        ratings = msgspec.convert(document, _Ratings)
+    except msgspec.ValidationError as error:
+        raise refused(name, str(error)) from None
+    problem = _problem_of(ratings)
+    if problem is not None:
+        raise refused(name, problem)
+    return ratings
+
+
+def _problem_of(ratings: _Ratings) -> str | None:
+    if not are_names([ratings.name]) or not ratings.name.isprintable():
+        return "the name in it has control characters, or is too long"
+    if len(ratings.images) > _MAX_IMAGES:
+        return f"it has more than {_MAX_IMAGES:,} images"
+    for image in ratings.images:
+        if not _SHA256.fullmatch(image.sha256):
+            return f"a sha256 in it is invalid: {image.sha256[:80]!r}"
+        if image.rating is not None and not 0 <= image.rating <= MAX_RATING:
+            return f"a rating in it is {image.rating}, and not from 1 to {MAX_RATING}"
+        if not are_texts([image.note], MAX_NOTE_LENGTH):
+            return f"a note in it has control characters, or more than {MAX_NOTE_LENGTH:,} characters"
+    if len({image.sha256 for image in ratings.images}) < len(ratings.images):
+        return "it has two ratings of one image"
+    return None

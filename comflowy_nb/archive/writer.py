@@ -1,0 +1,273 @@
+"""Write an archive: a zip file with images byte for byte, and a manifest of everything else.
+
+Equal contents make an equal file: the zip file has no times, and its entries are in a fixed order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from comflowy_nb.archive.collect import collect
+from comflowy_nb.archive.manifest import MANIFEST, encode_manifest
+from comflowy_nb.archive.redaction import STRIPS_IMAGES, leave_out
+from comflowy_nb.errors import ImageError
+from comflowy_nb.images.disk_usage import size_text
+from comflowy_nb.images.save import add_parts, slug, values_in_name
+from comflowy_nb.images.save_target import PARTS, move_new, os_reason
+from comflowy_nb.images.strip import embedded_texts, strip_metadata
+from comflowy_nb.workflow.files import locked_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from comflowy_nb.archive.collect import Collected
+    from comflowy_nb.archive.manifest import ImageEntry, RunEntry
+    from comflowy_nb.database.records import ImageRecord, RunRecord, SweepRecord
+    from comflowy_nb.database.runs import History
+
+
+_STRIPPED = frozenset({"PNG", "JPEG", "WEBP", "ANIMATED PNG", "ANIMATED WEBP"})  # formats whose metadata can be removed
+_MAX_LISTED_REFS = 6
+_TEXT_CODES = ("utf-8", "utf-16-le", "utf-16-be")
+
+
+class Archive:
+    """What is to be saved in a zip file. `lines` says what it holds, `write` writes it.
+
+    Parameters
+    ----------
+    runs
+        Runs, each with the only image of it that is saved, or None for all.
+    parts
+        The parts to leave out.
+
+    Raises
+    ------
+    ImageError
+        If none of the images is on disk.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        home: Path,
+        runs: Sequence[tuple[RunRecord, ImageRecord | None]],
+        sweeps: Sequence[SweepRecord],
+        parts: frozenset[str] = frozenset(),
+    ) -> None:
+        self._collected = collect(history, home, runs, sweeps)
+        self._parts = parts
+        self._strips = bool(parts & STRIPS_IMAGES)
+        self._private: list[str] = []  # references of the images whose metadata has a home path or a host
+        leave_out(self._collected, parts)
+        self._dropped = self._drop_other_files() if self._strips else []
+        if not self._collected.sources:
+            raise _nothing_to_save(self._collected, [run for run, _ in runs], sweeps)
+        self._name_files()
+
+    @property
+    def contents(self) -> Contents:
+        """What it holds."""
+        return contents_of(self._collected)
+
+    def lines(self, name: str) -> list[str]:
+        """Return what the file holds and how large it is, as lines for the user."""
+        contents = self.contents
+        lines = [f"{name}: {contents.what}, {size_text(contents.size_bytes)}", contents.parts_text(self._parts)]
+        if self._dropped:
+            lines.append(f"left out, because their metadata can't be removed: {listed(self._dropped)}")
+        if self._collected.unfinished:
+            lines.append(f"left out, because they have not ended: {listed(self._collected.unfinished)}")
+        return lines
+
+    def notes(self) -> list[str]:
+        """Return what is known only after writing, as lines for the user."""
+        if not self._private:
+            return []
+        return [f"metadata with a home path or a host name was removed from {listed(self._private)}"]
+
+    def write(self, target: Path) -> Path:
+        """Write the zip file.
+
+        Returns
+        -------
+        Its path, with a number in its name if another file has that name. An equal file is reused.
+
+        Raises
+        ------
+        ImageError
+            If it can't be written; or if images are not on disk: then the file has the others.
+        """
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{uuid.uuid4().hex}.part")
+            with locked_file(part):
+                self._write(part)
+                target = move_new(part, target)
+        except OSError as error:
+            raise ImageError(f"{target.name} can't be written: {os_reason(error, target.parent)}") from error
+        missing, saved = self._collected.missing, len(self._collected.sources)
+        if missing:
+            raise ImageError(
+                f"{saved} of {saved + len(missing)} images saved in {target.name}; not on disk: {listed(missing)}. "
+                f"%comflowy show {missing[0].partition('[')[0]} fetches them again"
+            )
+        return target
+
+    def _drop_other_files(self) -> list[str]:
+        """Leave out the files whose metadata can't be removed; return their references."""
+        dropped = []
+        for run, image in _images(self._collected):
+            if image.format not in _STRIPPED and (run.token, image.index) in self._collected.sources:
+                del self._collected.sources[run.token, image.index]
+                dropped.append(f"{run.ref}[{image.index}]")
+        return dropped
+
+    def _name_files(self) -> None:
+        """Give each file a readable name, from the values that are not left out."""
+        used: Counter[str] = Counter()
+        for run, image in _images(self._collected):
+            source = self._collected.sources.get((run.token, image.index))
+            if source is not None:
+                image.file = _unique(f"images/{_readable_name(run, image)}{source.suffix}", used)
+        for one in self._collected.manifest.inputs:
+            suffix = PurePosixPath(one.names[0]).suffix.lower() if one.names else ""
+            is_plain = suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= 6
+            one.file = _unique(f"inputs/{one.identity[:16]}{suffix if is_plain else ''}", used)
+
+    def _write(self, part: Path) -> None:
+        collected = self._collected
+        with zipfile.ZipFile(part, "w") as archive:
+            for run, image in _images(collected):
+                if image.file is not None:
+                    content = self._content(run, image, collected.sources[run.token, image.index].read_bytes())
+                    image.sha256 = hashlib.sha256(content).hexdigest()
+                    archive.writestr(zipfile.ZipInfo(image.file), content)  # not compressed: images are already
+            for one in collected.manifest.inputs:
+                content = self._content(None, None, collected.inputs[one.identity])
+                one.sha256 = hashlib.sha256(content).hexdigest()
+                archive.writestr(zipfile.ZipInfo(one.file), content)
+            manifest = encode_manifest(collected.manifest)
+            archive.writestr(zipfile.ZipInfo(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
+
+    def _content(self, run: RunEntry | None, image: ImageEntry | None, content: bytes) -> bytes:
+        """Return the content of an image as it is saved: without its metadata if it has to be removed."""
+        if self._strips:
+            return strip_metadata(content)
+        if not has_private_text(content, self._collected.clean):
+            return content
+        self._private.append(f"{run.ref}[{image.index}]" if run and image else "an input image")
+        return strip_metadata(content)
+
+
+def has_private_text(content: bytes, clean: Callable[[str], str]) -> bool:
+    """Return True if the metadata of an image file contains a home path or the host of a service."""
+    try:
+        parts = embedded_texts(content)
+    except ImageError:  # another format
+        return False
+    decoded = (part.decode(code, "replace") for part in parts for code in _TEXT_CODES)
+    return any(clean(text) != text for text in decoded)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a saved file holds.
+
+    Parameters
+    ----------
+    what
+        The runs, sweeps and images: `s1 bottles (12 cells), 12 images`.
+    size_bytes
+        Size of the images.
+    parts
+        Text by the part that can be left out: `3 ratings, 1 note`.
+    """
+
+    what: str
+    size_bytes: int
+    parts: dict[str, str]
+
+    def parts_text(self, without: frozenset[str]) -> str:
+        """Return which parts it holds, and which are left out."""
+        held = [text for part, text in self.parts.items() if part not in without]
+        text = f"with {', '.join(held)}" if held else ""
+        rest = [part for part in PARTS if part in self.parts and part not in without]
+        if without:
+            gone = [part for part in PARTS if part in without]
+            if without & STRIPS_IMAGES and "metadata" not in without:
+                gone.append("the metadata of the images")
+            return f"{text}{'; ' if text else ''}without {', '.join(gone)}"
+        return f"{text}; --without {','.join(rest)} leaves parts out"
+
+
+def contents_of(collected: Collected) -> Contents:
+    """Return what was collected."""
+    manifest = collected.manifest
+    swept = {cell.run for sweep in manifest.sweeps for cell in sweep.cells}
+    names = [
+        f"{' '.join(filter(None, (one.ref, one.name)))} ({_count(len(one.cells), 'cell')})" for one in manifest.sweeps
+    ]
+    single = [" ".join(filter(None, (one.ref, one.name))) for one in manifest.runs if one.token not in swept]
+    size_bytes = sum(path.stat().st_size for path in collected.sources.values() if path.is_file())
+    size_bytes += sum(map(len, collected.inputs.values()))
+    ratings = [one for run in manifest.runs for image in run.outputs for one in image.ratings]
+    scores = sum(len(image.scores) for run in manifest.runs for image in run.outputs)
+    notes = sum(one.note is not None for one in ratings)
+    rated = sum(one.rating is not None or one.rejected for one in ratings)
+    parts = {"prompts": "prompts", "seeds": "seeds"}
+    if rated or scores:
+        parts["ratings"] = ", ".join(
+            _count(count, noun) for count, noun in ((rated, "rating"), (scores, "score")) if count
+        )
+    if notes:
+        parts["notes"] = _count(notes, "note")
+    parts["workflow"] = "the workflow"
+    if manifest.inputs:
+        parts["inputs"] = _count(len(manifest.inputs), "input image")
+    parts["metadata"] = "the metadata of the images"
+    images = _count(len(collected.sources), "image")
+    return Contents(", ".join([listed([*names, *single]), images]), size_bytes, parts)
+
+
+def _nothing_to_save(collected: Collected, runs: Sequence[RunRecord], sweeps: Sequence[SweepRecord]) -> ImageError:
+    if collected.missing:
+        return ImageError(f"none of the images is on disk: {listed(collected.missing)}")
+    if len(runs) == 1 and not sweeps:
+        return ImageError(f"{runs[0].ref} has no images to save ({runs[0].status})")
+    refs = [*(sweep.ref for sweep in sweeps), *(run.ref for run in runs)]
+    return ImageError(f"{listed(refs)} {'have' if len(refs) > 1 else 'has'} no images to save")
+
+
+def _images(collected: Collected) -> Iterable[tuple[RunEntry, ImageEntry]]:
+    return ((run, image) for run in collected.manifest.runs for image in run.outputs)
+
+
+def _readable_name(run: RunEntry, image: ImageEntry) -> str:
+    """Return `s1.07_cfg-7_seed-42_0`: the reference, the name of a single run, the values that were set."""
+    prefix = run.ref if "." in run.ref else f"{run.ref}_{slug(run.name or run.workflow)}"
+    return add_parts(prefix, values_in_name(run.set_params, run.params), f"_{image.index}")
+
+
+def _unique(name: str, used: Counter[str]) -> str:
+    """Return the name of a file in the archive, with a number if another file has it on some file system."""
+    path = PurePosixPath(name)
+    used[name.casefold()] += 1
+    number = used[name.casefold()]
+    return name if number == 1 else _unique(path.with_stem(f"{path.stem} ({number})").as_posix(), used)
+
+
+def listed(refs: Sequence[str]) -> str:
+    """Return the first references, and the number of the others."""
+    more = len(refs) - _MAX_LISTED_REFS
+    return ", ".join(refs[:_MAX_LISTED_REFS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -1,0 +1,250 @@
+"""What an archive takes from the history, and the transaction that adds a loaded one: `History.archives`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from comflowy_nb.database.ratings import find_ratings, put_rating
+from comflowy_nb.database.references import check_name
+from comflowy_nb.database.rows import insert, json_list, put_image, put_name, put_shared
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from comflowy_nb.database.connection import Store
+    from comflowy_nb.database.ratings import Rating
+    from comflowy_nb.database.records import ImageRecord
+    from comflowy_nb.database.scores import Score
+
+
+IMPORTED = "imported"  # identity and origin of loaded runs: no service here has it
+
+
+class RunDetails(NamedTuple):
+    """What the record of a run does not have: the sha256 of its graph, and the token of its sweep."""
+
+    graph: str | None
+    sweep: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run of an archive: columns of the table `runs`, its graph, and its outputs."""
+
+    token: str
+    columns: Mapping[str, Any]
+    graph: Mapping[str, Any] | None
+    outputs: Sequence[ImageRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class NewSweep:
+    """A sweep of an archive: columns of the table `sweeps`, and number, indices, params and run of each cell."""
+
+    token: str
+    columns: Mapping[str, Any]
+    cells: Sequence[tuple[int, Sequence[int], Mapping[str, Any], str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class NewReview:
+    """A rating or a score of an image."""
+
+    run: str
+    index: int
+    rating: Rating | None = None
+    score: tuple[str, Score] | None = None
+
+
+@dataclass(slots=True)
+class Added:
+    """What a load has added: tokens of runs and sweeps, the number of ratings, and new names by the taken ones."""
+
+    runs: list[str] = field(default_factory=list)
+    sweeps: list[str] = field(default_factory=list)
+    ratings: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)
+
+
+class Archives:
+    """Reads for archives, and the transaction that adds a loaded one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def details(self, runs: Sequence[str]) -> dict[str, RunDetails]:
+        """Return token of a run -> its details."""
+        sql = "SELECT token, graph, sweep FROM runs WHERE token IN (SELECT value FROM json_each(?))"
+        with self._store.read() as connection:
+            rows = connection.execute(sql, (json_list(runs),)).fetchall()
+        return {row["token"]: RunDetails(row["graph"], row["sweep"]) for row in rows}
+
+    def graphs(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return sha256 of a graph -> the graph."""
+        sql = "SELECT sha256, content FROM graphs WHERE sha256 IN (SELECT value FROM json_each(?))"
+        with self._store.read() as connection:
+            return {row["sha256"]: json.loads(row["content"]) for row in connection.execute(sql, (json_list(keys),))}
+
+    def inputs(self, identity: str) -> dict[str, str]:
+        """Return name of an uploaded image on a service -> the sha256 that identifies it."""
+        with self._store.read() as connection:
+            return dict(
+                connection.execute("SELECT name, sha256 FROM inputs WHERE identity = ?", (identity,)).fetchall()
+            )
+
+    def images_by_content(self, sha256: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
+        """Return sha256 of an image -> the images with this content: token of the run, and index."""
+        sql = "SELECT run, position, sha256 FROM images WHERE sha256 IN (SELECT value FROM json_each(?))"
+        found: dict[str, list[tuple[str, int]]] = {}
+        with self._store.read() as connection:
+            for row in connection.execute(sql, (json_list(sha256),)):
+                found.setdefault(row["sha256"], []).append((row["run"], row["position"]))
+        return found
+
+    def known(self, tokens: Iterable[str]) -> dict[str, str]:
+        """Return token -> reference, of the runs and sweeps among these that the history has."""
+        with self._store.read() as connection:
+            return _known(connection, tokens)
+
+    def add(
+        self,
+        file: str,
+        runs: Sequence[NewRun],
+        sweeps: Sequence[NewSweep],
+        *,
+        inputs: Iterable[tuple[str, str]] = (),
+        reviews: Sequence[NewReview] = (),
+    ) -> Added:
+        """Add the runs and sweeps that the history does not have, and reviews, in one transaction.
+
+        Parameters
+        ----------
+        file
+            The name of the file that they come from.
+        inputs
+            Name on a service and sha256 of each input image.
+        reviews
+            Also of runs that the history has. A rating that another source has given in the same way and at the same
+            time is the same one. Of two ratings of one source, the newer is kept.
+
+        Raises
+        ------
+        RefError
+            If a name is not valid. Nothing is added then.
+        HistoryError
+            If the history can't be written. Nothing is added then.
+        """
+        added = Added()
+        with self._store.write(full=True) as connection:
+            known = _known(connection, [*(run.token for run in runs), *(sweep.token for sweep in sweeps)])
+            new_sweeps = [sweep for sweep in sweeps if sweep.token not in known]
+            tokens = {sweep.token for sweep in new_sweeps}
+            for run in (run for run in runs if run.token not in known):
+                _add_run(connection, run, file, tokens, added)
+            for sweep in new_sweeps:
+                _add_sweep(connection, sweep, file, added)
+            for sweep in (sweep for sweep in sweeps if sweep.token in known):
+                _fill_cells(connection, sweep)
+            for name, sha256 in inputs:
+                values = {"identity": IMPORTED, "name": name, "sha256": sha256}
+                insert(connection, "inputs", values, verb="INSERT OR REPLACE")
+            added.ratings = _add_reviews(connection, reviews)
+        return added
+
+
+def _known(connection: sqlite3.Connection, tokens: Iterable[str]) -> dict[str, str]:
+    sql = (
+        "SELECT token, 'r' || number AS ref FROM runs WHERE token IN (SELECT value FROM json_each(:tokens)) "
+        "UNION ALL SELECT token, 's' || number FROM sweeps WHERE token IN (SELECT value FROM json_each(:tokens))"
+    )
+    return {row["token"]: row["ref"] for row in connection.execute(sql, {"tokens": json_list(tokens)})}
+
+
+def _add_run(connection: sqlite3.Connection, run: NewRun, file: str, sweeps: set[str], added: Added) -> None:
+    columns = dict(run.columns)
+    name = columns.pop("name")
+    if columns["sweep"] not in sweeps:
+        columns["sweep"] = None
+    key = f"{IMPORTED}:{run.token}"  # never the key of a request, which is a sha256
+    graph = None if run.graph is None else put_shared(connection, "graphs", run.graph)
+    own = {"identity": IMPORTED, "origin": IMPORTED, "key": key, "owner": "", "imported": file}
+    insert(connection, "runs", {"token": run.token, **columns, **own, "graph": graph})
+    for image in run.outputs:
+        put_image(connection, run.token, image)
+    _put_free_name(connection, "runs", run.token, name, added)
+    added.runs.append(run.token)
+
+
+def _add_sweep(connection: sqlite3.Connection, sweep: NewSweep, file: str, added: Added) -> None:
+    columns = dict(sweep.columns)
+    name = columns.pop("name")
+    key = f"{IMPORTED}:{sweep.token}"
+    own = {"identity": IMPORTED, "origin": IMPORTED, "key": key, "fresh": False, "imported": file}
+    insert(connection, "sweeps", {"token": sweep.token, **columns, **own})
+    for number, at, params, run in sweep.cells:
+        values = {"number": number, "at": list(at), "params": params, "key": f"{key}.{number}", "run": run}
+        insert(connection, "cells", {"sweep": sweep.token, **values})
+    _put_free_name(connection, "sweeps", sweep.token, name, added)
+    added.sweeps.append(sweep.token)
+
+
+def _fill_cells(connection: sqlite3.Connection, sweep: NewSweep) -> None:
+    """Show runs for the empty cells of an imported sweep that was loaded before these runs had ended."""
+    sql = (
+        "UPDATE cells SET run = ? WHERE sweep = ? AND number = ? AND at = ? AND run IS NULL "
+        "AND sweep IN (SELECT token FROM sweeps WHERE imported IS NOT NULL)"
+    )
+    rows = [
+        (run, sweep.token, number, json.dumps(list(at), separators=(",", ":")))
+        for number, at, _, run in sweep.cells
+        if run is not None
+    ]
+    connection.executemany(sql, [(run, *rest) for run, *rest in rows])
+
+
+def _put_free_name(connection: sqlite3.Connection, table: str, token: str, name: str | None, added: Added) -> None:
+    """Give a name to a run or a sweep, with a suffix if it is taken."""
+    if name is None:
+        return
+    check_name(name)
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    sql = "SELECT 1 FROM names WHERE name = ?"
+    free = next(each for each in names if connection.execute(sql, (each,)).fetchone() is None)
+    if free != name:
+        added.renamed[name] = free
+    put_name(connection, table, token, free)
+
+
+def _add_reviews(connection: sqlite3.Connection, reviews: Sequence[NewReview]) -> int:
+    """Add ratings and scores of images that the history has; return the number of ratings that changed anything."""
+    earlier = find_ratings(connection, {each.run for each in reviews})
+    sql = "SELECT run, position FROM images WHERE run IN (SELECT value FROM json_each(?))"
+    images = {tuple(row) for row in connection.execute(sql, (json_list({each.run for each in reviews}),))}
+    count = 0
+    for review in reviews:
+        if (review.run, review.index) not in images:
+            continue
+        if review.score is not None:
+            name, score = review.score
+            values = {"run": review.run, "position": review.index, "name": name}
+            insert(
+                connection, "scores", {**values, "value": score.value, "error": score.error}, verb="INSERT OR IGNORE"
+            )
+        if review.rating is not None and _is_news(review.rating, earlier.get((review.run, review.index), ())):
+            put_rating(connection, review.run, review.index, review.rating)
+            count += 1
+    return count
+
+
+def _is_news(rating: Rating, earlier: Iterable[Rating]) -> bool:
+    """Return True if no source has given the same rating, and its own source has given no newer one."""
+    content = (rating.rating, rating.rejected, rating.note, rating.rated_at)
+    return not any(
+        (one.rating, one.rejected, one.note, one.rated_at) == content
+        or (one.source == rating.source and one.rated_at >= rating.rated_at)
+        for one in earlier
+    )

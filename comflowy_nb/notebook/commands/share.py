@@ -1,0 +1,90 @@
+"""`%comflowy save` and `%comflowy load`: files for other people, and files from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comflowy_nb.images.save_target import kind_of_target
+from comflowy_nb.notebook.display.html import paragraph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comflowy_nb.archive.loader import Loaded
+    from comflowy_nb.notebook.commands.options import Request
+    from comflowy_nb.notebook.session import Session
+
+
+_MAX_NAMED_FILES = 4
+_MAX_LISTED_REFS = 6
+
+
+def save(session: Session, request: Request) -> None:
+    """Say what is saved and how large it is, and write it."""
+    from comflowy_nb.sharing.save import find_all, options_of, plan_save  # noqa: PLC0415 - loads Pillow
+
+    *refs, word = request.words
+    typed = request.text(word)
+    found = [one for ref in refs for one in find_all(request.ref(ref), session.find)]
+    where = {each.key or "": each.value or "" for each in request.fields}
+    options = options_of(**request.arguments("without", "full", "along", "duration"), where=where)
+    target = Path(typed).expanduser()
+    plan = plan_save(session.library, found, target, options)
+    if plan.lines:
+        session.say(paragraph(*plan.lines))
+    paths = plan.write()
+    session.say(paragraph(*saved_lines(paths, target, typed), *plan.notes()))
+
+
+def saved_lines(paths: Sequence[Path], target: Path, typed: str) -> list[str]:
+    """Return the names of written files, without their folders: a path may contain a user's name."""
+    names = [path.name for path in paths]
+    listed = ", ".join(names)
+    if len(names) > _MAX_NAMED_FILES:
+        listed = f"{', '.join(names[: _MAX_NAMED_FILES - 1])} ... {names[-1]}"
+    if kind_of_target(target) != "folder":
+        return [f"saved: {listed}"]
+    count = f"{len(names)} files: " if len(names) > _MAX_NAMED_FILES else ""
+    return [f"saved in {target.name or typed}: {count}{listed}"]
+
+
+def load(session: Session, request: Request) -> Loaded:
+    """Load an archive or a file of ratings into the history, and say what is new."""
+    loaded = session.library.load(request.text(request.words[0]), **request.arguments("by"))
+    session.mark_drawn(loaded)
+    session.say(paragraph(*_loaded_lines(loaded)))
+    return loaded
+
+
+def _loaded_lines(loaded: Loaded) -> list[str]:
+    parts = [*loaded.sweeps]
+    if loaded.runs:
+        parts.append(_count(len(loaded.runs), "run") if loaded.sweeps else _listed(loaded.runs))
+    if loaded.images:
+        parts.append(_count(loaded.images, "image"))
+    if loaded.ratings:
+        parts.append(f"{_count(loaded.ratings, 'rating')} by {loaded.source}")
+    lines = [f"loaded from {loaded.file}: {', '.join(parts)}" if parts else f"nothing new in {loaded.file}"]
+    if loaded.known:
+        lines.append(f"here already: {_listed(loaded.known)}")
+    if loaded.unknown_images:
+        lines.append(f"{_count(loaded.unknown_images, 'image')} in it {_are(loaded.unknown_images)} not in the history")
+    lines += [f"the name {old} is taken here: it is {new}" for old, new in loaded.renamed.items()]
+    first = next(iter((*loaded.sweeps, *loaded.runs)), None)
+    if first is not None:
+        lines.append(f"to see it: %comflowy show {first}")
+    return lines
+
+
+def _listed(refs: Sequence[str]) -> str:
+    more = len(refs) - _MAX_LISTED_REFS
+    return ", ".join(refs[:_MAX_LISTED_REFS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -1,0 +1,155 @@
+"""Sweeps and runs as they are shown in a saved page, figure or animation: without what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from comflowy_nb.archive.collect import collect
+from comflowy_nb.archive.redaction import leave_out
+from comflowy_nb.database.ratings import Rating
+from comflowy_nb.database.rows import read_params
+from comflowy_nb.database.scores import Score
+from comflowy_nb.sweeps.sweep import Sweep
+from comflowy_nb.tracking.run import Run
+from comflowy_nb.tracking.submit import stored_input
+from comflowy_nb.workflow.axes.types import Cell, axes_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from comflowy_nb.archive.collect import Collected
+    from comflowy_nb.archive.manifest import RunEntry, SweepEntry
+    from comflowy_nb.database.records import ImageRecord, RunRecord, SweepRecord
+    from comflowy_nb.database.runs import History
+
+
+class Shown:
+    """What a saved page, figure or animation shows.
+
+    Attributes
+    ----------
+    collected
+        What was collected, without the parts that are left out.
+    sweeps, runs
+        The sweeps, and the runs that were named themselves.
+    all_runs
+        These runs, and those of the cells.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        home: Path,
+        runs: Sequence[tuple[RunRecord, ImageRecord | None]],
+        sweeps: Sequence[SweepRecord],
+        parts: frozenset[str] = frozenset(),
+    ) -> None:
+        self.collected = collect(history, home, runs, sweeps)
+        leave_out(self.collected, parts)
+        self._images, self._inputs = home / "images", home / "inputs"
+        manifest = self.collected.manifest
+        by_token = {entry.token: self._run(entry) for entry in manifest.runs}
+        self.all_runs = list(by_token.values())
+        self.runs = [by_token[record.token] for record, _ in runs if record.token in by_token]
+        self.sweeps = [self._sweep(entry, by_token) for entry in manifest.sweeps]
+
+    def _run(self, entry: RunEntry) -> Run:
+        record = self.collected.runs[entry.token]
+        errors = {image.index: image.error for image in entry.outputs}
+        outputs = [replace(one, error=errors[one.index]) for one in record.outputs if one.index in errors]
+        shown = replace(
+            record,
+            identity="",
+            origin="",
+            key="",
+            name=entry.name,
+            service=entry.service,
+            service_run_id=None,
+            workflow=entry.workflow,
+            workflow_id=entry.workflow_id,
+            params=entry.params,
+            set_params=tuple(entry.set_params),
+            problem=None,
+            reason=entry.error,
+            warning=None,
+        ).with_outputs(outputs)
+        reviews = Reviews(self.collected)
+        return Run(shown, self._images, history=reviews)  # type: ignore[arg-type]  # what is read of a history
+
+    def _sweep(self, entry: SweepEntry, runs: dict[str, Run]) -> Sweep:
+        record = self.collected.sweeps[entry.token]
+        spec = msgspec.to_builtins(entry.spec)
+        axes = axes_from_json(spec, partial(stored_input, self._inputs))
+        images = {one.content_sha256: one for one in axes.images()}
+        cells = [
+            Cell(
+                cell.number, tuple(cell.at), read_params(cell.params, images), axes.labels(cell.at), axes.info(cell.at)
+            )
+            for cell in entry.cells
+        ]
+        sweep = Sweep(
+            axes,
+            [(cell, "") for cell in cells],
+            workflow=entry.workflow,
+            service=entry.service,
+            layout=entry.spec.layout,  # type: ignore[arg-type]  # its keys are x, y and z
+            images_folder=self._images,
+            record=replace(
+                record,
+                identity="",
+                origin="",
+                key="",
+                name=entry.name,
+                service=entry.service,
+                workflow=entry.workflow,
+                workflow_id=entry.workflow_id,
+                spec=spec,
+            ),
+        )
+        for shown, cell in zip(sweep.cells, entry.cells, strict=True):
+            if cell.run is not None:
+                sweep.attach(shown, runs[cell.run])
+        return sweep
+
+
+class Reviews:
+    """The ratings and scores that were collected, read as those of a history: `ratings.of_runs`, `scores.of_runs`."""
+
+    def __init__(self, collected: Collected) -> None:
+        self.ratings = _Ratings(collected)
+        self.scores = _Scores(collected)
+
+
+class _Ratings:
+    def __init__(self, collected: Collected) -> None:
+        self._collected = collected
+
+    def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
+        return {
+            (run.token, image.index): [
+                Rating(one.rating, one.rejected, one.note or "", one.source, one.rated_at) for one in image.ratings
+            ]
+            for run in self._collected.manifest.runs
+            if run.token in runs
+            for image in run.outputs
+            if image.ratings
+        }
+
+
+class _Scores:
+    def __init__(self, collected: Collected) -> None:
+        self._collected = collected
+
+    def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
+        return {
+            (run.token, image.index): {one.name: Score(one.value, one.error) for one in image.scores}
+            for run in self._collected.manifest.runs
+            if run.token in runs
+            for image in run.outputs
+            if image.scores
+        }

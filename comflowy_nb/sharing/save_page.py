@@ -1,0 +1,156 @@
+"""Save the explorer as a page: one file with its images, or above 200 MB a folder with the images beside the page."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comflowy_nb.archive.writer import has_private_text, listed
+from comflowy_nb.errors import ImageError
+from comflowy_nb.exploration.exploration import Exploration
+from comflowy_nb.exploration.images import read_full, read_thumbnail
+from comflowy_nb.images.save_target import os_reason
+from comflowy_nb.images.strip import strip_metadata
+from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.sharing.page import page_html
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from comflowy_nb.sharing.collected import Shown
+    from comflowy_nb.tracking.run import RunImage
+
+
+MAX_PAGE_BYTES = 200_000_000  # a browser opens a larger page only slowly
+_PREVIEW_PX = max(THUMBNAIL_SIZES_PX)
+_SUFFIXES = {
+    "image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif", "video/mp4": ".mp4",
+    "video/webm": ".webm",
+}  # fmt: skip
+
+Embedded = dict[str, tuple[str, bytes | str]]
+
+
+class SavedPage:
+    """A page that is to be saved.
+
+    Parameters
+    ----------
+    full
+        Add the images in full size. Without it only videos are added, which have no preview.
+    strips
+        Remove the metadata of the images; those where it can't be removed are not added in full size.
+    """
+
+    def __init__(self, saved: Shown, *, full: bool, strips: bool) -> None:
+        self._clean = saved.collected.clean
+        self._strips = strips
+        self._exploration = Exploration([*saved.sweeps, *saved.runs])
+        self._private: list[str] = []
+        images = {image.ref: image for entry in self._exploration.entries for image in entry.images}
+        self._previews = {key: image for key, image in images.items() if image.record.is_image and _size_of(image)}
+        wanted = images if full else {key: image for key, image in images.items() if not image.record.is_image}
+        is_kept = {key: image.record.is_image or not strips for key, image in wanted.items()}
+        self._full = {key: image for key, image in wanted.items() if is_kept[key] and _size_of(image, full=True)}
+        self._left_out = [key for key in wanted if not is_kept[key]]
+        self.how = "in full size" if full else f"as previews of {_PREVIEW_PX} pixels"
+        size_bytes = sum(map(_size_of, self._previews.values()))
+        size_bytes += sum(_size_of(image, full=True) for image in self._full.values())
+        self.is_folder = size_bytes * 4 / 3 > MAX_PAGE_BYTES
+        self.size_bytes = size_bytes if self.is_folder else round(size_bytes * 4 / 3)
+
+    @property
+    def left_out(self) -> str:
+        """References of the images that are not added in full size."""
+        return listed(self._left_out)
+
+    def notes(self) -> list[str]:
+        """Return what is known only after writing."""
+        if not self._private:
+            return []
+        return [f"metadata with a home path or a host name was removed from {listed(self._private)}"]
+
+    def write(self, target: Path) -> Path:
+        """Write the page; return its path, or that of the folder.
+
+        Raises
+        ------
+        ImageError
+            If it can't be written.
+        """
+        from comflowy_nb.sharing.save import write_new  # noqa: PLC0415 - it imports this module
+
+        if self.is_folder:
+            return self._write_folder(target)
+        embedded = [{key: (kind, content) for key, kind, content in part} for part in self._parts()]
+        return write_new(target, page_html(self._exploration.document(), *embedded).encode())
+
+    def _parts(self) -> tuple[Iterator[tuple[str, str, bytes]], Iterator[tuple[str, str, bytes]]]:
+        """Return key, media type and content of the previews, and of the images in full size."""
+        previews = _each(self._previews, lambda image: ("image/jpeg", read_thumbnail(image, _PREVIEW_PX)))
+        return previews, _each(self._full, self._read)
+
+    def _read(self, image: RunImage) -> tuple[str, bytes]:
+        content, kind, _ = read_full(image)
+        if image.record.is_image and self._strips:
+            return kind, strip_metadata(content)
+        if has_private_text(content, self._clean):
+            self._private.append(image.ref)
+            return kind, strip_metadata(content)
+        return kind, content
+
+    def _write_folder(self, target: Path) -> Path:
+        """Write the images beside the page, one at a time; rename the folder when it is complete."""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".comflowy-") as temporary:
+                folder = Path(temporary) / target.stem
+                folder.mkdir()
+                addresses = [
+                    self._write_images(folder, name, part)
+                    for name, part in zip(("previews", "images"), self._parts(), strict=True)
+                ]
+                page = page_html(self._exploration.document(), *addresses)
+                (folder / "index.html").write_text(page, encoding="utf-8")
+                free = next(path for path in _numbered(target.with_suffix("")) if not path.exists())
+                return folder.rename(free)
+        except OSError as error:
+            raise ImageError(f"{target.stem} can't be written: {os_reason(error, target.parent)}") from error
+
+    def _write_images(self, folder: Path, name: str, part: Iterator[tuple[str, str, bytes]]) -> Embedded:
+        (folder / name).mkdir()
+        addresses: Embedded = {}
+        for key, kind, content in part:
+            file = f"{name}/{key.replace('[', '_').rstrip(']')}{_SUFFIXES.get(kind, '')}"  # r41_0.png
+            (folder / file).write_bytes(content)
+            addresses[key] = (kind, file)
+        return addresses
+
+
+def _each(
+    images: Mapping[str, RunImage], read: Callable[[RunImage], tuple[str, bytes]]
+) -> Iterator[tuple[str, str, bytes]]:
+    """Yield key, media type and content of the images that can be read; the page shows which are not there."""
+    for key, image in images.items():
+        try:
+            kind, content = read(image)
+        except ImageError:
+            continue
+        yield key, kind, content
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    yield from (path.with_name(f"{path.name} ({number})") for number in itertools.count(2))
+
+
+def _size_of(image: RunImage, *, full: bool = False) -> int:
+    """Return the size of the preview or of the file in bytes; 0 if there is none."""
+    find: Callable[[], Path] = (lambda: image.path) if full and not image.is_pruned else lambda: image.thumbnail(512)
+    try:
+        path = find()
+        return path.stat().st_size if full or path.suffix == ".jpg" else 0
+    except (ImageError, OSError):
+        return 0
