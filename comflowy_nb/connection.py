@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from comflowy_nb.services.comflowy.webhooks import Receiver
 from comflowy_nb.services.finder import Finder
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.around import find_center, settings_around, write_sweep_line, write_values
+from comflowy_nb.sweeps.around import SweepAround, find_center, settings_around, write_sweep_line, write_values
 from comflowy_nb.sweeps.planner import SweepPlanner
 from comflowy_nb.tracking.registry import RunRegistry
 from comflowy_nb.tracking.run import Run
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from comflowy_nb.library import Library
     from comflowy_nb.services.base import Service
     from comflowy_nb.status import Retry
-    from comflowy_nb.sweeps.around import Around
     from comflowy_nb.sweeps.cell import SweepCell
     from comflowy_nb.sweeps.planner import Draft
     from comflowy_nb.sweeps.sweep import Sweep
@@ -58,22 +57,7 @@ if TYPE_CHECKING:
     SweepValues: TypeAlias = Axes | Mapping[str, Any] | Sequence[Setting] | Sequence[Mapping[str, Any]] | pd.DataFrame
 
 
-@dataclass(frozen=True, slots=True)
-class SweepAround:
-    """The workflow, the axes and the other values of a sweep around a cell or a run.
-
-    `axes.notes` has the same sweep as a line, and what stays fixed.
-    """
-
-    workflow: Workflow
-    axes: Axes
-    base: RunMetadata
-    center: Around
-
-
 IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are settled
-
-
 _CONFIRM_S = 15.0  # maximum wait for the confirmation of a cancel; most services confirm it at once
 _INTERRUPT_CHECK_S = 0.25
 _MAX_LISTED_REFS = 6  # in a message

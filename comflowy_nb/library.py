@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from comflowy_nb.archive.loader import Loaded
+    from comflowy_nb.database.queries.search import Filters
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.database.references import Ref
-    from comflowy_nb.database.search import Filters
     from comflowy_nb.images.delete import Deleted
     from comflowy_nb.images.disk_usage import DiskUsage
     from comflowy_nb.images.prune import Pruned

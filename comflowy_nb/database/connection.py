@@ -19,39 +19,13 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from comflowy_nb.database.migrations import MIGRATIONS, VERSION
 from comflowy_nb.errors import HistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-VERSION = 3  # of schema.sql; stored as PRAGMA user_version
-# Version -> the statements that bring a file of the version before up to it.
-_MIGRATIONS = {
-    2: """
-        ALTER TABLE runs ADD COLUMN started_at REAL;
-        CREATE INDEX runs_by_workflow ON runs (identity, coalesce(workflow_id, workflow), number)
-        WHERE status = 'success';
-        DELETE FROM samples WHERE workflow_key LIKE '% each';
-        CREATE TABLE removals (
-            run TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (run, position)
-        ) WITHOUT ROWID;
-    """,
-    3: """
-        CREATE TABLE defaults (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
-        ALTER TABLE runs ADD COLUMN defaults TEXT REFERENCES defaults (sha256);
-        ALTER TABLE runs ADD COLUMN imported TEXT;
-        ALTER TABLE sweeps ADD COLUMN imported TEXT;
-        CREATE TABLE ratings (
-            run TEXT NOT NULL, position INTEGER NOT NULL, source TEXT NOT NULL, rating INTEGER,
-            rejected INTEGER NOT NULL, note TEXT, rated_at REAL NOT NULL, PRIMARY KEY (run, position, source)
-        ) WITHOUT ROWID;
-        CREATE TABLE scores (
-            run TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, value REAL, error TEXT,
-            PRIMARY KEY (run, position, name)
-        ) WITHOUT ROWID;
-    """,
-}
 FILE_NAME = "history.sqlite"
 BUSY_TIMEOUT_S = 10.0  # maximum wait for another process that writes
 
@@ -383,7 +357,7 @@ def _check(path: Path, connection: sqlite3.Connection) -> int:
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring a file of an earlier version up to date, in one transaction. The caller holds the lock of the file."""
     if version < VERSION:
-        statements = "".join(_MIGRATIONS[number] for number in range(version + 1, VERSION + 1))
+        statements = "".join(MIGRATIONS[number] for number in range(version + 1, VERSION + 1))
         connection.executescript(f"BEGIN IMMEDIATE; {statements} PRAGMA user_version = {VERSION}; COMMIT;")
 
 

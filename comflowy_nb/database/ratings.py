@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from comflowy_nb.database.field_filters import REVIEW_NAMES
+from comflowy_nb.database.queries.field_filters import REVIEW_NAMES
 from comflowy_nb.database.rows import json_list, storable_text
 from comflowy_nb.errors import HistoryError
 

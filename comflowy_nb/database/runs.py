@@ -7,16 +7,17 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Unpack
 
-from comflowy_nb.database import records, search
+from comflowy_nb.database import records
 from comflowy_nb.database.archives import Archives
 from comflowy_nb.database.cleanup import Cleanup
-from comflowy_nb.database.compared_values import field_names, known_values
 from comflowy_nb.database.connection import Store
 from comflowy_nb.database.deduplication import RESPONSE_LOST, Decision, RetryOptions, dead_submitters, look_up
 from comflowy_nb.database.process_locks import clean_locks, dead_owners, remove_free_locks
+from comflowy_nb.database.queries import search
+from comflowy_nb.database.queries.compared_values import field_names, known_values
+from comflowy_nb.database.queries.reference_words import cell_words, name_words, number_words
 from comflowy_nb.database.ratings import Ratings
 from comflowy_nb.database.records import RunRecord
-from comflowy_nb.database.reference_words import cell_words, name_words, number_words
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
     Table,
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from comflowy_nb.database.queries.search import Filters, RunRow
     from comflowy_nb.database.records import ImageRecord, RunChanges, RunRequest
-    from comflowy_nb.database.search import Filters, RunRow
     from comflowy_nb.status import DecisionKind
 
 

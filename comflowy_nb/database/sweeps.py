@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Unpack
 
-from comflowy_nb.database.compared_values import columns_of_runs, known_columns
 from comflowy_nb.database.deduplication import dead_submitters, look_up
+from comflowy_nb.database.queries.compared_values import columns_of_runs, known_columns
+from comflowy_nb.database.queries.sweep_summaries import find_summaries, search_summaries, unfinished_summaries
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import (
@@ -21,7 +22,6 @@ from comflowy_nb.database.rows import (
     update_spec,
 )
 from comflowy_nb.database.small_tables import put_seeds
-from comflowy_nb.database.sweep_summaries import find_summaries, search_summaries, unfinished_summaries
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.deduplication import Decision, RetryOptions
+    from comflowy_nb.database.queries.sweep_summaries import SweepSummary
     from comflowy_nb.database.records import CellRecord, SweepRequest
-    from comflowy_nb.database.sweep_summaries import SweepSummary
 
 
 class Sweeps(Table[SweepRecord]):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.field_filters import REVIEW_NAMES, is_fulfilled
+from comflowy_nb.database.queries.field_filters import REVIEW_NAMES, is_fulfilled
+from comflowy_nb.database.queries.search import parse_run_condition
 from comflowy_nb.database.ratings import Review
-from comflowy_nb.database.search import parse_run_condition
 from comflowy_nb.errors import FieldError, RefError, nearest_tip
 from comflowy_nb.exploration.axes import (
     ExploredAxis,

@@ -4,90 +4,38 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.layout.page import (
     MARGIN_PX,
-    MIN_PAGE_PX,
-    Box,
     Page,
-    TextRun,
     Tile,
     arrange_legibly,
     fit,
     longest_side_px,
     mosaic,
 )
+from comflowy_nb.layout.sweep_page import PageLimits, arrange_page
 from comflowy_nb.layout.sweep_sheet import (
     CELL_GAP_PX,
-    INPUT_GAP_PX,
-    INPUT_PX,
-    LABEL_GAP_PX,
     PANEL_GAP_PX,
     Bands,
     Shape,
     label_width,
-    wrap_heading,
 )
-from comflowy_nb.layout.text import LINE_PX, Paragraph, Part, wrap
+from comflowy_nb.layout.text import LINE_PX, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
 
-    from comflowy_nb.layout.sweep_sheet import Band, Block, Headings, SweepSheet
-    from comflowy_nb.layout.text import Line, Measure, Tone
+    from comflowy_nb.layout.sweep_sheet import Band, SweepSheet
+    from comflowy_nb.layout.text import Measure
 
 
 ImageSizes: TypeAlias = tuple[tuple[int, int], ...]  # width and height of each image of one cell
 MOSAIC_GAP_PX = 2
-_MARK_GAP_PX = 6  # before the mark of a rating, and before a score
-
-
-@dataclass(frozen=True, slots=True)
-class PageLimits:
-    """Limits of a page of a sweep, in CSS pixels.
-
-    Attributes
-    ----------
-    width_px, height_px
-        Size of the page. A sweep that needs more height continues on the next page.
-    comfortable_px
-        Height up to which the cells are as large as possible. Cells become smaller before a page exceeds this height.
-    largest_px
-        Longest side of a cell; None lets the number of cells decide.
-    good_px
-        Size of cells below which the page becomes higher instead.
-    paged_px, smallest_px
-        Smallest cells on several pages, and on a single page.
-    next_page
-        What to type for another page, with `{ref}` and `{page}`.
-    is_zoomed
-        Whether few cells get a zoom for legible text (`arrange_legibly`).
-    """
-
-    width_px: int
-    height_px: int = 2400
-    comfortable_px: int = 1500
-    largest_px: int | None = None
-    good_px: int = 96
-    paged_px: int = 72
-    smallest_px: int = 64
-    next_page: str = "%comflowy show {ref} --page {page}"
-    is_zoomed: bool = True
-
-    def reduced(self, width_px: int, zoom: float) -> PageLimits:
-        """Return the limits of a page of this width that is shown `zoom` times larger."""
-        return replace(
-            self,
-            width_px=width_px,
-            height_px=int(self.height_px / zoom),
-            comfortable_px=int(self.comfortable_px / zoom),
-            good_px=int(self.good_px / zoom),
-            paged_px=int(self.paged_px / zoom),
-            smallest_px=int(self.smallest_px / zoom),
-        )
 
 
 def arrange_sweep(
@@ -142,7 +90,7 @@ def _arrange(
     if not 1 <= page <= len(pages):
         count = len(pages)
         raise SettingsError(f"there is no page {page}: the grid has {count} page{'s' * (count != 1)}")
-    return _arrange_page(bands, limits, pages[page - 1], page, len(pages))
+    return arrange_page(bands, limits, pages[page - 1], page, len(pages))
 
 
 def _paginate(bands: Bands, limits: PageLimits) -> list[list[Band]]:
@@ -274,139 +222,3 @@ class _Chooser:
 def _even(count: int, most: int) -> int:
     """Return the length of rows if `count` cells are divided evenly into rows of at most `most`."""
     return math.ceil(count / math.ceil(count / most))
-
-
-# -- positions on a page ----------------------------------------------------------------------------------------------
-
-
-def _arrange_page(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], number: int, of: int) -> Page:
-    sheet, measure = bands.sheet, bands.measure
-    across = max(map(len, page_bands))
-    columns = max(len(block.columns) for band in page_bands for block in band)
-    needed_px = 2 * MARGIN_PX + bands.label + (across - 1) * bands.stride_px + columns * bands.column_px - CELL_GAP_PX
-    page = Page(min(limits.width_px, max(MIN_PAGE_PX, needed_px)), number=number, of=of)
-    text_px = page.width - 2 * MARGIN_PX
-    head = [*sheet.head, _page_note(bands, limits, page_bands, number, of)] if of > 1 else sheet.head
-    y = page.add_paragraphs(head, (MARGIN_PX, MARGIN_PX), text_px, measure) + 14
-    for before, band in zip((None, *page_bands), page_bands, strict=False):
-        y += bands.gap(before, band) if before is not None else 0
-        top = y + bands.title_height(band)
-        cells_top = top + bands.header_height(band)
-        for position, block in enumerate(band):
-            x = MARGIN_PX + position * bands.stride_px
-            page.add_lines(bands.title_lines(block), x + bands.label, y)
-            if sheet.x is not None:
-                _add_headers(page, bands, sheet.x, block, (x + bands.label, top, cells_top - 4))
-            _add_cells(page, bands, block, x + bands.label, cells_top)
-            if sheet.y is not None and (position == 0 or bands.shape.splits_rows):
-                _add_labels(page, bands, sheet.y, block, (x, cells_top))
-        y += bands.band_height(band)
-    values = _values_on(sheet, page_bands)
-    legend = [paragraph for axis, index, paragraph in sheet.legend if (axis, index) in values]
-    shown = {number for band in page_bands for block in band for number in _numbers_in(block)}
-    notes = [paragraph for number, paragraph in sheet.notes if number in shown]
-    for paragraphs in (legend, notes):
-        if paragraphs:
-            y = page.add_paragraphs(paragraphs, (MARGIN_PX, y + 14), text_px, measure)
-    page.height = math.ceil(y + MARGIN_PX - 4)
-    return page
-
-
-def _page_note(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], number: int, of: int) -> Paragraph:
-    cells = sum(len(block.rows) * len(block.columns) for band in page_bands for block in band)
-    ref, command = bands.sheet.ref, limits.next_page
-    tip = f"; {command.format(ref=ref, page=number % of + 1)} for another" if ref and command else ""
-    return Paragraph((Part(f"page {number} of {of}: {cells} of {bands.sheet.count} cells{tip}", "muted"),), 2)
-
-
-def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) -> None:
-    width, height = bands.box
-    for down, row in enumerate(block.rows):
-        y = round(top + down * bands.row_px)
-        for across, column in enumerate(block.columns):
-            number = block.panel.cells[row][column]
-            if not number:
-                continue
-            x = left + across * bands.column_px
-            page.boxes.append(Box(Tile(number), x, y, width, height))
-            page.texts += _line_below(bands, number, (x, y + height - 2), width)
-
-
-def _line_below(bands: Bands, number: int, position: tuple[float, float], width: float) -> list[TextRun]:
-    """Return the reference of a cell with its rating and scores, as far as there is room for them."""
-    measure, (x, y) = bands.measure, position
-    review = bands.sheet.reviews.get(number)
-    pieces: list[tuple[str, Tone]] = [(score, "small") for score in (review.scores if review is not None else ())]
-    if review is not None and review.mark is not None:
-        pieces.insert(0, (review.mark.text, review.mark.tone))
-    sizes = [measure(text, tone) + _MARK_GAP_PX for text, tone in pieces]
-    names = (bands.sheet.name_cell(number), str(number))
-    # The whole reference if all pieces fit beside it, else the number; and as many pieces as fit.
-    name = next((name for name in names if measure(name, "small") + sum(sizes) <= width), None)
-    if name is None:
-        name = next((name for name in names if measure(name, "small") + sum(sizes[:1]) <= width), names[1])
-    texts = [TextRun(name, "small", x, y)]
-    used = measure(name, "small")
-    for (text, tone), size in zip(pieces, sizes, strict=True):
-        if used + size > width:
-            break
-        texts.append(TextRun(text, tone, x + used + _MARK_GAP_PX, y))
-        used += size
-    return texts
-
-
-def _numbers_in(block: Block) -> list[int]:
-    return [block.panel.cells[row][column] for row in block.rows for column in block.columns]
-
-
-def _add_headers(page: Page, bands: Bands, axis: Headings, block: Block, position: tuple[int, float, float]) -> None:
-    """Add the column headings of a block, and above them the axis name and the input images of an image axis.
-
-    `position` is left, top and bottom.
-    """
-    left, top, bottom = position
-    if bands.shows_axis(block):
-        page.add_lines(_name_lines(bands, axis, bands.block_px), left, top)
-    for across, index in enumerate(block.columns):
-        lines = bands.header_lines(axis, index)
-        x, y = left + across * bands.column_px, bottom - len(lines) * LINE_PX
-        page.add_lines(lines, x, y)
-        image = axis.images[index] if axis.images else None
-        if image is not None:
-            side = bands.input_px
-            page.boxes.append(Box(Tile(0, input_image=image), x, round(y - INPUT_GAP_PX - side), side, side))
-
-
-def _name_lines(bands: Bands, axis: Headings, width: float) -> list[Line]:
-    return wrap([Part(axis.name, "muted")], width, bands.measure, max_lines=1)
-
-
-def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: tuple[int, float]) -> None:
-    """Add the row labels, and above them the name of their axis."""
-    x, top = corner
-    width, height = bands.label - LABEL_GAP_PX, bands.box[1]
-    page.add_lines(_name_lines(bands, axis, width), x, top - 4 - LINE_PX)
-    most = max(1, height // LINE_PX)
-    for down, row in enumerate(block.rows):
-        heading, image = axis.values[row], axis.images[row] if axis.images else None
-        lines = bands.heading_lines(heading.text, width, most)
-        note = wrap_heading(heading.note, width, bands.measure, max_lines=1, tone="small")
-        if note and len(lines) < most:
-            lines.append([(0.0, note[0], "small")])
-        side = min(INPUT_PX, width, height - len(lines) * LINE_PX - INPUT_GAP_PX) if image is not None else 0
-        above = side + INPUT_GAP_PX if side >= LINE_PX else 0  # a smaller image is not recognisable
-        y = top + down * bands.row_px + max(0.0, (height - len(lines) * LINE_PX - above) / 2)
-        if above:
-            page.boxes.append(Box(Tile(0, input_image=image), x, round(y), side, side))
-        page.add_lines(lines, x, y + above)
-
-
-def _values_on(sheet: SweepSheet, page_bands: Sequence[Band]) -> set[tuple[str, int]]:
-    """Return (axis, index) of each value that occurs on a page."""
-    values: set[tuple[str, int]] = set()
-    for block in (block for band in page_bands for block in band):
-        values.update(block.panel.values)
-        for axis, indices in ((sheet.x, block.columns), (sheet.y, block.rows)):
-            if axis is not None:
-                values.update((axis.key, index) for index in indices)
-    return values

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +16,21 @@ from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.save_target import PARTS
 from comflowy_nb.notebook.commands.options import COMMANDS
 from comflowy_nb.notebook.completion_words import (
+    AFTER_SEPARATOR,
     FOLDERS_ONLY,
     FROM_SUFFIXES,
-    IMAGE_SUFFIXES,
     LOADED_SUFFIXES,
     TABLE_SUFFIXES,
     condition_words,
+    field_keys,
     file_words,
     input_words,
+    is_around,
+    last_value,
     name_words,
+    names_command,
     option_values,
+    quoted_paths,
     reference_words,
     remove_quotes,
     split_options,
@@ -36,6 +40,7 @@ from comflowy_nb.services.targets import read_names
 from comflowy_nb.settings import home
 from comflowy_nb.workflow.axes.types import axes_from_json
 from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 
 try:
     from IPython.core.completer import SimpleCompletion, context_matcher
@@ -46,7 +51,7 @@ if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
 
     from comflowy_nb.database.records import RunRecord
-    from comflowy_nb.notebook.commands.options import Command, Option
+    from comflowy_nb.notebook.option_types import Command, Option
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.workflow import Workflow
 
@@ -58,7 +63,6 @@ _REF_COMMANDS = {"show", "compare", "explore", "rate", "cancel", "resume", "dele
 _MAX_SWEEPS = 10  # the newest, whose columns are offered
 _MAX_VALUE_CHARS = 60  # of a value that is offered
 _FIELD_COMMANDS = {"run", "sweep", "form"}
-_AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 
 
 class Completions:
@@ -120,10 +124,10 @@ class Completions:
         is_known = False
         try:
             if magic is not None and line_number > 0:
-                is_known = _names_command(magic["rest"])
+                is_known = names_command(magic["rest"])
                 fragment, words = self._in_body(magic["rest"], before)
             elif line := (magic and _CELL.match(before)) or _LINE.match(before):
-                is_known = _names_command(line["rest"])
+                is_known = names_command(line["rest"])
                 fragment, words = self._on_line(line["rest"])
             else:
                 return "", []
@@ -153,15 +157,15 @@ class Completions:
         plain = [remove_quotes(word).rstrip("\"'") for word in words if "=" not in word.split("/")[0]]
         plain = self._with_source(plain, done)
         if equals and "/" not in name:
-            value = _AFTER_SEPARATOR.sub("", value) if command.name == "sweep" else value
-            return remove_quotes(value), _quoted_paths(
+            value = AFTER_SEPARATOR.sub("", value) if command.name == "sweep" else value
+            return remove_quotes(value), quoted_paths(
                 value, self._field_values(command, plain, name, remove_quotes(value))
             )
         typed = remove_quotes(fragment)
         found = self._positional(command, plain, typed)
-        if command.name == "sweep" and _is_around(done):
-            found += _keys(self._workflow(command, plain))  # to vary them
-        return typed, _quoted_paths(fragment, found)
+        if command.name == "sweep" and is_around(done):
+            found += field_keys(self._workflow(command, plain))  # to vary them
+        return typed, quoted_paths(fragment, found)
 
     def _positional(self, command: Command, plain: list[str], typed: str) -> list[str]:
         """Return the words that may follow `plain`, which are the words before it without options and fields."""
@@ -199,12 +203,12 @@ class Completions:
                 files = file_words(typed, FROM_SUFFIXES) if typed else []
                 return [*(f"{name} " for name in self._workflow_names()), *files]
             case "run" | "sweep" | "form", 1:
-                return [f"{key}=" for key in _keys(self._workflow(command, plain))]
+                return [f"{key}=" for key in field_keys(self._workflow(command, plain))]
         return []
 
     def _with_source(self, plain: list[str], words: list[str]) -> list[str]:
         """Return the plain words of a line, or the workflow of the run or the sweep in `--from` or `--around`."""
-        source = self._source(words) if not plain or _is_around(words) else None
+        source = self._source(words) if not plain or is_around(words) else None
         return plain if source is None else [source.workflow]
 
     def _source(self, words: list[str]) -> RunRecord | SweepRecord | None:
@@ -234,12 +238,12 @@ class Completions:
         words = self._with_source(words, done)
         key, colon, value = before.partition(": ")
         if colon:
-            value = _last_value(value.lstrip(" [")) if command.name == "sweep" else value
+            value = last_value(value.lstrip(" [")) if command.name == "sweep" else value
             typed = value.lstrip(" \"'")
             return typed, self._field_values(command, words, key.strip().strip("\"'"), typed)
         fragment = before.lstrip()
         end = "" if fragment[:1] in {'"', "'"} else ": "
-        return fragment.lstrip("\"'"), [f"{key}{end}" for key in _keys(self._workflow(command, words))]
+        return fragment.lstrip("\"'"), [f"{key}{end}" for key in field_keys(self._workflow(command, words))]
 
     def _workflow(self, command: Command, plain: list[str]) -> Workflow | None:
         """Return the workflow of the line if it is in memory, else None."""
@@ -303,27 +307,29 @@ class Completions:
         if option.names == "lines":
             key, equals, path = value.partition("=")
             if not equals:
-                return key, [f"{name}=" for name in _keys(self._workflow(command, words))]
-            return remove_quotes(path), _quoted_paths(path, file_words(remove_quotes(path), None))
+                return key, [f"{name}=" for name in field_keys(self._workflow(command, words))]
+            return remove_quotes(path), quoted_paths(path, file_words(remove_quotes(path), None))
         if option.names in {"condition", "fields"}:
             columns = self._columns(command, done)
-            fields = _keys(self._workflow(command, words)) if command.name in _FIELD_COMMANDS else self._recent_names()
+            fields = (
+                field_keys(self._workflow(command, words)) if command.name in _FIELD_COMMANDS else self._recent_names()
+            )
             axes = [word.partition("=")[0] for word in words if "=" in word]
             names = [*axes, *(key for key in fields if not key.startswith("all::")), *columns]
             if option.names == "fields":
-                value = _last_value(value)
-                return value, _quoted_paths(typed, names)
+                value = last_value(value)
+                return value, quoted_paths(typed, names)
             return condition_words(
                 value, names, lambda name: columns.get(name) or self._field_values(command, words, name, "")
             )
         if option.names in {"axes", "parts"}:
-            value = _last_value(value)
-        return value, _quoted_paths(typed, self._option_words(command, option, words, value))
+            value = last_value(value)
+        return value, quoted_paths(typed, self._option_words(command, option, words, value))
 
     def _option_words(self, command: Command, option: Option, words: list[str], value: str) -> list[str]:
         match option.names:
             case "axis" | "axes":
-                return [word.partition("=")[0] for word in words if "=" in word] or _keys(
+                return [word.partition("=")[0] for word in words if "=" in word] or field_keys(
                     self._workflow(command, words)
                 )
             case "parts":
@@ -377,36 +383,3 @@ class Completions:
             if key in {name, name.partition("::")[2]} and isinstance(value, str | int | float)
         ]
         return [text for text in dict.fromkeys(found) if len(text) <= _MAX_VALUE_CHARS and "\n" not in text]
-
-
-def _is_around(words: list[str]) -> bool:
-    """Return True if a line has `--around`, whose words are names of fields."""
-    return any(word.partition("=")[0] == "--around" for word in words)
-
-
-def _names_command(rest: str) -> bool:
-    """Return True if a line contains a command and text after it."""
-    name, space, _ = rest.strip().partition(" ")
-    return name in COMMANDS and bool(space)
-
-
-def _quoted_paths(typed: str, words: list[str]) -> list[str]:
-    """Put quotes around the words that contain spaces, unless a quote is already open."""
-    if typed[:1] in {'"', "'"}:
-        return words
-    return [f'"{word}"' if " " in word.rstrip() else word for word in words]
-
-
-def _keys(workflow: Workflow | None) -> list[str]:
-    """Return the names of fields: aliases, names that only one field has, ids, and `all::`."""
-    if workflow is None:
-        return []
-    counts = Counter(one.name for one in workflow.fields.values())
-    unique = [name for name, count in counts.items() if count == 1]
-    shared = [f"all::{name}" for name, count in counts.items() if count > 1]
-    return [*workflow.aliases, *unique, *workflow.fields, *shared]
-
-
-def _last_value(values: str) -> str:
-    """Return the value being typed: the text after the last comma or `||`, without its quote."""
-    return _AFTER_SEPARATOR.sub("", values).lstrip("\"'")

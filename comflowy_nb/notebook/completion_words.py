@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from contextlib import suppress
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
+from comflowy_nb.notebook.commands.options import COMMANDS
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 from comflowy_nb.workflow.syntax.conditions import unfinished_word
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
@@ -21,29 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from comflowy_nb.library import Library
-    from comflowy_nb.notebook.commands.options import Command, Option
-
-__all__ = [
-    "FOLDERS_ONLY",
-    "FROM_SUFFIXES",
-    "IMAGE_SUFFIXES",
-    "LOADED_SUFFIXES",
-    "TABLE_SUFFIXES",
-    "condition_words",
-    "file_words",
-    "input_words",
-    "name_words",
-    "option_values",
-    "reference_words",
-    "split_options",
-    "split_unfinished",
-]
+    from comflowy_nb.notebook.option_types import Command, Option
+    from comflowy_nb.workflow.workflow import Workflow
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
 FROM_SUFFIXES = IMAGE_SUFFIXES | {".json"}
 LOADED_SUFFIXES = frozenset({".zip", ".json"})
 FOLDERS_ONLY: frozenset[str] = frozenset()
 
+AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 _MAX_FILES = 200  # the user types one more character for the others
 _MAX_ENTRIES = 50_000  # maximum number of entries to read in a folder
 _KEY = re.compile(rf"[^={SPACE}\"']*=?")
@@ -248,3 +236,36 @@ def name_words(value: str, namespace: Mapping[str, object], hidden: Collection[s
         return None
     names = [each for each in namespace if each.startswith(name) and not each.startswith("_") and each not in hidden]
     return [f"{before}{{{each}}}" for each in sorted(names)]
+
+
+def is_around(words: list[str]) -> bool:
+    """Return True if a line has `--around`, whose words are names of fields."""
+    return any(word.partition("=")[0] == "--around" for word in words)
+
+
+def names_command(rest: str) -> bool:
+    """Return True if a line contains a command and text after it."""
+    name, space, _ = rest.strip().partition(" ")
+    return name in COMMANDS and bool(space)
+
+
+def quoted_paths(typed: str, words: list[str]) -> list[str]:
+    """Put quotes around the words that contain spaces, unless a quote is already open."""
+    if typed[:1] in {'"', "'"}:
+        return words
+    return [f'"{word}"' if " " in word.rstrip() else word for word in words]
+
+
+def field_keys(workflow: Workflow | None) -> list[str]:
+    """Return the names of fields: aliases, names that only one field has, ids, and `all::`."""
+    if workflow is None:
+        return []
+    counts = Counter(one.name for one in workflow.fields.values())
+    unique = [name for name, count in counts.items() if count == 1]
+    shared = [f"all::{name}" for name, count in counts.items() if count > 1]
+    return [*workflow.aliases, *unique, *workflow.fields, *shared]
+
+
+def last_value(values: str) -> str:
+    """Return the value being typed: the text after the last comma or `||`, without its quote."""
+    return AFTER_SEPARATOR.sub("", values).lstrip("\"'")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.library import Library
     from comflowy_nb.workflow.axes.types import Axes, Axis
+    from comflowy_nb.workflow.image_metadata import RunMetadata
     from comflowy_nb.workflow.workflow import Workflow
 
 
@@ -48,6 +49,19 @@ class Around:
     ref: str
     run: Run
     cell: SweepCell | None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepAround:
+    """The workflow, the axes and the other values of a sweep around a cell or a run.
+
+    `axes.notes` has the same sweep as a line, and what stays fixed.
+    """
+
+    workflow: Workflow
+    axes: Axes
+    base: RunMetadata
+    center: Around
 
 
 def find_center(library: Library, what: object) -> Around:

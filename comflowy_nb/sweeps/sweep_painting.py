@@ -11,7 +11,8 @@ from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.decode import flatten
 from comflowy_nb.layout.page import CellState, Tile, mosaic
 from comflowy_nb.layout.review_text import NO_REVIEW, write_review
-from comflowy_nb.layout.sweep_grid import MOSAIC_GAP_PX, PageLimits, arrange_sweep
+from comflowy_nb.layout.sweep_grid import MOSAIC_GAP_PX, arrange_sweep
+from comflowy_nb.layout.sweep_page import PageLimits
 from comflowy_nb.painting.cell_states import draw_panel
 from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, paint_box, read_image
 from comflowy_nb.painting.palette import current_palette

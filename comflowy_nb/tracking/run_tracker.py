@@ -26,13 +26,11 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
-
 AUTH_PAUSE_S = 30.0  # between checks while the service rejects the key
 LOCK_WAIT_S = 0.2  # maximum wait for a step in progress, when the tracker is closed
 FLUSH_WAIT_S = 3.0  # between attempts to write events to the history
 MAX_NOT_FOUND = 3  # responses "not found", `lost_gap_s` apart, after which a run is lost
-# Refused connections, `lost_gap_s` apart, after which a run is lost: 30 s from the first to the last.
-MAX_REFUSED_CONNECTIONS = 4
+MAX_REFUSED_CONNECTIONS = 4  # refused connections, `lost_gap_s` apart, after which a run is lost: in 30 s
 
 
 class RunTracker:

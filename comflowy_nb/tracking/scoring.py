@@ -8,7 +8,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.field_filters import REVIEW_NAMES
+from comflowy_nb.database.queries.field_filters import REVIEW_NAMES
 from comflowy_nb.database.scores import Score
 from comflowy_nb.errors import ComflowyError, RefError, SettingsError
 from comflowy_nb.workflow.syntax.json_values import shown

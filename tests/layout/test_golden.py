@@ -15,7 +15,8 @@ import pytest
 from comflowy_nb.database.records import ImageRecord, RunRecord
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
-from comflowy_nb.layout.sweep_grid import PageLimits, arrange_sweep
+from comflowy_nb.layout.sweep_grid import arrange_sweep
+from comflowy_nb.layout.sweep_page import PageLimits
 from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import sheet_of_sweep

@@ -11,7 +11,8 @@ from comflowy_nb.database.ratings import Rating, Review
 from comflowy_nb.database.scores import Score
 from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.layout.review_text import write_review
-from comflowy_nb.layout.sweep_grid import PageLimits, arrange_sweep, cell_size
+from comflowy_nb.layout.sweep_grid import arrange_sweep, cell_size
+from comflowy_nb.layout.sweep_page import PageLimits
 from comflowy_nb.layout.text import LINE_PX
 from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
 from comflowy_nb.workflow.axes.expand import expand

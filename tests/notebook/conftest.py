@@ -17,7 +17,7 @@ from PIL import Image
 from waiting import wait_until
 
 from comflowy_nb.images.thumbnails import make_thumbnails
-from comflowy_nb.notebook.commands import interrupts
+from comflowy_nb.notebook import interrupts
 from comflowy_nb.notebook.commands import runs as runs_commands
 from comflowy_nb.notebook.display import live, views
 from comflowy_nb.notebook.display.status_line import StatusLine

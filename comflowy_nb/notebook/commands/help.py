@@ -14,7 +14,8 @@ from comflowy_nb.notebook.display.html import columns_bundle
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.notebook.commands.options import Command, Request
+    from comflowy_nb.notebook.commands.options import Request
+    from comflowy_nb.notebook.option_types import Command
     from comflowy_nb.notebook.session import Session
 
 

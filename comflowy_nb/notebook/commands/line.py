@@ -14,7 +14,7 @@ from comflowy_nb.workflow.syntax.line import NAMES_ALONE, split_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from comflowy_nb.notebook.commands.options import Command, Option
+    from comflowy_nb.notebook.option_types import Command, Option
     from comflowy_nb.workflow.syntax.line import Word
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.database.field_filters import REVIEW_NAMES, AnyOf, fits, read_wanted
+from comflowy_nb.database.queries.field_filters import REVIEW_NAMES, AnyOf, fits, read_wanted
+from comflowy_nb.database.queries.search import parse_run_condition
 from comflowy_nb.database.references import parse_ref
-from comflowy_nb.database.search import parse_run_condition
 from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.review_text import mark_of
 from comflowy_nb.layout.value_text import name_fields, time_text, write_value
@@ -21,7 +21,7 @@ from comflowy_nb.notebook.display.status_line import day
 from comflowy_nb.notebook.display.sweep_list import counts_text, describe_axes, summary_duration
 from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
 from comflowy_nb.tracking.reviews import best_review, read_reviews
-from comflowy_nb.workflow.syntax.conditions import kind_of
+from comflowy_nb.workflow.syntax.comparisons import kind_of
 from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.syntax.line import expand, expand_text, unquote
 from comflowy_nb.workflow.syntax.ranges import is_number
@@ -29,8 +29,8 @@ from comflowy_nb.workflow.syntax.ranges import is_number
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from comflowy_nb.database.search import RunRow
-    from comflowy_nb.database.sweep_summaries import SweepSummary
+    from comflowy_nb.database.queries.search import RunRow
+    from comflowy_nb.database.queries.sweep_summaries import SweepSummary
     from comflowy_nb.library import Found
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session

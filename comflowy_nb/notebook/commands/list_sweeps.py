@@ -13,7 +13,7 @@ from comflowy_nb.notebook.display.sweep_list import submit_command, sweeps_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comflowy_nb.database.sweep_summaries import SweepSummary
+    from comflowy_nb.database.queries.sweep_summaries import SweepSummary
     from comflowy_nb.notebook.commands.options import Request
     from comflowy_nb.notebook.session import Session
 

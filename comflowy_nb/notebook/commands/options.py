@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import inspect
-import keyword
-import re
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.errors import SettingsError, nearest_tip
-from comflowy_nb.images.save_target import PARTS, kind_of_target
+from comflowy_nb.errors import nearest_tip
+from comflowy_nb.images.save_target import PARTS
+from comflowy_nb.notebook.option_types import (
+    Command,
+    Option,
+    duration_s,
+    field_file,
+    identifier,
+    names_list,
+    save_target,
+    whole_from,
+)
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.syntax.line import expand_ref, expand_text
 
@@ -24,142 +31,13 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.line import Word
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)")
-_UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_RESERVED_NAME = re.compile(r"last|[rs]\d+")
-
-
-def duration_s(text: str) -> float:
-    """Parse a duration such as `30`, `30s`, `5m`, `2h` or `30d`; return seconds.
-
-    Raises
-    ------
-    ValueError
-        If the text is not a duration. The message says what is accepted.
-    """
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise ValueError("use 30, 30s, 5m, 2h or 30d")
-    return float(found[1]) * _UNIT_S[found[2]]
-
-
-def _whole_from(minimum: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < minimum:
-            raise ValueError(f"use a whole number, {minimum} or greater")
-        return int(text)
-
-    return parse
-
-
-def _name(text: str) -> str:
-    if _RESERVED_NAME.fullmatch(text) or keyword.iskeyword(text):
-        raise ValueError("it is reserved; use another name")
-    if not text.isidentifier():
-        raise ValueError("use a Python identifier, such as cats2 (not last, r1 or s1)")
-    return text
-
-
-def _save_target(text: str) -> str:
-    kind_of_target(Path(text).expanduser())  # raises for a kind of file that can't be written
-    return text
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _field_file(text: str) -> tuple[str, str]:
-    key, sign, path = text.partition("=")
-    if not (sign and key and path):
-        raise ValueError("use FIELD=FILE, as in 6::text=prompts.txt")
-    return key, path
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """An option of a command, such as `--as NAME`. An option without `value` is a flag.
-
-    `names` is the kind of names that completion offers as value. For references and tables, `{name}` passes the Python
-    object itself. An option with `repeats` may be typed several times; its value is a list.
-    """
-
-    name: str
-    value: str | None
-    help: str
-    parse: Callable[[str], Any] = str
-    choices: tuple[str, ...] = ()
-    names: (
-        Literal[
-            "axes",
-            "axis",
-            "condition",
-            "fields",
-            "file",
-            "folder",
-            "lines",
-            "parts",
-            "ref",
-            "sweep axis",
-            "table",
-            "workflow",
-        ]
-        | None
-    ) = None
-    repeats: bool = False
-
-    @property
-    def key(self) -> str:
-        return self.name.removeprefix("--")
-
-    @property
-    def accepted(self) -> str:
-        """The choices as text: `failed, unknown, all or none`."""
-        return " or ".join([", ".join(self.choices[:-1]), *self.choices[-1:]])
-
-    def read(self, text: str, namespace: Mapping[str, Any]) -> Any:
-        """Return the value of the option.
-
-        Raises
-        ------
-        UsageError
-            If the text is invalid. The message says what is accepted.
-        """
-        if self.names in {"ref", "table"}:
-            return expand_ref(text, namespace)
-        expanded = expand_text(text, namespace)
-        if self.choices and expanded not in self.choices:
-            raise UsageError(f"invalid {self.name} {text!r}: use {self.accepted}")
-        try:
-            return self.parse(expanded)
-        except (ValueError, SettingsError) as error:
-            raise UsageError(f"invalid {self.name} {text!r}: {error}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command: its usage, its options, and the function that executes it."""
-
-    name: str
-    usage: str
-    summary: str
-    handler: str  # module:function within comflowy_nb.notebook.commands
-    options: tuple[Option, ...] = ()
-    words: tuple[int, int | None] = (0, 0)  # minimum and maximum number of words besides options and FIELD=VALUE
-    has_fields: bool = False
-    has_body: bool = False
-
-    def option(self, name: str) -> Option | None:
-        return next((option for option in self.options if option.name == name), None)
-
-
 _MODES = ("slider", "blink", "side", "difference")
 _RETRY = ("failed", "unknown", "all", "none")
 
-_AS = Option("--as", "NAME", "assign the result to this variable; also its name in the history", _name)
+_AS = Option("--as", "NAME", "assign the result to this variable; also its name in the history", identifier)
 _FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a run or image", names="ref")
 _FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields", names="file")
-_LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", _list, names="fields")
+_LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", names_list, names="fields")
 _YES = Option("--yes", None, "do not ask")
 _OVERWRITE = Option("--overwrite", None, "replace a file that has another content")
 _SUBMIT = (
@@ -173,7 +51,7 @@ _SUBMIT = (
         "--save",
         "DIR",
         "also save copies: a folder, NAME.zip or, for one image, NAME.png",
-        _save_target,
+        save_target,
         names="folder",
     ),
     _LABEL,
@@ -207,8 +85,8 @@ COMMANDS: Mapping[str, Command] = {
             "run", "run WORKFLOW [FIELD=VALUE ...]", "run a workflow and show its images", "run:run",
             (
                 *_SUBMIT,
-                Option("--count", "N", "run it N times, each with another seed", _whole_from(1)),
-                Option("--max-runs", "N", "with --count: permit up to N submits", _whole_from(0)),
+                Option("--count", "N", "run it N times, each with another seed", whole_from(1)),
+                Option("--max-runs", "N", "with --count: permit up to N submits", whole_from(0)),
             ),
             words=(0, 1), has_fields=True, has_body=True,
         ),
@@ -224,25 +102,25 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--y", "FIELD", "axis of the rows (the second)", names="axis"),
                 Option("--z", "FIELD", "axis of several grids (the third)", names="axis"),
                 Option("--table", "FILE", "one cell for each row: .csv, .tsv, .jsonl, .parquet or {df}", names="table"),
-                Option("--info", "COLUMNS", "columns of the table that are not fields", _list),
+                Option("--info", "COLUMNS", "columns of the table that are not fields", names_list),
                 Option("--empty", "WHAT", "meaning of an empty value in a CSV table", choices=("missing", "text")),
                 Option(
-                    "--lines", "FIELD=FILE", "one value for each line of a file", _field_file,
+                    "--lines", "FIELD=FILE", "one value for each line of a file", field_file,
                     names="lines", repeats=True,
                 ),
-                Option("--zip", "AXES", "axes that vary together: cfg,steps", _list, names="axes", repeats=True),
+                Option("--zip", "AXES", "axes that vary together: cfg,steps", names_list, names="axes", repeats=True),
                 Option(
                     "--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"', names="condition"
                 ),
-                Option("--sample", "N", "only N of the combinations", _whole_from(1)),
-                Option("--sample-seed", "K", "number that changes the choice of --sample", _whole_from(0)),
+                Option("--sample", "N", "only N of the combinations", whole_from(1)),
+                Option("--sample-seed", "K", "number that changes the choice of --sample", whole_from(0)),
                 Option("--dry-run", None, "show the plan and the grid; submit nothing"),
-                Option("--max-runs", "N", "permit up to N submits", _whole_from(0)),
-                Option("--stop-after", "N", "stop after N failures in a row (default 3; 0: never)", _whole_from(0)),
-                Option("--window", "N", "at most N runs at once", _whole_from(1)),
+                Option("--max-runs", "N", "permit up to N submits", whole_from(0)),
+                Option("--stop-after", "N", "stop after N failures in a row (default 3; 0: never)", whole_from(0)),
+                Option("--window", "N", "at most N runs at once", whole_from(1)),
                 Option("--strict", None, "raise if a cell did not succeed"),
                 Option("--node", "ID", "show the images of this node"),
-                Option("--image", "K", "show only the image with this index, from 0", _whole_from(0)),
+                Option("--image", "K", "show only the image with this index, from 0", whole_from(0)),
                 Option("--export", "FILE", "write a file for comflowy-nb sweep; submit nothing", names="file"),
                 Option("--pin", None, "with --export: also write the generated seeds"),
                 _OVERWRITE,
@@ -258,7 +136,7 @@ COMMANDS: Mapping[str, Command] = {
             (
                 Option("--where", "CONDITION", 'only sweeps with such a cell: "rating >= 4"'),
                 Option("--since", "TIME", "only sweeps of the last 2h, 30d ...", duration_s),
-                Option("--limit", "N", "at most N sweeps (default 20)", _whole_from(1)),
+                Option("--limit", "N", "at most N sweeps (default 20)", whole_from(1)),
             ),
             words=(0, None),
         ),
@@ -272,14 +150,14 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--since", "TIME", "only runs of the last 2h, 30d ...", duration_s),
                 Option("--status", "STATUS", "only runs with this status", choices=tuple(map(str, Status))),
                 Option("--workflow", "NAME", "only runs of this workflow", names="workflow"),
-                Option("--limit", "N", "at most N rows (default 20)", _whole_from(1)),
+                Option("--limit", "N", "at most N rows (default 20)", whole_from(1)),
             ),
             words=(0, None), has_fields=True,
         ),
         Command(
             "show", "show REF ...", "show runs and sweeps again, with their images", "runs:show",
             (
-                Option("--page", "N", "page N of a sweep with several pages", _whole_from(1)),
+                Option("--page", "N", "page N of a sweep with several pages", whole_from(1)),
                 _LABEL,
                 Option("--refetch", None, "fetch the originals that were pruned or are damaged"),
             ),
@@ -304,8 +182,8 @@ COMMANDS: Mapping[str, Command] = {
                 Option("--since", "TIME", "without REF: runs of the last 2h, 30d ...", duration_s),
                 Option("--x", "FIELD", "spread this axis over columns"),
                 Option("--y", "FIELD", "spread this axis over rows"),
-                Option("--max-runs", "N", "permit up to N submits of missing or failed cells", _whole_from(0)),
-                Option("--as", "NAME", "assign the explorer to this variable", _name),
+                Option("--max-runs", "N", "permit up to N submits of missing or failed cells", whole_from(0)),
+                Option("--as", "NAME", "assign the explorer to this variable", identifier),
             ),
             words=(0, None),
         ),
@@ -323,7 +201,7 @@ COMMANDS: Mapping[str, Command] = {
             "share:save",
             (
                 Option(
-                    "--without", "PARTS", f"leave out: {', '.join(PARTS)}", _list, names="parts"
+                    "--without", "PARTS", f"leave out: {', '.join(PARTS)}", names_list, names="parts"
                 ),
                 Option("--full", None, "page: embed the images in full size"),
                 Option("--along", "AXIS", "NAME.gif, NAME.webp: the axis that the frames follow", names="sweep axis"),

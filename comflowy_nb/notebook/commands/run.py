@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import RunHeld
-from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.notebook.commands.share import saved_lines
 from comflowy_nb.notebook.commands.start_from import show_left_out, start
 from comflowy_nb.notebook.commands.sweep import run_count
 from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.notebook.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_errors import error_for_status

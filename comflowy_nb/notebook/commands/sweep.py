@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import RefError
-from comflowy_nb.notebook.commands.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.notebook.commands.share import saved_lines
 from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.notebook.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.around import find_center

@@ -12,8 +12,8 @@ from comflowy_nb.status import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from comflowy_nb.database.queries.sweep_summaries import SweepSummary
     from comflowy_nb.database.records import SweepRecord
-    from comflowy_nb.database.sweep_summaries import SweepSummary
 
 
 _OTHER = (Status.CANCELLED, Status.UNKNOWN, Status.LOST)

@@ -14,21 +14,29 @@ backticks are always names, and may contain spaces. A flag is a name that is tru
 
 from __future__ import annotations
 
-import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from comflowy_nb.errors import FieldError, LineError
+from comflowy_nb.errors import LineError
+from comflowy_nb.workflow.syntax.comparisons import (
+    EQUALITY_SIGNS,
+    ORDER_SIGNS,
+    Operand,
+    all_of,
+    any_of,
+    compare,
+    find_mismatch,
+    negate,
+)
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, shown
 from comflowy_nb.workflow.syntax.ranges import read_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-    from typing import NoReturn, TypeAlias
+    from collections.abc import Collection, Mapping, Sequence
+    from typing import NoReturn
 
-    # Arguments: the values of the names, and whether to raise for different types. None is neither true nor false.
-    Test: TypeAlias = Callable[[Mapping[str, Any], bool], bool | None]
+    from comflowy_nb.workflow.syntax.comparisons import Test
 
 
 _TOKEN = re.compile(
@@ -45,14 +53,6 @@ _MAX_LENGTH = 10_000  # characters
 _KEYWORDS = frozenset({"and", "or", "not", "in", "contains"})
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _CLOSING = {"(": ")", "[": "]"}
-_ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
-_EQUAL = {"=": "=", "==": "=", "!=": "!="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Condition:
     text: str
     names: tuple[str, ...]
     _test: Test
-    _comparisons: tuple[tuple[_Operand, str, _Operand], ...]
+    _comparisons: tuple[tuple[Operand, str, Operand], ...]
 
     def matches(self, values: Mapping[str, Any]) -> bool:
         """Return whether the condition is true. Values of a wrong type are errors.
@@ -133,21 +133,9 @@ class Condition:
             name = left.name if right.name is None else right.name if left.name is None else None
             values = known.get(name, ()) if name is not None else ()
             pairs = [(value, right.constant) if right.name is None else (left.constant, value) for value in values]
-            if pairs and all(None not in pair and _mismatch(sign, *pair) is not None for pair in pairs):
+            if pairs and all(None not in pair and find_mismatch(sign, *pair) is not None for pair in pairs):
                 found[str(name)] = right.constant if right.name is None else left.constant
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Operand:
-    """A name, or a value."""
-
-    shown: str
-    name: str | None = None
-    constant: Any = None
-
-    def value(self, values: Mapping[str, Any]) -> Any:
-        return self.constant if self.name is None else values.get(self.name)
 
 
 def parse_condition(text: str, *, flags: Collection[str] = ()) -> Condition:
@@ -195,7 +183,12 @@ def unfinished_word(text: str) -> tuple[str, Literal["name", "operator", "connec
     for kind, token in tokens:
         if kind == "word" and token.lower() in {"and", "or"}:
             expected, name = "name", None
-        elif (kind == "word" and token.lower() in {"in", "contains"}) or token in {*_ORDER, *_EQUAL, ",", ".."}:
+        elif (kind == "word" and token.lower() in {"in", "contains"}) or token in {
+            *ORDER_SIGNS,
+            *EQUALITY_SIGNS,
+            ",",
+            "..",
+        }:
             expected = "value"
         elif expected == "name" and (kind == "name" or (kind == "word" and token.lower() != "not")):
             expected, name = "operator", token.strip("`")
@@ -214,7 +207,7 @@ class _Parser:
         self._start = 0
         self._depth = 0
         self.names: dict[str, None] = {}
-        self.comparisons: list[tuple[_Operand, str, _Operand]] = []
+        self.comparisons: list[tuple[Operand, str, Operand]] = []
         self.kind = ""
         self._current = ""
         if len(text) > _MAX_LENGTH:
@@ -227,13 +220,13 @@ class _Parser:
         tests = [self._conjunction()]
         while self._take("or"):
             tests.append(self._conjunction())
-        return tests[0] if len(tests) == 1 else _any(tests)
+        return tests[0] if len(tests) == 1 else any_of(tests)
 
     def _conjunction(self) -> Test:
         tests = [self._negation()]
         while self._take("and"):
             tests.append(self._negation())
-        return tests[0] if len(tests) == 1 else _all(tests)
+        return tests[0] if len(tests) == 1 else all_of(tests)
 
     def _negation(self) -> Test:
         self._depth += 1
@@ -242,7 +235,7 @@ class _Parser:
         if self._take("not"):
             negated = self._negation()
             self._depth -= 1
-            return _not(negated)
+            return negate(negated)
         if self._take("("):
             test = self.condition()
             if not self._take(")"):
@@ -263,21 +256,21 @@ class _Parser:
                 tests.append(self._membership(left, is_negated=is_negated))
                 break
             sign = self._current if self.kind in {"sign", "keyword"} else ""
-            if not (sign in _ORDER or sign in _EQUAL or sign == "contains"):
+            if not (sign in ORDER_SIGNS or sign in EQUALITY_SIGNS or sign == "contains"):
                 break
             self._advance()
             right = self._operand(is_first=left.name is None)
             tests.append(self._compare(left, sign, right))
             left = right
         if not tests and left.name in self._flags:
-            tests.append(_compare(left, "=", _Operand("true", constant=True)))
+            tests.append(compare(left, "=", Operand("true", constant=True)))
         if not tests:
             self.fail("expected a comparison such as cfg < 6 or sampler_name = 'euler'")
         if not self.names:
             self.fail("a comparison needs a name, such as cfg")
-        return tests[0] if len(tests) == 1 else _all(tests)
+        return tests[0] if len(tests) == 1 else all_of(tests)
 
-    def _membership(self, left: _Operand, *, is_negated: bool) -> Test:
+    def _membership(self, left: Operand, *, is_negated: bool) -> Test:
         """Parse the part after `in`."""
         closing = _CLOSING.get(self._current) if self.kind == "sign" else None
         if closing is not None:
@@ -285,31 +278,31 @@ class _Parser:
         options = [self._operand()]
         if closing is None and self._take(".."):
             low, high = options[0], self._operand()
-            between = _all([self._compare(low, "<=", left), self._compare(left, "<=", high)])
-            return _not(between) if is_negated else between
+            between = all_of([self._compare(low, "<=", left), self._compare(left, "<=", high)])
+            return negate(between) if is_negated else between
         while self._take(","):
             options.append(self._operand())
         if closing is not None and not self._take(closing):
             self.fail(f"expected , or {closing}")
-        equal = _any([self._compare(left, "=", option) for option in options])
-        return _not(equal) if is_negated else equal
+        equal = any_of([self._compare(left, "=", option) for option in options])
+        return negate(equal) if is_negated else equal
 
-    def _compare(self, left: _Operand, sign: str, right: _Operand) -> Test:
+    def _compare(self, left: Operand, sign: str, right: Operand) -> Test:
         self.comparisons.append((left, sign, right))
-        return _compare(left, sign, right)
+        return compare(left, sign, right)
 
-    def _operand(self, *, is_first: bool = False) -> _Operand:
+    def _operand(self, *, is_first: bool = False) -> Operand:
         kind, token = self.kind, self._current
         if kind == "name" or (kind == "word" and is_first and token.lower() not in _CONSTANTS):
             name = token.strip("`")
             self.names[name] = None
-            operand = _Operand(name, name=name)
+            operand = Operand(name, name=name)
         elif kind == "number":
-            operand = _Operand(token, constant=read_number(token))
+            operand = Operand(token, constant=read_number(token))
         elif kind == "text":
-            operand = _Operand(token, constant=token[1:-1])
+            operand = Operand(token, constant=token[1:-1])
         elif kind == "word":
-            operand = _Operand(token, constant=_CONSTANTS.get(token.lower(), token))
+            operand = Operand(token, constant=_CONSTANTS.get(token.lower(), token))
         else:
             self.fail("expected a name" if is_first else "expected a number, a text or a name in backticks")
         self._advance()
@@ -343,83 +336,3 @@ class _Parser:
     def fail(self, problem: str) -> NoReturn:
         position = f"at {shown(self._text[self._start :])}" if self._start < len(self._text) else "at the end"
         raise LineError(f"invalid condition {shown(self._text)}, {position}: {problem}")
-
-
-# -- comparing, in the logic of three values: True, False, and None for neither ----------------------------------------
-
-
-def _any(tests: Sequence[Test]) -> Test:
-    def test(values: Mapping[str, Any], is_strict: bool) -> bool | None:  # noqa: FBT001 - positional in Test
-        result: bool | None = False
-        for one in tests:
-            found = one(values, is_strict)
-            if found:
-                return True
-            if found is None:
-                result = None
-        return result
-
-    return test
-
-
-def _all(tests: Sequence[Test]) -> Test:
-    return _not(_any([_not(test) for test in tests]))
-
-
-def _not(test: Test) -> Test:
-    def negated(values: Mapping[str, Any], is_strict: bool) -> bool | None:  # noqa: FBT001 - positional in Test
-        found = test(values, is_strict)
-        return None if found is None else not found
-
-    return negated
-
-
-def _compare(left: _Operand, sign: str, right: _Operand) -> Test:
-    names_null = any(operand.name is None and operand.constant is None for operand in (left, right))
-
-    def test(values: Mapping[str, Any], is_strict: bool) -> bool | None:  # noqa: FBT001 - positional in Test
-        first, second = left.value(values), right.value(values)
-        if first is None or second is None:
-            if not is_strict and not names_null:
-                return None
-            is_equal = first is None and second is None
-            return not is_equal if sign == "!=" else is_equal and sign in _EQUAL
-        problem = _mismatch(sign, first, second)
-        if problem is not None:
-            if not is_strict:
-                return None
-            raise FieldError(f"{left.shown} {sign} {right.shown} can't be compared: {problem}")
-        if sign in _ORDER:
-            return _ORDER[sign](first, second)
-        if sign == "contains":
-            return _contains(first, second)
-        return bool(first == second) is (_EQUAL[sign] == "=")
-
-    return test
-
-
-def _mismatch(sign: str, first: object, second: object) -> str | None:
-    """Return why two values can't be compared; None if they can."""
-    kinds = [kind_of(first), kind_of(second)]
-    if sign == "contains":
-        if kinds[0] == "a text" and kinds[1] != "a text":
-            return f"{shown(second)} is {kinds[1]}, write it in quotes"
-        return None if kinds[0] in {"a text", "a list"} else f"{shown(first)} is {kinds[0]}, not a text"
-    if kinds[0] != kinds[1]:
-        return f"{shown(first)} is {kinds[0]}, {shown(second)} is {kinds[1]}"
-    if sign in _ORDER and kinds[0] != "a number":
-        return f"{shown(first)} is {kinds[0]}, and only numbers have an order"
-    return None
-
-
-def kind_of(value: object) -> str:
-    """Return the type of a value as comparisons know it: `a number`, `a text`, `true or false` or `a list`."""
-    return _KINDS.get(type(value), "a list")
-
-
-def _contains(first: Any, second: Any) -> bool:
-    """Return whether a text contains another text, without regard to case, or a list contains an item."""
-    if isinstance(first, str):
-        return str(second).casefold() in first.casefold()
-    items: Sequence[Any] = first.get("__value__", ()) if isinstance(first, dict) else first
-    return second in items

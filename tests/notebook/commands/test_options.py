@@ -9,7 +9,8 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import LineError
 from comflowy_nb.notebook.commands.line import read_line
-from comflowy_nb.notebook.commands.options import COMMANDS, duration_s
+from comflowy_nb.notebook.commands.options import COMMANDS
+from comflowy_nb.notebook.option_types import duration_s
 
 
 def read(line, body=None, **names):

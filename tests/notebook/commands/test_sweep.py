@@ -16,7 +16,7 @@ from PIL import Image
 
 from comflowy_nb.errors import FieldError, RefError, RunFailed, RunTimeout, SettingsError, WorkflowError
 from comflowy_nb.library import open_library
-from comflowy_nb.notebook.commands import interrupts
+from comflowy_nb.notebook import interrupts
 from comflowy_nb.notebook.display.show import grid
 from comflowy_nb.status import Status
 

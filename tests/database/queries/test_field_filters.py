@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comflowy_nb.database.field_filters import AnyOf, has_params, is_fulfilled, read_wanted
+from comflowy_nb.database.queries.field_filters import AnyOf, has_params, is_fulfilled, read_wanted
 from comflowy_nb.errors import LineError, SettingsError
 from comflowy_nb.workflow.syntax.conditions import parse_condition
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.database.queries.search import matching_tokens
 from comflowy_nb.database.rows import find_sweeps, json_list
-from comflowy_nb.database.search import matching_tokens
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:

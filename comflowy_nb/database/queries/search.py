@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from comflowy_nb.database.compared_values import ComparedValues, read_json
-from comflowy_nb.database.field_filters import REVIEW_FLAGS, has_params, is_equal, is_fulfilled
+from comflowy_nb.database.queries.compared_values import ComparedValues, read_json
+from comflowy_nb.database.queries.field_filters import REVIEW_FLAGS, has_params, is_equal, is_fulfilled
 from comflowy_nb.database.ratings import read_review_values
 from comflowy_nb.database.rows import find_runs, json_list
 from comflowy_nb.errors import RefError, SettingsError

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.compared_values import values_of
+from comflowy_nb.database.queries.compared_values import values_of
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.workflow.syntax.json_values import read_untyped
 from comflowy_nb.workflow.syntax.ranges import is_range
