@@ -115,6 +115,7 @@ def assert_no_leftovers(home):
             assert (home / "images" / file).exists() == (state == "kept")
 
 
+@pytest.mark.slow
 def test_a_prune_that_is_killed_at_any_step_is_finished_by_the_next_start(homes):
     killed = 0
     for step, home in homes():
@@ -137,6 +138,7 @@ def test_a_prune_that_is_killed_at_any_step_is_finished_by_the_next_start(homes)
     assert killed > 8
 
 
+@pytest.mark.slow
 def test_a_delete_that_is_killed_at_any_step_is_finished_by_the_next_start(homes):
     killed = 0
     for step, home in homes():

@@ -150,6 +150,7 @@ def test_sweep_does_not_delay_the_other_listeners_of_its_runs(client, api, lock)
     assert sweep.wait(60).status_counts() == {"success": 2}
 
 
+@pytest.mark.slow
 def test_image_that_could_not_be_recorded_is_recorded_later(client, api, lock, monkeypatch):
     """A settled run became live again: the history was locked, so the downloaded image stayed `expected`."""
     monkeypatch.setattr(downloads, "REWRITE_S", 0.5)
