@@ -300,6 +300,7 @@ def test_a_process_that_dies_before_the_response_leaves_an_unknown_run(api):
     assert api.count(RUN) == 1
 
 
+@pytest.mark.slow
 def test_the_live_run_of_another_process_is_joined_and_adopted_when_it_dies(api):
     api.live_statuses = ["running"] * 10_000
     script = (

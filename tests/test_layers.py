@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import comflowy_nb
@@ -26,6 +27,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ONLY_NOTEBOOK = {"IPython", "ipywidgets", "anywidget", "traitlets"}
 
 
+@functools.cache
 def imports(path, *, at_top=False):
     """Return the absolute names of all imports of a module, or only of those that run when it is imported."""
     names_found = set()

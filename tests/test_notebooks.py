@@ -7,7 +7,6 @@ import json
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from comflowy_nb.cli import demo
@@ -16,6 +15,12 @@ from comflowy_nb.errors import ComflowyError
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MAX_BYTES = 1024 * 1024
+
+
+def read(text):
+    import nbformat  # takes a second, in each process that collects tests
+
+    return nbformat.reads(text, as_version=4)
 
 
 def code_cells(content):
@@ -159,7 +164,7 @@ def test_committed_notebook_is_executed_small_and_clean(path):
     raw = path.read_text(encoding="utf-8")
     assert len(raw.encode()) < MAX_BYTES
     check_nothing_private(raw)
-    content = nbformat.reads(raw, as_version=4)
+    content = read(raw)
     assert "widgets" not in content.metadata
     numbers = [cell.execution_count for cell in code_cells(content)]
     assert numbers == list(range(1, len(numbers) + 1)), "execute it again: make notebooks"
@@ -172,7 +177,7 @@ def test_committed_notebook_is_executed_small_and_clean(path):
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_committed_notebook_shows_the_described_outputs(name):
-    CHECKS[name](nbformat.read(FOLDER / f"{name}.ipynb", as_version=4))
+    CHECKS[name](read((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8")))
 
 
 @pytest.fixture
@@ -200,7 +205,7 @@ def execute_notebook(tmp_path, home):
 
 
 def without_outputs(name):
-    content = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    content = read((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
     for cell in code_cells(content):
         cell.outputs, cell.execution_count = [], None
     return content
@@ -209,6 +214,8 @@ def without_outputs(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_notebook_executes_in_an_empty_home(name, tmp_path, home, execute_notebook, request):
+    import nbformat
+
     content = without_outputs(name)
     variables = {"COMFYUI_URL": request.getfixturevalue("comfy").url} if name == "comfyui" else {}
     terminal = execute_notebook(content, **variables)
@@ -248,6 +255,8 @@ def test_comfyui_notebook_runs_on_a_server_without_checkpoints(execute_notebook,
 
 
 def test_stripping_keeps_outputs_and_removes_stderr_and_volatile_metadata():
+    import nbformat
+
     cell = nbformat.v4.new_code_cell("1", execution_count=1, metadata={"execution": {"iopub.status.idle": "x"}})
     cell.outputs = [
         nbformat.v4.new_output("stream", name="stderr", text="noise"),

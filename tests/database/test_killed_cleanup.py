@@ -115,6 +115,7 @@ def assert_no_leftovers(home):
             assert (home / "images" / file).exists() == (state == "kept")
 
 
+@pytest.mark.slow
 def test_a_prune_that_is_killed_at_any_step_is_finished_by_the_next_start(homes):
     killed = 0
     for step, home in homes():
@@ -137,6 +138,7 @@ def test_a_prune_that_is_killed_at_any_step_is_finished_by_the_next_start(homes)
     assert killed > 8
 
 
+@pytest.mark.slow
 def test_a_delete_that_is_killed_at_any_step_is_finished_by_the_next_start(homes):
     killed = 0
     for step, home in homes():
@@ -193,6 +195,7 @@ def test_processes_that_prune_and_delete_at_once_leave_a_complete_history(home, 
     assert_no_leftovers(home)
 
 
+@pytest.mark.slow
 def test_a_killed_prune_is_finished_by_a_prune_of_a_process_that_runs_already(homes):
     step, home = next(iter(homes()))
     library = Library(home)
@@ -207,6 +210,7 @@ def test_a_killed_prune_is_finished_by_a_prune_of_a_process_that_runs_already(ho
     library.close()
 
 
+@pytest.mark.slow
 def test_an_original_that_was_fetched_again_before_a_killed_prune_is_finished_stays(homes, stream, output):
     """Its removal was still listed: the next start would have removed an image that the user had fetched again."""
     from comflowy_nb.images.store import store_output

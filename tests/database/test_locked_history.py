@@ -110,6 +110,49 @@ def test_success_that_could_not_be_written_is_not_reverted(client, api, lock, ho
 
 
 @pytest.mark.slow
+def test_end_that_is_written_late_causes_no_second_check_or_download(client, api, lock):
+    may_download = threading.Event()
+
+    def state(_):
+        if api.count(CHECK) == 1:
+            lock.acquire()
+            api.live_statuses = []
+        return reply({"success": True, "data": api.state("run-1")})
+
+    def image(_):
+        may_download.wait(60)
+        return reply(png(), headers={"Content-Type": "image/png"})
+
+    api.on(CHECK, choose(state))
+    api.on("GET /images/*", choose(image))
+    run = client.submit("wf-1", {"3::seed": 1}).run
+    wait_until(lambda: run.status == "success" and run.warning is not None, 60)
+    lock.release()
+    wait_until(lambda: history.runs()[0].status == "success", 60)
+    may_download.set()
+    assert [image.record.state for image in run.wait(60).images] == ["kept"]
+    assert api.count(CHECK) == api.count("GET /images/*") == 1
+
+
+@pytest.mark.slow
+def test_live_run_whose_status_is_written_late_is_tracked_to_its_end(client, api, lock):
+    api.live_statuses = ["running"] * 100_000
+
+    def state(_):
+        if api.count(CHECK) == 1:
+            lock.acquire()
+        return reply({"success": True, "data": api.state("run-1")})
+
+    api.on(CHECK, choose(state))
+    run = client.submit("wf-1", {"3::seed": 1}).run
+    wait_until(lambda: run.status == "running" and run.warning is not None, 60)
+    lock.release()
+    wait_until(lambda: history.runs()[0].status == "running" and run.warning is None, 60)
+    api.live_statuses = []
+    assert run.wait(60).status == "success"
+
+
+@pytest.mark.slow
 def test_failed_read_does_not_end_a_watch(api, home):
     """A joined run stayed `running` forever, and so did the cell that waited for it: its watch had ended."""
     api.live_statuses = ["running"] * 100_000
@@ -150,6 +193,7 @@ def test_sweep_does_not_delay_the_other_listeners_of_its_runs(client, api, lock)
     assert sweep.wait(60).status_counts() == {"success": 2}
 
 
+@pytest.mark.slow
 def test_image_that_could_not_be_recorded_is_recorded_later(client, api, lock, monkeypatch):
     """A settled run became live again: the history was locked, so the downloaded image stayed `expected`."""
     monkeypatch.setattr(downloads, "REWRITE_S", 0.5)

@@ -25,6 +25,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_stopped_kernel_that_probes_locks_does_not_block_writers_of_other_kernels(
     home, history, run_request, sweep_request, operation

@@ -103,6 +103,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_processes_agree_on_a_status_that_never_goes_back(tmp_path_factory):
     """Events may arrive in any order, repeatedly, from either process, and a process may be killed."""

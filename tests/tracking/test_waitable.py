@@ -15,6 +15,7 @@ from scripted_api import CHECK
 from waiting import wait_until
 
 from comflowy_nb.database.records import ImageRecord, RunRecord
+from comflowy_nb.services.types import Progress
 from comflowy_nb.status import Status, may_follow
 from comflowy_nb.tracking.run import Run
 
@@ -39,6 +40,15 @@ def test_a_listener_that_raises_does_not_stop_the_others(caplog):
     run.update(record(Status.SUCCESS))
     assert statuses == ["success"]
     assert "NameError" in caplog.text
+
+
+def test_repr_of_a_running_run_has_its_progress():
+    run = Run(record())
+    for value, expected in ((5, " 5/20 "), (None, " 0/20 "), (2.5, " 2.5/20 ")):
+        run.report(progress=Progress(node="3", value=value, max=20))
+        assert expected in repr(run)
+    run.update(record(Status.SUCCESS))
+    assert "/20" not in repr(run)
 
 
 def test_a_removed_listener_is_not_called():
@@ -131,6 +141,8 @@ def test_an_end_is_reported_although_the_garbage_collector_removes_another_liste
     """
     run, thresholds = Run(record()), gc.get_threshold()
     calls = []
+    gc.collect()
+    gc.freeze()  # each collection below examines the objects of this test only
     try:
         for count in range(1, 60):  # the collector runs at another allocation each time
             gc.disable()
@@ -151,6 +163,7 @@ def test_an_end_is_reported_although_the_garbage_collector_removes_another_liste
     finally:
         gc.set_threshold(*thresholds)
         gc.enable()
+        gc.unfreeze()
     assert calls == list(range(1, 60))
 
 

@@ -195,8 +195,12 @@ def test_subgraphs_in_subgraphs_have_a_bound():
 @pytest.mark.parametrize(
     "editor",
     [
-        {"nodes": [{"id": i, "type": "KSampler"} for i in range(15_000)], "links": []},
-        {"nodes": [{"id": i, "type": "KSampler"} for i in range(300_000)], "links": []},
+        pytest.param(
+            {"nodes": [{"id": i, "type": "KSampler"} for i in range(15_000)], "links": []}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"nodes": [{"id": i, "type": "KSampler"} for i in range(300_000)], "links": []}, marks=pytest.mark.slow
+        ),
         {
             "nodes": [
                 *({"id": i, "type": "Reroute", "inputs": [{"name": "", "link": i}]} for i in range(6000)),

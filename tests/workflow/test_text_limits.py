@@ -176,6 +176,7 @@ def test_deep_nesting_in_a_cell_or_a_graph_is_rejected_quickly(tmp_path, depth, 
         read_sweep_file(file)
 
 
+@pytest.mark.slow
 def test_deep_indentation_in_a_body_is_rejected_quickly():
     body = "3::x:\n" + "".join(f"{' ' * (level + 1)}a{level}:\n" for level in range(1500))
     with pytest.raises(ComflowyError, match="more than 64 times"):

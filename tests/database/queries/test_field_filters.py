@@ -101,6 +101,12 @@ def test_too_many_fields_of_the_same_names_are_an_error_that_asks_for_ids():
         is_fulfilled(params, parse_condition("a < 0 or b < 0 or c < 0"))
 
 
+def test_the_error_for_too_many_fields_names_only_those_that_share_a_name():
+    params = {f"{node}::a": node for node in range(501)} | {"1::b": 1, "2::b": 2, "1::c": 3}
+    with pytest.raises(SettingsError, match="several fields of a run have the names a, b: use their ids"):
+        is_fulfilled(params, parse_condition("a < 0 or b < 0 or c < 0"))
+
+
 def test_search_with_a_condition(history, run_request):
     for number in (4, 7, 9):
         history.record_or_reuse(run_request(f"k{number}", params={"3::cfg": number, "3::seed": 2**64 - number}))

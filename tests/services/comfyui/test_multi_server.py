@@ -62,6 +62,7 @@ def test_the_initial_limit_is_the_sum_of_the_servers_limits(service, pair):
     assert service.on_loopback
 
 
+@pytest.mark.usefixtures("one_retry")
 def test_unreachable_server_is_skipped_and_no_run_is_submitted_twice(pair):
     first, _ = pair
     service = multi_server(f"http://127.0.0.1:{closed_port()}", first.url)
@@ -73,6 +74,7 @@ def test_unreachable_server_is_skipped_and_no_run_is_submitted_twice(pair):
     service.close()
 
 
+@pytest.mark.usefixtures("one_retry")
 def test_if_all_servers_are_unreachable_the_submit_is_rejected():
     service = multi_server(*(f"http://127.0.0.1:{closed_port()}" for _ in range(2)))
     outcome = service.submit(submission())

@@ -87,6 +87,8 @@ def test_text_of_a_web_page_is_its_title():
 
 def test_long_text_is_shortened():
     assert len(read_problem("word " * 5000).message) <= 400
+    assert read_problem("x" * 401).message == "x" * 399 + "…"
+    assert read_problem("x" * 400).message == "x" * 400
 
 
 def test_message_of_an_error_response_is_read():
