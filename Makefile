@@ -89,6 +89,7 @@ bench: $(VENV)/.installed-bench
 	@$(BIN)/python benchmarks/grid.py
 	@$(BIN)/python benchmarks/comfyui.py
 	@$(BIN)/python benchmarks/estimate.py
+	@$(BIN)/python benchmarks/explore.py
 
 errors: $(VENV)/.installed-test
 	@$(BIN)/python tools/provoke_errors.py
