@@ -77,7 +77,9 @@ def test_a_graph_an_error_and_several_images_are_kept(library, other, run_reques
     for index, node in ((0, "9"), (1, "12")):
         output = Output(index, node, 0, url="")
         content = stream(png((index, 0, 0)))
-        history.set_images(record.token, store_output(content, folder=library.folder, token=record.token, output=output))
+        history.set_images(
+            record.token, store_output(content, folder=library.folder, token=record.token, output=output)
+        )
     failed = history.record_or_reuse(run_request("b")).record
     bring(history, failed.token, Status.FAILED, reason="out of\x1b[31m memory")
     path = comflowy_nb.save(["two", failed.ref], tmp_path / "two.zip")[0]
