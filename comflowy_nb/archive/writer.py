@@ -148,7 +148,7 @@ class Archive:
                 if image.file is not None:
                     content = self._content(run, image, collected.sources[run.token, image.index].read_bytes())
                     image.sha256 = hashlib.sha256(content).hexdigest()
-                    archive.writestr(zipfile.ZipInfo(image.file), content)  # not compressed: images are already
+                    archive.writestr(zipfile.ZipInfo(image.file), content)  # images are already compressed
             for one in collected.manifest.inputs:
                 content = self._content(None, None, collected.inputs[one.identity])
                 one.sha256 = hashlib.sha256(content).hexdigest()
@@ -157,7 +157,7 @@ class Archive:
             archive.writestr(zipfile.ZipInfo(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
 
     def _content(self, run: RunEntry | None, image: ImageEntry | None, content: bytes) -> bytes:
-        """Return the content of an image as it is saved: without its metadata if it has to be removed."""
+        """Return the content of an image to be saved: without its metadata if it has to be removed."""
         if self._strips:
             return strip_metadata(content)
         if not has_private_text(content, self._collected.clean):

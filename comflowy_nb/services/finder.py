@@ -204,8 +204,8 @@ class Finder:
                 "connect a server that runs it, as in %comflowy connect comfyui"
             )
         return (
-            f"{self._label} runs workflows by id only, and {name} has no id there: open it in the editor, then "
-            f"%comflowy workflow add {name} <URL of the editor>"
+            f"{self._label} runs workflows only by id, and {name} has no id for it: open {name} in its editor, "
+            f"then %comflowy workflow add {name} <URL of the editor>"
         )
 
     def check_id(self, workflow_id: str) -> None:

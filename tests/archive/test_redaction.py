@@ -13,7 +13,7 @@ from PIL import Image
 
 import comflowy_nb
 from comflowy_nb.errors import ImageError, SettingsError
-from comflowy_nb.images.store import keep_output
+from comflowy_nb.images.store import store_output
 from comflowy_nb.images.strip import contains_text
 from comflowy_nb.services.types import Output
 from comflowy_nb.status import Status, StatusEvent
@@ -61,7 +61,7 @@ def run(library, run_request, stream):
     record = history.record_or_reuse(request).record
     history.apply(record.token, StatusEvent.SEEN_SUCCESS, service_run_id="i", images=[ImageRecord(0, "9", 0)])
     content = png(prompt=json.dumps(GRAPH), parameters=f"{PROMPTS[0]}\nSeed: {SEED}")
-    kept = keep_output(stream(content), folder=library.folder, token=record.token, output=Output(0, "9", 0, url=""))
+    kept = store_output(stream(content), folder=library.folder, token=record.token, output=Output(0, "9", 0, url=""))
     history.set_images(record.token, kept)
     library.inputs.mkdir(parents=True)
     sha256 = "ab" * 32
@@ -216,7 +216,7 @@ def test_files_whose_metadata_can_not_be_removed_are_left_out(library, run_reque
     history.apply(record.token, StatusEvent.SEEN_SUCCESS, service_run_id="i", images=expected)
     for index, (content, ending) in enumerate(((png(), None), (b"\0\0\0\x18ftypmp42 secret", "mp4"))):
         output = Output(index, "9", index, url="", ending=ending)
-        kept = keep_output(stream(content), folder=library.folder, token=record.token, output=output)
+        kept = store_output(stream(content), folder=library.folder, token=record.token, output=output)
         history.set_images(record.token, kept)
     run = library.find(record.ref).run
     assert finds(run.save(tmp_path / "with.zip")[0], "secret") == ["secret"]

@@ -15,7 +15,7 @@ import comflowy_nb
 from comflowy_nb.database.ratings import Rating
 from comflowy_nb.database.scores import Score
 from comflowy_nb.errors import ImageError, RefError, SettingsError
-from comflowy_nb.images.store import keep_output
+from comflowy_nb.images.store import store_output
 from comflowy_nb.services.types import Output
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.tracking.run import ImageRecord
@@ -77,7 +77,9 @@ def test_a_graph_an_error_and_several_images_are_kept(library, other, run_reques
     for index, node in ((0, "9"), (1, "12")):
         output = Output(index, node, 0, url="")
         content = stream(png((index, 0, 0)))
-        history.set_images(record.token, keep_output(content, folder=library.folder, token=record.token, output=output))
+        history.set_images(
+            record.token, store_output(content, folder=library.folder, token=record.token, output=output)
+        )
     failed = history.record_or_reuse(run_request("b")).record
     bring(history, failed.token, Status.FAILED, reason="out of\x1b[31m memory")
     path = comflowy_nb.save(["two", failed.ref], tmp_path / "two.zip")[0]
@@ -242,7 +244,7 @@ def test_hosts_and_home_paths_are_never_in_an_archive(library, run_request, stre
     content = png(prompt=json.dumps({"1": {"path": f"{home}/model.bin"}}))
     output = Output(0, "9", 0, url="")
     history.set_images(
-        record.token, keep_output(stream(content), folder=library.folder, token=record.token, output=output)
+        record.token, store_output(stream(content), folder=library.folder, token=record.token, output=output)
     )
     run = library.find(record.ref).run
     from comflowy_nb.archive.writer import Archive

@@ -77,13 +77,13 @@ def test_the_execution_time_of_an_imported_run_is_not_used(history, run_request,
 
 
 def test_an_imported_sweep_is_not_continued_and_not_listed_as_unfinished(history, sweep_request, cells):
-    first = history.sweeps.enter(sweep_request(), cells(2))
+    first = history.sweeps.record_or_update(sweep_request(), cells(2))
     assert [one.record.token for one in history.sweeps.unfinished(since=0, limit=9)] == [first.token]
     imported(history, first.token, "sweeps")
     assert history.sweeps.get(first.token).imported == "bottles.zip"
     assert history.sweeps.unfinished(since=0, limit=9) == []
-    assert history.sweeps.same("sandbox", "sk", fresh=False) is None
-    assert history.sweeps.enter(sweep_request(), cells(2)).token != first.token
+    assert history.sweeps.find_same("sandbox", "sk", fresh=False) is None
+    assert history.sweeps.record_or_update(sweep_request(), cells(2)).token != first.token
 
 
 def test_an_imported_run_without_a_known_result_can_be_deleted(history, record):
@@ -95,13 +95,13 @@ def test_no_success_is_left_after_a_delete_if_only_an_imported_run_has_the_key(h
     record()
     own = history.record_or_reuse(run_request()).record
     bring(history, own.token, Status.SUCCESS)
-    assert history.cleanup.runs_to_delete({own.token: None}, ()).answered == frozenset()
+    assert history.cleanup.runs_to_delete({own.token: None}, ()).reusable_keys == frozenset()
 
 
 def test_an_imported_live_run_does_not_keep_the_originals_of_a_sweep(
     history, run_request, sweep_request, cells, record
 ):
-    sweep = history.sweeps.enter(sweep_request(), cells(2))
+    sweep = history.sweeps.record_or_update(sweep_request(), cells(2))
     done = history.record_or_reuse(run_request("k1", cell=(sweep.token, 1))).record
     kept = ImageRecord(0, "9", 0, "kept", "a/b.png", "0" * 64, 9, 8, 8, "PNG")
     bring(history, done.token, Status.SUCCESS, images=[kept])

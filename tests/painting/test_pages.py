@@ -35,8 +35,8 @@ def test_a_box_whose_image_can_t_be_read_shows_the_reason():
         raise ImageError("no such image")
 
     page = Page(200, 100, [Box(Tile(0), 0, 0, 200, 100)])
-    expected = draw_panel(CellState("error", "not shown", "no such image"), (200, 100), 1)
-    assert draw_page(page, 1, fail).tobytes() == expected.tobytes()
+    expected = draw_panel(CellState("error", "not shown", "no such image"), (200, 100), 1, LIGHT)
+    assert draw_page(page, 1, fail, LIGHT).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 40), (256, 256), (512, 128)])

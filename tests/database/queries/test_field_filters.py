@@ -48,7 +48,7 @@ def test_typed_values_and_stored_ones(typed, stored, found):
 @pytest.mark.parametrize("typed", ["2..8..2", "0..1#5", "4,2..8..2"])
 def test_the_steps_of_a_sweep_are_an_error_that_shows_the_interval(typed):
     """`runs cfg=2..8..2` found nothing."""
-    with pytest.raises(SettingsError, match=r"\d\.\.\d; put a text in quotes"):
+    with pytest.raises(SettingsError, match=r"use \d\.\.\d instead of .*, or put a text in quotes"):
         read_wanted(typed)
 
 
