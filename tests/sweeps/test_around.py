@@ -17,7 +17,7 @@ def test_the_cell_in_the_middle_is_not_submitted_again(client, api):
 def test_a_graph_is_swept_around_too(comfy_client, comfy):
     swept = comfy_client.sweep("default", {"cfg": [4, 6, 8], "seed": 1, "width": 64, "height": 64}, timeout=60)
     sent = comfy_client.sweep(around=f"{swept.ref}.2", timeout=60)
-    assert sent.plan.to_send == 2
+    assert sent.plan.to_submit == 2
     assert [cell.params["3::cfg"] for cell in sent] == [5, 6, 7]
     assert sent[1].run.token == swept[1].run.token
     assert sent.axes.notes == (f"%comflowy sweep --from {swept[1].run.ref} cfg=5,6,7",)

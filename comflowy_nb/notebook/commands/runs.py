@@ -251,7 +251,7 @@ def _show_all(
 ) -> Run | Sweep | RunList:
     """Show sweeps, each with these options of its view, and then runs."""
     names = names or _Names()
-    views: list[View] = [session.sweep_view(one, sent=False, label=names.label, **options) for one in swept]
+    views: list[View] = [session.sweep_view(one, submitted_here=False, label=names.label, **options) for one in swept]
     _wait(session, [*views, *(session.view(run, outcome="shown", **names.of(run)) for run in runs)])
     shown: list[Sweep | Run] = [*swept, *runs]
     return shown[0] if len(shown) == 1 else _mark_shown(session, shown)
