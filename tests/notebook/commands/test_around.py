@@ -39,7 +39,7 @@ def test_the_numbers_of_a_cell_narrow_and_its_image_is_reused(swept, shell):
     found = swept("a = %comflowy sweep --around s1.7")
     a, s = shell.user_ns["a"], shell.user_ns["s"]
     assert values(a) == {"3::cfg": [5.0, 6.0, 7.0], "3::steps": [3, 4, 5]}
-    assert a.plan.to_send == 8
+    assert a.plan.to_submit == 8
     assert a.cell(5).run.token == s.cell(7).run.token
     assert {cell.params["3::sampler_name"] for cell in a} == {s.cell(7).params["3::sampler_name"]}
     assert a.layout["y"] == "steps"
@@ -53,7 +53,7 @@ def test_the_line_is_the_same_sweep(swept, shell):
     line = next(line for line in shown.splitlines() if line.startswith("%comflowy"))
     swept(f"b = {line}")
     a, b = shell.user_ns["a"], shell.user_ns["b"]
-    assert b.plan.to_send == 0
+    assert b.plan.to_submit == 0
     assert [cell.run.token for cell in b] == [cell.run.token for cell in a]
 
 
@@ -68,7 +68,7 @@ def test_the_line_of_any_prompt_is_the_same_sweep(swept, shell):
         assert swept(f"b = {line} --dry-run").error is None
         a, b = shell.user_ns["a"], shell.user_ns["b"]
         assert [cell.key for cell in b] == [cell.key for cell in a]
-        assert a.plan.to_send == b.plan.to_send == 2
+        assert a.plan.to_submit == b.plan.to_submit == 2
         assert a.cell(2).params["6::text"] == prompt
 
 
