@@ -157,7 +157,7 @@ class Archive:
             archive.writestr(zipfile.ZipInfo(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
 
     def _content(self, run: RunEntry | None, image: ImageEntry | None, content: bytes) -> bytes:
-        """Return the content of an image as it is saved: without its metadata if it has to be removed."""
+        """Return the content of an image that is saved: without its metadata if it has to be removed."""
         if self._strips:
             return strip_metadata(content)
         if not has_private_text(content, self._collected.clean):
