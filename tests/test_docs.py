@@ -19,7 +19,8 @@ SETTINGS_PAGE = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
 
 def section(page, heading, level=2):
     """Return the text below a heading, up to the next one of its level."""
-    found = re.search(rf"^{'#' * level} {re.escape(heading)}\n(.*?)(?=^{'#' * level} |\Z)", page, re.M | re.DOTALL)
+    mark = "#" * level
+    found = re.search(rf"^{mark} {re.escape(heading)}\n(.*?)(?=^{mark} |\Z)", page, re.MULTILINE | re.DOTALL)
     return found.group(1) if found else ""
 
 
