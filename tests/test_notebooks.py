@@ -65,21 +65,37 @@ def check_quickstart(content):
 
 
 def check_explore(content):
-    """Check the outputs of the tutorial on sweeps, on any machine."""
-    sweeps = [cell for cell in code_cells(content) if "comflowy sweep default" in cell.source]
-    first, extended, night, dry, looks = sweeps[:5]
-    assert "8 cells: 8 new" in output_text(first)
-    assert "8 of 8 success" in output_text(first)
-    assert "10 cells: 8 done (today, sandbox), 2 new" in output_text(extended)
-    assert "12 of 12 success" in output_text(night)
-    assert "6 cells: 4 done (today, sandbox), 2 new" in output_text(dry)
-    assert "nothing was submitted" in output_text(dry)
-    assert "6 of 6 success" in output_text(looks)
-    for cell in (*sweeps[:5], cell_with(content, "comflowy_nb.grid("), cell_with(content, "show s1.7")):
+    """Check the outputs of the story from a sweep to a winner, on any machine."""
+    sweep = cell_with(content, "sweep default --as boats")
+    assert "12 cells: 12 new" in output_text(sweep)
+    assert "12 of 12 success" in output_text(sweep)
+    explorer = cell_with(content, "explore boats --as e")
+    assert "s1 boats" in output_text(explorer)
+    assert "12 cells" in output_text(explorer)
+    assert "['s1.8', 's1.11']" in output_text(cell_with(content, "e.visible"))
+    assert "boats.5: rated 4, note" in output_text(cell_with(content, "rate boats.5 4"))
+    assert "boats.1: rejected" in output_text(cell_with(content, "--reject"))
+    rated = output_text(cell_with(content, "runs --where"))
+    assert "★4" in rated
+    assert "s1.5" in rated
+    assert "s1.8" not in rated, "its rating is 3"
+    assert "Scores sharpness: 12 images" in output_text(cell_with(content, "boats.score"))
+    assert "best sky" in output_text(cell_with(content, "to_dataframe"))
+    closer = cell_with(content, "--around boats.5")
+    assert "3 cells: 1 done (today, sandbox), 2 new" in output_text(closer)
+    assert "cfg=3,4,5" in output_text(closer)
+    assert "3 of 3 success" in output_text(closer)
+    for cell in (sweep, explorer, closer, cell_with(content, "compare closer.1")):
         assert image_count(cell) == 1
-    assert "contact_sheet.jpg" in output_text(cell_with(content, "iterdir"))
-    assert "euler" in output_text(cell_with(content, "to_dataframe"))
-    assert 'workflow: "default"' in output_text(cell_with(content, "read_text"))
+    page = output_text(cell_with(content, "boats.html"))
+    assert "14 images as previews" in page
+    assert "saved: boats.html" in page
+    assert "saved: boats.zip" in output_text(cell_with(content, "save boats closer boats.zip"))
+    assert "Loaded s1, s2, 14 runs, 5 ratings from boats.zip" in output_text(cell_with(content, "COMFLOWY_HOME"))
+    assert "nothing new in boats.zip" in output_text(cell_with(content, "load boats.zip"))
+    figures = output_text(cell_with(content, "--along cfg"))
+    assert "saved: boats.pdf" in figures
+    assert "4 frames along cfg at sampler_name heun" in figures
 
 
 def check_compare(content):

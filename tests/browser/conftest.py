@@ -73,6 +73,14 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def lab(chromium_path):
+    with running_lab() as running:
+        yield running
+    assert not _sandboxes_left(running.homes), "a sandbox outlived its kernel"
+
+
+@contextmanager
+def running_lab():
+    """Run a JupyterLab server with the default settings in a temporary folder."""
     root = Path(tempfile.mkdtemp(prefix="comflowy-lab-"))
     folders = {
         "JUPYTER_CONFIG_DIR": root / "config",
@@ -112,9 +120,7 @@ def lab(chromium_path):
             server.kill()
             server.wait()
         log.close()
-    left = _sandboxes_left(running.homes)
-    shutil.rmtree(root, ignore_errors=True)
-    assert not left, "a sandbox outlived its kernel"
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def _free_port():
@@ -151,8 +157,17 @@ def _sandboxes_left(homes):
 @pytest.fixture(scope="module")
 def browser(chromium_path):
     # For the module, not the session: while Playwright's loop lives, no other test could call asyncio.run.
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as api:
+    pytest.importorskip("playwright.sync_api")
+    with running_chromium(chromium_path) as chromium:
+        yield chromium
+
+
+@contextmanager
+def running_chromium(chromium_path):
+    """Run a Chromium that sends no requests by itself."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as api:
         quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
         chromium = api.chromium.launch(
             executable_path=chromium_path,

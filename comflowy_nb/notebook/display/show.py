@@ -214,6 +214,9 @@ _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
     ),
     "comflowy_nb.sweeps.cell.SweepCell": lambda session, cell: _show_cell(cell, in_kernel=session.in_kernel),
     "comflowy_nb.sweeps.sweep.Sweep": lambda session, sweep: _show_sweep(sweep, in_kernel=session.in_kernel),
+    "comflowy_nb.archive.loader.Loaded": (
+        lambda session, loaded: say(paragraph(repr(loaded)), in_kernel=session.in_kernel)
+    ),
     "comflowy_nb.notebook.compare.widget.Comparison": (
         lambda session, comparison: show_comparison(comparison, in_kernel=session.in_kernel)
     ),
