@@ -32,7 +32,7 @@ window.escaped = []
 window.forJupyter = []
 document.addEventListener('keydown', event => window.escaped.push(event.key))
 document.addEventListener('keydown', event => {
-  if (!event.target.closest('[data-lm-suppress-shortcuts]')) window.forJupyter.push(event.key)
+  if (!event.target.hasAttribute('data-lm-suppress-shortcuts')) window.forJupyter.push(event.key)
 }, true)
 window.addresses = new Set() // object URLs that are not revoked yet
 const [make, revoke] = [URL.createObjectURL, URL.revokeObjectURL]

@@ -62,14 +62,14 @@ const isForJupyter = ({ key, shiftKey, ctrlKey, metaKey, altKey }) =>
 /**
  * Keep the keys that are pressed in a widget from Jupyter, where single letters delete cells and restart the kernel.
  *
- * JupyterLab reads keys on the document before any element in it does, and ignores those in elements with an attribute.
- * The window comes even earlier: there the attribute is set or removed for each key. `act` gets the kept keys.
+ * Notebook 7 reads keys on the document before any element in it does. It asks the element with the focus first, then
+ * those around it, and stops at one with an attribute: so it is set on the element with the focus, for each key, on the
+ * window, which comes even earlier. JupyterLab reads keys after the widget. `act` gets the kept keys.
  */
 export function keepKeys(root, signal, act = () => {}) {
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
   const decide = (event) => {
-    if (!event.composedPath().includes(root)) return;
-    root.toggleAttribute("data-lm-suppress-shortcuts", !isForJupyter(event));
+    const [target] = event.composedPath();
+    if (root.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", !isForJupyter(event));
   };
   window.addEventListener("keydown", decide, { signal, capture: true });
   root.addEventListener(
