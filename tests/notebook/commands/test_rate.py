@@ -208,7 +208,8 @@ def test_prune_keeps_what_is_rated_or_noted(swept):
     swept("%comflowy rate s1.1 1")
     swept("%comflowy rate s1.2 --note keep")
     swept("%comflowy rate s1.3 --reject")
-    assert "2 originals as old stay: named, rated, noted, or inputs" in texts(swept("%comflowy prune --older 0 --yes"))
+    pruned = texts(swept("%comflowy prune --older 0 --yes"))
+    assert "2 originals as old stay, because they have a name, a rating or a note" in pruned
     assert [image.is_pruned for n in (1, 2, 3) for image in history.find(f"s1.{n}").run.images] == [False, False, True]
     swept("%comflowy prune --older 0 --yes --all")
     assert all(image.is_pruned for n in (1, 2) for image in history.find(f"s1.{n}").run.images)
