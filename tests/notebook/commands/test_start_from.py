@@ -204,9 +204,9 @@ def test_saving_to_a_zip_file_shows_its_name(sandbox, looks, tmp_path):
 
 def test_an_invalid_save_target_is_an_error_before_anything_is_submitted(sandbox, looks, tmp_path):
     before = len(sandbox("%comflowy runs --limit 500").value)
-    refused = sandbox(f"%comflowy sweep --from looks cfg=5 --save {tmp_path}/looks.png")
+    refused = sandbox(f"%comflowy sweep --from looks cfg=5 --save {tmp_path}/looks.jpg")
     assert isinstance(refused.error, SettingsError)
-    assert "a zip file (looks.zip)" in str(refused.error)
+    assert "use a folder (looks), looks.zip, a page (looks.html) or its grid" in str(refused.error)
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
 
