@@ -36,7 +36,7 @@ def test_options_are_completed(shell):
 
 def test_commands_that_clean_up_are_completed(shell, home):
     assert completions_at(shell, "%comflowy prune ", "--") == ["--all", "--dry-run", "--older", "--yes"]
-    assert completions_at(shell, "%comflowy delete r1 ", "--") == ["--yes"]
+    assert completions_at(shell, "%comflowy delete r1 ", "--") == ["--dry-run", "--yes"]
     assert "last" in completions_at(shell, "%comflowy delete ", "l")
     assert completions_at(shell, "%comflowy workflow ", "re") == ["remove"]
     shell.run_cell("%comflowy workflow alias default prompt=6::text")

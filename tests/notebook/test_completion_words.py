@@ -120,7 +120,7 @@ def test_names_cells_and_images_of_the_history(sandbox, shell):
 
 
 def test_the_options_of_new_commands(shell):
-    assert completions_at(shell, "%comflowy sweeps ", "--") == ["--limit", "--since"]
+    assert completions_at(shell, "%comflowy sweeps ", "--") == ["--limit", "--since", "--where"]
     assert {"--where", "--cells"} <= set(completions_at(shell, "%comflowy runs ", "--"))
     assert completions_at(shell, "%comflowy sweep default --lines 6::text=a.txt ", "--li") == ["--lines"]
     assert completions_at(shell, "%comflowy sweep default --empty ") == ["missing", "text"]

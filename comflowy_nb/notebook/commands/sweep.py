@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import RefError
+from comflowy_nb.images.save_target import check_sweep_target
 from comflowy_nb.notebook.commands.share import saved_lines
 from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
@@ -148,6 +149,8 @@ def _cell_options(request: Request) -> CellOptions:
 
 def _submit(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str] = ()) -> Sweep:
     options, client = request.options, begin.client
+    if "save" in options:
+        check_sweep_target(Path(options["save"]).expanduser())
     grid_options = _grid_options(begin, request, axes)
 
     def show_plan(planned: Sweep) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import ComflowyError, ImageError, SettingsError
+from comflowy_nb.errors import ComflowyError, ImageError, SettingsError, spelled
 from comflowy_nb.exploration.exploration import image_review
 from comflowy_nb.exploration.images import read_full, read_thumbnail
 from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
@@ -56,7 +56,8 @@ class Answers:
     def answer(self, request: Mapping[str, Any]) -> Reply:
         """Return the reply to a request, and its buffers; `problem` says why there is none."""
         try:
-            return self._answer(request)
+            with spelled("magic"):
+                return self._answer(request)
         except ComflowyError as error:
             return {"problem": plain(str(error))}, []
         except Exception as error:  # noqa: BLE001 - the traceback of a callback would go to the log

@@ -108,7 +108,7 @@ def test_prune_lists_asks_and_removes(cell, stored, library, answers):
     found = cell("%comflowy prune --older 60d")
     assert asked == ["Remove 2 originals? [y/N] "] * 3
     assert "2 originals of 1 run that ended on " in texts(found)
-    assert "1 original as old stays, because it is named (--as)" in texts(found)
+    assert "1 original as old stays, because it has a name, a rating or a note" in texts(found)
     assert "2 originals removed" in texts(found)
     assert not image_path(library.folder, run.images[0]).exists()
     assert "nothing to prune" in texts(cell("%comflowy prune --older 60d"))

@@ -74,7 +74,7 @@ def test_no_connection_is_needed(explored, sandbox, shell):
         ("compare {absent.selected}", "there is no variable absent"),
         ("compare {e.selected}", "{e.selected} is an empty list, so it names no run"),
         ("show {e._at}", "_at"),
-        ("save {both} one.zip", "{both} are 2 runs, so save them in a folder, not in one.zip"),
+        ("save {both} one.txt", "can't save a .txt file: use a folder (one), one.zip"),
     ],
 )
 def test_wrong_lines_are_explained(explored, sandbox, line, message):

@@ -169,10 +169,10 @@ def test_more_than_500_runs_need_max_runs_on_any_service(sandbox):
     assert "the sweep needs --max-runs 502" in texts(dry)[0]
     refused = sandbox(f"%comflowy sweep default {many}")
     assert isinstance(refused.error, SettingsError)
-    assert "need --max-runs 502" in str(refused.error)
+    assert "--max-runs 502 permits them" in str(refused.error)
     counted = sandbox("%comflowy run default --count 501")
     assert isinstance(counted.error, SettingsError)
-    assert "need --max-runs 501" in str(counted.error)
+    assert "--max-runs 501 permits them" in str(counted.error)
     assert isinstance(sandbox("%comflowy run default --count 501 --max-runs 500").error, SettingsError)
     assert isinstance(sandbox("%comflowy run default --max-runs x").error, UsageError)
 
@@ -194,7 +194,8 @@ def test_the_name_of_a_sweep_is_a_reference(sandbox, looks, tmp_path):
 
 
 def test_saving_to_a_zip_file_shows_its_name(sandbox, looks, tmp_path):
-    assert texts(sandbox(f"%comflowy save looks {tmp_path}/looks.zip")) == ["saved: looks.zip"]
+    *_, saved = texts(sandbox(f"%comflowy save looks {tmp_path}/looks.zip"))
+    assert saved == "saved: looks.zip"
     assert (tmp_path / "looks.zip").is_file()
     again = sandbox(f"%comflowy sweep --from looks --save {tmp_path}/again.zip")
     assert again.error is None
@@ -203,9 +204,9 @@ def test_saving_to_a_zip_file_shows_its_name(sandbox, looks, tmp_path):
 
 def test_an_invalid_save_target_is_an_error_before_anything_is_submitted(sandbox, looks, tmp_path):
     before = len(sandbox("%comflowy runs --limit 500").value)
-    refused = sandbox(f"%comflowy sweep --from looks cfg=5 --save {tmp_path}/looks.png")
+    refused = sandbox(f"%comflowy sweep --from looks cfg=5 --save {tmp_path}/looks.jpg")
     assert isinstance(refused.error, SettingsError)
-    assert "a zip file (looks.zip)" in str(refused.error)
+    assert "use a folder (looks), looks.zip, a page (looks.html) or its grid" in str(refused.error)
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
 
