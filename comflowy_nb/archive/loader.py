@@ -91,8 +91,8 @@ class Loaded:
         return bool(self.runs or self.sweeps or self.ratings)
 
     def __repr__(self) -> str:
-        parts = [*self.sweeps, *([f"{len(self.runs)} runs"] if self.runs else [])]
-        parts += [f"{self.ratings} ratings"] if self.ratings else []
+        counts = {"run": len(self.runs), "rating": self.ratings}
+        parts = [*self.sweeps, *(f"{count} {noun}{'s' * (count != 1)}" for noun, count in counts.items() if count)]
         return f"<Loaded {', '.join(parts) or 'nothing new'} from {self.file}>"
 
 
