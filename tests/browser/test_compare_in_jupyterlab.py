@@ -310,7 +310,7 @@ def test_difference_shows_a_map_its_scale_and_the_meaning_of_the_numbers(compare
     await_decoded(notebook)
     footer = widget(notebook).locator(".cc-foot").inner_text()
     assert re.search(r"Mean absolute error [\d.]+ of 255 · PSNR [\d.]+ dB", footer)
-    assert "not which is better" in footer
+    assert "not which image is better" in footer
     map_ = widget(notebook).get_by_role("img", name="Where r1 and r2 differ")
     assert map_.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [512, 512]
 

@@ -33,6 +33,7 @@ URL.createObjectURL = blob => {
 }
 URL.revokeObjectURL = url => { window.addresses.delete(url); revokeUrl.call(URL, url) }
 window.asked = []
+window.sent = [] // the combinations that the view sent
 const listeners = new Map()
 const notify = (name, ...values) => [...(listeners.get(name) ?? [])].forEach(act => act(...values))
 const bytes = key => new DataView(Uint8Array.from(atob(content.images[key]), letter => letter.charCodeAt(0)).buffer)
@@ -51,7 +52,7 @@ window.state = state
 const model = {
   get: name => state[name],
   set(name, value) { state[name] = value; notify(`change:${name}`) },
-  save_changes() {},
+  save_changes() { window.sent.push(state._at) },
   on: (name, act) => listeners.set(name, (listeners.get(name) ?? new Set()).add(act)),
   off: (name, act) => listeners.get(name)?.delete(act),
   send(request) {
@@ -236,6 +237,21 @@ def test_updates_of_a_running_sweep_keep_the_focus_and_the_place(view):
     shown.press("ArrowLeft")
     shown.root.get_by_role("slider", name="image", exact=True).fill("1")
     shown.root.locator(".cx-name", has_text="s1.1[1]").wait_for(timeout=SHORT_MS)
+
+
+def test_a_step_is_sent_at_once_so_that_no_reply_to_an_earlier_one_undoes_it(view):
+    shown = view(document((CFG, SAMPLER)))
+    shown.root.locator(".cx-sheet").focus()
+    sent = shown.page.evaluate(
+        """() => {
+          const press = () => document.activeElement.dispatchEvent(
+            new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true, composed: true}))
+          press()
+          press()
+          return window.sent
+        }"""
+    )
+    assert sent[-2:] == [[1, 0], [2, 0]]
 
 
 def test_axes_that_python_spreads_are_shown_as_a_grid(view):

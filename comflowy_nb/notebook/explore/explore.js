@@ -16,7 +16,7 @@ import { Exploration } from "./state.js";
 import { Toolbar } from "./toolbar.js";
 import { Videos } from "./videos.js";
 
-const SAVE_MS = 100;
+const SAVE_MS = 100; // between two changes of the address of a page, which browsers limit
 const ARRANGING = ["x", "y", "outer_x", "outer_y", "_view", "_filters", "_matching", "sort", "where", "_where_problem"];
 
 class Explorer {
@@ -154,8 +154,13 @@ class Explorer {
     this.save();
   }
 
+  /**
+   * Send what was set. A notebook sends it at once, and ipywidgets limits the messages: it discards the reply of the
+   * kernel to an earlier message only if a later one was sent, else the reply would undo what the user did since.
+   */
   save() {
-    this.saving ??= setTimeout(() => this.flush(), SAVE_MS);
+    if (!this.isOffline) this.flush();
+    else this.saving ??= setTimeout(() => this.flush(), SAVE_MS);
   }
 
   flush() {
