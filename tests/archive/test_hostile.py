@@ -218,7 +218,7 @@ def test_the_last_image_is_wrong_and_nothing_of_the_others_is_left(archive, refu
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested too deep"),
         (b'{"format": "comflowy_nb archive", "version": ' + b"9" * 5000 + b"}", "too large"),
         (b'{"format": "comflowy_nb archive", "version": 1e999}', "too large"),
-        (b'{"format": "comflowy_nb archive", "version": NaN}', "is not a number"),
+        (b'{"format": "comflowy_nb archive", "version": NaN}', "is not allowed"),
         (b"[]", "another format"),
         (b'"comflowy_nb archive"', "another format"),
         (b'{"format": "x", "version": 1}', "another format"),
