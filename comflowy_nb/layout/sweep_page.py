@@ -59,7 +59,7 @@ class PageLimits:
     is_zoomed: bool = True
 
     def reduced(self, width_px: int, zoom: float) -> PageLimits:
-        """Return the limits of a page of this width that is shown `zoom` times larger."""
+        """Return the limits of a page with this width, before it is enlarged by the factor `zoom`."""
         return replace(
             self,
             width_px=width_px,

@@ -267,8 +267,8 @@ Removes the original images of runs that ended before this time. The runs and
 their thumbnails are kept: grids show them, and the same request submits
 nothing. %comflowy show r41 --refetch fetches an original again, if the service
 still has it. Without --all, originals with a name (--as), a rating or a note,
-and inputs of other runs are kept. Images without a thumbnail, videos, sounds and
-texts, and all files of runs that are not done are always kept.""",
+and inputs of other runs are kept. Images without a thumbnail, videos, sounds
+and texts, and all files of runs that are not done are always kept.""",
     "delete": """\
   %comflowy delete r41
   %comflowy delete s3         the sweep, and the runs that were submitted for it

@@ -197,7 +197,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "save", "save REF ... TARGET [FIELD=VALUE ...]",
-            "save copies (a folder), NAME.zip to load elsewhere, a page (NAME.html), a figure or an animation",
+            "save a folder, a zip file, an HTML page, a figure or an animation",
             "share:save",
             (
                 Option(
@@ -210,7 +210,7 @@ COMMANDS: Mapping[str, Command] = {
             words=(2, None), has_fields=True,
         ),
         Command(
-            "load", "load FILE", "load an archive (NAME.zip) or ratings (ratings.json) of another person", "share:load",
+            "load", "load FILE", "load a shared archive (NAME.zip) or shared ratings (ratings.json)", "share:load",
             (Option("--by", "NAME", "name of the person who made the ratings"),), words=(1, 1),
         ),
         Command("cancel", "cancel REF ...", "cancel runs that are not done", "runs:cancel", words=(1, None)),
