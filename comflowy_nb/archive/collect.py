@@ -1,4 +1,4 @@
-"""Collect what an archive of runs and sweeps holds: entries of the manifest, and the files that they name."""
+"""Collect the contents of an archive of runs and sweeps: the entries of the manifest, and the files."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ _ERROR_CHARS = 4000
 
 @dataclass(slots=True)
 class Collected:
-    """The manifest of an archive, and where the content of its files is. The entries do not name files yet.
+    """The manifest of an archive, and the locations of its files. The entries do not name files yet.
 
     Attributes
     ----------
     sources
         Token of a run and index of an output -> the file on disk.
     inputs
-        What identifies an input image -> its content.
+        Identity of an input image -> its content.
     clean
-        Replaces home paths and host names in a text; it has changed all texts of the manifest.
+        The function that has replaced home paths and host names in all texts of the manifest.
     runs, sweeps
         The records by their tokens.
     missing
@@ -79,9 +79,9 @@ def collect(
     runs: Sequence[tuple[RunRecord, ImageRecord | None]],
     sweeps: Sequence[SweepRecord],
 ) -> Collected:
-    """Collect runs, of some only one image, and sweeps with the runs of their cells.
+    """Collect runs (each with all images, or with one) and sweeps with the runs of their cells.
 
-    Host names and home paths are replaced in all texts.
+    Host names and home paths in all texts are replaced.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class _Collector:
                 workflow=self._name(run.workflow),
                 workflow_id=None if run.workflow_id is None else self._name(run.workflow_id),
                 service=self._name(run.service),
-                status=str(run.status),  # type: ignore[arg-type]  # not a live one
+                status=str(run.status),  # type: ignore[arg-type]  # never a live status
                 created_at=run.created_at,
                 started_at=run.started_at,
                 finished_at=run.finished_at,
@@ -207,7 +207,7 @@ class _Collector:
         )
 
     def finish(self) -> None:
-        """Add what the history stores beside the runs and sweeps: graphs, sweeps of runs, input images."""
+        """Add the graphs, ratings, scores and input images, and link the runs to their sweeps."""
         archives = self._history.archives
         details = archives.details([run.token for run in self._manifest.runs])
         sweeps = {sweep.token for sweep in self._manifest.sweeps}
@@ -252,14 +252,14 @@ class _Collector:
 
 
 def _ended_at(sweep: SweepRecord, cells: Sequence[CellRecord]) -> float | None:
-    """Return when the last run of a sweep ended; without a run for each cell, what the history has."""
+    """Return the end of the last run of a sweep; the end in the history if a cell has no run."""
     ends = [cell.run.finished_at if cell.run is not None else None for cell in cells]
     known = [end for end in ends if end is not None]
     return max(known) if known and len(known) == len(cells) else sweep.ended_at
 
 
 def _input_images(value: Any) -> list[tuple[str, str]]:
-    """Return name and sha256 of the images in the spec of a sweep."""
+    """Return (name, sha256) of the images in the spec of a sweep."""
     match value:
         case {"image": {"name": str(name), "sha256": str(sha256)}}:
             return [(name, sha256)]
@@ -274,7 +274,7 @@ def _input_images(value: Any) -> list[tuple[str, str]]:
 
 
 def map_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a JSON value with all texts in it changed, the keys of objects too."""
+    """Return a JSON value after applying a function to all its texts, including the keys of objects."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
@@ -283,7 +283,7 @@ def map_texts(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def private_texts(records: Sequence[RunRecord | SweepRecord], home: Path) -> tuple[list[str], list[str]]:
-    """Return the folders and the hosts that are never written into an archive."""
+    """Return the folders and the hosts that an archive must not contain."""
     folders = {str(path) for path in (home, home.absolute(), home.resolve())}
     with contextlib.suppress(RuntimeError):  # no home folder
         folders |= {str(Path.home()), str(Path.home().resolve())}
@@ -311,7 +311,7 @@ def cleaner(records: Sequence[RunRecord | SweepRecord], home: Path) -> Callable[
     """Return the function that replaces home paths by `~`, and the hosts of services by `host`."""
     folders, hosts = private_texts(records, home)
     in_folder = re.compile("|".join(f"{re.escape(folder)}(?![\\w.-])" for folder in folders)) if folders else None
-    # A host with a dot or a port is replaced as a separate word; one such as `gpu` only as part of an address.
+    # A host with a dot or a port is replaced as a separate word, a short one such as `gpu` only in an address.
     whole = [re.escape(host) for host in hosts if "." in host or ":" in host]
     alone = [re.escape(host) for host in hosts if "." not in host and ":" not in host]
     parts = []

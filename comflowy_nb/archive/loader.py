@@ -1,6 +1,6 @@
 """Load an archive into the history of this home folder: images, runs, sweeps, ratings and scores.
 
-Everything is verified before anything is written, and one transaction adds it; see `images/staging.py`.
+Each file is verified before it is written, and one transaction adds all records; see `images/staging.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from comflowy_nb.archive.reader import open_archive, refused
+from comflowy_nb.archive.reader import load_error, open_archive
 from comflowy_nb.database.archives import Added, NewReview, NewRun, NewSweep
 from comflowy_nb.database.ratings import OWN, Rating
 from comflowy_nb.database.records import ImageRecord
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 MAX_SOURCE_CHARS = 60
-# Suffixes of outputs that are not still images. Others, such as scripts, are not written.
+# Accepted suffixes of outputs that are not still images. Others, such as scripts, are rejected.
 _OTHER_SUFFIXES = frozenset(
     {
         "gif", "webp", "png", "apng", "mp4", "webm", "mov", "mkv", "avi", "m4v",
@@ -46,7 +46,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What `load` has added to the history; returned by `comflowy_nb.load`.
+    """The result of `comflowy_nb.load`: references and counts of the new records.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ class Loaded:
     ratings : int
         Number of ratings and notes that were added.
     source : str
-        The name with which these ratings are marked.
+        The name of the person who gave these ratings.
     known : tuple of str
-        References of the runs and sweeps in the file that the history had before.
+        References of the runs and sweeps in the file that were already in the history.
     renamed : mapping of str to str
-        Taken name -> the name here.
+        Name in the file -> name in the history, for names that were already in use.
     unknown_images : int
         For a file of ratings: number of images in it that are not in the history.
 
@@ -138,12 +138,12 @@ def _loaded(
 
 
 def check_source(source: object, path: Path) -> str:
-    """Return the name that marks ratings: the given one, else that of the file.
+    """Return the source of ratings: the argument, else the name of the file without its suffix.
 
     Raises
     ------
     SettingsError
-        If it is not a short text in one line.
+        If `source` is not a short text in one line.
     """
     if source is None:
         return _CONTROL.sub(" ", path.stem)[:MAX_SOURCE_CHARS].strip() or "file"
@@ -186,7 +186,7 @@ def _output(archive: OpenArchive, files: Staging, token: str, entry: ImageEntry)
     try:
         checked = check_image(content)
     except ImageError as error:
-        raise refused(archive.name, f"{name!r} in it is not an image: {error}") from None
+        raise load_error(archive.name, f"its file {name!r} is not an image: {error}") from None
     path, file = files.add_output(token, entry.index, IMAGE_FORMATS[checked.format], content)
     if checked.image is not None:
         make_thumbnails(checked.image, path)
@@ -208,11 +208,11 @@ def _output(archive: OpenArchive, files: Staging, token: str, entry: ImageEntry)
 def _other_output(  # noqa: PLR0917 - the parts of one output
     files: Staging, token: str, entry: ImageEntry, content: bytes, name: str, archive: str
 ) -> ImageRecord:
-    """Write an animation, a video, a sound or a text."""
+    """Write an output that is not a still image: an animation, a video, a sound or a text."""
     assert entry.format is not None
     suffix = entry.format.removeprefix("ANIMATED ").lower()
     if suffix not in _OTHER_SUFFIXES:
-        raise refused(archive, f"{name!r} in it is a {suffix} file")
+        raise load_error(archive, f"its file {name!r} has the type {suffix}, which is not accepted")
     _, file = files.add_output(token, entry.index, f".{suffix}", content)
     return ImageRecord(
         entry.index,
@@ -230,7 +230,7 @@ def _check_input(content: bytes, name: str, archive: str) -> None:
     try:
         open_image_file(content).close()
     except Exception as error:  # Pillow raises many types for invalid files
-        raise refused(archive, f"{name[:80]!r} in it is not an image") from error
+        raise load_error(archive, f"its file {name[:80]!r} is not an image") from error
 
 
 def _new_sweep(sweep: SweepEntry) -> NewSweep:
@@ -243,12 +243,12 @@ def _new_sweep(sweep: SweepEntry) -> NewSweep:
 
 
 def _reviews(manifest: Manifest, source: str) -> Iterable[NewReview]:
-    """Yield ratings and scores; those of who saved the archive are marked with `source`."""
+    """Yield ratings and scores. `source` is the name of the person who saved the archive."""
     for run in manifest.runs:
         for image in run.outputs:
             for one in image.ratings:
-                given_by = source if one.source == OWN else one.source
-                rating = Rating(one.rating, one.rejected, one.note or "", given_by, one.rated_at)
+                rated_by = source if one.source == OWN else one.source
+                rating = Rating(one.rating, one.rejected, one.note or "", rated_by, one.rated_at)
                 yield NewReview(run.token, image.index, rating=rating)
             for each in image.scores:
                 yield NewReview(run.token, image.index, score=(each.name, Score(each.value, each.error)))

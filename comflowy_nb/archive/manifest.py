@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Rating(Entry):
-    """A rating of an image; `source` is the name of who sent it, and empty for who saved the archive."""
+    """A rating of an image. `source` is the name of the rater, and empty for the person who saved the archive."""
 
     source: str
     rating: int | None
@@ -65,10 +65,10 @@ class ImageEntry(Entry):
 
 
 class RecordEntry(Entry):
-    """What a run and a sweep share."""
+    """The fields that runs and sweeps share."""
 
     token: str
-    ref: str  # where it was saved
+    ref: str  # in the history that saved it
     name: str | None
     workflow: str
     workflow_id: str | None
@@ -77,7 +77,7 @@ class RecordEntry(Entry):
 
 
 class RunEntry(RecordEntry):
-    """A run that is not live any more."""
+    """A run that has ended."""
 
     status: Literal["success", "failed", "rejected", "cancelled", "unknown", "lost"]
     started_at: float | None
@@ -101,7 +101,7 @@ class AxisValueEntry(Entry, omit_defaults=True):
 
 
 class AxisEntry(Entry, omit_defaults=True):
-    """An axis, or with `parts` several that vary together."""
+    """An axis, or several axes that vary together: its `parts`."""
 
     name: str | None = None
     kind: Literal["values", "preset", "replace", "seeds", "rows", "lines"] | None = None
@@ -155,7 +155,7 @@ class SweepEntry(RecordEntry):
 
 
 class InputEntry(Entry):
-    """An image that was submitted: the sha256 that identifies it, and its names on the service."""
+    """An input image: the sha256 that identifies it, and its names on the service."""
 
     identity: str
     names: list[str]
@@ -164,7 +164,7 @@ class InputEntry(Entry):
 
 
 class Manifest(Entry):
-    """Everything in an archive but the files."""
+    """All data of an archive except the files."""
 
     format: str
     version: int
@@ -207,7 +207,7 @@ def decode_manifest(content: bytes, name: str) -> Manifest:
     Raises
     ------
     ImageError
-        If it is not a manifest, is of a newer version, or contradicts itself.
+        If it is not a manifest, has a newer version, or is inconsistent.
     """
     document = read_json(content, name)
     try:
@@ -229,7 +229,7 @@ def decode_manifest(content: bytes, name: str) -> Manifest:
 
 
 def read_json(content: bytes, name: str) -> Any:
-    """Return the value of JSON that another person has sent.
+    """Parse JSON from an untrusted file.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def read_json(content: bytes, name: str) -> Any:
 
 
 def _reject(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number")
+    raise ValueError(f"{constant} is not allowed")
 
 
 def _read_int(text: str) -> int:

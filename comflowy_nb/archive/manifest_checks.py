@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from comflowy_nb.archive.manifest import ImageEntry, Manifest, Rating, RunEntry, SweepEntry
 
 
-_MAX_TIME = 1e11  # UTC seconds; later times can't be shown
+_MAX_TIME = 1e11  # in UTC seconds; `datetime` can't represent later times
 _MAX_INDEX = 100_000
 _MAX_TEXT_CHARS = 1_000_000
 _MAX_NAME_CHARS = 200
 _TOKEN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # not line breaks and tabs
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # except line breaks and tabs
 _FORMAT_NAME = re.compile(r"[A-Z0-9][A-Z0-9 ]{0,15}")
 
 
 def find_problems(manifest: Manifest) -> Iterator[str]:
-    """Yield what is wrong with a manifest of this version."""
+    """Yield the problems of a manifest of this version."""
     if manifest.version < 1:
-        yield "its version is not a version"
+        yield "its version is less than 1"
     runs = {run.token for run in manifest.runs}
     sweeps = {sweep.token for sweep in manifest.sweeps}
     tokens = [entry.token for entry in manifest.records]
     if any(not _TOKEN.fullmatch(token) for token in tokens):
         yield "the token of a run or a sweep is invalid"
     if len(set(tokens)) < len(tokens):
-        yield "two entries have one token"
+        yield "two entries have the same token"
     if any(is_too_deep(graph) for graph in manifest.graphs.values()):
         yield "a graph is nested too deep"
     if any(not isinstance(node, dict) for graph in manifest.graphs.values() for node in graph.values()):
@@ -54,7 +54,7 @@ def find_problems(manifest: Manifest) -> Iterator[str]:
 def _problems_of_files(manifest: Manifest) -> Iterator[str]:
     files = list(manifest.files())
     if any(count > 1 for count in Counter(file for file, _ in files).values()):
-        yield "two entries name one file"
+        yield "two entries have the same file"
     if any(not _SHA256.fullmatch(sha256) for _, sha256 in files):
         yield "the sha256 of a file is invalid"
     if not all(_SHA256.fullmatch(one.identity) and are_names(one.names) for one in manifest.inputs):
@@ -73,7 +73,7 @@ def _problems_of_run(run: RunEntry, graphs: Mapping[str, Any], sweeps: set[str])
         yield f"the sweep of {run.ref} is missing"
     yield from _problems_of_params(run.params, run.ref)
     if len({one.index for one in run.outputs}) < len(run.outputs):
-        yield f"two images of {run.ref} have one index"
+        yield f"two images of {run.ref} have the same index"
     for image in run.outputs:
         yield from _problems_of_image(image, run.ref)
 
@@ -108,7 +108,7 @@ def _problems_of_sweep(sweep: SweepEntry, runs: set[str]) -> Iterator[str]:
     if any(not axis.values for axis in axes.axes) or not are_texts(names):
         yield f"an axis of {sweep.ref} has no values, or an invalid name"
     if len(set(names)) < len(names):
-        yield f"two axes of {sweep.ref} have one name"
+        yield f"two axes of {sweep.ref} have the same name"
     if any(name is not None and name not in names for name in sweep.spec.layout.values()):
         yield f"the layout of {sweep.ref} names an axis that it does not have"
     yield from _problems_of_params(axes.fixed, sweep.ref)
@@ -139,7 +139,7 @@ def _problems_of_params(params: Mapping[str, Any], ref: str) -> Iterator[str]:
 
 
 def _is_name(name: str | None) -> bool:
-    """Return True for a name that a run or a sweep can have."""
+    """Return True for a valid name of a run or a sweep, and for None."""
     try:
         if name is not None:
             check_name(name)
@@ -159,7 +159,7 @@ def are_texts(texts: Iterable[str | None], max_chars: int = _MAX_TEXT_CHARS) -> 
 
 
 def is_rating(rating: Rating) -> bool:
-    """Return True if a rating is from 1 to 5, or says nothing else than rejected or a note."""
+    """Return True if the rating is None or from 1 to 5, and the other values are valid."""
     return (
         (rating.rating is None or 1 <= rating.rating <= 5)
         and are_names([rating.source])

@@ -1,6 +1,6 @@
-"""Load a file of ratings that a visitor of a saved page has sent: `ratings.json`.
+"""Load the ratings of a visitor of a saved page: `ratings.json`.
 
-The images are recognised by the sha256 of their files, so a reference that means another image here does no harm.
+The sha256 of a file identifies its image. The references in the file are not used: they belong to another history.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from comflowy_nb.archive.loader import MAX_SOURCE_CHARS, Loaded, check_source
 from comflowy_nb.archive.manifest import Entry, read_json
 from comflowy_nb.archive.manifest_checks import are_names, are_texts
-from comflowy_nb.archive.reader import refused
+from comflowy_nb.archive.reader import load_error
 from comflowy_nb.database.ratings import Rating
 from comflowy_nb.errors import ImageError
 from comflowy_nb.tracking.reviews import MAX_NOTE_LENGTH, MAX_RATING
@@ -55,7 +55,7 @@ class _Head(msgspec.Struct):
 def load_ratings(path: Path, history: History, *, source: str | None = None) -> Loaded:
     """Load a file of ratings; see `comflowy_nb.load`.
 
-    The time of a rating is that of the file's first load, so that loading it again changes nothing.
+    A rating has the time of the first load, so that loading the file again changes nothing.
     """
     found = _decode(_read(path), path.name)
     name = check_source(source or found.name.strip()[:MAX_SOURCE_CHARS] or None, path)
@@ -82,7 +82,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise ImageError(f"{path.name} can't be read: {error.strerror or type(error).__name__}") from error
     if len(content) > MAX_BYTES:
-        raise refused(path.name, f"it is larger than {MAX_BYTES // 2**20} MiB")
+        raise load_error(path.name, f"it is larger than {MAX_BYTES // 2**20} MiB")
     return content
 
 
@@ -93,31 +93,31 @@ def _decode(content: bytes, name: str) -> _Ratings:
     except msgspec.ValidationError:
         head = None
     if head is None or head.format != FORMAT:
-        raise ImageError(f"{name} is not a file of ratings: a page that comflowy_nb has saved makes one")
+        raise ImageError(f"{name} is not a file of ratings: download one from a page that comflowy_nb has saved")
     if head.version > VERSION:
-        raise ImageError(f"{name} was made by a page of a newer comflowy_nb: pip install -U comflowy_nb")
+        raise ImageError(f"{name} was saved by a newer version of comflowy_nb: pip install -U comflowy_nb")
     try:
         ratings = msgspec.convert(document, _Ratings)
     except msgspec.ValidationError as error:
-        raise refused(name, str(error)) from None
+        raise load_error(name, str(error)) from None
     problem = _problem_of(ratings)
     if problem is not None:
-        raise refused(name, problem)
+        raise load_error(name, problem)
     return ratings
 
 
 def _problem_of(ratings: _Ratings) -> str | None:
     if not are_names([ratings.name]) or not ratings.name.isprintable():
-        return "the name in it has control characters, or is too long"
+        return "its name has control characters, or is too long"
     if len(ratings.images) > _MAX_IMAGES:
         return f"it has more than {_MAX_IMAGES:,} images"
     for image in ratings.images:
         if not _SHA256.fullmatch(image.sha256):
-            return f"a sha256 in it is invalid: {image.sha256[:80]!r}"
+            return f"it has an invalid sha256: {image.sha256[:80]!r}"
         if image.rating is not None and not 0 <= image.rating <= MAX_RATING:
-            return f"a rating in it is {image.rating}, and not from 1 to {MAX_RATING}"
+            return f"it has the rating {image.rating}, which is not from 1 to {MAX_RATING}"
         if not are_texts([image.note], MAX_NOTE_LENGTH):
-            return f"a note in it has control characters, or more than {MAX_NOTE_LENGTH:,} characters"
+            return f"it has a note with control characters, or with more than {MAX_NOTE_LENGTH:,} characters"
     if len({image.sha256 for image in ratings.images}) < len(ratings.images):
-        return "it has two ratings of one image"
+        return "it rates the same image twice"
     return None

@@ -1,6 +1,6 @@
-"""Open an archive that another person has sent: every name, size and content is checked before it is used.
+"""Open an untrusted archive: check each name, size and content before use.
 
-Nothing is extracted by its name. The manifest names the files that are read, and the caller chooses where they go.
+No file is extracted under its own name. The caller reads the files of the manifest, and chooses their paths.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 _MAX_FILES = 100_000
-_MAX_READ_BYTES = 32 * 1024 * 1024  # of the list of files, which zipfile reads at once
-_MAX_RATIO = 10  # of all contents to the file: images hardly compress
+_MAX_READ_BYTES = 32 * 1024 * 1024  # limit of the list of files, which zipfile reads in one call
+_MAX_RATIO = 10  # uncompressed size to file size; images hardly compress
 _CHUNK_BYTES = 1024 * 1024
 _MAX_NAME_CHARS = 300
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -49,7 +49,7 @@ class OpenArchive:
         self.manifest: Manifest = decode_manifest(self._read(MANIFEST, MAX_MANIFEST_BYTES), name)
         for file, _ in self.manifest.files():
             if file not in self._infos or file == MANIFEST:
-                raise refused(name, f"its manifest names {file[:80]!r}, which is not in it")
+                raise load_error(name, f"its file {file[:80]!r} is missing")
 
     def read(self, file: str, sha256: str) -> bytes:
         """Return the content of a file that the manifest names.
@@ -61,13 +61,13 @@ class OpenArchive:
         """
         content = self._read(file, settings.image_max_bytes)
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise refused(self.name, f"{file[:80]!r} has another content than its manifest says (sha256)")
+            raise load_error(self.name, f"the sha256 of its file {file[:80]!r} differs from the manifest")
         return content
 
     def _read(self, file: str, max_bytes: int) -> bytes:
         info = self._infos[file]
         if info.file_size > max_bytes:
-            raise refused(self.name, f"{file[:80]!r} is larger than {max_bytes // 2**20} MiB")
+            raise load_error(self.name, f"its file {file[:80]!r} is larger than {max_bytes // 2**20} MiB")
         parts, read_bytes = [], 0
         try:
             with self._archive.open(info) as stream:
@@ -77,9 +77,9 @@ class OpenArchive:
                         raise zipfile.BadZipFile("longer than declared")
                     parts.append(chunk)
         except _BROKEN:
-            raise refused(self.name, f"{file[:80]!r} in it is damaged") from None
+            raise load_error(self.name, f"its file {file[:80]!r} is damaged") from None
         if read_bytes != info.file_size:
-            raise refused(self.name, f"{file[:80]!r} in it is shorter than it says")
+            raise load_error(self.name, f"its file {file[:80]!r} is shorter than declared")
         return b"".join(parts)
 
 
@@ -90,8 +90,8 @@ def open_archive(path: Path) -> Iterator[OpenArchive]:
     Raises
     ------
     ImageError
-        If it does not exist, is not an archive, or contains anything that `save` does not write: absolute paths, links,
-        names that occur twice, sizes that are wrong.
+        If it does not exist, is not an archive, or contains anything that `save` never writes: absolute paths, links,
+        duplicate names, wrong sizes.
     """
     name = path.name
     try:
@@ -110,7 +110,7 @@ def open_archive(path: Path) -> Iterator[OpenArchive]:
 
 
 class _Bounded:
-    """A file from which no more than 32 MiB are read at once: zipfile reads a list of files as long as it says."""
+    """Wrapper that limits one read of a file to 32 MiB: zipfile trusts the declared length of the list of files."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -126,24 +126,24 @@ class _Bounded:
 
 
 def _checked_infos(archive: zipfile.ZipFile, name: str, size_bytes: int) -> dict[str, zipfile.ZipInfo]:
-    """Return the files by their names. Raise an ImageError if one is not what `save` writes."""
+    """Return the files by name. Raise an ImageError for a file that `save` never writes."""
     infos = archive.infolist()
     if len(infos) > _MAX_FILES:
-        raise refused(name, f"it has {len(infos):,} files, more than {_MAX_FILES:,}")
+        raise load_error(name, f"it has {len(infos):,} files, more than {_MAX_FILES:,}")
     found: dict[str, zipfile.ZipInfo] = {}
     folded: set[str] = set()
     for info in infos:
         problem = _problem_of(info)
         if problem is not None:
-            raise refused(name, f"{info.orig_filename[:80]!r} in it {problem}")
+            raise load_error(name, f"its file {info.orig_filename[:80]!r} {problem}")
         if info.filename.casefold() in folded:
-            raise refused(name, f"{info.filename[:80]!r} is in it twice")
+            raise load_error(name, f"its file {info.filename[:80]!r} occurs twice")
         folded.add(info.filename.casefold())
         if not info.is_dir():
             found[info.filename] = info
     total = sum(info.file_size for info in infos if info.filename != MANIFEST)
     if total > _MAX_RATIO * size_bytes:
-        raise refused(name, f"its files would be {total / size_bytes:,.0f} times as large as the zip file")
+        raise load_error(name, f"its files would be {total / size_bytes:,.0f} times as large as the zip file")
     return found
 
 
@@ -164,6 +164,6 @@ def _problem_of(info: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def refused(name: str, why: str) -> ImageError:
-    """Return the error of an archive that is not loaded."""
+def load_error(name: str, why: str) -> ImageError:
+    """Return the error for a file that can't be loaded."""
     return ImageError(f"{name} can't be loaded: {why}. Nothing was loaded")

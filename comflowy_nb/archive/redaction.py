@@ -1,7 +1,7 @@
-"""Leave parts of an archive out (`--without`): prompts, seeds, notes, the workflow, input images, embedded metadata.
+"""Remove parts from an archive (`--without`): prompts, seeds, notes, the workflow, input images, embedded metadata.
 
-What is left out must not be found anywhere in the written bytes. A prompt is also in the graph, in labels of axes, in
-errors, in names of files and in the metadata of images. Therefore a text stays only if it is known to be a choice.
+The written bytes must not contain a removed part anywhere. A prompt also occurs in the graph, in labels of axes, in
+errors, in file names and in the metadata of images. Therefore a text is kept only if it is known to be a choice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comflowy_nb.archive.manifest import AxisEntry, Manifest, RunEntry, SweepEntry
 
 
-STRIPS_IMAGES = frozenset({"prompts", "seeds", "workflow", "inputs", "metadata"})  # a graph in an image has them all
+STRIPS_IMAGES = frozenset({"prompts", "seeds", "workflow", "inputs", "metadata"})  # a graph contains all of these
 LEFT_OUT = "(left out)"
 
 # Text fields whose values are choices, not texts that a user writes. Other text fields count as prompts.
@@ -36,7 +36,7 @@ _CHOICES = frozenset(
 _CHOICE_ENDS = ("_name", "_method", "_mode", "_type", "_dtype", "_format", "_device")
 _MEDIA = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".mp4", ".webm", ".mov", ".wav", ".mp3", ".flac"})
 _MEDIA_NAMES = ("image", "mask", "video", "audio")
-_MIN_SEED_DIGITS = 5  # a shorter number is too common to be searched in other texts
+_MIN_SEED_DIGITS = 5  # shorter numbers are too common to replace in other texts
 
 
 def parse_parts(without: str | Iterable[str]) -> frozenset[str]:
@@ -61,7 +61,7 @@ def parse_parts(without: str | Iterable[str]) -> frozenset[str]:
 
 
 def leave_out(collected: Collected, parts: frozenset[str]) -> None:
-    """Remove parts from what was collected. The metadata of images is removed when they are written."""
+    """Remove parts from the collected records. The writer removes the metadata of images."""
     manifest = collected.manifest
     manifest.left_out = [part for part in PARTS if part in parts]
     if "notes" in parts:
@@ -178,12 +178,12 @@ def _find_prompts(manifest: Manifest, inputs: set[str], *, in_graphs: bool) -> l
     """Return the texts that count as prompts, in the order of the axes; also those of graphs if `in_graphs` is true."""
     found: dict[str, None] = {}
 
-    def look(_: str, name: str, value: Any) -> Any:
+    def collect(_: str, name: str, value: Any) -> Any:
         if _is_prompt(name, value, inputs):
             map_texts(value, lambda text: found.setdefault(text) or text)
         return value
 
-    _change_values(manifest, look, in_graphs=in_graphs)
+    _change_values(manifest, collect, in_graphs=in_graphs)
     return [text for text in found if text.strip()]
 
 
@@ -257,13 +257,13 @@ def _change_values(manifest: Manifest, change: Any, *, in_graphs: bool = True) -
 
 
 def _in_graph(change: Any, node_id: str, name: str, value: Any) -> Any:
-    """Return the new value of an input; a link to another node stays."""
+    """Return the new value of an input. A link to another node is unchanged."""
     is_link = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
     return value if is_link or value is None else change(node_id, name, value)
 
 
 def _scrub(manifest: Manifest, searched: Iterable[str]) -> None:
-    """Replace texts where they are part of others: labels, names, info, notes, errors and scores."""
+    """Replace the removed texts inside labels, names, info, notes, errors and scores."""
     words = sorted({text.strip() for text in searched if re.search(r"\w", text)}, key=len, reverse=True)
     if not words:
         return

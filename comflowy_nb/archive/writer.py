@@ -1,6 +1,6 @@
-"""Write an archive: a zip file with images byte for byte, and a manifest of everything else.
+"""Write an archive: a zip file with unchanged images, and a manifest with all other data.
 
-Equal contents make an equal file: the zip file has no times, and its entries are in a fixed order.
+Equal contents give an equal file: the zip file has no times, and its entries are in a fixed order.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _TEXT_CODES = ("utf-8", "utf-16-le", "utf-16-be")
 
 
 class Archive:
-    """What is to be saved in a zip file. `lines` says what it holds, `write` writes it.
+    """A zip file to write, and its description for the user.
 
     Parameters
     ----------
     runs
-        Runs, each with the only image of it that is saved, or None for all.
+        Runs, each with the one image to save, or None for all images.
     parts
         The parts to leave out.
 
@@ -73,11 +73,11 @@ class Archive:
 
     @property
     def contents(self) -> Contents:
-        """What it holds."""
+        """The contents of the file."""
         return contents_of(self._collected)
 
     def lines(self, name: str) -> list[str]:
-        """Return what the file holds and how large it is, as lines for the user."""
+        """Return lines for the user: the contents of the file, its size, and the omitted parts."""
         contents = self.contents
         lines = [f"{name}: {contents.what}, {size_text(contents.size_bytes)}", contents.parts_text(self._parts)]
         if self._dropped:
@@ -87,7 +87,7 @@ class Archive:
         return lines
 
     def notes(self) -> list[str]:
-        """Return what is known only after writing, as lines for the user."""
+        """Return lines for the user that are known only after the write."""
         if not self._private:
             return []
         return [f"metadata with a home path or a host name was removed from {listed(self._private)}"]
@@ -102,7 +102,7 @@ class Archive:
         Raises
         ------
         ImageError
-            If it can't be written; or if images are not on disk: then the file has the others.
+            If the file can't be written, or if images are not on disk. In that case the file has the other images.
         """
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ class Archive:
         return target
 
     def _drop_other_files(self) -> list[str]:
-        """Leave out the files whose metadata can't be removed; return their references."""
+        """Drop the files whose metadata can't be removed, and return their references."""
         dropped = []
         for run, image in _images(self._collected):
             if image.format not in _STRIPPED and (run.token, image.index) in self._collected.sources:
@@ -148,7 +148,7 @@ class Archive:
                 if image.file is not None:
                     content = self._content(run, image, collected.sources[run.token, image.index].read_bytes())
                     image.sha256 = hashlib.sha256(content).hexdigest()
-                    archive.writestr(zipfile.ZipInfo(image.file), content)  # images are already compressed
+                    archive.writestr(zipfile.ZipInfo(image.file), content)  # not compressed: images already are
             for one in collected.manifest.inputs:
                 content = self._content(None, None, collected.inputs[one.identity])
                 one.sha256 = hashlib.sha256(content).hexdigest()
@@ -157,7 +157,7 @@ class Archive:
             archive.writestr(zipfile.ZipInfo(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
 
     def _content(self, run: RunEntry | None, image: ImageEntry | None, content: bytes) -> bytes:
-        """Return the content of an image to be saved: without its metadata if it has to be removed."""
+        """Return the content to save: without metadata if the user or a private text requires that."""
         if self._strips:
             return strip_metadata(content)
         if not has_private_text(content, self._collected.clean):
@@ -178,7 +178,7 @@ def has_private_text(content: bytes, clean: Callable[[str], str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a saved file holds.
+    """The contents of a saved file, as texts for the user.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class Contents:
     size_bytes
         Size of the images.
     parts
-        Text by the part that can be left out: `3 ratings, 1 note`.
+        Part that can be left out -> its text, such as `3 ratings`.
     """
 
     what: str
@@ -195,7 +195,7 @@ class Contents:
     parts: dict[str, str]
 
     def parts_text(self, without: frozenset[str]) -> str:
-        """Return which parts it holds, and which are left out."""
+        """Return the text of the parts that the file contains, and of the parts that are left out."""
         held = [text for part, text in self.parts.items() if part not in without]
         text = f"with {', '.join(held)}" if held else ""
         rest = [part for part in PARTS if part in self.parts and part not in without]
@@ -208,7 +208,7 @@ class Contents:
 
 
 def contents_of(collected: Collected) -> Contents:
-    """Return what was collected."""
+    """Describe the collected runs and sweeps."""
     manifest = collected.manifest
     swept = {cell.run for sweep in manifest.sweeps for cell in sweep.cells}
     names = [
@@ -250,13 +250,13 @@ def _images(collected: Collected) -> Iterable[tuple[RunEntry, ImageEntry]]:
 
 
 def _readable_name(run: RunEntry, image: ImageEntry) -> str:
-    """Return `s1.07_cfg-7_seed-42_0`: the reference, the name of a single run, the values that were set."""
+    """Return the reference, the name of a single run, and the values that were set: `s1.07_cfg-7_seed-42_0`."""
     prefix = run.ref if "." in run.ref else f"{run.ref}_{slug(run.name or run.workflow)}"
     return add_parts(prefix, values_in_name(run.set_params, run.params), f"_{image.index}")
 
 
 def _unique(name: str, used: Counter[str]) -> str:
-    """Return the name of a file in the archive, with a number if another file has it on some file system."""
+    """Return a unique file name, with a number if needed. Case does not count: some file systems ignore it."""
     path = PurePosixPath(name)
     used[name.casefold()] += 1
     number = used[name.casefold()]

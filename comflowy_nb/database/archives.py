@@ -1,4 +1,4 @@
-"""What an archive takes from the history, and the transaction that adds a loaded one: `History.archives`."""
+"""Read the data of an archive, and add the data of a loaded archive in one transaction: `History.archives`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from comflowy_nb.database.scores import Score
 
 
-IMPORTED = "imported"  # identity and origin of loaded runs: no service here has it
+IMPORTED = "imported"  # identity and origin of loaded runs; no service has this identity
 
 
 class RunDetails(NamedTuple):
-    """What the record of a run does not have: the sha256 of its graph, and the token of its sweep."""
+    """Columns that the record of a run omits: the sha256 of its graph, and the token of its sweep."""
 
     graph: str | None
     sweep: str | None
@@ -62,7 +62,7 @@ class NewReview:
 
 @dataclass(slots=True)
 class Added:
-    """What a load has added: tokens of runs and sweeps, the number of ratings, and new names by the taken ones."""
+    """The result of a load: tokens of new runs and sweeps, the number of ratings, and old name -> new name."""
 
     runs: list[str] = field(default_factory=list)
     sweeps: list[str] = field(default_factory=list)
@@ -71,33 +71,33 @@ class Added:
 
 
 class Archives:
-    """Reads for archives, and the transaction that adds a loaded one."""
+    """Queries for archives, and the transaction that adds the data of a loaded archive."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def details(self, runs: Sequence[str]) -> dict[str, RunDetails]:
-        """Return token of a run -> its details."""
+        """Return a mapping from the token of a run to its details."""
         sql = "SELECT token, graph, sweep FROM runs WHERE token IN (SELECT value FROM json_each(?))"
         with self._store.read() as connection:
             rows = connection.execute(sql, (json_list(runs),)).fetchall()
         return {row["token"]: RunDetails(row["graph"], row["sweep"]) for row in rows}
 
     def graphs(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return sha256 of a graph -> the graph."""
+        """Return a mapping from the sha256 of a graph to the graph."""
         sql = "SELECT sha256, content FROM graphs WHERE sha256 IN (SELECT value FROM json_each(?))"
         with self._store.read() as connection:
             return {row["sha256"]: json.loads(row["content"]) for row in connection.execute(sql, (json_list(keys),))}
 
     def inputs(self, identity: str) -> dict[str, str]:
-        """Return name of an uploaded image on a service -> the sha256 that identifies it."""
+        """Return a mapping from the name of an uploaded image on a service to its sha256."""
         with self._store.read() as connection:
             return dict(
                 connection.execute("SELECT name, sha256 FROM inputs WHERE identity = ?", (identity,)).fetchall()
             )
 
     def images_by_content(self, sha256: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
-        """Return sha256 of an image -> the images with this content: token of the run, and index."""
+        """Return a mapping from sha256 to the images with this content, as (token of the run, index)."""
         sql = "SELECT run, position, sha256 FROM images WHERE sha256 IN (SELECT value FROM json_each(?))"
         found: dict[str, list[tuple[str, int]]] = {}
         with self._store.read() as connection:
@@ -106,7 +106,7 @@ class Archives:
         return found
 
     def known(self, tokens: Iterable[str]) -> dict[str, str]:
-        """Return token -> reference, of the runs and sweeps among these that the history has."""
+        """Return a mapping from token to reference, for the runs and sweeps in the history."""
         with self._store.read() as connection:
             return _known(connection, tokens)
 
@@ -124,12 +124,12 @@ class Archives:
         Parameters
         ----------
         file
-            The name of the file that they come from.
+            The name of the loaded file.
         inputs
             Name on a service and sha256 of each input image.
         reviews
-            Also of runs that the history has. A rating that another source has given in the same way and at the same
-            time is the same one. Of two ratings of one source, the newer is kept.
+            Ratings and scores, also of runs in the history. A rating with the same values and time as a rating of
+            another source is a duplicate. Of two ratings of one source, the newer is kept.
 
         Raises
         ------
@@ -193,7 +193,7 @@ def _add_sweep(connection: sqlite3.Connection, sweep: NewSweep, file: str, added
 
 
 def _fill_cells(connection: sqlite3.Connection, sweep: NewSweep) -> None:
-    """Show runs for the empty cells of an imported sweep that was loaded before these runs had ended."""
+    """Set the runs of the empty cells of an imported sweep, which was saved before these runs had ended."""
     sql = (
         "UPDATE cells SET run = ? WHERE sweep = ? AND number = ? AND at = ? AND run IS NULL "
         "AND sweep IN (SELECT token FROM sweeps WHERE imported IS NOT NULL)"
@@ -207,7 +207,7 @@ def _fill_cells(connection: sqlite3.Connection, sweep: NewSweep) -> None:
 
 
 def _put_free_name(connection: sqlite3.Connection, table: str, token: str, name: str | None, added: Added) -> None:
-    """Give a name to a run or a sweep, with a suffix if it is taken."""
+    """Set the name of a run or a sweep, with a suffix if the name is in use."""
     if name is None:
         return
     check_name(name)
@@ -220,7 +220,7 @@ def _put_free_name(connection: sqlite3.Connection, table: str, token: str, name:
 
 
 def _add_reviews(connection: sqlite3.Connection, reviews: Sequence[NewReview]) -> int:
-    """Add ratings and scores of images that the history has; return the number of ratings that changed anything."""
+    """Add ratings and scores of images in the history. Return the number of added or changed ratings."""
     earlier = find_ratings(connection, {each.run for each in reviews})
     sql = "SELECT run, position FROM images WHERE run IN (SELECT value FROM json_each(?))"
     images = {tuple(row) for row in connection.execute(sql, (json_list({each.run for each in reviews}),))}
@@ -234,14 +234,14 @@ def _add_reviews(connection: sqlite3.Connection, reviews: Sequence[NewReview]) -
             insert(
                 connection, "scores", {**values, "value": score.value, "error": score.error}, verb="INSERT OR IGNORE"
             )
-        if review.rating is not None and _is_news(review.rating, earlier.get((review.run, review.index), ())):
+        if review.rating is not None and _is_new(review.rating, earlier.get((review.run, review.index), ())):
             put_rating(connection, review.run, review.index, review.rating)
             count += 1
     return count
 
 
-def _is_news(rating: Rating, earlier: Iterable[Rating]) -> bool:
-    """Return True if no source has given the same rating, and its own source has given no newer one."""
+def _is_new(rating: Rating, earlier: Iterable[Rating]) -> bool:
+    """Return True if no source has the same rating, and the same source has no newer rating."""
     content = (rating.rating, rating.rejected, rating.note, rating.rated_at)
     return not any(
         (one.rating, one.rejected, one.note, one.rated_at) == content

@@ -200,14 +200,14 @@ class Cleanup:
         return None if row is None else row["file"]
 
     def deleted_runs(self, tokens: Iterable[str]) -> set[str]:
-        """Return those of the tokens that belong to no run."""
+        """Return the tokens that do not belong to a run in the history."""
         wanted = set(tokens)
         with self._store.read() as connection:
             sql = "SELECT token FROM runs WHERE token IN (SELECT value FROM json_each(?))"
             return wanted - {row["token"] for row in connection.execute(sql, (json_list(wanted),))}
 
     def forget(self, done: Iterable[Removal]) -> None:
-        """Delete entries of the list whose files were removed or must be kept."""
+        """Delete entries of the list after their files were removed, or if the files must be kept."""
         with self._store.write() as connection:
             connection.executemany("DELETE FROM removals WHERE run = ? AND position = ?", list(done))
 
@@ -320,7 +320,7 @@ def _not_settled(run: RunRecord) -> str:
         return (
             f"the images of {run.ref} are being fetched, so nothing is deleted: %comflowy show {run.ref} waits for them"
         )
-    return f"{run.ref} is {run.status}, so nothing is deleted: %comflowy cancel {run.ref} first"
+    return f"{run.ref} is {run.status}, so nothing is deleted. Cancel it first: %comflowy cancel {run.ref}"
 
 
 def _shown_by(connection: sqlite3.Connection, tokens: Collection[str]) -> dict[str, list[tuple[str, int]]]:

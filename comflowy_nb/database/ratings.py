@@ -38,9 +38,9 @@ class Rating:
     note : str
         The note; empty if there is none.
     source : str
-        Name of the person who sent the rating; empty for this user.
+        Name of the person who gave the rating; empty for this user.
     rated_at : float
-        When it was changed last, in UTC seconds since 1970.
+        Time of the last change, in UTC seconds since 1970.
 
     Examples
     --------
@@ -56,13 +56,13 @@ class Rating:
 
     @property
     def is_empty(self) -> bool:
-        """True without a rating, a rejection and a note."""
+        """Whether there is no rating, no rejection and no note."""
         return self.rating is None and not self.rejected and not self.note
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The ratings and the scores of an image. `others` are the ratings that other people sent, by their names."""
+    """The ratings and the scores of an image. `others` are the ratings of other people, sorted by source."""
 
     own: Rating = field(default_factory=Rating)
     others: tuple[Rating, ...] = ()
@@ -70,7 +70,7 @@ class Review:
 
     @property
     def rank(self) -> tuple[bool, int, bool]:
-        """A key to sort by: rejected images, then those without a rating, then the rated ones, the best last."""
+        """A sort key: rejected images first, then unrated images, then rated images, the best last."""
         return not self.own.rejected, self.own.rating or 0, bool(self.own.note)
 
 
@@ -81,7 +81,7 @@ class Ratings:
         self._store = store
 
     def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
-        """Return (token of a run, index of an image) -> its ratings, that of this user first, the others by source."""
+        """Return a mapping from (token of a run, index of an image) to its ratings, this user's first."""
         with self._store.read() as connection:
             return find_ratings(connection, runs)
 
@@ -98,9 +98,9 @@ class Ratings:
         Parameters
         ----------
         images
-            Token of a run and index of an image, of each.
+            (token of the run, index of the image) of each image.
         rating
-            1 to 5; 0 removes the rating. A rating also takes a rejection back, unless `rejected` is given.
+            1 to 5; 0 removes the rating. A rating also removes the rejection, unless `rejected` is set.
         rejected, note
             The new rejection and note; an empty note removes it.
             None does not change a value.
@@ -136,12 +136,12 @@ class Ratings:
         return changes
 
     def put(self, ratings: Iterable[tuple[str, int, Rating]]) -> None:
-        """Store ratings of any source in place of those of the same source, in one transaction; empty ones are removed.
+        """Store ratings, or remove empty ones, in one transaction. They replace ratings of the same source.
 
         Parameters
         ----------
         ratings
-            Token of a run, index of an image, and rating, of each.
+            (token of the run, index of the image, rating) of each rating.
 
         Raises
         ------
@@ -154,7 +154,7 @@ class Ratings:
 
 
 def find_ratings(connection: sqlite3.Connection, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
-    """Return what `Ratings.of_runs` does."""
+    """Return the ratings of runs; see `Ratings.of_runs`."""
     found: dict[tuple[str, int], list[Rating]] = {}
     sql = (
         f"SELECT run, position, {_COLUMNS} FROM ratings WHERE run IN (SELECT value FROM json_each(?)) "  # noqa: S608 - own names
@@ -197,10 +197,10 @@ _NONE: Mapping[str, Any] = MappingProxyType({"rated": False, "rejected": False})
 
 
 def read_review_values(connection: sqlite3.Connection, names: Collection[str]) -> ReviewsOf:
-    """Return a function that returns the values of each image of a run, of which `names` are used.
+    """Return a function from the token of a run to the values of its images. `names` selects the values.
 
-    The values of an image are those of `REVIEW_NAMES`, by this user, and its scores; of a run without images those of
-    an image that is not rated. A run without any of these values has one item.
+    The values are the rating by this user (`REVIEW_NAMES`) and the scores. A run without images has the values of one
+    unrated image; if no image in the history has a value, each run has.
     """
     values: dict[tuple[str, int], dict[str, Any]] = {}
     of_scores = [name for name in names if "::" not in name and name not in REVIEW_NAMES]

@@ -99,7 +99,7 @@ def _encode(value: object) -> str:
 
 
 def storable_text(text: str) -> str:
-    """Return a text that SQLite can store: half of a surrogate pair is escaped."""
+    """Escape lone surrogates in a text, because SQLite can't store them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

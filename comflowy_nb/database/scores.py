@@ -1,4 +1,4 @@
-"""Scores of images: the results of the user's functions of an image, by name: `History.scores`."""
+"""Scores of images, computed by functions of the user: `History.scores`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The result of a function of an image: `value`, or `error` (the exception of the function, in one line)."""
+    """A score of an image: `value`, or `error` (the exception of the function, in one line)."""
 
     value: float | None = None
     error: str | None = None
@@ -29,17 +29,17 @@ class Scores:
         self._store = store
 
     def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
-        """Return (token of a run, index of an image) -> its scores by name, in the order of the names."""
+        """Return a mapping from (token of a run, index of an image) to its scores by name, sorted by name."""
         with self._store.read() as connection:
             return find_scores(connection, runs)
 
     def put(self, name: str, scores: Mapping[tuple[str, int], Score]) -> None:
-        """Store the scores of one name in place of earlier ones, in one transaction.
+        """Store scores with one name, and replace earlier ones, in one transaction.
 
         Parameters
         ----------
         scores
-            (token of a run, index of an image) -> score. Images that were deleted are left out.
+            (token of a run, index of an image) -> score. Scores of deleted images are dropped.
         """
         name = storable_text(name)
         rows = [
@@ -60,7 +60,7 @@ class Scores:
 
 
 def find_scores(connection: sqlite3.Connection, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
-    """Return what `Scores.of_runs` does."""
+    """Return the scores of runs; see `Scores.of_runs`."""
     found: dict[tuple[str, int], dict[str, Score]] = {}
     sql = (
         "SELECT run, position, name, value, error FROM scores WHERE run IN (SELECT value FROM json_each(?)) "

@@ -1,4 +1,4 @@
-"""The axes of an exploration: those of one sweep, of several together, or the fields in which runs differ. Pure."""
+"""Compute the axes of an exploration: the axes of its sweeps, or the fields in which its runs differ. Pure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axis
 
 
-MAX_FIELDS = 6  # in which runs differ, as axes; with more, the runs are one axis
-_NOT_SET = "(not set)"  # the label of the place of a run that does not set the field
-_OTHER = "(other)"  # of a cell whose values are none of the presets of another sweep
+MAX_FIELDS = 6  # runs that differ in more fields have one axis, the run
+_NOT_SET = "(not set)"  # label of runs that do not set the field
+_OTHER = "(other)"  # label of cells that match no preset of another sweep
 _SEVERAL_FIELDS = frozenset({"preset", "rows", "zip"})
 _RESERVED = frozenset({"sweep", "image", "run", "repeat"})
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One value of an axis: the whole text, and a short label for headings and controls."""
+class ExploredValue:
+    """A value of an axis: the full text, and a short label for headings and controls."""
 
     text: str
     label: str
@@ -40,31 +40,31 @@ class ExploredAxis:
     Attributes
     ----------
     name
-        Unique in the exploration: the id of the field, the name of a preset or of a replaced word, or the role.
+        A unique name: the id of the field, the name of the preset or of the replaced word, or the role.
     label
         The short name.
     role
-        What varies: a field or preset, the sweep, the image of a cell, the run, or runs with equal values.
+        The varied property: a field or preset, the sweep, the image of a cell, the run, or the repeat of equal runs.
     kind
-        `number` for values in an order, `list` for all others.
+        `number` for numeric values, else `list`.
     names
-        The names by which it can be chosen.
+        All names that `find_axis` accepts.
     """
 
     name: str
     label: str
     role: Literal["field", "sweep", "image", "run", "repeat"]
     kind: Literal["number", "list"]
-    places: tuple[Place, ...]
+    values: tuple[ExploredValue, ...]
     names: frozenset[str] = frozenset()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the axis as the explorer's page reads it."""
-        values = [{"text": place.text, "label": place.label} for place in self.places]
+        """Return the axis as JSON values for the document."""
+        values = [{"text": value.text, "label": value.label} for value in self.values]
         return {"name": self.name, "label": self.label, "role": self.role, "kind": self.kind, "values": values}
 
 
-Placed = tuple[tuple[ExploredAxis, ...], list[tuple[int, ...]]]  # axes, and the index of each item on each of them
+Placed = tuple[tuple[ExploredAxis, ...], list[tuple[int, ...]]]  # axes, and the indices of each item on them
 
 
 def find_axis(axes: Sequence[ExploredAxis], name: str) -> ExploredAxis:
@@ -93,28 +93,30 @@ def find_axis(axes: Sequence[ExploredAxis], name: str) -> ExploredAxis:
 
 
 def place_cells(sweep: Sweep) -> Placed:
-    """Return the axes of a sweep, with their values in the order typed, and the places of its cells."""
+    """Return the axes of a sweep, with the values in the order typed, and the indices of its cells on them."""
     axes = [_axis_of_sweep(axis, position, sweep) for position, axis in enumerate(sweep.axes.axes)]
     return _unique(axes), [cell.at for cell in sweep.cells]
 
 
 def place_sweeps(sweeps: Sequence[Sweep]) -> Placed:
-    """Return the axes of several sweeps together, the sweep first, and the places of their cells.
+    """Return the common axes of several sweeps, and the indices of their cells. The first axis is the sweep.
 
-    A sweep that lacks an axis of another one has its own value there.
+    If a sweep does not vary a field of another sweep, its cells have the fixed value of the field on that axis.
     """
     first = ExploredAxis(
         "sweep",
         "sweep",
         "sweep",
         "list",
-        tuple(Place(" ".join(filter(None, (sweep.ref, sweep.name))), sweep.name or sweep.ref) for sweep in sweeps),
+        tuple(
+            ExploredValue(" ".join(filter(None, (sweep.ref, sweep.name))), sweep.name or sweep.ref) for sweep in sweeps
+        ),
     )
     keys = dict.fromkeys(_key(axis) for sweep in sweeps for axis in sweep.axes.axes)
     columns = [_MergedAxis(key, sweeps) for key in keys]
     cells = [(index, cell) for index, sweep in enumerate(sweeps) for cell in sweep.cells]
     placed = [column.place(cells) for column in columns]
-    kept = [(axis, at) for axis, at in placed if len(axis.places) > 1]
+    kept = [(axis, at) for axis, at in placed if len(axis.values) > 1]
     ats = [(index, *(at[row] for _, at in kept)) for row, (index, _) in enumerate(cells)]
     return _unique([first, *(axis for axis, _ in kept)]), ats
 
@@ -124,19 +126,21 @@ def _axis_of_sweep(axis: Axis, position: int, sweep: Sweep) -> ExploredAxis:
         texts = ["" for _ in axis.values]
         for cell in sweep.cells:
             texts[cell.at[position]] = next((str(cell.params[key]) for key in axis.fields if key in cell.params), "")
-        places = [Place(text or value.label, value.label) for text, value in zip(texts, axis.values, strict=True)]
-        return _new_axis(axis, places, is_number=True)
+        explored = [
+            ExploredValue(text or value.label, value.label) for text, value in zip(texts, axis.values, strict=True)
+        ]
+        return _new_axis(axis, explored, is_number=True)
     texts = _texts_of_axis(axis)
     shortened = _labels(texts)
-    places = []
+    explored = []
     for value, text, label in zip(axis.values, texts, shortened, strict=True):
         is_named = value.is_named or axis.kind in {"rows", "lines"}
         chosen = value.label if is_named or axis.kind in _SEVERAL_FIELDS else label
         whole = f"{value.label}: {text}" if is_named and text not in {"", value.label} else text
-        places.append(Place(whole or chosen, shorten(chosen, 2 * LONG_TEXT) or '""'))
+        explored.append(ExploredValue(whole or chosen, shorten(chosen, 2 * LONG_TEXT) or '""'))
     values = [value.params.get(axis.fields[0]) if len(axis.fields) == 1 else None for value in axis.values]
     is_number = axis.kind in {"values", "lines"} and not any(value.is_named for value in axis.values)
-    return _new_axis(axis, places, is_number=is_number and all(map(_is_number, values)))
+    return _new_axis(axis, explored, is_number=is_number and all(map(_is_number, values)))
 
 
 def _texts_of_axis(axis: Axis) -> list[str]:
@@ -145,31 +149,31 @@ def _texts_of_axis(axis: Axis) -> list[str]:
     if axis.kind not in _SEVERAL_FIELDS:
         return distinct_texts([next(iter(value.params.values()), "") for value in axis.values])
     names = name_fields(axis.fields)
-    return [_written({names[key]: param for key, param in value.params.items()}) for value in axis.values]
+    return [_write_params({names[key]: param for key, param in value.params.items()}) for value in axis.values]
 
 
-def _written(params: Mapping[str, Any]) -> str:
+def _write_params(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {write_value(param)}" for name, param in params.items())
 
 
-def _new_axis(axis: Axis, places: Sequence[Place], *, is_number: bool) -> ExploredAxis:
+def _new_axis(axis: Axis, explored: Sequence[ExploredValue], *, is_number: bool) -> ExploredAxis:
     name, label = axis.name, bare_name(axis.name)
     names = {axis.name, label}
     if axis.kind in {"values", "seeds", "lines"} and len(axis.fields) == 1:
         name = axis.fields[0]
         names |= {name, bare_name(name)}
-    return ExploredAxis(name, label, "field", "number" if is_number else "list", tuple(places), frozenset(names))
+    return ExploredAxis(name, label, "field", "number" if is_number else "list", tuple(explored), frozenset(names))
 
 
 def _key(axis: Axis) -> tuple[str, ...]:
-    """Return the identity of an axis in several sweeps: that of its fields, or its name where values have labels."""
+    """Return a key that equal axes of several sweeps share: the fields, or the name if the values have labels."""
     if axis.kind in {"values", "seeds"}:
         return ("fields", *sorted(axis.fields))
     return (axis.kind, axis.name, *(axis.fields if axis.kind == "lines" else ()))
 
 
 class _MergedAxis:
-    """One axis of several sweeps, under construction."""
+    """Builder that merges equal axes of several sweeps into one axis."""
 
     def __init__(self, key: tuple[str, ...], sweeps: Sequence[Sweep]) -> None:
         self._axes: dict[int, tuple[int, Axis]] = {}  # index of a sweep -> position and axis
@@ -179,7 +183,7 @@ class _MergedAxis:
                     self._axes[index] = (position, axis)
         self._by_values = key[0] == "fields"
         self._first = next(iter(self._axes.values()))[1]
-        self._places: dict[Hashable, tuple[str, str, Any]] = {}  # identity -> text, label, value
+        self._values: dict[Hashable, tuple[str, str, Any]] = {}  # identity -> text, label, value
         self._by_params: dict[str, Hashable] = {}
         for _, axis in self._axes.values():
             self._add_values(axis)
@@ -187,22 +191,24 @@ class _MergedAxis:
     def place(self, cells: Sequence[tuple[int, SweepCell]]) -> tuple[ExploredAxis, list[int]]:
         """Return the axis, and the index of each cell on it."""
         found = [self._identity(index, cell) for index, cell in cells]
-        order = list(self._places)
-        numbers = [value for _, _, value in self._places.values()]
+        order = list(self._values)
+        numbers = [value for _, _, value in self._values.values()]
         is_number = all(map(_is_number, numbers))
         if is_number:
-            order.sort(key=lambda identity: float(self._places[identity][2]))
-        texts = [self._places[identity][0] for identity in order]
-        labels = [self._places[identity][1] for identity in order]
+            order.sort(key=lambda identity: float(self._values[identity][2]))
+        texts = [self._values[identity][0] for identity in order]
+        labels = [self._values[identity][1] for identity in order]
         shortened = _labels(texts)
-        places = [Place(text, label or short) for text, label, short in zip(texts, labels, shortened, strict=True)]
+        explored = [
+            ExploredValue(text, label or short) for text, label, short in zip(texts, labels, shortened, strict=True)
+        ]
         positions = {identity: position for position, identity in enumerate(order)}
-        axis = _new_axis(self._first, places, is_number=is_number)
+        axis = _new_axis(self._first, explored, is_number=is_number)
         return axis, [positions[identity] for identity in found]
 
     def _add_values(self, axis: Axis) -> None:
         if axis.kind == "seeds":
-            return  # known from the cells
+            return  # the cells contain the seeds
         seen: Counter[str] = Counter()
         for value, text in zip(axis.values, _texts_of_axis(axis), strict=True):
             seen[value.label] += 1
@@ -210,7 +216,7 @@ class _MergedAxis:
             identity: Hashable = params if self._by_values else (value.label, seen[value.label])
             label = value.label if value.is_named or not self._by_values else ""
             number = next(iter(value.params.values()), None) if self._by_values and not value.is_named else None
-            self._places.setdefault(identity, (text or value.label, label, number))
+            self._values.setdefault(identity, (text or value.label, label, number))
             self._by_params.setdefault(params, identity)
 
     def _identity(self, index: int, cell: SweepCell) -> Hashable:
@@ -224,11 +230,11 @@ class _MergedAxis:
         if identity is not None:
             return identity
         if not self._by_values:
-            self._places.setdefault(None, (_OTHER, _OTHER, None))
+            self._values.setdefault(None, (_OTHER, _OTHER, None))
             return None
         new = canonical_json(own)
         text = write_value(next(iter(own.values()))) if own else _NOT_SET
-        self._places.setdefault(new, (text, "" if own else _NOT_SET, next(iter(own.values()), None)))
+        self._values.setdefault(new, (text, "" if own else _NOT_SET, next(iter(own.values()), None)))
         self._by_params[new] = new
         return new
 
@@ -237,9 +243,9 @@ class _MergedAxis:
 
 
 def place_runs(params: Sequence[Mapping[str, Any]], refs: Sequence[str], *, workflows: Sequence[str]) -> Placed:
-    """Return the fields in which runs differ as axes, and the places of the runs.
+    """Return an axis for each field in which runs differ, and the indices of the runs on the axes.
 
-    Where they differ in more than `MAX_FIELDS`, the run is the only axis.
+    If they differ in no field, or in more than `MAX_FIELDS`, the run is the only axis.
     """
     several = [("workflow", [*workflows])] if len(set(workflows)) > 1 else []
     ids = list(dict.fromkeys(key for each in params for key in each))
@@ -248,14 +254,14 @@ def place_runs(params: Sequence[Mapping[str, Any]], refs: Sequence[str], *, work
     identities = {key: [canonical_json(value) for value in values] for key, values in columns}
     differing = [(key, values) for key, values in columns if len(set(identities[key])) > 1]
     if not differing or len(differing) > MAX_FIELDS:
-        run_axis = ExploredAxis("run", "run", "run", "list", tuple(Place(ref, ref) for ref in refs))
+        run_axis = ExploredAxis("run", "run", "run", "list", tuple(ExploredValue(ref, ref) for ref in refs))
         return (run_axis,), [(index,) for index in range(len(refs))]
-    axes, places = [], []
+    axes, indices = [], []
     for key, values in differing:
         axis, at = _place_values(key, names.get(key, key), values, identities[key])
         axes.append(axis)
-        places.append(at)
-    return _unique(axes), list(zip(*places, strict=True))
+        indices.append(at)
+    return _unique(axes), list(zip(*indices, strict=True))
 
 
 def _place_values(
@@ -265,20 +271,20 @@ def _place_values(
     order = list(by_identity)
     known = [value for value in by_identity.values() if value is not None]
     is_number = all(map(_is_number, known))
-    if is_number:  # a run that does not set the field comes first
+    if is_number:  # runs that do not set the field are first
         order.sort(key=lambda each: float("-inf") if by_identity[each] is None else float(by_identity[each]))
-    given = [each for each in order if by_identity[each] is not None]
-    texts = dict(zip(given, distinct_texts([by_identity[each] for each in given]), strict=True))
-    labels = dict(zip(given, _labels([texts[each] for each in given]), strict=True))
-    places = tuple(Place(texts.get(each, _NOT_SET), labels.get(each, _NOT_SET)) for each in order)
+    present = [each for each in order if by_identity[each] is not None]
+    texts = dict(zip(present, distinct_texts([by_identity[each] for each in present]), strict=True))
+    labels = dict(zip(present, _labels([texts[each] for each in present]), strict=True))
+    explored = tuple(ExploredValue(texts.get(each, _NOT_SET), labels.get(each, _NOT_SET)) for each in order)
     kind: Literal["number", "list"] = "number" if is_number and len(known) == len(order) else "list"
-    axis = ExploredAxis(name, label, "field", kind, places, frozenset({name, label, bare_name(name)}))
+    axis = ExploredAxis(name, label, "field", kind, explored, frozenset({name, label, bare_name(name)}))
     positions = {each: position for position, each in enumerate(order)}
     return axis, [positions[each] for each in identities]
 
 
 def add_repeats(placed: Placed) -> Placed:
-    """Add an axis on which items with equal places on all others differ, if there are any."""
+    """Add the axis `repeat` if several items have equal indices on all axes."""
     axes, ats = placed
     counts = Counter(ats)
     most = max(counts.values(), default=1)
@@ -289,15 +295,15 @@ def add_repeats(placed: Placed) -> Placed:
     for at in ats:
         repeated.append((*at, seen[at]))
         seen[at] += 1
-    places = tuple(Place(str(number), str(number)) for number in range(1, most + 1))
-    return (*axes, ExploredAxis("repeat", "repeat", "repeat", "number", places)), repeated
+    explored = tuple(ExploredValue(str(number), str(number)) for number in range(1, most + 1))
+    return (*axes, ExploredAxis("repeat", "repeat", "repeat", "number", explored)), repeated
 
 
 # -- texts ------------------------------------------------------------------------------------------------------------
 
 
 def _labels(texts: Sequence[str]) -> list[str]:
-    """Return short labels, all of them different if the texts are."""
+    """Return short labels. They are unique if the texts are unique."""
     short = [shorten(text, LONG_TEXT) or '""' for text in texts]
     if len(set(short)) == len(set(texts)):
         return short
@@ -309,7 +315,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _unique(axes: Sequence[ExploredAxis]) -> tuple[ExploredAxis, ...]:
-    """Return the axes with unique names, and with short labels only where these are unique."""
+    """Return the axes with unique names. A label that is not unique is replaced by the name."""
     names = Counter(axis.name for axis in axes)
     labels = Counter(axis.label for axis in axes)
     used: Counter[str] = Counter()

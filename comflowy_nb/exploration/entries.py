@@ -21,13 +21,13 @@ _FAILED = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One item of an exploration: a cell of a sweep or a run, and its place on the axes.
+    """One item of an exploration: a cell of a sweep or a run, with its indices on the axes.
 
     Attributes
     ----------
     number
         Its index in the exploration, from 0.
-    what
+    source
         The cell or the run.
     at
         Its index on each axis, without the axis of the images.
@@ -36,26 +36,26 @@ class Entry:
     """
 
     number: int
-    what: SweepCell | Run
+    source: SweepCell | Run
     at: tuple[int, ...]
     caption: str
 
     @property
     def cell(self) -> SweepCell | None:
-        return self.what if isinstance(self.what, SweepCell) else None
+        return self.source if isinstance(self.source, SweepCell) else None
 
     @property
     def run(self) -> Run | None:
         """The run, or that of the cell; None before the cell is submitted."""
-        return self.what.run if isinstance(self.what, SweepCell) else self.what
+        return self.source.run if isinstance(self.source, SweepCell) else self.source
 
     @property
     def ref(self) -> str:
-        return self.what.ref
+        return self.source.ref
 
     @property
     def params(self) -> Mapping[str, Any]:
-        return self.what.params
+        return self.source.params
 
     @property
     def images(self) -> list[RunImage]:
@@ -89,13 +89,13 @@ class Entry:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is not known if the service accepted the run."""
+        """Whether it is unknown if the service accepted the run."""
         run = self.run
         return run is not None and run.status.is_held
 
     @property
     def text(self) -> str:
-        """What is shown in place of an image: `waiting`, `running 40 %`, `failed`; empty if there are images."""
+        """The text to show instead of an image: `waiting`, `running 40 %`, `failed`; empty if there are images."""
         run = self.run
         if run is None:
             return NOT_SENT if self.is_missing else "waiting"
@@ -111,7 +111,7 @@ class Entry:
 
     @property
     def error(self) -> str | None:
-        """The full error; for a run that is not done, the warning about it."""
+        """The full error, or the warning of a run that is not done."""
         run = self.run
         if run is None:
             return None

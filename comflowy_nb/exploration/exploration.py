@@ -10,7 +10,7 @@ from comflowy_nb.database.ratings import Review
 from comflowy_nb.errors import FieldError, RefError, nearest_tip
 from comflowy_nb.exploration.axes import (
     ExploredAxis,
-    Place,
+    ExploredValue,
     add_repeats,
     find_axis,
     place_cells,
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 
 class Exploration:
-    """The cells of one or more sweeps, or runs, each at a place on common axes.
+    """The cells of one or more sweeps, or runs, with their indices on common axes.
 
-    The entries and their places stay as they are; the state of an entry is that of its run now.
+    The entries and their indices never change. Each entry reads the current state of its run.
 
     Parameters
     ----------
     sources
-        Sweeps, cells and runs, in order. Cells and runs together get the fields as axes in which they differ.
+        Sweeps, cells and runs, in order. If they are not all sweeps, the axes are the fields in which they differ.
     title
-        By default the references.
+        The title. By default it consists of the references.
 
     Raises
     ------
@@ -55,26 +55,26 @@ class Exploration:
         if not sources:
             raise RefError("there is nothing to explore: %comflowy explore s1")
         self.sweeps = [source for source in sources if isinstance(source, Sweep)]
-        whats: list[SweepCell | Run] = []
+        items: list[SweepCell | Run] = []
         for source in sources:
-            whats += source.cells if isinstance(source, Sweep) else [source]
+            items += source.cells if isinstance(source, Sweep) else [source]
         if len(self.sweeps) == len(sources) == 1:
             placed = place_cells(self.sweeps[0])
         elif len(self.sweeps) == len(sources):
             placed = place_sweeps(self.sweeps)
         else:
             placed = place_runs(
-                [what.params for what in whats],
-                [what.ref for what in whats],
-                workflows=[_workflow_of(what) for what in whats],
+                [item.params for item in items],
+                [item.ref for item in items],
+                workflows=[_workflow_of(item) for item in items],
             )
         axes, ats = add_repeats(placed)
         self._axes = axes
         self._image_count = 1
-        captions = _captions(axes, ats, whats)
+        captions = _captions(axes, ats, items)
         self.entries = tuple(
-            Entry(number, what, at, caption)
-            for number, (what, at, caption) in enumerate(zip(whats, ats, captions, strict=True))
+            Entry(number, item, at, caption)
+            for number, (item, at, caption) in enumerate(zip(items, ats, captions, strict=True))
         )
         refs = [source.ref for source in sources]
         self.sources = refs
@@ -83,30 +83,30 @@ class Exploration:
 
     @property
     def axes(self) -> tuple[ExploredAxis, ...]:
-        """The axes; the last one is that of the images, if a cell has several."""
+        """The axes. If a cell has several images, the last axis is the index of the image."""
         self._image_count = max([self._image_count, *(len(entry.images) for entry in self.entries)])
         if self._image_count < 2:
             return self._axes
-        places = tuple(Place(str(index), str(index)) for index in range(self._image_count))
-        return (*self._axes, ExploredAxis("image", "image", "image", "number", places, frozenset({"image"})))
+        values = tuple(ExploredValue(str(index), str(index)) for index in range(self._image_count))
+        return (*self._axes, ExploredAxis("image", "image", "image", "number", values, frozenset({"image"})))
 
     def axis(self, name: str) -> ExploredAxis:
         """Return the axis with this name; raise a RefError if there is none."""
         return find_axis(self.axes, name)
 
     def at(self, place: Sequence[int]) -> Entry | None:
-        """Return the entry at these indices on the axes; None where none was asked for."""
+        """Return the entry with these indices on the axes; None if no cell or run has this combination."""
         return self._by_at.get(tuple(place[: len(self._axes)]))
 
     def refs_of(self, items: Iterable[Any]) -> list[str]:
-        """Return the references by which the document names the images of cells, runs and run images: `s1.7[0]`.
+        """Return the references of the images of cells and runs, as in the document: `s1.7[0]`.
 
-        Of a cell or run with several images it is the first.
+        For a cell or run with several images, this is the first image.
 
         Raises
         ------
         RefError
-            If one is not shown here, or has no image.
+            If an item is not part of the exploration, or has no image.
         """
         refs = []
         for item in items:
@@ -121,18 +121,18 @@ class Exploration:
         return refs
 
     def items_of(self, refs: Iterable[str]) -> list[SweepCell | Run | RunImage]:
-        """Return the cells or runs of known images; of those with several images, the image."""
+        """Return the cell or run of each known reference; the image if the run has several."""
         named = {_image_ref(entry, image): (entry, image) for entry in self.entries for image in entry.images}
         found = [named[ref] for ref in refs if ref in named]
-        return [image if len(entry.images) > 1 else entry.what for entry, image in found]
+        return [image if len(entry.images) > 1 else entry.source for entry, image in found]
 
     def images(self, keys: Iterable[str]) -> dict[str, RunImage]:
-        """Return key of the document (`r41[0]`) -> image, for the known ones of these keys."""
+        """Return a mapping from key (`r41[0]`) to image. Unknown keys are omitted."""
         wanted = set(keys)
         return {image.ref: image for entry in self.entries for image in entry.images if image.ref in wanted}
 
     def showing(self, key: str) -> list[Entry]:
-        """Return the entries that show the image of this key: cells with the same request share one."""
+        """Return the entries that show the image with this key. Cells with equal requests share a run."""
         return [entry for entry in self.entries if any(image.ref == key for image in entry.images)]
 
     # -- the document -------------------------------------------------------------------------------------------
@@ -150,19 +150,19 @@ class Exploration:
         }
 
     def items(self, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-        """Return the items of some entries."""
+        """Return the items of the document for some entries."""
         reviews = self._read_reviews(entries)
         return [_item(entry, reviews) for entry in entries]
 
     def reviews(self) -> dict[str, Review]:
-        """Return token of an image -> its ratings and scores, as the history has them now."""
+        """Return a mapping from the token of an image to its current ratings and scores."""
         return self._read_reviews(self.entries)
 
     def _read_reviews(self, entries: Iterable[Entry]) -> dict[str, Review]:
         return read_reviews(image for entry in entries for image in entry.images)
 
     def columns(self, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
-        """Return the columns of the document: those of `--info`, and the scores."""
+        """Return the columns of the document: the columns of `--info`, and the scores."""
         infos: dict[str, list[str]] = {}
         for entry in self.entries:
             for name, text in _info(entry).items():
@@ -179,8 +179,8 @@ class Exploration:
     def matching(self, where: str) -> list[Entry]:
         """Return the entries for which a condition holds.
 
-        Names are those of fields, axes with labels, columns, scores, `status`, and `rating`, `rated`, `rejected` and
-        `note` of an image. An entry with several images matches if it holds for one of them.
+        A name is a field, an axis with labels, a column, a score, `status`, or `rating`, `rated`, `rejected` or
+        `note` of an image. An entry with several images matches if the condition holds for one of them.
 
         Raises
         ------
@@ -197,7 +197,7 @@ class Exploration:
         known = sorted({key.removeprefix("::") for key in ids} | set(map(bare_name, ids)) | scores | REVIEW_NAMES)
         for name in condition.names:
             if name not in known:
-                raise FieldError(f"nothing here has a field {name}{nearest_tip(name, known) or '.'}")
+                raise FieldError(f"no cell or run here has a field {name}{nearest_tip(name, known) or '.'}")
         return [
             entry
             for entry, own in zip(self.entries, values, strict=True)
@@ -205,7 +205,7 @@ class Exploration:
         ]
 
     def choose(self, count: int) -> list[Entry]:
-        """Return at most `count` entries, in their order: the best rated with images, else evenly spread ones."""
+        """Return at most `count` entries, in order: the best rated ones, then evenly spaced ones, with images first."""
         if len(self.entries) <= count:
             return list(self.entries)
         reviews = self._read_reviews(self.entries)
@@ -261,7 +261,7 @@ def _image_ref(entry: Entry, image: RunImage) -> str:
 
 
 def image_review(review: Review) -> dict[str, Any]:
-    """Return the ratings and the scores of an image as the document has them."""
+    """Return the ratings and the scores of an image as JSON values for the document."""
     own = review.own
     others = [
         {"source": other.source, "rating": other.rating, "rejected": other.rejected, "note": other.note}
@@ -283,9 +283,9 @@ def _info(entry: Entry) -> Mapping[str, str]:
 
 
 def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[str, Any]:
-    """Return the values that a condition compares, by field id; a name without a node begins with `::`.
+    """Return the values to compare with a condition, by field id. A name without a node begins with `::`.
 
-    The label of a value is compared as well as the value: both are found by the bare name.
+    A condition can compare both a value and its label: the bare name finds both.
     """
     values = {key: param.name if isinstance(param, InputImage) else param for key, param in entry.params.items()}
     values["::status"] = entry.status
@@ -293,7 +293,7 @@ def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[st
         values[f"::{name}"] = float(text) if is_number(text) else text
     for axis, index in zip(axes, entry.at, strict=True):
         if axis.role != "field":
-            values.setdefault(f"::{axis.name}", axis.places[index].label)
+            values.setdefault(f"::{axis.name}", axis.values[index].label)
     for name, label in (entry.cell.labels if entry.cell is not None else {}).items():
         if not is_number(label):
             values.setdefault(f"::{bare_name(name)}", label)
@@ -301,7 +301,7 @@ def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[st
 
 
 def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
-    """Return the values of the ratings and scores of each image; without images those of one that is not rated."""
+    """Return the rating and the scores of each image; an entry without images has one unrated item."""
     return [
         {
             **{name: score.value for name, score in review.scores.items()},
@@ -323,22 +323,22 @@ def _best_rating(entry: Entry, reviews: Mapping[str, Review]) -> int | None:
 
 
 def _captions(
-    axes: Sequence[ExploredAxis], ats: Sequence[tuple[int, ...]], whats: Sequence[SweepCell | Run]
+    axes: Sequence[ExploredAxis], ats: Sequence[tuple[int, ...]], items: Sequence[SweepCell | Run]
 ) -> list[str]:
-    """Return the values of each item on the axes, with the seed if no axis has it."""
+    """Return the caption of each item: its values on the axes, and the seed if no axis varies it."""
     has_seed = any("seed" in name for axis in axes for name in axis.names)
     captions = []
-    for at, what in zip(ats, whats, strict=True):
-        parts = [f"{axis.label} {axis.places[index].label}" for axis, index in zip(axes, at, strict=True)]
-        seeds = set(seeds_of(what.params).values())
+    for at, item in zip(ats, items, strict=True):
+        parts = [f"{axis.label} {axis.values[index].label}" for axis, index in zip(axes, at, strict=True)]
+        seeds = set(seeds_of(item.params).values())
         if not has_seed and len(seeds) == 1:
             parts.append(f"seed {seeds.pop()}")
         captions.append(", ".join(parts))
     return captions
 
 
-def _workflow_of(what: Sweep | SweepCell | Run) -> str:
-    return what.sweep.workflow if isinstance(what, SweepCell) else what.workflow
+def _workflow_of(source: Sweep | SweepCell | Run) -> str:
+    return source.sweep.workflow if isinstance(source, SweepCell) else source.workflow
 
 
 def _title(sources: Sequence[Sweep | SweepCell | Run]) -> str:

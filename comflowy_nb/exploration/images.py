@@ -1,4 +1,4 @@
-"""The pixels of an exploration: thumbnails, and images as a browser shows them. One file at a time is in memory."""
+"""Read thumbnails and full images of an exploration in formats that browsers show, one file at a time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import RunImage
 
 
-MAX_FILE_BYTES = 200_000_000  # of an image or a video that is sent to a browser
+MAX_FILE_BYTES = 200_000_000  # limit of an image or a video that is sent to a browser
 
 
 def problem_of(image: RunImage) -> str | None:
-    """Return why an image can't be shown, by its record; None if it can."""
+    """Return the reason, from its record, why an image can't be shown; None if it can."""
     record = image.record
     match record.state:
         case "expected":
@@ -32,12 +32,12 @@ def problem_of(image: RunImage) -> str | None:
 
 
 def read_thumbnail(image: RunImage, side_px: int) -> bytes:
-    """Return the JPEG that fits into `side_px` x `side_px`, 256 or 512.
+    """Return the JPEG thumbnail that fits into a square of `side_px` (256 or 512) pixels.
 
     Raises
     ------
     ImageError
-        If there is none, and none can be made.
+        If the thumbnail does not exist and can't be created.
     """
     path = image.thumbnail(side_px)
     if path.suffix != ".jpg" or not path.stem.endswith(f".t{side_px}"):
@@ -46,12 +46,12 @@ def read_thumbnail(image: RunImage, side_px: int) -> bytes:
 
 
 def read_full(image: RunImage) -> tuple[bytes, str, str | None]:
-    """Return an image or a video as a browser shows it, its media type, and a note for the user.
+    """Return an image or a video in a format that browsers show, its media type, and a note for the user, if any.
 
     Raises
     ------
     ImageError
-        If it is not on disk, can't be decoded, or is larger than `MAX_FILE_BYTES`.
+        If the file is not on disk, can't be decoded, or is larger than `MAX_FILE_BYTES`.
     """
     if image.is_pruned:
         side_px = max(THUMBNAIL_SIZES_PX)
@@ -63,7 +63,7 @@ def read_full(image: RunImage) -> tuple[bytes, str, str | None]:
     except OSError as error:
         raise ImageError(f"the file of {image.ref} can't be read: {error.strerror}") from None
     if size_bytes > MAX_FILE_BYTES:
-        raise ImageError(f"{image.ref} has {size_text(size_bytes)}, and {size_text(MAX_FILE_BYTES)} can be shown")
+        raise ImageError(f"{image.ref} has {size_text(size_bytes)}; the limit is {size_text(MAX_FILE_BYTES)}")
     if image.record.media_type is not None:
         return _read(path, image), image.record.media_type, None
     return *for_browser(path, image.ref), None

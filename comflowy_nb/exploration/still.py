@@ -1,4 +1,4 @@
-"""The still image of an exploration: a labelled grid of at most 64 cells, which the saved notebook keeps."""
+"""Draw the still image of an exploration: a labelled grid of at most 64 cells for the saved notebook."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _QUALITIES = (None, 70, 55, 40)
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """A grid of some cells of an exploration; `note` says which, if they are not all."""
+    """A grid of cells of an exploration. `note` is `64 of 200` if it omits some, else empty."""
 
     drawn: DrawnPage
     entries: Sequence[Entry]
@@ -47,7 +47,8 @@ def draw_still(exploration: Exploration, *, x: str = "", y: str = "") -> Still:
     Parameters
     ----------
     x, y
-        Names of the axes of columns and rows, for one sweep of at most `MAX_CELLS` cells; empty for those of the sweep.
+        Names of the axes of columns and rows, for one sweep of at most `MAX_CELLS` cells. By default those of its
+        layout.
     """
     entries = exploration.choose(MAX_CELLS)
     total = len(exploration.entries)
@@ -61,7 +62,7 @@ def _draw_sweep(exploration: Exploration, layout: Mapping[str, str | None]) -> D
     sweep = exploration.sweeps[0]
     try:
         choose_axes(sweep.axes, layout)
-    except RefError:  # an axis that only the exploration has, such as that of the images
+    except RefError:  # the sweep has no such axis: the axis of the images, for example
         layout = {}
     painting = SweepPainting(sweep, layout if any(layout.values()) else sweep.layout, scale=1)
     painting.refresh()

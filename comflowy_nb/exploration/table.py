@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as a row of a table of cells."""
+    """Adapter that gives a run the attributes of a cell."""
 
     run: Run
 

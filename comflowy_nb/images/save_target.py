@@ -65,7 +65,7 @@ def check_sweep_target(target: Path) -> None:
     if kind_of_target(target) != "image" or suffix == ".png":
         return
     if suffix in ANIMATIONS:
-        raise SettingsError(f"an animation needs the axis that its frames follow: save s1 {target.name} --along cfg")
+        raise SettingsError(f"an animation needs the axis of its frames: save s1 {target.name} --along cfg")
     raise SettingsError(
         f"a sweep can't be saved to {target.name}: use a folder ({name}), {name}.zip, a page ({name}.html) or its grid "
         f"as a figure ({name}.png, {name}.pdf)"

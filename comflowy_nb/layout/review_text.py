@@ -1,4 +1,4 @@
-"""The text of ratings and scores: the mark in grids and lists, captions, and full sentences. Pure."""
+"""Write ratings and scores as marks in grids and lists, in captions, and in sentences. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 STAR, CROSS = "\N{BLACK STAR}", "\N{MULTIPLICATION SIGN}"  # both are in DejaVu Sans, which matplotlib ships
-_DIGITS = 3  # significant ones of a score
+_DIGITS = 3  # significant digits of a score
 _MAX_WHOLE = 1e15  # a float holds every whole number up to this
 
 
@@ -61,7 +61,7 @@ def write_review(review: Review) -> ReviewText:
 
 
 def mark_of(rating: Rating) -> str:
-    """Return the mark of a rating: a star and the rating, a cross if it is rejected; empty if it is neither."""
+    """Return the mark of a rating: a star and the rating, and a cross if it is rejected; else empty."""
     star = "" if rating.rating is None else f"{STAR}{rating.rating}"
     return " ".join(filter(None, (CROSS if rating.rejected else "", star)))
 
@@ -75,10 +75,10 @@ def describe_rating(rating: Rating) -> str:
 
 
 def describe_score(name: str, score: Score) -> str:
-    """Return a score as in captions: `sharpness 0.31`; `sharpness failed` if its function raised."""
+    """Return a score as in captions: `sharpness 0.31`, or `sharpness failed` if the function raised."""
     return f"{name} failed" if score.value is None else f"{name} {score_text(score.value)}"
 
 
 def score_text(value: float) -> str:
-    """Return the value of a score with three significant digits; a whole number with all of them."""
+    """Return the value of a score with three significant digits; a whole number with all digits."""
     return f"{value:.0f}" if value == round(value) and abs(value) < _MAX_WHOLE else f"{value:.{_DIGITS}g}"

@@ -1,7 +1,7 @@
-"""Scripts and styles of the widgets as texts. A script and the modules that it imports become one text. Pure.
+"""Bundle the scripts and styles of the widgets: a script and the modules that it imports become one text. Pure.
 
-The sources are modules that import each other by relative paths. A browser has no address for them, neither in a
-notebook nor in a saved page. So the imported modules come first in the text, without the words `import` and `export`.
+The sources are modules that import each other by relative paths. A browser can't resolve these paths in a notebook or
+in a saved page. Therefore the imported modules precede the script in one text, without `import` and `export`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def widget_script(name: str) -> str:
     Parameters
     ----------
     name : str
-        Its file, below `comflowy_nb/notebook/`. Only its `export default` stays; all modules share one scope.
+        The path below `comflowy_nb/notebook/`. Only its own `export default` is kept; all modules share one scope.
     """
     texts: dict[Path, str] = {}
     _read(_FOLDER / name, texts)
@@ -38,7 +38,7 @@ def widget_style(*names: str) -> str:
 
 
 def _read(path: Path, texts: dict[Path, str]) -> None:
-    """Add the modules that a module imports, and then itself, each once."""
+    """Add the modules that a module imports, then the module itself, each once."""
     text = path.read_text("utf-8")
     for name in _IMPORT.findall(text):
         imported = (path.parent / name).resolve()

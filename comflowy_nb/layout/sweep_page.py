@@ -35,17 +35,17 @@ class PageLimits:
     width_px, height_px
         Size of the page. A sweep that needs more height continues on the next page.
     comfortable_px
-        Height up to which the cells are as large as possible. Cells become smaller before a page exceeds this height.
+        Preferred height. Cells become smaller, down to `good_px`, before a page exceeds it.
     largest_px
-        Longest side of a cell; None lets the number of cells decide.
+        Longest side of a cell; None to choose it by the number of cells.
     good_px
-        Size of cells below which the page becomes higher instead.
+        Smallest cells before the page becomes higher than `comfortable_px`.
     paged_px, smallest_px
         Smallest cells on several pages, and on a single page.
     next_page
-        What to type for another page, with `{ref}` and `{page}`.
+        Template of the command for another page, with `{ref}` and `{page}`.
     is_zoomed
-        Whether few cells get a zoom for legible text (`arrange_legibly`).
+        Whether pages of few cells are zoomed to make the text legible (`arrange_legibly`).
     """
 
     width_px: int
@@ -59,7 +59,7 @@ class PageLimits:
     is_zoomed: bool = True
 
     def reduced(self, width_px: int, zoom: float) -> PageLimits:
-        """Return the limits of a page of this width that is shown `zoom` times larger."""
+        """Return the limits of a page with this width, before it is enlarged by the factor `zoom`."""
         return replace(
             self,
             width_px=width_px,
@@ -125,7 +125,7 @@ def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) ->
 
 
 def _line_below(bands: Bands, number: int, position: tuple[float, float], width: float) -> list[TextRun]:
-    """Return the reference of a cell with its rating and scores, as far as there is room for them."""
+    """Return the reference of a cell, and as many of its rating and scores as fit."""
     measure, (x, y) = bands.measure, position
     review = bands.sheet.reviews.get(number)
     pieces: list[tuple[str, Tone]] = [(score, "small") for score in (review.scores if review is not None else ())]
@@ -194,7 +194,7 @@ def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: 
 
 
 def _values_on(sheet: SweepSheet, page_bands: Sequence[Band]) -> set[tuple[str, int]]:
-    """Return (axis, index) of each value that occurs on a page."""
+    """Return (axis, index) of each value on a page."""
     values: set[tuple[str, int]] = set()
     for block in (block for band in page_bands for block in band):
         values.update(block.panel.values)

@@ -36,11 +36,11 @@ class Session:
         self.shell = shell
         self.client: Client | None = None
         self.target: str | None = None  # as typed in `connect`
-        self.updater = LiveUpdater()  # draws the views that no cell waits for
-        self._earlier_clients: list[Client] = []  # with unsettled runs
+        self.updater = LiveUpdater()  # updates the views after their cells have ended
+        self._earlier_clients: list[Client] = []  # clients that still have unsettled runs
         self._drawn: dict[tuple[Any, ...], set[object]] = {}  # capturing Outputs -> tokens of the values drawn in them
         self._drawn_for: str | None = None  # the parent message of the displays in `_drawn`
-        self.converted: set[tuple[str, ...]] = set()  # texts about conversions that were shown already
+        self.converted: set[tuple[str, ...]] = set()  # messages about conversions that were already shown
         self._sweeps: weakref.WeakValueDictionary[str, Sweep] = weakref.WeakValueDictionary()  # shown here, by token
         self.explorers: weakref.WeakSet[Explorer] = weakref.WeakSet()  # open in this kernel
 
@@ -61,7 +61,7 @@ class Session:
 
     @property
     def in_kernel(self) -> bool:
-        """Whether there are display handles; False in a terminal or a script."""
+        """Whether the shell is in a Jupyter kernel, which has displays; False in a terminal or a script."""
         return getattr(self.shell, "kernel", None) is not None
 
     @property
@@ -80,7 +80,7 @@ class Session:
         Raises
         ------
         SettingsError
-            If no service is connected and no target is set. The text says how to connect.
+            If no service is connected and no target is set. The message shows how to connect.
         """
         return self.client if self.client is not None else self.connect(None)
 
@@ -178,12 +178,12 @@ class Session:
         return self.client.connection.reopen(record) if self.client is not None else self.library.sweep(record)
 
     def keep_sweep(self, sweep: Sweep) -> None:
-        """Show this object when the sweep is shown again, while it is referenced."""
+        """Return this object from `sweep` while it is referenced elsewhere."""
         if sweep.token is not None:
             self._sweeps[sweep.token] = sweep
 
     def forget_sweeps(self) -> None:
-        """Forget the settled sweeps, so that they are read again from the history, after runs were deleted."""
+        """Drop the settled sweeps after a delete, so that `sweep` reads them from the history again."""
         for sweep in [sweep for sweep in self._sweeps.values() if sweep.is_settled]:
             self._sweeps.pop(sweep.token or "", None)
 
@@ -205,13 +205,13 @@ class Session:
         return SweepView(sweep, in_kernel=self.in_kernel, **options)
 
     def show_form(self, form: Form) -> None:
-        """Show a form in the current cell, with displays for its images below it, which stay in the saved notebook."""
+        """Show a form in the current cell. Displays below it show its images, also in the saved notebook."""
         self.mark_drawn(form)
         if not self.in_kernel:
             print(repr(form))  # noqa: T201 - a terminal has no widgets
             return
         self.say(*form.bundle())
-        if not capturing_outputs():  # in an Output nothing below the form could be updated
+        if not capturing_outputs():  # displays within an Output can't be updated
             form.show_on(DisplaySlot(), DisplaySlot())
 
     def show_explorer(self, explorer: Explorer) -> None:
@@ -226,16 +226,16 @@ class Session:
         say(data, metadata, in_kernel=self.in_kernel)
 
     def begin_execution(self) -> None:
-        """Forget the values that earlier cells have displayed."""
+        """Clear the record of values that earlier cells have displayed."""
         self._drawn.clear()
 
     def end_execution(self) -> None:
-        """Let the open explorers show what this cell may have rated."""
+        """Update the ratings in open explorers, because this cell may have changed them."""
         for explorer in list(self.explorers):
             explorer.reread()
 
     def close(self) -> None:
-        """Stop the thread that draws, and disconnect."""
+        """Stop the display thread, and disconnect."""
         self.updater.close()
         with suppress(OSError):  # writing to the history fails on a full disk
             self.disconnect()

@@ -1,7 +1,7 @@
-"""The colours of grids: those of the setting `theme`, else of matplotlib's rcParams.
+"""Colours of grids, from the setting `theme` or from matplotlib's rcParams.
 
-With `theme = "auto"`, `figure.facecolor` and `text.color` decide, so that `plt.style.use("dark_background")` colours
-grids too. With matplotlib's own defaults, which are black on white, the texts are greys of the light theme.
+With `theme = "auto"` the colours are `figure.facecolor` and `text.color`, so that `plt.style.use("dark_background")`
+applies to grids. For matplotlib's defaults, black on white, the light theme is used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ON_LIGHT: Mapping[_StatusKind, str] = {"live": "#1b6fb8", "error": "#b3261e", "
 _ON_DARK: Mapping[_StatusKind, str] = {"live": "#6cb6f5", "error": "#ff8a80", "warning": "#f2b950", "done": "#81c784"}
 _DARK_LUMINANCE = 0.2
 _MIN_CONTRAST = 4.5  # of text, by WCAG 2.2
-_PLATE_SHARE, _EDGE_SHARE = 0.10, 0.30  # of the colour of a status in a plate and in its edge
+_PLATE_SHARE, _EDGE_SHARE = 0.10, 0.30  # share of the status colour in a plate and in its edge
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +48,7 @@ class Palette:
     inks
         Colour of each tone of text.
     plates
-        For each kind of state that is shown in place of an image: the colours of its plate and of the edge.
+        Kind of state that is shown instead of an image -> colours of its plate and of the edge.
     track, bar
         The empty and the filled part of a progress bar.
     """
@@ -79,7 +79,7 @@ LIGHT = Palette(
 
 
 def current_palette() -> Palette:
-    """Return the colours for a grid that is drawn now."""
+    """Return the palette of the current settings."""
     if settings.theme == "light":
         return LIGHT
     if settings.theme == "dark":
@@ -92,9 +92,9 @@ def _colours_of(params: RcParams) -> tuple[str, str]:
     return _on_white(params["figure.facecolor"]), _on_white(params["text.color"])
 
 
-@lru_cache(maxsize=32)  # so that equal colours are the same palette
+@lru_cache(maxsize=32)  # equal colours return the same object
 def _derive(paper: str, ink: str) -> Palette:
-    """Return the palette of these colours of paper and text."""
+    """Return the palette of a background colour and a text colour."""
     named = _ON_DARK if _luminance(paper) < _DARK_LUMINANCE else _ON_LIGHT
     statuses = {kind: _legible(colour, paper, ink) for kind, colour in named.items()}
     plates: dict[CellStateKind, tuple[str, str]] = {
@@ -111,7 +111,7 @@ def _derive(paper: str, ink: str) -> Palette:
 
 
 def _on_white(colour: Any) -> str:
-    """Return a colour of matplotlib on white, without alpha."""
+    """Blend a matplotlib colour with white, and drop its alpha."""
     return _mix("#ffffff", to_hex(colour), to_rgba(colour)[3])
 
 
@@ -126,7 +126,7 @@ def _mix(below: str, above: str, share: float) -> str:
 
 
 def _legible(colour: str, paper: str, ink: str) -> str:
-    """Return the colour, mixed with the ink as far as it needs contrast on the paper."""
+    """Mix a colour with the text colour until its contrast to the background is sufficient."""
     shares = (step / 10 for step in range(11))
     mixed = (_mix(colour, ink, share) for share in shares)
     return next((each for each in mixed if _contrast(each, paper) >= _MIN_CONTRAST), ink)

@@ -185,7 +185,7 @@ def detect_kind(origin: str, label: str = "the server") -> str:
     if response.body_error:
         raise AnswerError(f"{label}'s response is incomplete: {response.body_error}; try again")
     if 300 <= response.status < 400:
-        raise AnswerError(f"{label} redirects to another address, which is not followed; connect to that address")
+        raise AnswerError(f"{label} redirects to another address; redirects are not followed. Connect to that address")
     body = response.body.strip()
     content = "an empty response" if not body else "a web page" if body.startswith(b"<") else "something else"
     raise AnswerError(

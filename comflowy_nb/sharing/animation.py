@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axis
 
 
-MIN_FRAME_S, MAX_FRAME_S = 0.02, 60.0  # browsers show shorter frames of a GIF for longer
+MIN_FRAME_S, MAX_FRAME_S = 0.02, 60.0  # browsers slow down GIFs with shorter frames
 _MAX_SIDE_PX = 1024
 _MIN_WIDTH_PX = 256
 _PAD_PX = 8
-_SCALE = 2  # pixels of letters for each CSS pixel, in images of at least 512 pixels
+_SCALE = 2  # scale of the text, in images at least 512 pixels wide
 
 
 def choose_frames(
@@ -39,9 +39,9 @@ def choose_frames(
     Parameters
     ----------
     along
-        Name of the axis, one value of which each frame has.
+        Name of the axis. Each frame shows one of its values.
     conditions
-        Value by the name of another axis. An axis without one has its first value for which there is an image.
+        Axis name -> value, for other axes. The default is the first value that has an image.
     image
         Index of the image within its cell.
 
@@ -89,7 +89,7 @@ def encode_animation(
     suffix: str,
     frame_s: float,
 ) -> bytes:
-    """Return an animation that repeats without end.
+    """Encode an animation that loops forever.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def _read(image: RunImage, size: tuple[int, int]) -> Image.Image:
 
 
 def _caption(sweep: Sweep, axis: Axis, cell: SweepCell) -> Paragraph:
-    """Return the value on the axis in strong letters, and those on the other axes."""
+    """Return the value on the axis in bold, and the values on the other axes."""
     value = axis.values[cell.at[sweep.axes.axes.index(axis)]].label
     parts = [Part(f"{bare_name(axis.name)} {value}", "strong")]
     for other, index in zip(sweep.axes.axes, cell.at, strict=True):

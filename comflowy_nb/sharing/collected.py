@@ -1,4 +1,4 @@
-"""Sweeps and runs as they are shown in a saved page, figure or animation: without what is left out."""
+"""Sweeps and runs for a saved page, figure or animation, without the parts that the user leaves out."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 class Shown:
-    """What a saved page, figure or animation shows.
+    """The sweeps and runs that a saved page, figure or animation shows.
 
     Attributes
     ----------
     collected
-        What was collected, without the parts that are left out.
+        The collected records, without the parts that are left out.
     sweeps, runs
-        The sweeps, and the runs that were named themselves.
+        The sweeps, and the runs that the user named.
     all_runs
-        These runs, and those of the cells.
+        These runs, and the runs of the cells.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Shown:
             warning=None,
         ).with_outputs(outputs)
         reviews = Reviews(self.collected)
-        return Run(shown, self._images, history=reviews)  # type: ignore[arg-type]  # what is read of a history
+        return Run(shown, self._images, history=reviews)  # type: ignore[arg-type]  # the part of History that Run uses
 
     def _sweep(self, entry: SweepEntry, runs: dict[str, Run]) -> Sweep:
         record = self.collected.sweeps[entry.token]
@@ -118,7 +118,7 @@ class Shown:
 
 
 class Reviews:
-    """The ratings and scores that were collected, read as those of a history: `ratings.of_runs`, `scores.of_runs`."""
+    """The collected ratings and scores, with the interface of a history: `ratings.of_runs`, `scores.of_runs`."""
 
     def __init__(self, collected: Collected) -> None:
         self.ratings = _Ratings(collected)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SCALES = (3, 2, 1)  # pixels for each CSS pixel
 _MAX_PX = 60_000_000  # of a page: about 200 MB while it is drawn
-_MANY_CELLS = 1_000_000  # the originals are drawn, not thumbnails
+_MANY_CELLS = 1_000_000  # draw the originals, not thumbnails
 
 
 def figure_pages(sweep: Sweep | None, runs: Sequence[Run], *, reads_graphs: bool = True) -> Iterator[DrawnPage]:

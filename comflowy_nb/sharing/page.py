@@ -25,17 +25,16 @@ def page_html(
     images: Mapping[str, tuple[str, bytes | str]],
     full: Mapping[str, tuple[str, bytes | str]],
 ) -> str:
-    """Return the page with a document of the explorer, and its images.
+    """Return the HTML of a page with a document of the explorer, and its images.
 
     Parameters
     ----------
     document : mapping
         As the explorer receives it. Its `view`, if there is one, holds the first values of `x`, `y` and so on.
     images : mapping of str to tuple
-        For the key of an image its media type, and its preview as bytes. A text instead of bytes is the address of a
-        file beside the page.
+        Key of an image -> media type, and preview. The preview is bytes, or the URL of a file beside the page.
     full : mapping of str to tuple
-        The same for images in full size. An image that is not in it is shown by its preview.
+        The same for images in full size. The page shows the preview of all other images.
     """
     script = widget_script("explore/page.js")
     style = "\n".join([(_FOLDER / "page.css").read_text("utf-8"), widget_style("explore/explore.css")])
@@ -56,7 +55,7 @@ def page_html(
 
 
 def _embed(images: Mapping[str, tuple[str, bytes | str]], letter: str, blocks: list[str]) -> dict[str, dict[str, str]]:
-    """Add an element for the bytes of each image; return where the page finds each image."""
+    """Add an element for the bytes of each image. Return the element id or the URL of each image."""
     found = {}
     for number, (key, (kind, content)) in enumerate(images.items()):
         if isinstance(content, str):
@@ -69,7 +68,7 @@ def _embed(images: Mapping[str, tuple[str, bytes | str]], letter: str, blocks: l
 
 
 def _policy(script: str, style: str, *, has_files: bool) -> str:
-    """Return the policy of the page: only this script and this style, and only images of the page or beside it."""
+    """Return the content security policy: this script, this style, and images in the page or beside it."""
     assert not _SCRIPT_END.search(script), "the script would end within its element"
     sources = "data: blob: 'self' file:" if has_files else "data: blob:"
     rules = [

@@ -1,4 +1,4 @@
-"""`save`: choose by the suffix of the target what is written, and say before writing what it holds."""
+"""Plan `save`: the suffix of the target selects the format; the plan describes the contents before the write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MAX_TITLES = 6
 
 @dataclass(frozen=True, slots=True)
 class SaveOptions:
-    """How something is saved.
+    """The options of a save.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class SaveOptions:
     full
         In a page, embed the images in full size.
     along, frame_s, where
-        Of an animation: the axis, the duration of a frame in seconds, and values by the names of other axes.
+        For an animation: the axis, the duration of a frame in seconds, and axis name -> value for other axes.
     """
 
     without: frozenset[str] = frozenset()
@@ -53,7 +53,7 @@ class SaveOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """What is saved: runs, of some only one image, and sweeps; and where and how."""
+    """The runs (each with one image, or None for all) and sweeps to save, the target and the options."""
 
     library: Library
     runs: tuple[tuple[RunRecord, ImageRecord | None], ...]
@@ -62,7 +62,7 @@ class _Chosen:
     options: SaveOptions
 
     def shown(self) -> Shown:
-        """Return what is shown; raise an ImageError if there are no images."""
+        """Return the sweeps and runs to show; raise an ImageError if they have no images."""
         found = Shown(self.library.history, self.library.home, self.runs, self.sweeps, self.options.without)
         if not any(run.record.images for run in found.all_runs):
             refs = ", ".join([*(sweep.ref for sweep in self.sweeps), *(run.ref for run, _ in self.runs)])
@@ -72,7 +72,7 @@ class _Chosen:
 
 @dataclass(slots=True)
 class SavePlan:
-    """What will be written. `lines` say it to the user, `write` does it, `notes` are known only afterwards."""
+    """A planned save: its description for the user, the function that writes it, and notes for after the write."""
 
     lines: list[str]
     write: Callable[[], list[Path]]
@@ -113,7 +113,7 @@ def find_all(what: Any, find: Callable[[str], Found]) -> list[Found]:
     Raises
     ------
     RefError
-        If one is neither, or names nothing.
+        If an item is another object, or a reference does not exist.
     """
     if isinstance(what, list | tuple):
         return [found for each in what for found in find_all(each, find)]
@@ -143,7 +143,7 @@ def plan_save(library: Library, found: Sequence[Found], target: Path, options: S
     Raises
     ------
     SettingsError
-        If the target can't hold them, or an option is for another kind of target.
+        If the target does not fit the runs and sweeps, or an option does not fit the target.
     ImageError
         If there are no images.
     """
@@ -208,7 +208,7 @@ def _plan_animation(chosen: _Chosen) -> SavePlan:
 
     target, options = chosen.target, chosen.options
     if chosen.runs or len(chosen.sweeps) != 1:
-        raise SettingsError(f"an animation is of one sweep: save s1 {target.name} --along cfg")
+        raise SettingsError(f"an animation shows one sweep: save s1 {target.name} --along cfg")
     frame_s = FRAME_S if options.frame_s is None else options.frame_s
     check_frame_s(frame_s)
     saved = chosen.shown()
@@ -230,7 +230,7 @@ def _title(saved: Shown) -> str:
 
 
 def _lines(saved: Shown, chosen: _Chosen, what: str, size_bytes: int | None = None) -> list[str]:
-    """Return what is saved, how large it is, and what is left out; `{}` in `what` is replaced by the contents."""
+    """Return lines for the user: the contents, the size, and the omitted parts. `what` has `{}` for the contents."""
     contents = contents_of(saved.collected)
     size = f", {size_text(size_bytes)}" if size_bytes is not None else ""
     lines = [f"{chosen.target.name}: {what.replace('{}', contents.what)}{size}"]
@@ -243,7 +243,7 @@ def _lines(saved: Shown, chosen: _Chosen, what: str, size_bytes: int | None = No
 
 
 def _plan_copies(chosen: _Chosen) -> SavePlan:
-    """Plan copies in a folder, or of one image as a file."""
+    """Plan copies in a folder, or a copy of one image."""
     library, target, parts = chosen.library, chosen.target, chosen.options.without
     if kind_of_target(target) == "image" and len(chosen.runs) > 1:
         raise SettingsError(f"{target.name} holds one image: use a folder ({target.stem}) or {target.stem}.zip")
@@ -284,14 +284,14 @@ def _plan_page(chosen: _Chosen) -> SavePlan:
         lines.append(f"shown by a preview or not at all, because their metadata can't be removed: {page.left_out}")
     if page.is_folder:
         name = chosen.target.stem
-        lines.append(f"that is too much for one file: it becomes the folder {name} with {name}/index.html")
+        lines.append(f"too large for one file, so saved as a folder: {name}/index.html")
     elif not options.full:
         lines.append("--full embeds the images in full size")
     return SavePlan(lines, lambda: [page.write(chosen.target)], page.notes)
 
 
 def write_new(target: Path, content: bytes) -> Path:
-    """Write a file; if another file has its name, with a number in its name. An equal file is reused.
+    """Write a file and return its path. An equal file is reused; if another file has the name, add a number.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Save the explorer as a page: one file with its images, or above 200 MB a folder with the images beside the page."""
+"""Save the explorer as a page: one file that contains the images, or a folder if it exceeds 200 MB."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ Embedded = dict[str, tuple[str, bytes | str]]
 
 
 class SavedPage:
-    """A page that is to be saved.
+    """A page to save.
 
     Parameters
     ----------
     full
-        Add the images in full size. Without it only videos are added, which have no preview.
+        Add the images in full size. Otherwise only videos, which have no preview, are added in full size.
     strips
-        Remove the metadata of the images; those where it can't be removed are not added in full size.
+        Remove the metadata of the images. Files whose metadata can't be removed are not added in full size.
     """
 
     def __init__(self, saved: Shown, *, full: bool, strips: bool) -> None:
@@ -67,13 +67,13 @@ class SavedPage:
         return listed(self._left_out)
 
     def notes(self) -> list[str]:
-        """Return what is known only after writing."""
+        """Return lines for the user that are known only after the write."""
         if not self._private:
             return []
         return [f"metadata with a home path or a host name was removed from {listed(self._private)}"]
 
     def write(self, target: Path) -> Path:
-        """Write the page; return its path, or that of the folder.
+        """Write the page, and return the path of the file or folder.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class SavedPage:
 def _each(
     images: Mapping[str, RunImage], read: Callable[[RunImage], tuple[str, bytes]]
 ) -> Iterator[tuple[str, str, bytes]]:
-    """Yield key, media type and content of the images that can be read; the page shows which are not there."""
+    """Yield (key, media type, content) of the images that can be read. The page marks the others as missing."""
     for key, image in images.items():
         try:
             kind, content = read(image)

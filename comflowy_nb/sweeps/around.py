@@ -1,4 +1,4 @@
-"""The sweep around a cell or a run: the numbers of its axes, nearer to those of the cell."""
+"""Make a sweep around a cell or a run: vary its numbers again, with values nearer to its own."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 _PLAIN_TEXT = re.compile(r"[\w./+-]+")
 _MAX_LINE_CHARS = 400
-_MAX_VALUE_CHARS = 40  # of a value that stays fixed
+_MAX_VALUE_CHARS = 40  # of a fixed value
 _MAX_WHOLE = 1e15  # a float is written without its fraction up to this
-_WHY_FIXED = {
+_FIXED_KINDS = {
     "seeds": "a seed",
     "preset": "a preset",
     "rows": "a row of a table",
@@ -44,7 +44,7 @@ _WHY_FIXED = {
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """The run or cell in the middle of a sweep; `ref` is its reference, `cell` is None for a run alone."""
+    """The run or cell at the center of a sweep. `ref` is its reference; `cell` is None for a run alone."""
 
     ref: str
     run: Run
@@ -55,7 +55,7 @@ class Around:
 class SweepAround:
     """The workflow, the axes and the other values of a sweep around a cell or a run.
 
-    `axes.notes` has the same sweep as a line, and what stays fixed.
+    `axes.notes` has the same sweep as a line, and the axes that stay fixed.
     """
 
     workflow: Workflow
@@ -65,17 +65,17 @@ class SweepAround:
 
 
 def find_center(library: Library, what: object) -> Around:
-    """Return what a sweep is made around.
+    """Return the center of a sweep.
 
     Parameters
     ----------
     what
-        A reference of a cell, a run or an image of one, or such an object.
+        A cell, a run, an image of a run, or its reference.
 
     Raises
     ------
     RefError
-        If it is something else, does not exist or was not submitted.
+        If it is another object, does not exist or was not submitted.
     """
     if isinstance(what, RunImage):
         what = what.run
@@ -99,19 +99,19 @@ def find_center(library: Library, what: object) -> Around:
 def settings_around(
     around: Around, workflow: Workflow, *, names: Sequence[str] = (), explicit: Collection[str] = ()
 ) -> tuple[list[Setting], list[str]]:
-    """Return the settings of the axes that narrow, and what stays fixed: `sampler_name euler (not a number)`.
+    """Return the settings of the narrowed axes, and texts of the fixed ones: `sampler_name euler (not a number)`.
 
     Parameters
     ----------
     names
         Names of the fields to vary. By default all axes of the sweep.
     explicit
-        Ids of fields that are set otherwise, which are left out.
+        Ids of fields that the user sets. They are left out.
 
     Raises
     ------
     FieldError
-        If a name is not a field, or nothing narrows and no field is set otherwise.
+        If a name is not a field, or no axis can be narrowed and `explicit` is empty.
     RefError
         If a run is given without names.
     """
@@ -133,7 +133,7 @@ def settings_around(
     if not settings and not explicit:
         what = ", ".join(fixed) or "it has no axes"
         raise FieldError(
-            f"nothing varies around {around.ref}: {what}. Name other number fields: "
+            f"no field of {around.ref} can vary: {what}. Name other number fields: "
             f"%comflowy sweep --around {around.ref} cfg"
         )
     return settings, fixed
@@ -142,7 +142,7 @@ def settings_around(
 def _candidates(
     around: Around, workflow: Workflow, names: Sequence[str]
 ) -> list[tuple[str, tuple[str, ...], Axis | None, str]]:
-    """Return name, field ids, axis and the reason why it stays fixed (or empty) of each axis that may narrow."""
+    """Return (name, field ids, axis, reason) of each axis. The reason is empty if the axis may vary."""
     groups = around.cell.sweep.axes.axes if around.cell is not None else ()
     simple = [axis for group in groups for axis in group.simple]
     if not names:
@@ -151,7 +151,9 @@ def _candidates(
                 f"{around.ref} is a run and has no axes: name the fields to vary, as in %comflowy sweep --around "
                 f"{around.ref} cfg steps; or a cell of a sweep, as in s1.7"
             )
-        reasons = [(axis, _why_fixed(axis, is_zipped=bool(group.parts))) for group in groups for axis in group.simple]
+        reasons = [
+            (axis, _fixed_reason(axis, is_zipped=bool(group.parts))) for group in groups for axis in group.simple
+        ]
         return [(axis.name if why else _key(axis, workflow), axis.fields, axis, why) for axis, why in reasons]
     found: list[tuple[str, tuple[str, ...], Axis | None, str]] = []
     problems = []
@@ -163,39 +165,39 @@ def _candidates(
             problems.append(str(error))
             continue
         axis = axis or next((axis for axis in simple if axis.fields == ids), None)
-        why = _why_fixed(axis) if axis is not None else ""
-        found.append((name if axis is None else _key(axis, workflow), ids, axis, why or _why_seed(ids)))
+        why = _fixed_reason(axis) if axis is not None else ""
+        found.append((name if axis is None else _key(axis, workflow), ids, axis, why or _seed_reason(ids)))
     if problems:
         raise FieldError("\n".join(problems))
     return found
 
 
 def _key(axis: Axis, workflow: Workflow) -> str:
-    """Return a name that means the fields of an axis: as typed, else the id of its only field."""
+    """Return a name of the fields of an axis: the typed name, else the id of its only field."""
     with suppress(FieldError):
         if workflow.find(axis.name) == axis.fields:
             return axis.name
     return axis.fields[0] if len(axis.fields) == 1 else axis.name
 
 
-def _why_fixed(axis: Axis, *, is_zipped: bool = False) -> str:
-    """Return why an axis can't narrow; empty if it may."""
-    if axis.kind in _WHY_FIXED:
-        return _WHY_FIXED[axis.kind]
-    if _why_seed(axis.fields):
-        return _why_seed(axis.fields)
+def _fixed_reason(axis: Axis, *, is_zipped: bool = False) -> str:
+    """Return the reason why an axis stays fixed; empty if it may vary."""
+    if axis.kind in _FIXED_KINDS:
+        return _FIXED_KINDS[axis.kind]
+    if _seed_reason(axis.fields):
+        return _seed_reason(axis.fields)
     if not all(is_finite(param) for value in axis.values for param in value.params.values()):
         return "not a number"
     return "it varies together with other axes" if is_zipped else ""
 
 
-def _why_seed(ids: Sequence[str]) -> str:
+def _seed_reason(ids: Sequence[str]) -> str:
     is_seed = any("seed" in field_id.partition("::")[2].lower() for field_id in ids)
-    return "a seed: seeds that are near each other have nothing in common" if is_seed else ""
+    return "a seed: near seeds do not give similar images" if is_seed else ""
 
 
 def _center(around: Around, workflow: Workflow, field_id: str) -> Any:
-    """Return the value in the middle: that of the run, else the default of the workflow."""
+    """Return the value of a field at the center: the value of the run, else the default of the workflow."""
     params = around.run.params
     if field_id in params:
         return params[field_id]
@@ -204,7 +206,7 @@ def _center(around: Around, workflow: Workflow, field_id: str) -> Any:
 
 
 def _values(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> list[float]:
-    """Return the values of a field around that of the run; raise a FieldError with the reason if it can't vary."""
+    """Return new values of a field, around the center. Raise a FieldError with the reason if it can't vary."""
     center = _center(around, workflow, ids[0])
     if not is_finite(center):
         raise FieldError("not a number" if center is not None else "its value is not known")
@@ -213,7 +215,7 @@ def _values(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis
 
 
 def _shown(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> str:
-    """Return the value that stays fixed, as in a caption."""
+    """Return a fixed value as in a caption."""
     labels = around.cell.labels if around.cell is not None else {}
     is_named = axis is not None and axis.kind in {"preset", "rows", "lines", "replace"}
     text = labels.get(axis.name, "") if axis is not None and is_named else ""
@@ -224,7 +226,7 @@ def _shown(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis 
 
 
 def write_sweep_line(name: str, workflow: Workflow, axes: Axes) -> str | None:
-    """Return a line that is the same sweep without a reference; None if it can't be typed on a short line."""
+    """Return a line for the same sweep without a reference; None if it can't be typed on a short line."""
     words = [
         _word(_short(axis.fields, axis, workflow), [_only(value.params) for value in axis.values]) for axis in axes.axes
     ]
@@ -252,7 +254,7 @@ def _only(params: Mapping[str, Any]) -> Any:
 
 
 def _short(ids: tuple[str, ...], axis: Axis | None, workflow: Workflow) -> str:
-    """Return the shortest name that means these fields."""
+    """Return the shortest name that finds these fields."""
     names = [ids[0].partition("::")[2], *([axis.name] if axis is not None else [])]
     for name in names:
         with suppress(FieldError):
@@ -287,7 +289,7 @@ def _number(value: float) -> str:
 
 
 def _reads_as(line: str, workflow: Workflow, axes: Axes) -> bool:
-    """Return True if a line is read as these axes and values."""
+    """Return True if parsing a line gives these axes and values."""
     try:
         words = split_line(line.removeprefix("%comflowy "), sweep=True)[2:]
         typed = [Setting(word.key or "", word.value or "", quoted=word.quoted) for word in words]

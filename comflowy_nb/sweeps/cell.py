@@ -154,7 +154,7 @@ def cell_count(count: int) -> str:
 def no_run_text(ref: str) -> str:
     """Return the error for a cell without a run."""
     why = "it was not submitted, or its run was deleted"
-    return f"{ref} has no run: {why}. Run the cell of the sweep again to submit it"
+    return f"{ref} has no run: {why}. To submit it, run the sweep again"
 
 
 def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCell]:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-MAX_TIMED_RUNS = 100  # number of the newest successes of a workflow that are read
+MAX_TIMED_RUNS = 100  # the newest successful runs of a workflow are read
 _OUTLIER_FACTOR = 3.0  # relative to the median of the runs of equal size
 _MIN_S = 0.02  # a shorter execution can't be measured
 # The time of a run grows with steps ** 0.85 and pixels ** 0.6 until runs of other sizes show the exponents. They are
-# below 1 because of what every run costs besides its steps, and because small images leave a GPU partly idle.
+# below 1 because each run has a fixed cost, and because small images leave a GPU partly idle.
 _PRIOR = (0.85, 0.6)
 _PRIOR_WEIGHT = 0.3
 _MAX_EXPONENT = 2.0
@@ -41,8 +41,8 @@ def estimate_s(earlier: Sequence[RunRecord], workflow: Workflow, new: Iterable[M
     Parameters
     ----------
     earlier
-        Successes of the workflow. The first run of each connection, which loads models, is left out, as are runs that
-        took more than three times as long as others of their size.
+        Successful runs of the workflow. Ignored are the first run of each connection, which loads models, and runs that
+        took more than three times the median time of their size.
     workflow
         The workflow, for the default values of steps and sizes.
     new

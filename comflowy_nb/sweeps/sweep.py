@@ -116,7 +116,7 @@ class Sweep(Waitable[SweepCell | None], Scorable):
     @overload
     def __getitem__(self, key: slice) -> list[SweepCell]: ...
     def __getitem__(self, key: int | str | slice) -> SweepCell | list[SweepCell]:
-        """Return the cell with an index, from 0, or a reference (`s1.7`); for a slice, a list of cells."""
+        """Return the cell with an index (from 0) or a reference (`s1.7`), or the cells of a slice."""
         return find_cells(self, key)
 
     @property

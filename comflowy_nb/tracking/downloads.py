@@ -1,4 +1,4 @@
-"""Download the images of ended runs. Each is tried until it is on disk or given up."""
+"""Download the images of ended runs, with retries until an image is on disk or the retries are used up."""
 
 from __future__ import annotations
 

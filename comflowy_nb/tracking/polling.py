@@ -93,7 +93,7 @@ def live_wait_s(age_s: float, *, live_runs: int) -> float | None:
 
 
 class PollSchedule:
-    """The next check of one run. A newly scheduled check replaces the earlier one.
+    """Timer of the next check of one run. A new check replaces the scheduled one.
 
     Parameters
     ----------

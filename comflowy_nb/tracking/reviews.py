@@ -1,4 +1,4 @@
-"""The review of an image: its ratings and scores, as the history has them when they are read."""
+"""Read and change the review of an image: its ratings and scores in the history."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _EMPTY = Review()
 
 
 def read_reviews(images: Iterable[RunImage]) -> dict[str, Review]:
-    """Return the token of an image -> its review, for all these images; they are read in two statements for all runs.
+    """Return a mapping from the token of each image to its review. Two SQL statements read all runs.
 
-    A change made by another process is seen at the next call.
+    Each call reads the history, so that it returns the changes of other processes.
     """
     images = list(images)
     by_history: dict[int, tuple[History, dict[str, None]]] = {}
@@ -44,7 +44,7 @@ def read_reviews(images: Iterable[RunImage]) -> dict[str, Review]:
 
 
 def reviews_to_show(images: Iterable[RunImage]) -> dict[str, Review]:
-    """Return what `read_reviews` does, and empty reviews if the history can't be read: the images are shown then."""
+    """Return the reviews, or empty ones if the history can't be read, so that the images can be shown."""
     images = list(images)
     try:
         return read_reviews(images)
@@ -53,7 +53,7 @@ def reviews_to_show(images: Iterable[RunImage]) -> dict[str, Review]:
 
 
 def best_review(images: Iterable[RunImage], reviews: Mapping[str, Review]) -> Review:
-    """Return the review of the best image; of equal ones that of the first. Without images it is empty."""
+    """Return the review of the best image, the first of equal ones. Without images, return an empty review."""
     return max((reviews[image.token] for image in images), key=lambda review: review.rank, default=_EMPTY)
 
 
@@ -78,13 +78,13 @@ def change_ratings(
         return []
     history = images[0].run.history
     if history is None:
-        raise RefError(f"{images[0].ref} belongs to no history, so it can't be rated")
+        raise RefError(f"{images[0].ref} does not belong to a history, so it can't be rated")
     keys = [(image.run.token, image.record.index) for image in images]
     return history.ratings.change(keys, rating, rejected=rejected, note=note)
 
 
 def _check(rating: object, rejected: object, note: object) -> None:
-    """Raise a SettingsError for arguments of a wrong type or range, and if nothing is to be changed."""
+    """Raise a SettingsError if an argument has a wrong type or range, or if all are None."""
     is_number = isinstance(rating, int) and not isinstance(rating, bool) and 0 <= rating <= MAX_RATING
     if rating is not None and not is_number:
         raise SettingsError(f"invalid rating {rating!r}: use a whole number from 1 to {MAX_RATING}, or 0 to remove it")
@@ -95,4 +95,4 @@ def _check(rating: object, rejected: object, note: object) -> None:
     if note is not None and len(note) > MAX_NOTE_LENGTH:
         raise SettingsError(f"a note has at most {MAX_NOTE_LENGTH:,} characters, this one has {len(note):,}")
     if rating is None and rejected is None and note is None:
-        raise SettingsError("nothing to change: give a rating from 0 to 5, a note, or rejected")
+        raise SettingsError("nothing to change: use a rating from 0 to 5, note=... or rejected=...")

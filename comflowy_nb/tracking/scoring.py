@@ -1,4 +1,4 @@
-"""Scores: the results of a user's function of each image, stored in the history."""
+"""Score images with a function of the user, and store the scores in the history."""
 
 from __future__ import annotations
 
@@ -67,23 +67,24 @@ class ImageScores(dict[str, float]):
 
 
 class Scorable:
-    """What `Run` and `Sweep` share: a function scores their images."""
+    """Mixin of `Run` and `Sweep` that scores their images with a function."""
 
     def score(
         self, function: Callable[[Image.Image], float], name: str | None = None, *, progress: bool = True
     ) -> ImageScores:
         """Score each image with a function, and store the scores in the history.
 
-        Captions show them, `to_dataframe` has a column of the name, and `%comflowy runs --where "NAME > 0.3"` finds
-        the runs. Scores of the same name are replaced. An interrupt keeps those that are done.
+        Captions show the scores, `to_dataframe` has a column with their name, and
+        `%comflowy runs --where "NAME > 0.3"` searches them. New scores replace scores of the same name. After an
+        interrupt, the history keeps the scores computed until then.
 
         Parameters
         ----------
         function : callable
-            Called with each downloaded image, as a decoded PIL image in the mode of its file; returns a number. An
-            exception is the error of that image, and the others are scored.
+            Called with each downloaded image, as a decoded PIL image in the mode of its file; returns a number. If it
+            raises for an image, the exception is stored as the error of that image.
         name : str, optional
-            The name of the scores: letters, digits and `_`. By default that of the function.
+            The name of the scores: letters, digits and `_`. By default the name of the function.
         progress : bool, default True
             Whether to print the progress of a function that takes more than two seconds for all images.
 
@@ -97,7 +98,7 @@ class Scorable:
         SettingsError
             If `function` can't be called, or the name is not accepted.
         RefError
-            If the images belong to no history.
+            If the images do not belong to a history.
         HistoryError
             If the history can't be written.
 
@@ -125,18 +126,18 @@ def _check_name(function: object, name: object) -> str:
             f"invalid name {shown(name)} of a score: use letters, digits and _, as in score(function, name='sharpness')"
         )
     if name in REVIEW_NAMES:
-        raise SettingsError(f"{name} can't be the name of a score: it is a rating's; use another name")
+        raise SettingsError(f"{name} can't be the name of a score: it is reserved for ratings; use another name")
     return name
 
 
 def _score(
     named: Sequence[tuple[str, RunImage]], function: Callable[[Any], Any], name: str, *, progress: bool
 ) -> ImageScores:
-    """Score images of one history; the results are stored every second, and at the end."""
+    """Score images of one history, and store the results every second and at the end."""
     by_token = {image.token: (ref, image) for ref, image in reversed(named) if image.record.state == "kept"}
     images = list(by_token.values())[::-1]
     if any(image.run.history is None for _, image in images):
-        raise RefError("the images belong to no history, so their scores can't be stored")
+        raise RefError("the images do not belong to a history, so their scores can't be stored")
     results: dict[str, Score] = {}
     pending: dict[tuple[str, int], Score] = {}
 
@@ -168,7 +169,7 @@ def _score(
 
 
 def _call(function: Callable[[Any], Any], image: RunImage) -> Score:
-    """Return the score of an image; an exception becomes its error."""
+    """Return the score of an image. If the function raises, the score has an error."""
     try:
         result = function(image.pil())
     except Exception as error:  # noqa: BLE001 - the function is the user's
@@ -187,12 +188,12 @@ def _call(function: Callable[[Any], Any], image: RunImage) -> Score:
 def _warn(name: str, errors: dict[str, str], count: int) -> None:
     named = "; ".join(f"{ref}: {error}" for ref, error in list(errors.items())[:_NAMED_ERRORS])
     more = " ..." if len(errors) > _NAMED_ERRORS else ""
-    # `warnings.warn` would show the path of a file
+    # `warnings.warn` would show a file path
     warnings.warn_explicit(f"{name} failed for {len(errors)} of {count} images: {named}{more}", UserWarning, "score", 1)
 
 
 class _ProgressLine:
-    """A line of text that is written again while a function runs."""
+    """Progress line that is rewritten while a function runs."""
 
     def __init__(self, name: str, count: int) -> None:
         self._name = name

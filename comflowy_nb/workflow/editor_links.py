@@ -38,12 +38,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value instead of a link."""
+    """A constant value of an input that has no link."""
 
     value: Any
 
 
-class _Place(NamedTuple):
+class _Step(NamedTuple):
     """A step on the path of a link: an input (by name) or an output (by index) of a node."""
 
     canvas: Canvas
@@ -67,7 +67,7 @@ class Links:
     problems
         The reasons why links can't be followed, without duplicates.
     damaged
-        Inputs whose link, or whose link's origin, is missing in the file.
+        Inputs whose link, or the origin of the link, is missing in the file.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Links:
     ) -> None:
         self._descriptions = descriptions
         self._definitions = definitions
-        self._starts: dict[_Place, Output | Value | None] = {}
+        self._starts: dict[_Step, Output | Value | None] = {}
         self._slots: dict[int, list[Slot]] = {}
         self._setters: dict[Canvas, dict[str, EditorNode]] = {}
         self.problems: dict[str, None] = {}
@@ -102,23 +102,23 @@ class Links:
 
     def start(self, canvas: Canvas, node: EditorNode, slot: Slot) -> Output | Value | None:
         """Return the origin of the link of an input; None if the input has no link, or the link has no origin."""
-        place: _Place | Output | Value | None = _Place(canvas, node.id, slot.name, slot.type)
-        passed: dict[_Place, None] = {}
-        while isinstance(place, _Place):
-            if place in passed:
+        step: _Step | Output | Value | None = _Step(canvas, node.id, slot.name, slot.type)
+        passed: dict[_Step, None] = {}
+        while isinstance(step, _Step):
+            if step in passed:
                 names = dict.fromkeys(f"{one.canvas.prefix}{one.node}" for one in passed)
-                self.problems[f"a link leads in a circle, through the nodes {', '.join([*names][:8])}"] = None
-                place = None
-            elif place in self._starts:
-                place = self._starts[place]
+                self.problems[f"a link forms a cycle through the nodes {', '.join([*names][:8])}"] = None
+                step = None
+            elif step in self._starts:
+                step = self._starts[step]
             else:
-                passed[place] = None
-                place = self._before_input(place) if isinstance(place.slot, str) else self._before_output(place)
-        self._starts.update(dict.fromkeys(passed, place))
-        return place
+                passed[step] = None
+                step = self._before_input(step) if isinstance(step.slot, str) else self._before_output(step)
+        self._starts.update(dict.fromkeys(passed, step))
+        return step
 
-    def _before_input(self, place: _Place) -> _Place | Value | None:
-        canvas, node_id, name, type_ = place
+    def _before_input(self, step: _Step) -> _Step | Value | None:
+        canvas, node_id, name, type_ = step
         entry = canvas.definition.nodes[node_id].inputs.get(str(name))
         if entry is None or entry.link is None:
             return None
@@ -128,9 +128,9 @@ class Links:
             return None
         return self._at_start(canvas, link, type_)
 
-    def _at_start(self, canvas: Canvas, link: Link, type_: str) -> _Place | Value | None:
+    def _at_start(self, canvas: Canvas, link: Link, type_: str) -> _Step | Value | None:
         if link.node != INPUT_NODE:
-            return _Place(canvas, link.node, link.slot, type_) if link.node in canvas.definition.nodes else None
+            return _Step(canvas, link.node, link.slot, type_) if link.node in canvas.definition.nodes else None
         if canvas.outer is None or not 0 <= link.slot < len(canvas.definition.inputs):
             return None
         outer, user = canvas.outer
@@ -138,10 +138,10 @@ class Links:
         entry = user.inputs.get(name)
         if entry is None or entry.link is None:
             return Value(canvas.promoted[name]) if name in canvas.promoted else None
-        return _Place(outer, user.id, name, type_ if outer_type in _ANY else outer_type)
+        return _Step(outer, user.id, name, type_ if outer_type in _ANY else outer_type)
 
-    def _before_output(self, place: _Place) -> _Place | Output | Value | None:
-        canvas, node_id, index, type_ = place
+    def _before_output(self, step: _Step) -> _Step | Output | Value | None:
+        canvas, node_id, index, type_ = step
         assert isinstance(index, int)
         node = canvas.definition.nodes[node_id]
         if node.class_type == _PRIMITIVE:
@@ -152,20 +152,20 @@ class Links:
             slot = self._bypass(node, index, type_)
             if slot is None:
                 return None
-            return _Place(canvas, node_id, slot.name, type_ if slot.type in _ANY else slot.type)
+            return _Step(canvas, node_id, slot.name, type_ if slot.type in _ANY else slot.type)
         if node_id in canvas.inner:
             inner = canvas.inner[node_id]
             link = inner.definition.results.get(index)
             return None if link is None else self._at_start(inner, link, type_)
         if node.class_type in _PASSING:
             slots = self.slots(node)
-            return _Place(canvas, node_id, slots[index].name, type_) if 0 <= index < len(slots) else None
+            return _Step(canvas, node_id, slots[index].name, type_) if 0 <= index < len(slots) else None
         if node.class_type in _GETTERS:
             return self._find_set_node(canvas, node, type_)
         return None if node.class_type in EDITOR_ONLY else Output(f"{canvas.prefix}{node_id}", index)
 
     def _bypass(self, node: EditorNode, index: int, type_: str) -> Slot | None:
-        """Return the input whose link replaces an output of a bypassed node: at the same position, or of its type."""
+        """Return the input whose link replaces an output of a bypassed node: at the same index, or of the same type."""
         slots = self.slots(node)
         same = slots[index] if 0 <= index < len(slots) else None
         if type_ in _ANY:
@@ -183,8 +183,8 @@ class Links:
         types = types or node.outputs
         return types[index] if 0 <= index < len(types) else "*"
 
-    def _find_set_node(self, canvas: Canvas, node: EditorNode, type_: str) -> _Place | None:
-        """Return the input of the Set node for the name of a Get node, on the same canvas or an outer one."""
+    def _find_set_node(self, canvas: Canvas, node: EditorNode, type_: str) -> _Step | None:
+        """Return the input of the Set node that a Get node names, on the same canvas or an outer one."""
         name = _name_of(node)
         around: Canvas | None = canvas
         while around is not None:
@@ -194,7 +194,7 @@ class Links:
             setter = self._setters[around].get(name)
             if setter is not None:
                 slots = self.slots(setter)
-                return _Place(around, setter.id, slots[0].name, type_) if slots else None
+                return _Step(around, setter.id, slots[0].name, type_) if slots else None
             around = around.outer[0] if around.outer is not None else None
         self.problems[f"node {canvas.prefix}{node.id} ({node.class_type}) gets {shown(name)}, which no node sets"] = (
             None

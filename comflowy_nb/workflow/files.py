@@ -255,7 +255,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def check_new(path: Path, content: str, *, overwrite: bool) -> None:
-    """Check that a write of a file that the user names does not replace another one. An equal file is not another.
+    """Check that writing a file does not replace a file with another content.
 
     Raises
     ------

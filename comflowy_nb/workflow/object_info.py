@@ -23,8 +23,8 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
     spec
         `["INT", {...}]`, `["STRING"]`, `[["euler", "heun"], {...}]`, `["COMBO", {"options": [...]}]`,
         `["IMAGEUPLOAD", ...]`, or a choice with `{"image_upload": true}`. The type of the field is UNKNOWN for any
-        other type, such as `MODEL`, and if the options are not a list. For an option `[name, {...}]`, which adds
-        controls, the name is used. Invalid ranges and steps are kept in `extra` and not used.
+        other type, such as `MODEL`, and if the options are not a list. An option `[name, {...}]` adds
+        controls; the field uses only its name. Invalid ranges and steps are stored in `extra` and ignored.
     node_title, class_type
         Title and class of the node, for errors and displays.
 

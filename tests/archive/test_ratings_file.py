@@ -123,7 +123,7 @@ def test_a_file_that_is_not_json_changes_nothing(bottles, tmp_path, content):
 
 def test_a_valid_rating_before_a_wrong_one_is_not_stored(ratings):
     path = ratings({1: {"rating": 4}, 2: {"rating": 7}})
-    with pytest.raises(ImageError, match="a rating in it is 7"):
+    with pytest.raises(ImageError, match="it has the rating 7"):
         comflowy_nb.load(path)
     assert others("s1.1[0]") == []
 

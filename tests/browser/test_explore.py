@@ -388,7 +388,7 @@ def test_no_rating_is_lost_while_the_kernel_is_busy(explored_alone, library, lab
     page.locator(GRID).focus()
     page.keyboard.press("3")
     image = sweep_of(library).cells[0].images[0]
-    said = "The kernel is busy. Exploring goes on with the images that it sent. 1 rating not saved yet."
+    said = "The kernel is busy. Loaded images stay available. 1 rating not saved yet."
     wait_until(lambda: image.rating == 3 or said in notice(notebook), message=lambda: notice(notebook))
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")

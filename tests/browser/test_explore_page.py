@@ -264,7 +264,7 @@ def test_states_are_shown_instead_of_images(explored, states_page):
     page = explored(states_page)
     for words, text in [
         ("cfg 4, sampler euler, seed 11", "failed"), ("cfg 6, sampler euler, seed 11", "not submitted"),
-        ("cfg 8, sampler euler, seed 11", "running 40 %"), ("cfg 2, sampler lcm, seed 11", "not asked for"),
+        ("cfg 8, sampler euler, seed 11", "running 40 %"), ("cfg 2, sampler lcm, seed 11", "no run"),
     ]:  # fmt: skip
         cell = page.cell(words)
         assert cell.inner_text().strip() == text
@@ -462,9 +462,9 @@ def test_ratings_by_mouse_are_kept_and_downloaded(explored, sweep_page):
     page.await_current("s1.2")
     page.button("Reject").click()
     page.await_current("s1.3")
-    page.await_text(".cx-notice", "2 ratings of yours")
+    page.await_text(".cx-notice", "You made 2 ratings")
     page.open(sweep_page, IMAGE_VIEW)  # a later visit
-    page.await_text(".cx-notice", "2 ratings of yours")
+    page.await_text(".cx-notice", "You made 2 ratings")
     page.radio("5 of 5").and_(page.page.locator("[aria-checked=true]")).wait_for()
     page.root.get_by_role("textbox", name="Your name").fill("Ann")
     with page.page.expect_download() as download:

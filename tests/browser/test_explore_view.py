@@ -137,7 +137,7 @@ def test_ratings_wait_for_a_busy_kernel_and_are_saved_when_it_answers(view):
     shown.page.evaluate("window.isAnswering = false")
     shown.root.locator(".cx-sheet").focus()
     shown.press("4", "ArrowRight", "x")
-    shown.await_notice("The kernel is busy. Exploring goes on with the images that it sent. 2 ratings not saved yet.")
+    shown.await_notice("The kernel is busy. Loaded images stay available. 2 ratings not saved yet.")
     shown.press("u")
     assert [(rate["rating"], rate["rejected"]) for rate in shown.rates()] == [(4, False), (0, True), (0, False)]
     shown.reply_to_rates()

@@ -123,7 +123,7 @@ def test_runs_that_are_live_or_have_no_images_are_errors(make_sweep, axis, read)
         read("s1.4", "r1")
     with pytest.raises(RefError, match=r"^r2 is not done \(submitting\); %comflowy show r2 waits for its images$"):
         read("s1.4", "s1.2")
-    with pytest.raises(RefError, match=r"^s1\.3 has no run: .* Run the cell of the sweep again to submit it$"):
+    with pytest.raises(RefError, match=r"^s1\.3 has no run: .* To submit it, run the sweep again$"):
         read("s1.4", sweep.cells[2])
     with pytest.raises(RefError, match=r"^s1 is a sweep of 4 cells"):
         read("s1.4", sweep)

@@ -14,13 +14,13 @@ def names(exploration):
 
 
 def labels(exploration, name):
-    return [place.label for place in exploration.axis(name).places]
+    return [place.label for place in exploration.axis(name).values]
 
 
 def values_of(exploration, entry):
     """Return the labels of an entry by the labels of the axes."""
     pairs = zip(exploration.axes, entry.at, strict=False)
-    return {axis.label: axis.places[index].label for axis, index in pairs}
+    return {axis.label: axis.values[index].label for axis, index in pairs}
 
 
 def test_the_axes_of_a_sweep_keep_their_order_and_that_of_their_values(make_sweep, axis):
@@ -34,7 +34,7 @@ def test_the_axes_of_a_sweep_keep_their_order_and_that_of_their_values(make_swee
 
 def test_labels_are_those_of_the_user_and_texts_are_whole(make_sweep, axis):
     sweep = make_sweep(axis("6::text", day="a valley at noon", night="a valley at midnight"))
-    places = Exploration([sweep]).axis("text").places
+    places = Exploration([sweep]).axis("text").values
     assert [(place.label, place.text) for place in places] == [
         ("day", "day: a valley at noon"),
         ("night", "night: a valley at midnight"),
@@ -43,7 +43,7 @@ def test_labels_are_those_of_the_user_and_texts_are_whole(make_sweep, axis):
 
 def test_long_texts_that_begin_alike_have_different_labels(make_sweep, axis):
     prompts = [f"beautiful scenery nature glass bottle landscape, {word}" for word in ("stars", "rain")]
-    places = Exploration([make_sweep(axis("6::text", *prompts))]).axis("6::text").places
+    places = Exploration([make_sweep(axis("6::text", *prompts))]).axis("6::text").values
     assert [place.text for place in places] == prompts
     assert [place.label[:2] for place in places] == ["A:", "B:"]
 
@@ -52,8 +52,8 @@ def test_generated_seeds_are_numbered_and_their_text_is_the_seed(make_sweep):
     seeds = Axis("3::seed", "seeds", ("3::seed",), (AxisValue({}, "1"), AxisValue({}, "2")))
     sweep = make_sweep(seeds)
     axis = Exploration([sweep]).axis("seed")
-    assert [place.label for place in axis.places] == ["1", "2"]
-    assert [place.text for place in axis.places] == [str(cell.params["3::seed"]) for cell in sweep.cells]
+    assert [place.label for place in axis.values] == ["1", "2"]
+    assert [place.text for place in axis.values] == [str(cell.params["3::seed"]) for cell in sweep.cells]
 
 
 def test_several_sweeps_share_their_axes(make_sweep, axis):
@@ -85,8 +85,8 @@ def test_runs_have_the_fields_as_axes_in_which_they_differ(library, stored):
     exploration = Exploration(runs)
     assert names(exploration) == [("3::cfg", "number"), ("3::steps", "number")]
     assert labels(exploration, "cfg") == ["4", "8"]
-    assert exploration.at((1, 1)) is None, "this combination was not asked for"
-    assert exploration.at((1, 0)).what.params["3::cfg"] == 8
+    assert exploration.at((1, 1)) is None, "no cell has this combination"
+    assert exploration.at((1, 0)).source.params["3::cfg"] == 8
 
 
 def test_equal_runs_get_an_axis_of_repeats(library, stored):

@@ -111,7 +111,7 @@ def test_a_condition_knows_labels_and_values_of_one_field(make_sweep, axis):
 @pytest.mark.parametrize(
     ("where", "kind", "message"),
     [
-        ("cgf > 3", FieldError, "nothing here has a field cgf. Did you mean cfg?"),
+        ("cgf > 3", FieldError, "no cell or run here has a field cgf. Did you mean cfg?"),
         ("cfg >", LineError, "at the end"),
     ],
 )

@@ -79,7 +79,7 @@ def test_a_run_that_did_not_succeed_can_be_deleted(library, run_request, status)
 def test_a_live_run_is_not_deleted(library, run_request, stored, status):
     stored("b")
     run = bring(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
-    with pytest.raises(RefError, match=f"r2 is {status}, so nothing is deleted: %comflowy cancel r2 first"):
+    with pytest.raises(RefError, match=f"r2 is {status}, so nothing is deleted. Cancel it first: %comflowy cancel r2"):
         library.delete("r1", "r2")
     assert library.history.get(run.token) == run
     assert library.find("r1").run.images[0].path.is_file()

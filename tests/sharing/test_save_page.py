@@ -83,7 +83,7 @@ def test_the_folder_is_said_before_it_is_written(sweep, tmp_path, monkeypatch, l
 
     monkeypatch.setattr(save_page, "MAX_PAGE_BYTES", 100)
     plan = plan_save(library, find_all("s1", library.find), tmp_path / "page.html", SaveOptions())
-    assert plan.lines[-1] == "that is too much for one file: it becomes the folder page with page/index.html"
+    assert plan.lines[-1] == "too large for one file, so saved as a folder: page/index.html"
     assert not (tmp_path / "page").exists()
 
 

@@ -119,7 +119,7 @@ def test_a_lambda_needs_a_name(swept):
 
 
 def test_images_without_a_history_are_an_error(swept, library):
-    with pytest.raises(RefError, match="belong to no history"):
+    with pytest.raises(RefError, match="do not belong to a history"):
         Run(swept[0].run.record, library.folder).score(width)
 
 

@@ -176,7 +176,7 @@ def test_links_in_a_circle_are_named(mode):
         node(1, name, [], {"image": (2, 0, "IMAGE")}, **kind),
         node(2, name, [], {"image": (1, 0, "IMAGE")}, **kind),
     ]
-    assert problem_of(workflow(*nodes, show(3, 2))) == "a link leads in a circle, through the nodes 3, 2, 1"
+    assert problem_of(workflow(*nodes, show(3, 2))) == "a link forms a cycle through the nodes 3, 2, 1"
 
 
 def test_a_subgraph_that_contains_itself_is_named():

@@ -111,7 +111,7 @@ def is_equal(stored: Any, wanted: Any) -> bool:
 
 
 def fits(stored: Any, wanted: Any) -> bool:
-    """Return True unless a value of the type of a stored one never equals the wanted one: a number never equals `x`."""
+    """Return True if values of the type of `stored` can equal `wanted`: a number can equal `7`, but not `x`."""
     if isinstance(wanted, AnyOf):
         return any(fits(stored, option) for option in wanted.options)
     if isinstance(stored, bool):

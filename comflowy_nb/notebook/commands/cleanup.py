@@ -122,7 +122,9 @@ def _is_confirmed(session: Session, request: Request, question: str, command: st
         return True
     if not session.can_answer:
         done = "deleted" if request.command.name == "delete" else "removed"
-        raise UsageError(f"{request.command.name} can't ask here, so nothing was {done}. Without a question: {command}")
+        raise UsageError(
+            f"{request.command.name} can't ask for confirmation here, so nothing was {done}. To confirm: {command}"
+        )
     return session.ask_confirmation(question)
 
 

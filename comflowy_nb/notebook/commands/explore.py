@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def explore(session: Session, request: Request) -> Explorer:
-    """Show the explorer in this cell; in a terminal, the cells as text."""
+    """Show the explorer in this cell. A terminal shows the cells as text."""
     from comflowy_nb.notebook.explore import sources as explore_sources  # noqa: PLC0415 - loads ipywidgets
 
     options = request.options
     if request.words and "since" in options:
-        raise UsageError("--since chooses among all runs: leave the references out, as in explore --since 7d")
+        raise UsageError("--since can't be used with references: it searches all runs, as in explore --since 7d")
     if not request.words and not options.keys() & {"since", "where"}:
         raise UsageError(f"missing argument. Usage: %comflowy {request.command.usage}")
     where = options.get("where", "")

@@ -135,7 +135,7 @@ labels is compared by its labels.
 
 --around s1.7 varies the numbers of s1.7 again, at half the distance to its
 neighbours, and keeps its other values and its image. It shows the same sweep as
-a line, and which axes stay fixed:
+a line, and the axes that stay fixed:
   %comflowy sweep --around s1.7              all axes that are numbers
   %comflowy sweep --around s1.7 cfg          only this one
   %comflowy sweep --around r41 cfg steps seed=random#2    around a run
@@ -217,11 +217,11 @@ r.left, r.right, r.save("why.html").""",
   %comflowy explore --since 7d --where "rating >= 4"    runs of a week
   e = %comflowy explore s1        for Python: e.x, e.y, e.where ...
 
-It needs no connection, except to run missing or failed cells. While it has the
-focus: arrows step along the axes, Enter enlarges, 1-5 rates, 0 clears the
-rating, x rejects, u undoes, m marks, ? shows all keys.
-e.current, e.selected and e.visible are what is shown, marked and left by the
-filters; they go on into other commands:
+Only running missing or failed cells needs a connection. Keys: the arrows step
+along the axes, Enter enlarges, 1-5 rates, 0 clears the rating, x rejects, u
+undoes, m marks, ? shows all keys.
+e.current is the cell shown, e.selected has the marked cells, and e.visible the
+cells that match the filters. Other commands accept them:
   %comflowy compare {e.selected}
   %comflowy save {e.selected} winners""",
     "rate": """\
@@ -231,12 +231,12 @@ filters; they go on into other commands:
   %comflowy rate s1.7 0            remove the rating and the rejection
   %comflowy rate s1.7 --note ""    remove the note
 
-Ratings belong to images and stay in the history; a run, and a cell of a sweep,
-shows its best. Grids and lists mark them (\N{BLACK STAR}4; \N{MULTIPLICATION SIGN} is rejected). To find them:
+The history stores the ratings of images. A run or a cell of a sweep shows its
+best rating. Grids and lists show marks (\N{BLACK STAR}4; \N{MULTIPLICATION SIGN} is rejected). To find them:
   %comflowy runs --where "rating >= 4"
   %comflowy runs --where "rated and not rejected"
   %comflowy runs --where "note contains sky"
-%comflowy prune keeps the originals of what is rated or has a note.
+%comflowy prune keeps the originals of images with a rating or a note.
 In Python: run.images[0].rate(4, note="best sky"), image.rating, cell.rating.""",
     "save": """\
   %comflowy save r41 my-images      readable names; PNG files contain the params

@@ -97,7 +97,7 @@ COMMANDS: Mapping[str, Command] = {
             "sweep:sweep",
             (
                 *_SUBMIT,
-                Option("--around", "REF", "vary the numbers of a cell again, nearer to it; name FIELDS", names="ref"),
+                Option("--around", "REF", "vary the numbers of a cell again, nearer to its values", names="ref"),
                 Option("--x", "FIELD", "axis of the columns (the first)", names="axis"),
                 Option("--y", "FIELD", "axis of the rows (the second)", names="axis"),
                 Option("--z", "FIELD", "axis of several grids (the third)", names="axis"),
@@ -134,7 +134,7 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             "sweeps", "sweeps [TEXT]", "search earlier sweeps", "list_sweeps:sweeps",
             (
-                Option("--where", "CONDITION", 'only sweeps with such a cell: "rating >= 4"'),
+                Option("--where", "CONDITION", 'only sweeps with a matching cell: "rating >= 4"'),
                 Option("--since", "TIME", "only sweeps of the last 2h, 30d ...", duration_s),
                 Option("--limit", "N", "at most N sweeps (default 20)", whole_from(1)),
             ),
@@ -178,7 +178,7 @@ COMMANDS: Mapping[str, Command] = {
             "explore", "explore REF ...  or  explore --since TIME --where CONDITION",
             "step through the images of sweeps or runs, rate and compare them", "explore:explore",
             (
-                Option("--where", "CONDITION", 'show only these: "cfg < 6 and rating >= 3"'),
+                Option("--where", "CONDITION", 'show only matching cells: "cfg < 6 and rating >= 3"'),
                 Option("--since", "TIME", "without REF: runs of the last 2h, 30d ...", duration_s),
                 Option("--x", "FIELD", "spread this axis over columns"),
                 Option("--y", "FIELD", "spread this axis over rows"),
@@ -197,21 +197,21 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "save", "save REF ... TARGET [FIELD=VALUE ...]",
-            "save copies (a folder), NAME.zip to load elsewhere, a page (NAME.html), a figure or an animation",
+            "save a folder, a zip file, an HTML page, a figure or an animation",
             "share:save",
             (
                 Option(
                     "--without", "PARTS", f"leave out: {', '.join(PARTS)}", names_list, names="parts"
                 ),
                 Option("--full", None, "page: embed the images in full size"),
-                Option("--along", "AXIS", "NAME.gif, NAME.webp: the axis that the frames follow", names="sweep axis"),
+                Option("--along", "AXIS", "NAME.gif, NAME.webp: the axis of the frames", names="sweep axis"),
                 Option("--duration", "TIME", "animation: duration of a frame, default 0.5s", duration_s),
             ),
             words=(2, None), has_fields=True,
         ),
         Command(
-            "load", "load FILE", "add what another person has saved (NAME.zip) or rated (ratings.json)", "share:load",
-            (Option("--by", "NAME", "who sent it; marks the ratings"),), words=(1, 1),
+            "load", "load FILE", "load a shared archive (NAME.zip) or shared ratings (ratings.json)", "share:load",
+            (Option("--by", "NAME", "name of the person who made the ratings"),), words=(1, 1),
         ),
         Command("cancel", "cancel REF ...", "cancel runs that are not done", "runs:cancel", words=(1, None)),
         Command("resume", "resume [REF ...]", "continue to track unfinished runs", "runs:resume", words=(0, None)),
@@ -222,7 +222,7 @@ COMMANDS: Mapping[str, Command] = {
             (
                 Option("--older", "TIME", "minimum age of the runs: 60d, 12h ...", duration_s),
                 Option("--dry-run", None, "show what would be removed; remove nothing"),
-                Option("--all", None, "also remove what is named, rated or noted, and inputs of other runs"),
+                Option("--all", None, "also runs with a name, rating or note, and inputs of other runs"),
                 _YES,
             ),
         ),

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import RunImage
 
 
-_LISTED = 4  # images of a run that an error names
+_LISTED = 4  # images of a run that an error lists
 _WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 def rate(session: Session, request: Request) -> None:
-    """Change the ratings of images, and say what to type to undo it. Nothing is changed if a reference is wrong."""
+    """Change the ratings of images, and print the commands that undo it. An invalid reference changes nothing."""
     options = request.options
     words = list(request.words)
     last = request.ref(words[-1])
@@ -60,7 +60,7 @@ def _shown_ref(ref: Any, image: RunImage) -> str:
 
 
 def _image_of(session: Session, ref: Any) -> RunImage:
-    """Return the image that a reference names: itself, or the only one of a run or a cell."""
+    """Return the image of a reference to an image, or to a run or a cell with one image."""
     found = session.find(ref)
     text = ref if isinstance(ref, str) else getattr(ref, "ref", str(ref))
     if found.image is not None:
@@ -79,13 +79,13 @@ def _image_of(session: Session, ref: Any) -> RunImage:
 
 
 def _line(ref: str, before: Rating, after: Rating) -> str:
-    """Return what an image has now, and the command that restores what it had before."""
+    """Return the new rating of an image, and the command that restores the old one."""
     undo = _undo(ref, before, with_note=before.note != after.note)
     return f"{ref}: {describe_rating(after)}; undo: {undo}"
 
 
 def _undo(ref: str, before: Rating, *, with_note: bool) -> str:
-    """Return the command that restores a rating; in Python where its note can't be typed on a line."""
+    """Return the command that restores a rating. It is Python if the note can't be typed on a line."""
     parts = ["%comflowy rate", ref, str(before.rating or 0), *(["--reject"] if before.rejected else [])]
     if not with_note:
         return " ".join(parts)

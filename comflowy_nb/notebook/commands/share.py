@@ -1,4 +1,4 @@
-"""`%comflowy save` and `%comflowy load`: files for other people, and files from them."""
+"""`%comflowy save` and `%comflowy load`: write files to share, and read shared files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_LISTED_REFS = 6
 
 
 def save(session: Session, request: Request) -> None:
-    """Say what is saved and how large it is, and write it."""
+    """Print the contents and the size of the files, and write them."""
     from comflowy_nb.sharing.save import find_all, options_of, plan_save  # noqa: PLC0415 - loads Pillow
 
     *refs, word = request.words
@@ -50,7 +50,7 @@ def saved_lines(paths: Sequence[Path], target: Path, typed: str) -> list[str]:
 
 
 def load(session: Session, request: Request) -> Loaded:
-    """Load an archive or a file of ratings into the history, and say what is new."""
+    """Load an archive or a file of ratings into the history, and print its new references."""
     loaded = session.library.load(request.text(request.words[0]), **request.arguments("by"))
     session.mark_drawn(loaded)
     session.say(paragraph(*_loaded_lines(loaded)))
@@ -67,13 +67,15 @@ def _loaded_lines(loaded: Loaded) -> list[str]:
         parts.append(f"{_count(loaded.ratings, 'rating')} by {loaded.source}")
     lines = [f"loaded from {loaded.file}: {', '.join(parts)}" if parts else f"nothing new in {loaded.file}"]
     if loaded.known:
-        lines.append(f"here already: {_listed(loaded.known)}")
+        lines.append(f"already in the history: {_listed(loaded.known)}")
     if loaded.unknown_images:
-        lines.append(f"{_count(loaded.unknown_images, 'image')} in it {_are(loaded.unknown_images)} not in the history")
-    lines += [f"the name {old} is taken here: it is {new}" for old, new in loaded.renamed.items()]
+        lines.append(
+            f"{_count(loaded.unknown_images, 'image')} of the file {_are(loaded.unknown_images)} not in the history"
+        )
+    lines += [f"the name {old} is in use here, so {old} is renamed {new}" for old, new in loaded.renamed.items()]
     first = next(iter((*loaded.sweeps, *loaded.runs)), None)
     if first is not None:
-        lines.append(f"to see it: %comflowy show {first}")
+        lines.append(f"to show it: %comflowy show {first}")
     return lines
 
 

@@ -80,7 +80,7 @@ def _finish(
 
 
 def _sweep_around(session: Session, request: Request) -> Sweep | None:
-    """`--around REF [FIELDS]`: narrow the axes of a cell, or vary fields of a run, and say what the sweep is."""
+    """`--around REF [FIELDS]`: narrow the axes of a cell, or vary fields of a run, and print the sweep as a line."""
     if "from" in request.options:
         raise UsageError("--around and --from exclude each other: --around starts from the values of its run")
     options = {key: value for key, value in request.options.items() if key != "around"}

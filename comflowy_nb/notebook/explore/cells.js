@@ -1,4 +1,4 @@
-// What a cell shows: an image, or its state in words; and the words about it for a screen reader.
+// The element of a cell: an image or the text of its state, and a label for screen readers.
 
 import { make, showImage } from "../widgets/shared.js";
 import { isVideo, makeVideo } from "./videos.js";
@@ -8,7 +8,7 @@ const LIVE = ["submitting", "waiting", "pending", "running"];
 
 /** Return the state of an entry: whether it has an image to show, the text in its place, and the tone of the text. */
 export function stateOf({ item, image }) {
-  if (!item) return { isImage: false, text: "not asked for", tone: "none" };
+  if (!item) return { isImage: false, text: "no run", tone: "none" };
   if (image && !image.problem) return { isImage: true, text: "", tone: "" };
   if (image) return { isImage: false, text: image.problem, tone: "held" };
   const isLive = LIVE.includes(item.status);

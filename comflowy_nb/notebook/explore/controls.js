@@ -4,7 +4,7 @@ import { ICONS, icon, make, makeButton } from "../widgets/shared.js";
 
 const MAX_BUTTONS = 7;
 const MAX_BUTTON_CHARACTERS = 56; // in all labels of one axis
-const POLL_MS = 50; // how often a player looks whether the next image has arrived
+const POLL_MS = 50; // interval of checks whether the next image has arrived
 
 class AxisControl {
   constructor(explorer, axis) {

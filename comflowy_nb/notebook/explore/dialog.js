@@ -1,4 +1,4 @@
-// The dialogs below the bar of an explorer: the plan before runs are submitted, and the list of keys.
+// The dialogs below the toolbar of an explorer: the plan of a submit, and the list of keys.
 
 import { make, makeButton } from "../widgets/shared.js";
 
@@ -51,7 +51,7 @@ export class Dialog {
     this.element.focus({ preventScroll: true });
   }
 
-  /** Show what an action would submit, and submit it when the user confirms. */
+  /** Show the plan of an action, and submit it when the user confirms. */
   askPlan(action, items) {
     const title = action === "retry" ? "Run failed cells again" : "Run missing cells";
     const text = make("pre", { class: "cx-plan" }, "Planning \u2026");

@@ -1,5 +1,5 @@
-// The explorer: the images of sweeps and runs by their axes, with ratings. The model is the notebook's, or that of a saved
-// page (page.html). Documents and images arrive by message. Nothing is fetched.
+// The explorer: the images of sweeps and runs by their axes, with ratings. The model is anywidget's, or the model of a
+// saved page (page.js). Documents and images arrive in messages; the view fetches nothing.
 
 import { followTheme, keepKeys, make, reducedMotion } from "../widgets/shared.js";
 import { stateOf } from "./cells.js";
@@ -141,7 +141,7 @@ class Explorer {
     this.save();
   }
 
-  /** A filter has changed: if it does not show the current combination, go to the first that it shows. */
+  /** A filter has changed: if it hides the current combination, go to the first visible one. */
   leaveHidden() {
     const { state } = this;
     state.forget();
@@ -207,7 +207,7 @@ class Explorer {
     this.stage.zoom.showAll();
   }
 
-  /** Go back: close what is open, show all of the image, return to the grid or the list. */
+  /** Go back one level: close a dialog, fit the image, or return to the grid or the list. */
   back() {
     if (this.dialog.close()) return;
     if (this.isLarge && this.stage.zoom.zoom !== 1) this.stage.zoom.showAll();
@@ -277,7 +277,7 @@ class Explorer {
     this.keepPin({ axis, values: [...values].reverse() });
   }
 
-  /** Make one pane the current one; return whether it was not. */
+  /** Make one pane the current one. Return true if the current pane has changed. */
   activate(pane) {
     const { pin, view } = this.state;
     if (view.mode !== "two" || !pin || pane < 0 || pane === pin.active) return false;
@@ -391,7 +391,7 @@ class Explorer {
     (main.checkVisibility() ? main : this.root).focus({ preventScroll: true });
   }
 
-  /** Redraw without losing the focus: the next key would reach Jupyter. */
+  /** Redraw and keep the focus: without it, Jupyter would receive the next key. */
   keepFocus(act) {
     const before = this.focused;
     const key = this.focusedKey;
@@ -451,7 +451,7 @@ class Explorer {
     return this.kernel.isGone || this.kernel.isBusy;
   }
 
-  /** The kernel is there again. */
+  /** The kernel is available again. */
   goOn() {
     this.kernel.forget();
     this.images.restart();
@@ -459,7 +459,7 @@ class Explorer {
     else this.load();
   }
 
-  /** Request the images in sight, then those that the next steps show. */
+  /** Request the visible images, then the images of the next steps. */
   requestImages() {
     if (!this.isLoaded) return;
     const { state, player } = this;
@@ -479,7 +479,7 @@ class Explorer {
     this.videos.play(shown.videos, this.isStill);
   }
 
-  /** What these entries become when the current combination becomes another. */
+  /** Return the entries that replace these entries after a step to another combination. */
   entriesAfter(entries, place) {
     const { at } = this.state;
     const axes = place.map((_, axis) => axis).filter((axis) => place[axis] !== at[axis]);
@@ -497,7 +497,7 @@ class Explorer {
     );
   }
 
-  /** Tell Python which items are visible, in order. */
+  /** Send the numbers of the visible items to Python, in order. */
   report() {
     if (!this.isLoaded || this.reported === this.state.visible) return;
     this.reported = this.state.visible;

@@ -3,7 +3,7 @@
 import { make, makeButton } from "../widgets/shared.js";
 import { RATINGS } from "./state.js";
 
-const MAX_CHIPS = 12; // values of a text column; more are typed
+const MAX_CHIPS = 12; // values of a text column; with more, the user types a condition
 
 export class Filters {
   constructor(explorer) {
@@ -19,7 +19,7 @@ export class Filters {
     this.explorer.schedule(true);
   }
 
-  /** Build the panel again when the document has other values to choose from. */
+  /** Rebuild the panel if the values in the document have changed. */
   arrange() {
     this.element.hidden = !this.isOpen;
     if (!this.isOpen) return;
@@ -145,7 +145,7 @@ export class Filters {
     this.problem.textContent = model.get("_where_problem") ?? "";
   }
 
-  /** Draw one chip for each filter that is set, by which it is removed. */
+  /** Draw a chip for each active filter. A click on the chip removes the filter. */
   drawSummary() {
     const { state, model } = this.explorer;
     const found = [];

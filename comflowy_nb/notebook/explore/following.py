@@ -1,4 +1,4 @@
-"""Follow the runs of an explorer: its changed items are sent to the browser at most four times a second."""
+"""Follow the runs of an explorer, and send its changed items to the browser at most four times a second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Changes:
-    """The entries whose state has changed since they were last taken.
+    """Collector of the entries that have changed since the last `take`.
 
     The listeners of the runs only add to a set, and hold no reference to the widget.
     """
@@ -34,20 +34,20 @@ class Changes:
         for sweep, by_number in self._cells.items():
             numbers = {number: entry.number for number, entry in by_number.items()}
             self._stops.append(sweep.listen(partial(_add_cell, self._numbers, numbers)))
-        self._sending = {sweep: _is_submitting(sweep) for sweep in self._cells}
+        self._submitting = {sweep: _is_submitting(sweep) for sweep in self._cells}
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Note that these entries have changed."""
+        """Mark these entries as changed."""
         self._numbers.update(entry.number for entry in entries)
 
     def take(self) -> set[int]:
-        """Return the numbers of the changed entries, and forget them."""
+        """Return the numbers of the changed entries, and clear the set."""
         taken = set()
         while self._numbers:
             taken.add(self._numbers.pop())
-        for sweep, was_sending in self._sending.items():
-            if _is_submitting(sweep) != was_sending:  # cells without a run change their text
-                self._sending[sweep] = not was_sending
+        for sweep, was_submitting in self._submitting.items():
+            if _is_submitting(sweep) != was_submitting:  # cells without a run change their text
+                self._submitting[sweep] = not was_submitting
                 taken.update(entry.number for entry in self._cells[sweep].values() if entry.run is None)
         return taken
 
@@ -72,7 +72,7 @@ def _add_cell(changed: set[int], numbers: dict[int, int], cell: SweepCell | None
 
 
 class ExplorerUpdates(LiveView):
-    """Sends the changes of an explorer, as a view of the thread that draws, until the explorer is closed."""
+    """View that sends the changes of an explorer from the display thread, until the explorer is closed."""
 
     def __init__(self, explorer: Explorer) -> None:
         self._explorer = weakref.ref(explorer)
@@ -94,7 +94,7 @@ class ExplorerUpdates(LiveView):
             explorer.send_changes()
 
     def finish(self) -> None:
-        """Do nothing: the browser shows a closed explorer no more."""
+        """Do nothing: the browser does not show a closed explorer."""
 
     def note(self, text: str) -> None:
         """Do nothing: an explorer has no status line."""

@@ -59,15 +59,15 @@ export class Notice {
     const isGone = !isOffline && kernel.isGone;
     const unsaved = size ? ` ${count} not saved yet.` : "";
     let text = problem ?? "";
-    if (isOffline) text = size ? `${count} of yours in this page.` : "";
+    if (isOffline) text = size ? `You made ${count} in this page.` : "";
     else if (isGone && !isLoaded) text = "There is no kernel: run the cell again.";
     else if (isGone)
-      text = `There is no kernel. Exploring goes on with the images that it sent; run the cell again for the rest.${unsaved}`;
-    else if (kernel.isBusy) text = `The kernel is busy. Exploring goes on with the images that it sent.${unsaved}`;
+      text = `There is no kernel. Loaded images stay available; run the cell again to load the others.${unsaved}`;
+    else if (kernel.isBusy) text = `The kernel is busy. Loaded images stay available.${unsaved}`;
     if (this.text.textContent !== text) this.text.textContent = text;
     this.element.hidden = !text;
     this.name.hidden = !isOffline || !size;
-    // A kernel that was killed and has started again only seems to be busy.
+    // After a kernel was killed and restarted, the explorer can't tell it from a busy one.
     this.download.hidden = !size || !(isOffline || isGone || kernel.isBusy);
     if (!isGone && this.wasGone) this.explorer.goOn();
     this.wasGone = isGone;

@@ -1,5 +1,5 @@
-// The requests of an explorer to Python: the document, images, ratings, submits. It waits for a kernel that is busy, and
-// works without one that has ended.
+// The requests of an explorer to Python: the document, images, ratings, submits. Requests wait while the kernel is busy.
+// The explorer keeps working after the kernel has ended.
 
 import { ImageCache, nameView, SLOW_MS } from "../widgets/shared.js";
 
@@ -7,10 +7,10 @@ const BATCH = 32; // thumbnails in one request
 const THUMB_SIDES = [256, 512];
 const MAX_ENLARGED_THUMB = 1.25;
 const MAX_IDLE_THUMBS = 600;
-const MAX_IDLE_THUMB_BYTES = 48e6; // thumbnails that are not shown, so that going on needs no kernel
+const MAX_IDLE_THUMB_BYTES = 48e6; // cache of hidden thumbnails, to show them without a kernel
 const MAX_IDLE_FULL_BYTES = 96e6;
-const FULL_DELAY_MS = 150; // a full image is asked for when the user stays at it
-const DISCONNECTED = "jupyter-widgets-disconnected"; // ipywidgets sets this class when the kernel has gone
+const FULL_DELAY_MS = 150; // delay before a full image is requested
+const DISCONNECTED = "jupyter-widgets-disconnected"; // ipywidgets sets this class when the kernel is disconnected
 
 /** Sends requests and keeps those without a reply. `onChange` is called when the kernel becomes busy, free, or ends. */
 export class Kernel {
@@ -21,7 +21,7 @@ export class Kernel {
     this.onUpdate = onUpdate;
     this.view = nameView();
     this.number = 0;
-    this.waiting = new Map(); // number of a request -> what to do with its reply
+    this.waiting = new Map(); // number of a request -> callback for its reply
     this.isBusy = false;
     this.isClosed = false;
     this.receive = this.receive.bind(this);
@@ -66,7 +66,7 @@ export class Kernel {
     if (wasBusy) this.onChange();
   }
 
-  /** Report a kernel that does not answer for some time. Each reply starts the time again. */
+  /** Report the kernel as busy if it does not reply for some time. Each reply restarts the timer. */
   watch() {
     if (!this.waiting.size) return;
     this.timer ??= setTimeout(() => {
@@ -89,7 +89,7 @@ export class Kernel {
     });
   }
 
-  /** Forget the requests to a kernel that has ended. */
+  /** Drop the requests to a kernel that has ended. */
   forget() {
     this.stopWatch();
     this.waiting.clear();
@@ -103,7 +103,7 @@ export class Kernel {
   }
 }
 
-/** Thumbnails and full images, asked for while they are shown. */
+/** Loads thumbnails and full images while they are shown. */
 export class Images {
   constructor(kernel, onChange) {
     this.kernel = kernel;
@@ -117,7 +117,7 @@ export class Images {
     this.isAskingFull = false;
   }
 
-  /** Return what there is to show of an image: a thumbnail, else the full image. */
+  /** Return the loaded thumbnail of an image, else its full image. */
   get(key) {
     const thumb = this.thumbs.get(key);
     return thumb?.url ? thumb : (this.fulls.get(key) ?? thumb);
@@ -126,7 +126,7 @@ export class Images {
   /**
    * Set the keys of the images to load, the most urgent first, and the size of thumbnails in pixels.
    *
-   * `isQuick`: steps follow each other, so full images are not worth a request.
+   * `isQuick`: the user steps quickly, so full images are not requested.
    */
   need(thumbs, fulls, { px = 0, isQuick = false } = {}) {
     this.side = px > THUMB_SIDES[0] * MAX_ENLARGED_THUMB ? THUMB_SIDES[1] : THUMB_SIDES[0];
@@ -139,7 +139,7 @@ export class Images {
     if (!isQuick && fulls.length) this.timer = setTimeout(() => this.askFull(), FULL_DELAY_MS);
   }
 
-  /** The kernel is there again: what was asked of the one before has no reply. */
+  /** The kernel is available again: requests to the previous kernel get no reply. */
   restart() {
     this.isAskingThumbs = false;
     this.isAskingFull = false;
@@ -187,12 +187,12 @@ export class Images {
   }
 }
 
-/** The user's ratings: shown at once, sent to Python, and kept until it has stored them. */
+/** The user's ratings: shown at once, sent to Python, and kept until Python has stored them. */
 export class Ratings {
   constructor(kernel, state, { isOffline, onChange }) {
     this.kernel = kernel;
     this.state = state;
-    this.isOffline = isOffline; // a page: nothing stores them, so they are kept and downloaded
+    this.isOffline = isOffline; // a saved page has no kernel: ratings are kept for the download
     this.onChange = onChange;
     this.unsaved = new Map(); // key of an image -> its rating, rejected, note, and the number of the last request
     this.problems = new Map();
@@ -206,7 +206,7 @@ export class Ratings {
     this.put(image.key, { ...before, ...changes });
   }
 
-  /** Take the last change back, and return the combination that it was made at. */
+  /** Undo the last change, and return its combination. */
   undo() {
     const last = this.undone.pop();
     if (!last) return null;
@@ -246,12 +246,12 @@ export class Ratings {
     this.onChange();
   }
 
-  /** Send all that is not saved: the kernel is there again. */
+  /** Send all unsaved ratings: the kernel is available again. */
   sendAll() {
     for (const key of this.unsaved.keys()) this.send(key);
   }
 
-  /** Take over the ratings that a page kept from an earlier visit. */
+  /** Load the ratings that the browser stored at an earlier visit of a page. */
   restore(kept) {
     for (const [key, value] of Object.entries(kept ?? {})) {
       if (this.state.imagesByKey.has(key)) this.unsaved.set(key, value);
@@ -269,7 +269,7 @@ export class Ratings {
     }
   }
 
-  /** Write the unsaved ratings over those of the document, which may have come later than the change. */
+  /** Apply the unsaved ratings to the document, which may be older than the ratings. */
   show() {
     for (const [key, { rating, rejected, note }] of this.unsaved) {
       this.state.imagesByKey.get(key)?.forEach((image) => {

@@ -1,4 +1,4 @@
-// The keys of an explorer. Compare, the other widget with keys, gives none of them another meaning.
+// The keys of an explorer. Keys that the comparison widget also has do the same there.
 
 import { ARROWS } from "../widgets/shared.js";
 
@@ -77,7 +77,7 @@ export class Keys {
     next.click();
   }
 
-  /** The axis that the space key plays: the one that plays, else the first with a control. */
+  /** The axis that the space key plays or stops: the playing axis, else the first with a control. */
   get playedAxis() {
     return this.explorer.player.axis ?? this.explorer.controls.controls[0]?.axis;
   }

@@ -1,13 +1,13 @@
-// A saved page: the model that an explorer expects of anywidget. The document and the images are in the page, the view is
-// kept in its address, and the ratings of a visitor in the browser's storage.
+// The model of a saved page, with the interface of an anywidget model. The page contains the document and the images, the
+// URL stores the view, and the browser's storage the ratings of the visitor.
 
 import { render } from "./explore.js";
 
-const TEXTS = ["x", "y", "outer_x", "outer_y", "sort"]; // traits that the address holds as they are
-const VALUES = ["_at", "_filters", "_view", "selected"]; // and as JSON
+const TEXTS = ["x", "y", "outer_x", "outer_y", "sort"]; // traits that the URL stores as text
+const VALUES = ["_at", "_filters", "_view", "selected"]; // traits that the URL stores as JSON
 const STORED = "comflowy_nb ratings";
 
-/** Return a short name for a page, by its images. */
+/** Return the storage key of a page: a hash of its images. */
 function nameOf(items) {
   let hash = 0;
   for (const { images } of items) {
@@ -75,13 +75,13 @@ class PageModel {
       try {
         if (given.has(name)) found[name] = JSON.parse(given.get(name));
       } catch {
-        // an address that was cut or changed: the page shows its default
+        // an invalid URL: show the default view
       }
     }
     return found;
   }
 
-  /** Write what differs from the default into the address, without a step in the history of the browser. */
+  /** Store the differences from the default view in the URL, without a new entry in the browser's history. */
   save_changes() {
     const written = new URLSearchParams();
     for (const name of [...TEXTS, ...VALUES]) {
@@ -93,7 +93,7 @@ class PageModel {
     history.replaceState(null, "", this.address);
   }
 
-  /** Another address was entered, or a link followed. */
+  /** Show the view of a new URL, from the address bar or a link. */
   follow() {
     if (location.hash === this.address) return;
     const given = { ...this.defaults, ...this.readAddress() };
@@ -142,7 +142,7 @@ class PageModel {
     return [{ problem: "This page has only the preview of this image." }, []];
   }
 
-  /** Return an image: its bytes from this page, or the address of its file beside it. */
+  /** Return an image: its bytes from this page, or the URL of the file beside the page. */
   read(group, key) {
     const { kind, id, url } = this.sources[group][key];
     if (url) return { kind, url };

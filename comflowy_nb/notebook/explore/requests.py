@@ -28,24 +28,24 @@ _UNKNOWN = "the page sent a request that this version does not know; run the cel
 
 
 def is_write(request: Mapping[str, Any]) -> bool:
-    """Return whether a request changes ratings: these are answered in their order, apart from images."""
+    """Return whether a request changes ratings. Such requests run in order, on their own thread."""
     return "rate" in request
 
 
 def is_submit(request: Mapping[str, Any]) -> bool:
-    """Return whether a request plans or submits runs, which may take long."""
+    """Return whether a request plans or submits runs. Such requests are slow and run on their own thread."""
     return "do" in request or request.get("ask") == "plan"
 
 
 class Answers:
-    """Answers the requests of the views of one explorer. Every method may run on any thread.
+    """Answers the requests of the views of one explorer. All methods are thread-safe.
 
     Parameters
     ----------
     client
-        Return the connected client; raise an error that says how to connect.
+        Returns the connected client, or raises an error that shows how to connect.
     max_runs
-        The number of submits that the user permits.
+        The number of submits that the user permits; None for the default limit.
     """
 
     def __init__(self, exploration: Exploration, *, client: Callable[[], Client], max_runs: int | None) -> None:
@@ -54,14 +54,14 @@ class Answers:
         self._max_runs = max_runs
 
     def answer(self, request: Mapping[str, Any]) -> Reply:
-        """Return the reply to a request, and its buffers; `problem` says why there is none."""
+        """Return the reply to a request, and its buffers. If the request fails, `problem` is the reason."""
         try:
             with spelled("magic"):
                 return self._answer(request)
         except ComflowyError as error:
             return {"problem": plain(str(error))}, []
-        except Exception as error:  # noqa: BLE001 - the traceback of a callback would go to the log
-            return {"problem": f"this can't be shown ({type(error).__name__})"}, []
+        except Exception as error:  # noqa: BLE001 - Jupyter writes the traceback of a callback to a log
+            return {"problem": f"internal error: {type(error).__name__}"}, []
 
     def _answer(self, request: Mapping[str, Any]) -> Reply:
         match request:

@@ -1,4 +1,4 @@
-"""`comflowy_nb.explore`: the explorer of sweeps, cells, runs and references, or of the runs that a search finds."""
+"""`comflowy_nb.explore`: open the explorer for sweeps, cells and runs, or for the results of a search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.session import Session
 
 
-MAX_RUNS = 1000  # that a search finds
+MAX_RUNS = 1000  # limit of a search
 
 
 def explore(
@@ -37,24 +37,24 @@ def explore(
 ) -> Explorer:
     """Explore the images of sweeps or runs: step along their axes, spread two of them into a grid, rate and compare.
 
-    It needs no connection, except to submit cells.
+    Only submits of cells need a connection.
 
     Parameters
     ----------
     *items : Sweep, SweepCell, Run, RunImage, str or list of these
-        What to explore. A text is a reference such as `s1` or `r41`. Sweeps alone are shown on their common axes; for
-        cells and runs the axes are the fields in which they differ. Without items: the runs that `where` and `since`
-        find, at most the 1,000 newest.
+        The sweeps or runs to explore. A text is a reference such as `s1` or `r41`. The axes are those of the sweeps;
+        with cells or runs, they are the fields in which these differ. Without items: the runs that match `where` and
+        `since`, at most the 1,000 newest.
     where : str, default ""
-        A condition of the values, such as `"cfg < 6 and rating >= 3"`: only these are shown.
+        Show only the cells and runs that match this condition, such as `"cfg < 6 and rating >= 3"`.
     since : float, optional
         Without items: only runs that were recorded at or after this time, in UTC seconds since 1970.
     x, y : str, default ""
         Names of the axes of columns and rows. By default one large image is shown, with a control for each axis.
     max_runs : int, optional
-        Permits this number of submits at once, as for `Client.sweep`.
+        The number of submits that are permitted at once, as for `Client.sweep`.
     client : Client, optional
-        The connection for "Run missing" and "Retry failed". By default that of the notebook.
+        The connection for "Run missing" and "Retry failed". By default the connection of the notebook.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def explore(
     Raises
     ------
     RefError
-        If there is nothing to explore, a reference names nothing, or `x` or `y` is not an axis.
+        If there is nothing to explore, a reference does not exist, or `x` or `y` is not an axis.
     LineError, FieldError
         If the condition is invalid.
 
@@ -76,7 +76,7 @@ def explore(
     session = current_session()
     sources = find_sources(items, session) if items else find_runs(session, where=where, since=since)
     if items and since is not None:
-        raise RefError("since chooses among all runs: leave the references out")
+        raise RefError("since can't be used with references: it searches all runs")
     return open_explorer(
         sources,
         session,
@@ -91,7 +91,7 @@ def explore(
 def open_explorer(
     sources: list[Sweep | SweepCell | Run], session: Session | None, *, client: Client | None = None, **options: Any
 ) -> Explorer:
-    """Return the explorer of these sources; `options` are those of `Explorer`."""
+    """Return the explorer of these sources. `options` are passed to `Explorer`."""
     exploration = Exploration(sources)
     if client is not None:
         options["client"] = lambda: client
@@ -109,7 +109,7 @@ def find_runs(session: Session | None, *, where: str, since: float | None) -> li
     Raises
     ------
     RefError
-        If there are none, or neither a condition nor a time is given.
+        If no run matches, or both `where` and `since` are missing.
     """
     if not where and since is None:
         raise RefError("explore needs a sweep or runs: %comflowy explore s1, or --since 7d for the runs of a week")
@@ -124,12 +124,12 @@ def find_runs(session: Session | None, *, where: str, since: float | None) -> li
 
 
 def find_sources(items: Iterable[Any], session: Session | None) -> list[Sweep | SweepCell | Run]:
-    """Return the sweeps, cells and runs that items are or name, each once.
+    """Return the sweeps, cells and runs of objects and references, without duplicates.
 
     Raises
     ------
     RefError
-        If one is something else, or names nothing.
+        If an item is another object, or a reference does not exist.
     """
     find: Callable[[str], Found] = open_library().find if session is None else session.find
     sweep_of: Callable[[SweepRecord], Sweep] = open_library().sweep if session is None else session.sweep

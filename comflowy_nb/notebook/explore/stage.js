@@ -11,7 +11,7 @@ const MAX_ENLARGED = 2; // a small image is shown at most this much larger
 const UNKNOWN_SIZE = [512, 512]; // of the canvas, until an image has arrived
 const CLICK_PX = 4; // a press that moves further is a drag
 
-/** One image, or the state of its cell, with the name of what it shows. */
+/** One image, or the state of its cell, with a label. */
 class Pane {
   constructor(explorer, number) {
     this.explorer = explorer;
@@ -68,7 +68,7 @@ class Pane {
     return naturalWidth ? [naturalWidth, naturalHeight] : null;
   }
 
-  /** Return whether the thumbnail is not enough: it would be enlarged, or the image is a video. */
+  /** Return whether the full image is needed: the thumbnail would be enlarged, or the image is a video. */
   needsFull(scale) {
     const { image } = this.entry;
     if (!image || !stateOf(this.entry).isImage) return false;
@@ -190,7 +190,7 @@ export class Stage {
     }
   }
 
-  /** The keys of the images of which the full one is needed. */
+  /** The keys of the images to load in full size. */
   get neededFulls() {
     const shown = this.panes.slice(0, this.count);
     return shown.filter((pane) => pane.needsFull(this.zoom.scale)).map(({ entry }) => entry.image.key);

@@ -14,7 +14,7 @@ const MAX_SECONDS = 3;
 const asList = (value) => (Array.isArray(value) ? value : []);
 const asRecord = (value) => (value && typeof value === "object" && !Array.isArray(value) ? value : {});
 
-/** Return a record without the values that filter nothing. */
+/** Return a record without empty filters. */
 const keepValues = (value) =>
   Object.fromEntries(Object.entries(asRecord(value)).filter(([, each]) => each && Object.keys(each).length));
 
@@ -42,7 +42,7 @@ export class Exploration {
     this.update(given);
   }
 
-  /** Put changed items in the place of those with the same id. Axes and columns are given if they changed. */
+  /** Replace the items with the same ids. `axes` and `columns` are set only if they have changed. */
   update({ items = [], axes = this.axes, columns = this.columns }) {
     this.axes = axes;
     this.columns = columns;
@@ -50,7 +50,7 @@ export class Exploration {
     for (const item of items) this.items.set(item.id, item);
     this.byPlace = new Map();
     this.imagesByKey = new Map();
-    this.entries = []; // what can be listed: each image, and each cell without one
+    this.entries = []; // of the list: each image, and each cell without an image
     for (const item of this.items.values()) {
       const place = item.at.join();
       const before = this.byPlace.get(place);
@@ -63,14 +63,14 @@ export class Exploration {
     this.forget();
   }
 
-  /** Return an item with one of its images: what one combination shows. */
+  /** Return the entry of an item and one of its images. */
   entryOf(item, index) {
     const place = [...item.at];
     if (this.imageAxis >= 0) place.splice(this.imageAxis, 0, index);
     return { item, image: item.images[index] ?? null, place, id: `${item.id}-${index}` };
   }
 
-  /** Return what a combination shows. One without an item is not asked for. */
+  /** Return the entry of a combination. It has no item if no cell has this combination. */
   entryAt(place) {
     const at = place.filter((_, axis) => axis !== this.imageAxis);
     const item = this.byPlace.get(at.join());
@@ -119,7 +119,7 @@ export class Exploration {
     return Object.values(this.spread).some((axis) => axis >= 0);
   }
 
-  /** Spread an axis. If it was spread already, the two change places. */
+  /** Spread an axis. If it was spread already, swap the two axes. */
   setSpread(role, name) {
     const before = this.model.get(role) ?? "";
     for (const other of SPREADS) {
@@ -128,7 +128,7 @@ export class Exploration {
     this.model.set(role, name);
   }
 
-  /** Spread the first two axes if none is. */
+  /** Spread the first two axes if no axis is spread. */
   spreadFirst() {
     if (this.hasSpread) return;
     const [x, y] = this.variedAxes;
@@ -285,7 +285,7 @@ export class Exploration {
     return { name: text.replace(/^-/, ""), sign: text.startsWith("-") ? -1 : 1 };
   }
 
-  /** Forget what was computed from the document, the filters and the order. */
+  /** Clear the values computed from the document, the filters and the order. */
   forget() {
     this.found = null;
   }
@@ -312,7 +312,7 @@ export class Exploration {
     return column ? (entry) => this.valueOf(entry, column) : null;
   }
 
-  /** Return the next entry to rate after one: in the order of the list, or as the grid is read, and from the start again. */
+  /** Return the next unrated entry, in the order of the list or the grid. Continue at the start after the last entry. */
   nextUnrated(after, { isGrid = false } = {}) {
     let entries = this.visible;
     if (isGrid && !this.order.name) {
@@ -334,7 +334,7 @@ export class Exploration {
     return following.find(({ image }) => image && image.rating === null && !image.rejected) ?? null;
   }
 
-  /** How many cells there are of each status. */
+  /** The number of cells of each status. */
   get statuses() {
     const counts = new Map();
     for (const { status } of this.items.values()) counts.set(status, (counts.get(status) ?? 0) + 1);
@@ -349,7 +349,7 @@ export class Exploration {
   }
 }
 
-/** Return the ratings of an image by which it can be filtered. */
+/** Return the values of an image for the rating filter. */
 function ratingsOf(image) {
   if (!image) return [];
   const found = [image.rating === null ? "unrated" : String(image.rating)];

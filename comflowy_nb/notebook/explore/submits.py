@@ -1,4 +1,4 @@
-"""Submit cells of an explored sweep: those that were never submitted, or those that failed, and no others."""
+"""Submit cells of an explored sweep: only cells that were never submitted, or cells that failed."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _NOTHING = {"missing": "every cell was submitted", "retry": "no cell has failed"
 
 @dataclass(frozen=True, slots=True)
 class CellPlan:
-    """What a submit of cells would do; nothing is recorded or submitted.
+    """The plan for a submit of cells. Planning records and submits nothing.
 
     Attributes
     ----------
     drafts
         One for each sweep.
     text
-        The plan in words, with the cells that are held.
+        The plan as text for the user, with the cells whose result is unknown.
     submits
         Number of runs to submit.
     problem
-        Why they may not be submitted, or None.
+        The reason why the runs may not be submitted, or None.
     """
 
     drafts: Sequence[Draft]
@@ -63,34 +63,34 @@ def plan_cells(
     Raises
     ------
     ComflowyError
-        If a sweep can't be submitted again; the text says why.
+        If a sweep can't be submitted again. The message has the reason.
     """
-    asked = [entry for entry in entries if only is None or entry.number in only]
+    chosen = [entry for entry in entries if only is None or entry.number in only]
     cells: dict[Sweep, list[SweepCell]] = {}
-    for entry in asked:
-        if isinstance(entry.what, SweepCell) and (entry.is_missing if action == "missing" else entry.is_failed):
-            cells.setdefault(entry.what.sweep, []).append(entry.what)
+    for entry in chosen:
+        if isinstance(entry.source, SweepCell) and (entry.is_missing if action == "missing" else entry.is_failed):
+            cells.setdefault(entry.source.sweep, []).append(entry.source)
     retry: Retry = "none" if action == "missing" else "failed"
     connection = client.connection
-    drafts = [connection.draft_cells(sweep, chosen, retry=retry) for sweep, chosen in cells.items()]
+    drafts = [connection.draft_cells(sweep, of_sweep, retry=retry) for sweep, of_sweep in cells.items()]
     submits = sum(draft.plan.to_submit for draft in drafts)
     several = len(drafts) > 1
     lines = [f"{draft.sweep.ref}: {draft.plan.text}" if several else draft.plan.text for draft in drafts]
     lines = lines or [_NOTHING[action]]
-    held = [entry.ref for entry in asked if entry.is_held]
+    held = [entry.ref for entry in chosen if entry.is_held]
     if held:
         named = ", ".join(held[:_MAX_NAMED_CELLS]) + (" ..." if len(held) > _MAX_NAMED_CELLS else "")
-        lines.append(f"{cell_count(len(held))} without a known result, never submitted from here: {named}")
+        lines.append(f"{cell_count(len(held))} without a known result, not submitted again: {named}")
     return CellPlan(drafts, "\n".join(lines), submits, _problem(client, submits, max_runs))
 
 
 def start_cells(plan: CellPlan, client: Client, *, confirmed: int, max_runs: int | None) -> str:
-    """Submit the cells of a plan; return what was started.
+    """Submit the cells of a plan, and return a message for the user.
 
     Parameters
     ----------
     confirmed
-        The number of submits that the user saw and confirmed.
+        The number of submits that the user confirmed.
 
     Raises
     ------
@@ -100,9 +100,7 @@ def start_cells(plan: CellPlan, client: Client, *, confirmed: int, max_runs: int
         As `SweepPlanner.start`.
     """
     if plan.submits > confirmed:
-        raise SettingsError(
-            f"the plan has changed, from {confirmed} runs to submit to {plan.submits}; nothing submitted"
-        )
+        raise SettingsError(f"the plan has changed from {confirmed} to {plan.submits} submits; nothing was submitted")
     if plan.problem is not None:
         raise SettingsError(plan.problem)
     for draft in plan.drafts:
@@ -114,7 +112,7 @@ def start_cells(plan: CellPlan, client: Client, *, confirmed: int, max_runs: int
 
 
 def _problem(client: Client, submits: int, max_runs: int | None) -> str | None:
-    """Return why this number of runs, of all sweeps together, may not be submitted."""
+    """Return the reason why this total number of runs may not be submitted, or None."""
     plan = SweepPlan(submits, new=submits)
     try:
         check_count(plan, max_runs=max_runs, costs_money=client.service.costs_money, label=client.service.label)

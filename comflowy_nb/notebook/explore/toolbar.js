@@ -1,4 +1,4 @@
-// The bar of an explorer: how to look at the images, which axes are spread, filters, order and size.
+// The toolbar of an explorer: view mode, spread axes, filters, order and size.
 
 import { clamp, ICONS, icon, make, makeButton } from "../widgets/shared.js";
 import { MIN_SIZE } from "./state.js";
@@ -212,7 +212,7 @@ export class Toolbar {
   }
 }
 
-/** Fill a select with pairs of value and text, if they are others than before. */
+/** Fill a select with pairs of value and text, if they have changed. */
 function fill(select, pairs, value) {
   const made = JSON.stringify(pairs);
   if (select.made !== made) {

@@ -17,7 +17,7 @@ export function makeVideo() {
   return video;
 }
 
-/** Return whether what arrived for an image is a video. */
+/** Return whether the loaded content of an image is a video. */
 export const isVideo = (got) => Boolean(got?.url && got.kind?.startsWith("video/"));
 
 export class Videos {
@@ -26,7 +26,7 @@ export class Videos {
     this.checking = setInterval(() => this.keepInStep(), CHECK_MS);
   }
 
-  /** Play these videos, or stop them for a user who asks for less motion; they then have the browser's controls. */
+  /** Play these videos. If the system requests reduced motion, stop them and show the browser's controls. */
   play(videos, isStill) {
     this.shown = videos;
     for (const video of videos) {

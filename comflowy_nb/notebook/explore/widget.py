@@ -1,4 +1,4 @@
-"""The explorer: the cells of sweeps, or runs, with a control for each axis, ratings, and the way on to the next sweep.
+"""The explorer widget: the cells of sweeps, or runs, with a control for each axis, ratings, and submits of cells.
 
 The state of the widget that is saved in a notebook is small: the view requests the document, thumbnails and full
 images by messages, and the widget keeps none of them.
@@ -58,24 +58,24 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
     exploration : Exploration
         The cells or runs, and their axes.
     client : callable, optional
-        Returns the connected client, to submit cells. By default there is none.
+        Returns the connected client, to submit cells. By default cells can't be submitted.
     updater : LiveUpdater, optional
         The thread that sends changes to the browser. By default the explorer has its own.
     where : str, default ""
-        The first condition.
+        The initial condition.
     x, y : str, default ""
-        Names of the first axes of columns and rows.
+        Names of the initial axes of columns and rows.
     max_runs : int, optional
         The number of submits that "Run missing" and "Retry failed" may make at once, as `--max-runs`.
 
     Attributes
     ----------
     current : SweepCell, Run or None
-        What is shown large; None for a combination that was not asked for. Can be observed.
+        The cell or run that is shown large; None if no cell or run has the current combination. Can be observed.
     selected : list of SweepCell, Run or RunImage
-        What is marked: cells and runs, and of those with several images the image. Can be set and observed.
+        The marked cells and runs; the marked image if its run has several images. Can be set and observed.
     visible : list of SweepCell or Run
-        What the conditions and filters leave, in the order shown. Can be observed.
+        The cells or runs that match the condition and the filters, in the order shown. Can be observed.
 
     Raises
     ------
@@ -109,7 +109,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
     where = traitlets.Unicode("").tag(sync=True)
     """A condition such as `cfg < 6 and rating >= 3`; empty for all. The grammar is that of `--where`."""
     sort = traitlets.Unicode("").tag(sync=True)
-    """What a list is sorted by: an axis, a column, `rating`, `status` or `ref`, with `-` before it for descending."""
+    """The sort key of the list: an axis, a column, `rating`, `status` or `ref`, with `-` before it for descending."""
     selected = traitlets.List().tag(sync=True, to_json=_refs_of, from_json=_items_of)
     current = traitlets.Any(read_only=True)
     visible = traitlets.List(read_only=True)
@@ -149,7 +149,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
         super().__init__(_at=[*first.at, *([0] * images)], where=where, x=x, y=y)
         self._changes = Changes(entries)
         weakref.finalize(self, self._changes.close).atexit = False
-        # Ratings are written in their order, and neither wait for images nor for a submit.
+        # Separate threads: ratings are written in order, and wait neither for images nor for submits.
         self._reads = Scheduler("comflowy-explorer-images", workers=1)
         self._writes = Scheduler("comflowy-explorer-ratings", workers=1)
         self._submits = Scheduler("comflowy-explorer-runs", workers=1)
@@ -186,7 +186,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
     # -- traits -----------------------------------------------------------------------------------------------------
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
-        """Set traits as a view in the browser changed them. A condition that is invalid is reported to the view."""
+        """Set traits that a view in the browser changed. Report an invalid condition to the view."""
         self._is_from_view, self._view_problem = True, ""
         try:
             super().set_state(sync_data)
@@ -209,7 +209,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
 
     @traitlets.observe(*_SIDES)  # type: ignore[untyped-decorator]  # as above
     def _free_axis(self, change: Mapping[str, Any]) -> None:
-        """Give the axis that was there before to the side that had the new one: an axis is on one side only."""
+        """Swap the axes of two sides if the new axis was on another side: an axis is on one side only."""
         for side in _SIDES:
             if change["new"] and side != change["name"] and getattr(self, side) == change["new"]:
                 setattr(self, side, change["old"] if isinstance(change["old"], str) else "")
@@ -238,17 +238,17 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
     def _apply_where(self, _: object) -> None:
         if not self._is_from_view:
             self._where_problem = ""
-            self._visible = None  # a view sends it again, after this cell has ended
+            self._visible = None  # a view sends the new value after this cell has ended
         self._matching = self._matches
 
     @traitlets.observe("_at")  # type: ignore[untyped-decorator]  # as above
     def _set_current(self, _: object = None) -> None:
         entry = self.exploration.at(self._at)
-        self.set_trait("current", None if entry is None else entry.what)
+        self.set_trait("current", None if entry is None else entry.source)
 
     @traitlets.observe("_visible", "_matching")  # type: ignore[untyped-decorator]  # as above
     def _set_visible(self, _: object = None) -> None:
-        items = [entry.what for entry in self.exploration.entries]
+        items = [entry.source for entry in self.exploration.entries]
         numbers = self._matching if self._visible is None else self._visible
         if numbers is not None:
             items = [items[number] for number in numbers if number in range(len(items))]
@@ -283,20 +283,20 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
         self._rereads = True
 
     def send_changes(self) -> None:
-        """Send the items that have changed to the views. The thread that draws calls it four times a second."""
+        """Send the changed items to the views. The display thread calls this method four times a second."""
         if self._sent_axes is None and not self._rereads:  # no view has requested the document
             return
         numbers = self._changes.take()
         try:
             update = self._update(numbers)
-        except ComflowyError:  # the history is locked; tried again
+        except ComflowyError:  # the history is locked; the next call tries again
             self._changes.add(self.exploration.entries[number] for number in numbers)
             return
         if update and self._sent_axes is not None:
             self.send({"update": update})
 
     def _update(self, numbers: set[int]) -> dict[str, Any]:
-        """Return what has changed since the document or the last update was sent."""
+        """Return the changes since the document or the last update was sent."""
         exploration, update = self.exploration, dict[str, Any]()
         if self._rereads:
             reviews = exploration.reviews()
@@ -331,7 +331,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
 
     @property
     def jpeg(self) -> bytes:
-        """The grid of at most 64 cells as a JPEG, as a notebook without widgets shows it."""
+        """The grid of at most 64 cells as a JPEG, for notebooks without widgets."""
         return self._draw().drawn.jpeg
 
     def _draw(self) -> Still:
@@ -341,7 +341,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
             self._still = draw_still(self.exploration, x=self.x, y=self.y)
         return self._still
 
-    _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
+    _ipython_display_ = None  # the method of ipywidgets 7 omits the text and HTML of the bundle
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]] | None:
         return self.bundle()

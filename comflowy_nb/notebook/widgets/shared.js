@@ -129,7 +129,7 @@ export class ImageCache {
     this.images.set(key, { ...details, url, isOwn: Boolean(content), bytes: content?.byteLength ?? 0 });
   }
 
-  /** Keep the images in use, and of the others those that arrived last, up to both limits. A problem is asked for again. */
+  /** Keep the images in use, and of the others those that arrived last, up to both limits. A failed image is requested again. */
   trim(keysInUse) {
     let bytes = 0;
     let count = 0;

@@ -305,7 +305,7 @@ def input_path(folder: Path, name: str) -> Path:
     Raises
     ------
     ValueError
-        If the name leads out of the folder (also by a link), or the file does not exist.
+        If the file does not exist, or is outside the folder after symbolic links are resolved.
     """
     problem = f"Invalid image file: {name}"
     plain = name.removesuffix(" [input]")

@@ -1,4 +1,4 @@
-"""Serve the Comflowy API v0 on the loopback address: start, stop, and the parts of the sandbox."""
+"""Serve the Comflowy API v0 on the loopback address: start and stop the components of the sandbox."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 FAILED = 1
-ALREADY = 3  # exit status: the home folder has a sandbox
+ALREADY = 3  # exit status: another sandbox serves the home folder
 
 _HOST = "127.0.0.1"
-HEADER_S = 5.0  # limit for the head of a request and for an idle connection; clients close theirs after 4 s
+HEADER_S = 5.0  # timeout for request headers and idle connections; clients close idle connections after 4 s
 BODY_S = 60.0
 _POLL_S = 0.5  # interval between checks of the clients' locks
 
@@ -43,12 +43,12 @@ def main(*, port: int | None = None, until_unused: bool = False) -> int:
         Port on 127.0.0.1. None or 0 uses the port of the last sandbox if it is free, so that the addresses of its
         images stay valid, else any free port.
     until_unused : bool, default False
-        Stop when no client of the home folder is left.
+        Stop after the last client of the home folder has exited.
 
     Returns
     -------
     int
-        The exit status: 0; 1 if the server could not start; 3 if the home folder has a sandbox already.
+        The exit status: 0; 1 if the server could not start; 3 if a sandbox already serves the home folder.
     """
     paths = Paths(home_folder())
     try:

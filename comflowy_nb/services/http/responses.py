@@ -220,7 +220,8 @@ def error_of_status(response: Response, label: str, requested: str, *, hide: tup
         return NotFoundError(f"{label} has no {requested}{'' if is_redundant else detail}")
     if 300 <= status < 400:
         return AnswerError(
-            f"{label} redirects to another address (status {status}), which is not followed; connect to that address"
+            f"{label} redirects to another address (status {status}); redirects are not followed. "
+            "Connect to that address"
         )
     if status >= 500 or status == 408:
         return ServerError(f"{label} failed with status {status}{detail}")

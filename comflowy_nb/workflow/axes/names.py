@@ -1,4 +1,4 @@
-"""Names of a sweep in `--where` and `--label`: its axes, the labels and the info columns of its rows, and fields."""
+"""Resolve names in `--where` and `--label` of a sweep: axes, fields, and columns of a table."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ _MAX_LISTED = 4  # labels, in an error
 
 
 def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None:
-    """Return the function that tells whether `axes.where` keeps a cell; None without a condition.
+    """Return a function that checks whether a cell fulfils `axes.where`; None if there is no condition.
 
-    Names are those of fields, aliases, axes and columns of `--info`. A value is the one that is submitted, else the
-    workflow's own; an axis with labels or presets has the label as its value. A column of `--info` has numbers if
-    all its values are numbers, else texts.
+    A name is a field, an alias, an axis or a column of `--info`. The value of a field is the submitted one, else the
+    default of the workflow. The value of an axis with labels or presets is the label. A column of `--info` has numbers
+    if all its values are numbers, else texts.
 
     Raises
     ------
     LineError
         If the condition does not follow the grammar.
     FieldError
-        If it names an unknown field. The function raises it for a comparison of a number with a text.
+        If the condition has an unknown name. The returned function raises it for a comparison of a number with a
+        text.
     """
     if axes.where is None:
         return None
@@ -52,7 +53,7 @@ def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None
         except FieldError as error:
             raise FieldError(f"{option}: {error.problems[0]}") from None
 
-    def keeps(cell: Cell) -> bool:
+    def fulfils(cell: Cell) -> bool:
         try:
             return condition.matches({name: value(cell) for name, value in values.items()})
         except FieldError as error:
@@ -60,7 +61,7 @@ def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None
             compared = [tip for name, tip in tips.items() if name in problem]
             raise FieldError(". ".join([f"{option}: {problem}", *compared])) from None
 
-    return keeps
+    return fulfils
 
 
 def caption_names(names: Iterable[str], axes: Axes, workflow: Workflow) -> list[str]:
@@ -69,7 +70,7 @@ def caption_names(names: Iterable[str], axes: Axes, workflow: Workflow) -> list[
     Raises
     ------
     FieldError
-        If a name is neither.
+        If a name is none of these.
     """
     columns = axes.columns
     return [one for name in names for one in ((name,) if name in columns else _find(name, axes, workflow))]
@@ -80,7 +81,7 @@ def _simple(axes: Axes) -> Iterator[Axis]:
 
 
 def _find(name: str, axes: Axes, workflow: Workflow) -> tuple[str, ...]:
-    """Return the ids of the fields of a name; the error shows the nearest axis or column too."""
+    """Return the ids of the fields of a name. The error suggests the nearest axis or column too."""
     try:
         return workflow.find(name)
     except FieldError as error:
@@ -90,7 +91,7 @@ def _find(name: str, axes: Axes, workflow: Workflow) -> tuple[str, ...]:
 
 
 def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any]:
-    """Return the function that reads the value of a name, which is not an axis with labels, from a cell."""
+    """Return a function that reads the value of a name from a cell. The name is not an axis with labels."""
     column = [value.info[name] for axis in _simple(axes) for value in axis.values if name in value.info]
     if column:
         read: Callable[[str], Any] = read_number if all(map(is_number, column)) else str
@@ -111,7 +112,7 @@ def _comparable(value: Any) -> Any:
 
 
 def _labelled_axis(name: str, axes: Axes, workflow: Workflow) -> Axis | None:
-    """Return the axis with labels that a name means: by its own name, its field, or `label` for the rows of a table."""
+    """Return the axis with labels of a name: the axis name, its field, or `label` for the rows of a table."""
     labelled = [axis for axis in _simple(axes) if axis.has_labels]
     for axis in labelled:
         if name == axis.name or (name == LABEL and axis.kind == "rows"):

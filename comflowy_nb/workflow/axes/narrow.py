@@ -1,4 +1,4 @@
-"""Narrow the values of a number around one of them: the value itself, and one on each side. Pure."""
+"""Narrow the values of a number field around one of them. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.fields import Field
 
 
-_SHARE = Fraction(1, 10)  # of a value without neighbours: the distance of the new values
+_SHARE = Fraction(1, 10)  # distance of the new values, as a share of a value without neighbours
 
 
 def narrow(center: float, values: Iterable[float], field: Field) -> list[float]:
-    """Return three values: the center, and on each side the one at half the distance to its neighbour.
+    """Return three values: the center, and the values at half the distance to its neighbours.
 
-    At the border of the axis the distance to the only neighbour is used on both sides. Without any neighbour the values
-    are at a tenth of the center, rounded to 1, 2 or 5 times a power of ten. The distances are multiples of the
-    field's step (of 1 for whole numbers), and end at the limits of the field.
+    At an end of the axis, both sides use the distance to the only neighbour. Without neighbours, the distance is a
+    tenth of the center, rounded to 1, 2 or 5 times a power of ten. The distances are multiples of the step of the
+    field (of 1 for whole numbers), and the values are within its limits.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def narrow(center: float, values: Iterable[float], field: Field) -> list[float]:
     Raises
     ------
     FieldError
-        If there is no value on one of the sides. The text is the reason, without the field: `it is the maximum`.
+        If no value is possible on one side. The message is the reason, without the field: `it is the maximum`.
 
     Examples
     --------
@@ -86,12 +86,12 @@ def _step_of(field: Field, *, is_whole: bool) -> Fraction | None:
 
 
 def _offset(distance: Fraction, step: Fraction | None, room: Fraction | None, *, is_alone: bool) -> Fraction:
-    """Return half the distance, as a multiple of the step, and no more than there is room for; 0 if that is none."""
+    """Return half the distance, rounded down to a multiple of the step, and at most `room`."""
     half = distance / 2
     if step is None:
         return half if room is None else min(half, room)
     count = half // step
-    if not count and (is_alone or distance > step):  # one step is still nearer than the neighbour
+    if not count and (is_alone or distance > step):  # one step is less than the distance to the neighbour
         count = 1
     if room is not None:
         count = min(count, room // step)
@@ -99,7 +99,7 @@ def _offset(distance: Fraction, step: Fraction | None, room: Fraction | None, *,
 
 
 def _usual_distance(middle: Fraction, field: Field) -> Fraction:
-    """Return the distance of the new values from one without neighbours."""
+    """Return the distance of the new values from a value without neighbours."""
     size = abs(middle) * _SHARE
     if not size and field.min is not None and field.max is not None:
         size = (_exact(field.max) - _exact(field.min)) * _SHARE
@@ -111,7 +111,7 @@ def _usual_distance(middle: Fraction, field: Field) -> Fraction:
 
 
 def _exact(value: float) -> Fraction:
-    """Return the number that the text of a value means: 0.1 is a tenth."""
+    """Return the exact decimal value of the shortest text of a number: 0.1 is 1/10."""
     return Fraction(value) if isinstance(value, int) else Fraction(repr(float(value)))
 
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_HEADER_CHARS = 28  # of a header made from a text
+_HEADER_CHARS = 28  # limit of a header made from a text
 _MAX_FLOAT_INT = 2**53  # a float stores larger whole numbers inexactly
-_WHOLE_FLOAT = re.compile(r"[+-]?[0-9]{1,400}\.0+")  # spreadsheets write whole numbers so
+_WHOLE_FLOAT = re.compile(r"[+-]?[0-9]{1,400}\.0+")  # spreadsheets write whole numbers like this
 _MAX_PROBLEMS = 20  # named in one error
 _MAX_LINES_BYTES = 16 * 1024 * 1024
 
@@ -48,7 +48,7 @@ def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Seque
     Raises
     ------
     FieldError
-        It contains all problems, each with its row and column.
+        If values are invalid. The error lists the problems with their rows and columns.
     """
     fields, problems = _fields_of(table, workflow, info)
     if not fields and not problems:
@@ -87,14 +87,14 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     key
         The field, as in `6::text`.
     source
-        The file, in UTF-8, UTF-16 or UTF-32; or a list of texts, of which none is skipped.
+        A file in UTF-8, UTF-16 or UTF-32, or a list of texts. No text of a list is skipped.
 
     Raises
     ------
     WorkflowError
         If the file can't be read, or has no lines.
     FieldError
-        If the field is unknown, or lines are not valid values. It contains all these lines.
+        If the field is unknown, or lines are not valid values. The error lists these lines.
     """
     ids = workflow.find(key)
     if isinstance(source, (str, Path)):

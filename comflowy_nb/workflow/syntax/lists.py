@@ -188,7 +188,7 @@ def from_python(value: object, *, takes_images: bool, exact: bool = False, compu
 
 
 def selections(field: Field, value: ParsedValue, value_of: Callable[[Item], object]) -> ParsedValue:
-    """Parse the value of a field that takes several options: one selection is an Item, several are a list.
+    """Parse the value of a field that takes several options: return an Item for one selection, a list for several.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def selections(field: Field, value: ParsedValue, value_of: Callable[[Item], obje
     Raises
     ------
     FieldError
-        If the value is a plain list, which may be one selection or an axis. The text shows how to write each.
+        If the value is a plain list, which may be one selection or an axis. The message shows how to write both.
     """
     if not isinstance(value, MultipleValues):
         return as_item(value, value_of)

@@ -101,9 +101,9 @@ def _by_steps(text: str, numbers: list[Fraction]) -> list[Fraction]:
         raise ValueError(f"{text!r} has the step 0; use another step")
     if (last - first) * step < 0:
         start, end, size = (*text.split(".."), "1")[:3]
-        direction, sign, minus = ("down", "negative", "-") if step > 0 else ("up", "positive", "")
+        direction, sign, minus = ("descending", "negative", "-") if step > 0 else ("ascending", "positive", "")
         correct = f"{start}..{end}..{minus}{size.lstrip('+-')}"
-        raise ValueError(f"{text!r} goes {direction} and needs a {sign} step: {correct}")
+        raise ValueError(f"{text!r} is {direction} and needs a {sign} step: {correct}")
     count = (last - first) // step + 1
     _check_count(text, count)
     return [first + index * step for index in range(count)]

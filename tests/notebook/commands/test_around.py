@@ -116,7 +116,7 @@ def test_a_range_that_was_narrowed_narrows_again(swept, shell):
         ("s1.99", RefError, "there is no s1.99"),
         ("r999 cfg", RefError, "there is no run r999"),
         ("s1.7 cgf", FieldError, "default has no field 'cgf'. Did you mean cfg"),
-        ("s1.7 seed", FieldError, "nothing varies around s1.7: seed 5 (a seed"),
+        ("s1.7 seed", FieldError, "no field of s1.7 can vary: seed 5 (a seed"),
         ("s1.7 sampler_name", FieldError, "sampler_name euler (not a number)"),
         ("s1.7 denoise", FieldError, "denoise 1 (it is the maximum)"),
         ("s1.7 --from r1", UsageError, "--around and --from exclude each other"),

@@ -188,8 +188,9 @@ def test_delete_fails_where_no_user_can_answer_and_deletes_nothing(cell, handles
     run = stored("a", name="best")
     found = cell("%comflowy delete best")
     assert isinstance(found.error, UsageError)
-    assert "delete can't ask here, so nothing was deleted. Without a question: %comflowy delete best --yes" in str(
-        found.error
+    assert (
+        "delete can't ask for confirmation here, so nothing was deleted. To confirm: %comflowy delete best --yes"
+        in str(found.error)
     )
     assert library.history.get(run.token) is not None
     assert cell("%comflowy delete best --yes").error is None

@@ -65,9 +65,9 @@ def test_no_connection_is_needed(explored, sandbox, shell):
     ("line", "message"),
     [
         ("explore", "missing argument"),
-        ("explore {s} --since 7d", "--since chooses among all runs"),
+        ("explore {s} --since 7d", "--since can't be used with references"),
         ("explore {s} --x nothing", "'nothing' is not an axis here; the axes are cfg, steps"),
-        ('explore {s} --where "cgf > 3"', "nothing here has a field cgf. Did you mean cfg?"),
+        ('explore {s} --where "cgf > 3"', "no cell or run here has a field cgf. Did you mean cfg?"),
         ("explore absent", "there is no run absent"),
         ("explore --since 1s --where cfg=12345", "no runs match, so there is nothing to explore"),
         ("compare {e.selectd}", "{e.selectd}: e has no selectd. Did you mean selected?"),

@@ -73,7 +73,7 @@ def test_a_loaded_sweep_is_shown_compared_and_found_without_a_connection(swept, 
     swept("%comflowy save looks bottles.zip")
     elsewhere()
     shown = texts(swept("%comflowy load bottles.zip"))
-    assert shown.splitlines() == ["loaded from bottles.zip: s1, 4 runs, 4 images", "to see it: %comflowy show s1"]
+    assert shown.splitlines() == ["loaded from bottles.zip: s1, 4 runs, 4 images", "to show it: %comflowy show s1"]
     found = swept("%comflowy show looks")
     assert found.error is None
     assert "s1 looks (default) from bottles.zip" in texts(found)
@@ -173,7 +173,7 @@ def test_the_ratings_of_a_visitor_are_merged(swept):
     shown = texts(swept("%comflowy load ratings.json"))
     assert shown.splitlines() == [
         "loaded from ratings.json: 2 ratings by Ann",
-        "1 image in it is not in the history",
+        "1 image of the file is not in the history",
     ]
     assert [one.rating for one in comflowy_nb.history.find("s1.1[0]").image.others] == [4]
     assert texts(swept("%comflowy load ratings.json")).startswith("nothing new in ratings.json")
@@ -200,7 +200,7 @@ def two_by_two(make_sweep, axis, tmp_path, monkeypatch):
         ("save s1 x.gif --along cfg text=nothing", comflowy_nb.ComflowyError, "s1 has no cell with text=nothing"),
         ("save s1 s1.1 x.png", SettingsError, "the grid of one sweep, or of runs"),
         ("save s1.1 s1.2 x.jpg", SettingsError, "holds one image"),
-        ("save s1.1 x.gif --along cfg", SettingsError, "an animation is of one sweep"),
+        ("save s1.1 x.gif --along cfg", SettingsError, "an animation shows one sweep"),
         ("save s1 x.mp4", SettingsError, "can't save a .mp4 file"),
         ("load x.txt", SettingsError, "can't load 'x.txt'"),
         ("load none.zip", ImageError, "there is no file 'none.zip'"),

@@ -100,7 +100,7 @@ def test_held_cells_are_named_and_never_submitted(opened, client, api, mixed):
     held = [cell.ref for cell in mixed.cells if cell.status is Status.UNKNOWN]
     plan, _ = view.ask(ask="plan", action="missing", items=None)
     assert plan["submits"] == 2
-    assert f"3 cells without a known result, never submitted from here: {', '.join(held)}" in plan["plan"]
+    assert f"3 cells without a known result, not submitted again: {', '.join(held)}" in plan["plan"]
     retry, _ = view.ask(ask="plan", action="retry", items=None)
     assert (retry["submits"], retry["plan"].splitlines()[0]) == (0, "no cell has failed")
     view.ask(do="retry", items=[cell.number - 1 for cell in mixed.cells], submits=9)
@@ -113,7 +113,7 @@ def test_held_cells_are_named_and_never_submitted(opened, client, api, mixed):
 def test_more_runs_than_were_confirmed_are_not_submitted(opened, client, api, stopped):
     view = opened(stopped, client=lambda: client)
     answer, _ = view.ask(do="missing", items=None, submits=2)
-    assert answer["problem"] == "the plan has changed, from 2 runs to submit to 3; nothing submitted"
+    assert answer["problem"] == "the plan has changed from 2 to 3 submits; nothing was submitted"
     assert api.count(RUN) == 3
 
 

@@ -101,7 +101,7 @@ def test_a_wrong_condition_typed_in_the_view_is_explained_there(explorer):
     explorer.set_state({"where": "cfg > 6"})
     explorer.set_state({"where": "cgf > 3"})
     assert explorer.where == "cfg > 6"
-    assert explorer._where_problem == "nothing here has a field cgf. Did you mean cfg?"
+    assert explorer._where_problem == "no cell or run here has a field cgf. Did you mean cfg?"
     explorer.set_state({"where": "cfg > 7"})
     assert explorer._where_problem == ""
 

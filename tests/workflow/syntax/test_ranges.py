@@ -47,9 +47,9 @@ def test_integers_of_any_size_stay_integers():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("8..2", "goes down and needs a negative step: 8..2..-1"),
-        ("8..2..2", "goes down and needs a negative step: 8..2..-2"),
-        ("2..8..-2", "goes up and needs a positive step: 2..8..2"),
+        ("8..2", "is descending and needs a negative step: 8..2..-1"),
+        ("8..2..2", "is descending and needs a negative step: 8..2..-2"),
+        ("2..8..-2", "is ascending and needs a positive step: 2..8..2"),
         ("2..8..0", "step 0"),
         ("2..8..0.0", "step 0"),
         ("0.5..2", "needs a step"),
