@@ -100,7 +100,8 @@ def secrets_in_bytes(content: bytes, *, depth: int = 0) -> list[Match]:
     if content.startswith(_IMAGE_MAGIC):
         return _without_lines(_secrets_in_image(content, depth))
     if content.startswith(_ZIP_MAGIC) and depth < _MAX_DEPTH:
-        return [match for _, member in zip_members(content) for match in secrets_in_bytes(member, depth=depth + 1)]
+        members = zip_members(content)
+        return _without_lines([match for _, member in members for match in secrets_in_bytes(member, depth=depth + 1)])
     return secrets_in_text(decode_text(content), depth=depth)
 
 

@@ -82,7 +82,8 @@ def find_in_notebook(notebook: dict[str, Any]) -> Iterator[Part]:
                 yield Part(f"{name}, output {position + 1} ({kind})", match, index, position)
         for match in _secrets_in_value(cell.get("attachments")):
             yield Part(f"{name}, attachment", match, index)
-        rest = {key: value for key, value in cell.items() if key not in {"source", "outputs", "attachments"}}
+        searched = {"source", "attachments"} | ({"outputs"} if isinstance(cell.get("outputs"), list) else set())
+        rest = {key: value for key, value in cell.items() if key not in searched}
         for match in _secrets_in_value(rest):
             yield Part(f"{name}, metadata", match, index)
     metadata = notebook.get("metadata")
@@ -123,7 +124,8 @@ def format_notebook(notebook: dict[str, Any], original: str) -> str:
 
 def _secrets_in_output(output: Any) -> Iterator[tuple[str, Match]]:
     """Yield a name of the part of the output, and the secret."""
-    if not isinstance(output, dict):
+    if not isinstance(output, dict):  # not valid, but a file may have it
+        yield from (("data", match) for match in _secrets_in_value(output))
         return
     data = output.get("data")
     for mime, value in data.items() if isinstance(data, dict) else ():
@@ -137,6 +139,8 @@ def _secrets_in_output(output: Any) -> Iterator[tuple[str, Match]]:
     for match in secrets_in_text("\n".join([_joined(output.get("ename")), _joined(output.get("evalue")), traceback])):
         yield "traceback", match
     rest = {key: value for key, value in output.items() if key not in {"data", "text", "traceback", "evalue", "ename"}}
+    if not isinstance(data, dict):
+        rest["data"] = data
     for match in _secrets_in_value(rest):
         yield "metadata", match
 

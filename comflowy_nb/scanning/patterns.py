@@ -40,6 +40,7 @@ class Match:
 
 
 COMFLOWY_KEY = "Comflowy key"
+_GENERIC = "key or token"  # not reported on a line where the service is known
 OWN_KEY = "the key in COMFLOWY_API_KEY"
 _MIN_OWN_CHARS = 8  # a shorter key would be found in words
 
@@ -71,39 +72,46 @@ _TOKEN = re.compile(
 )
 _TOKEN_KINDS = dict(zip((f"t{index}" for index in range(len(_TOKENS))), _TOKENS, strict=True))
 
-# kind -> pattern with the group `secret`. The words around a secret say what it is.
+# kind -> pattern whose one group that matches is the secret. The words around a secret say what it is.
 _QUOTE = r"""["'`]"""
 _ASSIGN = rf"{_QUOTE}?\]?\s*(?::|=>?|,)\s*[bfru]?{_QUOTE}"  # name = "...", "name": "...", environ["name"] = "..."
 _CONTEXTS = {
     kind: re.compile(pattern)
     for kind, pattern in {
         COMFLOWY_KEY: (
-            rf"COMFLOWY_API_KEY(?:{_ASSIGN}|{_QUOTE}?\]?[ \t]*[=:][ \t]*|[ \t]+)(?P<secret>[!-~]{{6,}})"
-            rf"|\bconnect\((?:[^()]|\([^()]*\))*?\bkey\s*=\s*(?:\w+\.?\w*\()?[bfru]?{_QUOTE}(?P<secret2>[^\"'`\s]{{6,}})"
-            r"|[?&]ppt=(?P<secret3>[A-Za-z0-9._~+/%-]{6,})"
+            rf"COMFLOWY_API_KEY{_ASSIGN}(?P<quoted>[^\"'`\s]{{6,}}){_QUOTE}"
+            rf"|COMFLOWY_API_KEY{_QUOTE}?\]?[ \t]*[=:][ \t]*(?P<bare>[^\"'`\s,;<>&]{{6,}})"
+            r"|(?:%env|setx|setenv|set -\w+)[ \t]+COMFLOWY_API_KEY[ \t]+(?P<bare2>[^\"'`\s<>&]{6,})"
+            rf"|\bconnect\((?:[^()]|\([^()]{{0,999}}\)){{0,999}}?\bkey\s*=\s*(?:[\w.]+\()?[bfru]?{_QUOTE}"
+            rf"(?P<key>[^\"'`\s]{{6,}}){_QUOTE}"
+            r"|[?&]ppt=(?P<parameter>[A-Za-z0-9._~+/%-]{6,})"
         ),
         "authorization header": (
             r"(?i)(?:\bauthorization\b\W{0,6}(?:bearer|basic|key|token)|\bbearer)\s+(?P<secret>[A-Za-z0-9._~+/=:-]{16,})"
         ),
-        "password in a URL": r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s/:@\"'<>]{0,80}:(?P<secret>[^\s/:@\"'<>]{3,200})@[\w.\[-]",
+        "password in a URL": (
+            r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s/:@\"'<>]{0,80}:(?P<secret>[^\s/:@\"'<>]{3,200})@[\w.\[-]"
+        ),
         "signed URL": (
             r"(?i)[?&;](?:x-(?:amz|goog|oss|cos|obs)-(?:signature|security-token)|signature|sig)="
             r"(?P<secret>[A-Za-z0-9%+/=_~.-]{16,})"
         ),
         "Slack webhook": r"https://hooks\.slack\.com/(?P<secret>services/T\w+/B\w+/\w{12,})",
         "private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----(?P<secret>\s+[A-Za-z0-9+/=:,\s-]{40,})",
-        "key or token": (
+        _GENERIC: (
             rf"(?i)(?:api_?-?key|api_?-?token|access_?-?(?:key|token)|auth_?-?token|client_?-?secret|secret_?-?key"
-            rf"|secret_access_key|refresh_?-?token|account_?-?key|x-key|api_key_comfy_org|_token|_secret|_key)"
+            rf"|refresh_?-?token|account_?-?key|\bx-key|\bapi_key_comfy_org|\bfal_key|\bhf_token)"
             rf"{_ASSIGN}(?P<secret>[A-Za-z0-9+/=_.~:-]{{20,}}){_QUOTE}"
+            r"|(?-i:(?:API_KEY|API_TOKEN|ACCESS_TOKEN|SECRET_ACCESS_KEY|\bFAL_KEY|\bHF_TOKEN))[ \t]?=[ \t]?"
+            r"(?P<bare>[A-Za-z0-9+/=_.~:-]{20,})"
         ),
     }.items()
 }
-_NEEDS_MIXTURE = {
+_NEEDS_MIXTURE = {  # words with hyphens, paths and names of variables have no digits
     "Alibaba or Tencent access key",
     "OpenAI, Stability or similar key",
     "authorization header",
-    "key or token",
+    _GENERIC,
     "signed URL",
 }
 
@@ -112,7 +120,7 @@ _PLACEHOLDER = re.compile(
     r"|getpass|%s"
 )
 _COMMON_PASSWORDS = {"password", "passwd", "pass", "pwd", "pw", "secret", "token", "key", "api_key", "apikey", "port"}
-_NAME = re.compile(r"[A-Za-z_]+(?:[._-][A-Za-z_]+)*\(?\)?")  # a variable, an attribute or words
+_NAME = re.compile(r"[A-Za-z_.-]+(?:\(.*)?")  # a variable, an attribute, a call or words
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _TAG = re.compile(r"</?(?:span|b|i|em|strong|mark)\b[^<>]{0,300}>")
@@ -151,7 +159,8 @@ def find_secrets(text: str) -> list[Match]:
             if kind not in kinds:
                 kinds.add(kind)
                 found[kind, 0] = Match(kind, None)
-    return list(found.values())
+    specific = {match.line for match in found.values() if match.kind != _GENERIC}
+    return [match for match in found.values() if match.kind != _GENERIC or match.line not in specific]
 
 
 def is_placeholder(secret: str) -> bool:
@@ -183,8 +192,8 @@ def _search(text: str) -> Iterator[tuple[str, int]]:
             yield kind, match.start()
     for kind, pattern in _CONTEXTS.items():
         for match in pattern.finditer(text):
-            secret = next(value for value in match.groups() if value is not None)
-            if _is_secret(kind, secret):
+            group, secret = next(item for item in match.groupdict().items() if item[1] is not None)
+            if _is_secret(kind, secret) and not (group.startswith("bare") and _NAME.fullmatch(secret)):
                 yield kind, match.end()
     own = key_from_env()
     if own is not None and len(own.reveal()) >= _MIN_OWN_CHARS and (at := text.find(own.reveal())) >= 0:
@@ -194,9 +203,9 @@ def _search(text: str) -> Iterator[tuple[str, int]]:
 def _is_secret(kind: str, text: str) -> bool:
     if is_placeholder(text):
         return False
-    if kind in _NEEDS_MIXTURE:  # words with hyphens, paths and names of variables have no digits
+    if kind in _NEEDS_MIXTURE:
         return bool(re.search(r"[0-9]", text) and re.search(r"[A-Za-z]", text)) and len(set(text)) >= 8
-    return kind != COMFLOWY_KEY or not _NAME.fullmatch(text.rstrip(",;)'\"")) or len(text) >= 32
+    return True
 
 
 def _variants(text: str) -> Iterator[str]:
@@ -205,7 +214,7 @@ def _variants(text: str) -> Iterator[str]:
         text = _ANSI.sub("", text)
         yield text
     if ("&" in text and ";" in text) or "</span>" in text:
-        text = _TAG.sub("", html.unescape(text))
+        text = _TAG.sub("", html.unescape(html.unescape(text)))  # twice: a text of HTML within a page
         yield text
     for _ in range(2):  # JSON in a text of JSON
         if "\\" not in text:
