@@ -68,10 +68,12 @@ def _literal_keys(tree: ast.Module, namespace: dict[str, Any]) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _is_connect(node.func, functions, modules, namespace):
             for argument in (keyword.value for keyword in node.keywords if keyword.arg == "key"):
-                value = argument.args[0] if isinstance(argument, ast.Call) and argument.args else argument  # Secret("")
+                value = argument
+                if isinstance(argument, ast.Call) and ast.unparse(argument.func).split(".")[-1] == "Secret":
+                    value = next(iter(argument.args), argument)
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     yield value.value
-                elif isinstance(value, ast.Name) and value.id in texts and argument is value:
+                elif isinstance(value, ast.Name) and value.id in texts:
                     yield texts[value.id]
 
 

@@ -82,7 +82,7 @@ _CONTEXTS = {
             rf"COMFLOWY_API_KEY{_ASSIGN}(?P<quoted>[^\"'`\s]{{6,}}){_QUOTE}"
             rf"|COMFLOWY_API_KEY{_QUOTE}?\]?[ \t]*[=:][ \t]*(?P<bare>[^\"'`\s,;<>&]{{6,}})"
             r"|(?:%env|setx|setenv|set -\w+)[ \t]+COMFLOWY_API_KEY[ \t]+(?P<bare2>[^\"'`\s<>&]{6,})"
-            rf"|\bconnect\((?:[^()]|\([^()]{{0,999}}\)){{0,999}}?\bkey\s*=\s*(?:[\w.]+\()?[bfru]?{_QUOTE}"
+            rf"|\bconnect\((?:[^()]|\([^()]{{0,999}}\)){{0,999}}?\bkey\s*=\s*(?:[\w.]*Secret\()?[bfru]?{_QUOTE}"
             rf"(?P<key>[^\"'`\s]{{6,}}){_QUOTE}"
             r"|[?&]ppt=(?P<parameter>[A-Za-z0-9._~+/%-]{6,})"
         ),

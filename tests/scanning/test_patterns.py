@@ -60,6 +60,8 @@ def test_the_key_in_the_environment_is_found_in_any_format(monkeypatch):
         'connect(url, key="YOUR_API_KEY")',
         "connect(url, key=key)",
         "connect(url, key=...)",
+        'connect(url, key=os.environ.get("MY_KEY_1", ""))',
+        'connect(url, key=Path("folder/key.txt").read_text())',
         'db.connect(host).sort(key="created_at")',
         "COMFLOWY_API_KEY=...",
         'os.environ["COMFLOWY_API_KEY"] = getpass.getpass()',
