@@ -1,8 +1,9 @@
-"""Warn once about a cell that contains a key: `connect(url, key="...")`, or a value for `COMFLOWY_API_KEY`."""
+"""Warn once about a cell that contains a key: in `connect`, as `COMFLOWY_API_KEY` or in a magic."""
 
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.notebook.display.html import paragraph
@@ -18,6 +19,9 @@ WARNING = """\
 This cell contains a key, and a saved notebook keeps it for every reader. Safe ways: %comflowy login, the environment
 variable COMFLOWY_API_KEY set outside the notebook, or connect(url, key=variable), read from a file or a keyring.
 Remove the key from the cell. If the notebook was shared, revoke the key. comflowy-nb scan NOTEBOOK finds others."""
+
+# Wrong usage of the magics, which take no key: the cell has it already.
+_IN_MAGIC = re.compile(r"%comflowy[ \t]+(?:login[ \t]+[^\s#-]|connect\b[^\n]*[ \t](?:--)?(?:api[_-]?)?key[= ]\S)")
 
 
 class KeyWarning:
@@ -49,6 +53,8 @@ class KeyWarning:
         say(paragraph(*WARNING.splitlines()), in_kernel=getattr(self._shell, "kernel", None) is not None)
 
     def _contains_key(self, source: str) -> bool:
+        if _IN_MAGIC.search(source):
+            return True
         if "COMFLOWY_API_KEY" not in source and not ("connect" in source and "key" in source):
             return False
         from comflowy_nb.scanning.patterns import COMFLOWY_KEY, find_secrets, is_placeholder  # noqa: PLC0415

@@ -61,7 +61,8 @@ def secrets_in_text(text: str, *, depth: int = 0) -> list[Match]:
         content = decode_base64(match["data"])
         if content:
             found.extend(_without_lines(secrets_in_bytes(content, depth=depth + 1)))
-        return "\n" * match[0].count("\n")  # later lines keep their numbers
+        has_breaks = _LINE_BREAKS.search(match[0])  # then words after the base64 may be in the match, also a token
+        return match[0] if has_breaks else ""
 
     if depth < _MAX_DEPTH:
         text = _BASE64.sub(search_base64, text)

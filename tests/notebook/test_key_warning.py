@@ -32,6 +32,9 @@ def shown(result):
         f"import comflowy_nb as c\nc.connect('{URL}', key=c.settings.Secret('{KEY}'))",
         f"other_name = 'COMFLOWY_API_KEY={KEY}'",
         f"places = {{'COMFLOWY_API_KEY': '{KEY}'}}",
+        f"%comflowy login {KEY}",
+        f"%comflowy connect cloud --key {KEY}",
+        f"%comflowy connect cloud key={KEY}",
         f"%comflowy help\nimport comflowy_nb\ncomflowy_nb.connect('{URL}', key='{KEY}')",
     ],
 )
@@ -64,6 +67,8 @@ def test_names_from_an_earlier_cell_are_known(how, cell):
         f"import types\ndb = types.SimpleNamespace(connect=lambda **_: 1)\ndb.connect(key='{KEY}')",
         "import os\n'COMFLOWY_API_KEY' in os.environ",
         "%comflowy connect nowhere key",
+        "%comflowy login  # asks",
+        "%comflowy login",
     ],
 )
 def test_a_cell_without_a_literal_key_does_not_warn(source, cell):
@@ -78,3 +83,9 @@ def test_the_cell_that_loads_the_extension_warns_too(shell, cell):
 
 def test_a_cell_that_is_not_valid_python_does_not_warn(cell):
     assert FIRST not in shown(cell("comflowy_nb.connect(url, key = ("))
+
+
+def test_the_error_of_a_login_with_a_key_does_not_repeat_the_key(cell):
+    result = cell(f"%comflowy login {KEY}")
+    assert KEY not in str(result.error)
+    assert "Type %comflowy login alone" in str(result.error)

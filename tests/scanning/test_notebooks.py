@@ -213,7 +213,7 @@ def test_fix_keeps_a_symbolic_link(written):
 
 
 @pytest.mark.parametrize("kind", IMAGES)
-def test_a_key_in_the_metadata_of_an_image_is_found_wherever_the_image_is(kind, tmp_path, written, capsys):
+def test_a_key_in_the_metadata_of_an_image_is_found_in_each_place_of_the_image(kind, tmp_path, written, capsys):
     content = IMAGES[kind]
     uri = f"data:image/x;base64,{base64_of(content)}"
     places = {

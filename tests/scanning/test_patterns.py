@@ -48,6 +48,13 @@ def test_a_token_within_colour_codes_tags_and_urls_is_found():
         assert find_secrets(text)
 
 
+def test_a_token_after_base64_is_found_on_its_line():
+    """The words after base64 in lines look like more of it."""
+    image = "iVBORw0KGgo" + "A" * 65
+    assert secrets_in_text(f"{image}\n{image}\n{TOKEN}\n") == [Match(TOKEN_KIND, 3)]
+    assert secrets_in_text(f"data:image/png;base64,{image} {TOKEN}") == [Match(TOKEN_KIND, 1)]
+
+
 def test_the_key_in_the_environment_is_found_in_any_format(monkeypatch):
     monkeypatch.setenv("COMFLOWY_API_KEY", "kanarienvogel.gelb")
     assert find_secrets("see kanarienvogel.gelb here") == [Match(OWN_KEY, 1)]
