@@ -3,7 +3,7 @@
 # make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
-# make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, the files of .github, and lint-js
+# make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, keys in notebooks, the files of .github, and lint-js
 # make lint-js  lint and formatting of the widgets' scripts; needs Node, without it nothing is checked
 # make bench  the benchmarks; benchmarks/README.md says what they measure
 # make docs   build the documentation, with every example executed, into build/docs/
@@ -67,6 +67,7 @@ check: $(VENV)/.installed-check
 	$(BIN)/mypy
 	$(BIN)/python tools/check_docstrings.py
 	$(BIN)/python tools/list_modules.py --check
+	$(BIN)/comflowy-nb scan notebooks
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml

@@ -18,7 +18,7 @@ LAYERS = [
     ("services", "scheduler"),
     ("database", "images", "layout"),
     ("painting",),
-    ("tracking", "archive"),
+    ("tracking", "archive", "scanning"),
     ("library", "history", "recipe", "comparison", "exploration", "sharing", "sweeps"),
     ("client", "connection"),
     ("notebook", "cli"),

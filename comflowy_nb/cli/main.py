@@ -1,4 +1,4 @@
-"""The commands for a terminal: `comflowy-nb demo`, `comflowy-nb sandbox` and `comflowy-nb sweep`."""
+"""The commands for a terminal: `comflowy-nb demo`, `sandbox`, `sweep` and `scan`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
     args = _build_parser().parse_args(words)
     try:
         with spelled("file"):
-            return {"demo": _demo, "sandbox": _sandbox, "sweep": _sweep}[args.command](args)
+            return {"demo": _demo, "sandbox": _sandbox, "sweep": _sweep, "scan": _scan}[args.command](args)
     except ComflowyError as error:
         print(f"comflowy-nb {args.command}: {error}", file=sys.stderr)
         return WRONG_USAGE if isinstance(error, _USAGE_ERRORS) else 1
@@ -84,6 +84,18 @@ def _build_parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--out", metavar="DIR", type=Path, help="folder or NAME.zip for copies, a contact sheet and a JSON file"
     )
+
+    scan = commands.add_parser(
+        "scan",
+        help="find keys and tokens in notebooks and other files",
+        description="Find keys and tokens in notebooks (cells, outputs, metadata, attachments, widgets, images), in "
+        "texts, saved pages, images and zip files. It names the place and the kind, and never prints a key.",
+        epilog="Exit status: 0 if none is found, 1 if one is, 2 for wrong usage or a file that can't be read.",
+    )
+    scan.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="a file, or a folder with all its folders")
+    scan.add_argument(
+        "--fix", action="store_true", help="blank the outputs of notebooks that hold one; cells are never changed"
+    )
     return parser
 
 
@@ -114,6 +126,12 @@ def _sweep(args: argparse.Namespace) -> int:
     from comflowy_nb.cli import sweep  # noqa: PLC0415 - HTTP and images, only for this command
 
     return sweep.main(args)
+
+
+def _scan(args: argparse.Namespace) -> int:
+    from comflowy_nb.cli import scan  # noqa: PLC0415 - images, only for this command
+
+    return scan.main(args)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from comflowy_nb.notebook.commands.options import execute
 from comflowy_nb.notebook.completion import Completions
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.show import register_formatters, unregister_formatters
+from comflowy_nb.notebook.key_warning import KeyWarning
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.settings import OPTIONS, settings
 from comflowy_nb.workflow.syntax.line import split_silencer
@@ -112,6 +113,9 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     shell.events.register("pre_execute", magics.session.begin_execution)
     shell.events.register("post_execute", magics.session.end_execution)
+    magics.key_warning = KeyWarning(shell)
+    shell.events.register("pre_run_cell", magics.key_warning.before_cell)
+    shell.events.register("post_run_cell", magics.key_warning.after_cell)
     magics.completions = Completions(magics.session)
     magics.completions.add()
     register_formatters(magics.session)
@@ -141,6 +145,8 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     unregister_formatters(shell)
     shell.events.unregister("pre_execute", magics.session.begin_execution)
     shell.events.unregister("post_execute", magics.session.end_execution)
+    shell.events.unregister("pre_run_cell", magics.key_warning.before_cell)
+    shell.events.unregister("post_run_cell", magics.key_warning.after_cell)
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("comflowy", None)
     shell.magics_manager.registry.pop(Comflowy.__name__, None)

@@ -94,6 +94,11 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
 
 
 def _unexpected_word_error(command: Command, word: Word) -> UsageError:
+    if command.name == "login":  # the word may be a key, so the error does not repeat it
+        return UsageError(
+            "login takes no key in the cell, because a notebook keeps what is typed. Type %comflowy login alone: it "
+            "asks for the key. If the word was a key, remove it from the cell"
+        )
     return UsageError(f"unexpected word {word.raw!r}. Usage: %comflowy {command.usage}")
 
 
