@@ -206,7 +206,7 @@ class Library:
                 raise RefError(f'{ref!r} is not a run, a sweep or a reference: use delete("r41")')
             parsed, found = self._look_up(text)
             if parsed.image is not None:
-                raise RefError(f"an image can't be deleted alone; the whole run: %comflowy delete {parsed.text}")
+                raise RefError(f"a single image can't be deleted; to delete its run: %comflowy delete {parsed.text}")
             if isinstance(found, SweepRecord):
                 sweeps[found.token] = found
             else:
