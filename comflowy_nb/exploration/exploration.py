@@ -201,7 +201,7 @@ class Exploration:
         return [
             entry
             for entry, own in zip(self.entries, values, strict=True)
-            if any(is_fulfilled(own, condition, review) for review in _review_values(entry, reviews))
+            if any(is_fulfilled(own, condition, review=review) for review in _review_values(entry, reviews))
         ]
 
     def choose(self, count: int) -> list[Entry]:
