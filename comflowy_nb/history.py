@@ -106,7 +106,7 @@ def runs(
     --------
     >>> comflowy_nb.history.runs("cat", cfg=7, status="success", limit=1)
     [<Run r... 'cat' success ... s>]
-    >>> comflowy_nb.history.runs(where="cfg > 6 or steps > 20", limit=1)
+    >>> comflowy_nb.history.runs(where="cfg > 6 or steps > 20", status="success", limit=1)
     [<Run r... success ... s>]
     """
     return open_library().runs(

@@ -76,7 +76,7 @@ def bottles_zip(make_sweep, axis, library, tmp_path):
     sha256 = hashlib.sha256(content).hexdigest()
     library.inputs.mkdir(parents=True)
     (library.inputs / sha256).write_bytes(content)
-    library.history.inputs.keep("sandbox", "input.png", sha256)
+    library.history.inputs.store_name("sandbox", "input.png", sha256)
     sweep = make_sweep(axis("3::cfg", 4, 6), fixed={"1::image": "input.png"}, name="bottles")
     sweep[0].images[0].rate(5)
     path = sweep.save(tmp_path / "bottles.zip")[0]

@@ -66,7 +66,7 @@ def run(library, run_request, stream):
     library.inputs.mkdir(parents=True)
     sha256 = "ab" * 32
     (library.inputs / sha256).write_bytes(png((200, 1, 1), comment=PROMPTS[0]))
-    history.inputs.keep("sandbox", "portrait of me.png", sha256)
+    history.inputs.store_name("sandbox", "portrait of me.png", sha256)
     made = library.find(record.ref).run
     made.images[0].rate(4, note=f"like {PROMPTS[0]}, seed {SEED}")
     return made

@@ -144,7 +144,9 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
         self._valid_where = self._view_problem = ""
         self._matches: list[int] | None = None  # of the valid condition
         entries = exploration.entries
-        first = next((entry for entry in entries if entry.images), entries[0])
+        matches = self._find_matches(where.strip())
+        shown = [entries[number] for number in matches or range(len(entries))]
+        first = next((entry for entry in shown if entry.images), shown[0])
         images = len(exploration.axes) - len(first.at)
         super().__init__(_at=[*first.at, *([0] * images)], where=where, x=x, y=y)
         self._changes = Changes(entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import FieldError, nearest_tip
+from comflowy_nb.errors import FieldError, nearest_tip, option
 from comflowy_nb.workflow.axes.types import LABEL
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.conditions import parse_condition
@@ -39,7 +39,7 @@ def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None
     if axes.where is None:
         return None
     condition = parse_condition(axes.where)
-    option = f"--where {axes.where!r}"
+    typed = option("where", axes.where)
     values: dict[str, Callable[[Cell], Any]] = {}
     tips: dict[str, str] = {}
     for name in condition.names:
@@ -51,7 +51,7 @@ def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None
         try:
             values[name] = _value_of(name, axes, workflow)
         except FieldError as error:
-            raise FieldError(f"{option}: {error.problems[0]}") from None
+            raise FieldError(f"{typed}: {error.problems[0]}") from None
 
     def fulfils(cell: Cell) -> bool:
         try:
@@ -59,7 +59,7 @@ def cell_filter(axes: Axes, workflow: Workflow) -> Callable[[Cell], bool] | None
         except FieldError as error:
             problem = error.problems[0]
             compared = [tip for name, tip in tips.items() if name in problem]
-            raise FieldError(". ".join([f"{option}: {problem}", *compared])) from None
+            raise FieldError(". ".join([f"{typed}: {problem}", *compared])) from None
 
     return fulfils
 

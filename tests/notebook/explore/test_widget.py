@@ -67,6 +67,13 @@ def test_the_current_cell_follows_the_view_and_can_be_observed(explorer, sweep):
     assert seen == ["s1.6"]
 
 
+@pytest.mark.parametrize(("where", "number"), [("cfg > 6", 4), ("cfg > 90", 1)])
+def test_the_first_cell_is_one_that_the_condition_shows(sweep, where, number):
+    explorer = Explorer(Exploration([sweep]), where=where)
+    assert explorer.current is sweep.cells[number - 1]
+    explorer.close()
+
+
 def test_the_current_cell_of_a_combination_that_was_not_asked_for_is_none(library, stored):
     for cfg, steps in ((8, 10), (4, 10), (4, 20)):
         stored(f"{cfg}-{steps}", params={"3::cfg": cfg, "3::steps": steps})
