@@ -241,8 +241,19 @@ In Python: run.images[0].rate(4, note="best sky"), image.rating, cell.rating."""
     "save": """\
   %comflowy save r41 my-images      readable names; PNG files contain the params
   %comflowy save s3 my-sweep        the images of a sweep, a contact sheet, JSON
-  %comflowy save s3 my-sweep.zip    the same as a zip file
-  %comflowy save r41[0] boat.png    one image under this name""",
+  %comflowy save r41[0] boat.png    one image under this name
+  %comflowy save s3 boats.zip       an archive for another person, who loads it
+  %comflowy save s3 boats.html      the explorer as one page without a network
+  %comflowy save s3 grid.png        the labelled grid; also .pdf
+  %comflowy save s3 cfg.gif --along cfg    an animation; also .webp
+
+Before writing, the command says what the file contains and its size. --without
+prompts,metadata leaves parts out of an archive, a page or a figure.""",
+    "load": """  %comflowy load boats.zip          runs, images and ratings of an archive
+  %comflowy load ratings.json --by Ann    the ratings of a visitor of a page
+
+Loaded runs can be shown, explored and compared, and --from starts from them.
+They are never submitted, checked or downloaded.""",
     "cancel": """\
   %comflowy cancel r41
   %comflowy cancel last
