@@ -137,7 +137,7 @@ def test_selected_image_of_a_run_is_drawn(folder):
 def test_seeds_and_titles_are_read_from_the_graph_in_the_image(folder):
     from PIL.PngImagePlugin import PngInfo
 
-    from comflowy_nb.notebook.display.grids import _read_graph
+    from comflowy_nb.recipe import read_graph_of
 
     run = folder.run(("9", 64, 64))
     notes = PngInfo()
@@ -147,6 +147,6 @@ def test_seeds_and_titles_are_read_from_the_graph_in_the_image(folder):
         ' "9": {"class_type": "SaveImage", "inputs": {}, "_meta": {"title": "Save Image"}}}',
     )
     run.images[0].pil().save(run.images[0].path, pnginfo=notes)
-    seeds, titles = _read_graph(run)
+    seeds, titles = read_graph_of(run)
     assert seeds == {"3::seed": 77}
     assert titles == {"3": "KSampler", "9": "Save Image"}
