@@ -169,10 +169,10 @@ def test_more_than_500_runs_need_max_runs_on_any_service(sandbox):
     assert "the sweep needs --max-runs 502" in texts(dry)[0]
     refused = sandbox(f"%comflowy sweep default {many}")
     assert isinstance(refused.error, SettingsError)
-    assert "need --max-runs 502" in str(refused.error)
+    assert "--max-runs 502 permits them" in str(refused.error)
     counted = sandbox("%comflowy run default --count 501")
     assert isinstance(counted.error, SettingsError)
-    assert "need --max-runs 501" in str(counted.error)
+    assert "--max-runs 501 permits them" in str(counted.error)
     assert isinstance(sandbox("%comflowy run default --count 501 --max-runs 500").error, SettingsError)
     assert isinstance(sandbox("%comflowy run default --max-runs x").error, UsageError)
 
