@@ -71,7 +71,7 @@ def test_a_pattern_in_a_variable_is_an_error(workflow):
     names = {"pattern": "file:refs/*.jpg"}
     with pytest.raises(FieldError, match=r"several files, but a run takes one value; client.sweep takes several"):
         resolve(workflow, [Setting("10::image", "{pattern}")], namespace=names)
-    with pytest.raises(FieldError, match=r"several files; type the pattern itself: file:refs/\*\.jpg"):
+    with pytest.raises(FieldError, match=r"a pattern, which can't come from a variable: type file:refs/\*\.jpg"):
         read_axes(workflow, [Setting("10::image", "{pattern}")], namespace=names)
 
 
