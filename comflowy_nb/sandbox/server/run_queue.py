@@ -124,7 +124,7 @@ class RunQueue:
             return Cancelling.TOO_LATE
         if run.cancel_requested:
             return Cancelling.DONE
-        self._store.ask_cancel(run_id)
+        self._store.request_cancel(run_id)
         run.cancel_requested = True
         if run.worker is None:
             self._queue.remove(run)

@@ -142,7 +142,7 @@ class Store:
     def count_start(self, run_id: str) -> None:
         self._write("UPDATE runs SET starts = starts + 1 WHERE run_id = ?", run_id)
 
-    def ask_cancel(self, run_id: str) -> None:
+    def request_cancel(self, run_id: str) -> None:
         self._write("UPDATE runs SET cancel_asked = 1 WHERE run_id = ?", run_id)
 
     def end(self, run_id: str, *, images: Sequence[Image] = (), error: str | None = None) -> None:
