@@ -57,9 +57,9 @@ class KeyWarning:
             return True
         if "COMFLOWY_API_KEY" not in source and not ("connect" in source and "key" in source):
             return False
-        from comflowy_nb.scanning.patterns import OWN_KEY, find_secrets, is_placeholder  # noqa: PLC0415
+        from comflowy_nb.scanning.patterns import SERVICE_KEY, find_secrets, is_placeholder  # noqa: PLC0415
 
-        if "COMFLOWY_API_KEY" in source and any(match.kind == OWN_KEY for match in find_secrets(source)):
+        if "COMFLOWY_API_KEY" in source and any(match.kind == SERVICE_KEY for match in find_secrets(source)):
             return True
         try:
             tree = ast.parse(self._shell.transform_cell(source))

@@ -39,7 +39,7 @@ class Match:
     line: int | None
 
 
-OWN_KEY = "Comflowy key"
+SERVICE_KEY = "Comflowy key"
 _GENERIC = "key or token"  # not reported on a line where the service is known
 OWN_KEY = "the key in COMFLOWY_API_KEY"
 _MIN_OWN_CHARS = 8  # a shorter key would be found in words
@@ -78,7 +78,7 @@ _ASSIGN = rf"{_QUOTE}?\]?\s*(?::|=>?|,)\s*[bfru]?{_QUOTE}"  # name = "...", "nam
 _CONTEXTS = {
     kind: re.compile(pattern)
     for kind, pattern in {
-        OWN_KEY: (
+        SERVICE_KEY: (
             rf"COMFLOWY_API_KEY{_ASSIGN}(?P<quoted>[^\"'`\s]{{6,}}){_QUOTE}"
             rf"|COMFLOWY_API_KEY{_QUOTE}?\]?[ \t]*[=:][ \t]*(?P<bare>[^\"'`\s,;<>&]{{6,}})"
             r"|(?:%env|setx|setenv|set -\w+)[ \t]+COMFLOWY_API_KEY[ \t]+(?P<bare2>[^\"'`\s<>&]{6,})"

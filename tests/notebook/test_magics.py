@@ -305,20 +305,20 @@ def test_url_of_the_editor_is_accepted_as_a_workflow(sandbox):
 def test_adding_a_workflow_that_the_sandbox_does_not_run(sandbox, tmp_path, monkeypatch):
     """Any id was added and then rejected; for a graph, the error named an editor that the sandbox does not have."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.json").write_text('{"1": {"class_type": "EmptyImage", "inputs": {"width": 64}}}')
+    (tmp_path / "sketch.json").write_text('{"1": {"class_type": "EmptyImage", "inputs": {"width": 64}}}')
     for reference in ("unknown-id", "https://app.comflowy.com/app?id=unknown-id"):
         refused = sandbox(f"%comflowy workflow add tiny {reference}").error
         assert isinstance(refused, WorkflowError)
         assert "sandbox has no workflow 'unknown-id': it runs only default, img2img" in str(refused)
         assert "%comflowy connect cloud" in str(refused)
-    advice = "sandbox runs only its own workflows (default, img2img), and mine is none of them: connect a server"
-    added = sandbox("%comflowy workflow add mine mine.json").last[0]["text/plain"]
-    assert added.startswith(f"mine is now a graph - {advice}")
-    for command in ("run mine", "fields mine", "run mine.json"):
+    advice = "sandbox runs only its own workflows (default, img2img), and sketch is none of them: connect a server"
+    added = sandbox("%comflowy workflow add sketch sketch.json").last[0]["text/plain"]
+    assert added.startswith(f"sketch is now a graph - {advice}")
+    for command in ("run sketch", "fields sketch", "run sketch.json"):
         error = sandbox(f"%comflowy {command}").error
         assert str(error).startswith(advice)
         assert "editor" not in str(error)
-    assert re.search(r"mine +catalogue +no\b", sandbox("%comflowy workflows").last[0]["text/plain"])
+    assert re.search(r"sketch +catalogue +no\b", sandbox("%comflowy workflows").last[0]["text/plain"])
 
 
 def test_fields_stores_the_output_of_the_console(sandbox):

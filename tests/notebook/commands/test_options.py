@@ -79,7 +79,7 @@ def test_invalid_durations_are_errors(text):
         ("show", "missing argument"),
         ("show cfg=7", "unexpected word 'cfg=7'. Usage: %comflowy show REF"),
         ("save r1", "missing argument"),
-        ("login me", "unexpected word 'me'. Usage: %comflowy login"),
+        ("login me", "login takes no key in the cell"),
     ],
 )
 def test_error_for_invalid_usage_has_the_nearest_spelling(line, message):
