@@ -318,7 +318,7 @@ class Explorer {
   change(changes, movesOn) {
     const entry = this.state.current;
     if (!entry.image) {
-      this.say("There is no image to rate here");
+      this.say("This cell has no image to rate");
       return;
     }
     this.ratings.rate(entry.image, changes, { place: entry.place });
