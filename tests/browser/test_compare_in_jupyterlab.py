@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 SHORT_MS = 60_000
 PROMPTS = ("beautiful scenery, glass bottle, purple galaxy", "beautiful scenery, wooden bottle, galaxy")
@@ -181,6 +182,8 @@ def test_keys_choose_the_mode_and_focus_is_visible(compared):
     for key, name in [("b", "Blink"), ("g", "Side by side"), ("d", "Difference"), ("s", "Slider"), ("2", "Slider")]:
         notebook.page.keyboard.press(key)
         assert is_chosen(notebook, name), key
+        if key == "d":
+            expect(widget(notebook).locator(".cc-numbers")).to_contain_text("Mean absolute error")
         heights.add(height(notebook))
     assert len(heights) == 1, "the page jumps when the mode changes"
     modes = widget(notebook).get_by_role("radiogroup", name="How to compare").get_by_role("radio")

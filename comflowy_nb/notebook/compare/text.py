@@ -150,7 +150,7 @@ def describe_difference(difference: Difference, first: ComparedImage, second: Co
         )
     return (
         numbers,
-        "The numbers measure how much changed, not which image is better. For different seeds they mean nothing.",
+        "The numbers measure change, not which image is better; for different seeds they mean nothing.",
     )
 
 

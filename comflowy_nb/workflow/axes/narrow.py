@@ -105,7 +105,8 @@ def _usual_distance(middle: Fraction, field: Field) -> Fraction:
         size = (_exact(field.max) - _exact(field.min)) * _SHARE
     if not size:
         return Fraction(1)
-    power = Fraction(10) ** math.floor(math.log10(size))
+    exponent = math.log10(size.numerator) - math.log10(size.denominator)  # float(size) may be 0
+    power = Fraction(10) ** math.floor(exponent)
     rounds = [factor * power for factor in (1, 2, 5, 10)]
     return min(rounds, key=lambda distance: max(distance / size, size / distance))
 

@@ -99,9 +99,7 @@ def test_numbers_of_a_comparison_have_a_warning(folder, tmp_path):
     same = [folder.run(("9", 30, 20), params={"3::seed": 1}) for _ in range(2)]
     Image.new("RGB", (30, 20), (9, 9, 9)).save(same[1].images[0].path)
     reply, _ = compare(same).reply_to({"ask": "difference", "pair": [0, 1]})
-    assert reply["caveat"].startswith(
-        "The numbers measure how much changed, not which image is better. For different seeds"
-    )
+    assert reply["caveat"].startswith("The numbers measure change, not which image is better; for different seeds")
 
 
 def test_different_sizes_share_a_canvas_without_numbers_and_with_a_warning(folder):

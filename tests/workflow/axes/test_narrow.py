@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from comflowy_nb.errors import FieldError
@@ -99,6 +99,8 @@ def axes(draw):
 
 
 @given(axes())
+@example(([5e-324], 5e-324, Field("3::x", FLOAT)))
+@example(([1e-310], 1e-310, Field("3::x", FLOAT)))
 def test_narrowed_values_are_odd_centred_distinct_in_range_and_on_the_step(case):
     values, center, field = case
     try:
@@ -119,4 +121,5 @@ def test_narrowed_values_are_odd_centred_distinct_in_range_and_on_the_step(case)
     assert not below or max(below) < found[0]
     assert not above or min(above) > found[-1]
     has_room = center not in {field.min, field.max} and field.type is FLOAT and field.step is None
-    assert len(found) == 3 or not has_room or min(abs(one - center) for one in values if one != center) < 1e-6
+    nearest = min((abs(one - center) for one in values if one != center), default=abs(center))
+    assert len(found) == 3 or not has_room or nearest < 1e-6
