@@ -26,7 +26,7 @@ export class Dialog {
 
   open(kind, label, ...children) {
     const close = makeButton({ class: "cx-link cx-close", "data-key": "close" }, "Close", () => this.close());
-    if (!this.kind) this.opener = this.explorer.focusedKey;
+    if (!this.kind) this.opener = this.explorer.focus.key;
     this.kind = kind;
     this.element.setAttribute("aria-label", label);
     this.element.replaceChildren(make("b", {}, label), ...children, ...(kind === "plan" ? [] : [close]));
@@ -36,7 +36,7 @@ export class Dialog {
   close() {
     if (!this.kind) return false;
     this.kind = null;
-    this.explorer.focusKey(this.opener);
+    this.explorer.focus.moveTo(this.opener);
     this.element.hidden = true;
     return true;
   }

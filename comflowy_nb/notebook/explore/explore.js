@@ -6,10 +6,13 @@ import { stateOf } from "./cells.js";
 import { Controls, Player } from "./controls.js";
 import { Dialog } from "./dialog.js";
 import { Filters } from "./filters.js";
+import { Focus } from "./focus.js";
 import { Head, Notice } from "./head.js";
 import { Images, Kernel, Ratings } from "./kernel.js";
 import { Keys } from "./keys.js";
 import { Panel } from "./panel.js";
+import { Panes } from "./panes.js";
+import { Review } from "./review.js";
 import { Sheet } from "./sheet.js";
 import { Stage } from "./stage.js";
 import { Exploration } from "./state.js";
@@ -33,6 +36,9 @@ class Explorer {
       onChange: () => this.afterRating(),
     });
     this.player = new Player(this);
+    this.panes = new Panes(this);
+    this.review = new Review(this);
+    this.focus = new Focus(this);
     this.ended = new AbortController();
     this.root = this.build();
     el.append(this.root);
@@ -188,7 +194,7 @@ class Explorer {
     if (mode === "two" || mode === "image") {
       if (before === "grid" || before === "list") this.cameFrom = before;
     }
-    if (mode === "two" && this.state.pin) this.keepPin(this.state.pin);
+    if (mode === "two" && this.state.pin) this.panes.keep(this.state.pin);
     this.setView({ mode });
     this.isMoved = true;
   }
@@ -253,150 +259,13 @@ class Explorer {
     if (name && this.state.view.mode === "grid") this.setMode("list");
   }
 
-  // -- two panes -----------------------------------------------------------------------------------------------
-
-  keepPin({ axis, values }) {
-    this.setView({ pin: { axis: this.state.axes[axis].name, values } });
-  }
-
-  pinAxis(name) {
-    const axis = this.state.axisOf(name);
-    const now = this.state.at[axis];
-    const other = now + 1 < this.state.axes[axis].values.length ? now + 1 : now - 1;
-    this.keepPin({ axis, values: [now, other] });
-  }
-
-  pinValue(pane, value) {
-    const { axis, values, active } = this.state.pin;
-    this.keepPin({ axis, values: values.map((each, index) => (index === pane ? value : each)) });
-    if (pane === active) this.go(this.state.placeWith(axis, value));
-  }
-
-  swapPanes() {
-    const { axis, values } = this.state.pin;
-    this.keepPin({ axis, values: [...values].reverse() });
-  }
-
-  /** Make one pane the current one. Return true if the current pane has changed. */
-  activate(pane) {
-    const { pin, view } = this.state;
-    if (view.mode !== "two" || !pin || pane < 0 || pane === pin.active) return false;
-    this.keepPin(pin);
-    this.go(this.state.placeWith(pin.axis, pin.values[pane]));
-    return true;
-  }
-
-  pinnedLabel(pane) {
-    const { axis, values } = this.state.pin;
-    const { label, values: all } = this.state.axes[axis];
-    return `${label} ${all[values[pane]].label}`;
-  }
-
-  get shownEntries() {
-    const { state } = this;
-    const { pin } = state;
-    if (state.view.mode !== "two" || !pin) return [state.current];
-    return pin.values.map((value) => state.entryAt(state.placeWith(pin.axis, value)));
-  }
-
-  // -- ratings -------------------------------------------------------------------------------------------------
-
-  rate(rating) {
-    this.change({ rating, rejected: false }, rating > 0);
-  }
-
-  reject() {
-    const { image } = this.state.current;
-    this.change({ rejected: !image?.rejected }, !image?.rejected);
-  }
-
-  setNote(note) {
-    const { image } = this.state.current;
-    if (image && note !== image.note) this.change({ note }, false);
-  }
-
-  change(changes, movesOn) {
-    const entry = this.state.current;
-    if (!entry.image) {
-      this.say("This cell has no image to rate");
-      return;
-    }
-    this.ratings.rate(entry.image, changes, { place: entry.place });
-    const { moveOn, mode } = this.state.view;
-    const next = movesOn && moveOn ? this.state.nextUnrated(entry, { isGrid: mode === "grid" }) : null;
-    const words = changes.rejected
-      ? "rejected"
-      : changes.rating
-        ? `${changes.rating} of 5`
-        : "note" in changes
-          ? "note kept"
-          : "not rated";
-    const all = movesOn && moveOn && !next ? ". All images are rated" : "";
-    this.say(`${entry.image.ref} ${words}${all}`);
-    if (next) this.go(next.place);
-  }
-
-  undo() {
-    const place = this.ratings.undo();
-    if (place) this.go(place);
-    this.say(place ? "The last rating is undone" : "There is no rating to undo");
-  }
-
   afterRating() {
     if (this.isOffline) this.model.set("_unsaved", Object.fromEntries(this.ratings.unsaved));
     this.schedule(true);
   }
 
-  isMarked(image) {
-    return Boolean(image) && this.state.selected.includes(image.ref);
-  }
-
-  mark() {
-    const { image } = this.state.current;
-    if (!image) return;
-    const { selected } = this.state;
-    const isMarked = selected.includes(image.ref);
-    this.set("selected", isMarked ? selected.filter((ref) => ref !== image.ref) : [...selected, image.ref]);
-    this.say(`${image.ref} ${isMarked ? "not marked" : "marked"}`);
-  }
-
-  askPlan(action, items) {
-    this.dialog.askPlan(action, items);
-  }
-
   say(words) {
     this.spoken.textContent = words;
-  }
-
-  // -- focus ---------------------------------------------------------------------------------------------------
-
-  get focused() {
-    const active = this.root.getRootNode().activeElement;
-    return this.root.contains(active) ? active : null;
-  }
-
-  get focusedKey() {
-    return this.focused?.closest("[data-key]")?.dataset.key ?? null;
-  }
-
-  focusKey(key) {
-    const found = key && this.root.querySelector(`[data-key="${CSS.escape(key)}"]`);
-    const isShown = Boolean(found?.checkVisibility());
-    if (isShown) found.focus({ preventScroll: true });
-    if (!isShown || this.focused !== found) this.focusMain();
-  }
-
-  focusMain() {
-    const main = this.isLarge ? this.stage.element : this.sheet.element;
-    (main.checkVisibility() ? main : this.root).focus({ preventScroll: true });
-  }
-
-  /** Redraw and keep the focus: without it, Jupyter would receive the next key. */
-  keepFocus(act) {
-    const before = this.focused;
-    const key = this.focusedKey;
-    act();
-    if (before && (this.focused !== before || !before.checkVisibility())) this.focusKey(key);
   }
 
   // -- drawing -------------------------------------------------------------------------------------------------
@@ -406,7 +275,7 @@ class Explorer {
     this.arranges ||= arranges;
     this.frame ??= requestAnimationFrame(() => {
       this.frame = undefined;
-      if (!this.ended.signal.aborted) this.keepFocus(() => this.draw());
+      if (!this.ended.signal.aborted) this.focus.keep(() => this.draw());
     });
   }
 
@@ -424,7 +293,7 @@ class Explorer {
     if (isArranging) this.toolbar.arrange();
     this.isMoved = false;
     this.controls.draw();
-    if (isLarge) this.stage.draw(this.shownEntries, (entry) => !entry.item || state.matches(entry));
+    if (isLarge) this.stage.draw(this.panes.entries, (entry) => !entry.item || state.matches(entry));
     else this.sheet.draw();
     this.toolbar.draw();
     this.panel.draw();
@@ -441,7 +310,7 @@ class Explorer {
     this.sheet.root.hidden = this.isLarge;
     this.filters.arrange();
     this.controls.arrange();
-    const words = this.shownEntries
+    const words = this.panes.entries
       .map((entry) => entry.item?.caption || this.state.describe(entry.place))
       .join(" and ");
     this.stage.element.setAttribute("aria-label", `Large image: ${words}`);
@@ -464,7 +333,7 @@ class Explorer {
     if (!this.isLoaded) return;
     const { state, player } = this;
     const isShown = (entry) => entry.image && stateOf(entry).isImage && !entry.image.video;
-    const entries = this.isLarge ? this.shownEntries : (this.sheet.shown ?? []);
+    const entries = this.isLarge ? this.panes.entries : (this.sheet.shown ?? []);
     const next = [];
     if (player.axis !== null) next.push(...this.entriesAfter(entries, player.next));
     else if (this.isLarge) {
@@ -491,7 +360,7 @@ class Explorer {
 
   /** Return whether everything that a combination shows has arrived. */
   isReady(place) {
-    const entries = this.isLarge ? this.shownEntries : (this.sheet.shown ?? []);
+    const entries = this.isLarge ? this.panes.entries : (this.sheet.shown ?? []);
     return this.entriesAfter(entries, place).every(
       (entry) => !stateOf(entry).isImage || entry.image.video || this.images.thumbs.has(entry.image.key),
     );

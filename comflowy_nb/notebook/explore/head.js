@@ -7,7 +7,8 @@ export class Head {
     this.explorer = explorer;
     this.title = make("h2", { class: "cx-title" });
     this.counts = make("span", { class: "cx-quiet" });
-    const action = (key, name) => makeButton({ "data-key": key, hidden: true }, [], () => explorer.askPlan(name, null));
+    const action = (key, name) =>
+      makeButton({ "data-key": key, hidden: true }, [], () => explorer.dialog.askPlan(name, null));
     this.actions = { missing: action("run-missing", "missing"), retry: action("retry-failed", "retry") };
     const attributes = { class: "cx-icon", title: "Keys (key ?)", "aria-label": "Keys", "data-key": "help" };
     const help = makeButton(attributes, "?", () => explorer.dialog.toggleKeys());

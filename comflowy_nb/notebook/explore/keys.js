@@ -16,7 +16,7 @@ export class Keys {
       if (key === "Enter") target.dispatchEvent(new Event("change"));
       return;
     }
-    const act = isText ? () => this.explorer.focusMain() : this.keyOf(event);
+    const act = isText ? () => this.explorer.focus.moveToMain() : this.keyOf(event);
     if (!act) return;
     event.preventDefault();
     act();
@@ -29,12 +29,12 @@ export class Keys {
     if (target.tagName === "SELECT" && key !== "Escape" && key !== "?") return null;
     if (key === "Enter") return isButton ? null : () => this.explorer.enlarge();
     if (key === " ") return isButton ? null : () => this.explorer.player.toggle(this.playedAxis);
-    if (/^[1-5]$/.test(key)) return () => this.explorer.rate(Number(key));
+    if (/^[1-5]$/.test(key)) return () => this.explorer.review.rate(Number(key));
     const acts = {
-      0: () => this.explorer.rate(0),
-      x: () => this.explorer.reject(),
-      u: () => this.explorer.undo(),
-      m: () => this.explorer.mark(),
+      0: () => this.explorer.review.rate(0),
+      x: () => this.explorer.review.reject(),
+      u: () => this.explorer.review.undo(),
+      m: () => this.explorer.review.mark(),
       n: () => this.explorer.panel.note.focus(),
       "?": () => this.explorer.dialog.toggleKeys(),
       "+": () => this.explorer.stage.zoom.in(),

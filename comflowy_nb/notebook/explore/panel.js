@@ -44,20 +44,22 @@ export class Panel {
         title,
         "data-key": `star-${rating}`,
       };
-      return makeButton(attributes, icon(STAR), () => this.explorer.rate(this.image?.rating === rating ? 0 : rating));
+      return makeButton(attributes, icon(STAR), () =>
+        this.explorer.review.rate(this.image?.rating === rating ? 0 : rating),
+      );
     });
     this.reject = makeButton({ class: "cx-toggle", title: "Reject (key x)", "data-key": "reject" }, "Reject", () =>
-      this.explorer.reject(),
+      this.explorer.review.reject(),
     );
     this.mark = makeButton(
       { class: "cx-toggle", title: "Mark for a comparison (key m)", "data-key": "mark" },
       "Mark",
-      () => this.explorer.mark(),
+      () => this.explorer.review.mark(),
     );
     this.undo = makeButton(
       { class: "cx-icon", title: "Undo the last rating (key u)", "aria-label": "Undo", "data-key": "undo" },
       icon(ICONS.undo),
-      () => this.explorer.undo(),
+      () => this.explorer.review.undo(),
     );
     this.note = make("input", {
       type: "text",
@@ -66,7 +68,7 @@ export class Panel {
       maxlength: "500",
       "data-key": "note",
     });
-    this.note.addEventListener("change", () => this.explorer.setNote(this.note.value));
+    this.note.addEventListener("change", () => this.explorer.review.setNote(this.note.value));
     this.moveOn = make("input", { type: "checkbox", "data-key": "move-on" });
     this.moveOn.addEventListener("change", () => this.explorer.setView({ moveOn: this.moveOn.checked }));
     this.unsaved = make("span", { class: "cx-unsaved" });
@@ -84,7 +86,7 @@ export class Panel {
 
   runAgain() {
     const { item } = this.explorer.state.current;
-    this.explorer.askPlan(item.can.retry ? "retry" : "missing", [item.id]);
+    this.explorer.dialog.askPlan(item.can.retry ? "retry" : "missing", [item.id]);
   }
 
   get image() {
@@ -128,7 +130,7 @@ export class Panel {
       star.tabIndex = index + 1 === (rating || 1) ? 0 : -1;
     }
     this.reject.setAttribute("aria-pressed", String(Boolean(image?.rejected)));
-    this.mark.setAttribute("aria-pressed", String(this.explorer.isMarked(image)));
+    this.mark.setAttribute("aria-pressed", String(this.explorer.review.isMarked(image)));
     const isTyping = this.note.matches(":focus") && this.noteOf === image?.key;
     if (!isTyping) this.note.value = image?.note ?? "";
     this.noteOf = image?.key;

@@ -65,7 +65,7 @@ export class Sheet {
     const { entry } = found;
     this.element.focus({ preventScroll: true });
     this.explorer.go(entry.place);
-    if (event.shiftKey || event.ctrlKey || event.metaKey) this.explorer.mark();
+    if (event.shiftKey || event.ctrlKey || event.metaKey) this.explorer.review.mark();
     else this.explorer.enlarge();
   }
 
@@ -284,7 +284,7 @@ export class Sheet {
     view.draw(entry, {
       got: entry.image ? this.explorer.images.get(entry.image.key) : null,
       isCurrent,
-      isMarked: this.explorer.isMarked(entry.image),
+      isMarked: this.explorer.review.isMarked(entry.image),
       isShown,
       hasLine: this.isList,
       words: this.state.describe(entry.place) || entry.item?.ref || "cell",

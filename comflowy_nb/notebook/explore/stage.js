@@ -31,7 +31,7 @@ class Pane {
 
   runAgain() {
     const { item } = this.entry;
-    this.explorer.askPlan(item.can.retry ? "retry" : "missing", [item.id]);
+    this.explorer.dialog.askPlan(item.can.retry ? "retry" : "missing", [item.id]);
   }
 
   show(entry, isShown) {
@@ -119,7 +119,7 @@ export class Stage {
     let before = start;
     let isDrag = false;
     const number = this.panes.findIndex(({ element }) => element === pane);
-    const isOther = this.explorer.activate(number);
+    const isOther = this.explorer.panes.activate(number);
     const move = ({ clientX, clientY }) => {
       isDrag ||= Math.hypot(clientX - start[0], clientY - start[1]) > CLICK_PX;
       if (isDrag) this.zoom.panBy(clientX - before[0], clientY - before[1]);
@@ -160,7 +160,7 @@ export class Stage {
     const now = this.explorer.state.at.join();
     for (const [number, pane] of shown.entries()) {
       const { element, entry } = pane;
-      pane.chip.textContent = this.count > 1 ? this.explorer.pinnedLabel(number) : "";
+      pane.chip.textContent = this.count > 1 ? this.explorer.panes.labelOf(number) : "";
       element.dataset.active = String(this.count > 1 && entry.place.join() === now);
     }
   }

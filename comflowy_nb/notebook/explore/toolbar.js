@@ -70,13 +70,13 @@ export class Toolbar {
   buildPins() {
     const { explorer } = this;
     this.pinAxis = make("select", { "aria-label": "Axis of the two panes", "data-key": "pin-axis" });
-    this.pinAxis.addEventListener("change", () => explorer.pinAxis(this.pinAxis.value));
+    this.pinAxis.addEventListener("change", () => explorer.panes.chooseAxis(this.pinAxis.value));
     this.pinValues = [0, 1].map((pane) => {
       const select = make("select", { "aria-label": pane ? "Right pane" : "Left pane", "data-key": `pin-${pane}` });
-      select.addEventListener("change", () => explorer.pinValue(pane, Number(select.value)));
+      select.addEventListener("change", () => explorer.panes.chooseValue(pane, Number(select.value)));
       return select;
     });
-    const swap = this.iconButton("pin-swap", "Swap the two panes", icon(ICONS.swap), () => explorer.swapPanes());
+    const swap = this.iconButton("pin-swap", "Swap the two panes", icon(ICONS.swap), () => explorer.panes.swap());
     const [left, right] = this.pinValues;
     this.pins = make("div", { class: "cx-group-of" }, this.pinAxis, left, swap, right);
     return this.pins;
