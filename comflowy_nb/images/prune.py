@@ -146,7 +146,9 @@ def _write_sidecar(history: History, images: Path, run: str) -> None:
     record = history.get(run)
     try:
         if record is not None:
-            remove_if_deleted(history.cleanup, run, write_sidecar(images, record))
+            sidecar = write_sidecar(images, record)
+            if sidecar is not None:
+                remove_if_deleted(history.cleanup, run, sidecar)
     except (ComflowyError, OSError):
         return
 

@@ -107,10 +107,11 @@ def _remove_all(images: Path, runs: set[str]) -> set[str]:
     return set(failed.values())
 
 
-def remove_if_deleted(cleanup: Cleanup, run: str, written: Path | None) -> None:
-    """Remove a file that was just written, if another process has deleted its run meanwhile."""
-    if written is not None and cleanup.deleted_runs([run]):
-        _unlink(written)
+def remove_if_deleted(cleanup: Cleanup, run: str, *written: Path) -> None:
+    """Remove files that were just written, if their run was deleted meanwhile."""
+    if written and cleanup.deleted_runs([run]):
+        for path in written:
+            _unlink(path)
 
 
 def _remove_original(cleanup: Cleanup, images: Path, removal: Removal) -> bool:

@@ -5,13 +5,12 @@ A file gets its final name only after its length and, for a still image, its con
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import ImageRecord, run_metadata
@@ -25,12 +24,13 @@ from comflowy_nb.images.receive import (
     readable_disk_errors,
     receive,
 )
-from comflowy_nb.images.thumbnails import make_thumbnails
+from comflowy_nb.images.thumbnails import announce_thumbnails
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import locked_file, write_file
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from comflowy_nb.database.records import RunRecord
@@ -42,12 +42,24 @@ _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
 IMAGE_FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 _SAFE_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 
+Defer: TypeAlias = "Callable[[Callable[[], None]], object]"
+
+
+def _call(function: Callable[[], None]) -> None:
+    function()
+
 
 # -- outputs -------------------------------------------------------------------------------------------------------
 
 
 def store_output(
-    stream: ImageStream, *, folder: Path, token: str, output: Output, before: ImageRecord | None = None
+    stream: ImageStream,
+    *,
+    folder: Path,
+    token: str,
+    output: Output,
+    before: ImageRecord | None = None,
+    defer: Defer = _call,
 ) -> ImageRecord:
     """Receive one output of a run and store it as `<yyyy-mm>/<token>_<index>.<suffix>`, an image with thumbnails.
 
@@ -62,6 +74,8 @@ def store_output(
         Our token of the run.
     before
         The record of the output until now.
+    defer
+        Called with the function that makes the thumbnails, which must be called later. By default it is called at once.
 
     Returns
     -------
@@ -83,7 +97,7 @@ def store_output(
             month = image_path(folder, before).parent
         make_folder(month)
         with exclusive_lock(folder / f"{stem}.lock", settings.image_deadline_s):
-            stored = _find_kept(folder, stem, output, stream.length, sha256)
+            stored = _find_kept(folder, stem, output, stream.length, sha256, defer=defer)
             if stored is not None:
                 return stored
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
@@ -94,7 +108,7 @@ def store_output(
                 path = month / f"{stem}{_suffix(output, checked)}"
                 assert_inside(path, folder)
                 part.replace(path)
-    return _make_record(output, folder, path, checked, sha256)
+    return _make_record(output, folder, path, checked, sha256, defer=defer)
 
 
 def format_of(output: Output) -> str | None:
@@ -105,7 +119,9 @@ def format_of(output: Output) -> str | None:
     return f"ANIMATED {output.ending.upper()}" if is_animation else output.ending.upper()
 
 
-def _find_kept(folder: Path, stem: str, output: Output, length: int | None, sha256: str | None) -> ImageRecord | None:
+def _find_kept(
+    folder: Path, stem: str, output: Output, length: int | None, sha256: str | None, *, defer: Defer
+) -> ImageRecord | None:
     """Return the record of an output whose complete file, with this sha256 if it is known, is on disk; else None."""
     suffixes = IMAGE_FORMATS.values() if output.ending is None else [_suffix(output, None)]
     for path in [month / f"{stem}{suffix}" for month in sorted(folder.glob(_MONTH)) for suffix in suffixes]:
@@ -120,7 +136,7 @@ def _find_kept(folder: Path, stem: str, output: Output, length: int | None, sha2
             continue
         found = hashlib.sha256(content).hexdigest()
         if path.suffix == _suffix(output, checked) and sha256 in {None, found}:
-            return _make_record(output, folder, path, checked, found)
+            return _make_record(output, folder, path, checked, found, defer=defer)
     return None
 
 
@@ -130,12 +146,12 @@ def _suffix(output: Output, checked: CheckedImage | None) -> str:
     return f".{output.ending}" if output.ending and _SAFE_SUFFIX.fullmatch(output.ending) else ".bin"
 
 
-def _make_record(output: Output, folder: Path, path: Path, checked: CheckedImage | None, sha256: str) -> ImageRecord:
-    """Return the record of a stored file, after making the thumbnails of an image."""
+def _make_record(
+    output: Output, folder: Path, path: Path, checked: CheckedImage | None, sha256: str, *, defer: Defer
+) -> ImageRecord:
+    """Return the record of a stored file, and make or defer the thumbnails of an image."""
     if checked is not None and checked.image is not None:
-        # The image itself is stored; `thumbnail_path` makes thumbnails that fail here.
-        with contextlib.suppress(OSError, MemoryError):
-            make_thumbnails(checked.image, path)
+        defer(announce_thumbnails(checked.image, path))
     return ImageRecord(
         output.index,
         output.node,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -14,12 +16,31 @@ from comflowy_nb.workflow.files import atomic_write
 from comflowy_nb.workflow.images import too_many_pixels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from comflowy_nb.database.records import ImageRecord
 
 
 THUMBNAIL_SIZES_PX = (512, 256)  # largest first: each is made from the one before
+_MAKE_TIMEOUT_S = 10.0
+
+_announced: dict[Path, threading.Event] = {}  # images whose thumbnails another thread is about to make
+
+
+def announce_thumbnails(image: Image.Image, path: Path) -> Callable[[], None]:
+    """Return a function that makes the thumbnails of an image, which must be called. `thumbnail_path` waits for it."""
+    is_made = _announced[path] = threading.Event()
+
+    def make() -> None:
+        try:
+            with contextlib.suppress(OSError, MemoryError):  # `thumbnail_path` makes thumbnails that fail here
+                make_thumbnails(image, path)
+        finally:
+            _announced.pop(path, None)
+            is_made.set()
+
+    return make
 
 
 def make_thumbnails(image: Image.Image, path: Path) -> None:
@@ -30,6 +51,12 @@ def make_thumbnails(image: Image.Image, path: Path) -> None:
         small.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=1.0)
         with atomic_write(path.with_suffix(f".t{size_px}.jpg")) as part:
             small.save(part, "JPEG", quality=settings.jpeg_quality)
+
+
+def thumbnail_files(folder: Path, image: ImageRecord) -> list[Path]:
+    """Return the paths of the thumbnails of an image, whether or not they exist."""
+    path = image_path(folder, image)
+    return [path.with_suffix(f".t{size_px}.jpg") for size_px in THUMBNAIL_SIZES_PX]
 
 
 def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
@@ -49,6 +76,9 @@ def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
         raise ValueError(f"invalid thumbnail size {size_px}: use one of {THUMBNAIL_SIZES_PX}")
     path = image_path(folder, image)
     thumbnail = path.with_suffix(f".t{size_px}.jpg")
+    announced = None if thumbnail.exists() else _announced.get(path)
+    if announced is not None:
+        announced.wait(_MAKE_TIMEOUT_S)
     if not thumbnail.exists():
         if not path.exists():
             raise ImageError(f"image [{image.index}] is not on disk any more")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater, capturing_outputs, message_id, say
-from comflowy_nb.settings import Secret, home
+from comflowy_nb.services.targets import parse_target, read_names
+from comflowy_nb.settings import Secret, default_target, home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +99,11 @@ class Session:
 
     def connect(self, target: str | None, *, key: Secret | None = None, name_address: bool = False) -> Client:
         """Connect to a target. The runs of the earlier client continue, and are updated until they are settled."""
+        if "comflowy_nb.client" not in sys.modules and _is_sandbox(target):
+            # the process of the sandbox starts while this one imports the client
+            from comflowy_nb.services.comflowy.sandbox_process import start_sandbox_early  # noqa: PLC0415 - not at load
+
+            start_sandbox_early(home())
         from comflowy_nb.client import connect  # noqa: PLC0415 - loads the HTTP stack
 
         client = connect(target, key=key, ask_key=self.ask_key if self.can_answer else None, name_address=name_address)
@@ -239,3 +245,10 @@ class Session:
         self.updater.close()
         with suppress(OSError):  # writing to the history fails on a full disk
             self.disconnect()
+
+
+def _is_sandbox(target: str | None) -> bool:
+    """Return whether a target is the sandbox. An invalid target is not; `connect` reports the error."""
+    with suppress(SettingsError):
+        return parse_target(target or default_target() or "", read_names(home())).keyword == "sandbox"
+    return False

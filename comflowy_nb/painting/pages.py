@@ -9,9 +9,6 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from comflowy_nb.errors import ComflowyError, ImageError
@@ -27,10 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from matplotlib.figure import Figure as Figure  # noqa: PLC0414 - the views take it from here
+
     from comflowy_nb.layout.page import Box, Page, Tile
     from comflowy_nb.painting.palette import Palette
 
-__all__ = ["MAX_DOUBLED_BYTES", "DrawnPage", "Figure", "draw_encoded", "draw_page", "encode", "paint_box", "read_image"]
+__all__ = ["MAX_DOUBLED_BYTES", "DrawnPage", "draw_encoded", "draw_page", "encode", "paint_box", "read_image"]
 
 # Maximum size of a JPEG with two pixels for each CSS pixel. As base64 it is just under 1 MB.
 MAX_DOUBLED_BYTES = 740_000
@@ -51,6 +50,10 @@ class DrawnPage:
     @property
     def figure(self) -> Figure:
         """The page as a matplotlib figure, with text as text."""
+        import numpy as np  # noqa: PLC0415 - see below
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - see below
+        from matplotlib.figure import Figure  # noqa: PLC0415 - a quarter of the import time of a first image
+
         page, scale, paper = self.page, self.scale * self.page.zoom, self.palette.paper
         with DRAWING:
             inches = [(side + _LESS_THAN_A_PIXEL) / DPI for side in self.size_px]

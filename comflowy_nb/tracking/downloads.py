@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections import Counter, deque
@@ -12,11 +13,12 @@ from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundErr
 from comflowy_nb.images.receive import is_damaged, stored_file
 from comflowy_nb.images.removal import remove_if_deleted
 from comflowy_nb.images.store import format_of, store_output, write_sidecar
+from comflowy_nb.images.thumbnails import thumbnail_files
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.tracking.polling import backoff_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
@@ -102,7 +104,8 @@ class Downloads:
                 run.unwritten_images.clear()
             if run.with_unwritten(record).is_settled:  # not for each image: a run can have thousands
                 sidecar = write_sidecar(self._folder, run.with_unwritten(record))
-                remove_if_deleted(self._history.cleanup, run.token, sidecar)
+                if sidecar is not None:
+                    remove_if_deleted(self._history.cleanup, run.token, sidecar)
         except (ComflowyError, OSError) as error:
             warning = str(error)
         if run.unwritten_images and not run.unwritten and run.token not in self._rewriting:
@@ -121,15 +124,34 @@ class Downloads:
 
     def _try(self, run: Run, output: Output, tries: int) -> None:
         before = next((image for image in run.record.outputs if image.index == output.index), None)
+        thumbnails: list[Callable[[], None]] = []
         try:
             with self._service.open_image(output) as stream:
-                image = store_output(stream, folder=self._folder, token=run.token, output=output, before=before)
+                image = store_output(
+                    stream,
+                    folder=self._folder,
+                    token=run.token,
+                    output=output,
+                    before=before,
+                    defer=thumbnails.append,
+                )
         except ComflowyError as error:
             self._handle_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - an image must not stay expected for ever
             self._record_images(run, _given_up(run, output, f"{type(error).__name__}: {error}"))
         else:
-            self._record_images(run, image)
+            try:
+                self._record_images(run, image)
+            finally:  # a view that needs the thumbnails waits for them, and a script does not
+                self._make_thumbnails(run, image, thumbnails)
+
+    def _make_thumbnails(self, run: Run, image: ImageRecord, makers: Sequence[Callable[[], None]]) -> None:
+        for make in makers:
+            make()
+        if makers:
+            with contextlib.suppress(ComflowyError):  # the history can't be read; the next prune removes the files
+                written = thumbnail_files(self._folder, image)
+                remove_if_deleted(self._history.cleanup, run.token, *written)
 
     def _handle_failure(self, run: Run, output: Output, error: ComflowyError, tries: int) -> None:
         # A plain ServiceError means that the URL is not allowed, so another attempt is useless. Content that is not an

@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,19 @@ def files(folder):
 
 def flip(content, position):
     return content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :]
+
+
+def test_a_reader_waits_for_thumbnails_that_another_thread_makes(folder, stream, output, image):
+    """A run is settled before its thumbnails are made; the view must not decode the original a second time."""
+    deferred = []
+    record = store_output(stream(image()), folder=folder, token=TOKEN, output=output(0), defer=deferred.append)
+    original = image_path(folder, record)
+    assert files(folder) == [original.name]
+    original.unlink()  # so that only the deferred function can make them
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(thumbnail_path, folder, record, 256)
+        deferred[0]()
+        assert reading.result(timeout=20).exists()
 
 
 @pytest.mark.parametrize(("kind", "extension"), [("PNG", "png"), ("JPEG", "jpg"), ("WEBP", "webp")])

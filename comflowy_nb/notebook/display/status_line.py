@@ -161,6 +161,8 @@ def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -
     line.add((f"{status} {_step(progress)}".rstrip() if is_running else status, "live"))
     if progress and progress.ahead and record.status in {Status.WAITING, Status.PENDING}:
         line.add((f"{progress.ahead} run{'s' * (progress.ahead != 1)} before it", "plain"))
+    if progress and progress.message and not is_running:
+        line.add((progress.message, "plain"))
     if progress and progress.nodes_total and is_running:
         line.add((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"))
     elapsed_s = max(0.0, time.monotonic() - run.started_clock_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.sweeps.sweep_painting import SweepPainting
     from comflowy_nb.tracking.run import Run
+
+
+def _import_grids() -> None:
+    from comflowy_nb.notebook.display import grids  # noqa: F401, PLC0415 - loads matplotlib
 
 
 _CPU_SHARE = 5  # drawing the grid takes at most a fifth of one processor while runs are in progress
@@ -127,6 +132,9 @@ class RunView(View):
         self._with_images = with_images
         self._options = options
         super().__init__(run, in_kernel=in_kernel, with_images=with_images)
+        if in_kernel and with_images and not run.is_settled:
+            # the cell waits for the service meanwhile; the first image then appears half a second earlier
+            threading.Thread(target=_import_grids, name="comflowy-import", daemon=True).start()
 
     def _line(self) -> StatusLine:
         return status_line(self.run, note=self._note, **self._options)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CANCELLED = "cancelled"
 _NO_PROGRESS = {"node": None, "title": None, "value": None, "max": None, "nodes_done": 0, "nodes_total": None}
+_PREPARING = "the sandbox is preparing its scenes"  # once for each worker process
 _STARTS_MAX = 3  # a run during which this many sandboxes died is probably the cause
 _STOP_S = 10.0  # a worker that does not stop within this time is killed
 
@@ -153,7 +154,8 @@ class RunQueue:
                 continue
             run.worker = worker
             run.status = RunStatus.PENDING
-            run.webhook.send_progress("pending", _NO_PROGRESS)
+            message = {} if worker.is_ready else {"message": _PREPARING}
+            run.webhook.send_progress("pending", {**_NO_PROGRESS, **message})
             worker.run_id = saved.run_id
             worker.order("run", run_id=saved.run_id, graph=graph, params=saved.params)
 

@@ -99,7 +99,7 @@ class WorkerPool:
         self.on_free: Callable[[], None] = lambda: None
 
     def warm(self) -> None:
-        """Start a worker before the first run; a second one starts when the first is ready."""
+        """Start a worker before the first run; a second one starts when the first is ready and has no run."""
         if not self._is_closing and len(self._workers) < min(self._size, _KEPT_WARM):
             self._add()
 
@@ -166,7 +166,8 @@ class WorkerPool:
             return
         if message["kind"] == "ready":
             worker.is_ready = True
-            self.warm()
+            if worker.run_id is None:  # else after its run, which needs the cores
+                self.warm()
             return
         try:
             self.on_message(worker, message)
@@ -174,6 +175,7 @@ class WorkerPool:
             traceback.print_exc()
             worker.kill()
         if worker.run_id is None:
+            self.warm()
             self._workers.sort(key=lambda other: other is not worker)
             self.on_free()
 

@@ -77,6 +77,16 @@ def start_sandbox(home: Path) -> SandboxAddress:
         ) from error
 
 
+def start_sandbox_early(home: Path) -> None:
+    """Begin to start the sandbox on another thread. `start_sandbox` waits for it, and reports the errors."""
+
+    def start() -> None:
+        with contextlib.suppress(ServiceError):
+            start_sandbox(home)
+
+    threading.Thread(target=start, name="comflowy-sandbox-start", daemon=True).start()
+
+
 def find_sandbox(home: Path, *, keep_running: bool = False) -> SandboxAddress | None:
     """Return the sandbox of a home folder if it runs and responds.
 
