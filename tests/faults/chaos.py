@@ -167,8 +167,10 @@ class Report:
             f"runs in the history: {statuses}; {self.status_changes:,} changes of status; {self.images:,} images",
             f"{sum(self.faults.values()):,} faults:",
             *(f"    {count:7,} {fault}" for fault, count in sorted(self.faults.items())),
-            f"{len(self.doubled)} submitted twice, {len(self.lost)} lost, {len(self.live)} still live, "
-            f"{len(self.changed)} final statuses changed, {len(self.broken)} images broken, {len(self.others)} others",
+            (
+                f"{len(self.doubled)} submitted twice, {len(self.lost)} lost, {len(self.live)} still live, "
+                f"{len(self.changed)} final statuses changed, {len(self.broken)} images broken, {len(self.others)} others"
+            ),
         ]
         return "\n".join([*lines, *self.problems[:50]])
 

@@ -46,7 +46,7 @@ UNCLEAR = {
     "502 html": lambda body: html(502),
     "503 with Retry-After": lambda body: reply({"success": False}, 503, {"Retry-After": "0.05"}),
     "504": lambda body: reply(b"", 504),
-    "truncated": lambda body: truncated(body),
+    "truncated": truncated,
     "truncated, no length": lambda body: truncated(body, with_length=False),
     "html": lambda body: html(200),
     "garbage": lambda body: reply(GARBAGE),
