@@ -146,17 +146,21 @@ class Report:
     others: list[str] = field(default_factory=list)
 
     @property
-    def problems(self) -> list[str]:
-        """Every broken promise, in words."""
-        kinds = {
+    def kinds(self) -> dict[str, list[str]]:
+        """The broken promises of each kind."""
+        return {
             "submitted twice": self.doubled,
             "accepted and lost": self.lost,
             "still live": self.live,
-            "status changed against the table": self.changed,
-            "image broken": self.broken,
-            "": self.others,
+            "statuses changed against the table": self.changed,
+            "images broken": self.broken,
+            "others": self.others,
         }
-        return [f"{kind}: {text}".removeprefix(": ") for kind, texts in kinds.items() for text in texts]
+
+    @property
+    def problems(self) -> list[str]:
+        """Every broken promise, in words."""
+        return [f"{kind}: {text}" for kind, texts in self.kinds.items() for text in texts]
 
     def __str__(self) -> str:
         statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(self.statuses.items()))
@@ -167,10 +171,7 @@ class Report:
             f"runs in the history: {statuses}; {self.status_changes:,} changes of status; {self.images:,} images",
             f"{sum(self.faults.values()):,} faults:",
             *(f"    {count:7,} {fault}" for fault, count in sorted(self.faults.items())),
-            (
-                f"{len(self.doubled)} submitted twice, {len(self.lost)} lost, {len(self.live)} still live, "
-                f"{len(self.changed)} final statuses changed, {len(self.broken)} images broken, {len(self.others)} others"
-            ),
+            ", ".join(f"{len(texts):,} {kind}" for kind, texts in self.kinds.items()),
         ]
         return "\n".join([*lines, *self.problems[:50]])
 

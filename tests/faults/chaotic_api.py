@@ -133,6 +133,13 @@ class ChaoticApi(FaultyServer):
         """Produce no further faults."""
         self.rate = 0.0
 
+    def forget(self) -> None:
+        """Forget all requests, as a service that is used for the first time."""
+        with self._guard:
+            self.intents.clear()
+            self.accepted.clear()
+        self.reset_counts()
+
     def close(self) -> None:
         super().close()
         self._senders.shutdown(cancel_futures=True)
@@ -193,7 +200,7 @@ class ChaoticApi(FaultyServer):
             is_accepted = not is_fault or draw.random() < 0.6
             run_id = f"run-{number}-{intent.submits}"
             if is_accepted:
-                end = "failed" if draw.random() < 0.06 else "success"
+                end = "failed" if draw.random() < self.rate / 6 else "success"
                 self.accepted[run_id] = AcceptedRun(number, token, end, draw.choice([0, 0, 1, 1, 2]))
                 intent.run_ids.append(run_id)
                 self._plan_webhooks(draw, urls, run_id, end)
