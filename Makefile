@@ -3,6 +3,7 @@
 # make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
+# make chaos  race processes against a service that fails, and kill them at random (RUNS=..., SEED=...)
 # make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, keys in notebooks, the files of .github, and lint-js
 # make lint-js  lint and formatting of the widgets' scripts; needs Node, without it nothing is checked
 # make bench  the benchmarks; benchmarks/README.md says what they measure
@@ -41,7 +42,7 @@ docs: $(VENV)/.installed-docs
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
-.PHONY: docs demo lab test test-fast test-matrix check lint-js bench errors modules notebooks clean
+.PHONY: docs demo lab test test-fast test-matrix chaos check lint-js bench errors modules notebooks clean
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo
@@ -60,6 +61,11 @@ test-fast: $(VENV)/.installed-test
 
 test-matrix: $(VENV)/.installed-matrix
 	@JOBS="$(JOBS)" TESTS="$(TESTS)" UV_PYTHON_DOWNLOADS=never $(BIN)/python tools/test_matrix.py
+
+RUNS ?= 1000
+
+chaos: $(VENV)/.installed-test
+	@$(BIN)/python tests/faults/chaos.py --runs $(RUNS) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .

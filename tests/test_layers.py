@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the lowest layer up; a module may import its layer and lower ones.
 LAYERS = [
-    ("errors", "settings", "status", "held_runs"),
+    ("errors", "settings", "status", "held_runs", "countdown"),
     ("workflow",),
     ("services", "scheduler"),
     ("database", "images", "layout"),

@@ -12,6 +12,7 @@ The age of a run at a check is the time from the response to its submit to the c
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 from collections import deque
@@ -40,6 +41,7 @@ FIRST_HIT_FACTOR = 0.9  # the duration is the age at a successful first check ti
 MAX_EARLY_RUNS = 3
 MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enough for a live display
 IDLE_WAIT_S = 30.0  # between checks of a run, if no run of its workflow has ended yet
+MAX_LATE_S = 10.0  # a check that begins later than this after its due time shows that the process was stopped
 LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks if webhooks report the ends
 
 
@@ -109,13 +111,15 @@ class PollSchedule:
         self.rule_due_s: float | None = None  # the rule's next check; None while the run waits for a first end
         self.accepted_s = tracker.scheduler.clock()  # when the response to the submit arrived
         self.missed_age_s: float | None = None  # age of the run at the newest check that found it live
+        self.was_paused = False  # the process or the machine was stopped meanwhile, so the age is not a duration
         self._tracker = tracker
         self._run = run
         self._check = check
         self._misses = 0
         self._newest = 0  # number of the newest scheduled check
+        self._due_s = math.inf  # when it is due
         self._reported_status: Status | None = None  # the newest event since the last check
-        self._lock = threading.Lock()  # protects the two attributes above
+        self._lock = threading.Lock()  # protects the three attributes above
 
     def check_at(self, due_s: float) -> None:
         """Replace the scheduled check by one at `due_s`, or by one now if an event arrived since the last check."""
@@ -124,6 +128,7 @@ class PollSchedule:
             number = self._newest
             if self._reported_status and next_status(self._run.status, event_of(self._reported_status)):
                 due_s = min(due_s, self._tracker.scheduler.clock())
+            self._due_s = due_s
 
         def is_due() -> bool:
             return self._newest == number
@@ -140,10 +145,18 @@ class PollSchedule:
             self._reported_status = status
         self.check_after(0.0)
 
-    def begin(self) -> None:
-        """Note that a check begins. Its response is newer than all earlier events."""
+    def begin(self) -> float:
+        """Note that a check begins, and return the time. Its response is newer than all earlier events."""
+        now_s = self._tracker.scheduler.clock()
         with self._lock:
             self._reported_status = None
+            self.was_paused |= now_s - self._due_s > MAX_LATE_S
+        return now_s
+
+    def end(self, began_s: float) -> None:
+        """Note that the response to a check was read."""
+        took_s = self._tracker.scheduler.clock() - began_s
+        self.was_paused |= took_s > self._tracker.settings.answer_deadline_s + MAX_LATE_S
 
     def stop(self) -> None:
         """Cancel the scheduled check."""

@@ -136,10 +136,9 @@ class RunTracker:
 
     def start(self) -> None:
         """Record that the run has begun, after an event of the service."""
-        has_id = self.run.record.service_run_id is not None
-        if has_id and not self.is_end_reported and next_status(self.run.status, StatusEvent.SEEN_RUNNING):
-            running = str(Status.RUNNING)
-            self._record(StatusEvent.SEEN_RUNNING, service_status=running, started_at=self.seen_running_at)
+        run, event = self.run, StatusEvent.SEEN_RUNNING
+        if run.record.service_run_id and not self.is_end_reported and next_status(run.status, event):
+            self._record(event, service_status=str(Status.RUNNING), started_at=self.seen_running_at)
 
     def _set_accepted(self, service_run_id: str, outcome: Accepted | None = None) -> None:
         server = outcome.server if outcome is not None else None
@@ -178,8 +177,8 @@ class RunTracker:
         self._release()
 
     def _pause(self, error: RateLimitError, failures: int) -> float:
-        """Pause all requests of the client. Return for how long, in seconds."""
-        wait_s = backoff_s(self._settings, failures) if error.retry_after_s is None else error.retry_after_s
+        """Pause all requests of the client, at least for the backoff: Retry-After may be 0. Return the seconds."""
+        wait_s = max(backoff_s(self._settings, failures), error.retry_after_s or 0.0)
         self._scheduler.pause(wait_s)
         return wait_s
 
@@ -228,8 +227,7 @@ class RunTracker:
         if run_id is None or (record.is_settled and not record.status.is_held):
             self._release(forget=record.status is not Status.UNKNOWN)
             return
-        checked_s = self._scheduler.clock()
-        self.poll_schedule.begin()
+        checked_s = self.poll_schedule.begin()
         try:
             snapshot = self._service.check(run_id)
         except NotFoundError:
@@ -241,6 +239,7 @@ class RunTracker:
         except ServiceError as error:
             self._handle_no_response(error)
         else:
+            self.poll_schedule.end(checked_s)
             self._failures = 0
             self._not_found_checks.reset()
             self._refused_connections.reset()
@@ -257,7 +256,8 @@ class RunTracker:
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
             self.poll_schedule.check_after(0.0)
         else:
-            if snapshot.status is Status.SUCCESS and self._submission is not None:  # the age of adopted runs is unknown
+            # the age of an adopted run is unknown, and that of another may contain a pause
+            if snapshot.status is Status.SUCCESS and self._submission and not self.poll_schedule.was_paused:
                 self._learn(age_s)
             self._handle_end(snapshot)
 

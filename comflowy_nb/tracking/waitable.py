@@ -8,10 +8,10 @@ import logging
 import math
 import os
 import threading
-import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from comflowy_nb.countdown import READ_EVERY_S, Countdown
 from comflowy_nb.database.process_locks import check_not_forked
 from comflowy_nb.errors import RunTimeout, SettingsError
 
@@ -115,10 +115,10 @@ class Waitable(ABC, Generic[T]):
         """
         check_not_forked(self._process, self.ref)
         check_timeout(timeout)
-        deadline_s = math.inf if timeout is None else time.monotonic() + timeout
+        countdown = Countdown(math.inf if timeout is None else timeout)
         try:
-            while not self.wait_change(min(1.0, deadline_s - time.monotonic())):
-                if timeout is not None and time.monotonic() >= deadline_s:
+            while not self.wait_change(min(READ_EVERY_S, countdown.left_s())):
+                if timeout is not None and countdown.left_s() <= 0:
                     raise self.timeout_error(timeout)
         except KeyboardInterrupt as interrupt:
             interrupt.args = (f"stopped waiting; {self.ref} continues: %comflowy cancel {self.ref} cancels it",)

@@ -6,6 +6,7 @@ If a cell waits, its thread draws its views. A `LiveUpdater` draws all other vie
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.countdown import Countdown
 from comflowy_nb.errors import ComflowyError, RunTimeout
 
 if TYPE_CHECKING:
@@ -133,18 +135,17 @@ def wait_drawing(views: Sequence[LiveView], timeout_s: float | None = None) -> N
     RunTimeout
         If the views are not settled after `timeout_s` seconds. The runs continue.
     """
-    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    countdown = Countdown(math.inf if timeout_s is None else timeout_s)
     with _recording_interrupts() as raise_if_discarded:
         for position, view in enumerate(views):
             while True:
-                pause_s = UPDATE_S if deadline_s is None else max(0.001, min(UPDATE_S, deadline_s - time.monotonic()))
-                settled = view.wait_change(pause_s)
+                settled = view.wait_change(max(0.001, min(UPDATE_S, countdown.left_s())))
                 for other in views[position:]:
                     other.draw()
                 raise_if_discarded()
                 if settled:
                     break
-                if timeout_s is not None and deadline_s is not None and time.monotonic() >= deadline_s:
+                if timeout_s is not None and countdown.left_s() <= 0:
                     raise view.timeout(timeout_s)
             view.finish()
 

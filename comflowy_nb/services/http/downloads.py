@@ -232,7 +232,8 @@ def _status_error(response: requests.Response, host: str) -> ServiceError:
     if status in {404, 410}:
         return NotFoundError(f"{host} no longer has the image (status {status})")
     if status == 429:
-        return rate_limit_error(host, read_retry_after(response.headers.get("Retry-After")))
+        pause_s = read_retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+        return rate_limit_error(host, pause_s)
     if status >= 500 or status == 408:
         return ServerError(f"{host} failed to return the image (status {status})")
     return AnswerError(f"{host} answered with status {status} instead of an image")

@@ -206,7 +206,7 @@ def error_of_status(response: Response, label: str, requested: str, *, hide: tup
     status = response.status
     message = mask_secrets(read_message(response.body), hide)
     detail = f": {message}" if message else ""
-    pause_s = read_retry_after(response.headers.get("retry-after"))
+    pause_s = read_retry_after(response.headers.get("retry-after"), response.headers.get("date"))
     if status == 429 or (status == 503 and pause_s is not None):
         return rate_limit_error(label, pause_s, detail)
     if status == 401:
@@ -251,17 +251,27 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def read_retry_after(header: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (a number or a date), or None if it is missing or invalid."""
-    text = (header or "").strip()
+def read_retry_after(header: str | None, date: str | None = None) -> float | None:
+    """Return the seconds of a Retry-After header (a number or a date), or None if it is missing or invalid.
+
+    A date is compared with the header `Date` of the same response, because the clock of this machine may be wrong.
+    """
     try:
-        seconds = float(text)
+        seconds = float(header or "")
     except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
+        until_s, sent_s = _read_date(header), _read_date(date)
+        if until_s is None:
             return None
+        seconds = until_s - (time.time() if sent_s is None else sent_s)
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _read_date(header: str | None) -> float | None:
+    """Return the date of a header in seconds since 1970, or None if it is missing or invalid."""
+    try:
+        return email.utils.parsedate_to_datetime((header or "").strip()).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def mask_secrets(text: str | None, hide: tuple[Secret, ...]) -> str | None:

@@ -22,6 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import DecodeError, NewConnectionError
 
+from comflowy_nb.countdown import READ_EVERY_S, Countdown
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Deadline:
     """Shut down the connection of an exchange that takes too long.
 
     A timeout of requests limits one read from the socket, so a server that slowly sends single bytes never exceeds it.
-    A thread therefore waits until the deadline and then shuts down the socket, which ends any read.
+    A thread therefore waits until the deadline and then shuts down the socket, which ends any read. Time counts only
+    while this process runs: see `Countdown`.
 
     Parameters
     ----------
@@ -50,10 +52,10 @@ class Deadline:
     """
 
     def __init__(self, seconds: float, *, min_bytes_per_s: float = 0.0, window_s: float = 0.0) -> None:
-        self._end_s = time.monotonic() + seconds
+        self._total = Countdown(seconds)
         self._window_s = window_s
         self._min_bytes = int(min_bytes_per_s * window_s)
-        self._window_end_s = math.inf
+        self._window: Countdown | None = None
         self._received = 0
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
@@ -85,17 +87,20 @@ class Deadline:
         """Count bytes of the body. The first call starts the first window."""
         self.check()
         self._received += count
-        if self._min_bytes and (self._received >= self._min_bytes or self._window_end_s == math.inf):
-            self._window_end_s = time.monotonic() + self._window_s
+        if self._min_bytes and (self._received >= self._min_bytes or self._window is None):
+            self._window = Countdown(self._window_s)
             self._received = 0
 
     def _wait(self) -> None:
-        while (left_s := min(self._end_s, self._window_end_s) - time.monotonic()) > 0:
+        while (total_s := self._total.left_s()) > 0:
+            window_s = math.inf if self._window is None else self._window.left_s()
+            if window_s <= 0:
+                break
             # wake up once per window, because a window may begin meanwhile
-            if self._closed.wait(min(left_s, self._window_s or left_s)):
+            if self._closed.wait(min(total_s, window_s, self._window_s or total_s, READ_EVERY_S)):
                 return
         with self._lock:
-            is_end = time.monotonic() >= self._end_s
+            is_end = total_s <= 0
             self.expired = "the response was not complete in time" if is_end else "the response was too slow"
             self._shut_down_if_expired()
 

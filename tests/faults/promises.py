@@ -1,0 +1,94 @@
+"""Compare the history with what a scripted service accepted: the promises that hold after every failure."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import sqlite3
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from comflowy_nb.status import TRANSITIONS, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+FILE_NAME = "history.sqlite"
+
+# SQLite itself writes the log, in the transaction of the change, so that a kill can't lose an entry.
+_LOG = """
+CREATE TABLE IF NOT EXISTS status_log (token TEXT, old TEXT, new TEXT);
+CREATE TRIGGER IF NOT EXISTS log_status AFTER UPDATE OF status ON runs WHEN old.status <> new.status
+    BEGIN INSERT INTO status_log VALUES (new.token, old.status, new.status); END;
+CREATE TRIGGER IF NOT EXISTS log_delete AFTER DELETE ON runs
+    BEGIN INSERT INTO status_log VALUES (old.token, old.status, 'deleted'); END;
+"""
+_ALLOWED = {(str(old), str(new)) for (old, _), new in TRANSITIONS.items()}
+
+
+def log_statuses(home: Path) -> None:
+    """Let SQLite log every change of a status in an existing history, by any process."""
+    with contextlib.closing(sqlite3.connect(home / FILE_NAME)) as database:
+        database.executescript(_LOG)
+
+
+def read_rows(home: Path, sql: str, *values: object) -> list[tuple]:
+    """Read rows without opening the history as a client does, which repairs it."""
+    with contextlib.closing(sqlite3.connect(home / FILE_NAME, timeout=30)) as database:
+        return database.execute(sql, values).fetchall()
+
+
+def broken_statuses(home: Path) -> list[str]:
+    """Return the changes of statuses that the table of transitions does not allow."""
+    rows = read_rows(home, "SELECT token, old, new FROM status_log")
+    return [f"{token}: {old} -> {new}" for token, old, new in rows if (old, new) not in _ALLOWED]
+
+
+def lost_runs(home: Path, accepted: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the accepted runs, as (token, id of the service), that are neither known by their id nor `unknown`."""
+    known = {row[0]: row[1:] for row in read_rows(home, "SELECT token, service_run_id, status FROM runs")}
+    return [
+        f"{run_id}: {known.get(token, 'not in the history')}"
+        for token, run_id in accepted
+        if token not in known or (known[token][0] != run_id and known[token][1] != Status.UNKNOWN)
+    ]
+
+
+def broken_images(home: Path) -> list[str]:
+    """Return the listed images whose file is missing, incomplete, or not what was downloaded."""
+    broken = []
+    for token, position, file, sha256 in read_rows(
+        home, "SELECT run, position, file, sha256 FROM images WHERE state = 'kept'"
+    ):
+        path = home / "images" / file
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != sha256:
+            broken.append(f"{token} [{position}]: {file} has {len(content)} bytes")
+            continue
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    return broken
+
+
+def leftover_files(home: Path) -> list[str]:
+    """Return the files that only a killed process can have left: partial files, locks, and images without a row."""
+    listed = {file for (file,) in read_rows(home, "SELECT file FROM images WHERE state = 'kept'")}
+    tokens = {token for (token,) in read_rows(home, "SELECT token FROM runs")}
+    left = []
+    for path in sorted((home / "images").rglob("*")):
+        name = path.relative_to(home / "images").as_posix()
+        token = path.name.replace("_", ".").split(".")[0]
+        if path.is_dir() or name in listed:
+            continue
+        is_thumbnail = path.name.endswith((".t256.jpg", ".t512.jpg"))
+        if token not in tokens or not (is_thumbnail or path.suffix == ".json"):
+            left.append(name)
+    return left
+
+
+def damage(home: Path) -> list[str]:
+    """Return what SQLite finds wrong in the file."""
+    return [text for (text,) in read_rows(home, "PRAGMA integrity_check") if text != "ok"]
