@@ -104,11 +104,8 @@ def connect(
         service, is_moved = open_service(
             target, key=key, name=name, ask_key=ask_key, home=library.home, name_address=name_address
         )
-        if webhooks is not None and service.runs_graphs:
-            service.close()
-            raise SettingsError(
-                f"{service.label} reports progress through its own socket: leave {option('webhooks')} out"
-            )
+        if webhooks is not None:
+            _check_has_webhooks(service)
         return Client(service, library, owner, is_moved=is_moved, webhooks=webhooks)
     except BaseException:
         owner.release()

@@ -190,10 +190,7 @@ def _advice_without_response(failure: Failure | None) -> list[str]:
     if failure is not None and failure.kind is FailureKind.UNTRUSTED:
         return [
             "A service would reject this certificate too, unless only this machine does not know its authority.",
-            (
-                "Use a certificate of a public authority at the proxy. For an authority that only this machine does not "
-                "know, REQUESTS_CA_BUNDLE names the file of its certificates"
-            ),
+            "Use one of a public authority. REQUESTS_CA_BUNDLE names a file with the certificates of another one",
         ]
     if failure is not None and failure.refused:
         return ["Nothing listens at the address: start the proxy or the tunnel, and check the port"]
