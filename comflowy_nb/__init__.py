@@ -39,3 +39,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*globals(), *_MODULES]
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Return the module of the server extension; `jupyter server extension enable comflowy_nb` enables it."""
+    return [{"module": "comflowy_nb.server_extension"}]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.connection import Connection
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.errors import FieldError, RefError, WorkflowError
+from comflowy_nb.errors import FieldError, RefError, SettingsError, WorkflowError, option
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, target_path
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.connect import open_service
+from comflowy_nb.settings import check_callback_url
 from comflowy_nb.sweeps.cell import raise_for_failures
 from comflowy_nb.sweeps.plan import check_limits
 from comflowy_nb.tracking.run import Run
@@ -52,6 +53,7 @@ def connect(
     name: str | None = None,
     ask_key: Callable[[str], Secret | None] | None = None,
     name_address: bool = False,
+    webhooks: str | None = None,
 ) -> Client:
     """Connect to a service.
 
@@ -69,6 +71,9 @@ def connect(
         Called with the name of the service if no key is found; returns a key or None.
     name_address : bool, default False
         Whether errors contain the address of the server. Saved notebooks keep error texts.
+    webhooks : str, optional
+        The public address through which the service can reach this kernel: of a Jupyter server with the server
+        extension, or of a tunnel. By default that of the settings, or `COMFLOWY_CALLBACK_URL`.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def connect(
     Raises
     ------
     SettingsError
-        If the target or the name is invalid.
+        If the target, the name or the address for webhooks is invalid, or the service has no webhooks.
     AuthError
         If a key is missing, or the service rejects it.
     ServiceError
@@ -91,16 +96,30 @@ def connect(
     >>> run.status
     <Status.SUCCESS: 'success'>
     """
+    if webhooks is not None:
+        webhooks = check_callback_url(webhooks, option("webhooks"))
     library = open_library()
     owner = ProcessLock(library.locks)  # acquired first, because the sandbox ends when no process holds a lock
     try:
         service, is_moved = open_service(
             target, key=key, name=name, ask_key=ask_key, home=library.home, name_address=name_address
         )
-        return Client(service, library, owner, is_moved=is_moved)
+        if webhooks is not None:
+            _check_has_webhooks(service)
+        return Client(service, library, owner, is_moved=is_moved, webhooks=webhooks)
     except BaseException:
         owner.release()
         raise
+
+
+def _check_has_webhooks(service: Service) -> None:
+    """Close a service without webhooks, and raise a SettingsError."""
+    if service.runs_graphs:
+        service.close()
+        raise SettingsError(
+            f"{service.label} reports progress through its own socket, not through webhooks: leave out "
+            f"{option('webhooks')}"
+        )
 
 
 class Client:
@@ -118,6 +137,8 @@ class Client:
         The lock that shows other processes that this client is alive.
     is_moved : bool, default False
         Whether the name of the service named another target before.
+    webhooks : str, optional
+        The public address for webhooks; see `connect`.
 
     Examples
     --------
@@ -127,11 +148,19 @@ class Client:
     <Status.SUCCESS: 'success'>
     """
 
-    def __init__(self, service: Service, library: Library, owner: ProcessLock, *, is_moved: bool = False) -> None:
+    def __init__(
+        self,
+        service: Service,
+        library: Library,
+        owner: ProcessLock,
+        *,
+        is_moved: bool = False,
+        webhooks: str | None = None,
+    ) -> None:
         self.service = service
         self.library = library
         self.is_moved = is_moved
-        self._connection = Connection(service, library, owner)
+        self._connection = Connection(service, library, owner, webhooks)
         weakref.finalize(self, self._connection.close_when_idle).atexit = False
         self._connection.adopt_orphans()
 

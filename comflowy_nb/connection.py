@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.process_locks import check_not_forked
+from comflowy_nb.database.process_locks import check_not_forked, is_alive_in
 from comflowy_nb.errors import FieldError, RefError, WorkflowError
 from comflowy_nb.held_runs import check_retry
 from comflowy_nb.recipe import find_metadata
-from comflowy_nb.services.comflowy.webhooks import Receiver
+from comflowy_nb.services.comflowy.client_webhooks import Webhooks
 from comflowy_nb.services.finder import Finder
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
@@ -66,24 +66,27 @@ _MAX_LISTED_REFS = 6  # in a message
 class Connection:
     """The finder, tracker, registry, submitter and planner of one client.
 
-    A connection holds no reference to the client, so that an unreferenced client is garbage-collected; then
-    `close_when_idle` closes its connection.
+    It holds no reference to the client, so that an unreferenced client is garbage-collected; then `close_when_idle`
+    closes its connection.
 
     Parameters
     ----------
     owner
         The client's lock, which `close` releases.
+    webhooks
+        The public URL for webhooks; by default that of the settings.
     """
 
-    def __init__(self, service: Service, library: Library, owner: ProcessLock) -> None:
+    def __init__(self, service: Service, library: Library, owner: ProcessLock, webhooks: str | None = None) -> None:
         self.service = service
         self._library = library
         self._owner = owner
         self._process = os.getpid()
         self.tracker = Tracker(service, library.history, images=library.folder, settings=settings)
-        wants_webhooks = settings.webhooks == "on" or settings.callback_url
-        if not service.runs_graphs and (wants_webhooks or (settings.webhooks == "auto" and service.on_loopback)):
-            self.tracker.receiver = Receiver(self.tracker.handle_event, public_url=settings.callback_url)
+        if not service.runs_graphs:
+            hooks = Webhooks(service, self.tracker.handle_event, library.home, owner=owner.name, url=webhooks)
+            hooks.files.remove_stale(partial(is_alive_in, (library.locks, hooks.files.folder)))
+            self.tracker.webhooks = hooks
         service.listen(self.tracker.handle_event)
         self.registry = RunRegistry(self.tracker, owner=owner.name, owners=library.locks, images_folder=library.folder)
         self.submitter = Submitter(self.tracker, self.registry, lock_name=owner.name, inputs=library.inputs)
@@ -364,8 +367,8 @@ class Connection:
             self._library.convert = None
         self.planner.close()
         self.tracker.close()
-        if self.tracker.receiver is not None:
-            self.tracker.receiver.close()
+        if self.tracker.webhooks is not None:
+            self.tracker.webhooks.close()
         self.service.close()
         self._owner.release()
 

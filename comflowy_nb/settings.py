@@ -139,6 +139,14 @@ def _url(value: Any) -> Any:
     return str(value).rstrip("/")
 
 
+def _callback_url(value: Any) -> Any:
+    checked = _url(value)
+    parts = urlsplit(checked)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise SettingsError("must be an http or https address without a password, ? and #")
+    return checked
+
+
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -170,7 +178,18 @@ OPTIONS: Mapping[str, Option] = {
     for option in (
         Option("webhooks", "auto", _choice("auto", "on", "off"), "Webhook receiver; auto is on for loopback services."),
         Option("headers", {}, _headers, "Headers for a ComfyUI server behind a proxy, by its origin.", is_secret=True),
-        Option("callback_url", None, _optional(_url), "Public URL of the webhook receiver."),
+        Option(
+            "callback_url",
+            None,
+            _optional(_callback_url),
+            "Public URL of the Jupyter server, or of a tunnel to the webhook receiver.",
+        ),
+        Option(
+            "callback_port",
+            None,
+            _optional(_number(1, 65535, whole=True)),
+            "Port of the webhook receiver on loopback, for a tunnel; None is any free port.",
+        ),
         Option("connect_timeout_s", 5.0, _number(0.05, 120), "Timeout of a connection, in seconds."),
         Option("read_timeout_s", 30.0, _number(0.05, 600), "Timeout of one read from a connection, in seconds."),
         Option("answer_deadline_s", 60.0, _number(0.1, 3600), "Maximum time for one whole response, in seconds."),
@@ -235,7 +254,8 @@ class Settings:
         try:
             checked = option.check(value)
         except SettingsError as error:
-            problem = f"{name} {error}" if option.is_secret else f"{name} {error}, not {value!r}"
+            is_hidden = option.is_secret or (isinstance(value, str) and "@" in value)  # a password in an address
+            problem = f"{name} {error}" if is_hidden else f"{name} {error}, not {value!r}"
         else:
             object.__setattr__(self, name, checked)
             return
@@ -276,6 +296,35 @@ def cloud_url() -> str:
     except SettingsError:
         shown = "" if "@" in url else f" {url!r}"  # without a password
         raise SettingsError(f"invalid COMFLOWY_URL{shown}: use an http or https address such as {CLOUD_URL}") from None
+
+
+def callback_url() -> str | None:
+    """Return the public URL for webhooks: the setting `callback_url`, else `COMFLOWY_CALLBACK_URL`, else None.
+
+    Raises
+    ------
+    SettingsError
+        If `COMFLOWY_CALLBACK_URL` is invalid.
+    """
+    url = os.environ.get("COMFLOWY_CALLBACK_URL", "").strip()
+    if settings.callback_url is not None:
+        return str(settings.callback_url)
+    return check_callback_url(url, "COMFLOWY_CALLBACK_URL") if url else None
+
+
+def check_callback_url(url: object, name: str) -> str:
+    """Return the valid form of a public URL for webhooks.
+
+    Raises
+    ------
+    SettingsError
+        If it is invalid. The message begins with `name`, and contains no password.
+    """
+    try:
+        return str(_callback_url(url))
+    except SettingsError as error:
+        shown = "" if "@" in str(url) else f", not {url!r}"
+        raise SettingsError(f"{name} {error}{shown}") from None
 
 
 def key_from_env() -> Secret | None:

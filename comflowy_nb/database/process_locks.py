@@ -91,6 +91,11 @@ def is_alive(folder: Path, name: str) -> bool:
         return True  # unknown: a run that may have an owner is not adopted
 
 
+def is_alive_in(folders: Iterable[Path], name: str) -> bool:
+    """Return True if the owner of this name holds its lock in one of several folders."""
+    return any(is_alive(folder, name) for folder in folders)
+
+
 def dead_owners(folder: Path, owners: Iterable[str]) -> set[str]:
     """Return those of the owners that have died.
 

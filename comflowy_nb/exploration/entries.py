@@ -101,10 +101,11 @@ class Entry:
             return NOT_SENT if self.is_missing else "waiting"
         if run.status is Status.SUCCESS and self.images:
             return ""
-        state = state_of_run(run.record)
-        if run.status is not Status.RUNNING:
-            return f"{state.text} {state.detail}" if run.status is Status.SUCCESS else state.text
-        progress, text = run.progress, run.service_status or state.text
+        record = run.shown_record
+        state = state_of_run(record)
+        if record.status is not Status.RUNNING:
+            return f"{state.text} {state.detail}" if record.status is Status.SUCCESS else state.text
+        progress, text = run.progress, record.service_status or state.text
         if progress is None or not progress.max or progress.max <= 1:
             return text
         return f"{text} {min(1.0, (progress.value or 0) / progress.max):.0%}".replace("%", " %")

@@ -37,6 +37,7 @@ class Session:
         self.shell = shell
         self.client: Client | None = None
         self.target: str | None = None  # as typed in `connect`
+        self.webhooks: str | None = None  # the same, of `--webhooks`
         self.updater = LiveUpdater()  # updates the views after their cells have ended
         self._earlier_clients: list[Client] = []  # clients that still have unsettled runs
         self._drawn: dict[tuple[Any, ...], set[object]] = {}  # capturing Outputs -> tokens of the values drawn in them
@@ -97,7 +98,14 @@ class Session:
             raise SettingsError("nothing is connected, so nothing can be submitted: %comflowy connect sandbox")
         return self.client
 
-    def connect(self, target: str | None, *, key: Secret | None = None, name_address: bool = False) -> Client:
+    def connect(
+        self,
+        target: str | None,
+        *,
+        key: Secret | None = None,
+        name_address: bool = False,
+        webhooks: str | None = None,
+    ) -> Client:
         """Connect to a target. The runs of the earlier client continue, and are updated until they are settled."""
         if "comflowy_nb.client" not in sys.modules and _is_sandbox(target):
             # the process of the sandbox starts while this one imports the client
@@ -106,10 +114,11 @@ class Session:
             start_sandbox_early(home())
         from comflowy_nb.client import connect  # noqa: PLC0415 - loads the HTTP stack
 
-        client = connect(target, key=key, ask_key=self.ask_key if self.can_answer else None, name_address=name_address)
+        ask_key = self.ask_key if self.can_answer else None
+        client = connect(target, key=key, ask_key=ask_key, name_address=name_address, webhooks=webhooks)
         if self.client is not None:
             self._earlier_clients.append(self.client)
-        self.client, self.target = client, target
+        self.client, self.target, self.webhooks = client, target, webhooks
         for earlier in [each for each in self._earlier_clients if not each.live()]:
             self._earlier_clients.remove(earlier)
             earlier.close()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from comflowy_nb.services.types import Event, ImageStream, Outcome, Output, Snapshot, Submission
+    from comflowy_nb.settings import Secret
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
 
@@ -290,6 +291,16 @@ class Service(Protocol):
             If there was no usable response.
         """
         return None
+
+    def secrets(self) -> tuple[Secret, ...]:
+        """Return the secrets to mask in texts of the service.
+
+        Returns
+        -------
+        tuple of Secret
+            The key and the access token; empty for a service without them.
+        """
+        return ()
 
     def close(self) -> None:
         """Close the connections; later calls fail."""

@@ -118,6 +118,36 @@ class Event:
     status: Status | None = None  # None: only progress or a message
     service_run_id: str | None = None
     progress: Progress | None = None
+    kind: str | None = None  # `type` of a webhook; None if it is unknown, and for events from a WebSocket
+    text: str | None = None  # the text of a `message`, or the error of `failed`
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """An event that a webhook delivered, as `Run.events` lists it.
+
+    Parameters
+    ----------
+    kind : str
+        `waiting`, `pending`, `running`, `message`, `success` or `failed`, as the service wrote it.
+    at : float
+        When it arrived, in seconds since 1970 (UTC).
+    text : str, optional
+        The text of a `message`, or the error of `failed`: one line of at most 400 characters. A message that is not a
+        text is its JSON.
+    progress : Progress, optional
+        The progress that the event reported.
+
+    Examples
+    --------
+    >>> RunEvent("message", 1767225600.0, "loading the model").text
+    'loading the model'
+    """
+
+    kind: str
+    at: float
+    text: str | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)

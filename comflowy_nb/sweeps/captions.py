@@ -338,15 +338,16 @@ def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None
     images = chosen_images(run.record.images, node=node, image=image)
     if run.status is Status.SUCCESS and images:
         return CellState("images", images=tuple((image.index, image.file, image.state) for image in images))
-    state = state_of_run(run.record)
-    if run.status is Status.SUCCESS and run.record.images:
+    record = run.shown_record
+    state = state_of_run(record)
+    if record.status is Status.SUCCESS and record.images:
         return replace(state, detail="no such image")
-    if not run.status.is_live:
+    if not record.status.is_live:
         return state
     state = replace(state, detail=run.warning or "")
-    if run.status is not Status.RUNNING:
+    if record.status is not Status.RUNNING:
         return state
-    text, progress = run.service_status or state.text, run.progress
+    text, progress = record.service_status or state.text, run.progress
     if progress is None or not progress.max or progress.max <= 1:
         return replace(state, text=text)
     done = min(progress.value or 0, progress.max)

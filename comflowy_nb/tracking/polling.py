@@ -43,6 +43,11 @@ MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enou
 IDLE_WAIT_S = 30.0  # between checks of a run, if no run of its workflow has ended yet
 MAX_LATE_S = 10.0  # a check that begins later than this after its due time shows that the process was stopped
 LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks if webhooks report the ends
+FIRST_EVENT_WAIT_S = 2.0  # for the first event of a run, if earlier runs had events
+EVENT_INTERVAL_S = 30.0  # between checks while events arrive; doubles with each check
+LOCAL_EVENT_INTERVAL_S = 2.0  # the same for a service on this machine, whose checks cost nothing
+MAX_EVENT_INTERVAL_S = 120.0
+REPORTED_END_GAP_S = 1.0  # between checks that reported ends trigger
 
 
 class PollRule:
@@ -97,6 +102,9 @@ def live_wait_s(age_s: float, *, live_runs: int) -> float | None:
 class PollSchedule:
     """Timer of the next check of one run. A new check replaces the scheduled one.
 
+    While events of the run arrive, they show its progress, and checks at long intervals only confirm it. The end that
+    an event reports triggers a check at once.
+
     Parameters
     ----------
     check
@@ -119,15 +127,20 @@ class PollSchedule:
         self._newest = 0  # number of the newest scheduled check
         self._due_s = math.inf  # when it is due
         self._reported_status: Status | None = None  # the newest event since the last check
-        self._lock = threading.Lock()  # protects the three attributes above
+        self._may_postpone = False  # whether events may postpone the scheduled check
+        self._lock = threading.Lock()  # protects the four attributes above
+        self._event_due_s: float | None = None  # the next check while events arrive; None if they are not relied on
+        self._event_checks = 0  # checks while events arrived that found the run live
+        self._triggered_s = float("-inf")  # when a reported end last triggered a check
 
-    def check_at(self, due_s: float) -> None:
+    def check_at(self, due_s: float, *, may_postpone: bool = False) -> None:
         """Replace the scheduled check by one at `due_s`, or by one now if an event arrived since the last check."""
         with self._lock:
             self._newest += 1
+            self._may_postpone = may_postpone
             number = self._newest
             if self._reported_status and next_status(self._run.status, event_of(self._reported_status)):
-                due_s = min(due_s, self._tracker.scheduler.clock())
+                due_s = min(due_s, max(self._tracker.scheduler.clock(), self._triggered_s))
             self._due_s = due_s
 
         def is_due() -> bool:
@@ -139,11 +152,71 @@ class PollSchedule:
         """Check after a wait, in seconds."""
         self.check_at(self._tracker.scheduler.clock() + wait_s)
 
+    def check_when_due(self, now_s: float) -> None:
+        """Check by the rule; events that arrive until then postpone the check."""
+        self.check_at(self.next_due_s(now_s), may_postpone=True)
+
+    def check_first(self, *, is_end_reported: bool) -> None:
+        """Schedule the first check of an accepted run: now if an event has reported its end, else by the rule."""
+        if is_end_reported:
+            self.check_at(self.accepted_s)
+        else:
+            self.check_when_due(self.accepted_s)
+
     def check_after_event(self, status: Status) -> None:
-        """Check now, because an event reported a status. A check in progress does not postpone this check."""
+        """Check now, because an event reported a status. A check in progress does not postpone this check.
+
+        The rule checks the run from now on, because a check did not confirm the end if another one is necessary.
+        """
         with self._lock:
+            if self._reported_status is None:  # otherwise a check is already due
+                self._triggered_s = max(self._tracker.scheduler.clock(), self._triggered_s + REPORTED_END_GAP_S)
             self._reported_status = status
-        self.check_after(0.0)
+        self._event_due_s = None
+        self.check_at(self._triggered_s)
+
+    # -- while events arrive ----------------------------------------------------------------------------------------
+
+    def note_event(self) -> None:
+        """Check at long intervals from now on, because events show the progress of the run."""
+        if self._event_due_s is None:
+            self._event_due_s = self._tracker.scheduler.clock() + self._event_interval_s()
+
+    def note_live(self, age_s: float, *, is_known: bool) -> None:
+        """Note a check that found the run live at an age, in seconds.
+
+        If it found a status that no event reported, events no longer arrive, and the rule applies until the next one.
+        """
+        self.missed_age_s = age_s
+        if self._event_due_s is not None:
+            self._event_checks += 1
+            now_s = self._tracker.scheduler.clock()
+            self._event_due_s = now_s + self._event_interval_s() if is_known else None
+        elif age_s >= FIRST_EVENT_WAIT_S:
+            self._tracker.expects_events = False
+
+    def is_postponed(self) -> bool:
+        """Return True if events have postponed the check that is due, which is then scheduled again."""
+        now_s = self._tracker.scheduler.clock()
+        due_s = self._due_by_events_s(now_s) if self._may_postpone else None
+        if due_s is None or due_s <= now_s:
+            return False
+        self.check_at(due_s, may_postpone=True)
+        return True
+
+    def _due_by_events_s(self, now_s: float) -> float | None:
+        """Return when to check while events arrive, or are expected; None if the rule applies."""
+        if self._event_due_s is not None:
+            return self._event_due_s
+        expected_s = self.accepted_s + FIRST_EVENT_WAIT_S
+        return expected_s if self._tracker.expects_events and now_s < expected_s else None
+
+    def _event_interval_s(self) -> float:
+        is_local = self._tracker.service.on_loopback
+        interval_s = (LOCAL_EVENT_INTERVAL_S if is_local else EVENT_INTERVAL_S) * 2**self._event_checks
+        if not is_local and self.rule.usual_s is not None:
+            interval_s = max(interval_s, LOST_EVENT_FACTOR * self.rule.usual_s)
+        return float(min(interval_s, MAX_EVENT_INTERVAL_S))
 
     def begin(self) -> float:
         """Note that a check begins, and return the time. Its response is newer than all earlier events."""
@@ -179,7 +252,13 @@ class PollSchedule:
         return self.accepted_s + wait_s
 
     def next_due_s(self, now_s: float) -> float:
-        """Return the time of the next check: by the rule, or earlier for a live display or to raise the limit."""
+        """Return the time of the next check.
+
+        It is by the rule, or earlier for a live display or to raise the limit; later while events arrive.
+        """
+        due_by_events_s = self._due_by_events_s(now_s)
+        if due_by_events_s is not None:
+            return due_by_events_s
         queue = self._tracker.submit_queue
         live_runs = 1 if queue.shows_capacity(self._run) else queue.live_runs
         wait_s = live_wait_s(max(0.0, now_s - self.accepted_s), live_runs=live_runs)
@@ -191,7 +270,7 @@ class PollSchedule:
         if self.rule_due_s is not None and now_s >= self.rule_due_s:
             self._misses += 1
             self.rule_due_s = now_s + self.rule.next_wait_s(misses=self._misses, age_s=age_s)
-        self.check_at(self.next_due_s(now_s))
+        self.check_when_due(now_s)
 
 
 class DurationCache:

@@ -13,6 +13,7 @@ from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.images.save_target import kind_of_target, target_path
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.reviews import best_rating
+from comflowy_nb.tracking.run_events import Reported
 from comflowy_nb.tracking.run_images import Images, RunImage
 from comflowy_nb.tracking.scoring import Scorable
 from comflowy_nb.tracking.waitable import Waitable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageRecord", "Images", "Run", "RunImage", "RunRecord"]
 
 
-class Run(Waitable["Run"], Scorable):
+class Run(Waitable["Run"], Scorable, Reported):
     """One submission of a workflow.
 
     Get one from `Client.run`, `Client.submit`, `Client.runs` or `history.runs`. A run from a client is updated while
@@ -65,6 +66,7 @@ class Run(Waitable["Run"], Scorable):
         history: History | None = None,
     ) -> None:
         super().__init__()
+        Reported.__init__(self)
         self.record = record
         self.started_clock_s = time.monotonic()  # for the elapsed time while live
         self.rejects_all = False  # the service would reject every other run too: an invalid key, no credit

@@ -107,8 +107,7 @@ class RunTracker:
             return
         submission = self._submission
         assert submission is not None
-        if self._tracker.receiver is not None:
-            submission = replace(submission, callback_urls=self._tracker.receiver.urls(submission.token))
+        submission = replace(submission, callback_urls=self._tracker.callback_urls(submission.token))
         self._may_be_accepted = True
         outcome = self._service.submit(submission)
         self.poll_schedule.accepted_s = self._scheduler.clock()
@@ -155,9 +154,8 @@ class RunTracker:
             self.poll_schedule.follow_rule()
         else:
             self._tracker.poll_early_runs_by_rule(self)
-        accepted_s = self.poll_schedule.accepted_s
         # A webhook may report the end before the response to the submit is read.
-        self.poll_schedule.check_at(accepted_s if self.is_end_reported else self.poll_schedule.next_due_s(accepted_s))
+        self.poll_schedule.check_first(is_end_reported=self.is_end_reported)
         if self.cancel_requested:
             self.cancel()
 
@@ -215,7 +213,7 @@ class RunTracker:
     # -- a check --------------------------------------------------------------------------------------------------
 
     def _check(self, is_due: Callable[[], bool]) -> None:
-        if not is_due():
+        if not is_due() or self.poll_schedule.is_postponed():
             return
         run, record = self.run, self.run.record
         if run.unwritten:
@@ -287,11 +285,13 @@ class RunTracker:
 
     def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, now_s = self.run, self._scheduler.clock()
-        self.poll_schedule.missed_age_s = age_s
+        event, service_status = event_of(snapshot.status), snapshot.service_status
+        self.poll_schedule.note_live(age_s, is_known=not next_status(run.shown_record.status, event))
+        run.clear_reported()
         if snapshot.service_status == str(Status.RUNNING):  # an unrecognised status does not set the start
             self.seen_running_at = self.seen_running_at or time.time()
-        event, service_status, started_at = event_of(snapshot.status), snapshot.service_status, self.seen_running_at
         if next_status(run.status, event):
+            started_at = self.seen_running_at
             self._record(event, service_status=service_status, warning=snapshot.warning, started_at=started_at)
         elif service_status != run.service_status:  # another text for the same status is only displayed
             run.update(replace(run.record, service_status=service_status))

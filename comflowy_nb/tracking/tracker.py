@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.scheduler import Scheduler
+from comflowy_nb.services.types import RunEvent
 from comflowy_nb.status import Status, event_of, next_status
 from comflowy_nb.tracking.concurrency import MAX_LIMIT, SubmitQueue
 from comflowy_nb.tracking.downloads import Downloads
@@ -18,12 +19,12 @@ from comflowy_nb.tracking.polling import MAX_EARLY_RUNS, DurationCache, PollRule
 from comflowy_nb.tracking.run_tracker import RunTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from comflowy_nb.database.runs import History
     from comflowy_nb.services.base import Service
-    from comflowy_nb.services.comflowy.webhooks import Receiver
+    from comflowy_nb.services.comflowy.client_webhooks import Webhooks
     from comflowy_nb.services.types import Event, Submission
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
@@ -53,7 +54,7 @@ class Tracker:
         self.service = service
         self.history = history
         self.settings = settings
-        self.receiver: Receiver | None = None  # the webhook receiver; None if webhooks are off
+        self.webhooks: Webhooks | None = None  # None for a service without `callback_urls`
         self.scheduler = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
         self.durations = DurationCache(history, service.identity)
         self.downloads = Downloads(service, history, images, settings)
@@ -62,6 +63,7 @@ class Tracker:
         self._lock = threading.Lock()  # protects `_run_trackers`, `_reported_ends` and `closed`
         self._run_trackers: dict[str, RunTracker] = {}  # run token -> tracker of a live or a held run
         self._reported_ends = 0  # ends in a row that a webhook reported before a check
+        self.expects_events = False  # whether webhooks delivered events of the last run that was checked
 
     # -- the actions of a client ----------------------------------------------------------------------------------
 
@@ -114,8 +116,12 @@ class Tracker:
         elif run.status is not Status.SUBMITTING:
             run_tracker.execute(run_tracker.cancel)
 
+    def callback_urls(self, token: str) -> Mapping[str, str]:
+        """Return the addresses for the events of a run; empty if webhooks are off."""
+        return {} if self.webhooks is None else self.webhooks.urls(token)
+
     def handle_event(self, event: Event) -> None:
-        """Handle an event of the service. Progress is displayed; most other events trigger a check."""
+        """Handle an event of the service. It moves the display, and a reported end triggers a check."""
         run_tracker = self._run_trackers.get(event.token)
         if run_tracker is None or self.closed:
             return
@@ -125,15 +131,41 @@ class Tracker:
             if run.status is Status.UNKNOWN:
                 run_tracker.execute(run_tracker.accept_late)
                 return
-        if event.progress is not None and run.status.is_live:
-            run.report(progress=event.progress)
         if event.status is Status.RUNNING:
             run_tracker.seen_running_at = run_tracker.seen_running_at or time.time()
         run_tracker.is_end_reported |= event.status is not None and event.status.is_final
+        if event.kind is None:
+            self._handle_socket_event(run_tracker, event)
+        else:
+            self._handle_webhook(run_tracker, event, event.kind)
+
+    def _handle_socket_event(self, run_tracker: RunTracker, event: Event) -> None:
+        """Handle an event from the service's own socket, or one of an unknown kind."""
+        run = run_tracker.run
+        if event.progress is not None and run.status.is_live:
+            run.report(progress=event.progress)
         if event.status is Status.RUNNING and self.service.starts_with is not None:
-            run_tracker.execute(run_tracker.start)  # from the service's own socket, which needs no check
-        elif event.status and run.record.service_run_id and next_status(run.status, event_of(event.status)):
-            run_tracker.poll_schedule.check_after_event(event.status)
+            run_tracker.execute(run_tracker.start)  # it needs no check
+        elif event.status:
+            self._check_after(run_tracker, event.status)
+
+    def _handle_webhook(self, run_tracker: RunTracker, event: Event, kind: str) -> None:
+        """Display an event. Only a reported end triggers a check, or any status of a run that is not polled."""
+        run = run_tracker.run
+        run.note_event(RunEvent(kind, time.time(), event.text, event.progress), event.status)
+        if event.status and (event.status.is_final or run.status.is_held):
+            self._check_after(run_tracker, event.status)
+        elif run.status.is_live:
+            self.expects_events = True
+            run_tracker.poll_schedule.note_event()
+            if event.status is Status.RUNNING:
+                self.submit_queue.note_running(run)
+
+    def _check_after(self, run_tracker: RunTracker, status: Status) -> None:
+        """Check a run now if a reported status can follow its own."""
+        run = run_tracker.run
+        if run.record.service_run_id and next_status(run.status, event_of(status)):
+            run_tracker.poll_schedule.check_after_event(status)
 
     def close(self) -> None:
         """Stop tracking. Accepted runs stay live in the history, and the next client adopts them.
@@ -159,6 +191,7 @@ class Tracker:
     def note_end(self, *, was_reported: bool) -> None:
         """Count the ends in a row that a webhook reported before a check found them."""
         self._reported_ends = self._reported_ends + 1 if was_reported else 0
+        self.expects_events &= was_reported
 
     def poll_early_runs_by_rule(self, run_tracker: RunTracker) -> None:
         """Let the first runs of a workflow of unknown duration follow the poll rule; the others wait for an end."""
@@ -173,7 +206,7 @@ class Tracker:
             schedule = other.poll_schedule
             if schedule.rule_due_s is None and other.run.status.is_live and other.run.record.service_run_id:
                 schedule.follow_rule(now_s)
-                schedule.check_at(schedule.next_due_s(now_s))
+                schedule.check_when_due(now_s)
 
     def release(self, run_tracker: RunTracker, *, forget: bool) -> None:
         """Stop tracking a run, and start the submits that the concurrency limit permits now."""
@@ -183,8 +216,8 @@ class Tracker:
             with self._lock:
                 if self._run_trackers.get(run.token) is run_tracker:
                     del self._run_trackers[run.token]
-            if self.receiver is not None:
-                self.receiver.forget(run.token)
+            if self.webhooks is not None:
+                self.webhooks.forget(run.token)
         self.submit_queue.note_status(run_tracker)
         self.submit_queue.note_released(run)
 

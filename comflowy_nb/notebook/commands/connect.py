@@ -11,6 +11,7 @@ from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
 from comflowy_nb.notebook.commands.cleanup import disk_line
 from comflowy_nb.notebook.commands.list_runs import rows_table
 from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
+from comflowy_nb.notebook.commands.webhooks import tested_line
 from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
@@ -44,10 +45,11 @@ def connect(session: Session, request: Request) -> None:
             f"connect to one target: %comflowy {request.command.usage}: sandbox, cloud, comfyui or an address"
         )
     target = expand_text(typed[0].text, request.namespace)
-    client = session.connect(target, name_address=target == typed[0].text)
+    client = session.connect(target, name_address=target == typed[0].text, **request.arguments("webhooks"))
     moved = [f"{client.label} named another target before; it names this one now"] if client.is_moved else []
     orphaned = unfinished_lines(session, unfinished(session), only_orphaned=True)
-    session.say(paragraph(*_connection_line(client), *moved, *_finished_orphans(client), *orphaned))
+    tested = tested_line(client)
+    session.say(paragraph(*_connection_line(client), *moved, *tested, *_finished_orphans(client), *orphaned))
 
 
 def login(session: Session, request: Request) -> None:
@@ -65,7 +67,7 @@ def login(session: Session, request: Request) -> None:
             "variable COMFLOWY_API_KEY"
         )
     if client is not None:
-        session.connect(session.target, key=key)  # rejects a wrong key before it is stored
+        session.connect(session.target, key=key, webhooks=session.webhooks)  # rejects a wrong key before it is stored
     is_stored = store_key(origin, key)
     where = "in the keyring" if is_stored else "for this kernel only; to keep it longer: pip install keyring"
     then = f"connected to {label}" if client is not None else "%comflowy connect cloud uses it"

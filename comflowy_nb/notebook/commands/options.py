@@ -62,10 +62,15 @@ COMMANDS: Mapping[str, Command] = {
     for command in (
         Command(
             "connect", "connect [NAME=]TARGET", "connect to sandbox, cloud, comfyui or an address",
-            "connect:connect", words=(0, 1), has_fields=True,
+            "connect:connect",
+            (Option("--webhooks", "URL", "public address through which the service reports progress"),),
+            words=(0, 1), has_fields=True,
         ),
         Command("login", "login", "ask for the API key, hidden while you type", "connect:login"),
         Command("logout", "logout", "delete the stored API key and disconnect", "connect:logout"),
+        Command(
+            "webhooks", "webhooks", "show and test the way of a service's events to this kernel", "webhooks:webhooks"
+        ),
         Command("workflows", "workflows", "list the workflows", "workflows:workflows"),
         Command(
             "workflow",

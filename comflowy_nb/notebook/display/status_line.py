@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.errors import spelled
-from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.text import html_text, shorten
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
+from comflowy_nb.services.comflowy.webhook_events import MESSAGE
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_errors import resubmit_hint
 
@@ -32,6 +33,7 @@ _DOTS: Mapping[Tone, str] = {
     "warning": "var(--jp-warn-color1,#ef8c00)",
 }
 _SEPARATOR = " - "
+_MAX_MESSAGE_CHARS = 100
 _LONG_WAIT_S = 5.0  # the final line of a run mentions a wait in the queue only if it was longer
 
 
@@ -131,7 +133,7 @@ def status_line(
     note
         A text for the end of the line, such as the result of an interrupt.
     """
-    record, progress = run.record, run.progress
+    record, progress = run.shown_record, run.progress
     line = StatusLine()
     if outcome == "same" and record.status is Status.SUCCESS:
         when = _date(record)
@@ -149,12 +151,13 @@ def status_line(
     if progress is not None and record.status is Status.RUNNING:
         line.preview = progress.preview
     outputs = [output.state for output in record.outputs]
-    line.change_key = (record.status, record.service_status, progress and progress.node, run.warning, note, outputs)
+    state = (record.status, record.service_status, progress and progress.node, _newest_message(run))
+    line.change_key = (*state, run.reported_end, run.warning, note, outputs)
     return line
 
 
 def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -> None:
-    record, progress = run.record, run.progress
+    record, progress = run.shown_record, run.progress
     is_running = record.status is Status.RUNNING
     status = (record.service_status if is_running else None) or str(record.status)
     line.add_title(record.ref, record.name, record.workflow, service=record.service)
@@ -173,6 +176,10 @@ def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -
     if usual_s is not None:
         usual = [(f"(usually {time_text(usual_s, roughly=True)})", "muted")]
     line.add((time_text(elapsed_s), "plain"), *usual)
+    if run.reported_end is not None:
+        line.add((f"the service reports its end ({run.reported_end}), checking", "muted"))
+    elif (message := _newest_message(run)) is not None:
+        line.add((message, "muted"))
     if outcome == "joined":
         line.add(("this request was already in progress: joined, nothing submitted", "muted"))
     if run.warning:
@@ -180,6 +187,12 @@ def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -
     line.fraction = _fraction(progress) if is_running else 0.0
     if line.fraction is None and usual_s:
         line.fraction = min(0.95, elapsed_s / usual_s)
+
+
+def _newest_message(run: Run) -> str | None:
+    """Return the text of the newest `message` event, shortened."""
+    texts = [event.text for event in run.events if event.kind == MESSAGE and event.text]
+    return shorten(texts[-1], _MAX_MESSAGE_CHARS) if texts else None
 
 
 def _add_end(line: StatusLine, run: Run, outcome: str, generated_seeds: Mapping[str, int]) -> None:

@@ -101,7 +101,7 @@ def _review_columns(cell: SweepCell, reviews: Mapping[str, Review]) -> tuple[str
 
 def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> None:
     total = len(sweep.cells)
-    running = sum(cell.status is Status.RUNNING for cell in sweep.cells)
+    running = sum(cell.run is not None and cell.run.shown_record.status is Status.RUNNING for cell in sweep.cells)
     ended = sum(cell.status is not None and not cell.status.is_live for cell in sweep.cells)
     runs = [cell.run for cell in sweep.cells if cell.run is not None]
     fetching = sum(run.status is Status.SUCCESS and not run.record.is_settled for run in runs)

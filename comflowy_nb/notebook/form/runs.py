@@ -107,16 +107,17 @@ class FormRun(LiveView):
     def filmstrip_item(self) -> dict[str, Any]:
         """Return the data of the run for the filmstrip. The browser code escapes its texts."""
         run, progress = self.run, self.run.progress
-        text = str(run.status)
-        if run.status is Status.SUCCESS:
+        status = run.shown_record.status
+        text = str(status)
+        if status is Status.SUCCESS:
             seconds = run.record.seconds
             text = "" if seconds is None else "same" if self._submitted.outcome == "same" else time_text(seconds)
-        elif run.status is Status.RUNNING and progress is not None and progress.max and progress.max > 1:
+        elif status is Status.RUNNING and progress is not None and progress.max and progress.max > 1:
             text = f"{progress.value or 0:g}/{progress.max:g}"
         return {
             "token": self.token,
             "ref": run.ref,
-            "status": str(run.status),
+            "status": str(status),
             "status_text": text,
             "changed": plain(self.changed),
             "fraction": self.line().fraction if run.status.is_live else None,
@@ -126,7 +127,7 @@ class FormRun(LiveView):
     def new_preview(self) -> str | None:
         """Return the newest preview as a small data URL; None if it has not changed."""
         progress = self.run.progress
-        preview = progress.preview if progress is not None and self.run.status is Status.RUNNING else None
+        preview = progress.preview if progress is not None and self.run.shown_record.status is Status.RUNNING else None
         if preview is None or preview is self._last_preview:
             return None
         self._last_preview = preview

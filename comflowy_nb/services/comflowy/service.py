@@ -108,13 +108,13 @@ class Comflowy(Service):
         if response.status == 404:
             raise ServiceError(f"the address of {self.label} has no Comflowy API; {self._address_tip}")
         if not response.is_ok:
-            raise error_of_status(response, self.label, "key", hide=self._secrets)
+            raise error_of_status(response, self.label, "key", hide=self.secrets())
         problem, is_rejection = response.body_error, False
         if problem is None:
             try:
                 return schema.read_token(response.body)
             except SchemaError as error:
-                problem, is_rejection = mask_secrets(str(error), self._secrets), error.is_rejection
+                problem, is_rejection = mask_secrets(str(error), self.secrets()), error.is_rejection
         if is_rejection:
             raise AuthError(f"{self.label} rejected the key: {problem}; %comflowy login asks for another")
         raise AnswerError(f"{self.label} returned no access token: {problem}; {self._address_tip}")
@@ -141,10 +141,9 @@ class Comflowy(Service):
         return self._with_token(lambda token: self._http.exchange(method, path, token=token, **options))
 
     def _decode(self, response: Response | Failure, decode: Callable[[bytes], T], requested: str) -> T:
-        return decode_response(response, decode, self.label, requested, hide=self._secrets)
+        return decode_response(response, decode, self.label, requested, hide=self.secrets())
 
-    @property
-    def _secrets(self) -> tuple[Secret, ...]:
+    def secrets(self) -> tuple[Secret, ...]:
         token = self._tokens.current
         return (self._key,) if token is None else (self._key, token)
 
@@ -166,7 +165,7 @@ class Comflowy(Service):
         except ServiceError as error:
             # there is no token, at first or after the 401, so the run was not accepted
             return rejection_of(copy.copy(error))
-        return schema.read_outcome(response, self.label, hide=self._secrets)
+        return schema.read_outcome(response, self.label, hide=self.secrets())
 
     def _post_run(self, submission: Submission, token: Secret) -> Response | Failure:
         return self._http.exchange(
@@ -184,13 +183,13 @@ class Comflowy(Service):
     def check(self, run_id: str) -> Snapshot:
         response = self._request("POST", f"{_API}/check", query={"id": run_id}, max_bytes=_MAX_CHECK_BYTES)
         data = self._decode(response, schema.read_check, _RUN)
-        service_status = (mask_secrets(data.status, self._secrets) or "")[:100]
+        service_status = (mask_secrets(data.status, self.secrets()) or "")[:100]
         status = schema.STATUSES.get(service_status, Status.RUNNING)
         if status is Status.FAILED:
             if run_id in self._cancelled and isinstance(data.error, str) and data.error.strip() == "cancelled":
                 return Snapshot(Status.CANCELLED, service_status)
             problem = read_problem(data.error)
-            problem = replace(problem, message=mask_secrets(problem.message, self._secrets) or "")
+            problem = replace(problem, message=mask_secrets(problem.message, self.secrets()) or "")
             return Snapshot(status, service_status, problem=problem)
         if status is Status.SUCCESS:
             outputs, warning = schema.read_outputs(data.output_images, data.full_outputs)

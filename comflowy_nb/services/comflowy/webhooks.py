@@ -2,6 +2,9 @@
 
 An event never changes a status: it updates the display or triggers an early check. A caller that knows the URL of a run
 can therefore only trigger a check.
+
+A process has one HTTP server for all its clients, so that a tunnel to its port serves them all. A public address leads
+to it directly, or through the server extension (`comflowy_nb.server_extension`) of a Jupyter server.
 """
 
 from __future__ import annotations
@@ -9,34 +12,68 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import hmac
 import logging
-import secrets
+import os
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler
+from tornado.web import Application
 
 from comflowy_nb.errors import ServiceError
-from comflowy_nb.services.comflowy.schema import STATUSES, as_run_id
-from comflowy_nb.services.http.error_text import json_object, number, text_or_id
-from comflowy_nb.services.types import Event, Progress
+from comflowy_nb.services.comflowy.webhook_events import read_body, read_event
+from comflowy_nb.services.comflowy.webhook_files import Registration
+from comflowy_nb.services.comflowy.webhook_handler import (
+    MAX_EVENT_BYTES,
+    PATH,
+    READ_TIMEOUT_S,
+    VIA_HEADER,
+    Gate,
+    WebhookHandler,
+    digest_of,
+    new_secret,
+)
+from comflowy_nb.settings import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from tornado.httputil import HTTPServerRequest
+    from tornado.iostream import IOStream
+
+    from comflowy_nb.services.comflowy.webhook_files import WebhookFiles
+    from comflowy_nb.services.types import Event
 
 
-MAX_EVENT_BYTES = 1024 * 1024  # a result lists the URLs of all images
-READ_TIMEOUT_S = 5.0
+MAX_WAITING_EVENTS = 1000  # events that listeners have not handled yet; more are dropped
+MAX_CONNECTIONS = 200
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """The run that a secret belongs to, and the client that handles its events."""
+
+    token: str
+    receiver: Receiver
+
+
+@dataclass(slots=True)
+class Arrival:
+    """The event of a test that is expected; `via` is the way on which it arrived, or None."""
+
+    changed: threading.Event
+    via: str | None = None
+
+
 class Receiver:
-    """Receives webhooks in its own thread, from construction until `close`.
+    """Receives the webhooks of one client, from construction until `close`.
 
     Parameters
     ----------
@@ -44,68 +81,114 @@ class Receiver:
         Called with one event after the other, on another thread of the receiver. Its exceptions are ignored.
     public_url : str, optional
         A URL that leads to the receiver, for services that can't reach 127.0.0.1.
+    files : WebhookFiles, optional
+        Where the runs are registered for the server extension, if there is a public URL.
+    owner : str
+        The name of the client's lock.
+    port : int, optional
+        The port; by default any free one.
+    hide : callable, optional
+        Returns the secrets to mask in the texts of events.
+
+    Attributes
+    ----------
+    counts
+        Number of events by kind; `unknown` for others.
+    via
+        Number of events by way: `server extension` or `direct`.
+    newest_s
+        When the newest event arrived, on the monotonic clock, or None.
 
     Raises
     ------
     ServiceError
-        If no port can be opened.
+        If the port can't be opened.
     """
 
-    def __init__(self, on_event: Callable[[Event], None], *, public_url: str | None = None) -> None:
+    def __init__(
+        self,
+        on_event: Callable[[Event], None],
+        *,
+        public_url: str | None = None,
+        files: WebhookFiles | None = None,
+        owner: str = "",
+        port: int | None = None,
+        hide: Callable[[], tuple[Secret, ...]] = tuple,
+    ) -> None:
+        self.public_url = public_url
+        self.counts: Counter[str] = Counter()
+        self.via: Counter[str] = Counter()
+        self.newest_s: float | None = None
         self._on_event = on_event
-        self._path_secrets: dict[str, str] = {}  # token of a run -> the random part of its path
-        try:
-            sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
-            self._loop = asyncio.new_event_loop()
-        except OSError as error:
-            raise ServiceError(
-                f"the webhook receiver can't start: {error.strerror}; %config Comflowy.webhooks = 'off' disables it"
-            ) from error
-        self.port: int = sockets[0].getsockname()[1]
-        self._base = (public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
-        self._hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
-        if public_url:
-            self._hosts.add(urlsplit(public_url).netloc.lower())
-        self._calls = concurrent.futures.ThreadPoolExecutor(1, "comflowy-events")
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="comflowy-webhooks")
-        self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._serve(sockets), self._loop).result()
+        self._files = files
+        self._owner = owner
+        self._hide = hide
+        self._secrets: dict[str, Secret] = {}  # token of a run -> the secret in its path
+        self._expected: dict[str, Arrival] = {}  # by token
+        self._is_closed = False
+        self._server = _Server.acquire(port)
+        self.port = self._server.port
 
     def __repr__(self) -> str:
-        return f"<Receiver of {len(self._path_secrets)} runs>"  # without paths
+        return f"<Receiver of {len(self._secrets)} runs>"  # without paths
+
+    @property
+    def base_url(self) -> str:
+        """The address of all webhooks, without the secret."""
+        return f"{(self.public_url or f'http://127.0.0.1:{self.port}').rstrip('/')}/{PATH}"
 
     def urls(self, token: str) -> dict[str, str]:
-        """Return the `callback_urls` of the run with our `token`."""
-        path_secret = self._path_secrets.setdefault(token, secrets.token_urlsafe(32))
-        base = f"{self._base}/{token}/{path_secret}"
-        return {"on_result_url": f"{base}/result", "on_progress_event_url": f"{base}/progress"}
+        """Return the `callback_urls` of the run with our `token`. With a public URL, register the run."""
+        secret = self._secrets.get(token)
+        if secret is None:
+            secret = self._secrets[token] = Secret(new_secret())
+            self._server.gate.routes[digest_of(secret.reveal())] = _Route(token, self)
+        if self.public_url is not None and self._files is not None:
+            # Without the file, a tunnel to the receiver still works, and the run is polled in any case.
+            with contextlib.suppress(OSError):
+                self._files.register(digest_of(secret.reveal()), Registration(self.port, self._owner))
+        url = f"{self.base_url}/{secret.reveal()}"
+        return {"on_result_url": url, "on_progress_event_url": url}
 
     def forget(self, token: str) -> None:
         """Reject further notifications of a run."""
-        self._path_secrets.pop(token, None)
+        self._expected.pop(token, None)
+        secret = self._secrets.pop(token, None)
+        if secret is not None:
+            digest = digest_of(secret.reveal())
+            self._server.gate.routes.pop(digest, None)
+            if self._files is not None:
+                self._files.remove(digest)
+
+    def expect(self, token: str, changed: threading.Event) -> Arrival:
+        """Set `changed` when an event for `token` arrives, which is a test and not passed to the listener."""
+        arrival = self._expected[token] = Arrival(changed)
+        return arrival
 
     def close(self) -> None:
-        """Stop the thread and free the port."""
-        if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
-            self._thread.join(timeout=10)
-            if not self._loop.is_running():
-                self._loop.close()
-        self._calls.shutdown(wait=False, cancel_futures=True)
+        """Reject further notifications. The last receiver of a process stops the thread and frees the port."""
+        for token in list(self._secrets):
+            self.forget(token)
+        if not self._is_closed:
+            self._is_closed = True
+            self._server.release()
 
-    def accepts(self, token: str, path_secret: str) -> bool:
-        """Return whether a path belongs to a run. The time is constant, also for an unknown run."""
-        known = self._path_secrets.get(token)
-        expected = (known or "-").encode()
-        return hmac.compare_digest(path_secret.encode("utf-8", "surrogatepass"), expected) and known is not None
-
-    def accepts_host(self, host: str) -> bool:
-        """Return whether the Host header names the receiver, to prevent DNS rebinding."""
-        return host.lower() in self._hosts
-
-    def notify(self, event: Event) -> None:
-        with contextlib.suppress(RuntimeError):  # the receiver was closed meanwhile
-            self._calls.submit(self._call, event)
+    def handle(self, token: str, secret: str, body: bytes, *, via: str) -> bool:
+        """Pass an event to the listener, on another thread. Return False if the body is not a JSON object."""
+        content = read_body(body, (Secret(secret), *self._hide()))
+        if content is None:
+            return False
+        expected = self._expected.get(token)
+        if expected is not None:
+            expected.via = via
+            expected.changed.set()
+            return True
+        event = read_event(token, content)
+        self.counts[event.kind or "unknown"] += 1
+        self.via[via] += 1
+        self.newest_s = time.monotonic()
+        self._server.call(self._call, event)
+        return True
 
     def _call(self, event: Event) -> None:
         try:
@@ -113,20 +196,127 @@ class Receiver:
         except Exception:  # noqa: BLE001 - a failed event must not end the receiver
             _log.debug("dropped an event of a service", exc_info=True)
 
+
+class _LocalGate(Gate[_Route]):
+    """Find the run of a request among those of this process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routes: dict[str, _Route] = {}  # digest of the secret -> run
+
+    def find(self, digest: str) -> _Route | None:
+        return self.routes.get(digest)
+
+    async def deliver(self, found: _Route, secret: str, body: bytes, request: HTTPServerRequest) -> int:
+        via = "server extension" if VIA_HEADER in request.headers else "direct"
+        return 204 if found.receiver.handle(found.token, secret, body, via=via) else 400
+
+
+class _HttpServer(HTTPServer):
+    """An HTTP server with a maximum number of connections."""
+
+    def initialize(self, *args: Any, **options: Any) -> None:
+        super().initialize(*args, **options)
+        self._open = 0
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        if self._open >= MAX_CONNECTIONS:
+            stream.close()
+            return
+        self._open += 1
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        self._open -= 1
+        super().on_close(server_conn)
+
+
+class _Server:
+    """The HTTP server of this process, with its thread. The receivers share it; `acquire` makes it."""
+
+    _lock: ClassVar[threading.Lock] = threading.Lock()  # protects the next two, and `users`
+    _current: ClassVar[_Server | None] = None
+    _last_port: ClassVar[int] = 0  # used again, so that a tunnel stays valid when the user connects again
+
+    def __init__(self, port: int) -> None:
+        self.users = 0  # receivers
+        self.process = os.getpid()
+        self.gate = _LocalGate()
+        sockets = bind_sockets(port, "127.0.0.1", family=socket.AF_INET)
+        self.port: int = sockets[0].getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._calls = concurrent.futures.ThreadPoolExecutor(1, "comflowy-events")
+        self._waiting = 0  # events in `_calls`
+        self._waiting_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="comflowy-webhooks")
+        self._thread.start()
+        self._http = asyncio.run_coroutine_threadsafe(self._serve(sockets), self._loop).result()
+
+    @classmethod
+    def acquire(cls, port: int | None) -> _Server:
+        """Return the server of this process, on this port if one is given. `release` ends its use."""
+        with cls._lock:
+            server = cls._current
+            if server is None or server.process != os.getpid() or port not in {None, server.port}:
+                server = cls._current = cls._open(port)
+            server.users += 1
+            cls._last_port = server.port
+            return server
+
+    @classmethod
+    def _open(cls, port: int | None) -> _Server:
+        if port is None and cls._last_port:
+            with contextlib.suppress(OSError):
+                return cls(cls._last_port)
+        try:
+            return cls(port or 0)
+        except OSError as error:
+            taken = "" if port is None else f" at the port {port} of callback_port"
+            raise ServiceError(
+                f"the webhook receiver can't start{taken}: {error.strerror}; %config Comflowy.webhooks = 'off' "
+                "disables it"
+            ) from error
+
+    def release(self) -> None:
+        """End the use by a receiver. The last one stops the thread and frees the port."""
+        with _Server._lock:
+            self.users -= 1
+            if self.users > 0:
+                return
+            if _Server._current is self:
+                _Server._current = None
+        self._close()
+
+    def _close(self) -> None:
+        if self._thread.is_alive() and self.process == os.getpid():
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
+            self._thread.join(timeout=10)
+            if not self._loop.is_running():
+                self._loop.close()
+        self._calls.shutdown(wait=False, cancel_futures=True)
+
+    def call(self, function: Callable[[Event], None], event: Event) -> None:
+        """Call a function on the thread of the listeners, unless too many events wait."""
+        with self._waiting_lock:
+            if self._waiting >= MAX_WAITING_EVENTS:
+                return
+            self._waiting += 1
+        with contextlib.suppress(RuntimeError):  # the receiver was closed meanwhile
+            self._calls.submit(self._call, function, event)
+
+    def _call(self, function: Callable[[Event], None], event: Event) -> None:
+        with self._waiting_lock:
+            self._waiting -= 1
+        function(event)
+
     async def _stop(self) -> None:
-        self._server.stop()
-        await self._server.close_all_connections()
+        self._http.stop()
+        await self._http.close_all_connections()
         self._loop.stop()
 
     async def _serve(self, sockets: list[socket.socket]) -> HTTPServer:
-        routes = Application(
-            # a public address may have a path before ours
-            [(r"(?:/.*)?/([^/]+)/([^/]+)/(?:result|progress)", _Webhook, {"receiver": self})],
-            default_handler_class=_NotFound,
-            log_function=lambda _: None,  # the access log would contain the path
-        )
-        server = HTTPServer(
-            routes,
+        server = _HttpServer(
+            Application([(r"(.*)", WebhookHandler, {"gate": self.gate})]),  # any path may precede the secret
             max_body_size=MAX_EVENT_BYTES,
             max_header_size=16 * 1024,
             idle_connection_timeout=READ_TIMEOUT_S,
@@ -135,76 +325,3 @@ class Receiver:
         )
         server.add_sockets(sockets)
         return server
-
-
-class _NotFound(RequestHandler):
-    """Respond to any other path with status 404 and no body."""
-
-    def prepare(self) -> None:
-        self.set_status(404)
-        self.finish()
-
-    def write_error(self, status_code: int, **_: Any) -> None:
-        self.set_status(status_code)
-        self.finish()
-
-    def log_exception(self, *_: Any) -> None:
-        """Do nothing: it would write the path to the log."""
-
-
-class _Webhook(_NotFound):
-    def initialize(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-
-    def prepare(self) -> None:
-        # a web page in a browser sends its origin, and DNS rebinding sends the page's host
-        if self.request.headers.get("Origin") is not None or not self._receiver.accepts_host(self.request.host):
-            self.set_status(403)
-            self.finish()
-
-    def post(self, token: str, path_secret: str) -> None:
-        if not self._receiver.accepts(token, path_secret):
-            self.set_status(404)
-            return
-        body = json_object(self.request.body)
-        if body is None:
-            self.set_status(400)
-            return
-        self.set_status(204)
-        self.finish()  # the service does not wait for the listener
-        self._receiver.notify(read_event(token, body))
-
-
-# -- events -----------------------------------------------------------------------------------------------------
-
-
-def read_event(token: str, body: dict[str, Any]) -> Event:
-    """Parse `ON_RESULT_PAYLOAD` or `ON_PROGRESS_EVENT_PAYLOAD`. Undocumented content is ignored."""
-    kind = body.get("type")
-    status = STATUSES.get(kind) if isinstance(kind, str) else None
-    progress = _progress(body.get("payload"), is_message=kind == "message")
-    return Event(token, status, as_run_id(body.get("run_id")), progress)
-
-
-def _progress(payload: Any, *, is_message: bool) -> Progress | None:
-    if isinstance(payload, str):
-        payload = {"message": payload} if is_message else None
-    if not isinstance(payload, dict):
-        return None
-    inner = payload.get("data")
-    fields = {**inner, **payload} if isinstance(inner, dict) else payload
-    progress = Progress(
-        node=text_or_id(fields.get("node")),
-        title=text_or_id(fields.get("title")),
-        value=number(fields.get("value")),
-        max=number(fields.get("max")),
-        nodes_done=_count(fields.get("nodes_done")),
-        nodes_total=_count(fields.get("nodes_total")),
-        message=text_or_id(fields.get("message")),
-    )
-    return None if progress == Progress() else progress
-
-
-def _count(value: object) -> int | None:
-    count = number(value)
-    return int(count) if count is not None and count.is_integer() else None

@@ -327,15 +327,16 @@ def _decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:
 # -- logs -------------------------------------------------------------------------------------------------------
 
 _QUERY = re.compile(r"\?\S*")
+_WEBHOOK = re.compile(r"(?<=/comflowy/hooks/)[\w-]+")
 
 
 class _QueryMask(logging.Filter):
-    """Mask query strings in urllib3's logs of our requests, which contain the API key and signatures of images."""
+    """Mask query strings and webhook paths in urllib3's logs: they contain the API key, signatures and secrets."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _deadline.get() is not None:
             with suppress(TypeError, ValueError):
-                record.msg, record.args = _QUERY.sub("?***", record.getMessage()), ()
+                record.msg, record.args = _WEBHOOK.sub("***", _QUERY.sub("?***", record.getMessage())), ()
         return True
 
 
