@@ -12,7 +12,7 @@ from scripted_api import RUN
 
 from comflowy_nb import connect
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")]
 
 SCRIPT = """
 import gc, json, multiprocessing, os, sys, time, traceback, warnings

@@ -27,6 +27,11 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ONLY_NOTEBOOK = {"IPython", "ipywidgets", "anywidget", "traitlets"}
 
 
+def called_name(call):
+    """Return the last part of the name of the called function."""
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
 @functools.cache
 def imports(path, *, at_top=False):
     """Return the absolute names of all imports of a module, or only of those that run when it is imported."""
@@ -39,7 +44,7 @@ def imports(path, *, at_top=False):
             assert node.level == 0, f"{path.name} imports relatively"
             names_found.add(node.module)
             names_found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"import_module", "importlib.import_module"}:
+        elif isinstance(node, ast.Call) and called_name(node) == "import_module":
             names_found.update(arg.value for arg in node.args if isinstance(arg, ast.Constant) and arg.value[0] != ".")
     return names_found
 

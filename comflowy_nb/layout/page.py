@@ -19,9 +19,9 @@ MARGIN_PX = 20
 GAP_PX = 18
 MIN_PAGE_PX = 420  # width
 _LEGIBLE_CELLS = 25
-_LEGIBLE_PX = 680  # width of a page whose smallest text, of 11 pixels, has 9 where the page is shown 560 wide
+_LEGIBLE_PX = 680  # a page of this width, reduced to 560 pixels, has its smallest text reduced from 11 to 9 pixels
 
-# error: failed, rejected or missing; warning: cancelled, unknown or lost; done: in a plan, an earlier success
+# error: failed, rejected or missing. warning: cancelled, unknown or lost. done: a cell of a plan that has succeeded.
 CellStateKind = Literal["images", "waiting", "live", "error", "warning", "done"]
 
 
@@ -131,8 +131,8 @@ class Page:
 def arrange_legibly(arrange: Callable[[int, float], Page], width_px: int, cells: int) -> Page:
     """Return a page whose text stays legible where a front end shows it 560 CSS pixels wide.
 
-    Such a front end reduces a page that is wider, and its text too. A wide page of few cells therefore gets a zoom: it
-    is arranged on less width, with the same text, and shown larger.
+    Such a front end reduces a wider page, including its text. A wide page of few cells is therefore arranged on less
+    width, with text of the same size, and then enlarged as a whole.
 
     Parameters
     ----------
@@ -160,25 +160,28 @@ def longest_side_px(count: int) -> int:
 
 
 def fit(size: tuple[float, float], into: tuple[float, float]) -> tuple[float, float]:
-    """Scale a size down to fit; never scale it up. Each side is at least one pixel."""
+    """Return a size reduced to fit into another; never enlarged. Each side is at least one pixel."""
     scale = min(1.0, into[0] / size[0], into[1] / size[1])
     return max(1.0, round(size[0] * scale)), max(1.0, round(size[1] * scale))
 
 
 def mosaic(tiles: Sequence[Tile], into: tuple[float, float], *, gap: float = 4) -> list[Box]:
-    """Place the tiles of one cell in a square mosaic that begins at (0, 0)."""
+    """Place the tiles of one cell in a square mosaic that begins at (0, 0).
+
+    A tile of unknown size is as large as the largest known one. If no size is known, it is a wide box for a state.
+    """
     columns = max(1, math.ceil(math.sqrt(len(tiles))))
     rows = math.ceil(len(tiles) / columns)
     side = ((into[0] - gap * (columns - 1)) / columns, (into[1] - gap * (rows - 1)) / rows)
     sizes = [fit(tile.size_px, side) if tile.size_px else None for tile in tiles]
     known = [size for size in sizes if size is not None]
-    blank = max(known) if known else (min(side[0], 480.0), min(side[1], 480.0, max(90.0, side[0] * 0.6), 180.0))
+    default = max(known) if known else (min(side[0], 480.0), min(side[1], 480.0, max(90.0, side[0] * 0.6), 180.0))
     boxes = []
     y = 0.0
     for start in range(0, len(tiles), columns):
         x = height = 0.0
         for tile, size in zip(tiles[start : start + columns], sizes[start : start + columns], strict=True):
-            boxes.append(Box(tile, x, y, *(size or blank)))
+            boxes.append(Box(tile, x, y, *(size or default)))
             x += boxes[-1].width + gap
             height = max(height, boxes[-1].height)
         y += height + gap

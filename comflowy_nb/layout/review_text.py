@@ -21,7 +21,7 @@ _MAX_WHOLE = 1e15  # a float holds every whole number up to this
 
 @dataclass(frozen=True, slots=True)
 class ReviewText:
-    """The review of an image as text: `mark` of its rating, its scores, and its note as typed."""
+    """The review of an image as text: the mark of its rating, its scores, and its note as typed."""
 
     mark: Part | None = None
     scores: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ NO_REVIEW = ReviewText()
 
 
 def write_review(review: Review) -> ReviewText:
-    """Return the review of an image as text."""
+    """Convert the review of an image to text."""
     mark = mark_of(review.own)
     texts = tuple(describe_score(name, score) for name, score in review.scores.items())
     return ReviewText(

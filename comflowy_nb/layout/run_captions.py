@@ -13,7 +13,6 @@ from comflowy_nb.layout.value_text import (
     add_part,
     bare_name,
     distinct_texts,
-    entry,
     letter_of,
     mark_differing_words,
     name_fields,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord, RunRecord
 
 
-_KINDS: dict[Status, CellStateKind] = {
+_STATE_KINDS: dict[Status, CellStateKind] = {
     Status.RUNNING: "live",
     Status.FAILED: "error",
     Status.REJECTED: "error",
@@ -38,7 +37,7 @@ _KINDS: dict[Status, CellStateKind] = {
     Status.LOST: "warning",
     Status.CANCELLED: "warning",
 }
-_NOTE_LINES, _CAPTION_LINES = 3, 4  # most lines of a note or scores below one of several images, and below all
+_NOTE_LINES, _CAPTION_LINES = 3, 4  # limit of lines below one of several images, and below the grid
 _DETAILS = {
     Status.SUCCESS: "without any image",
     Status.UNKNOWN: "it is not known whether the service accepted this run",
@@ -55,14 +54,14 @@ def sheet_of_run(
     label: Sequence[str] | None = None,
     reviews: Mapping[int, ReviewText] | None = None,
 ) -> Sheet:
-    """Write the grid of one run: a cell for each image, in sections if several nodes have images.
+    """Return the content of the grid of one run: a cell for each image, in sections if several nodes have images.
 
     Parameters
     ----------
     titles
         Node id -> title of the node.
     seeds
-        Field id -> seed from the graph in the image files, used if the params contain no seed.
+        Field id -> seed in the metadata of the image files, for params without a seed.
     only
         Indices of the images to show; None shows all.
     label
@@ -79,14 +78,14 @@ def sheet_of_run(
     for image in images:
         by_node.setdefault(image.node, []).append(image)
     several_nodes = len(by_node) > 1
-    alone = len(images) == 1
+    is_single = len(images) == 1
     sections = []
     for node, members in by_node.items():
         title = _node_title(node, titles) if several_nodes else None
         cells = tuple(
             Cell(
                 (_image_tile(0, record, image),),
-                () if alone else _image_caption(record, image, reviews.get(image.index, NO_REVIEW)),
+                () if is_single else _image_caption(record, image, reviews.get(image.index, NO_REVIEW)),
                 title if len(members) == 1 else None,
             )
             for image in members
@@ -94,8 +93,8 @@ def sheet_of_run(
         sections.append(Section(cells, title if len(members) > 1 else None))
     if several_nodes and all(len(section.cells) == 1 for section in sections):
         sections = [Section(tuple(section.cells[0] for section in sections))]  # side by side
-    ref = f"{record.ref}[{images[0].index}]" if only is not None and alone else record.ref
-    review = reviews.get(images[0].index, NO_REVIEW) if alone else NO_REVIEW
+    ref = f"{record.ref}[{images[0].index}]" if only is not None and is_single else record.ref
+    review = reviews.get(images[0].index, NO_REVIEW) if is_single else NO_REVIEW
     return Sheet(tuple(sections), footer=_caption(record, seeds=seeds, label=label, ref=ref, review=review))
 
 
@@ -106,18 +105,26 @@ def sheet_of_runs(
     label: Sequence[str] | None = None,
     reviews: Mapping[str, ReviewText] | None = None,
 ) -> Sheet:
-    """Write the grid of several runs: a cell for each, with a mosaic of its images.
+    """Return the content of the grid of several runs: a cell for each, with a mosaic of its images.
 
-    Params that all runs share are written once above the grid, the others below each cell. Long texts become letters;
-    the legend highlights the words in which they differ. `reviews` has the review of the best image of each run, by
-    the token of the run.
+    Params that are equal in all runs are above the grid, the others below each cell. Letters replace long texts; the
+    legend highlights the words in which these differ.
+
+    Parameters
+    ----------
+    seeds
+        For each run, field id -> seed in the metadata of its image files, for params without a seed.
+    label
+        Field ids for the captions instead of the params that were set.
+    reviews
+        Token of a run -> review of its best image.
     """
     reviews = reviews or {}
-    shown = {
+    keys_by_run = {
         record.token: list(label or [key for key in record.set_params if "seed" not in bare_name(key)])
         for record in records
     }
-    fields = list(dict.fromkeys(key for keys in shown.values() for key in keys))
+    fields = list(dict.fromkeys(key for keys in keys_by_run.values() for key in keys))
     names = name_fields(fields)
     texts = {key: _texts(key, records) for key in fields}
     shared = [key for key, by_run in texts.items() if len(by_run) == len(records) and len(set(by_run.values())) == 1]
@@ -126,20 +133,20 @@ def sheet_of_runs(
     cells = []
     for position, record in enumerate(records):
         parts: list[Part] = []
-        for key in shown[record.token]:
+        for key in keys_by_run[record.token]:
             if key in record.params and key not in shared:
                 text = texts[key][record.token]
                 add_part(parts, names[key], letters.get((key, text), text))
-        last: list[Part] = []
+        last_line: list[Part] = []
         if len(workflows) > 1:
-            add_part(last, "", record.workflow, tone="muted")
-        _add_seeds(last, seeds_of(record.params) or seeds[position])
-        add_part(last, "", record.ref, tone="muted")
+            add_part(last_line, "", record.workflow, tone="muted")
+        _add_seeds(last_line, seeds_of(record.params) or seeds[position])
+        add_part(last_line, "", record.ref, tone="muted")
         review = reviews.get(record.token, NO_REVIEW)
-        review.add_to(last)
+        review.add_to(last_line)
         tiles = tuple(_image_tile(position, record, image) for image in record.images)
         caption = [Paragraph(tuple(parts), NO_LIMIT)] if parts else []
-        caption += [Paragraph(tuple(last), NO_LIMIT), *review.note_paragraphs(max_lines=_NOTE_LINES)]
+        caption += [Paragraph(tuple(last_line), NO_LIMIT), *review.note_paragraphs(max_lines=_NOTE_LINES)]
         cells.append(Cell(tiles or (Tile(position, state=state_of_run(record)),), tuple(caption)))
     start = [Part(next(iter(workflows)), "strong")] if len(workflows) == 1 else []
     head = _write_values(start, records[0].params, {key: names[key] for key in shared}, max_lines=(2, 3))
@@ -149,9 +156,9 @@ def sheet_of_runs(
 def _write_values(
     start: Sequence[Part], params: Mapping[str, Any], names: Mapping[str, str], *, max_lines: tuple[int, int]
 ) -> tuple[Paragraph, ...]:
-    """Return a paragraph with the short values, and one for each long value.
+    """Return one paragraph with `start` and the short values, and one paragraph for each long value.
 
-    `max_lines` has the limits of the first paragraph and of the others.
+    `max_lines` has the limit of the first paragraph, and that of each other one.
     """
     short, long = list(start), []
     for key, name in names.items():
@@ -164,7 +171,7 @@ def _write_values(
 
 
 def _image_caption(record: RunRecord, image: ImageRecord, review: ReviewText) -> tuple[Paragraph, ...]:
-    """Return the reference of one of several images, with its review."""
+    """Return the text below one of several images: its reference and its review."""
     parts = [Part(f"{record.ref}[{image.index}]", "muted")]
     review.add_to(parts)
     return (Paragraph(tuple(parts), _NOTE_LINES), *review.note_paragraphs(max_lines=_NOTE_LINES))
@@ -178,13 +185,14 @@ def _caption(
     ref: str | None = None,
     review: ReviewText = NO_REVIEW,
 ) -> tuple[Paragraph, ...]:
+    """Return the text below the grid of one run."""
     keys = [key for key in (label or record.set_params) if key in record.params and "seed" not in bare_name(key)]
     values = _write_values([], record.params, name_fields(keys), max_lines=(3, 4))
-    last: list[Part] = [Part(record.workflow, "muted")]
-    _add_seeds(last, seeds_of(record.params) or seeds)
-    add_part(last, "", ref or record.ref, tone="muted")
-    review.add_to(last)
-    return (*values, Paragraph(tuple(last), _CAPTION_LINES), *review.note_paragraphs(max_lines=_CAPTION_LINES))
+    last_line: list[Part] = [Part(record.workflow, "muted")]
+    _add_seeds(last_line, seeds_of(record.params) or seeds)
+    add_part(last_line, "", ref or record.ref, tone="muted")
+    review.add_to(last_line)
+    return (*values, Paragraph(tuple(last_line), _CAPTION_LINES), *review.note_paragraphs(max_lines=_CAPTION_LINES))
 
 
 def _add_seeds(parts: list[Part], seeds: Mapping[str, int]) -> None:
@@ -209,15 +217,16 @@ def _letters(
         for text, parts in zip(different, shorten_keeping_differences(mark_differing_words(different)), strict=True):
             letter = letter_of(len(letters))
             letters[key, text] = letter
-            legend.append(entry((Part(f"{letter}  ", "strong"), Part(f"{names[key]} ", "muted")), parts))
+            name = (Part(f"{letter}  ", "strong"), Part(f"{names[key]} ", "muted"))
+            legend.append(Paragraph((*name, *parts), NO_LIMIT))
     return letters, tuple(legend)
 
 
 def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
     """Return a mapping from run token to the text of a field's value."""
-    having = [record for record in records if key in record.params]
-    texts = distinct_texts([record.params[key] for record in having])
-    return {record.token: text for record, text in zip(having, texts, strict=True)}
+    with_field = [record for record in records if key in record.params]
+    texts = distinct_texts([record.params[key] for record in with_field])
+    return {record.token: text for record, text in zip(with_field, texts, strict=True)}
 
 
 def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
@@ -244,4 +253,4 @@ def state_of_run(record: RunRecord) -> CellState:
     """Return the state to show for a run without images."""
     status = record.status
     reason = str(record.problem) if record.problem is not None else record.reason or ""
-    return CellState(_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))
+    return CellState(_STATE_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))

@@ -64,9 +64,9 @@ def _arrange(sheet: Sheet, width_px: int, measure: Measure) -> Page:
     cells = [cell for section in sheet.sections for cell in section.cells]
     columns = _columns_for(max(len(section.cells) for section in sheet.sections))
     side = longest_side_px(sum(len(cell.tiles) for cell in cells))
-    room = (width_px - 2 * MARGIN_PX - GAP_PX * (columns - 1)) / columns
-    mosaics = {cell: mosaic(cell.tiles, (min(side, room), side)) for cell in cells}
-    column = min(room, max(_MIN_COLUMN_PX, *(box.x + box.width for boxes in mosaics.values() for box in boxes)))
+    available = (width_px - 2 * MARGIN_PX - GAP_PX * (columns - 1)) / columns
+    mosaics = {cell: mosaic(cell.tiles, (min(side, available), side)) for cell in cells}
+    column = min(available, max(_MIN_COLUMN_PX, *(box.x + box.width for boxes in mosaics.values() for box in boxes)))
     needed_px = columns * column + GAP_PX * (columns - 1) + 2 * MARGIN_PX
     page = Page(math.ceil(min(width_px, max(MIN_PAGE_PX, needed_px))))
     text_px = page.width - 2 * MARGIN_PX

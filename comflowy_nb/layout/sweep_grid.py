@@ -22,7 +22,7 @@ from comflowy_nb.layout.sweep_sheet import (
     CELL_GAP_PX,
     PANEL_GAP_PX,
     Bands,
-    Shape,
+    BlockLayout,
     label_width,
 )
 from comflowy_nb.layout.text import LINE_PX, wrap
@@ -39,7 +39,7 @@ MOSAIC_GAP_PX = 2
 
 
 def arrange_sweep(
-    write: Callable[[Collection[str]], SweepSheet],
+    make_sheet: Callable[[Collection[str]], SweepSheet],
     *,
     limits: PageLimits,
     measure: Measure,
@@ -52,36 +52,38 @@ def arrange_sweep(
 
     Parameters
     ----------
-    write
-        Makes the content. Its argument is the names of the axes whose headings do not fit, so that letters replace
+    make_sheet
+        Return the content of the grid. Its argument has the keys of the axes whose headings do not fit: letters replace
         their values.
     images
-        Sizes of the images of each cell; equal cells may be given once.
+        The sizes of the images of each cell. Cells with the same sizes may be listed once.
 
     Raises
     ------
     SettingsError
-        If there is no such page.
+        If the grid has no page of this number.
     """
     if not limits.is_zoomed:
-        return _arrange(write, limits, measure, images, page)
-    count = write(()).count
+        return _arrange(make_sheet, limits, measure, images, page)
+    count = make_sheet(()).count
     return arrange_legibly(
-        lambda width, zoom: _arrange(write, limits.reduced(width, zoom), measure, images, page), limits.width_px, count
+        lambda width, zoom: _arrange(make_sheet, limits.reduced(width, zoom), measure, images, page),
+        limits.width_px,
+        count,
     )
 
 
 def _arrange(
-    write: Callable[[Collection[str]], SweepSheet],
+    make_sheet: Callable[[Collection[str]], SweepSheet],
     limits: PageLimits,
     measure: Measure,
     images: Collection[ImageSizes],
     page: int,
 ) -> Page:
-    lettered: set[str] = set()
+    lettered: set[str] = set()  # letters change the heights, and with them the size of the cells: repeat
     while True:
-        sheet = write(lettered)
-        bands = _Chooser(sheet, limits, measure, images).choose()
+        sheet = make_sheet(lettered)
+        bands = _ArrangementChooser(sheet, limits, measure, images).choose()
         unfitting = bands.axes_that_do_not_fit() - lettered
         if not unfitting:
             break
@@ -94,8 +96,11 @@ def _arrange(
 
 
 def _paginate(bands: Bands, limits: PageLimits) -> list[list[Band]]:
-    """Distribute the bands among pages. A band that is too high continues on the next page, with its headings."""
-    available = max(limits.height_px / 2, limits.height_px - _outside_height(bands.sheet, limits, bands.measure))
+    """Distribute the bands over pages. A band that is too high continues on the next page, with its headings.
+
+    A band is not split after its first row, unless it begins the page.
+    """
+    available = max(limits.height_px / 2, limits.height_px - _text_height(bands.sheet, limits, bands.measure))
     pages: list[list[Band]] = [[]]
     used = 0
     for band in bands.all:
@@ -121,13 +126,17 @@ def _paginate(bands: Bands, limits: PageLimits) -> list[list[Band]]:
 
 
 def cell_size(images: Collection[ImageSizes], side: float, limits: PageLimits) -> tuple[int, int]:
-    """Return the smallest size that fits each of the cells, with no side longer than `side`; without cells a square."""
-    sizes = [_extent(each, side) for each in images] or [(min(side, 256.0), min(side, 256.0))]
+    """Return the size of a cell: the smallest in which the images of each cell fit, if no side exceeds `side`.
+
+    Cells are at least `good_px` wide, because headings need width, and `smallest_px` high. Without images they are
+    squares.
+    """
+    sizes = [_size_of_images(each, side) for each in images] or [(min(side, 256.0), min(side, 256.0))]
     width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
     return math.floor(max(width, min(side, limits.good_px))), math.floor(max(height, min(side, limits.smallest_px)))
 
 
-def _extent(images: ImageSizes, side: float) -> tuple[float, float]:
+def _size_of_images(images: ImageSizes, side: float) -> tuple[float, float]:
     """Return the size of one image, or of a mosaic of several."""
     if len(images) == 1:
         return fit(images[0], (side, side))
@@ -135,90 +144,94 @@ def _extent(images: ImageSizes, side: float) -> tuple[float, float]:
     return max(box.x + box.width for box in boxes), max(box.y + box.height for box in boxes)
 
 
-def _outside_height(sheet: SweepSheet, limits: PageLimits, measure: Measure) -> int:
+def _text_height(sheet: SweepSheet, limits: PageLimits, measure: Measure) -> int:
     """Return the height of the text above and below the cells."""
-    room = limits.width_px - 2 * MARGIN_PX
+    width_px = limits.width_px - 2 * MARGIN_PX
     paragraphs = [*sheet.head, *(each for _, _, each in sheet.legend), *(each for _, each in sheet.notes)]
-    lines = sum(len(wrap(each.parts, room, measure, max_lines=each.max_lines)) for each in paragraphs)
+    lines = sum(len(wrap(each.parts, width_px, measure, max_lines=each.max_lines)) for each in paragraphs)
     return 2 * MARGIN_PX + 34 + lines * LINE_PX + 2 * len(paragraphs)
 
 
-class _Chooser:
-    """Choose the largest cells that fit on one page, or small cells if several pages are required."""
+class _ArrangementChooser:
+    """Choose the size of the cells and their division into blocks.
+
+    The cells are the largest that fit on one page, or small cells if they need several pages.
+    """
 
     def __init__(self, sheet: SweepSheet, limits: PageLimits, measure: Measure, images: Collection[ImageSizes]) -> None:
         self._sheet, self._limits, self._measure, self._images = sheet, limits, measure, images
-        self._label = label_width(sheet, measure)
-        self._room = limits.width_px - 2 * MARGIN_PX
-        self._outside = _outside_height(sheet, limits, measure)
+        self._label_px = label_width(sheet, measure)
+        self._width_px = limits.width_px - 2 * MARGIN_PX
+        self._text_px = _text_height(sheet, limits, measure)
         self._largest = limits.largest_px or longest_side_px(sheet.count)
 
     def choose(self) -> Bands:
         limits = self._limits
+        # First no cell is smaller than `good_px`: on a comfortable page, else on a high one.
         for height, smallest in (
             (limits.comfortable_px, limits.good_px),
             (limits.height_px, limits.good_px),
             (limits.height_px, limits.smallest_px),
         ):
             fitting = [
-                (side, self._bands(side, shape))
-                for shape in self._shapes(smallest)
-                if (side := self._largest_side(shape, smallest, height - self._outside)) is not None
+                (side, self._bands(side, layout))
+                for layout in self._layouts(smallest)
+                if (side := self._largest_side(layout, smallest, height - self._text_px)) is not None
             ]
             if fitting:
                 return max(fitting, key=lambda pair: pair[0] * pair[1].fill_ratio)[1]
         return self._choose_for_pages()
 
-    def _bands(self, side: int, shape: Shape) -> Bands:
-        return Bands(self._sheet, self._measure, cell_size(self._images, side, self._limits), shape, self._label)
+    def _bands(self, side: int, layout: BlockLayout) -> Bands:
+        return Bands(self._sheet, self._measure, cell_size(self._images, side, self._limits), layout, self._label_px)
 
-    def _largest_side(self, shape: Shape, smallest: int, height: float) -> int | None:
+    def _largest_side(self, layout: BlockLayout, smallest: int, height: float) -> int | None:
         """Return the longest side of cells that fit into the height; None if even the smallest cells do not fit."""
-        sides = range(smallest, min(self._largest, self._widest(shape)) + 1)
-        count = bisect_left(sides, True, key=lambda side: not self._bands(side, shape).fits(height))
+        sides = range(smallest, min(self._largest, self._widest(layout)) + 1)
+        count = bisect_left(sides, True, key=lambda side: not self._bands(side, layout).fits(height))
         return sides[count - 1] if count else None
 
-    def _widest(self, shape: Shape) -> int:
+    def _widest(self, layout: BlockLayout) -> int:
         """Return the longest side of cells that fit into the width."""
-        labels = self._label * (shape.across if shape.splits_rows else 1)
-        width = (self._room - labels - (shape.across - 1) * PANEL_GAP_PX) / shape.across
-        return math.floor((width + CELL_GAP_PX) / shape.columns) - CELL_GAP_PX
+        labels = self._label_px * (layout.across if layout.splits_rows else 1)
+        width = (self._width_px - labels - (layout.across - 1) * PANEL_GAP_PX) / layout.across
+        return math.floor((width + CELL_GAP_PX) / layout.columns) - CELL_GAP_PX
 
-    def _most_columns(self, side: int) -> int:
-        return max(1, (self._room - self._label + CELL_GAP_PX) // (side + CELL_GAP_PX))
+    def _max_columns(self, side: int) -> int:
+        return max(1, (self._width_px - self._label_px + CELL_GAP_PX) // (side + CELL_GAP_PX))
 
-    def _shapes(self, smallest: int) -> list[Shape]:
-        """Return the shapes to try."""
+    def _layouts(self, smallest: int) -> list[BlockLayout]:
+        """Return the divisions into blocks to try, for cells of at least `smallest` pixels."""
         sheet, columns, rows = self._sheet, self._sheet.columns, self._sheet.rows
-        most = self._most_columns(smallest)
+        most = self._max_columns(smallest)
         if sheet.y is None and columns > 6:  # a single axis continues in the next row, like text
             fewest = 4 if columns <= 12 else 5
-            widths = {_even(columns, wide) for wide in range(fewest, most + 1)}
-            return [Shape(wide, 1, 1) for wide in sorted(widths)]
+            row_lengths = {_even_row_length(columns, limit) for limit in range(fewest, most + 1)}
+            return [BlockLayout(length, 1, 1) for length in sorted(row_lengths)]
         if columns > most:
-            return [Shape(_even(columns, most), rows, 1)]
-        shapes = [Shape(columns, rows, across) for across in range(1, min(len(sheet.panels), 6) + 1)]
-        if len(sheet.panels) == 1 and sheet.y is not None:  # a high and narrow panel continues beside it
-            shapes += [
-                Shape(columns, math.ceil(rows / beside), beside, splits_rows=True)
-                for beside in range(2, most // columns + 1)
-                if rows / beside >= max(4, columns)
+            return [BlockLayout(_even_row_length(columns, most), rows, 1)]
+        layouts = [BlockLayout(columns, rows, across) for across in range(1, min(len(sheet.panels), 6) + 1)]
+        if len(sheet.panels) == 1 and sheet.y is not None:  # the rows of a high and narrow panel continue to its right
+            layouts += [
+                BlockLayout(columns, math.ceil(rows / across), across, splits_rows=True)
+                for across in range(2, most // columns + 1)
+                if rows / across >= max(4, columns)
             ]
-        return shapes
+        return layouts
 
     def _choose_for_pages(self) -> Bands:
         """Choose small cells, to keep the number of pages low."""
         sheet, columns, rows = self._sheet, self._sheet.columns, self._sheet.rows
-        shape = Shape(_even(columns, self._most_columns(self._limits.paged_px)), rows, 1)
-        bands = self._bands(min(self._largest, self._widest(shape), self._limits.good_px), shape)
-        beside = (self._room + PANEL_GAP_PX) // (self._label + bands.block_px + PANEL_GAP_PX)
-        if len(sheet.panels) == 1 and shape.columns == columns and beside > 1 and sheet.y is not None:
-            on_page = max(1, int((self._limits.height_px - self._outside - 4 * LINE_PX) // bands.row_px))
-            return replace(bands, shape=Shape(columns, on_page, beside, splits_rows=True))
-        across = max(1, (self._room - self._label + PANEL_GAP_PX) // (bands.block_px + PANEL_GAP_PX))
-        return replace(bands, shape=replace(shape, across=across))
+        layout = BlockLayout(_even_row_length(columns, self._max_columns(self._limits.paged_px)), rows, 1)
+        bands = self._bands(min(self._largest, self._widest(layout), self._limits.good_px), layout)
+        across = (self._width_px + PANEL_GAP_PX) // (self._label_px + bands.block_px + PANEL_GAP_PX)
+        if len(sheet.panels) == 1 and layout.columns == columns and across > 1 and sheet.y is not None:
+            rows_on_page = max(1, int((self._limits.height_px - self._text_px - 4 * LINE_PX) // bands.row_px))
+            return replace(bands, layout=BlockLayout(columns, rows_on_page, across, splits_rows=True))
+        across = max(1, (self._width_px - self._label_px + PANEL_GAP_PX) // (bands.block_px + PANEL_GAP_PX))
+        return replace(bands, layout=replace(layout, across=across))
 
 
-def _even(count: int, most: int) -> int:
-    """Return the length of rows if `count` cells are divided evenly into rows of at most `most`."""
+def _even_row_length(count: int, most: int) -> int:
+    """Return the length of the rows if `count` cells are divided evenly into rows of at most `most` cells."""
     return math.ceil(count / math.ceil(count / most))

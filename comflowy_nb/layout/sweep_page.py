@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from comflowy_nb.layout.page import MARGIN_PX, MIN_PAGE_PX, Box, Page, TextRun, Tile
 from comflowy_nb.layout.sweep_sheet import (
     CELL_GAP_PX,
-    INPUT_GAP_PX,
-    INPUT_PX,
+    INPUT_IMAGE_GAP_PX,
+    INPUT_IMAGE_PX,
     LABEL_GAP_PX,
     wrap_heading,
 )
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.text import Line, Tone
 
 
-_MARK_GAP_PX = 6  # before the mark of a rating, and before a score
+_REVIEW_GAP_PX = 6  # before the mark of a rating, and before each score
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,13 @@ class PageLimits:
     largest_px
         Longest side of a cell; None to choose it by the number of cells.
     good_px
-        Smallest cells before the page becomes higher than `comfortable_px`.
-    paged_px, smallest_px
-        Smallest cells on several pages, and on a single page.
+        Smallest side of a cell while the page is no higher than `comfortable_px`.
+    smallest_px
+        Smallest side of a cell on a page that is higher.
+    paged_px
+        Smallest side of a cell on several pages.
     next_page
-        Template of the command for another page, with `{ref}` and `{page}`.
+        Template of the command that shows another page, with `{ref}` and `{page}`.
     is_zoomed
         Whether pages of few cells are zoomed to make the text legible (`arrange_legibly`).
     """
@@ -72,10 +74,13 @@ class PageLimits:
 
 
 def arrange_page(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], number: int, of: int) -> Page:
+    """Arrange page `number` of `of`, with some of the bands."""
     sheet, measure = bands.sheet, bands.measure
     across = max(map(len, page_bands))
     columns = max(len(block.columns) for band in page_bands for block in band)
-    needed_px = 2 * MARGIN_PX + bands.label + (across - 1) * bands.stride_px + columns * bands.column_px - CELL_GAP_PX
+    needed_px = (
+        2 * MARGIN_PX + bands.label_px + (across - 1) * bands.stride_px + columns * bands.column_px - CELL_GAP_PX
+    )
     page = Page(min(limits.width_px, max(MIN_PAGE_PX, needed_px)), number=number, of=of)
     text_px = page.width - 2 * MARGIN_PX
     head = [*sheet.head, _page_note(bands, limits, page_bands, number, of)] if of > 1 else sheet.head
@@ -86,11 +91,11 @@ def arrange_page(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], n
         cells_top = top + bands.header_height(band)
         for position, block in enumerate(band):
             x = MARGIN_PX + position * bands.stride_px
-            page.add_lines(bands.title_lines(block), x + bands.label, y)
+            page.add_lines(bands.title_lines(block), x + bands.label_px, y)
             if sheet.x is not None:
-                _add_headers(page, bands, sheet.x, block, (x + bands.label, top, cells_top - 4))
-            _add_cells(page, bands, block, x + bands.label, cells_top)
-            if sheet.y is not None and (position == 0 or bands.shape.splits_rows):
+                _add_headers(page, bands, sheet.x, block, (x + bands.label_px, top, cells_top - 4))
+            _add_cells(page, bands, block, x + bands.label_px, cells_top)
+            if sheet.y is not None and (position == 0 or bands.layout.splits_rows):
                 _add_labels(page, bands, sheet.y, block, (x, cells_top))
         y += bands.band_height(band)
     values = _values_on(sheet, page_bands)
@@ -112,7 +117,7 @@ def _page_note(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], num
 
 
 def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) -> None:
-    width, height = bands.box
+    width, height = bands.cell_px
     for down, row in enumerate(block.rows):
         y = round(top + down * bands.row_px)
         for across, column in enumerate(block.columns):
@@ -125,15 +130,17 @@ def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) ->
 
 
 def _line_below(bands: Bands, number: int, position: tuple[float, float], width: float) -> list[TextRun]:
-    """Return the reference of a cell, and as many of its rating and scores as fit."""
+    """Return the line below a cell: its reference or number, then its rating and scores as far as they fit.
+
+    The whole reference is shown if everything fits beside it, or if it fits beside the first of them; else the number.
+    """
     measure, (x, y) = bands.measure, position
     review = bands.sheet.reviews.get(number)
     pieces: list[tuple[str, Tone]] = [(score, "small") for score in (review.scores if review is not None else ())]
     if review is not None and review.mark is not None:
         pieces.insert(0, (review.mark.text, review.mark.tone))
-    sizes = [measure(text, tone) + _MARK_GAP_PX for text, tone in pieces]
+    sizes = [measure(text, tone) + _REVIEW_GAP_PX for text, tone in pieces]
     names = (bands.sheet.name_cell(number), str(number))
-    # The whole reference if all pieces fit beside it, else the number; and as many pieces as fit.
     name = next((name for name in names if measure(name, "small") + sum(sizes) <= width), None)
     if name is None:
         name = next((name for name in names if measure(name, "small") + sum(sizes[:1]) <= width), names[1])
@@ -142,7 +149,7 @@ def _line_below(bands: Bands, number: int, position: tuple[float, float], width:
     for (text, tone), size in zip(pieces, sizes, strict=True):
         if used + size > width:
             break
-        texts.append(TextRun(text, tone, x + used + _MARK_GAP_PX, y))
+        texts.append(TextRun(text, tone, x + used + _REVIEW_GAP_PX, y))
         used += size
     return texts
 
@@ -165,8 +172,8 @@ def _add_headers(page: Page, bands: Bands, axis: Headings, block: Block, positio
         page.add_lines(lines, x, y)
         image = axis.images[index] if axis.images else None
         if image is not None:
-            side = bands.input_px
-            page.boxes.append(Box(Tile(0, input_image=image), x, round(y - INPUT_GAP_PX - side), side, side))
+            side = bands.input_image_px
+            page.boxes.append(Box(Tile(0, input_image=image), x, round(y - INPUT_IMAGE_GAP_PX - side), side, side))
 
 
 def _name_lines(bands: Bands, axis: Headings, width: float) -> list[Line]:
@@ -176,7 +183,7 @@ def _name_lines(bands: Bands, axis: Headings, width: float) -> list[Line]:
 def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: tuple[int, float]) -> None:
     """Add the row labels, and above them the name of their axis."""
     x, top = corner
-    width, height = bands.label - LABEL_GAP_PX, bands.box[1]
+    width, height = bands.label_px - LABEL_GAP_PX, bands.cell_px[1]
     page.add_lines(_name_lines(bands, axis, width), x, top - 4 - LINE_PX)
     most = max(1, height // LINE_PX)
     for down, row in enumerate(block.rows):
@@ -185,8 +192,10 @@ def _add_labels(page: Page, bands: Bands, axis: Headings, block: Block, corner: 
         note = wrap_heading(heading.note, width, bands.measure, max_lines=1, tone="small")
         if note and len(lines) < most:
             lines.append([(0.0, note[0], "small")])
-        side = min(INPUT_PX, width, height - len(lines) * LINE_PX - INPUT_GAP_PX) if image is not None else 0
-        above = side + INPUT_GAP_PX if side >= LINE_PX else 0  # a smaller image is not recognisable
+        side = (
+            min(INPUT_IMAGE_PX, width, height - len(lines) * LINE_PX - INPUT_IMAGE_GAP_PX) if image is not None else 0
+        )
+        above = side + INPUT_IMAGE_GAP_PX if side >= LINE_PX else 0  # a smaller image is not recognisable
         y = top + down * bands.row_px + max(0.0, (height - len(lines) * LINE_PX - above) / 2)
         if above:
             page.boxes.append(Box(Tile(0, input_image=image), x, round(y), side, side))

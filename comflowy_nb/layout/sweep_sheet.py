@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 NUMBER_PX = 15  # height of the line `s1.7` below an image
 CELL_GAP_PX = 6
 PANEL_GAP_PX = 26
-ROW_LABEL_PX = 150  # widest row label
+ROW_LABEL_PX = 150  # limit of the width of row labels
 LABEL_GAP_PX = 12
-HEADING_LINES = 4
-INPUT_PX = 64  # side of an input image beside its name
-INPUT_GAP_PX = 4
-_MAX_NOTES, _NOTE_LINES = 12, 2  # notes of cells below a grid, and lines of each
+HEADING_LINES = 4  # limit for a column
+INPUT_IMAGE_PX = 64  # longest side of an input image in a heading
+INPUT_IMAGE_GAP_PX = 4  # between an input image and its name
+_MAX_NOTES, _NOTE_LINES = 12, 2  # limits of the notes below a grid, and of the lines of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,16 @@ class Headings:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A table of cells: rows of cell numbers, and (axis, index) for each further axis.
+    """The table of the cells with the same values on all axes except x and y.
 
-    The number 0 means that the combination is not a cell of the sweep (`--where`, `--sample`).
+    Attributes
+    ----------
+    cells
+        The numbers of the cells, row by row. 0 is a combination that `--where` or `--sample` excluded.
+    values
+        (axis, index of the value) for each axis except x and y.
+    title
+        The names of these values.
     """
 
     cells: tuple[tuple[int, ...], ...]
@@ -78,6 +85,10 @@ class SweepSheet:
 
     Attributes
     ----------
+    head
+        The paragraphs above the grid.
+    x, y
+        The headings of the columns and of the rows; None without such an axis.
     legend
         Axis, index of the value, and text of each entry.
     ref
@@ -113,7 +124,7 @@ class SweepSheet:
 
     @property
     def count(self) -> int:
-        """Number of positions for cells."""
+        """The number of positions for cells, including those of excluded combinations."""
         return len(self.panels) * self.rows * self.columns
 
     def name_cell(self, number: int) -> str:
@@ -134,10 +145,18 @@ Band: TypeAlias = "list[Block]"  # blocks side by side
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """Maximum number of columns and rows in a block, and the number of blocks side by side.
+class BlockLayout:
+    """How panels are divided into blocks.
 
-    With `splits_rows`, the rows of one panel continue in the next block beside it, and each block has row labels.
+    Attributes
+    ----------
+    columns, rows
+        Maximum number of columns and rows in a block.
+    across
+        Number of blocks side by side.
+    splits_rows
+        Whether the rows of one panel continue in the block to its right. Then each block has row labels; otherwise only
+        the leftmost block has them.
     """
 
     columns: int
@@ -151,7 +170,7 @@ def wrap_heading(
 ) -> list[str] | None:
     """Break a heading at spaces and after `_ - / . ,`, but not inside a number. Return None if it does not fit."""
     lines = [""]
-    is_number = re.fullmatch(r"[-+\d.,eE]+", text)
+    is_number = re.fullmatch(r"[-+\d.,eE]+", text)  # such as 0.25 or 1e-5
     for piece in re.findall(r"\s*[^\s_\-/.,]*[_\-/.,]*", text):
         if not piece:
             continue
@@ -174,73 +193,73 @@ def label_width(sheet: SweepSheet, measure: Measure) -> int:
         *(measure(value.text, "title") for value in sheet.y.values),
         *(measure(value.note, "small") for value in sheet.y.values),
     )
-    return math.ceil(max(min(widest, ROW_LABEL_PX), INPUT_PX if sheet.y.images else 0)) + LABEL_GAP_PX
+    return math.ceil(max(min(widest, ROW_LABEL_PX), INPUT_IMAGE_PX if sheet.y.images else 0)) + LABEL_GAP_PX
 
 
 @dataclass(frozen=True)
 class Bands:
-    """A sweep's grid with cells of one size and shape.
+    """The grid of a sweep as bands of blocks, for one size of the cells: measures its widths and heights.
 
     Attributes
     ----------
-    box
+    cell_px
         Width and height of a cell, without the line below it.
-    label
-        Width of the row labels; 0 if there are none.
+    label_px
+        Width of the row labels, including the gap after them; 0 if there are none.
     """
 
     sheet: SweepSheet
     measure: Measure
-    box: tuple[int, int]
-    shape: Shape
-    label: int
+    cell_px: tuple[int, int]
+    layout: BlockLayout
+    label_px: int
 
     @property
     def column_px(self) -> int:
         """Distance from one column to the next."""
-        return self.box[0] + CELL_GAP_PX
+        return self.cell_px[0] + CELL_GAP_PX
 
     @property
     def row_px(self) -> int:
         """Distance from one row to the next."""
-        return self.box[1] + NUMBER_PX + CELL_GAP_PX
+        return self.cell_px[1] + NUMBER_PX + CELL_GAP_PX
 
     @property
     def block_px(self) -> int:
         """Width of a block without its row labels."""
-        return self.shape.columns * self.column_px - CELL_GAP_PX
+        return self.layout.columns * self.column_px - CELL_GAP_PX
 
     @property
     def stride_px(self) -> int:
         """Distance from one block to the next."""
-        return self.block_px + PANEL_GAP_PX + (self.label if self.shape.splits_rows else 0)
+        return self.block_px + PANEL_GAP_PX + (self.label_px if self.layout.splits_rows else 0)
 
     @cached_property
     def all(self) -> list[Band]:
         """The bands from top to bottom."""
-        shape, columns, rows = self.shape, self.sheet.columns, self.sheet.rows
+        layout, columns, rows = self.layout, self.sheet.columns, self.sheet.rows
         blocks = [
-            Block(panel, range(left, min(columns, left + shape.columns)), range(top, min(rows, top + shape.rows)))
+            Block(panel, range(left, min(columns, left + layout.columns)), range(top, min(rows, top + layout.rows)))
             for panel in self.sheet.panels
-            for top in range(0, rows, shape.rows)
-            for left in range(0, columns, shape.columns)
+            for top in range(0, rows, layout.rows)
+            for left in range(0, columns, layout.columns)
         ]
-        return [blocks[start : start + shape.across] for start in range(0, len(blocks), shape.across)]
+        return [blocks[start : start + layout.across] for start in range(0, len(blocks), layout.across)]
 
     @property
     def fill_ratio(self) -> float:
         """The fraction of the positions that cells use, from 0 to 1."""
-        return self.sheet.count / (len(self.all) * self.shape.across * self.shape.columns * self.shape.rows)
+        return self.sheet.count / (len(self.all) * self.layout.across * self.layout.columns * self.layout.rows)
 
     def fits(self, limit_px: float) -> bool:
         """Return whether all bands together fit into the height limit."""
         if sum(len(band[0].rows) for band in self.all) * self.row_px > limit_px:
-            return False  # without measuring the headings
+            return False  # the rows alone are too high; measuring the headings takes longer
         gaps = sum(self.gap(before, band) for before, band in pairwise(self.all))
         return gaps + sum(map(self.band_height, self.all)) <= limit_px
 
     def gap(self, before: Band, band: Band) -> int:
-        """Return the gap between two bands. It is smaller if a single axis continues in the next band."""
+        """Return the gap between two bands. It is smaller if the columns of a single axis continue in the next band."""
         return GAP_PX - 8 if before[0].panel is band[0].panel and self.sheet.rows == 1 else PANEL_GAP_PX
 
     def band_height(self, band: Band) -> int:
@@ -263,44 +282,44 @@ class Bands:
             max(len(self.header_lines(axis, index)) for index in block.columns) + self.shows_axis(block)
             for block in band
         )
-        return lines * LINE_PX + 4 + (self.input_px + INPUT_GAP_PX if axis.images else 0)
+        return lines * LINE_PX + 4 + (self.input_image_px + INPUT_IMAGE_GAP_PX if axis.images else 0)
 
     @property
-    def input_px(self) -> int:
-        """Side of an input image above a column; it is no wider than a cell."""
-        return min(INPUT_PX, self.box[0])
+    def input_image_px(self) -> int:
+        """Longest side of an input image above a column; at most the width of a cell."""
+        return min(INPUT_IMAGE_PX, self.cell_px[0])
 
     def shows_axis(self, block: Block) -> bool:
-        """Return whether a block shows the axis name above its column headings.
+        """Return whether a block shows the name of the x axis above its column headings.
 
-        If there are no rows to name, only the first block shows it.
+        Without a y axis only the first block of a panel shows it, because the columns continue in the next blocks.
         """
         return self.sheet.x is not None and (self.sheet.y is not None or block.columns.start == 0)
 
     def header_lines(self, axis: Headings, index: int) -> list[Line]:
         """Return the heading of a column, with its note if the notes of all columns fit."""
-        heading, width = axis.values[index], self.box[0]
+        heading, width = axis.values[index], self.cell_px[0]
         lines = self.heading_lines(heading.text, width, HEADING_LINES)
         if heading.note and self.measure(axis.note, "small") <= width:
             lines.append([(0.0, heading.note, "small")])
         return lines
 
     def heading_lines(self, text: str, width: float, max_lines: int) -> list[Line]:
-        """Break a heading into lines. A heading that does not fit is broken anywhere."""
+        """Break a heading into lines. A heading that does not fit is broken at any letter and shortened."""
         lines = wrap_heading(text, width, self.measure, max_lines=max_lines)
         if lines is None:
             return wrap([Part(text, "title")], width, self.measure, max_lines=max_lines)
         return [[(0.0, line, "title")] for line in lines]
 
     def axes_that_do_not_fit(self) -> set[str]:
-        """Return the names of axes with a heading that does not fit."""
-        sides: Sequence[tuple[Headings | None, int, int]] = (
-            (self.sheet.x, self.box[0], HEADING_LINES),
-            (self.sheet.y, self.label - LABEL_GAP_PX, max(1, self.box[1] // LINE_PX)),
+        """Return the keys of the axes with a heading that does not fit."""
+        limits: Sequence[tuple[Headings | None, int, int]] = (
+            (self.sheet.x, self.cell_px[0], HEADING_LINES),
+            (self.sheet.y, self.label_px - LABEL_GAP_PX, max(1, self.cell_px[1] // LINE_PX)),
         )
         return {
             axis.key
-            for axis, width, lines in sides
+            for axis, width, lines in limits
             if axis is not None
             and any(wrap_heading(value.text, width, self.measure, max_lines=lines) is None for value in axis.values)
         }

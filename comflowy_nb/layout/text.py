@@ -50,15 +50,15 @@ def wrap(parts: Sequence[Part], width: float, measure: Measure, *, max_lines: in
             text = text.lstrip()
         if not text:
             continue
-        size = measure(text, tone)
-        if x + size <= width:
+        text_px = measure(text, tone)
+        if x + text_px <= width:
             _append(lines[-1], x, text, tone, measure)
-            x += size
+            x += text_px
             continue
-        is_breakable = size > width or _is_without_spaces(text)
+        is_breakable = text_px > width or _is_without_spaces(text)
         start = _longest_fitting(text, tone, width - x, measure) if is_breakable else ""
         if not start.strip() and not lines[-1]:
-            start = text[:1]  # a line holds at least one letter
+            start = text[:1]  # a line has at least one letter, or the loop would not end
         if start.strip():
             _append(lines[-1], x, start, tone, measure)
             text = text[len(start) :]
@@ -83,7 +83,7 @@ def shorten(text: str, max_chars: int) -> str:
 
 
 def _split_words(parts: Sequence[Part]) -> list[tuple[str, Tone]]:
-    """Return each word with the spaces before it."""
+    """Split parts into words. Each word includes the spaces before it."""
     words: list[tuple[str, Tone]] = []
     for part in parts:
         start = 0

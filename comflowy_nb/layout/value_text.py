@@ -9,7 +9,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError, nearest_tip
-from comflowy_nb.layout.text import ELLIPSIS, NO_LIMIT, Paragraph, Part
+from comflowy_nb.layout.text import ELLIPSIS, Part
 from comflowy_nb.workflow.fields import WRAPPED
 from comflowy_nb.workflow.images import InputImage
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONG_TEXT = 28  # characters: a longer text gets a separate paragraph, or a letter and a legend
 _SEPARATOR = " \N{MIDDLE DOT} "
-# (texts in a legend, characters for each): the first entry with at least as many texts counts.
+# (number of texts in a legend, limit of the characters of each), for legends of up to this number of texts.
 _MAX_CHARACTERS = ((6, 480), (12, 300), (10**6, 160))
 _CONTEXTS = (160, 80, 40, 20)  # characters on both sides of a difference; the largest that fits is used
 _MIN_OMITTED = 4  # characters: an ellipsis does not replace a shorter passage
@@ -99,26 +99,26 @@ def bare_name(field_id: str) -> str:
 
 
 def find_names(names: Iterable[str], field_ids: Iterable[str], columns: Collection[str]) -> list[str]:
-    """Return the field ids and the columns that names in captions mean; a bare name means all fields of that name.
+    """Return the field ids and the columns that `--label` names; a bare name selects all fields of that name.
 
     Raises
     ------
     RefError
-        If a bare name is neither.
+        If a bare name is neither of them.
     """
     ids = list(dict.fromkeys(field_ids))
     found: list[str] = []
     for name in names:
-        own = [key for key in ids if bare_name(key) == name]
-        if name not in columns and "::" not in name and not own:
+        matching = [key for key in ids if bare_name(key) == name]
+        if name not in columns and "::" not in name and not matching:
             known = nearest_tip(name, [*map(bare_name, ids), *columns])
             raise RefError(f"{name!r} is neither a field of these runs nor a column of their tables{known}")
-        found += [name] if name in columns or "::" in name else own
+        found += [name] if name in columns or "::" in name else matching
     return found
 
 
 def time_text(seconds: float, *, roughly: bool = False) -> str:
-    """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; roughly `4 s`."""
+    """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; with `roughly` `4 s` instead of `4.1 s`."""
     if seconds < 9.95 and not (roughly and seconds >= 1):
         return f"{seconds:.1f} s"
     total_s = round(seconds)
@@ -138,9 +138,9 @@ def distinct_texts(values: Sequence[Any]) -> list[str]:
     If values differ only in invisible characters, such as spaces or line breaks, all are written as JSON with escapes.
     """
     texts = [write_value(value) for value in values]
-    if len(set(map(_visible, texts))) >= len(set(map(identity_of, values))):
+    if len(set(map(_visible_text, texts))) >= len(set(map(identity_of, values))):
         return texts
-    return [_exact(value) for value in values]
+    return [_text_with_escapes(value) for value in values]
 
 
 def identity_of(value: Any) -> str:
@@ -161,21 +161,16 @@ def shorten_keeping_differences(entries: Sequence[Sequence[Part]]) -> list[tuple
     limit = next(limit for most, limit in _MAX_CHARACTERS if len(texts) <= most)
     if all(len(text) <= limit for text in texts):
         return [tuple(parts) for parts in entries]
-    positions = _positions(texts)
+    positions = _difference_positions(texts)
     spans: list[list[tuple[int, int]]] = []
     for context in _CONTEXTS:
-        spans = [_spans(text, at, context) for text, at in zip(texts, positions, strict=True)]
+        spans = [_spans(text, starts, context) for text, starts in zip(texts, positions, strict=True)]
         if all(sum(end - start for start, end in intervals) <= limit for intervals in spans):
             break
     return [_extract(parts, len(text), intervals) for parts, text, intervals in zip(entries, texts, spans, strict=True)]
 
 
-def entry(start: Iterable[Part], explanation: Iterable[Part]) -> Paragraph:
-    """Return an entry of a legend. It is never shortened."""
-    return Paragraph((*start, *explanation), NO_LIMIT)
-
-
-def _positions(texts: Sequence[str]) -> list[set[int]]:
+def _difference_positions(texts: Sequence[str]) -> list[set[int]]:
     """Return, for each text, the positions where it begins to differ from another text; {0} if all are equal.
 
     The position for two texts is the minimum over all neighbours between them in sorted order.
@@ -196,7 +191,11 @@ def _common_length(text: str, other: str) -> int:
 
 
 def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int, int]]:
-    """Return the intervals of a text around the positions. They begin and end at whole words if possible."""
+    """Return the intervals of a text around the positions.
+
+    An interval is extended to whole words if the word ends within half of the context, and to the start or the end of
+    the text, or to the interval before it, if that is only a few characters away.
+    """
     spans: list[tuple[int, int]] = []
     for position in sorted(positions):
         start, end = max(0, position - context), min(len(text), position + context)
@@ -218,28 +217,28 @@ def _spans(text: str, positions: Iterable[int], context: int) -> list[tuple[int,
 
 
 def _extract(parts: Sequence[Part], length: int, spans: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
-    """Return the intervals of the text of the parts, in the tones of the parts."""
+    """Return the parts reduced to the intervals `spans` of their joined text, with an ellipsis for each gap."""
     passages: list[Part] = [Part(ELLIPSIS)] if spans[0][0] else []
     for start, end in spans:
-        at = 0
+        offset = 0  # of the part in the whole text
         for part in parts:
-            text = part.text[max(0, start - at) : max(0, end - at)]
+            text = part.text[max(0, start - offset) : max(0, end - offset)]
             if text:
                 passages.append(Part(text, part.tone))
-            at += len(part.text)
+            offset += len(part.text)
         if end < length:
             passages.append(Part(f" {ELLIPSIS} "))
     return tuple(passages)
 
 
-def _visible(text: str) -> str:
-    """Return the visible characters of a text."""
-    hidden = _INVISIBLE - {"Mn"}
-    visible = "".join(letter for letter in text if letter == " " or unicodedata.category(letter) not in hidden)
+def _visible_text(text: str) -> str:
+    """Return a text without its invisible characters. Combining accents (Mn) and the plain space are visible."""
+    invisible = _INVISIBLE - {"Mn"}
+    visible = "".join(letter for letter in text if letter == " " or unicodedata.category(letter) not in invisible)
     return unicodedata.normalize("NFC", visible)
 
 
-def _exact(value: Any) -> str:
+def _text_with_escapes(value: Any) -> str:
     """Return a value as JSON with escapes for invisible characters."""
     if isinstance(value, InputImage):
         return f"{value.name} ({value.content_sha256[:6]})"

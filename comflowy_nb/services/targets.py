@@ -35,9 +35,16 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The argument of `connect`: an optional name, a keyword or `url`, and the URLs of the servers.
+    """The parsed argument of `connect`.
 
-    A URL includes the path prefix, without the query. `sandbox` and `cloud` have no URLs.
+    Attributes
+    ----------
+    name
+        The name before `=`; None without one.
+    keyword
+        `sandbox`, `cloud`, `comfyui`, or `url` for the addresses of servers.
+    addresses
+        The URLs of the servers with their path prefix, without a query; empty for `sandbox` and `cloud`.
     """
 
     name: str | None
@@ -77,6 +84,7 @@ def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
         raise SettingsError(f"connect needs a target: use {ACCEPTED_TARGETS}")
     if rest.lower() in _KEYWORDS:
         raise SettingsError(f"unknown target {rest!r}. Did you mean {rest.lower()}?")
+    # A single word that is not localhost is more probably a mistyped name than a host.
     if names and _NAME.fullmatch(rest) and not is_loopback(f"http://{rest}"):
         known = ", ".join(sorted(names))
         tip = nearest_tip(rest, [*_KEYWORDS, *names])
@@ -92,6 +100,7 @@ def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
 
 
 def _split_name(text: str) -> tuple[str | None, str]:
+    """Split `NAME=TARGET`. The `=` may also be part of a URL, as in `http://host/?key=value`."""
     before, sign, after = text.partition("=")
     if not sign or "/" in before or "?" in before:
         return None, text
@@ -103,7 +112,7 @@ def _split_name(text: str) -> tuple[str | None, str]:
     return name, after.strip()
 
 
-# -- origins ----------------------------------------------------------------------------------------------------
+# -- addresses --------------------------------------------------------------------------------------------------
 
 
 def origin_of(url: str) -> str:
@@ -116,7 +125,7 @@ def origin_of(url: str) -> str:
     """
     text = url.strip()
     shown = _shorten(text)
-    if "@" in text.split("//", 1)[-1].split("/", 1)[0]:
+    if "@" in text.split("//", 1)[-1].split("/", 1)[0]:  # user:password@host
         raise SettingsError("invalid address: remove the user name or password from it; %comflowy login asks for a key")
     if "://" not in text:
         host = re.split(r"[/?#]", text, maxsplit=1)[0]
@@ -129,7 +138,7 @@ def origin_of(url: str) -> str:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        reason = "its port is not a number from 0 to 65535" if "ort" in str(error) else str(error)
+        reason = "its port is not a number from 0 to 65535" if "port" in str(error).lower() else str(error)
         raise SettingsError(f"{shown!r} is not a valid address: {reason}") from None
     if parts.scheme not in _DEFAULT_PORTS:
         raise SettingsError(f"{shown!r} is not an http or https address such as https://app.comflowy.com")

@@ -11,13 +11,12 @@ from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.page import CellState
 from comflowy_nb.layout.run_captions import state_of_run
 from comflowy_nb.layout.sweep_sheet import Heading, Headings, Panel, SweepSheet
-from comflowy_nb.layout.text import Paragraph, Part
+from comflowy_nb.layout.text import NO_LIMIT, Paragraph, Part
 from comflowy_nb.layout.value_text import (
     LONG_TEXT,
     add_part,
     bare_name,
     distinct_texts,
-    entry,
     letter_of,
     mark_differing_words,
     name_fields,
@@ -201,7 +200,7 @@ def _write_axis(
         parts = [Part(f"{text}  ", "strong"), *([] if has_fields else [Part(f"{name} ", "muted")])]
         if is_lettered and (is_named or axis.kind == "seeds" or not explanation):
             parts.append(Part(f"{label} {note} ".replace("  ", " "), "text" if explanation else "strong"))
-        legend.append((axis.name, index, entry(parts, explanation)))
+        legend.append((axis.name, index, Paragraph((*parts, *explanation), NO_LIMIT)))
     longest_note = max((heading.note for heading in headings), key=len)
     images = tuple(
         next((param for param in value.params.values() if isinstance(param, InputImage)), None) for value in axis.values

@@ -119,6 +119,7 @@ def assert_clean(home):
     assert len([name for name in names if name.startswith("inputs/")]) == is_loaded
 
 
+@pytest.mark.slow
 def test_a_load_that_is_killed_at_any_step_is_finished_or_undone_by_the_next_start(bottles_zip, homes):
     killed, states = 0, set()
     for step, home in homes():
@@ -138,6 +139,7 @@ def test_a_load_that_is_killed_at_any_step_is_finished_or_undone_by_the_next_sta
     assert states == {1, 3}, "it was killed before and after the transaction"
 
 
+@pytest.mark.slow
 def test_a_load_that_was_killed_is_finished_by_the_next_load_of_a_process_that_runs_already(bottles_zip, homes):
     for step, home in homes():
         library = Library(home)

@@ -235,11 +235,17 @@ def test_write_ahead_log_of_a_missing_or_empty_file_is_renamed(home, damage):
     new_history.close()
 
 
-@given(length=st.integers(0, 2 * 4096), zeros=st.booleans())
-def test_truncated_file_is_never_used_as_a_new_one(tmp_path_factory, length, zeros):
-    home = tmp_path_factory.mktemp("cut") / "home"
+@pytest.fixture(scope="module")
+def content_of_new_history(tmp_path_factory):
+    home = tmp_path_factory.mktemp("new")
     History.open(home).close()
-    content = bytes(length) if zeros else (home / "history.sqlite").read_bytes()[:length]
+    return (home / "history.sqlite").read_bytes()
+
+
+@given(length=st.integers(0, 2 * 4096), zeros=st.booleans())
+def test_truncated_file_is_never_used_as_a_new_one(tmp_path_factory, content_of_new_history, length, zeros):
+    home = tmp_path_factory.mktemp("cut")
+    content = bytes(length) if zeros else content_of_new_history[:length]
     (home / "history.sqlite").write_bytes(content)
     new_history = History.open(home)
     assert len(new_history.warnings) == 1

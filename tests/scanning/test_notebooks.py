@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import io
 import json
 import os
 import zipfile
 
-import nbformat
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -77,17 +77,26 @@ def zipped(**members):
     return buffer.getvalue()
 
 
+def v4():
+    """Import nbformat only in the process that runs these tests, because that takes two seconds."""
+    return nbformat().v4
+
+
+def nbformat():
+    return importlib.import_module("nbformat")
+
+
 def display(data, **metadata):
-    return nbformat.v4.new_output("display_data", data, metadata=metadata)
+    return v4().new_output("display_data", data, metadata=metadata)
 
 
 def with_output(*outputs):
-    cells = [nbformat.v4.new_markdown_cell("# A title"), nbformat.v4.new_code_cell("draw()", outputs=list(outputs))]
-    return nbformat.v4.new_notebook(cells=cells)
+    cells = [v4().new_markdown_cell("# A title"), v4().new_code_cell("draw()", outputs=list(outputs))]
+    return v4().new_notebook(cells=cells)
 
 
 def with_cell(cell):
-    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A title"), cell])
+    return v4().new_notebook(cells=[v4().new_markdown_cell("# A title"), cell])
 
 
 def with_widgets(state):
@@ -100,34 +109,46 @@ def with_widgets(state):
 
 
 def traceback(*lines):
-    return nbformat.v4.new_output("error", ename="AuthError", evalue="no", traceback=list(lines))
+    return v4().new_output("error", ename="AuthError", evalue="no", traceback=list(lines))
 
 
 BLANKED = {
-    "cell 2, output 1 (stream)": with_output(nbformat.v4.new_output("stream", text=f"a\n{TOKEN}\n")),
-    "cell 2, output 2 (text/html)": with_output(
+    "cell 2, output 1 (stream)": lambda: with_output(v4().new_output("stream", text=f"a\n{TOKEN}\n")),
+    "cell 2, output 2 (text/html)": lambda: with_output(
         display({"text/plain": "x"}), display({"text/html": f"<b>{TOKEN}</b>"})
     ),
-    "cell 2, output 1 (text/plain)": with_output(nbformat.v4.new_output("execute_result", {"text/plain": repr(TOKEN)})),
-    "cell 2, output 1 (application/json)": with_output(display({"application/json": {"a": [{"token": TOKEN}]}})),
-    "cell 2, output 1 (image/svg+xml)": with_output(display({"image/svg+xml": f"<svg><text>{TOKEN}</text></svg>"})),
-    "cell 2, output 1 (traceback)": with_output(traceback("one", f"\x1b[31m{TOKEN[:HALF]}\x1b[0m{TOKEN[HALF:]}")),
-    "cell 2, output 1 (metadata)": with_output(display({"text/plain": "x"}, tags=[TOKEN])),
-    "widget state": with_widgets({"value": TOKEN}),
+    "cell 2, output 1 (text/plain)": lambda: with_output(
+        v4().new_output("execute_result", {"text/plain": repr(TOKEN)})
+    ),
+    "cell 2, output 1 (application/json)": lambda: with_output(
+        display({"application/json": {"a": [{"token": TOKEN}]}})
+    ),
+    "cell 2, output 1 (image/svg+xml)": lambda: with_output(
+        display({"image/svg+xml": f"<svg><text>{TOKEN}</text></svg>"})
+    ),
+    "cell 2, output 1 (traceback)": lambda: with_output(
+        traceback("one", f"\x1b[31m{TOKEN[:HALF]}\x1b[0m{TOKEN[HALF:]}")
+    ),
+    "cell 2, output 1 (metadata)": lambda: with_output(display({"text/plain": "x"}, tags=[TOKEN])),
+    "widget state": lambda: with_widgets({"value": TOKEN}),
 } | {
-    f"cell 2, output 1 (image/{kind.lower()})": with_output(display({f"image/{kind.lower()}": base64_of(content)}))
+    f"cell 2, output 1 (image/{kind.lower()})": lambda kind=kind, content=content: with_output(
+        display({f"image/{kind.lower()}": base64_of(content)})
+    )
     for kind, content in {"PNG": IMAGES["PNG text"], "JPEG": IMAGES["JPEG Exif"], "WEBP": IMAGES["WebP XMP"]}.items()
 }
 KEPT = {
-    "cell 2, line 3": with_cell(nbformat.v4.new_code_cell(f"import x\n\nkey = '{TOKEN}'")),
-    "cell 2, line 1": with_cell(nbformat.v4.new_markdown_cell(f"the key is {TOKEN}")),
-    "cell 2, metadata": with_cell(nbformat.v4.new_code_cell("a", metadata={"papermill": {"parameters": {"k": TOKEN}}})),
-    "cell 2, attachment": with_cell(
-        nbformat.v4.new_markdown_cell(
+    "cell 2, line 3": lambda: with_cell(v4().new_code_cell(f"import x\n\nkey = '{TOKEN}'")),
+    "cell 2, line 1": lambda: with_cell(v4().new_markdown_cell(f"the key is {TOKEN}")),
+    "cell 2, metadata": lambda: with_cell(
+        v4().new_code_cell("a", metadata={"papermill": {"parameters": {"k": TOKEN}}})
+    ),
+    "cell 2, attachment": lambda: with_cell(
+        v4().new_markdown_cell(
             "![a](attachment:a.png)", attachments={"a.png": {"image/png": base64_of(IMAGES["PNG text"])}}
         )
     ),
-    "notebook metadata": nbformat.v4.new_notebook(metadata={"title": f"with {TOKEN}"}),
+    "notebook metadata": lambda: v4().new_notebook(metadata={"title": f"with {TOKEN}"}),
 }
 
 
@@ -137,7 +158,7 @@ def written(tmp_path):
 
     def write(notebook):
         path = tmp_path / "a.ipynb"
-        nbformat.write(notebook, path)
+        nbformat().write(notebook, path)
         return path
 
     return write
@@ -154,7 +175,7 @@ def scan(capsys, *words):
 
 @pytest.mark.parametrize("where", [*BLANKED, *KEPT])
 def test_a_key_is_found_in_each_part(where, written, capsys):
-    path = written((BLANKED | KEPT)[where])
+    path = written((BLANKED | KEPT)[where]())
     before = path.read_bytes()
     status, text = scan(capsys, path)
     assert status == 1
@@ -165,14 +186,14 @@ def test_a_key_is_found_in_each_part(where, written, capsys):
 
 @pytest.mark.parametrize("where", BLANKED)
 def test_fix_blanks_the_output_and_the_second_scan_finds_nothing(where, written, capsys):
-    path = written(BLANKED[where])
+    path = written(BLANKED[where]())
     path.chmod(0o640)
-    before = nbformat.read(path, 4)
+    before = nbformat().read(path, 4)
     status, text = scan(capsys, path, "--fix")
     assert status == 1
     assert f"{where}: {TOKEN_KIND}; output removed" in text
-    after = nbformat.read(path, 4)
-    nbformat.validate(after)
+    after = nbformat().read(path, 4)
+    nbformat().validate(after)
     assert [cell.source for cell in after.cells] == [cell.source for cell in before.cells]
     assert TOKEN.encode() not in path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o640
@@ -182,7 +203,7 @@ def test_fix_blanks_the_output_and_the_second_scan_finds_nothing(where, written,
 
 @pytest.mark.parametrize("where", KEPT)
 def test_fix_never_changes_other_parts_and_says_what_to_do(where, written, capsys):
-    path = written(KEPT[where])
+    path = written(KEPT[where]())
     before = path.read_bytes()
     status, text = scan(capsys, path, "--fix")
     assert status == 1
@@ -192,7 +213,7 @@ def test_fix_never_changes_other_parts_and_says_what_to_do(where, written, capsy
 
 def test_fix_changes_only_the_lines_of_the_output(written):
     """A notebook written in another format would be a large change in version control."""
-    notebook = with_output(nbformat.v4.new_output("stream", text="ü ☃\n"), display({"text/html": TOKEN}))
+    notebook = with_output(v4().new_output("stream", text="ü ☃\n"), display({"text/html": TOKEN}))
     path = written(notebook)
     before = path.read_text(encoding="utf-8").splitlines()
     scan_file(path, fix=True)
@@ -204,7 +225,7 @@ def test_fix_changes_only_the_lines_of_the_output(written):
 
 
 def test_fix_keeps_a_symbolic_link(written):
-    path = written(BLANKED["widget state"])
+    path = written(BLANKED["widget state"]())
     link = path.with_name("link.ipynb")
     link.symlink_to(path.name)
     assert [finding.is_blanked for finding in scan_file(link, fix=True)] == [True]
@@ -223,11 +244,11 @@ def test_a_key_in_the_metadata_of_an_image_is_found_in_each_place_of_the_image(k
         if content[:4] == b"\x89PNG"
         else b"data:image/x;base64," + base64.b64encode(content),
         "bundle.zip": zipped(manifest_json="{}", image_png=content),
-        "widget.ipynb": nbformat.writes(with_widgets({"images": [uri]})).encode(),
-        "buffer.ipynb": nbformat.writes(
-            with_widgets({"buffers": [{"data": base64_of(content), "encoding": "base64", "path": ["a"]}]})
-        ).encode(),
-        "output.ipynb": nbformat.writes(with_output(display({"image/png": base64_of(content)}))).encode(),
+        "widget.ipynb": nbformat().writes(with_widgets({"images": [uri]})).encode(),
+        "buffer.ipynb": nbformat()
+        .writes(with_widgets({"buffers": [{"data": base64_of(content), "encoding": "base64", "path": ["a"]}]}))
+        .encode(),
+        "output.ipynb": nbformat().writes(with_output(display({"image/png": base64_of(content)}))).encode(),
     }
     for name, file in places.items():
         (tmp_path / name).write_bytes(file)
@@ -241,11 +262,11 @@ def test_folders_pages_zips_and_texts_are_searched(tmp_path, capsys):
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "packed").write_text(TOKEN)
     (tmp_path / "deep" / ".env").write_text(f"A=1\nREPLICATE_API_TOKEN={TOKEN}\n")
-    (tmp_path / "deep" / ".ipynb_checkpoints" / "x.ipynb").write_text(nbformat.writes(BLANKED["widget state"]))
+    (tmp_path / "deep" / ".ipynb_checkpoints" / "x.ipynb").write_text(nbformat().writes(BLANKED["widget state"]()))
     (tmp_path / "utf16.txt").write_bytes(f"the key {TOKEN}".encode("utf-16"))
     (tmp_path / "broken.ipynb").write_text(f'{{"cells": [{{"source": "{TOKEN}"')
     (tmp_path / "history.sqlite").write_bytes(b"SQLite format 3\0\xff\xfe" + TOKEN.encode() + b"\0\x80")
-    inner = zipped(a_ipynb=nbformat.writes(BLANKED["widget state"]), b_txt="clean")
+    inner = zipped(a_ipynb=nbformat().writes(BLANKED["widget state"]()), b_txt="clean")
     (tmp_path / "r.zip").write_bytes(zipped(manifest_json=json.dumps({"note": TOKEN}), inner_zip=inner))
     status, text = scan(capsys, tmp_path)
     assert status == 1

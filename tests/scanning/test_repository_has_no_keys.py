@@ -12,6 +12,7 @@ from comflowy_nb.cli import main as cli
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.slow
 def test_notebooks_and_docs_of_the_repository_have_no_false_findings(capsys):
     names = [ROOT / name for name in ("notebooks", "docs", "README.md", "CHANGELOG.md", "comflowy_nb")]
     status = cli.main(["scan", *map(str, names)])

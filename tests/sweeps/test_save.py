@@ -358,11 +358,11 @@ def test_texts_in_other_scripts_are_drawn(make_sweep, axis, library, tmp_path, l
 
 def test_heading_that_does_not_fit_is_a_letter_on_the_contact_sheet(make_sweep, axis):
     """Labels that differ in their last words were cut at the same place above narrow columns."""
-    labels = {f"a_label_{'of_many_letters' * 2}{number}".replace("_", ""): f"text {number}" for number in range(40)}
+    labels = {f"a_label_{'of_many_letters' * 2}{number}".replace("_", ""): f"text {number}" for number in range(28)}
     texts = [text.strip() for text, *_ in texts_of(make_sweep(axis("prompt", field="6::text", **labels)))]
     assert not [text for text in texts if text.endswith("\N{HORIZONTAL ELLIPSIS}")]
-    assert {"A", "AN"} <= set(texts)
-    for number in range(40):
+    assert {"A", "AB"} <= set(texts)
+    for number in range(28):
         assert any(f"letters{number} " in f"{text} " for text in texts)
 
 

@@ -344,12 +344,12 @@ def test_a_sweep_is_a_sequence_of_its_cells(client, api):
     assert repr(sweep.images) == "<Images of s1: 6>"
 
 
-@pytest.mark.parametrize("key", [6, -7, "7", "s1.7", "s2.1", "s1", "r1", True, 1.0, None])
-def test_a_cell_that_does_not_exist_names_the_range(client, key):
+def test_a_cell_that_does_not_exist_names_the_range(client):
     sweep = client.sweep("wf-1", AXES, timeout=60)
     text = r's1 has 6 cells, so there is no .*: use \[0\] to \[5\], or \["s1.1"\] to \["s1.6"\]'
-    with pytest.raises(RefError, match=text):
-        sweep[key]
+    for key in (6, -7, "7", "s1.7", "s2.1", "s1", "r1", True, 1.0, None):
+        with pytest.raises(RefError, match=text):
+            sweep[key]
 
 
 def test_a_planned_sweep_has_cells_and_no_images(client):

@@ -68,6 +68,7 @@ def test_a_service_that_breaks_while_it_submits_leaves_an_unknown_run(api, clien
     assert api.count(RUN) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_events_are_read_while_the_history_is_slow(short_delays, home):
     """Webhooks and submits waited up to ten seconds whenever the history was busy.

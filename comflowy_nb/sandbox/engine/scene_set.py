@@ -1,13 +1,16 @@
 """The set of scenes of the denoiser, and its softmax-weighted mean given a noisy latent.
 
-A scene combines a palette, a sky, a land in front of it, and a subject with a look and a position. Each layer is
-painted once per palette: a few hundred small images, which combine to tens of thousands of scenes. The mean needs only
-the layers: for a given land and subject each pixel shows one layer, so the log-likelihood `-|x - y|^2 / (2 sigma^2)`
-of a scene is the sum of those of its layers over their visible pixels, and skies, lands and looks are summed out in
-turn.
+A scene combines a palette, a sky, a land in front of it, and a subject at one of its positions, in one of its looks.
+Each layer is painted once per palette: a few hundred small images, which combine to tens of thousands of scenes.
 
-At antialiased edges two layers share a pixel. There the log-likelihood of each layer is weighted by its coverage, which
-is an approximation; the mean is exact.
+The mean is computed from the layers, without composing the scenes. For a given land and subject each pixel shows one
+layer, so the log-likelihood `-|x - y|^2 / (2 sigma^2)` of a scene y given the latent x is the sum of the
+log-likelihoods of its layers over their visible pixels. Skies and looks are therefore marginalised separately. At
+antialiased edges two layers share a pixel: there the log-likelihood of each layer is weighted by its coverage, which is
+an approximation. The mean itself is exact.
+
+Axes of the arrays: P pixels of the canvas, row by row; S skies, each in one palette; L lands; B placements. A placement
+is a subject at one of its positions; those of one subject are adjacent.
 """
 
 from __future__ import annotations
@@ -31,40 +34,44 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[np.float32]
 Real: TypeAlias = NDArray[np.float64]
 
+# Log weights are in nats (natural logarithm).
 _NATS_PER_TAG: Final = 3.0  # a matching tag makes a layer 20 times as likely
-_NATS_OF_BIAS: Final = 0.25
+_NATS_OF_BIAS: Final = 0.25  # of `Conditioning.lean`, by which also unknown words change the image
 _NATS_FOR_NO_SUBJECT: Final = 3.0  # most landscapes have no subject
-_UNGUIDED_DESATURATION: Final = 0.45  # of images without guidance
+_DESATURATION: Final = 0.45  # as in real models, images without guidance are pale, and guidance saturates them
 _NEGLIGIBLE: Final = 1e-6  # weights below this change colours less than rounding does
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """ln c of each layer for a prompt, and the light of the prompt."""
+class Prior:
+    """The log weight of each layer for a prompt, and the light of the prompt.
+
+    The log weight of a scene is the sum of one value of each array.
+    """
 
     palettes: Real  # (palettes,)
     skies: Real  # (S,)
-    places: Real  # (L, B): land, and subject at one of its positions
+    placements: Real  # (L, B): of a land with a placement
     looks: tuple[Real, ...]  # of each subject, (looks,)
     light: Array  # (CHANNELS, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """Classifier-free guidance: the weights of both prompts, and the scale."""
+    """Classifier-free guidance: the priors of both prompts, and the guidance scale."""
 
-    positive: Weights
-    negative: Weights
+    positive: Prior
+    negative: Prior
     cfg: float
 
 
 @dataclass(frozen=True, slots=True)
 class PerLayer:
-    """A value for each layer: the log-likelihood over its visible pixels, or its weight in the mean."""
+    """Values of each layer in each context: log-likelihoods over its visible pixels, or weights in the mean."""
 
-    skies: Real  # (S, L, B)
-    lands: Real  # (L, palettes, B)
-    looks: list[Real]  # of each subject, (places, looks, palettes)
+    skies: Real  # (S, L, B): behind each land and placement
+    lands: Real  # (L, palettes, B): behind each placement
+    looks: list[Real]  # of each subject, (positions, looks, palettes)
 
 
 class SceneSet:
@@ -81,130 +88,143 @@ class SceneSet:
     def __init__(self, layers: Layers, canvas: tuple[int, int]) -> None:
         self.layers = layers
         self.canvas = canvas
-        self._places = _slices([len(s.pixels) for s in layers.silhouettes])
-        self._bare = np.ones((self._places[-1].stop, canvas[0] * canvas[1]), dtype=np.float32)  # (B, P)
-        for silhouette, places in zip(layers.silhouettes, self._places, strict=True):
-            for bare, pixels, cover in zip(self._bare[places], silhouette.pixels, silhouette.cover, strict=True):
-                bare[pixels[cover > 0]] -= cover[cover > 0]
-        # Pixels are row by row: the sky ends before some index, and each land begins at another.
-        behind = 1 - layers.land_cover
-        self._sky_end = 1 + int(np.flatnonzero(behind.any(axis=0))[-1])
+        self._placements = _row_slices([len(s.pixels) for s in layers.silhouettes])  # of each subject, its rows of B
+        # The part of each pixel that a placement leaves visible, (B, P).
+        self._uncovered = np.ones((self._placements[-1].stop, canvas[0] * canvas[1]), dtype=np.float32)
+        for silhouette, rows in zip(layers.silhouettes, self._placements, strict=True):
+            for uncovered, pixels, cover in zip(
+                self._uncovered[rows], silhouette.pixels, silhouette.cover, strict=True
+            ):
+                uncovered[pixels[cover > 0]] -= cover[cover > 0]
+        # No sky is visible from this pixel on, and no land before its own first pixel: these pixels are skipped.
+        above_land = 1 - layers.land_cover
+        self._sky_end = 1 + int(np.flatnonzero(above_land.any(axis=0))[-1])
         self._land_starts = [int(np.flatnonzero(cover)[0]) for cover in layers.land_cover]
-        sky_shows = behind[:, None, : self._sky_end] * self._bare[None, :, : self._sky_end]
-        self._sky_shows = sky_shows.reshape(-1, self._sky_end)  # (L * B, sky_end)
-        # |y|^2 / 2 over the visible pixels of each layer.
-        self._sky_halves = _half_square(layers.skies[..., : self._sky_end]) @ self._sky_shows.T
-        self._land_halves = [
-            (_half_square(land) * cover) @ self._bare.T
+        sky_visible = above_land[:, None, : self._sky_end] * self._uncovered[None, :, : self._sky_end]
+        self._sky_visible = sky_visible.reshape(-1, self._sky_end)  # (L * B, sky_end)
+        # |y|^2 / 2 of each layer over its visible pixels.
+        self._sky_norms = _half_square(layers.skies[..., : self._sky_end]) @ self._sky_visible.T
+        self._land_norms = [
+            (_half_square(land) * cover) @ self._uncovered.T
             for land, cover in zip(layers.lands, layers.land_cover, strict=True)
         ]
-        self._look_halves = [np.einsum("ksp,bp->bks", _half_square(s.looks), s.cover) for s in layers.silhouettes]
+        self._look_norms = [np.einsum("ksp,bp->bks", _half_square(s.looks), s.cover) for s in layers.silhouettes]
 
     def guide(self, positive: Conditioning, negative: Conditioning, cfg: float) -> Guide:
-        return Guide(self._weigh(positive), self._weigh(negative), cfg)
+        return Guide(self._prior(positive), self._prior(negative), cfg)
 
     def mean(self, noisy: Array, sigma: float, guide: Guide) -> Array:
         """Return the guided mean of all scenes given a noisy latent, (channels, h, w)."""
-        evidence = self._evidence(noisy[:3].reshape(3, -1), sigma)
-        shares = [_share(evidence, side, self.layers.sky_palettes) for side in (guide.negative, guide.positive)]
-        shares_mixed = _extrapolate(shares[0], shares[1], guide.cfg)
+        likelihoods = self._log_likelihoods(noisy[:3].reshape(3, -1), sigma)
+        negative, positive = (
+            _posterior(likelihoods, prior, self.layers.sky_palettes) for prior in (guide.negative, guide.positive)
+        )
+        weights = _extrapolate(negative, positive, guide.cfg)
         result = np.empty_like(noisy)
-        result[:3] = self._compose(shares_mixed).reshape(3, *self.canvas)
+        result[:3] = self._weighted_sum(weights).reshape(3, *self.canvas)
         light = guide.negative.light + np.float32(guide.cfg) * (guide.positive.light - guide.negative.light)
         result[3:] = light[3:]
-        result[5] -= _UNGUIDED_DESATURATION * SCALE
+        result[5] -= _DESATURATION * SCALE
         return result
 
-    def _evidence(self, colours: Array, sigma: float) -> PerLayer:
-        """Return x . y - |y|^2 / 2 of each layer over its visible pixels; |x|^2 is the same for all scenes."""
+    def _log_likelihoods(self, colours: Array, sigma: float) -> PerLayer:
+        """Return (x . y - |y|^2 / 2) / sigma^2 of each layer over its visible pixels.
+
+        The term |x|^2 is omitted, because it is equal for all scenes.
+        """
         layers = self.layers
         scale = 1 / sigma**2
         end = self._sky_end
-        sky = np.einsum("scp,cp->sp", layers.skies[..., :end], colours[:, :end])
-        sky = (self._sky_shows @ sky.T).T - self._sky_halves
-        land = np.empty((len(layers.lands), len(PALETTES), len(self._bare)))
+        products = np.einsum("scp,cp->sp", layers.skies[..., :end], colours[:, :end])
+        sky = (self._sky_visible @ products.T).T - self._sky_norms
+        land = np.empty((len(layers.lands), len(PALETTES), len(self._uncovered)))
         for k, start in enumerate(self._land_starts):
-            near = colours[:, start:] * layers.land_cover[k, start:]
-            earned = np.einsum("scp,cp->sp", layers.lands[k, ..., start:], near)
-            land[k] = (self._bare[:, start:] @ earned.T).T - self._land_halves[k]
+            visible = colours[:, start:] * layers.land_cover[k, start:]
+            products = np.einsum("scp,cp->sp", layers.lands[k, ..., start:], visible)
+            land[k] = (self._uncovered[:, start:] @ products.T).T - self._land_norms[k]
         looks = []
-        within = np.append(colours, np.zeros((3, 1), dtype=np.float32), axis=1)  # and one pixel for all outside
-        for silhouette, half in zip(layers.silhouettes, self._look_halves, strict=True):
-            near = (within.take(silhouette.pixels, axis=1) * silhouette.cover).transpose(1, 0, 2)
-            earned = near.reshape(len(near), -1) @ _in_rows(silhouette.looks).T
-            looks.append((earned.reshape(half.shape) - half).astype(np.float64) * scale)
+        padded = np.append(colours, np.zeros((3, 1), dtype=np.float32), axis=1)  # pixel P: beyond the canvas
+        for silhouette, norms in zip(layers.silhouettes, self._look_norms, strict=True):
+            visible = (padded.take(silhouette.pixels, axis=1) * silhouette.cover).transpose(1, 0, 2)
+            products = visible.reshape(len(visible), -1) @ _look_rows(silhouette.looks).T
+            looks.append((products.reshape(norms.shape) - norms).astype(np.float64) * scale)
         sky = sky.astype(np.float64).reshape(len(sky), len(layers.lands), -1)
         return PerLayer(sky * scale, land * scale, looks)
 
-    def _compose(self, shares: PerLayer) -> Array:
+    def _weighted_sum(self, weights: PerLayer) -> Array:
         """Return the weighted sum of all scenes, (3, P)."""
         layers = self.layers
-        whole = np.zeros((3, self._bare.shape[1] + 1), dtype=np.float32)  # and one pixel for all outside
-        total = whole[:, :-1]
+        padded = np.zeros((3, self._uncovered.shape[1] + 1), dtype=np.float32)  # pixel P: beyond the canvas
+        image = padded[:, :-1]
         end = self._sky_end
-        skies = _flush(shares.skies.reshape(len(layers.skies), -1))
-        used, behind = np.abs(skies).max(axis=1) > _NEGLIGIBLE, np.abs(skies).max(axis=0) > _NEGLIGIBLE
-        for sky, amount in zip(
-            np.flatnonzero(used), skies[np.ix_(used, behind)] @ self._sky_shows[behind], strict=True
-        ):
-            total[:, :end] += layers.skies[sky, :, :end] * amount
-        lands = _flush(shares.lands)
+        skies = _flush_subnormals(weights.skies.reshape(len(layers.skies), -1))
+        sky_used, context_used = (np.abs(skies).max(axis=axis) > _NEGLIGIBLE for axis in (1, 0))
+        sky_weights = skies[np.ix_(sky_used, context_used)] @ self._sky_visible[context_used]
+        for sky, weight in zip(np.flatnonzero(sky_used), sky_weights, strict=True):
+            image[:, :end] += layers.skies[sky, :, :end] * weight
+        lands = _flush_subnormals(weights.lands)
         for k, start in enumerate(self._land_starts):
-            seen = np.abs(lands[k]).max(axis=1) > _NEGLIGIBLE
-            amounts = (lands[k, seen] @ self._bare[:, start:]) * layers.land_cover[k, start:]
-            for palette, amount in zip(np.flatnonzero(seen), amounts, strict=True):
-                total[:, start:] += layers.lands[k, palette, :, start:] * amount
-        for silhouette, share in zip(layers.silhouettes, shares.looks, strict=True):
-            used = np.abs(share).max(axis=0).ravel() > _NEGLIGIBLE
-            if used.any():
-                amounts, looks = _flush(share).reshape(len(share), -1), _in_rows(silhouette.looks)
-                if used.mean() < 0.25:  # else copying the rows costs more than it saves
-                    amounts, looks = amounts[:, used], looks[used]
-                there = (amounts @ looks).reshape(len(share), 3, -1) * silhouette.cover[:, None]
-                for pixels, colours in zip(silhouette.pixels, there, strict=True):
-                    whole[:, pixels] += colours
-        return total
+            palette_used = np.abs(lands[k]).max(axis=1) > _NEGLIGIBLE
+            land_weights = (lands[k, palette_used] @ self._uncovered[:, start:]) * layers.land_cover[k, start:]
+            for palette, weight in zip(np.flatnonzero(palette_used), land_weights, strict=True):
+                image[:, start:] += layers.lands[k, palette, :, start:] * weight
+        for silhouette, look_weights in zip(layers.silhouettes, weights.looks, strict=True):
+            look_used = np.abs(look_weights).max(axis=0).ravel() > _NEGLIGIBLE
+            if look_used.any():
+                positions = len(look_weights)
+                rows, looks = _flush_subnormals(look_weights).reshape(positions, -1), _look_rows(silhouette.looks)
+                if look_used.mean() < 0.25:  # else copying the rows costs more than it saves
+                    rows, looks = rows[:, look_used], looks[look_used]
+                sums = (rows @ looks).reshape(positions, 3, -1) * silhouette.cover[:, None]
+                for pixels, colours in zip(silhouette.pixels, sums, strict=True):
+                    padded[:, pixels] += colours
+        return image
 
-    def _weigh(self, prompt: Conditioning) -> Weights:
-        palettes = _score(prompt, PALETTES)
-        skies = _score(prompt, {f"{name} sky": tags for name, tags in SKY_TAGS.items()})
-        lands = _score(prompt, LANDS)
-        subjects = _score(prompt, {subject.name: subject.tags for subject in SUBJECTS})
+    def _prior(self, prompt: Conditioning) -> Prior:
+        palettes = _log_weights(prompt, PALETTES)
+        skies = _log_weights(prompt, {f"{name} sky": tags for name, tags in SKY_TAGS.items()})
+        lands = _log_weights(prompt, LANDS)
+        subjects = _log_weights(prompt, {subject.name: subject.tags for subject in SUBJECTS})
         subjects[0] += _NATS_FOR_NO_SUBJECT
-        at, looks = np.empty((len(LANDS), len(self._bare))), []
-        for subject, score, places in zip(SUBJECTS, subjects, self._places, strict=True):
-            likely = np.array([subject.lands.get(land, subject.elsewhere) for land in LANDS])
-            at[:, places] = (lands + score + likely - np.log(len(subject.places)))[:, None]
-            named = _score(prompt, {f"{subject.name} with {look}": tags for look, tags in subject.looks.items()})
-            looks.append(named - _ln_sum_exp(named))  # normalised: a tag of a look does not select the subject
+        placements, looks = np.empty((len(LANDS), len(self._uncovered))), []
+        for subject, weight, rows in zip(SUBJECTS, subjects, self._placements, strict=True):
+            in_lands = np.array([subject.lands.get(land, subject.elsewhere) for land in LANDS])
+            placements[:, rows] = (lands + weight + in_lands - np.log(len(subject.places)))[:, None]
+            of_looks = _log_weights(
+                prompt, {f"{subject.name} with {look}": tags for look, tags in subject.looks.items()}
+            )
+            looks.append(of_looks - _log_sum_exp(of_looks))  # normalised: a tag of a look does not select the subject
         light = np.zeros((CHANNELS, 1, 1), dtype=np.float32)
         light[3:6, 0, 0] = prompt.light * SCALE
         sky_weights = skies[[list(SKY_TAGS).index(sky) for _, sky in SKIES]]
-        return Weights(palettes, sky_weights, at, tuple(looks), light)
+        return Prior(palettes, sky_weights, placements, tuple(looks), light)
 
 
-def _share(evidence: PerLayer, weights: Weights, sky_palettes: NDArray[np.int64]) -> PerLayer:
-    """Return the softmax over all scenes, summed to layers."""
-    palettes = len(weights.palettes)
-    skies = evidence.skies + weights.skies[:, None, None]
-    by_palette = np.stack([_ln_sum_exp(skies[sky_palettes == p]) for p in range(palettes)])  # (palettes, L, B)
-    looks = [scores + weight[:, None] for scores, weight in zip(evidence.looks, weights.looks, strict=True)]
-    by_look = [_ln_sum_exp(look, axis=1) for look in looks]  # of each subject, (places, palettes)
+def _posterior(likelihoods: PerLayer, prior: Prior, sky_palettes: NDArray[np.int64]) -> PerLayer:
+    """Return the softmax over all scenes, summed over the scenes that contain each layer in each context."""
+    palettes = len(prior.palettes)
+    skies = likelihoods.skies + prior.skies[:, None, None]
+    by_palette = np.stack([_log_sum_exp(skies[sky_palettes == p]) for p in range(palettes)])  # (palettes, L, B)
+    looks = [values + weights[:, None] for values, weights in zip(likelihoods.looks, prior.looks, strict=True)]
+    by_position = [_log_sum_exp(values, axis=1) for values in looks]  # of each subject, (positions, palettes)
     total = (
         by_palette
-        + evidence.lands.transpose(1, 0, 2)
-        + np.concatenate(by_look).T[:, None, :]
-        + weights.palettes[:, None, None]
-        + weights.places[None]
+        + likelihoods.lands.transpose(1, 0, 2)
+        + np.concatenate(by_position).T[:, None, :]
+        + prior.palettes[:, None, None]
+        + prior.placements[None]
     )
     scenes = np.exp(total - total.max())
-    scenes /= scenes.sum()  # (palettes, L, B)
-    at = scenes.sum(axis=1).T  # (B, palettes)
-    places = _slices([len(look) for look in looks])
+    scenes /= scenes.sum()  # (palettes, L, B): summed over skies and looks
+    placements = scenes.sum(axis=1).T  # (B, palettes)
+    slices = _row_slices([len(values) for values in looks])
     return PerLayer(
         np.exp(skies - by_palette[sky_palettes]) * scenes[sky_palettes],
         scenes.transpose(1, 0, 2),
-        [np.exp(look - by[:, None]) * at[place, None] for look, by, place in zip(looks, by_look, places, strict=True)],
+        [
+            np.exp(values - sums[:, None]) * placements[rows, None]
+            for values, sums, rows in zip(looks, by_position, slices, strict=True)
+        ],
     )
 
 
@@ -216,18 +236,18 @@ def _extrapolate(negative: PerLayer, positive: PerLayer, cfg: float) -> PerLayer
     )
 
 
-def _flush(shares: Real) -> Array:
+def _flush_subnormals(weights: Real) -> Array:
     """Set the smallest weights to 0: subnormal float32 numbers are many times slower to multiply."""
-    return np.where(np.abs(shares) > _NEGLIGIBLE * 1e-6, shares, 0).astype(np.float32)
+    return np.where(np.abs(weights) > _NEGLIGIBLE * 1e-6, weights, 0).astype(np.float32)
 
 
-def _ln_sum_exp(values: Real, axis: int = 0) -> Real:
+def _log_sum_exp(values: Real, axis: int = 0) -> Real:
     top = values.max(axis=axis, keepdims=True)
     return np.asarray(top + np.log(np.exp(values - top).sum(axis=axis, keepdims=True))).squeeze(axis)
 
 
-def _slices(counts: list[int]) -> list[slice]:
-    """Return the slice of each of several groups of rows."""
+def _row_slices(counts: list[int]) -> list[slice]:
+    """Return the slices of adjacent groups of rows, given the number of rows in each."""
     ends = np.cumsum(counts).tolist()
     return [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
 
@@ -236,16 +256,16 @@ def _half_square(images: Array) -> Array:
     return np.asarray(0.5 * np.einsum("...cp,...cp->...p", images, images), dtype=np.float32)
 
 
-def _in_rows(looks: Array) -> Array:
-    """Return one row per look and palette."""
+def _look_rows(looks: Array) -> Array:
+    """Return (looks, palettes, channels, pixels) as one row for each look in each palette."""
     count, palettes, channels, pixels = looks.shape
     return looks.reshape(count * palettes, channels * pixels)
 
 
-def _score(prompt: Conditioning, things: Mapping[str, Tags]) -> Real:
-    """Return ln c of layers, from the weights of their tags in the prompt."""
-    fits = [sum(prompt.tags.get(tag, 0.0) * fit for tag, fit in tags.items()) for tags in things.values()]
-    return _NATS_PER_TAG * np.array(fits) + _NATS_OF_BIAS * prompt.lean(things)
+def _log_weights(prompt: Conditioning, tags_by_name: Mapping[str, Tags]) -> Real:
+    """Return the log weights of layers, from the weights of their tags in the prompt."""
+    matches = [sum(prompt.tags.get(tag, 0.0) * fit for tag, fit in tags.items()) for tags in tags_by_name.values()]
+    return _NATS_PER_TAG * np.array(matches) + _NATS_OF_BIAS * prompt.lean(tags_by_name)
 
 
 @lru_cache(maxsize=4)  # about 40 MB each

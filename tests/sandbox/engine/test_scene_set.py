@@ -39,7 +39,7 @@ def every_scene(scenes, weights):
                     behind = image[:, pixels[there]]
                     seen = painted[:, there]
                     image[:, pixels[there]] = behind * (1 - alpha[there]) + seen * alpha[there]
-                    c = weights.palettes[palette] + weights.skies[s] + weights.places[land, b] + looks[look]
+                    c = weights.palettes[palette] + weights.skies[s] + weights.placements[land, b] + looks[look]
                     yield image, c
 
 
@@ -93,11 +93,11 @@ def test_guidance_extrapolates_from_the_negative_beyond_the_positive_mean(hard_e
 def test_words_increase_the_weight_of_their_scenes():
     scenes = scene_set(CHECKPOINTS[0], CANVAS)
     weights = scenes.guide(read_prompt("a lighthouse, sunset"), read_prompt(""), 1).positive
-    places = weights.places.max(axis=0)
+    places = weights.placements.max(axis=0)
     likeliest = subject_at(int(places.argmax()))
     assert likeliest.name == "lighthouse"
     assert list(PALETTES)[int(weights.palettes.argmax())] == "sunset"
-    assert list(LANDS)[int(weights.places[:, int(places.argmax())].argmax())] in {"sea", "cliffs"}
+    assert list(LANDS)[int(weights.placements[:, int(places.argmax())].argmax())] in {"sea", "cliffs"}
 
 
 def test_every_tag_of_a_scene_is_in_the_vocabulary():
