@@ -39,7 +39,7 @@ endef
 AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
 docs: $(VENV)/.installed-docs
-	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 -b html docs build/docs
 	@echo "build/docs/index.html"
 
 .PHONY: docs demo lab test test-fast test-matrix chaos check lint-js bench errors modules notebooks clean

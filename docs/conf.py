@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
+from pathlib import Path
 
 import comflowy_nb
 
@@ -24,7 +27,7 @@ exclude_patterns = ["_build"]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 nitpicky = False
 
-# -- executed pages: each has a history of its own (the hidden cell at its top), and all share no sandbox with a user
+# -- executed pages: each has a history of its own, set by the hidden cell at its top
 
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
@@ -33,8 +36,13 @@ nb_execution_timeout = 180
 nb_merge_streams = True
 nb_ipywidgets_js = {}  # nothing is loaded from a CDN
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]  # the static version instead
-os.environ["COMFLOWY_HOME"] = tempfile.mkdtemp(prefix="comflowy-docs-")
-os.environ.pop("COMFLOWY_TARGET", None)
+
+# The kernels write only here: two builds at the same time share nothing, nor does a build use the files of a user.
+_folder = Path(tempfile.mkdtemp(prefix="comflowy-docs-"))
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+os.environ |= {"TMPDIR": str(_folder), "COMFLOWY_HOME": str(_folder / "home"), "IPYTHONDIR": str(_folder / "ipython")}
+for _name in ("COMFLOWY_API_KEY", "COMFLOWY_TARGET", "COMFLOWY_URL"):
+    os.environ.pop(_name, None)
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

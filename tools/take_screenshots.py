@@ -5,7 +5,6 @@ It needs what the browser tests need, a Chromium on the path and the packages of
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,9 +12,10 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT / "tests"))
 
-from conftest import Notebook, opening_notebooks, running_chromium, running_lab  # noqa: E402 - the browser tests' helpers
+from chromium import find_chromium, running_chromium  # noqa: E402 - the helpers of the browser tests
+from lab_pages import Notebook, opening_notebooks, running_lab  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 1400  # pixels of the page; the notebook is as wide
 LOAD = """\
@@ -29,7 +29,7 @@ EXPLORE = "%comflowy explore boats --x cfg --y sampler_name"
 
 
 def main() -> int:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromium = find_chromium()
     if chromium is None:
         print("no Chromium on the path (Debian, Ubuntu: apt-get install chromium)", file=sys.stderr)
         return 1
