@@ -30,7 +30,12 @@ _BASE64 = re.compile(
     r"(?P<data>(?:[A-Za-z0-9+/_-]{16,}(?:\\[nr]|\s)*)*[A-Za-z0-9+/_-]*={0,2})"
 )
 _LINE_BREAKS = re.compile(r"\\[nr]|\s")
+# A line of base64 as MIME and PEM have it. No token is as long without a hyphen, an underscore or a dot.
+_BASE64_LINE = re.compile(r"(?:^|(?<=\s)|(?<=\\[nr]))[A-Za-z0-9+/]{60,}={0,2}(?=\\[nr]|\s|$)")
 _WIDE_TEXT = re.compile(rb"(?:[ -~]\0){8,}|(?:\0[ -~]){8,}")  # UTF-16
+_CONTROL = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1b"))
+_BINARY_SHARE = 0.02  # of control characters; a text has none
+_TEXT_IN_BINARY = re.compile(rb"(?:[\t\n\r\x1b -~]|[\xc2-\xf4][\x80-\xbf]{1,3}){8,}")  # no secret is shorter
 _BLOB = re.compile(r"[A-Za-z0-9+/]{4096,}={0,2}")  # base64 of another content: not searched
 
 
@@ -62,7 +67,7 @@ def secrets_in_text(text: str, *, depth: int = 0) -> list[Match]:
         if content:
             found.extend(_without_lines(secrets_in_bytes(content, depth=depth + 1)))
         has_breaks = _LINE_BREAKS.search(match[0])  # then words after the base64 may be in the match, also a token
-        return match[0] if has_breaks else ""
+        return _BASE64_LINE.sub("", match["data"]) if has_breaks else ""
 
     if depth < _MAX_DEPTH:
         text = _BASE64.sub(search_base64, text)
@@ -107,13 +112,20 @@ def secrets_in_bytes(content: bytes, *, depth: int = 0) -> list[Match]:
 
 
 def decode_text(content: bytes) -> str:
-    """Return a text in UTF-8 or UTF-16; other bytes stay one character each, so that tokens in them are found."""
+    """Return a text in UTF-8 or UTF-16; of other bytes, the parts that can be text, one character each."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return "\n".join([content.decode("latin-1"), *_wide_texts(content)])
+        return "\n".join([_text_of_bytes(content), *_wide_texts(content)])
+
+
+def _text_of_bytes(content: bytes) -> str:
+    """Return the parts of a binary content that can be text, all of a text, as Latin-1."""
+    is_binary = len(content) - len(content.translate(None, _CONTROL)) > _BINARY_SHARE * len(content)
+    parts = _TEXT_IN_BINARY.findall(content) if is_binary else [content]
+    return b"\0".join(parts).decode("latin-1")
 
 
 def zip_members(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -145,7 +157,7 @@ def _secrets_in_image(content: bytes, depth: int) -> list[Match]:
         chunks = embedded_texts(content)
     except ImageError:
         chunks = [content]  # damaged, or a format without a reader: tokens that are not compressed are found
-    texts = [text for chunk in chunks for text in (chunk.decode("latin-1"), *_wide_texts(chunk))]
+    texts = [text for chunk in chunks for text in (_text_of_bytes(chunk), *_wide_texts(chunk))]
     return [match for text in texts for match in secrets_in_text(text, depth=depth + 1)]
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from scanning_canaries import CANARIES, TOKEN, TOKEN_KIND, word
 
-from comflowy_nb.scanning.content import secrets_in_text
+from comflowy_nb.scanning.content import secrets_in_bytes, secrets_in_text
 from comflowy_nb.scanning.patterns import OWN_KEY, Match, find_secrets
 
 
@@ -53,6 +53,21 @@ def test_a_token_after_base64_is_found_on_its_line():
     image = "iVBORw0KGgo" + "A" * 65
     assert secrets_in_text(f"{image}\n{image}\n{TOKEN}\n") == [Match(TOKEN_KIND, 3)]
     assert secrets_in_text(f"data:image/png;base64,{image} {TOKEN}") == [Match(TOKEN_KIND, 1)]
+
+
+def test_lines_of_base64_are_no_tokens():
+    """A saved image was reported as an access key: its base64 was in lines, and one had the prefix of such a key."""
+    line = "A" * 20 + "/LTAI5tAbCdEfGh1JkLmN" + "/" + "B" * 34
+    assert secrets_in_text(f"iVBORw0KGgo{'A' * 65}\n{line}\n{line}\n") == []
+    assert secrets_in_text(f"iVBORw0KGgo{'A' * 65}\n{line}\n{TOKEN}\n") == [Match(TOKEN_KIND, 3)]
+
+
+def test_text_within_a_binary_content_is_found():
+    """Binary contents were searched byte for byte, in 46 s for 28 MB."""
+    noise = bytes(range(256)) * 40
+    for text in (TOKEN, f'{{"key": "caf\u00e9 {TOKEN}"}}', f'connect("\u00e9", key="{word(24)}")'):
+        assert secrets_in_bytes(noise + b"\0" + text.encode() + noise)
+    assert secrets_in_bytes("caf\u00e9".encode("latin-1") * 40 + TOKEN.encode("latin-1").rjust(60)) != []
 
 
 def test_the_key_in_the_environment_is_found_in_any_format(monkeypatch):
