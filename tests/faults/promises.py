@@ -74,18 +74,25 @@ def broken_images(home: Path) -> list[str]:
 
 
 def leftover_files(home: Path) -> list[str]:
-    """Return the files that only a killed process can have left: partial files, locks, and images without a row."""
-    listed = {file for (file,) in read_rows(home, "SELECT file FROM images WHERE state = 'kept'")}
+    """Return the files that only a killed process can have left: partial files, locks, and images without a row.
+
+    A complete image whose row says `missing` is none: its process was killed before it wrote the row, the next one
+    could not fetch it, and the next fetch finds it on disk.
+    """
+    rows = read_rows(home, "SELECT run, position, state, file FROM images")
+    listed = {file for _, _, state, file in rows if state == "kept"}
+    missing = {f"{token}_{position}" for token, position, state, _ in rows if state == "missing"}
     tokens = {token for (token,) in read_rows(home, "SELECT token FROM runs")}
     left = []
     for path in sorted((home / "images").rglob("*")):
         name = path.relative_to(home / "images").as_posix()
         token = path.name.replace("_", ".").split(".")[0]
-        if path.is_dir() or name in listed:
+        if path.is_dir() or name in listed or (path.suffix == ".png" and path.stem in missing):
             continue
         is_thumbnail = path.name.endswith((".t256.jpg", ".t512.jpg"))
         if token not in tokens or not (is_thumbnail or path.suffix == ".json"):
-            left.append(name)
+            states = [state for run, _, state, _ in rows if run == token]
+            left.append(f"{name} (images of its run: {states})")
     return left
 
 
