@@ -122,6 +122,9 @@ class Event:
     text: str | None = None  # the text of a `message`, or the error of `failed`
 
 
+MESSAGE = "message"  # the kind of an event with a text
+
+
 @dataclass(frozen=True, slots=True)
 class RunEvent:
     """An event that a webhook delivered, as `Run.events` lists it.
