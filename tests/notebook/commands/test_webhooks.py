@@ -97,10 +97,10 @@ def test_a_comfyui_server_needs_no_webhooks(cell, handles, comfy):
 )
 def test_an_invalid_public_address_is_an_error_without_its_password(connected, address, caplog):
     error = connected(f"%comflowy connect sandbox --webhooks {address}").error
-    assert "--webhooks must be an http or https address" in str(error)
+    assert "--webhooks must be an " in str(error)
     connected(f"%config Comflowy.callback_url = '{address}'")  # IPython logs the error
-    assert "callback_url must be an http or https address" in caplog.text
-    assert "ann:s3cret" not in f"{error} {caplog.text}"
+    assert "callback_url must be an " in caplog.text
+    assert "s3cret" not in f"{error} {caplog.text}"
     assert settings.callback_url is None
 
 
