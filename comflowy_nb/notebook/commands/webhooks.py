@@ -171,11 +171,13 @@ def _advice(trip: RoundTrip, client: Client, hooks: Webhooks, receiver: Receiver
         ]
     base = urlsplit(receiver.public_url)
     path = base.path.rstrip("/") + "/"
-    if not any(path.endswith(prefix) for prefix in prefixes):
+    if path not in prefixes and not any(path.endswith(prefix) for prefix in prefixes if prefix != "/"):
         fixed = f"{base.scheme}://{base.netloc}{prefixes[0].rstrip('/')}"
         setting = f"%config Comflowy.callback_url = '{fixed}'"
         again = f"%comflowy connect {client.label} --webhooks {fixed}"
         wrong = f"The prefix is wrong: the Jupyter server has {' and '.join(prefixes)}, the address ends in {path}"
+        if "/" in prefixes:
+            wrong += ". Leave that out, unless a proxy removes it"
         return [wrong, f"  {setting if hooks.url is None else again}", tunnel]
     if trip.response.status in _LOGIN_STATUSES:
         allow = f"Let POST requests through without a login, for this path only: {path}{PATH}/"

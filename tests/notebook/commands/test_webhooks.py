@@ -184,6 +184,19 @@ def test_advice_with_the_server_extension(connected, faulty, path, answer, advic
         assert f"%comflowy connect studio --webhooks {faulty.url}/user/ann" in text_of(connected)
 
 
+def test_a_prefix_that_the_jupyter_server_does_not_have_is_named(connected, faulty, home):
+    """The Jupyter server without a prefix answers 403, as a login page does."""
+    files = WebhookFiles(home)
+    lock = ProcessLock(files.folder)
+    files.add_server(ServerNote("/", lock.name))
+    faulty.on("POST /*", html(403))
+    connected(f"%config Comflowy.callback_url = '{faulty.url}/user/ann'")
+    text = text_of(connected)
+    lock.release()
+    assert "the address ends in /user/ann/. Leave that out, unless a proxy removes it" in text
+    assert f"%config Comflowy.callback_url = '{faulty.url}'" in text
+
+
 def test_advice_if_nothing_listens(connected):
     connected(f"%config Comflowy.callback_url = 'http://127.0.0.1:{closed_port()}'")
     text = text_of(connected)
