@@ -143,8 +143,14 @@ def _callback_url(value: Any) -> Any:
     checked = _url(value)
     parts = urlsplit(checked)
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise SettingsError("must be an http or https address without a password, ? and #")
+        raise SettingsError("must be an address such as https://hub.example.org/user/ann, without a password, ? and #")
     return checked
+
+
+def _not(value: object) -> str:
+    """Return the end of an error text with the value, unless that may contain a password or a token."""
+    has_secret = isinstance(value, str) and not {"@", "?", "#"}.isdisjoint(value)
+    return "" if has_secret else f", not {value!r}"
 
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -254,8 +260,7 @@ class Settings:
         try:
             checked = option.check(value)
         except SettingsError as error:
-            is_hidden = option.is_secret or (isinstance(value, str) and "@" in value)  # a password in an address
-            problem = f"{name} {error}" if is_hidden else f"{name} {error}, not {value!r}"
+            problem = f"{name} {error}" if option.is_secret else f"{name} {error}{_not(value)}"
         else:
             object.__setattr__(self, name, checked)
             return
@@ -318,13 +323,13 @@ def check_callback_url(url: object, name: str) -> str:
     Raises
     ------
     SettingsError
-        If it is invalid. The message begins with `name`, and contains no password.
+        If it is invalid. The message begins with `name`, and contains no password or token.
     """
     try:
         return str(_callback_url(url))
     except SettingsError as error:
-        shown = "" if "@" in str(url) else f", not {url!r}"
-        raise SettingsError(f"{name} {error}{shown}") from None
+        problem = f"{name} {error}{_not(url)}"
+    raise SettingsError(problem)
 
 
 def key_from_env() -> Secret | None:

@@ -21,7 +21,7 @@ LAYERS = [
     ("tracking", "archive", "scanning"),
     ("library", "history", "recipe", "comparison", "exploration", "sharing", "sweeps"),
     ("client", "connection"),
-    ("notebook", "cli"),
+    ("notebook", "cli", "server_extension"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ONLY_NOTEBOOK = {"IPython", "ipywidgets", "anywidget", "traitlets"}

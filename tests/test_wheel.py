@@ -29,8 +29,11 @@ def test_the_wheel_has_the_files_of_the_package_and_nothing_else(wheel):
     }
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if ".dist-info/" not in name}
-    assert names == files | {"comflowy_nb/quickstart.ipynb"}
-    assert {Path(name).suffix for name in names} <= {
+        (shared,) = (name for name in names if ".data/" in name)
+        assert shared.endswith(".data/data/etc/jupyter/jupyter_server_config.d/comflowy_nb-disabled.json")
+        assert b"true" not in packed.read(shared), "the server extension is off until it is enabled"
+    assert names - {shared} == files | {"comflowy_nb/quickstart.ipynb"}
+    assert {Path(name).suffix for name in names - {shared}} <= {
         ".py", ".js", ".css", ".html", ".sql", ".json", ".zip", ".jpg", ".ipynb", ".typed", "",
     }  # fmt: skip
 

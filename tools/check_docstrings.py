@@ -29,6 +29,7 @@ ALSO_PUBLIC = (
     "comflowy_nb.images.prune.Pruned",
     "comflowy_nb.library.Found",
     "comflowy_nb.services.base.Service",
+    "comflowy_nb.services.types.RunEvent",
     "comflowy_nb.settings.Secret",
     "comflowy_nb.settings.Settings",
     "comflowy_nb.status.Status",
@@ -57,7 +58,7 @@ NO_PARAMETERS = "PR01"
 
 # What the tracker, the sender and the views call: documented, without an example for users.
 INTERNAL = {
-    "Run": {"report", "timeout_error", "update", "with_unwritten"},
+    "Run": {"clear_reported", "note_event", "report", "timeout_error", "update", "with_unwritten"},
     "Sweep": {"attach", "confirm_ends", "await_end_count", "notify", "timeout_error"},
 }
 

@@ -122,6 +122,9 @@ class Event:
     text: str | None = None  # the text of a `message`, or the error of `failed`
 
 
+MESSAGE = "message"  # the kind of an event with a text
+
+
 @dataclass(frozen=True, slots=True)
 class RunEvent:
     """An event that a webhook delivered, as `Run.events` lists it.
@@ -140,14 +143,27 @@ class RunEvent:
 
     Examples
     --------
-    >>> RunEvent("message", 1767225600.0, "loading the model").text
-    'loading the model'
+    >>> event = RunEvent("message", 1767225600.0, "loading the model")
+    >>> event
+    <RunEvent message 'loading the model'>
+    >>> event.kind, event.text
+    ('message', 'loading the model')
     """
 
     kind: str
     at: float
     text: str | None = None
     progress: Progress | None = None
+
+    def __repr__(self) -> str:
+        parts = [self.kind]
+        if self.text is not None:
+            parts.append(repr(self.text))
+        if self.progress is not None and (self.progress.title or self.progress.node):
+            parts.append(self.progress.title or f"node {self.progress.node}")
+        if self.progress is not None and self.progress.max:
+            parts.append(f"{self.progress.value or 0:g}/{self.progress.max:g}")
+        return f"<RunEvent {' '.join(parts)}>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class Run(Waitable["Run"], Scorable, Reported):
 
     @property
     def status(self) -> Status:
-        """Status of the run; see `Status`."""
+        """Status of the run at the newest check; see `Status`. `events` may be newer while webhooks report them."""
         return self.record.status
 
     @property

@@ -70,7 +70,11 @@ class Reported:
         run = cast("Run", self)
         with self._changed:
             last = self._events[-1] if self._events else None
-            if last is not None and not event.text and (last.kind, _node_of(last)) == (event.kind, _node_of(event)):
+            if (
+                last is not None
+                and not (last.text or event.text)
+                and (last.kind, _node_of(last)) == (event.kind, _node_of(event))
+            ):
                 self._events.pop()
             self._events.append(event)
             if status is not None and next_status(self._reported or run.status, event_of(status)):

@@ -11,7 +11,6 @@ from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
 from comflowy_nb.notebook.commands.cleanup import disk_line
 from comflowy_nb.notebook.commands.list_runs import rows_table
 from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
-from comflowy_nb.notebook.commands.webhooks import tested_line
 from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
@@ -48,6 +47,8 @@ def connect(session: Session, request: Request) -> None:
     client = session.connect(target, name_address=target == typed[0].text, **request.arguments("webhooks"))
     moved = [f"{client.label} named another target before; it names this one now"] if client.is_moved else []
     orphaned = unfinished_lines(session, unfinished(session), only_orphaned=True)
+    from comflowy_nb.notebook.commands.webhooks import tested_line  # noqa: PLC0415 - loads the HTTP stack
+
     tested = tested_line(client)
     session.say(paragraph(*_connection_line(client), *moved, *tested, *_finished_orphans(client), *orphaned))
 

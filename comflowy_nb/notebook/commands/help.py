@@ -55,27 +55,27 @@ https://app.comflowy.com. The key is stored in the keyring if there is one, and
 never in the notebook: no command accepts a key. In scripts, set the environment
 variable COMFLOWY_API_KEY.""",
     "webhooks": """\
-A service reports the progress and the end of a run to an address, so that runs
-are polled rarely. The sandbox calls this kernel directly. A hosted service needs
-a public address that leads to this kernel:
+A service reports the progress and the end of a run to an address, so runs are
+polled rarely. The sandbox calls this kernel directly. A hosted service needs a
+public address that leads to this kernel:
   %comflowy connect cloud --webhooks https://hub.example.org/user/ann
-                                  of this Jupyter server, with its prefix
+                                  this Jupyter server, with its prefix
   %config Comflowy.callback_url = "https://hub.example.org/user/ann"
-                                  the same for every connection; in scripts
+                                  the same for each connection; in scripts
                                   COMFLOWY_CALLBACK_URL
 
 The Jupyter server passes events on after this command in a terminal, and a
 restart:
   jupyter server extension enable comflowy_nb
 
-Or a tunnel or a proxy of your own leads to this kernel, without the Jupyter
-server. It needs a fixed port:
+A tunnel or a proxy can also lead to this kernel without the Jupyter server. It
+needs a fixed port:
   %config Comflowy.callback_port = 8765
   %comflowy connect cloud --webhooks https://my-tunnel.example.org
 
-%comflowy webhooks posts an event to the public address, shows whether and how it
-arrived, and what to do if it did not. An event moves the display only; the
-status is always checked at the service.""",
+The command posts an event to the public address. It shows whether and how the
+event arrived, and what to do if it did not. Events move the display only: the
+status of a run is always checked at the service.""",
     "workflow": """\
   %comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234
                                   an id of the connected service

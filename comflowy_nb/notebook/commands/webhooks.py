@@ -12,7 +12,7 @@ from comflowy_nb.errors import SettingsError
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.services.comflowy.webhook_handler import PATH
-from comflowy_nb.services.comflowy.webhook_round_trip import TIMEOUT_S, try_round_trip
+from comflowy_nb.services.comflowy.webhook_round_trip import try_round_trip
 from comflowy_nb.services.http.responses import Failure, FailureKind
 from comflowy_nb.settings import callback_url, settings
 
@@ -143,7 +143,7 @@ def _result(trip: RoundTrip) -> str:
         way = "through the server extension" if trip.via == "server extension" else "directly"
         return f"an event arrived {way} in {seconds}"
     if trip.response is None:
-        return f"no event arrived, and nothing answered within {TIMEOUT_S:g} s"
+        return f"no event arrived, and nothing answered within {trip.seconds:.0f} s"
     if isinstance(trip.response, Failure):
         return f"no event arrived: {trip.response.text}"
     return f"no event arrived: the address answered with status {trip.response.status} after {seconds}"
@@ -171,11 +171,13 @@ def _advice(trip: RoundTrip, client: Client, hooks: Webhooks, receiver: Receiver
         ]
     base = urlsplit(receiver.public_url)
     path = base.path.rstrip("/") + "/"
-    if not any(path.endswith(prefix) for prefix in prefixes):
+    if path not in prefixes and not any(path.endswith(prefix) for prefix in prefixes if prefix != "/"):
         fixed = f"{base.scheme}://{base.netloc}{prefixes[0].rstrip('/')}"
         setting = f"%config Comflowy.callback_url = '{fixed}'"
         again = f"%comflowy connect {client.label} --webhooks {fixed}"
         wrong = f"The prefix is wrong: the Jupyter server has {' and '.join(prefixes)}, the address ends in {path}"
+        if "/" in prefixes:
+            wrong += ". Leave that out, unless a proxy removes it"
         return [wrong, f"  {setting if hooks.url is None else again}", tunnel]
     if trip.response.status in _LOGIN_STATUSES:
         allow = f"Let POST requests through without a login, for this path only: {path}{PATH}/"

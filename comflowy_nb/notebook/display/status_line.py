@@ -11,7 +11,7 @@ from comflowy_nb.errors import spelled
 from comflowy_nb.layout.text import html_text, shorten
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
-from comflowy_nb.services.comflowy.webhook_events import MESSAGE
+from comflowy_nb.services.types import MESSAGE
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_errors import resubmit_hint
 

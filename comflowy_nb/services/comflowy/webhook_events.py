@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.services.comflowy.schema import STATUSES, as_run_id
 from comflowy_nb.services.http.error_text import json_object, number, one_line, read_problem, text_or_id
 from comflowy_nb.services.http.responses import mask_secrets
-from comflowy_nb.services.types import Event, Progress
+from comflowy_nb.services.types import MESSAGE, Event, Progress
 
 if TYPE_CHECKING:
     from comflowy_nb.settings import Secret
 
 
-MESSAGE = "message"
 KINDS = (*STATUSES, MESSAGE)
 _TEXT_KEYS = ("message", "text", "msg", "detail")
 _MAX_JSON_CHARS = 2000  # of a payload without a text, before it is shortened to one line

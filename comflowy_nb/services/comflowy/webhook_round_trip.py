@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.http.responses import Failure, Response
 
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0  # for the response
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RoundTrip:
     response: Response | Failure | None = None
 
 
-def try_round_trip(receiver: Receiver, timeout_s: float = TIMEOUT_S) -> RoundTrip:
+def try_round_trip(receiver: Receiver) -> RoundTrip:
     """Post an event to the address of the receiver, as a service does. Redirects are not followed."""
     token = f"test-{uuid.uuid4().hex}"
     began_s = time.monotonic()
@@ -54,7 +54,7 @@ def try_round_trip(receiver: Receiver, timeout_s: float = TIMEOUT_S) -> RoundTri
 
     try:
         threading.Thread(target=post, daemon=True, name="comflowy-webhook-test").start()
-        changed.wait(timeout_s)
+        changed.wait(TIMEOUT_S)
         return RoundTrip(time.monotonic() - began_s, arrival.via, next(iter(responses), None))
     finally:
         receiver.forget(token)

@@ -12,7 +12,7 @@ import pytest
 
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.status_line import day, status_line
-from comflowy_nb.services.types import Problem, Progress
+from comflowy_nb.services.types import Problem, Progress, RunEvent
 from comflowy_nb.status import Status
 
 
@@ -135,3 +135,42 @@ def test_the_end_shows_the_execution_time_and_a_long_wait(folder):
     assert status_line(run).text == "r1 default - success in 2.4 s, after 31 s in the queue"
     run = folder.run(("9", 8, 8), created_at=now - 3.4, started_at=now - 2.4, finished_at=now)
     assert status_line(run).text == "r2 default - success in 2.4 s"
+
+
+@pytest.mark.parametrize("kind", ["waiting", "pending", "running"])
+def test_the_status_of_an_event_is_shown_before_a_check(folder, kind):
+    run = folder.run(status=Status.WAITING)
+    run.note_event(RunEvent(kind, 0.0, progress=Progress(value=3, max=9)), Status(kind))
+    assert f" - {kind}" in status_line(run).text
+    assert ("3/9" in status_line(run).text) == (kind == "running")
+    assert run.status == "waiting", "only a check changes the status"
+    run.note_event(RunEvent("waiting", 0.0), Status.WAITING)  # late
+    assert f" - {kind}" in status_line(run).text
+
+
+@pytest.mark.parametrize("kind", ["success", "failed"])
+def test_a_reported_end_is_shown_until_it_is_checked(folder, kind):
+    run = folder.run(status=Status.RUNNING)
+    before = status_line(run).change_key
+    run.note_event(RunEvent(kind, 0.0), Status(kind))
+    line = status_line(run)
+    assert f"the service reports its end ({kind}), checking" in line.text
+    assert line.change_key != before
+    run.clear_reported()
+    assert "checking" not in status_line(run).text
+
+
+def test_the_newest_message_of_the_service_is_shown_as_typed_and_shortened(folder):
+    run = folder.run(status=Status.RUNNING)
+    before = status_line(run).change_key
+    run.note_event(RunEvent("message", 0.0, text="old"))
+    run.note_event(RunEvent("message", 0.0, text="<script>alert(1)</script> $x$ and $y$ " + "long " * 50))
+    line = status_line(run)
+    assert "<script>alert(1)</script> $x$ and $y$ long" in line.text
+    assert "old" not in line.text
+    assert len(line.text) < 200
+    assert "<script" not in line.html
+    assert "$" not in line.html
+    assert line.change_key != before, "a terminal prints it"
+    run.update(replace(run.record, status=Status.SUCCESS))
+    assert "script" not in status_line(run).text
