@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import SettingsError
+from comflowy_nb.notebook.display.front_end import is_stdin_allowed, is_voila
 from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater, capturing_outputs, message_id, say
 from comflowy_nb.settings import Secret, home
 
@@ -67,9 +68,8 @@ class Session:
     @property
     def can_answer(self) -> bool:
         """Whether the user can answer questions. False under nbclient and papermill, and if stdin is closed."""
-        kernel = getattr(self.shell, "kernel", None)
-        if kernel is not None:
-            return bool(getattr(kernel, "_allow_stdin", False))
+        if self.in_kernel:
+            return is_stdin_allowed()
         return sys.stdin is not None and sys.stdin.isatty()
 
     # -- the service --------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class Session:
             print(repr(form))  # noqa: T201 - a terminal has no widgets
             return
         self.say(*form.bundle())
-        if not capturing_outputs():  # displays within an Output can't be updated
+        if not capturing_outputs() and not is_voila():  # displays there can't be updated
             form.show_on(DisplaySlot(), DisplaySlot())
 
     def show_explorer(self, explorer: Explorer) -> None:
