@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import SettingsError
-from comflowy_nb.notebook.display.front_end import is_stdin_allowed, is_voila
+from comflowy_nb.notebook.display.front_end import has_displays, is_stdin_allowed, is_voila
 from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater, capturing_outputs, message_id, say
 from comflowy_nb.settings import Secret, home
 
@@ -62,13 +62,13 @@ class Session:
 
     @property
     def in_kernel(self) -> bool:
-        """Whether the shell is in a Jupyter kernel, which has displays; False in a terminal or a script."""
-        return getattr(self.shell, "kernel", None) is not None
+        """Whether the shell is in a Jupyter kernel with displays; False in a terminal or a script."""
+        return has_displays()
 
     @property
     def can_answer(self) -> bool:
         """Whether the user can answer questions. False under nbclient and papermill, and if stdin is closed."""
-        if self.in_kernel:
+        if getattr(self.shell, "kernel", None) is not None:
             return is_stdin_allowed()
         return sys.stdin is not None and sys.stdin.isatty()
 

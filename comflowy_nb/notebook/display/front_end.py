@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def has_displays() -> bool:
+    """Return whether the front end has displays that can be updated. False in a terminal, a script, and marimo."""
+    return _kernel() is not None and not _is_console()
 
 
 def is_stdin_allowed() -> bool:
@@ -34,6 +40,15 @@ def without_unusable_view(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     is_usable = _kernel() is None or is_stdin_allowed() or is_voila()
     return {key: value for key, value in data.items() if is_usable or key != "application/vnd.jupyter.widget-view+json"}
+
+
+def _is_console() -> bool:
+    """Return whether `jupyter console` or qtconsole has started this kernel. They ignore updates of a display.
+
+    They alone name the file of the connection after their process.
+    """
+    connection_file = str(getattr(getattr(_kernel(), "parent", None), "connection_file", ""))
+    return Path(connection_file).name == f"kernel-{os.getppid()}.json"
 
 
 def _kernel() -> Any:
