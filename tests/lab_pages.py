@@ -195,6 +195,12 @@ class Notebook:
         self.type(index, text)
         return self.run(index)
 
+    def paste(self, index, text):
+        """Paste a text into a cell: the editor would indent typed lines."""
+        self.cell(index).locator(".cm-content").click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(text)
+
     def enter_until(self, index, text, expected):
         """Run a cell until its output has a text: ipywidgets delays a change until the previous one is handled."""
         self.enter(index, text)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import SettingsError
+from comflowy_nb.notebook.display.front_end import has_displays, is_stdin_allowed, is_voila
 from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater, capturing_outputs, message_id, say
 from comflowy_nb.services.targets import parse_target, read_names
 from comflowy_nb.settings import Secret, default_target, home
@@ -63,15 +64,14 @@ class Session:
 
     @property
     def in_kernel(self) -> bool:
-        """Whether the shell is in a Jupyter kernel, which has displays; False in a terminal or a script."""
-        return getattr(self.shell, "kernel", None) is not None
+        """Whether the shell is in a Jupyter kernel with displays; False in a terminal or a script."""
+        return has_displays()
 
     @property
     def can_answer(self) -> bool:
         """Whether the user can answer questions. False under nbclient and papermill, and if stdin is closed."""
-        kernel = getattr(self.shell, "kernel", None)
-        if kernel is not None:
-            return bool(getattr(kernel, "_allow_stdin", False))
+        if getattr(self.shell, "kernel", None) is not None:
+            return is_stdin_allowed()
         return sys.stdin is not None and sys.stdin.isatty()
 
     # -- the service --------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class Session:
             print(repr(form))  # noqa: T201 - a terminal has no widgets
             return
         self.say(*form.bundle())
-        if not capturing_outputs():  # displays within an Output can't be updated
+        if not capturing_outputs() and not is_voila():  # displays there can't be updated
             form.show_on(DisplaySlot(), DisplaySlot())
 
     def show_explorer(self, explorer: Explorer) -> None:

@@ -26,7 +26,7 @@ SHOWN = ".comflowy-compare .cc-stage img[src]:not([hidden])"
 @pytest.fixture(scope="module")
 def two_runs(shared_notebook):
     """Return a notebook with two runs, which most tests share."""
-    paste(shared_notebook, 0, SETUP)
+    shared_notebook.paste(0, SETUP)
     shared_notebook.run(0)
     return shared_notebook
 
@@ -54,7 +54,7 @@ def compared_alone(new_notebook):
 
     def make(more=1, line="%comflowy compare r1 r2", **options):
         notebook = new_notebook(2 + more, **options)
-        paste(notebook, 0, SETUP)
+        notebook.paste(0, SETUP)
         notebook.run(0)
         compare(notebook, line)
         return notebook
@@ -66,12 +66,6 @@ def compare(notebook, line):
     notebook.enter(1, f"c = {line}")
     notebook.page.wait_for_selector(SHOWN, timeout=SHORT_MS)
     await_decoded(notebook)
-
-
-def paste(notebook, index, text):
-    """Paste lines into a cell; the editor would indent typed lines."""
-    notebook.cell(index).locator(".cm-content").click()
-    notebook.page.keyboard.insert_text(text)
 
 
 def await_decoded(notebook):
@@ -275,7 +269,7 @@ def test_full_size_images_are_sent_when_zoomed_and_their_urls_are_revoked(compar
         "d = %comflowy compare {home}/one.png {home}/two.png --mode side",
         "c.close()",
     ]
-    paste(notebook, 2, "\n".join(lines))
+    notebook.paste(2, "\n".join(lines))
     notebook.run(2)
     own = notebook.page.locator(".comflowy-compare").last
     own.scroll_into_view_if_needed()
@@ -428,7 +422,7 @@ def test_a_busy_kernel_is_reported_and_the_images_arrive_when_it_is_free(compare
     notebook = compared_alone(more=2)
     flag = notebook.home / "go on"
     waits = f"import time, pathlib\nwhile not pathlib.Path({str(flag)!r}).exists(): time.sleep(0.05)"
-    paste(notebook, 2, f"%comflowy compare r2 r1\n{waits}")
+    notebook.paste(2, f"%comflowy compare r2 r1\n{waits}")
     notebook.press_run(2)
     note = notebook.page.locator(".comflowy-compare .cc-note").last
     note.get_by_text("The kernel may be busy").wait_for(timeout=SHORT_MS)

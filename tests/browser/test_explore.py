@@ -43,7 +43,7 @@ selector => {
 @pytest.fixture(scope="module")
 def swept(shared_notebook):
     """Return a notebook with a sweep of three axes, s1."""
-    paste(shared_notebook, 0, SETUP)
+    shared_notebook.paste(0, SETUP)
     shared_notebook.run(0)
     return shared_notebook
 
@@ -70,7 +70,7 @@ def explored_alone(new_notebook):
 
     def make(setup=SETUP, line="e = %comflowy explore s1", **options):
         notebook = new_notebook(5, **options)
-        paste(notebook, 0, setup)
+        notebook.paste(0, setup)
         notebook.run(0)
         notebook.enter(1, line)
         notebook.page.wait_for_selector(".comflowy-explore .cx-title:not(:empty)", timeout=SHORT_MS)
@@ -92,13 +92,6 @@ def shared_library(swept):
     opened = Library(swept.home)
     yield opened
     opened.close()
-
-
-def paste(notebook, index, text):
-    """Paste lines into a cell; the editor would indent typed lines."""
-    notebook.cell(index).locator(".cm-content").click()
-    notebook.page.keyboard.press("Control+a")
-    notebook.page.keyboard.insert_text(text)
 
 
 def choose_theme(notebook, name):
@@ -346,7 +339,7 @@ def test_missing_and_failed_cells_are_run_after_the_plan(explored_alone, library
         explorer(notebook).get_by_role("button", name=f"Retry failed ({cancelled})").click()
         page.locator(".comflowy-explore button[data-key=submit]").click(timeout=SHORT_MS)
     wait_until(lambda: sweep_of(library).status_counts() == {"success": 8}, timeout_s=120)
-    paste(notebook, 2, "e.x, e.y = 'cfg', 'seed'")
+    notebook.paste(2, "e.x, e.y = 'cfg', 'seed'")
     notebook.run(2)
     wait_until(lambda: page.locator(f"{GRID} .cx-cell img[src]").count() == 8)
 
@@ -367,7 +360,7 @@ def test_a_running_sweep_is_followed_to_its_end(explored_alone, library):
     sweep = sweep_of(library)
     found = [nearest_cell(sweep, pixels).number for pixels in samples(notebook, f"{GRID} .cx-cell img")]
     assert sorted(found) == list(range(1, 17))
-    paste(notebook, 2, "s.wait();")
+    notebook.paste(2, "s.wait();")
     notebook.run(2)
 
 
@@ -382,7 +375,7 @@ def test_no_rating_is_lost_while_the_kernel_is_busy(explored_alone, library, lab
     page = notebook.page
     explorer(notebook)
     wait_until(lambda: page.locator(f"{GRID} .cx-cell img[src]").count() == 6)
-    paste(notebook, 2, BLOCK)
+    notebook.paste(2, BLOCK)
     notebook.press_run(2)
     notebook.cell(2).locator(".jp-InputPrompt", has_text="*").wait_for(timeout=SHORT_MS)
     page.locator(GRID).focus()

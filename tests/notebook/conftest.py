@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,12 @@ def cell(shell):
 def handles(shell, monkeypatch):
     """Simulate a kernel: the shell has display handles, and no user can answer prompts."""
     monkeypatch.setattr(shell, "kernel", object(), raising=False)
+
+
+@pytest.fixture
+def answering(handles, shell, monkeypatch):
+    """Simulate a kernel whose user can answer prompts and use widgets."""
+    monkeypatch.setattr(shell, "kernel", SimpleNamespace(_allow_stdin=True))
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from comflowy_nb.notebook.compare.text import (
     warnings_of,
     widget_table,
 )
+from comflowy_nb.notebook.display.front_end import without_unusable_view
 from comflowy_nb.notebook.display.html import plain
 
 if TYPE_CHECKING:
@@ -305,7 +306,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         # nbconvert prefers HTML to images, so the HTML contains the figure too.
         figure = f'<img width="{width}" style="max-width:100%" alt="{alt}" src="data:image/jpeg;base64,{jpeg}">'
         markup = f"<div>{table}{warnings}{figure}</div>"
-        data = {**data, "text/plain": self.text, "text/html": markup, "image/jpeg": jpeg}
+        data = {**without_unusable_view(data), "text/plain": self.text, "text/html": markup, "image/jpeg": jpeg}
         return data, {**metadata, "image/jpeg": {"width": width, "height": height}}
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.countdown import Countdown
 from comflowy_nb.errors import ComflowyError, RunTimeout
+from comflowy_nb.notebook.display.front_end import is_stdin_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -262,15 +263,8 @@ class DisplaySlot:
             self._handle.update(dict(data), metadata=dict(metadata), raw=True)
         elif capturing_outputs() == self._outputs:
             show_bundle(data, metadata)
-            if not _is_stdin_allowed():
+            if not is_stdin_allowed():
                 time.sleep(_NBCLIENT_PAUSE_S)
         else:  # the view thread, after the Output has ended: a display would be added to another cell
             output = {"output_type": "display_data", "data": dict(data), "metadata": dict(metadata)}
             self._outputs[-1].outputs += (output,)
-
-
-def _is_stdin_allowed() -> bool:
-    """Return False under nbclient."""
-    from IPython import get_ipython  # noqa: PLC0415 - costs time at load
-
-    return bool(getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False))

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError
+from comflowy_nb.notebook.display.front_end import has_displays
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import say, show_bundle
 from comflowy_nb.workflow.syntax.json_values import shown
@@ -52,13 +53,11 @@ def show(what: Run | RunImage | SweepCell | Sweep | Grid | Sequence[Run | SweepC
     >>> comflowy_nb.show(run)
     r1 cat (default) - success in ...
     """
-    from IPython import get_ipython  # noqa: PLC0415 - costs time at load
-
     from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - as above
     from comflowy_nb.tracking.run import RunImage  # noqa: PLC0415 - as above
 
-    in_kernel = getattr(get_ipython(), "kernel", None) is not None
+    in_kernel = has_displays()
     if isinstance(what, Grid):
         show_bundle(*what.bundle())
     elif isinstance(what, Sweep):

@@ -18,6 +18,7 @@ import traitlets
 from comflowy_nb.errors import ComflowyError, RefError, SettingsError
 from comflowy_nb.layout.scripts import widget_script, widget_style
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.notebook.display.front_end import without_unusable_view
 from comflowy_nb.notebook.display.html import FONT, plain
 from comflowy_nb.notebook.display.live import LiveUpdater
 from comflowy_nb.notebook.explore.following import Changes, ExplorerUpdates
@@ -368,7 +369,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
         content = f'alt="{html.escape(title)}" src="data:image/jpeg;base64,{jpeg}"'
         image = f'<img width="{width}" style="max-width:100%" {content}>'
         markup = f'<div style="{FONT}">{html_text(title)}<br>{image}</div>'
-        data = {**data, "text/plain": self.text, "text/html": markup, "image/jpeg": jpeg}
+        data = {**without_unusable_view(data), "text/plain": self.text, "text/html": markup, "image/jpeg": jpeg}
         return data, {**metadata, "image/jpeg": {"width": width, "height": height}}
 
     def close(self) -> None:

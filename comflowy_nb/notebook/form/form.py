@@ -10,6 +10,7 @@ import traitlets
 
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.notebook.display.front_end import is_marimo, without_unusable_view
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.live import LiveUpdater, wait_drawing
 from comflowy_nb.notebook.form.controls import TOOLTIP, show_alert
@@ -373,8 +374,8 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         """Return data and metadata for a notebook: the widget, and the values as text and as a table."""
         # ipywidgets 7 has no `_repr_mimebundle_`; a closed widget has no model
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        shown = {} if self.model_id is None else {"application/vnd.jupyter.widget-view+json": view}
-        return {**shown, **self._body.static_output()}, {}
+        shown = {} if self.model_id is None or is_marimo() else {"application/vnd.jupyter.widget-view+json": view}
+        return {**without_unusable_view(shown), **self._body.static_output()}, {}
 
     _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
 

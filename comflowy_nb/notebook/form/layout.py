@@ -13,6 +13,7 @@ import traitlets
 from comflowy_nb.errors import FieldError
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.layout.value_text import name_fields, write_value
+from comflowy_nb.notebook.display.front_end import is_marimo
 from comflowy_nb.notebook.display.html import join, paragraph, plain, table
 from comflowy_nb.notebook.form.controls import (
     MAX_EXACT_INT,
@@ -128,7 +129,9 @@ class FormBody:
             title = _node_title([form_field]) or form_field.field.node
             rows.append(("" if title == last_title else title, self.names[key], text))
             last_title = title
-        head = paragraph(f"a form for {self._workflow.name}: execute this cell in a notebook to use it")
+        name = self._workflow.name
+        use = f'use mo.ui and client.run("{name}", ...)' if is_marimo() else "execute this cell in a notebook to use it"
+        head = paragraph(f"a form for {name}: {use}")
         return join(head, table(("node", "field", "value"), rows))
 
     # -- setting --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def widgets_of(shown):
     return [data for data in shown.last if "application/vnd.jupyter.widget-view+json" in data]
 
 
-def test_the_explorer_is_shown_once_with_its_static_grid(explored, sandbox):
+def test_the_explorer_is_shown_once_with_its_static_grid(explored, sandbox, answering):
     shown = explored(701)
     (data,) = widgets_of(shown)
     assert "4 cells" in data["text/plain"]
@@ -53,7 +53,7 @@ def test_a_search_is_explored_without_references(explored, sandbox, shell):
     assert sorted(steps) == [1, 2], "the cells of a sweep are submitted concurrently, so their runs have any order"
 
 
-def test_no_connection_is_needed(explored, sandbox, shell):
+def test_no_connection_is_needed(explored, sandbox, shell, answering):
     explored(704)
     ref = shell.user_ns["s"].ref
     sandbox("%comflowy logout")

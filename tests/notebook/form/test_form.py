@@ -160,7 +160,7 @@ def test_a_form_from_a_run_starts_with_its_values(form, sandbox):
     assert opened_form.runs[0].ref == run.ref
 
 
-def test_the_saved_notebook_shows_the_values_of_the_form(sandbox, form):
+def test_the_saved_notebook_shows_the_values_of_the_form(sandbox, form, answering):
     cell = sandbox(f"%comflowy form default {SMALL}")
     bundles = cell.last
     assert len(bundles) == 3, "the form, and below it a display for images and one for a comparison"
