@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.archive.redaction import STRIPS_IMAGES, parse_parts
+from comflowy_nb.archive.redaction import parse_parts, strips_metadata
 from comflowy_nb.archive.writer import Archive, contents_of
 from comflowy_nb.errors import ImageError, RefError, SettingsError
 from comflowy_nb.images.disk_usage import size_text
@@ -188,7 +188,7 @@ def _plan_figure(chosen: _Chosen) -> SavePlan:
     saved = chosen.shown()
     title = _title(saved)
     sweep = saved.sweeps[0] if saved.sweeps else None
-    pages = figure_pages(sweep, saved.runs, reads_graphs=not options.without & STRIPS_IMAGES)
+    pages = figure_pages(sweep, saved.runs, reads_graphs=not strips_metadata(options.without))
     if target.suffix.lower() == ".pdf":
         contents = [encode_pdf(pages, title)]
     else:
@@ -248,7 +248,7 @@ def _plan_copies(chosen: _Chosen) -> SavePlan:
     if kind_of_target(target) == "image" and len(chosen.runs) > 1:
         raise SettingsError(f"{target.name} holds one image: use a folder ({target.stem}) or {target.stem}.zip")
     saved = chosen.shown() if parts else None
-    how: dict[str, bool] = {"strips": bool(parts & STRIPS_IMAGES), "adds_params": "metadata" not in parts}
+    how: dict[str, bool] = {"strips": strips_metadata(parts), "adds_params": "metadata" not in parts}
 
     def write() -> list[Path]:
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
@@ -275,7 +275,7 @@ def _plan_page(chosen: _Chosen) -> SavePlan:
 
     options = chosen.options
     saved = chosen.shown()
-    page = SavedPage(saved, full=options.full, strips=bool(options.without & STRIPS_IMAGES))
+    page = SavedPage(saved, full=options.full, strips=strips_metadata(options.without))
     size = size_text(page.size_bytes)
     lines = _lines(saved, chosen, f"{{}} {page.how}, {size}")
     if not options.without:
