@@ -115,7 +115,7 @@ class Originals:
             self._damaged.append(ref)
         else:
             return path
-        if image.state == "pruned" or path is not None:
+        if image.state == "pruned" or path is not None:  # without the option only missing images are fetched
             self._option = " --refetch"
         return None
 
