@@ -36,7 +36,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     command = COMMANDS["help"] if words[0].text in {"-h", "--help", "?"} else find_command(words[0].raw)
     if body is not None and not command.has_body:
         raise UsageError(f"{command.name} takes no body. Use one %: %comflowy {command.usage}")
-    plain, fields, options = _sort(command, words[1:], namespace)
+    plain, fields, options = _separate(command, words[1:], namespace)
     minimum, maximum = command.words
     if maximum is not None and (len(plain) > maximum or "from" in options):
         _check_for_unquoted_text(words, plain, fields)
@@ -47,7 +47,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     return Request(command, tuple(plain), tuple(fields), options, body, namespace)
 
 
-def _sort(
+def _separate(
     command: Command, words: list[Word], namespace: Mapping[str, Any]
 ) -> tuple[list[Word], list[Word], dict[str, Any]]:
     """Separate plain words, FIELD=VALUE, and options with their values."""
@@ -78,7 +78,7 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
     name, sign, text = word.text.partition("=")
     option = command.option(name)
     if option is None:
-        tip = nearest_tip(name, [each.name for each in command.options])
+        tip = nearest_tip(name, [known.name for known in command.options])
         raise UsageError(f"{command.name} has no option {name}{tip or '.'} See %comflowy help {command.name}")
     if option.value is None:
         if sign:
