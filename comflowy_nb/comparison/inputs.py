@@ -117,7 +117,7 @@ def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = N
     >>> [each.size for each in read_images([Image.new("RGB", (4, 3)), Image.new("RGB", (6, 3))])]
     [(4, 3), (6, 3)]
     """
-    flat = list(_flatten(items))
+    flat = list(flatten(items))
     if len(flat) == 1:
         raise RefError(_too_few_text(_resolve(flat[0], find), flat[0]))
     if not MIN_IMAGES <= len(flat) <= MAX_IMAGES:
@@ -125,10 +125,11 @@ def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = N
     return [_read(_resolve(item, find), item, position) for position, item in enumerate(flat)]
 
 
-def _flatten(items: Iterable[Any]) -> Iterable[Any]:
+def flatten(items: Iterable[Any]) -> Iterable[Any]:
+    """Yield the items of nested lists and tuples."""
     for item in items:
         if isinstance(item, list | tuple):
-            yield from _flatten(item)
+            yield from flatten(item)
         else:
             yield item
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.database.queries.field_filters import REVIEW_NAMES, AnyOf, fits, read_wanted
+from comflowy_nb.database.queries.field_filters import REVIEW_NAMES, AnyOf, may_equal, read_wanted
 from comflowy_nb.database.queries.search import parse_run_condition
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError, nearest_tip
@@ -203,7 +203,7 @@ def _run_row(run: Run, cell: str = "", mark: str = "") -> tuple[str, ...]:
     took, queued = ("" if time_s is None else time_text(time_s) for time_s in (record.seconds, record.queued_s))
     started = day(record.created_at)
     name = record.name or ""
-    head = (record.ref, cell, name, record.workflow, record.on)
+    head = (record.ref, cell, name, record.workflow, record.ran_on)
     return *head, status, mark, started, took, queued, " ".join(values)
 
 
@@ -212,7 +212,7 @@ def _sweep_row(summary: SweepSummary, mark: str) -> tuple[str, ...]:
     took = summary_duration(summary)
     status, started = counts_text(summary), day(record.created_at)
     name = record.name or ""
-    head = (record.ref, "", name, record.workflow, record.on)
+    head = (record.ref, "", name, record.workflow, record.ran_on)
     return *head, status, mark, started, took, "", describe_axes(record.spec)
 
 
@@ -249,7 +249,7 @@ def _nothing_found(
     wrong = {
         name: wanted.whole if isinstance(wanted, AnyOf) else wanted
         for name, wanted in params.items()
-        if values.get(name) and not any(fits(value, wanted) for value in values[name])
+        if values.get(name) and not any(may_equal(value, wanted) for value in values[name])
     }
     for condition in conditions:
         wrong |= condition.impossible(values)
