@@ -56,7 +56,7 @@ def chromium_path():
 
 @dataclass
 class Lab:
-    """A JupyterLab server: its address, the folder it shows, and where kernels are described."""
+    """A JupyterLab server: its address, its folder, and the folder of its kernel specs."""
 
     origin: str
     folder: Path
@@ -143,7 +143,7 @@ def _await_server(lab, server, log):
 
 
 def _sandboxes_left(homes):
-    """Return the home folders whose sandbox still runs, after each had time to end."""
+    """Return the home folders whose sandbox is still running after the time that a sandbox has to end."""
     homes_in_use = []
     for lock in (home / "sandbox" / "sandbox.lock" for home in homes):
         try:
