@@ -302,7 +302,7 @@ def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[st
 
 
 def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
-    """Return the rating and the scores of each image; an entry without images has one unrated item."""
+    """Return the rating and the scores of each image; for an entry without images, those of one unrated image."""
     return [
         {
             **{name: score.value for name, score in review.scores.items()},

@@ -150,7 +150,7 @@ def _secrets_in_image(content: bytes, depth: int) -> list[Match]:
 
 
 def _wide_texts(chunk: bytes) -> list[str]:
-    """Return the texts in UTF-16 within a content, as Exif comments have them."""
+    """Return the UTF-16 texts within bytes, such as an Exif comment."""
     spaced = chunk.replace(b"UNICODE\0", b"UNICODE \0\0")
     return [match[0].replace(b"\0", b"").decode("ascii") for match in _WIDE_TEXT.finditer(spaced)]
 

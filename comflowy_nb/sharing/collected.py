@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.runs import History
 
 
-class Shown:
+class SavedContent:
     """The sweeps and runs that a saved page, figure or animation shows.
 
     Attributes

@@ -131,11 +131,11 @@ class PollSchedule:
         self._tracker.scheduler.submit_at(due_s, lambda: self._check(is_due) if is_due() else None)
 
     def check_after(self, wait_s: float) -> None:
-        """Check after a wait, in seconds."""
+        """Schedule a check in `wait_s` seconds."""
         self.check_at(self._tracker.scheduler.clock() + wait_s)
 
     def check_after_event(self, status: Status) -> None:
-        """Check now, because an event reported a status. A check in progress does not postpone this check."""
+        """Schedule a check now, because an event reported a status. A check in progress does not postpone it."""
         with self._lock:
             self._reported_status = status
         self.check_after(0.0)

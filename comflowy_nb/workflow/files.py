@@ -164,7 +164,11 @@ def yaml_problem(error: Exception, text: str) -> tuple[str, str]:
     problem = error.problem or error.context or "this is not YAML"
     mark = error.problem_mark or error.context_mark
     if error.context_mark is not None and str(error.context).startswith(_UNCLOSED):
-        mark, problem = error.context_mark, f"{error.context}: {problem}"
+        mark = error.context_mark
+        is_key = "simple key" in str(error.context)
+        problem = (
+            f"{error.context}: {problem}" if is_key else "a bracket or a quote is not closed, or a comma is missing"
+        )
     if mark is None:
         return "", problem
     number = mark.line + 1
