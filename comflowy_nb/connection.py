@@ -289,7 +289,7 @@ class Connection:
             named = self.workflow_of(record)
             workflow = self.finder.find(named) if isinstance(named, str) else named
         base = RunMetadata(record.workflow, record.workflow_id, dict(record.params), record.set_params)
-        explicit = {field_id for one in values for field_id in _fields_of(workflow, one.key)}
+        explicit = {field_id for setting in values for field_id in _fields_of(workflow, setting.key)}
         narrowed, fixed = settings_around(center, workflow, names=names, explicit=explicit)
         params = dict(record.params)
         axes = self.axes(workflow, [*narrowed, *values], namespace=namespace, base=params, options=options)

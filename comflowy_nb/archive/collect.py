@@ -219,7 +219,7 @@ class _Collector:
         ratings, scores = self._history.ratings.of_runs(details), self._history.scores.of_runs(details)
         for run in self._manifest.runs:
             for image in run.outputs:
-                image.ratings = [self._rating(one) for one in ratings.get((run.token, image.index), ())]
+                image.ratings = [self._rating(rating) for rating in ratings.get((run.token, image.index), ())]
                 image.scores = [
                     Score(
                         name=self._name(name),
@@ -266,9 +266,9 @@ def _input_images(value: Any) -> list[tuple[str, str]]:
         case {"image": {"name": str(name), "sha256": str(sha256)}}:
             return [(name, sha256)]
         case dict():
-            return [pair for each in value.values() for pair in _input_images(each)]
+            return [pair for item in value.values() for pair in _input_images(item)]
         case list():
-            return [pair for each in value for pair in _input_images(each)]
+            return [pair for item in value for pair in _input_images(item)]
     return []
 
 
@@ -280,8 +280,8 @@ def map_texts(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {change(key): map_texts(each, change) for key, each in value.items()}
-    return [map_texts(each, change) for each in value] if isinstance(value, list) else value
+        return {change(key): map_texts(item, change) for key, item in value.items()}
+    return [map_texts(item, change) for item in value] if isinstance(value, list) else value
 
 
 def private_texts(records: Sequence[RunRecord | SweepRecord], home: Path) -> tuple[list[str], list[str]]:

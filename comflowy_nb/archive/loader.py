@@ -107,16 +107,16 @@ def load_archive(path: Path, history: History, home: Path, *, source: str | None
         runs, images = _new_runs(archive, files, [run for run in manifest.runs if run.token not in known])
         new = [entry.token for entry in manifest.records if entry.token not in known]
         if new:
-            for one in manifest.inputs:
-                content = archive.read(one.file, one.sha256)
-                _check_input(content, one.file, archive.name)
-                files.add_input(one.identity, content)
+            for image in manifest.inputs:
+                content = archive.read(image.file, image.sha256)
+                _check_input(content, image.file, archive.name)
+                files.add_input(image.identity, content)
         files.place(new)
         added = history.archives.add(
             file,
             runs,
             [_new_sweep(sweep) for sweep in manifest.sweeps],
-            inputs=[(name, one.identity) for one in manifest.inputs for name in one.names],
+            inputs=[(name, image.identity) for image in manifest.inputs for name in image.names],
             reviews=list(_reviews(manifest, source)),
         )
     return _loaded(history, file, added, manifest, images=images, source=source, known=known)

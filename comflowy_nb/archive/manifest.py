@@ -184,8 +184,8 @@ class Manifest(Entry):
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the sha256 of each file that the entries name."""
         for run in self.runs:
-            yield from ((one.file, one.sha256 or "") for one in run.outputs if one.file is not None)
-        yield from ((one.file, one.sha256) for one in self.inputs)
+            yield from ((output.file, output.sha256 or "") for output in run.outputs if output.file is not None)
+        yield from ((image.file, image.sha256) for image in self.inputs)
 
 
 class _Head(msgspec.Struct):

@@ -57,7 +57,7 @@ def load_ratings(path: Path, history: History, *, source: str | None = None) -> 
     for image in found.images:
         rating = Rating(image.rating or None, image.rejected, (image.note or "").strip(), name)
         for key in known.get(image.sha256, ()):
-            old = next((one for one in earlier.get(key, ()) if one.source == name), Rating(source=name))
+            old = next((entry for entry in earlier.get(key, ()) if entry.source == name), Rating(source=name))
             if (old.rating, old.rejected, old.note) != (rating.rating, rating.rejected, rating.note):
                 ratings.append((*key, rating))
     history.ratings.put(ratings)

@@ -109,7 +109,7 @@ def _leave_out_notes(manifest: Manifest) -> None:
     for image in (image for run in manifest.runs for image in run.outputs):
         for rating in image.ratings:
             rating.note = None
-        image.ratings = [one for one in image.ratings if one.rating is not None or one.rejected]
+        image.ratings = [rating for rating in image.ratings if rating.rating is not None or rating.rejected]
 
 
 # -- input images -----------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def _leave_out_notes(manifest: Manifest) -> None:
 
 def _leave_out_inputs(collected: Collected) -> None:
     manifest = collected.manifest
-    known = {name for one in manifest.inputs for name in one.names}
+    known = {name for image in manifest.inputs for name in image.names}
 
     def change(_: str, name: str, value: Any) -> Any:
         is_input = isinstance(value, str) and (value in known or _is_media(name, value))
@@ -126,7 +126,7 @@ def _leave_out_inputs(collected: Collected) -> None:
     for sweep in manifest.sweeps:
         for axis in _axes_of(sweep):
             for number, value in enumerate(axis.values or (), 1):
-                if any(change("", bare_name(key), each) != each for key, each in value.params.items()):
+                if any(change("", bare_name(key), param) != param for key, param in value.params.items()):
                     value.label = value.label if value.is_named else f"image {number}"
     _change_values(manifest, change)
     manifest.inputs = []
@@ -177,7 +177,7 @@ def _is_seed(name: str) -> bool:
 
 
 def _leave_out_prompts(manifest: Manifest) -> None:
-    inputs = {name for one in manifest.inputs for name in one.names}
+    inputs = {name for image in manifest.inputs for name in image.names}
     texts = _find_prompts(manifest, inputs, in_graphs=False)
     # Different prompts are told apart by numbers.
     marks = {text: LEFT_OUT if len(texts) == 1 else f"(left out {number})" for number, text in enumerate(texts, 1)}
@@ -224,9 +224,9 @@ def _is_prompt(name: str, value: Any, inputs: set[str]) -> bool:
 
 def _texts_in(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [text for each in value.values() for text in _texts_in(each)]
+        return [text for item in value.values() for text in _texts_in(item)]
     if isinstance(value, list):
-        return [text for each in value for text in _texts_in(each)]
+        return [text for item in value for text in _texts_in(item)]
     return [value] if isinstance(value, str) else []
 
 
@@ -243,7 +243,7 @@ def _leave_out_of_axes(sweep: SweepEntry, marks: Mapping[str, str], inputs: set[
             old, axis.name = axis.name, f"word {number}"
             spec.layout = {side: axis.name if name == old else name for side, name in spec.layout.items()}
         for index, value in enumerate(axis.values or (), 1):
-            texts = [each for key, each in value.params.items() if _is_prompt(bare_name(key), each, inputs)]
+            texts = [param for key, param in value.params.items() if _is_prompt(bare_name(key), param, inputs)]
             if is_replacing or (texts and not value.is_named):
                 first = texts[0] if texts and isinstance(texts[0], str) else ""
                 value.label = marks.get(first, f"(left out {index})") if not is_replacing else f"word {index}"

@@ -136,10 +136,10 @@ class Archive:
             source = self._collected.sources.get((run.token, image.index))
             if source is not None:
                 image.file = _unique(f"images/{_readable_name(run, image)}{source.suffix}", used)
-        for one in self._collected.manifest.inputs:
-            suffix = PurePosixPath(one.names[0]).suffix.lower() if one.names else ""
+        for entry in self._collected.manifest.inputs:
+            suffix = PurePosixPath(entry.names[0]).suffix.lower() if entry.names else ""
             is_plain = suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= 6
-            one.file = _unique(f"inputs/{one.identity[:16]}{suffix if is_plain else ''}", used)
+            entry.file = _unique(f"inputs/{entry.identity[:16]}{suffix if is_plain else ''}", used)
 
     def _write(self, part: Path) -> None:
         collected = self._collected
@@ -149,10 +149,10 @@ class Archive:
                     content = self._content(run, image, collected.sources[run.token, image.index].read_bytes())
                     image.sha256 = hashlib.sha256(content).hexdigest()
                     archive.writestr(zipfile.ZipInfo(image.file), content)  # not compressed: images already are
-            for one in collected.manifest.inputs:
-                content = self._content(None, None, collected.inputs[one.identity])
-                one.sha256 = hashlib.sha256(content).hexdigest()
-                archive.writestr(zipfile.ZipInfo(one.file), content)
+            for entry in collected.manifest.inputs:
+                content = self._content(None, None, collected.inputs[entry.identity])
+                entry.sha256 = hashlib.sha256(content).hexdigest()
+                archive.writestr(zipfile.ZipInfo(entry.file), content)
             manifest = encode_manifest(collected.manifest)
             archive.writestr(zipfile.ZipInfo(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
 
@@ -211,15 +211,16 @@ def contents_of(collected: Collected) -> Contents:
     manifest = collected.manifest
     in_sweeps = {cell.run for sweep in manifest.sweeps for cell in sweep.cells}
     names = [
-        f"{' '.join(filter(None, (one.ref, one.name)))} ({_count(len(one.cells), 'cell')})" for one in manifest.sweeps
+        f"{' '.join(filter(None, (sweep.ref, sweep.name)))} ({_count(len(sweep.cells), 'cell')})"
+        for sweep in manifest.sweeps
     ]
-    single = [" ".join(filter(None, (one.ref, one.name))) for one in manifest.runs if one.token not in in_sweeps]
+    single = [" ".join(filter(None, (run.ref, run.name))) for run in manifest.runs if run.token not in in_sweeps]
     size_bytes = sum(path.stat().st_size for path in collected.sources.values() if path.is_file())
     size_bytes += sum(map(len, collected.inputs.values()))
-    ratings = [one for run in manifest.runs for image in run.outputs for one in image.ratings]
+    ratings = [rating for run in manifest.runs for image in run.outputs for rating in image.ratings]
     scores = sum(len(image.scores) for run in manifest.runs for image in run.outputs)
-    notes = sum(one.note is not None for one in ratings)
-    rated = sum(one.rating is not None or one.rejected for one in ratings)
+    notes = sum(rating.note is not None for rating in ratings)
+    rated = sum(rating.rating is not None or rating.rejected for rating in ratings)
     parts = {"prompts": "prompts", "seeds": "seeds"}
     if rated or scores:
         parts["ratings"] = ", ".join(

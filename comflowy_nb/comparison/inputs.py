@@ -114,7 +114,7 @@ def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = N
     Examples
     --------
     >>> from PIL import Image
-    >>> [each.size for each in read_images([Image.new("RGB", (4, 3)), Image.new("RGB", (6, 3))])]
+    >>> [image.size for image in read_images([Image.new("RGB", (4, 3)), Image.new("RGB", (6, 3))])]
     [(4, 3), (6, 3)]
     """
     flat = list(flatten(items))

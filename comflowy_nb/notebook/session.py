@@ -104,7 +104,7 @@ class Session:
         if self.client is not None:
             self._earlier_clients.append(self.client)
         self.client, self.target = client, target
-        for earlier in [each for each in self._earlier_clients if not each.live()]:
+        for earlier in [client for client in self._earlier_clients if not client.live()]:
             self._earlier_clients.remove(earlier)
             earlier.close()
         return client

@@ -156,15 +156,15 @@ def _matches_in_texts(value: Any, name: str = "") -> Iterator[list[Match]]:
     if isinstance(value, dict):
         if value.get("encoding") == "base64" and isinstance(value.get("data"), str):  # a buffer of a widget
             yield secrets_in_bytes(decode_base64(value["data"]) or b"")
-        for key, each in value.items():
-            if not isinstance(each, str):
+        for key, item in value.items():
+            if not isinstance(item, str):
                 yield find_secrets(key)
-            yield from _matches_in_texts(each, key)
+            yield from _matches_in_texts(item, key)
     elif isinstance(value, list):
         if value and all(isinstance(line, str) for line in value):
             yield secrets_in_text("".join(value))
-        for each in value:
-            yield from _matches_in_texts(each, name)
+        for item in value:
+            yield from _matches_in_texts(item, name)
     elif isinstance(value, str):
         yield secrets_in_text(value)
         yield find_secrets(f'"{name}": "{value}"') if len(value) <= 4096 else find_secrets(name)

@@ -130,7 +130,8 @@ class _Ratings:
     def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
         return {
             (run.token, image.index): [
-                Rating(one.rating, one.rejected, one.note or "", one.source, one.rated_at) for one in image.ratings
+                Rating(rating.rating, rating.rejected, rating.note or "", rating.source, rating.rated_at)
+                for rating in image.ratings
             ]
             for run in self._collected.manifest.runs
             if run.token in runs
@@ -145,7 +146,7 @@ class _Scores:
 
     def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
         return {
-            (run.token, image.index): {one.name: Score(one.value, one.error) for one in image.scores}
+            (run.token, image.index): {score.name: Score(score.value, score.error) for score in image.scores}
             for run in self._collected.manifest.runs
             if run.token in runs
             for image in run.outputs

@@ -147,8 +147,8 @@ def plan_save(library: Library, found: Sequence[Found], target: Path, options: S
     ImageError
         If there are no images.
     """
-    runs = tuple((one.run.record, one.image.record if one.image else None) for one in found if one.sweep is None)
-    sweeps = tuple(one.sweep for one in found if one.sweep is not None)
+    runs = tuple((item.run.record, item.image.record if item.image else None) for item in found if item.sweep is None)
+    sweeps = tuple(item.sweep for item in found if item.sweep is not None)
     request = _SaveRequest(library, runs, sweeps, target, options)
     kind, suffix = kind_of_target(target), target.suffix.lower()
     _check_options(options, kind, suffix, target.name)

@@ -51,17 +51,19 @@ def estimate_s(earlier: Sequence[RunRecord], workflow: Workflow, new: Iterable[M
     by_size: dict[Size, list[RunRecord]] = {}
     for record in _without_first(earlier):
         by_size.setdefault(_size(record.params, workflow), []).append(record)
-    usual = {size: max(_MIN_S, median(one.seconds or 0.0 for one in records)) for size, records in by_size.items()}
+    usual = {
+        size: max(_MIN_S, median(record.seconds or 0.0 for record in records)) for size, records in by_size.items()
+    }
     if not usual:
         return None
     times = _times((_size(params, workflow) for params in new), usual)
     if not times:
         return None
     kept = [
-        one
+        record
         for size, records in by_size.items()
-        for one in records
-        if (one.seconds or 0.0) <= _OUTLIER_FACTOR * usual[size]
+        for record in records
+        if (record.seconds or 0.0) <= _OUTLIER_FACTOR * usual[size]
     ]
     concurrency = _concurrency(kept)
     ends = [0.0] * round(concurrency)  # the times at which the slots become free
@@ -137,7 +139,9 @@ def _log_ratios(size: Size, other: Size) -> tuple[float, float]:
 def _concurrency(records: Iterable[RunRecord]) -> float:
     """Return the mean number of simultaneous runs in the longest series of overlapping executions."""
     spans = sorted(
-        (one.finished_at - one.seconds, one.finished_at) for one in records if one.finished_at and one.seconds
+        (record.finished_at - record.seconds, record.finished_at)
+        for record in records
+        if record.finished_at and record.seconds
     )
     best, best_count = 1.0, 0
     series: list[tuple[float, float]] = []

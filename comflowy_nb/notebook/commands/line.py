@@ -107,13 +107,14 @@ def _check_for_unquoted_text(words: list[Word], plain: list[Word], fields: list[
     for before, word in itertools.pairwise(words):
         if word not in plain or before not in fields or before.raw[-1] in "\"'":
             continue
-        rest = list(itertools.takewhile(lambda one: one in plain, words[words.index(word) :]))
+        rest = list(itertools.takewhile(lambda following: following in plain, words[words.index(word) :]))
         value = str(before.value or "")
         if value.startswith("{") and "}" not in value:
             tip = f"In a value, {NAMES_ALONE.format(field=before.key)}"
         elif value.endswith(",") or word.raw.startswith(","):
-            tip = f"Type several values without spaces between them: {before.raw}{''.join(one.raw for one in rest)}"
+            joined = "".join(following.raw for following in rest)
+            tip = f"Type several values without spaces between them: {before.raw}{joined}"
         else:
-            text = " ".join([value, *(one.raw for one in rest)])
+            text = " ".join([value, *(following.raw for following in rest)])
             tip = f'Put text that contains spaces in quotes: {before.key}="{text}"'
         raise UsageError(f"unexpected word {word.raw!r}. {tip}")

@@ -42,8 +42,8 @@ def show(session: Session, request: Request) -> Run | Sweep | RunList:
     found = [session.find(ref) for ref in request.refs()]
     if "refetch" in request.options:
         refetch(session, found)
-    sweeps = [session.sweep(one.sweep) for one in found if one.sweep is not None]
-    runs = [one.run for one in found if one.sweep is None]
+    sweeps = [session.sweep(item.sweep) for item in found if item.sweep is not None]
+    runs = [item.run for item in found if item.sweep is None]
     names = _read_label(session, request, sweeps, runs)
     if not sweeps:
         if "page" in request.options:
@@ -80,11 +80,11 @@ def refetch(session: Session, found: Sequence[Found]) -> None:
     """Fetch the pruned and damaged originals of runs and sweeps again."""
     registry = session.connected().connection.registry
     runs: list[Run] = []
-    for one in found:
-        if one.sweep is None:
-            runs.append(one.run)
+    for item in found:
+        if item.sweep is None:
+            runs.append(item.run)
         else:
-            runs += [cell.run for cell in session.sweep(one.sweep).cells if cell.run is not None]
+            runs += [cell.run for cell in session.sweep(item.sweep).cells if cell.run is not None]
     incomplete = [
         run for run in runs if any(image.is_pruned or image.is_damaged for image in (*run.images, *run.files))
     ]
@@ -95,20 +95,20 @@ def refetch(session: Session, found: Sequence[Found]) -> None:
 
 
 def _show_runs(session: Session, found: Sequence[Found], names: _Names) -> Run | RunList:
-    runs = [each.run for each in found]
+    runs = [item.run for item in found]
     if session.client is not None:
         for run in runs:
             session.client.connection.registry.refresh(run)
     in_one_grid = len(runs) > 1 and session.in_kernel and all(run.record.is_settled for run in runs)
     views = [
         session.view(
-            each.run,
+            item.run,
             outcome="shown",
-            only=[each.image.record.index] if each.image is not None else None,
+            only=[item.image.record.index] if item.image is not None else None,
             with_images=not in_one_grid,
-            **names.of(each.run),
+            **names.of(item.run),
         )
-        for each in found
+        for item in found
     ]
     _wait(session, views)
     for run, view in zip(runs, views, strict=True):
@@ -158,8 +158,8 @@ def cancel(session: Session, request: Request) -> None:
         found.append(session.find(ref))
     # All references are found before anything is cancelled.
     lines = [
-        _cancel_run(client, each.run) if each.sweep is None else _cancel_sweep(client, session.sweep(each.sweep))
-        for each in found
+        _cancel_run(client, item.run) if item.sweep is None else _cancel_sweep(client, session.sweep(item.sweep))
+        for item in found
     ]
     session.say(paragraph(*lines))
 
