@@ -179,7 +179,7 @@ def _is_seed(name: str) -> bool:
 def _leave_out_prompts(manifest: Manifest) -> None:
     inputs = {name for image in manifest.inputs for name in image.names}
     texts = _find_prompts(manifest, inputs, in_graphs=False)
-    # Different prompts are told apart by numbers.
+    # Numbers distinguish different prompts.
     marks = {text: LEFT_OUT if len(texts) == 1 else f"(left out {number})" for number, text in enumerate(texts, 1)}
 
     def change(_: str, name: str, value: Any) -> Any:

@@ -43,7 +43,14 @@ _FILE_NAME = re.compile(
     r".*\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif|jxl|mp4|webm|json|jsonl|ya?ml|csv|tsv|parquet|txt|html?|zip|ipynb)",
     re.IGNORECASE | re.DOTALL,
 )
-_UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
+# Context of a YAML error that is detected after its line -> problem; None keeps the problem of ruamel.yaml.
+_UNCLOSED = {
+    "while parsing a flow sequence": "the bracket [ is not closed, or a comma is missing",
+    "while parsing a flow mapping": "the bracket { is not closed, or a comma is missing",
+    "while parsing a flow node": "a value is missing here, or a bracket above is not closed",
+    "while scanning a quoted scalar": "the quote is not closed",
+    "while scanning a simple key": None,
+}
 _BOM = re.compile(r"\A(\s*)\ufeff+")
 
 
@@ -163,12 +170,8 @@ def yaml_problem(error: Exception, text: str) -> tuple[str, str]:
         return "", str(error).strip().partition("\n")[0] or "this is not YAML"
     problem = error.problem or error.context or "this is not YAML"
     mark = error.problem_mark or error.context_mark
-    if error.context_mark is not None and str(error.context).startswith(_UNCLOSED):
-        mark = error.context_mark
-        is_key = "simple key" in str(error.context)
-        problem = (
-            f"{error.context}: {problem}" if is_key else "a bracket or a quote is not closed, or a comma is missing"
-        )
+    if error.context_mark is not None and error.context in _UNCLOSED:
+        mark, problem = error.context_mark, _UNCLOSED[error.context] or f"{error.context}: {problem}"
     if mark is None:
         return "", problem
     number = mark.line + 1
