@@ -1,4 +1,4 @@
-"""Connection: one service, the objects that submit and track its runs, and functions of them for the notebook."""
+"""Connection: one service, with the objects that find workflows, submit runs and track them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Connection:
     # -- interrupts -----------------------------------------------------------------------------------------------
 
     def cancel_interrupted(self, waited: Run | Sweep) -> str:
-        """Cancel the runs that a blocking call waited for, where the service can. Return one line about the result.
+        """Cancel the runs that a blocking call waited for, if the service can. Return one line about the result.
 
         It waits for the confirmation up to 15 s, or until a second interrupt. Runs that another living process owns
         continue.
@@ -381,7 +381,7 @@ class Connection:
 
 
 def interrupt_text(waited: Run | Sweep, continuing: str | None) -> str:
-    """Return the text of the interrupt of a blocking call: what is done, what continues, and how to go on."""
+    """Return the text of the interrupt of a blocking call: finished runs, continuing runs, and the next command."""
     if isinstance(waited, Run):
         if continuing is None:
             again = " the same call runs it again" if waited.status is Status.CANCELLED else ""

@@ -1,4 +1,4 @@
-"""The manifest of an archive: what the JSON of a saved zip file contains, decoded strictly and checked.
+"""The manifest of an archive: the types of its JSON, which is decoded strictly and checked.
 
 An archive comes from another person, so nothing in it is trusted: no path, no number and no reference between entries.
 """

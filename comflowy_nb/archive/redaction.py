@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.runs import History
 
 
-_IN_METADATA = frozenset({"prompts", "seeds", "workflow", "inputs", "metadata"})  # the graph in an image has them
+_IN_METADATA = frozenset({"prompts", "seeds", "workflow", "inputs", "metadata"})  # the graph in an image has these
 LEFT_OUT = "(left out)"
 
 # Text fields whose values are choices, not texts that a user writes. Other text fields count as prompts.

@@ -182,7 +182,7 @@ class SubmitQueue:
             self._sources.clear()
         return live
 
-    # -- what the tracker observes -------------------------------------------------------------------------------
+    # -- events of the tracker -----------------------------------------------------------------------------------
 
     def note_status(self, run_tracker: RunTracker) -> None:
         """Count a run as in flight or not, after a change of its status."""

@@ -75,7 +75,7 @@ class PollRule:
         return sample
 
     def first_wait_s(self) -> float:
-        """Return the wait from the response to the submit to the first check, in seconds."""
+        """Return the seconds to wait for the first check after the service has accepted the run."""
         estimate = self.estimate_s
         return 0.1 if estimate is None else estimate
 

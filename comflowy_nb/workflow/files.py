@@ -134,7 +134,7 @@ def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path
 
 
 def is_file_name(text: str) -> bool:
-    """Return True if a text ends as the name of an image, a graph, a table or another file that users name."""
+    """Return True if a text has the suffix of an image, a graph, a table or another file that users name."""
     return _FILE_NAME.fullmatch(text) is not None
 
 

@@ -92,7 +92,7 @@ class Workflow:
         return ("; ".join([f"{self.name} is converted from the editor's format", *self.graph.notes]), *head, *missing)
 
     def check_choices(self, params: Mapping[str, Any]) -> None:
-        """Check that all choices of a converted workflow that are not set exist on the service.
+        """Check that the service has the choices of a converted workflow that `params` does not set.
 
         Parameters
         ----------

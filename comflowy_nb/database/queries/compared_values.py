@@ -1,4 +1,4 @@
-"""The values of runs that a search compares: what was submitted, else the workflow's own, and columns of sweeps."""
+"""The values of runs that a search compares: submitted values, else those of the workflow, and columns of sweeps."""
 
 from __future__ import annotations
 

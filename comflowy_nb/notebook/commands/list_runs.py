@@ -257,7 +257,7 @@ def _nothing_found(
 
 
 def _type_note(name: str, values: Sequence[Any], wanted: Any) -> str:
-    """Return a line that names the type of the values of a field, with examples, because the search has another."""
+    """Return a line about a field whose values have another type than the searched value, with examples."""
     kinds = " or ".join(dict.fromkeys(map(kind_of, values)))
     texts = (textwrap.shorten(write_value(value), _MAX_EXAMPLE_CHARS, placeholder="...") for value in values)
     examples = ", ".join(list(dict.fromkeys(texts))[:_MAX_EXAMPLES])

@@ -239,7 +239,7 @@ def _resumed_lines(session: Session, client: Client, resumed: Sequence[Run]) -> 
 
 
 def _missing_line(sweep: Sweep) -> str | None:
-    """Return a line that says how to submit the cells without a run; None if there are none, or they are submitted."""
+    """Return a line with the command that submits the cells without a run; None if there are none to submit."""
     missing = sum(cell.status is None for cell in sweep.cells)
     if not missing or sweep.is_submitting or sweep.record is None:
         return None

@@ -129,7 +129,7 @@ def _add(session: Session, request: Request) -> None:
 
 
 def _next_step(session: Session, name: str, *, is_graph: bool) -> str:
-    """Return what to type after a workflow was added, which depends on what is connected."""
+    """Return the next command after a workflow was added, for the connected service."""
     if session.client is None:
         return f"next: connect a ComfyUI server, as in %comflowy connect comfyui, then %comflowy run {name}"
     if is_graph and not session.client.service.runs_graphs:
