@@ -120,7 +120,7 @@ def disk() -> DiskUsage:
     Returns
     -------
     DiskUsage
-        Number and size of the files, by kind and by workflow, and of the originals that `prune --older 30d` would remove.
+        Number and size of the files, by kind and by workflow, and of the originals that `prune --older 30d` removes.
 
     Raises
     ------
