@@ -9,6 +9,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import nearest_tip
 from comflowy_nb.notebook.commands.options import BARE, COMMANDS, Request, find_command
+from comflowy_nb.notebook.option_types import DURATION_FORMS, duration_s
 from comflowy_nb.workflow.syntax.line import NAMES_ALONE, split_line
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
         return option, text
     following = next(rest, None)
     if following is None or following.raw.startswith("--"):
-        accepted = f" ({option.accepted})" if option.accepted and not option.choices else ""
+        accepted = f" ({DURATION_FORMS})" if option.parse is duration_s else ""
         raise UsageError(f"{name} needs a value: {name} {'|'.join(option.choices) or option.value}{accepted}")
     return option, following.text
 
