@@ -235,7 +235,7 @@ class Client:
     ) -> Run:
         """Run a workflow, or return the earlier success of exactly this request.
 
-        An interrupt while it waits cancels the run, where the service can cancel and no other living process owns it.
+        An interrupt while it waits cancels the run, if the service can cancel and no other living process owns the run.
         With `wait=False`, and in `Run.wait`, an interrupt only stops waiting.
 
         Parameters
@@ -271,7 +271,7 @@ class Client:
         RunFailed, RunCancelled, RunHeld, RunTimeout
             With the run as `.run`.
         KeyboardInterrupt
-            After an interrupt; the text says what was cancelled, and how to find what continues.
+            After an interrupt. The text names the cancelled runs, and how to find runs that continue.
 
         Examples
         --------
@@ -401,7 +401,7 @@ class Client:
     ) -> Sweep:
         """Run a workflow for every combination of values. Earlier successes are not submitted again.
 
-        An interrupt while it waits submits no more cells, and cancels the runs of this client where the service can.
+        An interrupt while it waits submits no more cells, and cancels the runs of this client if the service can.
         The same call continues the sweep. With `wait=False`, and in `Sweep.wait`, an interrupt only stops waiting.
 
         Parameters
@@ -460,7 +460,7 @@ class Client:
         DeferredInterrupt
             If an interrupt arrived before the wait, with the sweep as `.result`. The sweep is being cancelled.
         KeyboardInterrupt
-            After an interrupt while it waits; the text says what is done, and what continues.
+            After an interrupt while it waits. The text names the finished and the continuing runs.
 
         Examples
         --------
@@ -670,7 +670,7 @@ class Client:
         return Found(run, next(image for image in run.images if image.record.index == index))
 
     def disk(self) -> DiskUsage:
-        """Return what the files of the home folder use, as `history.disk`.
+        """Return the disk usage of the home folder, as `history.disk`.
 
         Returns
         -------

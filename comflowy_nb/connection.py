@@ -1,4 +1,4 @@
-"""Connection: one service, the objects that submit and track its runs, and functions of them for the notebook."""
+"""Connection: one service, with the objects that find workflows, submit runs and track them."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Connection:
     # -- interrupts -----------------------------------------------------------------------------------------------
 
     def cancel_interrupted(self, waited: Run | Sweep) -> str:
-        """Cancel the runs that a blocking call waited for, where the service can. Return one line about the result.
+        """Cancel the runs that a blocking call waited for, if the service can. Return one line about the result.
 
         It waits for the confirmation up to 15 s, or until a second interrupt. Runs that another living process owns
         continue.
@@ -292,7 +292,7 @@ class Connection:
             named = self.workflow_of(record)
             workflow = self.finder.find(named) if isinstance(named, str) else named
         base = RunMetadata(record.workflow, record.workflow_id, dict(record.params), record.set_params)
-        explicit = {field_id for one in values for field_id in _fields_of(workflow, one.key)}
+        explicit = {field_id for setting in values for field_id in _fields_of(workflow, setting.key)}
         narrowed, fixed = settings_around(center, workflow, names=names, explicit=explicit)
         params = dict(record.params)
         axes = self.axes(workflow, [*narrowed, *values], namespace=namespace, base=params, options=options)
@@ -384,7 +384,7 @@ class Connection:
 
 
 def interrupt_text(waited: Run | Sweep, continuing: str | None) -> str:
-    """Return the text of the interrupt of a blocking call: what is done, what continues, and how to go on."""
+    """Return the text of the interrupt of a blocking call: finished runs, continuing runs, and the next command."""
     if isinstance(waited, Run):
         if continuing is None:
             again = " the same call runs it again" if waited.status is Status.CANCELLED else ""

@@ -290,7 +290,7 @@ def option(name: str, value: Any = None) -> str:
 
 
 def typed(magic: str, python: str) -> str:
-    """Return what the user types in a magic, or in Python and for a sweep file."""
+    """Return one of two spellings: that of a magic, or that of Python and of a sweep file."""
     return magic if _spelling.get() == "magic" else python
 
 

@@ -72,8 +72,8 @@ def runs(
         error, an id or the reference of a run.
     where : str, optional
         A condition of the values, such as `"cfg < 6 or steps > 20"`: comparisons, `in`, `contains`, `and`, `or`, `not`.
-        Where a run did not set a field, the workflow's own value counts. A run that does not have a compared field,
-        or has a value of another type there, does not match.
+        If a run did not set a field, the value of the workflow is compared. A run that does not have a compared field,
+        or has a value of another type in it, does not match.
         `rating`, `rated`, `rejected`, `note` and the names of scores are those of one image of the run, as in
         `"rating >= 4 and not rejected"`.
     since : float, optional
@@ -120,8 +120,7 @@ def disk() -> DiskUsage:
     Returns
     -------
     DiskUsage
-        Number and size of the files, by kind and by workflow, and what a prune of everything older than 30 days would
-        free.
+        Number and size of the files, by kind and by workflow, and of the originals that `prune --older 30d` removes.
 
     Raises
     ------
@@ -155,11 +154,11 @@ def prune(
     Parameters
     ----------
     older : float or datetime.timedelta
-        The least time since the end of a run: seconds, or a timedelta.
+        The minimum time since the end of a run: seconds, or a timedelta.
     all : bool, default False
-        Whether to remove also what is named, and images that were inputs of other runs.
+        Whether to remove also originals of runs with a name, a rating or a note, and inputs of other runs.
     dry_run : bool, default False
-        Whether only to return what would be removed.
+        Whether to return only the plan, and remove nothing.
     confirm : callable, optional
         Called with the Pruned before anything is removed. Unless it returns true, nothing is removed.
 
@@ -297,13 +296,13 @@ def load(path: str | Path, *, by: str | None = None) -> Loaded:
     path : str or pathlib.Path
         A zip file that `save` has written, or the `ratings.json` of a visitor of a saved page.
     by : str, optional
-        The name of who sent it, of at most 60 characters, which marks the ratings. By default the name in
+        The name of the sender, of at most 60 characters, which marks the ratings. By default the name in
         `ratings.json`, or that of the zip file.
 
     Returns
     -------
     Loaded
-        What is new.
+        References and counts of the new records.
 
     Raises
     ------

@@ -122,7 +122,7 @@ class Library:
         return history
 
     def reset_after_fork(self) -> None:
-        """Reset the lock and the converter in a forked child, where the threads of the parent do not exist."""
+        """Reset the lock and the converter in a forked child, which does not have the threads of its parent."""
         self._lock = threading.Lock()
         self.convert = None
 
@@ -146,7 +146,7 @@ class Library:
         return Run(record, self.folder, history=self.history)
 
     def find(self, ref: str) -> Found:
-        """Return what a reference names; see `history.find`."""
+        """Return the run, image or sweep of a reference; see `history.find`."""
         parsed, record = self._look_up(ref)
         if isinstance(record, SweepRecord):
             if parsed.image is not None:
@@ -172,7 +172,7 @@ class Library:
     # -- cleaning up --------------------------------------------------------------------------------------------
 
     def disk(self) -> DiskUsage:
-        """Return what the files of the home folder use; see `history.disk`."""
+        """Return the disk usage of the home folder; see `history.disk`."""
         from comflowy_nb.images.disk_usage import PRUNED_BY_DEFAULT_S, measure_disk  # noqa: PLC0415 - only for `disk`
         from comflowy_nb.images.prune import prunable  # noqa: PLC0415 - loads Pillow
 
@@ -229,12 +229,12 @@ class Library:
         path : str or pathlib.Path
             The file.
         by : str, optional
-            The name of who sent it.
+            The name of the sender.
 
         Returns
         -------
         Loaded
-            What is new.
+            References and counts of the new records.
         """
         from comflowy_nb.archive.loader import load_archive  # noqa: PLC0415 - loads Pillow
         from comflowy_nb.archive.ratings_file import load_ratings  # noqa: PLC0415 - as above
@@ -250,7 +250,7 @@ class Library:
     # -- references ---------------------------------------------------------------------------------------------
 
     def _look_up(self, text: str) -> tuple[Ref, RunRecord | SweepRecord]:
-        """Parse a reference, and return it with what it names."""
+        """Parse a reference, and return it with its run, image or sweep."""
         try:
             ref = parse_ref(text)
             return ref, self._record(ref)

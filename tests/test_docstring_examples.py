@@ -30,7 +30,7 @@ def documented(name):
 
 
 def examples():
-    """Yield the doctest of each public docstring that has one, with the names of its module; an inherited one once."""
+    """Yield the doctest of each public docstring with an example, in the namespace of its module."""
     parser, seen = doctest.DocTestParser(), set()
     for name in sorted(set(public_names())):
         module, value = documented(name)

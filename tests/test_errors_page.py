@@ -1,4 +1,4 @@
-"""The page of errors: its cells still raise what it shows, and every error of the package is on it or excused."""
+"""The page of errors: its cells raise the errors that it shows, and every error of the package is on it or excused."""
 
 from __future__ import annotations
 

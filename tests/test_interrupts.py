@@ -1,4 +1,4 @@
-"""An interrupt of a blocking call in Python cancels as a magic does, and says how to go on."""
+"""An interrupt of a blocking call in Python cancels as a magic does, and shows how to continue."""
 
 from __future__ import annotations
 

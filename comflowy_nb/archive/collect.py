@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_NAME_CHARS = 200
-_ERROR_CHARS = 4000
+_MAX_NAME_CHARS = 200
+_MAX_TEXT_CHARS = 4000
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Collected:
     inputs
         Identity of an input image -> its content.
     clean
-        The function that has replaced home paths and host names in all texts of the manifest.
+        The function that replaced the home paths and host names in all texts of the manifest.
     runs, sweeps
         The records by their tokens.
     missing
@@ -99,16 +99,16 @@ def collect(
                 refs.setdefault(row.run.token, f"{sweep.ref}.{row.number}")
     for run, image in runs:
         records[run.token] = run
-        earlier = chosen.get(run.token, set())
-        chosen[run.token] = None if image is None or earlier is None else {*earlier, image.index}
+        indices = chosen.get(run.token, set())
+        chosen[run.token] = None if image is None or indices is None else {*indices, image.index}
     collector = _Collector(history, home, cleaner([*records.values(), *sweeps], home))
     collected = collector.collected
     for token, run in records.items():
         if not run.is_settled:
             collected.unfinished.append(run.ref)
             continue
-        only = chosen[token]
-        images = [image for image in run.outputs if only is None or image.index in only]
+        indices = chosen[token]
+        images = [image for image in run.outputs if indices is None or image.index in indices]
         collected.runs[token] = run
         collector.add_run(run, refs.get(token, run.ref), images)
     for sweep in sweeps:
@@ -119,6 +119,8 @@ def collect(
 
 
 class _Collector:
+    """Add runs and sweeps to a manifest one by one; `finish` adds everything that they refer to."""
+
     def __init__(self, history: History, home: Path, clean: Callable[[str], str]) -> None:
         self.collected = Collected(
             Manifest(format=FORMAT, version=VERSION, left_out=[], sweeps=[], runs=[], graphs={}, inputs=[]), clean
@@ -127,8 +129,8 @@ class _Collector:
         self._home = home
         self._manifest = self.collected.manifest
         self._clean = clean
-        self._uploads: dict[str, dict[str, str]] = {}  # identity of a service -> its names of input images -> sha256
-        self._input_names: dict[str, list[str]] = {}  # by sha256
+        self._uploads: dict[str, dict[str, str]] = {}  # identity of a service -> name of an input image there -> sha256
+        self._input_names: dict[str, list[str]] = {}  # sha256 of an input image -> its names
 
     def add_run(self, run: RunRecord, ref: str, images: Sequence[ImageRecord]) -> None:
         error = str(run.problem) if run.problem is not None else run.reason
@@ -217,7 +219,7 @@ class _Collector:
         ratings, scores = self._history.ratings.of_runs(details), self._history.scores.of_runs(details)
         for run in self._manifest.runs:
             for image in run.outputs:
-                image.ratings = [self._rating(one) for one in ratings.get((run.token, image.index), ())]
+                image.ratings = [self._rating(rating) for rating in ratings.get((run.token, image.index), ())]
                 image.scores = [
                     Score(
                         name=self._name(name),
@@ -245,10 +247,10 @@ class _Collector:
         )
 
     def _name(self, text: str) -> str:
-        return _CONTROL.sub(" ", self._clean(text)).replace("\n", " ").replace("\t", " ")[:_NAME_CHARS]
+        return _CONTROL.sub(" ", self._clean(text)).replace("\n", " ").replace("\t", " ")[:_MAX_NAME_CHARS]
 
     def _text(self, text: str) -> str:
-        return _CONTROL.sub(" ", self._clean(text).replace("\r\n", "\n"))[:_ERROR_CHARS]
+        return _CONTROL.sub(" ", self._clean(text).replace("\r\n", "\n"))[:_MAX_TEXT_CHARS]
 
 
 def _ended_at(sweep: SweepRecord, cells: Sequence[CellRecord]) -> float | None:
@@ -264,9 +266,9 @@ def _input_images(value: Any) -> list[tuple[str, str]]:
         case {"image": {"name": str(name), "sha256": str(sha256)}}:
             return [(name, sha256)]
         case dict():
-            return [pair for each in value.values() for pair in _input_images(each)]
+            return [pair for item in value.values() for pair in _input_images(item)]
         case list():
-            return [pair for each in value for pair in _input_images(each)]
+            return [pair for item in value for pair in _input_images(item)]
     return []
 
 
@@ -278,8 +280,8 @@ def map_texts(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {change(key): map_texts(each, change) for key, each in value.items()}
-    return [map_texts(each, change) for each in value] if isinstance(value, list) else value
+        return {change(key): map_texts(item, change) for key, item in value.items()}
+    return [map_texts(item, change) for item in value] if isinstance(value, list) else value
 
 
 def private_texts(records: Sequence[RunRecord | SweepRecord], home: Path) -> tuple[list[str], list[str]]:
@@ -312,13 +314,13 @@ def cleaner(records: Sequence[RunRecord | SweepRecord], home: Path) -> Callable[
     folders, hosts = private_texts(records, home)
     in_folder = re.compile("|".join(f"{re.escape(folder)}(?![\\w.-])" for folder in folders)) if folders else None
     # A host with a dot or a port is replaced as a separate word, a short one such as `gpu` only in an address.
-    whole = [re.escape(host) for host in hosts if "." in host or ":" in host]
-    alone = [re.escape(host) for host in hosts if "." not in host and ":" not in host]
+    distinctive = [re.escape(host) for host in hosts if "." in host or ":" in host]
+    short = [re.escape(host) for host in hosts if "." not in host and ":" not in host]
     parts = []
-    if whole:
-        parts.append(rf"(?<![\w.-])(?:{'|'.join(whole)})(?![\w-]|\.\w)")
-    if alone:
-        parts.append(rf"(?<=[/@])(?:{'|'.join(alone)})(?![\w.-])|(?<![\w.-])(?:{'|'.join(alone)})(?=:[0-9])")
+    if distinctive:
+        parts.append(rf"(?<![\w.-])(?:{'|'.join(distinctive)})(?![\w-]|\.\w)")
+    if short:
+        parts.append(rf"(?<=[/@])(?:{'|'.join(short)})(?![\w.-])|(?<![\w.-])(?:{'|'.join(short)})(?=:[0-9])")
     of_host = re.compile("|".join(parts), re.IGNORECASE) if parts else None
 
     def clean(text: str) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from comflowy_nb.archive.reader import load_error, open_archive
+from comflowy_nb.archive.manifest import load_error
+from comflowy_nb.archive.reader import open_archive
 from comflowy_nb.database.archives import Added, NewReview, NewRun, NewSweep
 from comflowy_nb.database.ratings import OWN, Rating
 from comflowy_nb.database.records import ImageRecord
@@ -106,16 +107,16 @@ def load_archive(path: Path, history: History, home: Path, *, source: str | None
         runs, images = _new_runs(archive, files, [run for run in manifest.runs if run.token not in known])
         new = [entry.token for entry in manifest.records if entry.token not in known]
         if new:
-            for one in manifest.inputs:
-                content = archive.read(one.file, one.sha256)
-                _check_input(content, one.file, archive.name)
-                files.add_input(one.identity, content)
+            for image in manifest.inputs:
+                content = archive.read(image.file, image.sha256)
+                _check_input(content, image.file, archive.name)
+                files.add_input(image.identity, content)
         files.place(new)
         added = history.archives.add(
             file,
             runs,
             [_new_sweep(sweep) for sweep in manifest.sweeps],
-            inputs=[(name, one.identity) for one in manifest.inputs for name in one.names],
+            inputs=[(name, image.identity) for image in manifest.inputs for name in image.names],
             reviews=list(_reviews(manifest, source)),
         )
     return _loaded(history, file, added, manifest, images=images, source=source, known=known)
@@ -246,9 +247,9 @@ def _reviews(manifest: Manifest, source: str) -> Iterable[NewReview]:
     """Yield ratings and scores. `source` is the name of the person who saved the archive."""
     for run in manifest.runs:
         for image in run.outputs:
-            for one in image.ratings:
-                rated_by = source if one.source == OWN else one.source
-                rating = Rating(one.rating, one.rejected, one.note or "", rated_by, one.rated_at)
+            for entry in image.ratings:
+                rated_by = source if entry.source == OWN else entry.source
+                rating = Rating(entry.rating, entry.rejected, entry.note or "", rated_by, entry.rated_at)
                 yield NewReview(run.token, image.index, rating=rating)
-            for each in image.scores:
-                yield NewReview(run.token, image.index, score=(each.name, Score(each.value, each.error)))
+            for score in image.scores:
+                yield NewReview(run.token, image.index, score=(score.name, Score(score.value, score.error)))

@@ -1,4 +1,4 @@
-"""The manifest of an archive: what the JSON of a saved zip file contains, decoded strictly and checked.
+"""The manifest of an archive: the types of its JSON, which is decoded strictly and checked.
 
 An archive comes from another person, so nothing in it is trusted: no path, no number and no reference between entries.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 
@@ -23,6 +23,8 @@ FORMAT = "comflowy_nb archive"
 VERSION = 1
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _MAX_INT = 2**64 - 1  # the largest seed
 _DIGITS = re.compile(r"-?[0-9]{1,400}")
@@ -182,11 +184,13 @@ class Manifest(Entry):
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the sha256 of each file that the entries name."""
         for run in self.runs:
-            yield from ((one.file, one.sha256 or "") for one in run.outputs if one.file is not None)
-        yield from ((one.file, one.sha256) for one in self.inputs)
+            yield from ((output.file, output.sha256 or "") for output in run.outputs if output.file is not None)
+        yield from ((image.file, image.sha256) for image in self.inputs)
 
 
 class _Head(msgspec.Struct):
+    """The entries of every version of a format; a newer version may have any others."""
+
     format: str
     version: int
 
@@ -209,26 +213,51 @@ def decode_manifest(content: bytes, name: str) -> Manifest:
     ImageError
         If it is not a manifest, has a newer version, or is inconsistent.
     """
-    document = read_json(content, name)
+    other_format = f"{name} is not an archive that comflowy_nb has saved: its {MANIFEST} has another format"
+    manifest = decode_versioned(content, Manifest, name, format_version=(FORMAT, VERSION), other_format=other_format)
+    problem = next(find_problems(manifest), None)
+    if problem is not None:
+        raise load_error(name, problem)
+    return manifest
+
+
+def decode_versioned(
+    content: bytes, type_: type[T], name: str, *, format_version: tuple[str, int], other_format: str
+) -> T:
+    """Decode an untrusted JSON file that names its format and version.
+
+    Parameters
+    ----------
+    type_
+        The type of the decoded file.
+    name
+        The name of the file, for errors.
+    format_version
+        The accepted format, and its newest version.
+    other_format
+        The error for a file of another format.
+
+    Raises
+    ------
+    ImageError
+        If the file has another format or a newer version, or can't be decoded as `type_`.
+    """
+    document = _read_json(content, name)
     try:
         head = msgspec.convert(document, _Head)
     except msgspec.ValidationError:
         head = None
-    if head is None or head.format != FORMAT:
-        raise ImageError(f"{name} is not an archive that comflowy_nb has saved: its {MANIFEST} has another format")
-    if head.version > VERSION:
+    if head is None or head.format != format_version[0]:
+        raise ImageError(other_format)
+    if head.version > format_version[1]:
         raise ImageError(f"{name} was saved by a newer comflowy_nb: pip install -U comflowy_nb")
     try:
-        manifest = msgspec.convert(document, Manifest)
+        return msgspec.convert(document, type_)
     except msgspec.ValidationError as error:
-        raise _damaged(name, str(error)) from None
-    problem = next(find_problems(manifest), None)
-    if problem is not None:
-        raise _damaged(name, problem)
-    return manifest
+        raise load_error(name, str(error)) from None
 
 
-def read_json(content: bytes, name: str) -> Any:
+def _read_json(content: bytes, name: str) -> Any:
     """Parse JSON from an untrusted file.
 
     Raises
@@ -237,15 +266,15 @@ def read_json(content: bytes, name: str) -> Any:
         If it is not JSON, is nested too deep, or contains a number that is not finite or too large.
     """
     try:
-        document = json.loads(content, parse_constant=_reject, parse_int=_read_int, parse_float=_read_float)
+        document = json.loads(content, parse_constant=_reject_constant, parse_int=_read_int, parse_float=_read_float)
     except RecursionError:
-        raise _damaged(name, "its JSON is nested too deep") from None
+        raise load_error(name, "its JSON is nested too deep") from None
     except ValueError as error:
-        raise _damaged(name, f"its JSON is invalid ({error})") from None
+        raise load_error(name, f"its JSON is invalid ({error})") from None
     return document
 
 
-def _reject(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not allowed")
 
 
@@ -262,5 +291,6 @@ def _read_float(text: str) -> float:
     return number
 
 
-def _damaged(name: str, why: str) -> ImageError:
+def load_error(name: str, why: str) -> ImageError:
+    """Return the error for a file that can't be loaded."""
     return ImageError(f"{name} can't be loaded: {why}. Nothing was loaded")

@@ -57,7 +57,7 @@ def _problems_of_files(manifest: Manifest) -> Iterator[str]:
         yield "two entries have the same file"
     if any(not _SHA256.fullmatch(sha256) for _, sha256 in files):
         yield "the sha256 of a file is invalid"
-    if not all(_SHA256.fullmatch(one.identity) and are_names(one.names) for one in manifest.inputs):
+    if not all(_SHA256.fullmatch(image.identity) and are_names(image.names) for image in manifest.inputs):
         yield "an input image is invalid"
 
 
@@ -72,7 +72,7 @@ def _problems_of_run(run: RunEntry, graphs: Mapping[str, Any], sweeps: set[str])
     if run.sweep is not None and run.sweep not in sweeps:
         yield f"the sweep of {run.ref} is missing"
     yield from _problems_of_params(run.params, run.ref)
-    if len({one.index for one in run.outputs}) < len(run.outputs):
+    if len({image.index for image in run.outputs}) < len(run.outputs):
         yield f"two images of {run.ref} have the same index"
     for image in run.outputs:
         yield from _problems_of_image(image, run.ref)
@@ -85,11 +85,11 @@ def _problems_of_image(image: ImageEntry, ref: str) -> Iterator[str]:
         yield f"an image of {ref} has an invalid format or error"
     if (image.file is None) != (image.sha256 is None):
         yield f"an image of {ref} has only one of file and sha256"
-    sources = [each.source for each in image.ratings]
+    sources = [rating.source for rating in image.ratings]
     if not all(map(is_rating, image.ratings)) or len(set(sources)) < len(sources):
         yield f"a rating of an image of {ref} is invalid"
-    names = [each.name for each in image.scores]
-    if not are_names(names) or len(set(names)) < len(names) or not are_texts(each.error for each in image.scores):
+    names = [score.name for score in image.scores]
+    if not are_names(names) or len(set(names)) < len(names) or not are_texts(score.error for score in image.scores):
         yield f"a score of an image of {ref} is invalid"
 
 

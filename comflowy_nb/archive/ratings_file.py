@@ -8,12 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from comflowy_nb.archive.loader import MAX_SOURCE_CHARS, Loaded, check_source
-from comflowy_nb.archive.manifest import Entry, read_json
+from comflowy_nb.archive.manifest import Entry, decode_versioned, load_error
 from comflowy_nb.archive.manifest_checks import are_names, are_texts
-from comflowy_nb.archive.reader import load_error
 from comflowy_nb.database.ratings import Rating
 from comflowy_nb.errors import ImageError
 from comflowy_nb.tracking.reviews import MAX_NOTE_LENGTH, MAX_RATING
@@ -47,11 +44,6 @@ class _Ratings(Entry):
     images: list[_Image]
 
 
-class _Head(msgspec.Struct):
-    format: str
-    version: int
-
-
 def load_ratings(path: Path, history: History, *, source: str | None = None) -> Loaded:
     """Load a file of ratings; see `comflowy_nb.load`.
 
@@ -59,17 +51,17 @@ def load_ratings(path: Path, history: History, *, source: str | None = None) -> 
     """
     found = _decode(_read(path), path.name)
     name = check_source(source or found.name.strip()[:MAX_SOURCE_CHARS] or None, path)
-    here = history.archives.images_by_content({image.sha256 for image in found.images})
-    earlier = history.ratings.of_runs({run for images in here.values() for run, _ in images})
+    known = history.archives.images_by_content({image.sha256 for image in found.images})
+    earlier = history.ratings.of_runs({run for images in known.values() for run, _ in images})
     ratings: list[tuple[str, int, Rating]] = []
     for image in found.images:
         rating = Rating(image.rating or None, image.rejected, (image.note or "").strip(), name)
-        for key in here.get(image.sha256, ()):
-            present = next((one for one in earlier.get(key, ()) if one.source == name), Rating(source=name))
-            if (present.rating, present.rejected, present.note) != (rating.rating, rating.rejected, rating.note):
+        for key in known.get(image.sha256, ()):
+            old = next((entry for entry in earlier.get(key, ()) if entry.source == name), Rating(source=name))
+            if (old.rating, old.rejected, old.note) != (rating.rating, rating.rejected, rating.note):
                 ratings.append((*key, rating))
     history.ratings.put(ratings)
-    unknown = sum(image.sha256 not in here for image in found.images)
+    unknown = sum(image.sha256 not in known for image in found.images)
     return Loaded(path.name, ratings=len(ratings), source=name, unknown_images=unknown)
 
 
@@ -87,19 +79,8 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(content: bytes, name: str) -> _Ratings:
-    document = read_json(content, name)
-    try:
-        head = msgspec.convert(document, _Head)
-    except msgspec.ValidationError:
-        head = None
-    if head is None or head.format != FORMAT:
-        raise ImageError(f"{name} is not a file of ratings: download one from a page that comflowy_nb has saved")
-    if head.version > VERSION:
-        raise ImageError(f"{name} was saved by a newer version of comflowy_nb: pip install -U comflowy_nb")
-    try:
-        ratings = msgspec.convert(document, _Ratings)
-    except msgspec.ValidationError as error:
-        raise load_error(name, str(error)) from None
+    other_format = f"{name} is not a file of ratings: download one from a page that comflowy_nb has saved"
+    ratings = decode_versioned(content, _Ratings, name, format_version=(FORMAT, VERSION), other_format=other_format)
     problem = _problem_of(ratings)
     if problem is not None:
         raise load_error(name, problem)
@@ -107,6 +88,7 @@ def _decode(content: bytes, name: str) -> _Ratings:
 
 
 def _problem_of(ratings: _Ratings) -> str | None:
+    """Return why decoded ratings are invalid; None if they are valid."""
     if not are_names([ratings.name]) or not ratings.name.isprintable():
         return "its name has control characters, or is too long"
     if len(ratings.images) > _MAX_IMAGES:

@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from comflowy_nb.archive.manifest import MANIFEST, MAX_MANIFEST_BYTES, decode_manifest
+from comflowy_nb.archive.manifest import MANIFEST, MAX_MANIFEST_BYTES, decode_manifest, load_error
 from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import no_such_file
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 _MAX_FILES = 100_000
 _MAX_READ_BYTES = 32 * 1024 * 1024  # limit of the list of files, which zipfile reads in one call
-_MAX_RATIO = 10  # uncompressed size to file size; images hardly compress
+_MAX_RATIO = 10  # of the uncompressed size to the file size; images hardly compress
 _CHUNK_BYTES = 1024 * 1024
 _MAX_NAME_CHARS = 300
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _DRIVE = re.compile(r"[A-Za-z]:")
-_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, ValueError)
+_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, ValueError)
 
 
 class OpenArchive:
@@ -76,7 +76,7 @@ class OpenArchive:
                     if read_bytes > info.file_size:
                         raise zipfile.BadZipFile("longer than declared")
                     parts.append(chunk)
-        except _BROKEN:
+        except _ZIP_ERRORS:
             raise load_error(self.name, f"its file {file[:80]!r} is damaged") from None
         if read_bytes != info.file_size:
             raise load_error(self.name, f"its file {file[:80]!r} is shorter than declared")
@@ -100,8 +100,8 @@ def open_archive(path: Path) -> Iterator[OpenArchive]:
         with path.open("rb") as file:
             size_bytes = path.stat().st_size
             try:
-                archive = zipfile.ZipFile(_Bounded(file))
-            except _BROKEN:
+                archive = zipfile.ZipFile(_BoundedFile(file))
+            except _ZIP_ERRORS:
                 raise ImageError(f"{name} is not a zip file, or it is damaged") from None
             with archive:
                 yield OpenArchive(archive, name, size_bytes)
@@ -109,7 +109,7 @@ def open_archive(path: Path) -> Iterator[OpenArchive]:
         raise ImageError(f"{name} can't be read: {error.strerror or type(error).__name__}") from error
 
 
-class _Bounded:
+class _BoundedFile:
     """Wrapper that limits one read of a file to 32 MiB: zipfile trusts the declared length of the list of files."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -148,6 +148,7 @@ def _checked_infos(archive: zipfile.ZipFile, name: str, size_bytes: int) -> dict
 
 
 def _problem_of(info: zipfile.ZipInfo) -> str | None:
+    """Return why a file is rejected, to follow its name; None if it is accepted."""
     name = info.orig_filename  # zipfile cuts `filename` at a NUL, and replaces backslashes on Windows
     parts = PurePosixPath(name).parts
     if _CONTROL.search(name) or not name or len(name) > _MAX_NAME_CHARS:
@@ -156,14 +157,9 @@ def _problem_of(info: zipfile.ZipInfo) -> str | None:
         return "has a path that leads out of its folder"
     if info.flag_bits & 0x1:
         return "is encrypted"
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+    file_type = stat.S_IFMT(info.external_attr >> 16)
+    if file_type not in {0, stat.S_IFREG, stat.S_IFDIR}:
         return "is a link or a device, not a file"
-    if info.compress_type not in _METHODS:
+    if info.compress_type not in _COMPRESSIONS:
         return "is compressed by a method that is not supported"
     return None
-
-
-def load_error(name: str, why: str) -> ImageError:
-    """Return the error for a file that can't be loaded."""
-    return ImageError(f"{name} can't be loaded: {why}. Nothing was loaded")

@@ -9,21 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from comflowy_nb.archive.collect import map_texts
+from comflowy_nb.archive.collect import collect, map_texts
 from comflowy_nb.errors import SettingsError, nearest_tip
 from comflowy_nb.images.save_target import PARTS
 from comflowy_nb.layout.value_text import bare_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from comflowy_nb.archive.collect import Collected
     from comflowy_nb.archive.manifest import AxisEntry, Manifest, RunEntry, SweepEntry
+    from comflowy_nb.database.records import ImageRecord, RunRecord, SweepRecord
+    from comflowy_nb.database.runs import History
 
 
-STRIPS_IMAGES = frozenset({"prompts", "seeds", "workflow", "inputs", "metadata"})  # a graph contains all of these
+_IN_METADATA = frozenset({"prompts", "seeds", "workflow", "inputs", "metadata"})  # the graph in an image has these
 LEFT_OUT = "(left out)"
 
 # Text fields whose values are choices, not texts that a user writes. Other text fields count as prompts.
@@ -37,6 +40,8 @@ _CHOICE_ENDS = ("_name", "_method", "_mode", "_type", "_dtype", "_format", "_dev
 _MEDIA = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".mp4", ".webm", ".mov", ".wav", ".mp3", ".flac"})
 _MEDIA_NAMES = ("image", "mask", "video", "audio")
 _MIN_SEED_DIGITS = 5  # shorter numbers are too common to replace in other texts
+
+_Change: TypeAlias = "Callable[[str, str, Any], Any]"  # node id, field name and value -> new value
 
 
 def parse_parts(without: str | Iterable[str]) -> frozenset[str]:
@@ -60,8 +65,28 @@ def parse_parts(without: str | Iterable[str]) -> frozenset[str]:
     return frozenset(parts)
 
 
-def leave_out(collected: Collected, parts: frozenset[str]) -> None:
-    """Remove parts from the collected records. The writer removes the metadata of images."""
+def strips_metadata(parts: frozenset[str]) -> bool:
+    """Return whether the metadata of images must be removed, because it contains one of the parts to leave out."""
+    return bool(parts & _IN_METADATA)
+
+
+def collect_without(
+    history: History,
+    home: Path,
+    runs: Sequence[tuple[RunRecord, ImageRecord | None]],
+    sweeps: Sequence[SweepRecord],
+    parts: frozenset[str],
+) -> Collected:
+    """Collect runs and sweeps as `collect` does, without some parts. Files keep their metadata: see `strips_metadata`.
+
+    Every format that `save` writes starts from this result.
+    """
+    collected = collect(history, home, runs, sweeps)
+    _leave_out(collected, parts)
+    return collected
+
+
+def _leave_out(collected: Collected, parts: frozenset[str]) -> None:
     manifest = collected.manifest
     manifest.left_out = [part for part in PARTS if part in parts]
     if "notes" in parts:
@@ -84,7 +109,7 @@ def _leave_out_notes(manifest: Manifest) -> None:
     for image in (image for run in manifest.runs for image in run.outputs):
         for rating in image.ratings:
             rating.note = None
-        image.ratings = [one for one in image.ratings if one.rating is not None or one.rejected]
+        image.ratings = [rating for rating in image.ratings if rating.rating is not None or rating.rejected]
 
 
 # -- input images -----------------------------------------------------------------------------------------------------
@@ -92,7 +117,7 @@ def _leave_out_notes(manifest: Manifest) -> None:
 
 def _leave_out_inputs(collected: Collected) -> None:
     manifest = collected.manifest
-    known = {name for one in manifest.inputs for name in one.names}
+    known = {name for image in manifest.inputs for name in image.names}
 
     def change(_: str, name: str, value: Any) -> Any:
         is_input = isinstance(value, str) and (value in known or _is_media(name, value))
@@ -101,7 +126,7 @@ def _leave_out_inputs(collected: Collected) -> None:
     for sweep in manifest.sweeps:
         for axis in _axes_of(sweep):
             for number, value in enumerate(axis.values or (), 1):
-                if any(change("", bare_name(key), each) != each for key, each in value.params.items()):
+                if any(change("", bare_name(key), param) != param for key, param in value.params.items()):
                     value.label = value.label if value.is_named else f"image {number}"
     _change_values(manifest, change)
     manifest.inputs = []
@@ -128,7 +153,7 @@ def _leave_out_seeds(manifest: Manifest) -> None:
         if not _is_seed(name) or isinstance(value, list | dict):
             return value
         found.add(str(value))
-        return None  # removed from params; 0 in a graph
+        return None
 
     for sweep in manifest.sweeps:
         sweep.spec.pinned, sweep.spec.where = {}, None
@@ -152,18 +177,19 @@ def _is_seed(name: str) -> bool:
 
 
 def _leave_out_prompts(manifest: Manifest) -> None:
-    inputs = {name for one in manifest.inputs for name in one.names}
+    inputs = {name for image in manifest.inputs for name in image.names}
     texts = _find_prompts(manifest, inputs, in_graphs=False)
-    places = {text: LEFT_OUT if len(texts) == 1 else f"(left out {number})" for number, text in enumerate(texts, 1)}
+    # Numbers distinguish different prompts.
+    marks = {text: LEFT_OUT if len(texts) == 1 else f"(left out {number})" for number, text in enumerate(texts, 1)}
 
     def change(_: str, name: str, value: Any) -> Any:
         if not _is_prompt(name, value, inputs):
             return value
-        return map_texts(value, lambda text: places.get(text, LEFT_OUT)) if not isinstance(value, dict) else LEFT_OUT
+        return map_texts(value, lambda text: marks.get(text, LEFT_OUT)) if not isinstance(value, dict) else LEFT_OUT
 
     searched = {*texts, *_find_prompts(manifest, inputs, in_graphs=True)}
     for sweep in manifest.sweeps:
-        _leave_out_of_axes(sweep, places, inputs, searched)
+        _leave_out_of_axes(sweep, marks, inputs, searched)
     _change_values(manifest, change)
     for graph in manifest.graphs.values():
         for node in graph.values():
@@ -178,12 +204,12 @@ def _find_prompts(manifest: Manifest, inputs: set[str], *, in_graphs: bool) -> l
     """Return the texts that count as prompts, in the order of the axes; also those of graphs if `in_graphs` is true."""
     found: dict[str, None] = {}
 
-    def collect(_: str, name: str, value: Any) -> Any:
+    def add_prompts(_: str, name: str, value: Any) -> Any:
         if _is_prompt(name, value, inputs):
             map_texts(value, lambda text: found.setdefault(text) or text)
         return value
 
-    _change_values(manifest, collect, in_graphs=in_graphs)
+    _change_values(manifest, add_prompts, in_graphs=in_graphs)
     return [text for text in found if text.strip()]
 
 
@@ -198,13 +224,13 @@ def _is_prompt(name: str, value: Any, inputs: set[str]) -> bool:
 
 def _texts_in(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [text for each in value.values() for text in _texts_in(each)]
+        return [text for item in value.values() for text in _texts_in(item)]
     if isinstance(value, list):
-        return [text for each in value for text in _texts_in(each)]
+        return [text for item in value for text in _texts_in(item)]
     return [value] if isinstance(value, str) else []
 
 
-def _leave_out_of_axes(sweep: SweepEntry, places: Mapping[str, str], inputs: set[str], searched: set[str]) -> None:
+def _leave_out_of_axes(sweep: SweepEntry, marks: Mapping[str, str], inputs: set[str], searched: set[str]) -> None:
     """Replace the labels of prompts, and the words that an axis replaces in a prompt."""
     spec = sweep.spec
     spec.where = None
@@ -217,23 +243,23 @@ def _leave_out_of_axes(sweep: SweepEntry, places: Mapping[str, str], inputs: set
             old, axis.name = axis.name, f"word {number}"
             spec.layout = {side: axis.name if name == old else name for side, name in spec.layout.items()}
         for index, value in enumerate(axis.values or (), 1):
-            texts = [each for key, each in value.params.items() if _is_prompt(bare_name(key), each, inputs)]
+            texts = [param for key, param in value.params.items() if _is_prompt(bare_name(key), param, inputs)]
             if is_replacing or (texts and not value.is_named):
                 first = texts[0] if texts and isinstance(texts[0], str) else ""
-                value.label = places.get(first, f"(left out {index})") if not is_replacing else f"word {index}"
+                value.label = marks.get(first, f"(left out {index})") if not is_replacing else f"word {index}"
             if value.word is not None:
                 value.word = f"word {index}"
 
 
-# -- everywhere -------------------------------------------------------------------------------------------------------
+# -- all records ------------------------------------------------------------------------------------------------------
 
 
 def _axes_of(sweep: SweepEntry) -> list[AxisEntry]:
     return [simple for axis in sweep.spec.axes for simple in axis.simple]
 
 
-def _change_values(manifest: Manifest, change: Any, *, in_graphs: bool = True) -> None:
-    """Replace each value: `change(node, name, value)` returns the new one; None removes it from params."""
+def _change_values(manifest: Manifest, change: _Change, *, in_graphs: bool = True) -> None:
+    """Replace each value of a field by the result of `change`; None removes it from params, and is 0 in a graph."""
 
     def params(values: Mapping[str, Any]) -> dict[str, Any]:
         changed = {key: change(key.partition("::")[0], bare_name(key), value) for key, value in values.items()}
@@ -252,18 +278,18 @@ def _change_values(manifest: Manifest, change: Any, *, in_graphs: bool = True) -
         for node_id, node in graph.items():
             inputs = node.get("inputs")
             if isinstance(inputs, dict):
-                changed = {name: _in_graph(change, node_id, name, value) for name, value in inputs.items()}
+                changed = {name: _changed_input(change, node_id, name, value) for name, value in inputs.items()}
                 node["inputs"] = {name: 0 if value is None else value for name, value in changed.items()}
 
 
-def _in_graph(change: Any, node_id: str, name: str, value: Any) -> Any:
+def _changed_input(change: _Change, node_id: str, name: str, value: Any) -> Any:
     """Return the new value of an input. A link to another node is unchanged."""
     is_link = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
     return value if is_link or value is None else change(node_id, name, value)
 
 
 def _scrub(manifest: Manifest, searched: Iterable[str]) -> None:
-    """Replace the removed texts inside labels, names, info, notes, errors and scores."""
+    """Replace removed texts inside labels, info, notes and errors. A name that contains one is removed."""
     words = sorted({text.strip() for text in searched if re.search(r"\w", text)}, key=len, reverse=True)
     if not words:
         return
@@ -282,7 +308,7 @@ def _scrub(manifest: Manifest, searched: Iterable[str]) -> None:
         _scrub_run(run, scrub)
 
 
-def _scrub_run(run: RunEntry, scrub: Any) -> None:
+def _scrub_run(run: RunEntry, scrub: Callable[[str], str]) -> None:
     run.name = run.name if run.name is None or scrub(run.name) == run.name else None
     run.error = None if run.error is None else scrub(run.error)
     for image in run.outputs:

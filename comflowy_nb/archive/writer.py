@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from comflowy_nb.archive.collect import collect
 from comflowy_nb.archive.manifest import MANIFEST, encode_manifest
-from comflowy_nb.archive.redaction import STRIPS_IMAGES, leave_out
+from comflowy_nb.archive.redaction import collect_without, strips_metadata
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.disk_usage import size_text
 from comflowy_nb.images.save import add_parts, slug, values_in_name
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
     from comflowy_nb.database.runs import History
 
 
-_STRIPPED = frozenset({"PNG", "JPEG", "WEBP", "ANIMATED PNG", "ANIMATED WEBP"})  # formats whose metadata can be removed
+_STRIPPABLE = frozenset(
+    {"PNG", "JPEG", "WEBP", "ANIMATED PNG", "ANIMATED WEBP"}
+)  # formats whose metadata can be removed
 _MAX_LISTED_REFS = 6
 _TEXT_CODES = ("utf-8", "utf-16-le", "utf-16-be")
 
@@ -61,11 +62,10 @@ class Archive:
         sweeps: Sequence[SweepRecord],
         parts: frozenset[str] = frozenset(),
     ) -> None:
-        self._collected = collect(history, home, runs, sweeps)
+        self._collected = collect_without(history, home, runs, sweeps, parts)
         self._parts = parts
-        self._strips = bool(parts & STRIPS_IMAGES)
+        self._strips = strips_metadata(parts)
         self._private: list[str] = []  # references of the images whose metadata has a home path or a host
-        leave_out(self._collected, parts)
         self._dropped = self._drop_other_files() if self._strips else []
         if not self._collected.sources:
             raise _nothing_to_save(self._collected, [run for run, _ in runs], sweeps)
@@ -124,7 +124,7 @@ class Archive:
         """Drop the files whose metadata can't be removed, and return their references."""
         dropped = []
         for run, image in _images(self._collected):
-            if image.format not in _STRIPPED and (run.token, image.index) in self._collected.sources:
+            if image.format not in _STRIPPABLE and (run.token, image.index) in self._collected.sources:
                 del self._collected.sources[run.token, image.index]
                 dropped.append(f"{run.ref}[{image.index}]")
         return dropped
@@ -136,10 +136,10 @@ class Archive:
             source = self._collected.sources.get((run.token, image.index))
             if source is not None:
                 image.file = _unique(f"images/{_readable_name(run, image)}{source.suffix}", used)
-        for one in self._collected.manifest.inputs:
-            suffix = PurePosixPath(one.names[0]).suffix.lower() if one.names else ""
+        for entry in self._collected.manifest.inputs:
+            suffix = PurePosixPath(entry.names[0]).suffix.lower() if entry.names else ""
             is_plain = suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= 6
-            one.file = _unique(f"inputs/{one.identity[:16]}{suffix if is_plain else ''}", used)
+            entry.file = _unique(f"inputs/{entry.identity[:16]}{suffix if is_plain else ''}", used)
 
     def _write(self, part: Path) -> None:
         collected = self._collected
@@ -149,10 +149,10 @@ class Archive:
                     content = self._content(run, image, collected.sources[run.token, image.index].read_bytes())
                     image.sha256 = hashlib.sha256(content).hexdigest()
                     archive.writestr(zipfile.ZipInfo(image.file), content)  # not compressed: images already are
-            for one in collected.manifest.inputs:
-                content = self._content(None, None, collected.inputs[one.identity])
-                one.sha256 = hashlib.sha256(content).hexdigest()
-                archive.writestr(zipfile.ZipInfo(one.file), content)
+            for entry in collected.manifest.inputs:
+                content = self._content(None, None, collected.inputs[entry.identity])
+                entry.sha256 = hashlib.sha256(content).hexdigest()
+                archive.writestr(zipfile.ZipInfo(entry.file), content)
             manifest = encode_manifest(collected.manifest)
             archive.writestr(zipfile.ZipInfo(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
 
@@ -196,31 +196,31 @@ class Contents:
 
     def parts_text(self, without: frozenset[str]) -> str:
         """Return the text of the parts that the file contains, and of the parts that are left out."""
-        held = [text for part, text in self.parts.items() if part not in without]
-        text = f"with {', '.join(held)}" if held else ""
-        rest = [part for part in PARTS if part in self.parts and part not in without]
+        kept = [text for part, text in self.parts.items() if part not in without]
+        text = f"with {', '.join(kept)}" if kept else ""
         if without:
-            gone = [part for part in PARTS if part in without]
-            if without & STRIPS_IMAGES and "metadata" not in without:
-                gone.append("the metadata of the images")
-            return f"{text}{'; ' if text else ''}without {', '.join(gone)}"
-        return f"{text}; --without {','.join(rest)} leaves parts out"
+            left_out = [part for part in PARTS if part in without]
+            if strips_metadata(without) and "metadata" not in without:
+                left_out.append("the metadata of the images")
+            return f"{text}{'; ' if text else ''}without {', '.join(left_out)}"
+        return f"{text}; --without {','.join(part for part in PARTS if part in self.parts)} leaves parts out"
 
 
 def contents_of(collected: Collected) -> Contents:
     """Describe the collected runs and sweeps."""
     manifest = collected.manifest
-    swept = {cell.run for sweep in manifest.sweeps for cell in sweep.cells}
+    in_sweeps = {cell.run for sweep in manifest.sweeps for cell in sweep.cells}
     names = [
-        f"{' '.join(filter(None, (one.ref, one.name)))} ({_count(len(one.cells), 'cell')})" for one in manifest.sweeps
+        f"{' '.join(filter(None, (sweep.ref, sweep.name)))} ({_count(len(sweep.cells), 'cell')})"
+        for sweep in manifest.sweeps
     ]
-    single = [" ".join(filter(None, (one.ref, one.name))) for one in manifest.runs if one.token not in swept]
+    single = [" ".join(filter(None, (run.ref, run.name))) for run in manifest.runs if run.token not in in_sweeps]
     size_bytes = sum(path.stat().st_size for path in collected.sources.values() if path.is_file())
     size_bytes += sum(map(len, collected.inputs.values()))
-    ratings = [one for run in manifest.runs for image in run.outputs for one in image.ratings]
+    ratings = [rating for run in manifest.runs for image in run.outputs for rating in image.ratings]
     scores = sum(len(image.scores) for run in manifest.runs for image in run.outputs)
-    notes = sum(one.note is not None for one in ratings)
-    rated = sum(one.rating is not None or one.rejected for one in ratings)
+    notes = sum(rating.note is not None for rating in ratings)
+    rated = sum(rating.rating is not None or rating.rejected for rating in ratings)
     parts = {"prompts": "prompts", "seeds": "seeds"}
     if rated or scores:
         parts["ratings"] = ", ".join(
@@ -256,7 +256,7 @@ def _readable_name(run: RunEntry, image: ImageEntry) -> str:
 
 
 def _unique(name: str, used: Counter[str]) -> str:
-    """Return a unique file name, with a number if needed. Case does not count: some file systems ignore it."""
+    """Return a unique file name, with a number if needed. Names that differ in case are equal on some file systems."""
     path = PurePosixPath(name)
     used[name.casefold()] += 1
     number = used[name.casefold()]

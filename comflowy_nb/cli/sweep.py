@@ -19,7 +19,7 @@ from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.settings import Secret, default_target
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes, explain_labels
-from comflowy_nb.sweeps.cell import NOT_SENT, held_text
+from comflowy_nb.sweeps.cell import NOT_SUBMITTED, held_text
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 
 if TYPE_CHECKING:
@@ -182,7 +182,9 @@ class _Progress:
                 self.say(f"{cell.ref} {labels} {cell.status}{error}")
         self._bar.update(len(new))
         counts = self._sweep.status_counts()
-        texts = [f"{count} {status}" for status, count in counts.items() if status not in {Status.SUCCESS, NOT_SENT}]
+        texts = [
+            f"{count} {status}" for status, count in counts.items() if status not in {Status.SUCCESS, NOT_SUBMITTED}
+        ]
         self._bar.set_postfix_str(", ".join(texts))
         warning = next((cell.run.warning for cell in self._sweep.cells if cell.run and cell.run.warning), None)
         if warning is not None and warning != self._warning:
@@ -225,7 +227,7 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
             [
                 cell.ref,
                 *map(_shorten, cell.axis_texts.values()),
-                NOT_SENT if cell.status is None else str(cell.status),
+                NOT_SUBMITTED if cell.status is None else str(cell.status),
                 "" if seconds is None else time_text(seconds),
                 "" if cell.run is None else cell.run.ref,
                 (cell.error or "") if path is None else os.fspath(path),

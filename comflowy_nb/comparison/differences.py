@@ -51,7 +51,7 @@ class KnownFields:
     set_params
         The ids of the fields that the user set.
     others
-        The values that were not submitted, from the graph in the image; None if unknown.
+        The values in the graph of the image, also those that were not submitted; None if unknown.
     facts
         The names of the `workflow` and the `service`.
     """
@@ -112,7 +112,7 @@ def find_differences(images: Sequence[KnownFields], *, sizes: Sequence[tuple[int
         "size": [f"{width} \N{MULTIPLICATION SIGN} {height}" for width, height in sizes],
     }
     rows = [_fact_row(name, texts) for name, texts in facts.items() if len({*texts} - {None}) > 1]
-    keys = _keys(images)
+    keys = _ordered_keys(images)
     values = {key: [_look_up(key, known, images) for known in images] for key in keys}
     different = [key for key in keys if len(_identities(values[key])) > 1]
     was_set = {key for known in images for key in known.set_params}
@@ -128,7 +128,7 @@ def find_differences(images: Sequence[KnownFields], *, sizes: Sequence[tuple[int
     return Differences(tuple(rows), tuple(shared), bool(seeds & set(different)))
 
 
-def _keys(images: Sequence[KnownFields]) -> list[str]:
+def _ordered_keys(images: Sequence[KnownFields]) -> list[str]:
     """Return all field ids, each once.
 
     First the ids that the user set, then the other submitted ids, then the ids known only from the graph.
@@ -195,7 +195,7 @@ def mark_words(texts: Sequence[str]) -> list[tuple[Piece, ...]]:
     different = list(dict.fromkeys(texts))
     tokens = [_TOKEN.findall(text) for text in different]
     pieces = {
-        text: _pieces(words, counts, len(different) - 1)
+        text: _split_at_marks(words, counts, len(different) - 1)
         for text, words, counts in zip(different, tokens, _count_others(tokens), strict=True)
     }
     return [pieces[text] for text in texts]
@@ -221,7 +221,7 @@ def _count_others(texts: Sequence[list[str]]) -> list[list[int]]:
     return counts
 
 
-def _pieces(tokens: list[str], counts: list[int], others: int) -> tuple[Piece, ...]:
+def _split_at_marks(tokens: list[str], counts: list[int], others: int) -> tuple[Piece, ...]:
     marks: list[Mark] = ["same" if count == others else "some" if count else "only" for count in counts]
     for index, token in enumerate(tokens):
         if token.isspace():  # white space gets the mark of the words around it if both have the same mark

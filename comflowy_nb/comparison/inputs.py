@@ -114,21 +114,22 @@ def read_images(items: Iterable[Any], *, find: Callable[[Any], Found] | None = N
     Examples
     --------
     >>> from PIL import Image
-    >>> [each.size for each in read_images([Image.new("RGB", (4, 3)), Image.new("RGB", (6, 3))])]
+    >>> [image.size for image in read_images([Image.new("RGB", (4, 3)), Image.new("RGB", (6, 3))])]
     [(4, 3), (6, 3)]
     """
-    flat = list(_flatten(items))
+    flat = list(flatten(items))
     if len(flat) == 1:
-        raise RefError(_too_few(_resolve(flat[0], find), flat[0]))
+        raise RefError(_too_few_text(_resolve(flat[0], find), flat[0]))
     if not MIN_IMAGES <= len(flat) <= MAX_IMAGES:
         raise RefError(f"a comparison takes {MIN_IMAGES} to {MAX_IMAGES} images, not {len(flat)}: {_USAGE}")
     return [_read(_resolve(item, find), item, position) for position, item in enumerate(flat)]
 
 
-def _flatten(items: Iterable[Any]) -> Iterable[Any]:
+def flatten(items: Iterable[Any]) -> Iterable[Any]:
+    """Yield the items of nested lists and tuples."""
     for item in items:
         if isinstance(item, list | tuple):
-            yield from _flatten(item)
+            yield from flatten(item)
         else:
             yield item
 
@@ -147,13 +148,13 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
             raise ImageError(no_such_file(item, "file or run")) from None
         raise
     if target.sweep is not None:
-        raise RefError(_name_cells(target.sweep.ref, target.sweep.count))
+        raise RefError(_name_cells_text(target.sweep.ref, target.sweep.count))
     return target.image if target.image is not None else target.run
 
 
 def _read(item: Any, original: Any, position: int) -> ComparedImage:
     if isinstance(item, Sweep):
-        raise RefError(_name_cells(item.ref, len(item.cells)))
+        raise RefError(_name_cells_text(item.ref, len(item.cells)))
     if isinstance(item, SweepCell):
         if item.run is None:
             raise RefError(no_run_text(item.ref))
@@ -199,7 +200,7 @@ def _read_file(path: Path) -> ComparedImage:
     if not path.is_file():
         raise ImageError(f"there is no file {path.name!r}")
     size = image_size(path, path.name)
-    metadata = _metadata(metadata_of_image, path)
+    metadata = _read_or_none(metadata_of_image, path)
     others = _values_in(path)
     if metadata is None:
         return ComparedImage(path.name, size, KnownFields(others=others), path)
@@ -218,7 +219,7 @@ def _read_pixels(item: Any, position: int) -> ComparedImage:
     return ComparedImage(name, image_size(content, name), KnownFields(), content)
 
 
-def _metadata(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None:
+def _read_or_none(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None:
     """Return the metadata that a function reads from an image; None if the image can't be read."""
     try:
         return read(path)
@@ -228,22 +229,24 @@ def _metadata(read: Callable[[Path], _Metadata], path: Path) -> _Metadata | None
 
 def _values_in(path: Path) -> dict[str, Any] | None:
     """Return the values in the graph that an image contains, including defaults."""
-    graph = _metadata(graph_of_image, path)
+    graph = _read_or_none(graph_of_image, path)
     return None if graph is None else {field_id: field.default for field_id, field in graph.fields().items()}
 
 
-def _too_few(item: Any, original: Any) -> str:
+def _too_few_text(item: Any, original: Any) -> str:
     """Return the error for fewer than two images, with a command to type instead."""
     if isinstance(item, Sweep):
-        return _name_cells(item.ref, len(item.cells))
+        return _name_cells_text(item.ref, len(item.cells))
     if isinstance(item, Run | SweepCell) and len(item.images) >= MIN_IMAGES:
         refs = [f"{item.ref}[{index}]" for index in range(min(len(item.images), MAX_IMAGES))]
         return f"{item.ref} alone has {len(item.images)} images; to compare them: %comflowy compare {_listed(refs)}"
     ref = original if isinstance(original, str) else getattr(item, "ref", None)
-    return f"compare needs at least two images: {_USAGE if ref is None else f'%comflowy compare {ref} {_other(ref)}'}"
+    return (
+        f"compare needs at least two images: {_USAGE if ref is None else f'%comflowy compare {ref} {_other_ref(ref)}'}"
+    )
 
 
-def _other(ref: str) -> str:
+def _other_ref(ref: str) -> str:
     """Return an example of a second image."""
     cell = _CELL.fullmatch(ref)
     return f"{cell[1]}.{2 if int(cell[2]) == 1 else int(cell[2]) - 1}" if cell else "REF"
@@ -253,7 +256,8 @@ def _listed(refs: Sequence[str]) -> str:
     return " ".join(refs[:3]) + (" ..." if len(refs) > 3 else "")
 
 
-def _name_cells(ref: str, count: int) -> str:
+def _name_cells_text(ref: str, count: int) -> str:
+    """Return the error for a whole sweep."""
     if count == 1:
         return f"{ref} is a sweep of 1 cell; compare needs at least two images: %comflowy compare {ref}.1 REF"
     return f"{ref} is a sweep of {count} cells; name some of them: %comflowy compare {ref}.1 {ref}.2"

@@ -30,7 +30,7 @@ _BROWSER_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # browsers displa
 _JPEG_ABOVE_PX = 16_000_000  # encoding a larger PNG takes seconds
 _JPEG_QUALITY = 95
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"cICP"}
-_METADATA = {"exif", "xmp", "comment", "photoshop", "mpoffset", "XML:com.adobe.xmp"}
+_METADATA_KEYS = {"exif", "xmp", "comment", "photoshop", "mpoffset", "XML:com.adobe.xmp"}
 
 _MAX_HEAT_MAP_PX = 2048  # limit of the longest side
 _MIN_TOP_LEVEL = 8  # so that a difference of 1 level does not look like one of 255
@@ -126,7 +126,7 @@ def without_metadata(content: bytes, media_type: str, name: str) -> tuple[bytes,
             [PNG_MAGIC, *(chunk for chunk_type, chunk in png_chunks(content) if chunk_type in _PIXEL_CHUNKS)]
         ), media_type
     with open_image_file(content) as image:
-        has_metadata = not _METADATA.isdisjoint(image.info)
+        has_metadata = not _METADATA_KEYS.isdisjoint(image.info)
     return _encode(open_rgb(content, name)) if has_metadata else (content, media_type)
 
 

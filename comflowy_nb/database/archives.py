@@ -213,7 +213,7 @@ def _put_free_name(connection: sqlite3.Connection, table: str, token: str, name:
     check_name(name)
     names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
     sql = "SELECT 1 FROM names WHERE name = ?"
-    free = next(each for each in names if connection.execute(sql, (each,)).fetchone() is None)
+    free = next(candidate for candidate in names if connection.execute(sql, (candidate,)).fetchone() is None)
     if free != name:
         added.renamed[name] = free
     put_name(connection, table, token, free)
@@ -221,9 +221,9 @@ def _put_free_name(connection: sqlite3.Connection, table: str, token: str, name:
 
 def _add_reviews(connection: sqlite3.Connection, reviews: Sequence[NewReview]) -> int:
     """Add ratings and scores of images in the history. Return the number of added or changed ratings."""
-    earlier = find_ratings(connection, {each.run for each in reviews})
+    earlier = find_ratings(connection, {review.run for review in reviews})
     sql = "SELECT run, position FROM images WHERE run IN (SELECT value FROM json_each(?))"
-    images = {tuple(row) for row in connection.execute(sql, (json_list({each.run for each in reviews}),))}
+    images = {tuple(row) for row in connection.execute(sql, (json_list({review.run for review in reviews}),))}
     count = 0
     for review in reviews:
         if (review.run, review.index) not in images:
@@ -244,7 +244,7 @@ def _is_new(rating: Rating, earlier: Iterable[Rating]) -> bool:
     """Return True if no source has the same rating, and the same source has no newer rating."""
     content = (rating.rating, rating.rejected, rating.note, rating.rated_at)
     return not any(
-        (one.rating, one.rejected, one.note, one.rated_at) == content
-        or (one.source == rating.source and one.rated_at >= rating.rated_at)
-        for one in earlier
+        (other.rating, other.rejected, other.note, other.rated_at) == content
+        or (other.source == rating.source and other.rated_at >= rating.rated_at)
+        for other in earlier
     )

@@ -59,7 +59,7 @@ _ORIGINALS = f"""
             )
         )
     ORDER BY runs.number, images.position
-"""  # noqa: S608 - own names
+"""  # noqa: S608 - not user input
 
 
 class Removal(NamedTuple):
@@ -83,15 +83,22 @@ class Original:
 
 
 def is_protected(original: Original) -> bool:
-    """Return True if a prune without `all` keeps this original. This is the only code that decides it."""
+    """Return True if a prune without `all` keeps this original. This function is the only owner of the rule."""
     return original.is_named or original.is_input or original.is_rated
 
 
 @dataclass(frozen=True, slots=True)
 class RunsToDelete:
-    """The runs that a delete removes, and the runs of its sweeps that it keeps, by reference with the reason.
+    """The result of the choice of runs for a delete.
 
-    `reusable_keys` has the request keys for which a success remains.
+    Attributes
+    ----------
+    runs
+        The runs to delete.
+    kept
+        Reference -> reason, for the runs of the sweeps that are kept.
+    reusable_keys
+        The request keys for which a success remains in the history.
     """
 
     runs: tuple[RunRecord, ...]
@@ -134,15 +141,16 @@ class Cleanup:
         The originals that were set to `pruned`. Another process may have changed some of the chosen ones meanwhile.
         """
         in_submission = self._sweeps_in_submission()
-        keys = {(each.run, each.image.index) for each in chosen}
+        keys = {(original.run, original.image.index) for original in chosen}
         with self._store.write(full=True) as connection:
             found = [
-                each for each in _originals(connection, before, in_submission) if (each.run, each.image.index) in keys
+                original
+                for original in _originals(connection, before, in_submission)
+                if (original.run, original.image.index) in keys and (all or not is_protected(original))
             ]
-            found = [each for each in found if all or not is_protected(each)]
-            rows = [(each.run, each.image.index) for each in found]
+            rows = [(original.run, original.image.index) for original in found]
             connection.executemany("UPDATE images SET state = 'pruned' WHERE run = ? AND position = ?", rows)
-            _list(connection, rows)
+            _list_removals(connection, rows)
         return found
 
     # -- delete -------------------------------------------------------------------------------------------------
@@ -181,7 +189,7 @@ class Cleanup:
             chosen = {"runs": tokens, "sweeps": json_list(sweeps)}
             for statement in _DELETIONS.split(";"):
                 connection.execute(statement, chosen)
-            _list(connection, [(run.token, ALL_FILES) for run in found.runs])
+            _list_removals(connection, [(run.token, ALL_FILES) for run in found.runs])
         return found
 
     # -- files --------------------------------------------------------------------------------------------------
@@ -201,10 +209,10 @@ class Cleanup:
 
     def deleted_runs(self, tokens: Iterable[str]) -> set[str]:
         """Return the tokens that do not belong to a run in the history."""
-        wanted = set(tokens)
+        searched = set(tokens)
         with self._store.read() as connection:
             sql = "SELECT token FROM runs WHERE token IN (SELECT value FROM json_each(?))"
-            return wanted - {row["token"] for row in connection.execute(sql, (json_list(wanted),))}
+            return searched - {row["token"] for row in connection.execute(sql, (json_list(searched),))}
 
     def forget(self, done: Iterable[Removal]) -> None:
         """Delete entries of the list after their files were removed, or if the files must be kept."""
@@ -237,14 +245,14 @@ def _originals(connection: sqlite3.Connection, before: float, in_submission: Col
     ]
 
 
-def _list(connection: sqlite3.Connection, removals: Iterable[tuple[str, int]]) -> None:
+def _list_removals(connection: sqlite3.Connection, removals: Iterable[tuple[str, int]]) -> None:
     connection.executemany("INSERT OR IGNORE INTO removals (run, position) VALUES (?, ?)", removals)
 
 
 # -- what a delete removes --------------------------------------------------------------------------------------------
 
-# A run that stays belongs to another sweep that shows it, if there is one. Graphs and defaults are deleted with
-# their last run.
+# A kept run is assigned to another sweep that shows it, if there is one. Graphs and defaults are deleted with the last
+# run that has them.
 _DELETIONS = """
     DELETE FROM names WHERE token IN (SELECT value FROM json_each(:runs) UNION SELECT value FROM json_each(:sweeps));
     DELETE FROM cells WHERE sweep IN (SELECT value FROM json_each(:sweeps));
@@ -279,15 +287,15 @@ def _runs_to_delete(
     for sweep in set(sweeps) & set(in_submission):
         raise RefError(f"a kernel submits s{numbers[sweep]} now: %comflowy cancel s{numbers[sweep]} first")
     of_sweeps = "SELECT run FROM cells WHERE sweep IN (SELECT value FROM json_each(?)) AND run IS NOT NULL"
-    clause = f"WHERE token IN (SELECT value FROM json_each(?)) OR token IN ({of_sweeps}) ORDER BY number"  # noqa: S608 - own text
+    clause = f"WHERE token IN (SELECT value FROM json_each(?)) OR token IN ({of_sweeps}) ORDER BY number"  # noqa: S608 - not user input
     found = find_runs(connection, clause, json_list(named), json_list(sweeps))
     submitted_for = dict(connection.execute("SELECT token, sweep FROM runs WHERE sweep IS NOT NULL").fetchall())
     shown_by = _shown_by(connection, [run.token for run in found])
     runs: list[RunRecord] = []
     kept: dict[str, str] = {}
     for run in found:
-        own = {*sweeps, named.get(run.token)}
-        cells = sorted((numbers[sweep], cell) for sweep, cell in shown_by.get(run.token, ()) if sweep not in own)
+        deleted = {*sweeps, named.get(run.token)}  # also a cell whose run is deleted
+        cells = sorted((numbers[sweep], cell) for sweep, cell in shown_by.get(run.token, ()) if sweep not in deleted)
         is_named = run.token in named
         if cells:
             others = ", ".join(f"s{sweep}.{cell}" for sweep, cell in cells)

@@ -224,7 +224,7 @@ class Store:
     def _set_aside(self, connection: sqlite3.Connection | None) -> None:
         """Rename the damaged file and its logs; close the connection to it."""
         name = f"{FILE_NAME}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
-        # Rename before closing, which removes the log. Where an open file can't be renamed, close first.
+        # Rename before closing, because closing removes the log. If an open file can't be renamed, close first.
         try:
             self._rename(name)
         except PermissionError:

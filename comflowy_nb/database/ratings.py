@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.connection import Store
     from comflowy_nb.database.scores import Score
 
-    ReviewsOf: TypeAlias = Callable[[str], Sequence[Mapping[str, Any]]]  # of the token of a run
+    ReviewsOf: TypeAlias = Callable[[str], Sequence[Mapping[str, Any]]]  # token of a run -> values of its images
 
 
 OWN = ""  # the source of this user's ratings
@@ -102,8 +102,7 @@ class Ratings:
         rating
             1 to 5; 0 removes the rating. A rating also removes the rejection, unless `rejected` is set.
         rejected, note
-            The new rejection and note; an empty note removes it.
-            None does not change a value.
+            The new rejection and the new note; None keeps the old one. An empty note removes it.
 
         Returns
         -------
@@ -157,7 +156,7 @@ def find_ratings(connection: sqlite3.Connection, runs: Iterable[str]) -> dict[tu
     """Return the ratings of runs; see `Ratings.of_runs`."""
     found: dict[tuple[str, int], list[Rating]] = {}
     sql = (
-        f"SELECT run, position, {_COLUMNS} FROM ratings WHERE run IN (SELECT value FROM json_each(?)) "  # noqa: S608 - own names
+        f"SELECT run, position, {_COLUMNS} FROM ratings WHERE run IN (SELECT value FROM json_each(?)) "  # noqa: S608 - not user input
         "ORDER BY run, position, source"
     )
     for row in connection.execute(sql, (json_list(runs),)):
@@ -170,7 +169,7 @@ def _read(row: sqlite3.Row) -> Rating:
 
 
 def _get(connection: sqlite3.Connection, run: str, index: int, source: str) -> Rating:
-    sql = f"SELECT {_COLUMNS} FROM ratings WHERE run = ? AND position = ? AND source = ?"  # noqa: S608 - own names
+    sql = f"SELECT {_COLUMNS} FROM ratings WHERE run = ? AND position = ? AND source = ?"  # noqa: S608 - not user input
     row = connection.execute(sql, (run, index, source)).fetchone()
     return Rating(source=source) if row is None else _read(row)
 
@@ -193,31 +192,31 @@ def put_rating(connection: sqlite3.Connection, run: str, index: int, rating: Rat
 
 # -- searching ---------------------------------------------------------------------------------------------------------
 
-_NONE: Mapping[str, Any] = MappingProxyType({"rated": False, "rejected": False})
+_UNRATED: Mapping[str, Any] = MappingProxyType({"rated": False, "rejected": False})
 
 
 def read_review_values(connection: sqlite3.Connection, names: Collection[str]) -> ReviewsOf:
     """Return a function from the token of a run to the values of its images. `names` selects the values.
 
     The values are the rating by this user (`REVIEW_NAMES`) and the scores. A run without images has the values of one
-    unrated image; if no image in the history has a value, each run has.
+    unrated image. If no image in the history has a rating or a score, each run has these values.
     """
     values: dict[tuple[str, int], dict[str, Any]] = {}
-    of_scores = [name for name in names if "::" not in name and name not in REVIEW_NAMES]
+    score_names = [name for name in names if "::" not in name and name not in REVIEW_NAMES]
     sql = (
         "SELECT run, position, name, value FROM scores "
         "WHERE value IS NOT NULL AND name IN (SELECT value FROM json_each(?))"
     )
-    for run, position, name, value in connection.execute(sql, (json_list(of_scores),)) if of_scores else ():
-        values.setdefault((run, position), dict(_NONE))[name] = value
+    for run, position, name, value in connection.execute(sql, (json_list(score_names),)) if score_names else ():
+        values.setdefault((run, position), dict(_UNRATED))[name] = value
     if not REVIEW_NAMES.isdisjoint(names):
         sql = "SELECT run, position, rating, rejected, note FROM ratings WHERE source = ?"
         for run, position, rating, rejected, note in connection.execute(sql, (OWN,)):
-            own = {"rated": rating is not None, "rejected": bool(rejected), "rating": rating, "note": note}
-            values.setdefault((run, position), {}).update(own)
+            rated = {"rated": rating is not None, "rejected": bool(rejected), "rating": rating, "note": note}
+            values.setdefault((run, position), {}).update(rated)
     if not values:
-        return lambda _: (_NONE,)
+        return lambda _: (_UNRATED,)
     by_run: dict[str, list[Mapping[str, Any]]] = {}
     for run, position in connection.execute("SELECT run, position FROM images"):
-        by_run.setdefault(run, []).append(values.get((run, position), _NONE))
-    return lambda run: by_run.get(run, (_NONE,))
+        by_run.setdefault(run, []).append(values.get((run, position), _UNRATED))
+    return lambda run: by_run.get(run, (_UNRATED,))

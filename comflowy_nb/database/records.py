@@ -28,10 +28,20 @@ _MEDIA_TYPES = {
 class ImageRecord:
     """One output image of a run.
 
-    `state` is `expected` (not downloaded yet), `kept` (on disk; `file` and `sha256` are set), `missing` (`error` says
-    why) or `pruned` (the original was removed, and its thumbnails are kept). A kept image with an `error` can't be
-    decoded here, so it has no thumbnail. `file` is relative to the images' folder. A missing image that was on disk
-    before keeps `file` and `sha256`: a damaged file stays until its image is fetched again.
+    Attributes
+    ----------
+    index
+        Index within the run.
+    node, node_index
+        The node, and the index within its outputs.
+    state
+        `expected` (not downloaded yet), `kept` (on disk; `file` and `sha256` are set), `missing`, or `pruned` (the
+        original was removed, and its thumbnails are kept).
+    file
+        The file name relative to the images' folder. A missing image that was on disk before keeps `file` and `sha256`,
+        because a damaged file is only replaced when the image is fetched again.
+    error
+        The reason why the image is missing, or why a kept image can't be decoded and has no thumbnail.
     """
 
     index: int
@@ -48,7 +58,7 @@ class ImageRecord:
 
     @property
     def is_image(self) -> bool:
-        """True for a still image; an animation, a video, a sound or a text is listed as a file."""
+        """Whether this is a still image, not an animation, a video, a sound or a text."""
         return self.format in _IMAGE_FORMATS
 
     @property
@@ -60,10 +70,10 @@ class ImageRecord:
         """Return the record of the same image while it is fetched again."""
         return replace(self, state="expected", error=_WAS_PRUNED if self.state == "pruned" else None)
 
-    def given_up(self, why: str) -> ImageRecord:
+    def given_up(self, reason: str) -> ImageRecord:
         """Return the record after the last download attempt has failed: `missing`, or `pruned` if it was pruned."""
         was_pruned = self.state == "expected" and self.error == _WAS_PRUNED
-        return replace(self, state="pruned" if was_pruned else "missing", error=why)
+        return replace(self, state="pruned" if was_pruned else "missing", error=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +143,8 @@ class RunRecord(_Request):
         )
 
     @property
-    def on(self) -> str:
-        """Where it ran, for lists: the service, or the file that it was loaded from."""
+    def ran_on(self) -> str:
+        """The service, or the file that it was loaded from, as text for lists."""
         return self.service if self.imported is None else f"from {self.imported}"
 
     @property
@@ -142,9 +152,9 @@ class RunRecord(_Request):
         return f"r{self.number}"
 
     def fetch_tip(self, verb: str, *, option: str = "") -> str:
-        """Return which command fetches images again, such as `%comflowy show r1 fetches it again`.
+        """Return a text with the command that fetches images again: `%comflowy show r1 fetches it again`.
 
-        Nothing fetches those of an imported run again, which the text says.
+        Images of an imported run can't be fetched, so that its text is the reason.
         """
         if self.imported is not None:
             return f"no service here has it: {self.ref} was loaded from {self.imported}"
@@ -195,8 +205,8 @@ class SweepRecord(SweepRequest):
     imported: str | None = None  # as for a run
 
     @property
-    def on(self) -> str:
-        """Where it ran, for lists: the service, or the file that it was loaded from."""
+    def ran_on(self) -> str:
+        """The service, or the file that it was loaded from, as text for lists."""
         return self.service if self.imported is None else f"from {self.imported}"
 
     @property

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _LIVE = ", ".join(f"'{status}'" for status in Status if status.is_live)
 # An imported run has no service here, so it is never tracked.
 _TRACKED = (
-    f"(imported IS NULL AND (status IN ({_LIVE}) "  # noqa: S608 - own words
+    f"(imported IS NULL AND (status IN ({_LIVE}) "  # noqa: S608 - not user input
     "OR token IN (SELECT run FROM images WHERE state = 'expected')))"
 )
 

@@ -136,7 +136,7 @@ class Sweeps(Table[SweepRecord]):
         with self._store.read() as connection:
             found = dict(connection.execute(sql, (json_list(tokens),)).fetchall())
             clause = "WHERE token IN (SELECT value FROM json_each(?))"
-            records = {one.token: one for one in find_sweeps(connection, clause, json_list(set(found.values())))}
+            records = {sweep.token: sweep for sweep in find_sweeps(connection, clause, json_list(set(found.values())))}
         return {token: records[sweep] for token, sweep in found.items()}
 
     def cell_refs(self, tokens: Sequence[str]) -> dict[str, str]:

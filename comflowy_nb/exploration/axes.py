@@ -85,8 +85,8 @@ def find_axis(axes: Sequence[ExploredAxis], name: str) -> ExploredAxis:
     if not names:
         raise RefError(f"{name!r} is not an axis: there is only one combination")
     tip = nearest_tip(name, names)
-    are = "the axes are" if len(names) > 1 else "the only axis is"
-    raise RefError(f"{name!r} is not an axis here; {are} {', '.join(names)}{tip}")
+    listed = f"the axes are {', '.join(names)}" if len(names) > 1 else f"the only axis is {names[0]}"
+    raise RefError(f"{name!r} is not an axis here; {listed}{tip}")
 
 
 # -- sweeps -----------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def place_sweeps(sweeps: Sequence[Sweep]) -> Placed:
             ExploredValue(" ".join(filter(None, (sweep.ref, sweep.name))), sweep.name or sweep.ref) for sweep in sweeps
         ),
     )
-    keys = dict.fromkeys(_key(axis) for sweep in sweeps for axis in sweep.axes.axes)
+    keys = dict.fromkeys(_merge_key(axis) for sweep in sweeps for axis in sweep.axes.axes)
     columns = [_MergedAxis(key, sweeps) for key in keys]
     cells = [(index, cell) for index, sweep in enumerate(sweeps) for cell in sweep.cells]
     placed = [column.place(cells) for column in columns]
@@ -136,8 +136,8 @@ def _axis_of_sweep(axis: Axis, position: int, sweep: Sweep) -> ExploredAxis:
     for value, text, label in zip(axis.values, texts, shortened, strict=True):
         is_named = value.is_named or axis.kind in {"rows", "lines"}
         chosen = value.label if is_named or axis.kind in _SEVERAL_FIELDS else label
-        whole = f"{value.label}: {text}" if is_named and text not in {"", value.label} else text
-        explored.append(ExploredValue(whole or chosen, shorten(chosen, 2 * LONG_TEXT) or '""'))
+        full_text = f"{value.label}: {text}" if is_named and text not in {"", value.label} else text
+        explored.append(ExploredValue(full_text or chosen, shorten(chosen, 2 * LONG_TEXT) or '""'))
     values = [value.params.get(axis.fields[0]) if len(axis.fields) == 1 else None for value in axis.values]
     is_number = axis.kind in {"values", "lines"} and not any(value.is_named for value in axis.values)
     return _new_axis(axis, explored, is_number=is_number and all(map(_is_number, values)))
@@ -165,7 +165,7 @@ def _new_axis(axis: Axis, explored: Sequence[ExploredValue], *, is_number: bool)
     return ExploredAxis(name, label, "field", "number" if is_number else "list", tuple(explored), frozenset(names))
 
 
-def _key(axis: Axis) -> tuple[str, ...]:
+def _merge_key(axis: Axis) -> tuple[str, ...]:
     """Return a key that equal axes of several sweeps share: the fields, or the name if the values have labels."""
     if axis.kind in {"values", "seeds"}:
         return ("fields", *sorted(axis.fields))
@@ -173,13 +173,16 @@ def _key(axis: Axis) -> tuple[str, ...]:
 
 
 class _MergedAxis:
-    """Builder that merges equal axes of several sweeps into one axis."""
+    """Merge equal axes of several sweeps into one axis.
+
+    Values are merged by their params, or on axes of presets, rows and replaced words by their labels.
+    """
 
     def __init__(self, key: tuple[str, ...], sweeps: Sequence[Sweep]) -> None:
         self._axes: dict[int, tuple[int, Axis]] = {}  # index of a sweep -> position and axis
         for index, sweep in enumerate(sweeps):
             for position, axis in enumerate(sweep.axes.axes):
-                if _key(axis) == key:
+                if _merge_key(axis) == key:
                     self._axes[index] = (position, axis)
         self._by_values = key[0] == "fields"
         self._first = next(iter(self._axes.values()))[1]
@@ -220,21 +223,22 @@ class _MergedAxis:
             self._by_params.setdefault(params, identity)
 
     def _identity(self, index: int, cell: SweepCell) -> Hashable:
+        """Return the identity of the value of a cell of the sweep `index`. Add the value if no axis has it."""
         if index in self._axes and not self._by_values:
             position, axis = self._axes[index]
             label = axis.values[cell.at[position]].label
             count = sum(value.label == label for value in axis.values[: cell.at[position] + 1])
             return label, count
-        own = {key: cell.params[key] for key in self._first.fields if key in cell.params}
-        identity = self._by_params.get(canonical_json(own))
+        params = {key: cell.params[key] for key in self._first.fields if key in cell.params}
+        identity = self._by_params.get(canonical_json(params))
         if identity is not None:
             return identity
         if not self._by_values:
             self._values.setdefault(None, (_OTHER, _OTHER, None))
             return None
-        new = canonical_json(own)
-        text = write_value(next(iter(own.values()))) if own else _NOT_SET
-        self._values.setdefault(new, (text, "" if own else _NOT_SET, next(iter(own.values()), None)))
+        new = canonical_json(params)
+        text = write_value(next(iter(params.values()))) if params else _NOT_SET
+        self._values.setdefault(new, (text, "" if params else _NOT_SET, next(iter(params.values()), None)))
         self._by_params[new] = new
         return new
 
@@ -247,10 +251,10 @@ def place_runs(params: Sequence[Mapping[str, Any]], refs: Sequence[str], *, work
 
     If they differ in no field, or in more than `MAX_FIELDS`, the run is the only axis.
     """
-    several = [("workflow", [*workflows])] if len(set(workflows)) > 1 else []
-    ids = list(dict.fromkeys(key for each in params for key in each))
+    ids = list(dict.fromkeys(key for params_of_run in params for key in params_of_run))
     names = name_fields(ids)
-    columns: list[tuple[str, list[Any]]] = [*several, *((key, [each.get(key) for each in params]) for key in ids)]
+    columns: list[tuple[str, list[Any]]] = [("workflow", [*workflows])]
+    columns += [(key, [params_of_run.get(key) for params_of_run in params]) for key in ids]
     identities = {key: [canonical_json(value) for value in values] for key, values in columns}
     differing = [(key, values) for key, values in columns if len(set(identities[key])) > 1]
     if not differing or len(differing) > MAX_FIELDS:
@@ -272,15 +276,15 @@ def _place_values(
     known = [value for value in by_identity.values() if value is not None]
     is_number = all(map(_is_number, known))
     if is_number:  # runs that do not set the field are first
-        order.sort(key=lambda each: float("-inf") if by_identity[each] is None else float(by_identity[each]))
-    present = [each for each in order if by_identity[each] is not None]
-    texts = dict(zip(present, distinct_texts([by_identity[each] for each in present]), strict=True))
-    labels = dict(zip(present, _labels([texts[each] for each in present]), strict=True))
-    explored = tuple(ExploredValue(texts.get(each, _NOT_SET), labels.get(each, _NOT_SET)) for each in order)
+        order.sort(key=lambda key: float("-inf") if by_identity[key] is None else float(by_identity[key]))
+    present = [key for key in order if by_identity[key] is not None]
+    texts = dict(zip(present, distinct_texts([by_identity[key] for key in present]), strict=True))
+    labels = dict(zip(present, _labels([texts[key] for key in present]), strict=True))
+    explored = tuple(ExploredValue(texts.get(key, _NOT_SET), labels.get(key, _NOT_SET)) for key in order)
     kind: Literal["number", "list"] = "number" if is_number and len(known) == len(order) else "list"
     axis = ExploredAxis(name, label, "field", kind, explored, frozenset({name, label, bare_name(name)}))
-    positions = {each: position for position, each in enumerate(order)}
-    return axis, [positions[each] for each in identities]
+    positions = {key: position for position, key in enumerate(order)}
+    return axis, [positions[key] for key in identities]
 
 
 def add_repeats(placed: Placed) -> Placed:

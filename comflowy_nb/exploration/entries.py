@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.layout.run_captions import state_of_run
 from comflowy_nb.layout.value_text import name_fields, write_value
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell
+from comflowy_nb.sweeps.cell import NOT_SUBMITTED, SweepCell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Entry:
     def status(self) -> str:
         """The status of the run, or `not submitted`."""
         run = self.run
-        return NOT_SENT if run is None else str(run.status)
+        return NOT_SUBMITTED if run is None else str(run.status)
 
     @property
     def is_missing(self) -> bool:
@@ -98,7 +98,7 @@ class Entry:
         """The text to show instead of an image: `waiting`, `running 40 %`, `failed`; empty if there are images."""
         run = self.run
         if run is None:
-            return NOT_SENT if self.is_missing else "waiting"
+            return NOT_SUBMITTED if self.is_missing else "waiting"
         if run.status is Status.SUCCESS and self.images:
             return ""
         record = run.shown_record

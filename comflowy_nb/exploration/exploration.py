@@ -94,9 +94,9 @@ class Exploration:
         """Return the axis with this name; raise a RefError if there is none."""
         return find_axis(self.axes, name)
 
-    def at(self, place: Sequence[int]) -> Entry | None:
+    def at(self, indices: Sequence[int]) -> Entry | None:
         """Return the entry with these indices on the axes; None if no cell or run has this combination."""
-        return self._by_at.get(tuple(place[: len(self._axes)]))
+        return self._by_at.get(tuple(indices[: len(self._axes)]))
 
     def refs_of(self, items: Iterable[Any]) -> list[str]:
         """Return the references of the images of cells and runs, as in the document: `s1.7[0]`.
@@ -128,8 +128,8 @@ class Exploration:
 
     def images(self, keys: Iterable[str]) -> dict[str, RunImage]:
         """Return a mapping from key (`r41[0]`) to image. Unknown keys are omitted."""
-        wanted = set(keys)
-        return {image.ref: image for entry in self.entries for image in entry.images if image.ref in wanted}
+        images = {image.ref: image for entry in self.entries for image in entry.images}
+        return {key: images[key] for key in keys if key in images}
 
     def showing(self, key: str) -> list[Entry]:
         """Return the entries that show the image with this key. Cells with equal requests share a run."""
@@ -192,7 +192,7 @@ class Exploration:
         condition = parse_run_condition(where)
         reviews = self.reviews()
         values = [_values_for_condition(entry, self._axes) for entry in self.entries]
-        ids = {key for each in values for key in each}
+        ids = {key for entry_values in values for key in entry_values}
         scores = {name for review in reviews.values() for name in review.scores}
         known = sorted({key.removeprefix("::") for key in ids} | set(map(bare_name, ids)) | scores | REVIEW_NAMES)
         for name in condition.names:
@@ -200,8 +200,8 @@ class Exploration:
                 raise FieldError(f"no cell or run here has a field {name}{nearest_tip(name, known) or '.'}")
         return [
             entry
-            for entry, own in zip(self.entries, values, strict=True)
-            if any(is_fulfilled(own, condition, review=review) for review in _review_values(entry, reviews))
+            for entry, entry_values in zip(self.entries, values, strict=True)
+            if any(is_fulfilled(entry_values, condition, review=review) for review in _review_values(entry, reviews))
         ]
 
     def choose(self, count: int) -> list[Entry]:
@@ -209,8 +209,9 @@ class Exploration:
         if len(self.entries) <= count:
             return list(self.entries)
         reviews = self._read_reviews(self.entries)
-        ranks = {entry.number: _best_rating(entry, reviews) or 0 for entry in self.entries}
-        rated = sorted((entry for entry in self.entries if ranks[entry.number]), key=lambda one: -ranks[one.number])
+        ratings = {entry.number: _best_rating(entry, reviews) or 0 for entry in self.entries}
+        rated = [entry for entry in self.entries if ratings[entry.number]]
+        rated.sort(key=lambda entry: ratings[entry.number], reverse=True)
         chosen = {entry.number for entry in rated[:count]}
         for has_images in (True, False):
             for index in even_order([entry.at for entry in self.entries]):
@@ -301,7 +302,7 @@ def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[st
 
 
 def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
-    """Return the rating and the scores of each image; an entry without images has one unrated item."""
+    """Return the rating and the scores of each image; for an entry without images, those of one unrated image."""
     return [
         {
             **{name: score.value for name, score in review.scores.items()},
@@ -315,8 +316,8 @@ def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str
 
 
 def _best_rating(entry: Entry, reviews: Mapping[str, Review]) -> int | None:
-    own = [reviews[image.token].own for image in entry.images]
-    return max((each.rating for each in own if each.rating is not None and not each.rejected), default=None)
+    ratings = [reviews[image.token].own for image in entry.images]
+    return max((rating.rating for rating in ratings if rating.rating is not None and not rating.rejected), default=None)
 
 
 # -- texts ------------------------------------------------------------------------------------------------------------

@@ -26,8 +26,6 @@ def problem_of(image: RunImage) -> str | None:
             return "it is being downloaded"
         case "missing":
             return f"missing: {record.error}" if record.error else "missing"
-        case "pruned":
-            return None
     return None
 
 

@@ -85,7 +85,7 @@ def _draw_entries(exploration: Exploration, entries: Sequence[Entry], note: str)
         side = side if side in THUMBNAIL_SIZES_PX else max(THUMBNAIL_SIZES_PX)
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
-            image = next(each for each in entries[tile.cell].images if each.record.index == tile.image)
+            image = next(image for image in entries[tile.cell].images if image.record.index == tile.image)
             return read_image(image.thumbnail(side), size)
 
         return draw_encoded(page, load, max_bytes=_MAX_BYTES, qualities=_QUALITIES)

@@ -99,15 +99,15 @@ def prune(
     planned = _summary(chosen, protected, is_done=False)
     if dry_run or (confirm is not None and chosen and not confirm(planned)):
         return planned
-    ready = [(each, size_bytes) for each, size_bytes in chosen if _has_thumbnails(images, each)]
-    pruned = history.cleanup.prune([each for each, _ in ready], before=before, all=all) if ready else []
-    keys = {(each.run, each.image.index) for each in pruned}
-    for run in dict.fromkeys(each.run for each in pruned):
+    ready = [(original, size_bytes) for original, size_bytes in chosen if _has_thumbnails(images, original)]
+    pruned = history.cleanup.prune([original for original, _ in ready], before=before, all=all) if ready else []
+    keys = {(original.run, original.image.index) for original in pruned}
+    for run in dict.fromkeys(original.run for original in pruned):
         _write_sidecar(history, images, run)
     finish_removals(history.cleanup, images)
-    done = [(each, size_bytes) for each, size_bytes in ready if (each.run, each.image.index) in keys]
+    done = [(original, size_bytes) for original, size_bytes in ready if (original.run, original.image.index) in keys]
     done = [
-        (each, size_bytes) for each, size_bytes in done if _path(images, each) is None
+        (original, size_bytes) for original, size_bytes in done if _path(images, original) is None
     ]  # the others are tried again later
     return _summary(done, protected, is_done=True)
 
@@ -154,10 +154,10 @@ def _write_sidecar(history: History, images: Path, run: str) -> None:
 
 
 def _summary(originals: Sequence[tuple[Original, int]], protected: int, *, is_done: bool) -> Pruned:
-    ends = [each.ended_at for each, _ in originals]
+    ends = [original.ended_at for original, _ in originals]
     return Pruned(
         Usage(len(originals), sum(size_bytes for _, size_bytes in originals)),
-        tuple(dict.fromkeys(each.run for each, _ in originals)),
+        tuple(dict.fromkeys(original.run for original, _ in originals)),
         min(ends, default=None),
         max(ends, default=None),
         protected,

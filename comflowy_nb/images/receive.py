@@ -84,7 +84,7 @@ def stored_file(folder: Path, image: ImageRecord) -> Path | None:
 
 
 def is_damaged(path: Path, image: ImageRecord) -> bool:
-    """Return True if the content of a stored output is not what was downloaded: its size or sha256 differs."""
+    """Return True if a stored output has changed since its download: its size or sha256 differs."""
     if image.sha256 is None:
         return False
     if image.size_bytes is not None and path.stat().st_size != image.size_bytes:

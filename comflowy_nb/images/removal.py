@@ -84,9 +84,9 @@ def finish_removals(cleanup: Cleanup, images: Path) -> None:
     done: list[Removal] = []
     pending = cleanup.pending()
     try:
-        deleted = cleanup.deleted_runs(each.run for each in pending if each.position == ALL_FILES)
+        deleted = cleanup.deleted_runs(removal.run for removal in pending if removal.position == ALL_FILES)
         failed = _remove_all(images, deleted) if deleted else set()
-        done += [each for each in pending if each.position == ALL_FILES and each.run not in failed]
+        done += [removal for removal in pending if removal.position == ALL_FILES and removal.run not in failed]
         for removal in pending:
             if removal.position != ALL_FILES and _remove_original(cleanup, images, removal):
                 done.append(removal)

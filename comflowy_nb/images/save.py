@@ -115,12 +115,12 @@ class Originals:
             self._damaged.append(ref)
         else:
             return path
-        if image.state == "pruned" or path is not None:
+        if image.state == "pruned" or path is not None:  # without the option only missing images are fetched
             self._option = " --refetch"
         return None
 
     def check(self, ref: str, saved: str) -> None:
-        """Raise an ImageError if images were left out, with what was saved and how to fetch the others again."""
+        """Raise an ImageError if images were left out. It begins with `saved`, and names the command to fetch them."""
         found = {"not on disk": self._missing, "damaged, changed since the download": self._damaged}
         parts = [
             f"{what}: {', '.join(refs[:_MAX_LISTED_REFS])}{' ...' if len(refs) > _MAX_LISTED_REFS else ''}"

@@ -63,8 +63,8 @@ def store_output(
 ) -> ImageRecord:
     """Receive one output of a run and store it as `<yyyy-mm>/<token>_<index>.<suffix>`, an image with thumbnails.
 
-    A file that an earlier attempt or another process has stored completely is used instead. An output that was
-    downloaded before keeps its folder, and a file with another content than then is replaced.
+    If an earlier attempt or another process has stored the complete file, nothing is received. An output that was
+    downloaded before keeps its folder; its file is replaced if the sha256 differs from the recorded one.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def store_output(
     token
         Our token of the run.
     before
-        The record of the output until now.
+        The earlier record of the output; None if it has none.
     defer
         Called with the function that makes the thumbnails, which must be called later. By default it is called at once.
 

@@ -129,7 +129,7 @@ class Page:
 
 
 def arrange_legibly(arrange: Callable[[int, float], Page], width_px: int, cells: int) -> Page:
-    """Return a page whose text stays legible where a front end shows it 560 CSS pixels wide.
+    """Return a page whose text is legible even if a front end shows the page only 560 CSS pixels wide.
 
     Such a front end reduces a wider page, including its text. A wide page of few cells is therefore arranged on less
     width, with text of the same size, and then enlarged as a whole.

@@ -131,7 +131,7 @@ def cell_size(images: Collection[ImageSizes], side: float, limits: PageLimits) -
     Cells are at least `good_px` wide, because headings need width, and `smallest_px` high. Without images they are
     squares.
     """
-    sizes = [_size_of_images(each, side) for each in images] or [(min(side, 256.0), min(side, 256.0))]
+    sizes = [_size_of_images(sizes_of_cell, side) for sizes_of_cell in images] or [(min(side, 256.0), min(side, 256.0))]
     width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
     return math.floor(max(width, min(side, limits.good_px))), math.floor(max(height, min(side, limits.smallest_px)))
 
@@ -147,8 +147,14 @@ def _size_of_images(images: ImageSizes, side: float) -> tuple[float, float]:
 def _text_height(sheet: SweepSheet, limits: PageLimits, measure: Measure) -> int:
     """Return the height of the text above and below the cells."""
     width_px = limits.width_px - 2 * MARGIN_PX
-    paragraphs = [*sheet.head, *(each for _, _, each in sheet.legend), *(each for _, each in sheet.notes)]
-    lines = sum(len(wrap(each.parts, width_px, measure, max_lines=each.max_lines)) for each in paragraphs)
+    paragraphs = [
+        *sheet.head,
+        *(paragraph for _, _, paragraph in sheet.legend),
+        *(paragraph for _, paragraph in sheet.notes),
+    ]
+    lines = sum(
+        len(wrap(paragraph.parts, width_px, measure, max_lines=paragraph.max_lines)) for paragraph in paragraphs
+    )
     return 2 * MARGIN_PX + 34 + lines * LINE_PX + 2 * len(paragraphs)
 
 

@@ -74,7 +74,7 @@ class PageLimits:
 
 
 def arrange_page(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], number: int, of: int) -> Page:
-    """Arrange page `number` of `of`, with some of the bands."""
+    """Arrange one page of a grid: `page_bands` are its bands, `number` of `of` its page number."""
     sheet, measure = bands.sheet, bands.measure
     across = max(map(len, page_bands))
     columns = max(len(block.columns) for band in page_bands for block in band)

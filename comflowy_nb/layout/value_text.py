@@ -153,7 +153,7 @@ def identity_of(value: Any) -> str:
 def shorten_keeping_differences(entries: Sequence[Sequence[Part]]) -> list[tuple[Part, ...]]:
     """Shorten the texts of a legend so that different texts remain different.
 
-    A long text keeps the context around each position where it begins to differ from another text; ellipses replace
+    A long text keeps the context around each position at which it begins to differ from another text; ellipses replace
     the rest. All texts keep the same amount of context, so that two shortened texts both contain the first character
     in which they differ.
     """
@@ -171,7 +171,7 @@ def shorten_keeping_differences(entries: Sequence[Sequence[Part]]) -> list[tuple
 
 
 def _difference_positions(texts: Sequence[str]) -> list[set[int]]:
-    """Return, for each text, the positions where it begins to differ from another text; {0} if all are equal.
+    """Return, for each text, the positions at which it begins to differ from another text; {0} if all are equal.
 
     The position for two texts is the minimum over all neighbours between them in sorted order.
     """

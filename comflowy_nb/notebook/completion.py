@@ -278,12 +278,12 @@ class Completions:
             fields = [workflow.fields[field_id] for field_id in workflow.find(key) if field_id in workflow.fields]
         except ComflowyError:
             return []
-        words = [str(option) for one in fields for option in one.options]
-        if any(one.is_seed for one in fields):
+        words = [str(option) for field in fields for option in field.options]
+        if any(field.is_seed for field in fields):
             words += ["random", "random#", "each"] if command.name == "sweep" else ["random"]
-        if any(str(one.type) == "BOOLEAN" for one in fields):
+        if any(str(field.type) == "BOOLEAN" for field in fields):
             words += ["true", "false"]
-        if any(one.type is FieldType.IMAGEUPLOAD for one in fields):
+        if any(field.type is FieldType.IMAGEUPLOAD for field in fields):
             words += input_words(self._session.library, "")
         return words
 
@@ -372,7 +372,7 @@ class Completions:
 
     def _recent_names(self) -> list[str]:
         ids = list(dict.fromkeys(key for params in self._session.library.history.recent_params() for key in params))
-        return list(dict.fromkeys([*(one.partition("::")[2] for one in ids), *ids]))
+        return list(dict.fromkeys([*(field_id.partition("::")[2] for field_id in ids), *ids]))
 
     def _recent_values(self, key: str) -> list[str]:
         """Return the values that a field has in the newest runs."""

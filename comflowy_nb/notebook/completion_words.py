@@ -212,12 +212,12 @@ def condition_words(
     if expected in _OPERATORS:
         return word, _OPERATORS[expected]
     if expected == "name":
-        return word, [one if _BARE_NAME.fullmatch(one) and word[:1] != "`" else f"`{one}`" for one in names]
+        return word, [name if _BARE_NAME.fullmatch(name) and word[:1] != "`" else f"`{name}`" for name in names]
     values = [] if name is None else list(values_of(name))
     if word[:1] in {"'", '"'}:
         return word[1:], values
-    quoted = {one: one if _BARE_WORD.fullmatch(one) or is_number(one) else f"'{one}'" for one in values}
-    return word, [text for one, text in quoted.items() if "'" not in one]
+    quoted = {value: value if _BARE_WORD.fullmatch(value) or is_number(value) else f"'{value}'" for value in values}
+    return word, [text for value, text in quoted.items() if "'" not in value]
 
 
 # -- Python names ---------------------------------------------------------------------------------------------------
@@ -234,8 +234,12 @@ def name_words(value: str, namespace: Mapping[str, object], hidden: Collection[s
     before, brace, name = value.rpartition("{")
     if not brace or "}" in name or (name and not name.isidentifier()):
         return None
-    names = [each for each in namespace if each.startswith(name) and not each.startswith("_") and each not in hidden]
-    return [f"{before}{{{each}}}" for each in sorted(names)]
+    names = [
+        candidate
+        for candidate in namespace
+        if candidate.startswith(name) and not candidate.startswith("_") and candidate not in hidden
+    ]
+    return [f"{before}{{{candidate}}}" for candidate in sorted(names)]
 
 
 def is_around(words: list[str]) -> bool:
@@ -260,7 +264,7 @@ def field_keys(workflow: Workflow | None) -> list[str]:
     """Return the names of fields: aliases, names that only one field has, ids, and `all::`."""
     if workflow is None:
         return []
-    counts = Counter(one.name for one in workflow.fields.values())
+    counts = Counter(field.name for field in workflow.fields.values())
     unique = [name for name, count in counts.items() if count == 1]
     shared = [f"all::{name}" for name, count in counts.items() if count > 1]
     return [*workflow.aliases, *unique, *workflow.fields, *shared]

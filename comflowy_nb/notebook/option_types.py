@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATION_FORMS = "30, 30s, 5m, 2h or 30d"
 _RESERVED_NAME = re.compile(r"last|[rs]\d+")
 
 
@@ -29,11 +30,11 @@ def duration_s(text: str) -> float:
     Raises
     ------
     ValueError
-        If the text is not a duration. The message says what is accepted.
+        If the text is not a duration. The message lists the accepted forms.
     """
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise ValueError("use 30, 30s, 5m, 2h or 30d")
+        raise ValueError(f"use {DURATION_FORMS}")
     return float(found[1]) * _UNIT_S[found[2]]
 
 
@@ -117,7 +118,7 @@ class Option:
         Raises
         ------
         UsageError
-            If the text is invalid. The message says what is accepted.
+            If the text is invalid. The message lists the accepted values.
         """
         if self.names in {"ref", "table"}:
             return expand_ref(text, namespace)

@@ -129,7 +129,7 @@ def _legible(colour: str, paper: str, ink: str) -> str:
     """Mix a colour with the text colour until its contrast to the background is sufficient."""
     shares = (step / 10 for step in range(11))
     mixed = (_mix(colour, ink, share) for share in shares)
-    return next((each for each in mixed if _contrast(each, paper) >= _MIN_CONTRAST), ink)
+    return next((colour for colour in mixed if _contrast(colour, paper) >= _MIN_CONTRAST), ink)
 
 
 def _contrast(one: str, other: str) -> float:

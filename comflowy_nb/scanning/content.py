@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 MAX_BYTES = 512 * 1024 * 1024  # of one file, and of all members of a zip file
-_MAX_DEPTH = 4  # base64 in a zip file in base64 ...
+_MAX_DEPTH = 4  # of files in files, such as base64 in a zip file in base64
 _IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x1cftyp")
 _ZIP_MAGIC = b"PK\x03\x04"
 
-# A data URI, or base64 that begins as a PNG, JPEG, WebP, GIF or zip file does; as one line, or in lines as MIME has it.
+# A data URI, or base64 that begins like a PNG, JPEG, WebP, GIF or zip file; on one line, or in lines as in MIME.
 _BASE64 = re.compile(
     r"(?:\bdata:[\w.+/-]{0,100}(?:;[\w.+=-]{1,60}){0,4};base64,(?:\\[nr]|\s)*"
     r"|(?<![A-Za-z0-9+/])(?=iVBORw0KGgo|/9j/|UklGR|R0lGOD|UEsDB))"
@@ -40,7 +40,7 @@ _BLOB = re.compile(r"[A-Za-z0-9+/]{4096,}={0,2}")  # base64 of another content: 
 
 
 class UnreadableError(Exception):
-    """A file, or a part of it, can't be searched; the text says why."""
+    """A file, or a part of it, can't be searched. The text is the reason."""
 
 
 def secrets_in_text(text: str, *, depth: int = 0) -> list[Match]:
@@ -51,12 +51,12 @@ def secrets_in_text(text: str, *, depth: int = 0) -> list[Match]:
     text : str
         A plain text, a page, or a source of a cell.
     depth : int, default 0
-        How many contents this text is in.
+        The number of files in which this text is nested. From 4 on, base64 is not decoded.
 
     Returns
     -------
     list of Match
-        Those in base64 have no line.
+        The secrets. Secrets in base64 have no line.
     """
     found: list[Match] = []
 
@@ -91,12 +91,12 @@ def secrets_in_bytes(content: bytes, *, depth: int = 0) -> list[Match]:
     content : bytes
         The content of a file.
     depth : int, default 0
-        How many contents this one is in.
+        The number of files in which this content is nested. From 4 on, zip files are not opened.
 
     Returns
     -------
     list of Match
-        Those of images and zip files have no line.
+        The secrets. Secrets in images and zip files have no line.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def _secrets_in_image(content: bytes, depth: int) -> list[Match]:
 
 
 def _wide_texts(chunk: bytes) -> list[str]:
-    """Return the texts in UTF-16 within a content, as Exif comments have them."""
+    """Return the UTF-16 texts within bytes, such as an Exif comment."""
     spaced = chunk.replace(b"UNICODE\0", b"UNICODE \0\0")
     return [match[0].replace(b"\0", b"").decode("ascii") for match in _WIDE_TEXT.finditer(spaced)]
 

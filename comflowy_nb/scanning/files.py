@@ -42,7 +42,7 @@ class Finding:
     where
         The part of the file: `cell 3, line 2`, `line 5`, `member manifest.json`; empty for the whole file.
     kind
-        What was found.
+        The kind of the secret, as text for the user.
     is_blanked
         Whether the part was removed from the file.
     """
@@ -73,7 +73,7 @@ def scan_file(path: Path, *, fix: bool = False) -> list[Finding]:
     path : Path
         A notebook, a text, a page, an image or a zip file.
     fix : bool, default False
-        Blank the outputs of a notebook that hold secrets. The file is replaced atomically.
+        Blank the outputs of a notebook that contain secrets. The file is replaced atomically.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Find secrets in the parts of a notebook, and blank the outputs that hold them."""
+"""Find secrets in the parts of a notebook, and blank the outputs that contain them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REMOVED = "(output removed by comflowy-nb scan --fix: it contained a secret)"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a notebook that holds a secret.
+    """A part of a notebook that contains a secret.
 
     Attributes
     ----------
@@ -61,12 +61,12 @@ def parse_notebook(text: str) -> dict[str, Any] | None:
 
 
 def find_in_notebook(notebook: dict[str, Any]) -> Iterator[Part]:
-    """Yield the parts of a notebook that hold secrets, in the order of the cells.
+    """Yield the parts of a notebook that contain secrets, in the order of the cells.
 
     Parameters
     ----------
     notebook : dict
-        What `parse_notebook` returns.
+        The result of `parse_notebook`.
 
     Yields
     ------
@@ -77,7 +77,7 @@ def find_in_notebook(notebook: dict[str, Any]) -> Iterator[Part]:
         name = f"cell {index + 1}"
         for match in secrets_in_text(_joined(cell.get("source"))):
             yield Part(f"{name}{_line(match)}", match, index)
-        for position, output in enumerate(_list(cell.get("outputs"))):
+        for position, output in enumerate(_as_list(cell.get("outputs"))):
             for kind, match in _secrets_in_output(output):
                 yield Part(f"{name}, output {position + 1} ({kind})", match, index, position)
         for match in _secrets_in_value(cell.get("attachments")):
@@ -97,14 +97,14 @@ def find_in_notebook(notebook: dict[str, Any]) -> Iterator[Part]:
 
 
 def blank(notebook: dict[str, Any], parts: list[Part]) -> None:
-    """Replace the outputs among some parts by a note, and remove the saved state of all widgets if it is among them.
+    """Replace outputs with a secret by a note. If the widget state has a secret, remove the state of all widgets.
 
     Parameters
     ----------
     notebook : dict
-        It is changed.
+        The notebook, which is changed in place.
     parts : list of Part
-        What `find_in_notebook` found. Parts that can't be blanked are ignored.
+        Results of `find_in_notebook`. Parts that can't be blanked are ignored.
     """
     for cell, output in {(part.cell, part.output) for part in parts if part.output is not None}:
         if cell is not None:
@@ -117,13 +117,13 @@ def blank(notebook: dict[str, Any], parts: list[Part]) -> None:
 def format_notebook(notebook: dict[str, Any], original: str) -> str:
     """Return the text of a notebook file, in the format of Jupyter and with the line end of the original file."""
     text = json.dumps(notebook, indent=1, ensure_ascii=False)
-    if any("\ud800" <= char <= "\udfff" for char in text):
+    if any("\ud800" <= char <= "\udfff" for char in text):  # a lone surrogate can't be encoded
         text = json.dumps(notebook, indent=1)
     return text + ("\n" if original.endswith("\n") else "")
 
 
 def _secrets_in_output(output: Any) -> Iterator[tuple[str, Match]]:
-    """Yield a name of the part of the output, and the secret."""
+    """Yield each secret of an output with the name of its part, such as `text/html`."""
     if not isinstance(output, dict):  # not valid, but a file may have it
         yield from (("data", match) for match in _secrets_in_value(output))
         return
@@ -135,7 +135,7 @@ def _secrets_in_output(output: Any) -> Iterator[tuple[str, Match]]:
             yield name, match
     for match in secrets_in_text(_joined(output.get("text"))):
         yield "stream", match
-    traceback = "\n".join(line for line in _list(output.get("traceback")) if isinstance(line, str))
+    traceback = "\n".join(line for line in _as_list(output.get("traceback")) if isinstance(line, str))
     for match in secrets_in_text("\n".join([_joined(output.get("ename")), _joined(output.get("evalue")), traceback])):
         yield "traceback", match
     rest = {key: value for key, value in output.items() if key not in {"data", "text", "traceback", "evalue", "ename"}}
@@ -147,24 +147,24 @@ def _secrets_in_output(output: Any) -> Iterator[tuple[str, Match]]:
 
 def _secrets_in_value(value: Any) -> list[Match]:
     """Return the secrets in a JSON value, each kind once."""
-    found = {match.kind: match for text in _texts(value) for match in text}
+    found = {match.kind: match for text in _matches_in_texts(value) for match in text}
     return list(found.values())
 
 
-def _texts(value: Any, name: str = "") -> Iterator[list[Match]]:
-    """Yield what is found in each text of a JSON value; a text is searched together with its name."""
+def _matches_in_texts(value: Any, name: str = "") -> Iterator[list[Match]]:
+    """Yield the secrets of each text of a JSON value. A text is also searched together with its key."""
     if isinstance(value, dict):
         if value.get("encoding") == "base64" and isinstance(value.get("data"), str):  # a buffer of a widget
             yield secrets_in_bytes(decode_base64(value["data"]) or b"")
-        for key, each in value.items():
-            if not isinstance(each, str):
+        for key, item in value.items():
+            if not isinstance(item, str):
                 yield find_secrets(key)
-            yield from _texts(each, key)
+            yield from _matches_in_texts(item, key)
     elif isinstance(value, list):
         if value and all(isinstance(line, str) for line in value):
             yield secrets_in_text("".join(value))
-        for each in value:
-            yield from _texts(each, name)
+        for item in value:
+            yield from _matches_in_texts(item, name)
     elif isinstance(value, str):
         yield secrets_in_text(value)
         yield find_secrets(f'"{name}": "{value}"') if len(value) <= 4096 else find_secrets(name)
@@ -177,7 +177,7 @@ def _joined(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _list(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 

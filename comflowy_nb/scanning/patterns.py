@@ -1,12 +1,13 @@
 """Find keys and tokens in a text: ours, those of other image services, and common tokens.
 
-The formats are our own list. detect-secrets 1.5 was tried on this repository's notebooks and docs: 34 findings, all of
-them false (33 in base64 images), in 8 s of CPU time and 0.5 s to import. It does not know the tokens of Replicate, fal
-and Hugging Face or signed URLs, it searches lines, so that it does not see escaped text, text with colour codes and
-the metadata of images, and it needs PyYAML. Only its idea stays: a format with a fixed prefix needs no entropy.
+The formats are a list in this module. detect-secrets 1.5 was tried on the notebooks and docs of this repository: it had
+34 findings, all false (33 in base64 images), and took 8 s of CPU time, and 0.5 s to import. It does not know signed
+URLs or the tokens of Replicate, fal and Hugging Face, searches line by line, so that it misses escaped text, text with
+colour codes and the metadata of images, and needs PyYAML. One idea is taken from it: a token with a fixed prefix is
+recognised without measuring its entropy.
 
 `services.http.error_text` masks credentials by looser formats: a word masked in an error by mistake costs less than a
-false alarm of a hook that blocks a commit.
+false positive of a hook that blocks a commit.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Match:
     Attributes
     ----------
     kind
-        What was found, for the user.
+        The kind of secret, as text for the user.
     line
         Number of the line, from 1; None if the secret is only in the text without its escapes.
     """
@@ -40,11 +41,11 @@ class Match:
 
 
 SERVICE_KEY = "Comflowy key"
-_GENERIC = "key or token"  # not reported on a line where the service is known
+_GENERIC = "key or token"  # not reported on a line that has a secret of a known format
 OWN_KEY = "the key in COMFLOWY_API_KEY"
-_MIN_OWN_CHARS = 8  # a shorter key would be found in words
+_MIN_OWN_KEY_CHARS = 8  # a shorter key may be part of a word
 
-# kind -> pattern of the whole token. A token does not begin or end within a word.
+# Kind -> pattern of the token. A token does not begin or end within a word.
 _TOKENS = {
     "Replicate token": r"r8_[A-Za-z0-9]{30,}",
     "fal key": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{32}",
@@ -72,7 +73,7 @@ _TOKEN = re.compile(
 )
 _TOKEN_KINDS = dict(zip((f"t{index}" for index in range(len(_TOKENS))), _TOKENS, strict=True))
 
-# kind -> pattern whose one group that matches is the secret. The words around a secret say what it is.
+# Kind -> pattern for secrets without a format, which are found by the text before them. One group matches the secret.
 _QUOTE = r"""["'`]"""
 _ASSIGN = rf"{_QUOTE}?\]?\s*(?::|=>?|,)\s*[bfru]?{_QUOTE}"  # name = "...", "name": "...", environ["name"] = "..."
 _CONTEXTS = {
@@ -107,7 +108,7 @@ _CONTEXTS = {
         ),
     }.items()
 }
-_NEEDS_MIXTURE = {  # words with hyphens, paths and names of variables have no digits
+_NEEDS_LETTERS_AND_DIGITS = {  # unlike words with hyphens, paths and names of variables
     "Alibaba or Tencent access key",
     "OpenAI, Stability or similar key",
     "authorization header",
@@ -129,14 +130,14 @@ _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def find_secrets(text: str) -> list[Match]:
-    """Return the kinds of secrets in a text, in their order, each with the line of its first place.
+    """Return the kinds of secrets in a text, with their lines.
 
-    The text is also searched without colour codes, HTML tags, HTML entities, escapes of JSON and of URLs.
+    Variants of the text without colour codes, HTML tags, HTML entities, JSON escapes and URL escapes are searched too.
 
     Parameters
     ----------
     text : str
-        Any text. Base64 should be cut out before, because it costs time.
+        Any text. Remove base64 before, because searching it is slow.
 
     Returns
     -------
@@ -150,8 +151,8 @@ def find_secrets(text: str) -> list[Match]:
     """
     found: dict[tuple[str, int], Match] = {}
     kinds = set()
-    for kind, at in _search(text):
-        match = Match(kind, text.count("\n", 0, at) + 1)
+    for kind, position in _search(text):
+        match = Match(kind, text.count("\n", 0, position) + 1)
         kinds.add(kind)
         found.setdefault((kind, match.line or 0), match)
     for variant in _variants(text):
@@ -164,12 +165,12 @@ def find_secrets(text: str) -> list[Match]:
 
 
 def is_placeholder(secret: str) -> bool:
-    """Return whether a text is an example of a secret (`YOUR_KEY`, `...`, `<key>`), not one.
+    """Return whether a text only marks the position of a secret: `YOUR_KEY`, `...`, `<key>`.
 
     Parameters
     ----------
     secret : str
-        The text at the place of a secret.
+        A text at the position of a secret.
 
     Returns
     -------
@@ -195,15 +196,15 @@ def _search(text: str) -> Iterator[tuple[str, int]]:
             group, secret = next(item for item in match.groupdict().items() if item[1] is not None)
             if _is_secret(kind, secret) and not (group.startswith("bare") and _NAME.fullmatch(secret)):
                 yield kind, match.end()
-    own = key_from_env()
-    if own is not None and len(own.reveal()) >= _MIN_OWN_CHARS and (at := text.find(own.reveal())) >= 0:
-        yield OWN_KEY, at
+    key = key_from_env()
+    if key is not None and len(key.reveal()) >= _MIN_OWN_KEY_CHARS and (start := text.find(key.reveal())) >= 0:
+        yield OWN_KEY, start
 
 
 def _is_secret(kind: str, text: str) -> bool:
     if is_placeholder(text):
         return False
-    if kind in _NEEDS_MIXTURE:
+    if kind in _NEEDS_LETTERS_AND_DIGITS:
         return bool(re.search(r"[0-9]", text) and re.search(r"[A-Za-z]", text)) and len(set(text)) >= 8
     return True
 

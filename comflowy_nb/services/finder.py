@@ -41,7 +41,7 @@ class KnownWorkflow:
     name
         The name of the workflow.
     source
-        Where the name is defined: `catalogue`, or the label of the service.
+        The owner of the name: `catalogue`, or the label of the service.
     runs_here
         Whether the connected service can run it.
     aliases

@@ -210,7 +210,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It is unknown whether the service accepted the run; `reason` says what happened to the response."""
+    """It is unknown whether the service accepted the run. `reason` describes the failure of the request."""
 
     reason: str
 

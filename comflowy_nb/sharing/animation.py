@@ -61,7 +61,8 @@ def choose_frames(
     if not chosen:
         typed = " ".join(f"{name}={value}" for name, value in (conditions or {}).items())
         raise RefError(f"{sweep.ref} has no cell with {typed}")
-    others = {tuple(index for place, index in enumerate(cell.at) if place != position) for cell in chosen}
+    # All indices of a cell but that on the axis.
+    others = {(*cell.at[:position], *cell.at[position + 1 :]) for cell in chosen}
     for rest in sorted(others):
         row = [cell for cell in chosen if (*cell.at[:position], *cell.at[position + 1 :]) == rest]
         row.sort(key=lambda cell: cell.at[position])
@@ -110,16 +111,16 @@ def encode_animation(
     with DRAWING:
         scale = _SCALE if size[0] >= 2 * _MIN_WIDTH_PX else 1
         lines = [wrap(caption.parts, (size[0] - 2 * _PAD_PX) / scale, measure, max_lines=4) for caption in captions]
-        strip = max(map(len, lines)) * LINE_PX * scale + 2 * _PAD_PX
+        strip_px = max(map(len, lines)) * LINE_PX * scale + 2 * _PAD_PX
         drawn = []
-        for (_, image), of_frame in zip(frames, lines, strict=True):
-            paper = Image.new("RGB", (size[0], size[1] + strip), palette.paper)
+        for (_, image), frame_lines in zip(frames, lines, strict=True):
+            paper = Image.new("RGB", (size[0], size[1] + strip_px), palette.paper)
             drawn_image = _read(image, size)
             paper.paste(drawn_image, ((size[0] - drawn_image.width) // 2, (size[1] - drawn_image.height) // 2))
             y = (size[1] + _PAD_PX) / scale
             texts = [
                 TextRun(text, tone, _PAD_PX / scale + x, y + number * LINE_PX)
-                for number, line in enumerate(of_frame)
+                for number, line in enumerate(frame_lines)
                 for x, text, tone in line
             ]
             write_texts(paper, texts, scale, palette)

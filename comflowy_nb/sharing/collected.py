@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from comflowy_nb.archive.collect import collect
-from comflowy_nb.archive.redaction import leave_out
+from comflowy_nb.archive.redaction import collect_without
 from comflowy_nb.database.ratings import Rating
 from comflowy_nb.database.rows import read_params
 from comflowy_nb.database.scores import Score
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.runs import History
 
 
-class Shown:
+class SavedContent:
     """The sweeps and runs that a saved page, figure or animation shows.
 
     Attributes
@@ -49,8 +48,7 @@ class Shown:
         sweeps: Sequence[SweepRecord],
         parts: frozenset[str] = frozenset(),
     ) -> None:
-        self.collected = collect(history, home, runs, sweeps)
-        leave_out(self.collected, parts)
+        self.collected = collect_without(history, home, runs, sweeps, parts)
         self._images, self._inputs = home / "images", home / "inputs"
         manifest = self.collected.manifest
         by_token = {entry.token: self._run(entry) for entry in manifest.runs}
@@ -61,7 +59,7 @@ class Shown:
     def _run(self, entry: RunEntry) -> Run:
         record = self.collected.runs[entry.token]
         errors = {image.index: image.error for image in entry.outputs}
-        outputs = [replace(one, error=errors[one.index]) for one in record.outputs if one.index in errors]
+        outputs = [replace(image, error=errors[image.index]) for image in record.outputs if image.index in errors]
         shown = replace(
             record,
             identity="",
@@ -85,7 +83,7 @@ class Shown:
         record = self.collected.sweeps[entry.token]
         spec = msgspec.to_builtins(entry.spec)
         axes = axes_from_json(spec, partial(stored_input, self._inputs))
-        images = {one.content_sha256: one for one in axes.images()}
+        images = {image.content_sha256: image for image in axes.images()}
         cells = [
             Cell(
                 cell.number, tuple(cell.at), read_params(cell.params, images), axes.labels(cell.at), axes.info(cell.at)
@@ -132,7 +130,8 @@ class _Ratings:
     def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
         return {
             (run.token, image.index): [
-                Rating(one.rating, one.rejected, one.note or "", one.source, one.rated_at) for one in image.ratings
+                Rating(rating.rating, rating.rejected, rating.note or "", rating.source, rating.rated_at)
+                for rating in image.ratings
             ]
             for run in self._collected.manifest.runs
             if run.token in runs
@@ -147,7 +146,7 @@ class _Scores:
 
     def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
         return {
-            (run.token, image.index): {one.name: Score(one.value, one.error) for one in image.scores}
+            (run.token, image.index): {score.name: Score(score.value, score.error) for score in image.scores}
             for run in self._collected.manifest.runs
             if run.token in runs
             for image in run.outputs

@@ -1,4 +1,4 @@
-"""Plan `save`: the suffix of the target selects the format; the plan describes the contents before the write."""
+"""Plan a save: choose the format by the suffix of the target, and describe the contents before the file is written."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.archive.redaction import STRIPS_IMAGES, parse_parts
+from comflowy_nb.archive.redaction import parse_parts, strips_metadata
 from comflowy_nb.archive.writer import Archive, contents_of
 from comflowy_nb.errors import ImageError, RefError, SettingsError
 from comflowy_nb.images.disk_usage import size_text
 from comflowy_nb.images.save_target import ANIMATIONS, check_sweep_target, kind_of_target, move_new, os_reason
 from comflowy_nb.library import Found, open_library
-from comflowy_nb.sharing.collected import Shown
+from comflowy_nb.sharing.collected import SavedContent
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.files import locked_file
@@ -52,8 +52,8 @@ class SaveOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
-    """The runs (each with one image, or None for all) and sweeps to save, the target and the options."""
+class _SaveRequest:
+    """The arguments of a save: runs (each with one image, or None for all), sweeps, the target and the options."""
 
     library: Library
     runs: tuple[tuple[RunRecord, ImageRecord | None], ...]
@@ -61,13 +61,13 @@ class _Chosen:
     target: Path
     options: SaveOptions
 
-    def shown(self) -> Shown:
-        """Return the sweeps and runs to show; raise an ImageError if they have no images."""
-        found = Shown(self.library.history, self.library.home, self.runs, self.sweeps, self.options.without)
-        if not any(run.record.images for run in found.all_runs):
+    def content(self) -> SavedContent:
+        """Return the sweeps and runs without the parts to leave out. Raise an ImageError if they have no images."""
+        content = SavedContent(self.library.history, self.library.home, self.runs, self.sweeps, self.options.without)
+        if not any(run.record.images for run in content.all_runs):
             refs = ", ".join([*(sweep.ref for sweep in self.sweeps), *(run.ref for run, _ in self.runs)])
             raise ImageError(f"there are no images of {refs} to save")
-        return found
+        return content
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ def find_all(what: Any, find: Callable[[str], Found]) -> list[Found]:
         If an item is another object, or a reference does not exist.
     """
     if isinstance(what, list | tuple):
-        return [found for each in what for found in find_all(each, find)]
+        return [found for item in what for found in find_all(item, find)]
     if isinstance(what, str):
         return [find(what)]
     if isinstance(what, Found):
@@ -147,23 +147,23 @@ def plan_save(library: Library, found: Sequence[Found], target: Path, options: S
     ImageError
         If there are no images.
     """
-    runs = tuple((each.run.record, each.image.record if each.image else None) for each in found if each.sweep is None)
-    sweeps = tuple(each.sweep for each in found if each.sweep is not None)
-    chosen = _Chosen(library, runs, sweeps, target, options)
+    runs = tuple((item.run.record, item.image.record if item.image else None) for item in found if item.sweep is None)
+    sweeps = tuple(item.sweep for item in found if item.sweep is not None)
+    request = _SaveRequest(library, runs, sweeps, target, options)
     kind, suffix = kind_of_target(target), target.suffix.lower()
     _check_options(options, kind, suffix, target.name)
     if options.along is not None:
-        return _plan_animation(chosen)
+        return _plan_animation(request)
     if kind == "zip":
         archive = Archive(library.history, library.home, runs, sweeps, options.without)
         return SavePlan(archive.lines(target.name), lambda: [archive.write(target)], archive.notes)
     if kind == "page":
-        return _plan_page(chosen)
+        return _plan_page(request)
     if kind == "pdf" or (suffix == ".png" and kind == "image" and (sweeps or len(runs) > 1)):
-        return _plan_figure(chosen)
+        return _plan_figure(request)
     if sweeps:
         check_sweep_target(target)
-    return _plan_copies(chosen)
+    return _plan_copies(request)
 
 
 def _check_options(options: SaveOptions, kind: str, suffix: str, name: str) -> None:
@@ -178,17 +178,17 @@ def _check_options(options: SaveOptions, kind: str, suffix: str, name: str) -> N
 # -- figures and animations -------------------------------------------------------------------------------------------
 
 
-def _plan_figure(chosen: _Chosen) -> SavePlan:
+def _plan_figure(request: _SaveRequest) -> SavePlan:
     from comflowy_nb.painting.files import encode_pdf, encode_png  # noqa: PLC0415 - loads matplotlib
     from comflowy_nb.sharing.figure import figure_pages  # noqa: PLC0415 - as above
 
-    target, options = chosen.target, chosen.options
-    if chosen.sweeps and (chosen.runs or len(chosen.sweeps) > 1):
+    target, options = request.target, request.options
+    if request.sweeps and (request.runs or len(request.sweeps) > 1):
         raise SettingsError(f"{target.name} is the grid of one sweep, or of runs: name one sweep, or only runs")
-    saved = chosen.shown()
+    saved = request.content()
     title = _title(saved)
     sweep = saved.sweeps[0] if saved.sweeps else None
-    pages = figure_pages(sweep, saved.runs, reads_graphs=not options.without & STRIPS_IMAGES)
+    pages = figure_pages(sweep, saved.runs, reads_graphs=not strips_metadata(options.without))
     if target.suffix.lower() == ".pdf":
         contents = [encode_pdf(pages, title)]
     else:
@@ -200,94 +200,94 @@ def _plan_figure(chosen: _Chosen) -> SavePlan:
         paths = [target, *(target.with_stem(f"{target.stem}_{number}") for number in range(2, len(contents) + 1))]
         return [write_new(path, content) for path, content in zip(paths, contents, strict=True)]
 
-    return SavePlan(_lines(saved, chosen, f"the grid of {{}}{count}", size_bytes), write)
+    return SavePlan(_lines(saved, request, f"the grid of {{}}{count}", size_bytes), write)
 
 
-def _plan_animation(chosen: _Chosen) -> SavePlan:
+def _plan_animation(request: _SaveRequest) -> SavePlan:
     from comflowy_nb.sharing.animation import check_frame_s, choose_frames, encode_animation  # noqa: PLC0415 - matplotlib
 
-    target, options = chosen.target, chosen.options
-    if chosen.runs or len(chosen.sweeps) != 1:
+    target, options = request.target, request.options
+    if request.runs or len(request.sweeps) != 1:
         raise SettingsError(f"an animation shows one sweep: save s1 {target.name} --along cfg")
     frame_s = FRAME_S if options.frame_s is None else options.frame_s
     check_frame_s(frame_s)
-    saved = chosen.shown()
+    saved = request.content()
     (sweep,) = saved.sweeps
     axis, frames, missing = choose_frames(sweep, options.along or "", options.where)
     content = encode_animation(sweep, axis, frames, suffix=target.suffix.lower()[1:], frame_s=frame_s)
     fixed = ", ".join(f"{name} {label}" for name, label in frames[0][0].labels.items() if name != axis.name)
     what = f"{len(frames)} frames along {axis.name}{f' at {fixed}' if fixed else ''}, {frame_s:g} s each"
-    lines = _lines(saved, chosen, what, len(content))
+    lines = _lines(saved, request, what, len(content))
     if missing:
         lines.append(f"without an image, so left out: {', '.join(missing)}")
     return SavePlan(lines, lambda: [write_new(target, content)])
 
 
-def _title(saved: Shown) -> str:
+def _title(saved: SavedContent) -> str:
     records = [*(sweep.record for sweep in saved.sweeps), *(run.record for run in saved.runs)]
     names = [" ".join(filter(None, (record.ref, record.name))) for record in records if record is not None]
     return ", ".join(names[:_MAX_TITLES])
 
 
-def _lines(saved: Shown, chosen: _Chosen, what: str, size_bytes: int | None = None) -> list[str]:
+def _lines(saved: SavedContent, request: _SaveRequest, what: str, size_bytes: int | None = None) -> list[str]:
     """Return lines for the user: the contents, the size, and the omitted parts. `what` has `{}` for the contents."""
     contents = contents_of(saved.collected)
     size = f", {size_text(size_bytes)}" if size_bytes is not None else ""
-    lines = [f"{chosen.target.name}: {what.replace('{}', contents.what)}{size}"]
-    if chosen.options.without:
-        lines.append(contents.parts_text(chosen.options.without))
+    lines = [f"{request.target.name}: {what.replace('{}', contents.what)}{size}"]
+    if request.options.without:
+        lines.append(contents.parts_text(request.options.without))
     return lines
 
 
 # -- copies -----------------------------------------------------------------------------------------------------------
 
 
-def _plan_copies(chosen: _Chosen) -> SavePlan:
+def _plan_copies(request: _SaveRequest) -> SavePlan:
     """Plan copies in a folder, or a copy of one image."""
-    library, target, parts = chosen.library, chosen.target, chosen.options.without
-    if kind_of_target(target) == "image" and len(chosen.runs) > 1:
+    library, target, parts = request.library, request.target, request.options.without
+    if kind_of_target(target) == "image" and len(request.runs) > 1:
         raise SettingsError(f"{target.name} holds one image: use a folder ({target.stem}) or {target.stem}.zip")
-    saved = chosen.shown() if parts else None
-    how: dict[str, bool] = {"strips": bool(parts & STRIPS_IMAGES), "adds_params": "metadata" not in parts}
+    saved = request.content() if parts else None
+    metadata_options: dict[str, bool] = {"strips": strips_metadata(parts), "adds_params": "metadata" not in parts}
 
     def write() -> list[Path]:
         from comflowy_nb.images.save import save_run  # noqa: PLC0415 - loads Pillow
 
         records = {} if saved is None else {run.token: run.record for run in saved.runs}
         paths = []
-        for run, image in chosen.runs:
-            paths += save_run(records.get(run.token, run), library.folder, target, only=image, **how)
-        if chosen.sweeps:
+        for run, image in request.runs:
+            paths += save_run(records.get(run.token, run), library.folder, target, only=image, **metadata_options)
+        if request.sweeps:
             from comflowy_nb.sweeps.save import save_sweep  # noqa: PLC0415 - loads matplotlib
 
-            for sweep in map(library.sweep, chosen.sweeps) if saved is None else saved.sweeps:
-                paths += save_sweep(sweep, library.folder, target, **how)
+            for sweep in map(library.sweep, request.sweeps) if saved is None else saved.sweeps:
+                paths += save_sweep(sweep, library.folder, target, **metadata_options)
         return paths
 
-    return SavePlan([] if saved is None else _lines(saved, chosen, "{}"), write)
+    return SavePlan([] if saved is None else _lines(saved, request, "{}"), write)
 
 
 # -- pages ------------------------------------------------------------------------------------------------------------
 
 
-def _plan_page(chosen: _Chosen) -> SavePlan:
+def _plan_page(request: _SaveRequest) -> SavePlan:
     from comflowy_nb.sharing.save_page import SavedPage  # noqa: PLC0415 - loads the exploration
 
-    options = chosen.options
-    saved = chosen.shown()
-    page = SavedPage(saved, full=options.full, strips=bool(options.without & STRIPS_IMAGES))
+    options = request.options
+    saved = request.content()
+    page = SavedPage(saved, full=options.full, strips=strips_metadata(options.without))
     size = size_text(page.size_bytes)
-    lines = _lines(saved, chosen, f"{{}} {page.how}, {size}")
+    lines = _lines(saved, request, f"{{}} {page.how}, {size}")
     if not options.without:
         lines.append(contents_of(saved.collected).parts_text(frozenset()))
     if page.left_out:
         lines.append(f"shown by a preview or not at all, because their metadata can't be removed: {page.left_out}")
     if page.is_folder:
-        name = chosen.target.stem
+        name = request.target.stem
         lines.append(f"too large for one file, so saved as a folder: {name}/index.html")
     elif not options.full:
         lines.append("--full embeds the images in full size")
-    return SavePlan(lines, lambda: [page.write(chosen.target)], page.notes)
+    return SavePlan(lines, lambda: [page.write(request.target)], page.notes)
 
 
 def write_new(target: Path, content: bytes) -> Path:

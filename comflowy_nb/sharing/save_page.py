@@ -19,7 +19,7 @@ from comflowy_nb.sharing.page import page_html
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from comflowy_nb.sharing.collected import Shown
+    from comflowy_nb.sharing.collected import SavedContent
     from comflowy_nb.tracking.run import RunImage
 
 
@@ -44,7 +44,7 @@ class SavedPage:
         Remove the metadata of the images. Files whose metadata can't be removed are not added in full size.
     """
 
-    def __init__(self, saved: Shown, *, full: bool, strips: bool) -> None:
+    def __init__(self, saved: SavedContent, *, full: bool, strips: bool) -> None:
         self._clean = saved.collected.clean
         self._strips = strips
         self._exploration = Exploration([*saved.sweeps, *saved.runs])

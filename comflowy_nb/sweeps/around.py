@@ -44,7 +44,7 @@ _FIXED_KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """The run or cell at the center of a sweep. `ref` is its reference; `cell` is None for a run alone."""
+    """The run or cell at the center of a sweep. `cell` is None for a run that is not a cell."""
 
     ref: str
     run: Run
@@ -117,23 +117,23 @@ def settings_around(
     """
     settings: list[Setting] = []
     fixed: list[str] = []
-    for name, ids, axis, reason in _candidates(around, workflow, names):
+    for name, ids, axis, fixed_reason in _candidates(around, workflow, names):
         if not set(explicit).isdisjoint(ids):
             continue
-        why, values = reason, []
-        if not why:
+        reason, values = fixed_reason, []
+        if not reason:
             try:
-                values = _values(around, workflow, ids, axis)
+                values = _narrowed_values(around, workflow, ids, axis)
             except FieldError as error:
-                why = str(error)
-        if why:
-            fixed.append(f"{name} {_shown(around, workflow, ids, axis)} ({why})")
+                reason = str(error)
+        if reason:
+            fixed.append(f"{name} {_fixed_text(around, workflow, ids, axis)} ({reason})")
         else:
             settings.append(Setting(name, values, where=f"--around {around.ref}", is_python_value=True))
     if not settings and not explicit:
-        what = ", ".join(fixed) or "it has no axes"
+        reasons = ", ".join(fixed) or "it has no axes"
         raise FieldError(
-            f"no field of {around.ref} can vary: {what}. Name other number fields: "
+            f"no field of {around.ref} can vary: {reasons}. Name other number fields: "
             f"%comflowy sweep --around {around.ref} cfg"
         )
     return settings, fixed
@@ -154,7 +154,7 @@ def _candidates(
         reasons = [
             (axis, _fixed_reason(axis, is_zipped=bool(group.parts))) for group in groups for axis in group.simple
         ]
-        return [(axis.name if why else _key(axis, workflow), axis.fields, axis, why) for axis, why in reasons]
+        return [(axis.name if why else _field_name(axis, workflow), axis.fields, axis, why) for axis, why in reasons]
     found: list[tuple[str, tuple[str, ...], Axis | None, str]] = []
     problems = []
     for name in names:
@@ -166,13 +166,13 @@ def _candidates(
             continue
         axis = axis or next((axis for axis in simple if axis.fields == ids), None)
         why = _fixed_reason(axis) if axis is not None else ""
-        found.append((name if axis is None else _key(axis, workflow), ids, axis, why or _seed_reason(ids)))
+        found.append((name if axis is None else _field_name(axis, workflow), ids, axis, why or _seed_reason(ids)))
     if problems:
         raise FieldError("\n".join(problems))
     return found
 
 
-def _key(axis: Axis, workflow: Workflow) -> str:
+def _field_name(axis: Axis, workflow: Workflow) -> str:
     """Return a name of the fields of an axis: the typed name, else the id of its only field."""
     with suppress(FieldError):
         if workflow.find(axis.name) == axis.fields:
@@ -196,7 +196,7 @@ def _seed_reason(ids: Sequence[str]) -> str:
     return "a seed: near seeds do not give similar images" if is_seed else ""
 
 
-def _center(around: Around, workflow: Workflow, field_id: str) -> Any:
+def _center_value(around: Around, workflow: Workflow, field_id: str) -> Any:
     """Return the value of a field at the center: the value of the run, else the default of the workflow."""
     params = around.run.params
     if field_id in params:
@@ -205,21 +205,21 @@ def _center(around: Around, workflow: Workflow, field_id: str) -> Any:
     return None if field is None else field.default
 
 
-def _values(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> list[float]:
+def _narrowed_values(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> list[float]:
     """Return new values of a field, around the center. Raise a FieldError with the reason if it can't vary."""
-    center = _center(around, workflow, ids[0])
+    center = _center_value(around, workflow, ids[0])
     if not is_finite(center):
         raise FieldError("not a number" if center is not None else "its value is not known")
     known = [next(iter(value.params.values())) for value in axis.values] if axis is not None else []
     return narrow(center, known, narrowest_field(workflow, ids) or Field(ids[0]))
 
 
-def _shown(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> str:
-    """Return a fixed value as in a caption."""
+def _fixed_text(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> str:
+    """Return the label or the value of a fixed axis, as in a caption."""
     labels = around.cell.labels if around.cell is not None else {}
     is_named = axis is not None and axis.kind in {"preset", "rows", "lines", "replace"}
     text = labels.get(axis.name, "") if axis is not None and is_named else ""
-    return shorten(text or write_value(_center(around, workflow, ids[0])), _MAX_VALUE_CHARS)
+    return shorten(text or write_value(_center_value(around, workflow, ids[0])), _MAX_VALUE_CHARS)
 
 
 # -- the same sweep as a line -----------------------------------------------------------------------------------------
@@ -227,10 +227,16 @@ def _shown(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis 
 
 def write_sweep_line(name: str, workflow: Workflow, axes: Axes) -> str | None:
     """Return a line for the same sweep without a reference; None if it can't be typed on a short line."""
+    # A setting that can't be typed is None.
     words = [
-        _word(_short(axis.fields, axis, workflow), [_only(value.params) for value in axis.values]) for axis in axes.axes
+        _write_setting(
+            _shortest_name(axis.fields, axis, workflow), [_shared_value(value.params) for value in axis.values]
+        )
+        for axis in axes.axes
     ]
-    words += [_word(_short((field_id,), None, workflow), [value]) for field_id, value in axes.fixed.items()]
+    words += [
+        _write_setting(_shortest_name((field_id,), None, workflow), [value]) for field_id, value in axes.fixed.items()
+    ]
     written = [word for word in words if word is not None]
     line = " ".join(["%comflowy sweep", name, *written])
     if len(written) < len(words) or len(line) > _MAX_LINE_CHARS or line[-1] in "?;" or axes.seeds or axes.texts:
@@ -240,20 +246,20 @@ def write_sweep_line(name: str, workflow: Workflow, axes: Axes) -> str | None:
 
 def write_values(settings: Sequence[Setting]) -> str:
     """Return settings of numbers as words of a line: `cfg=6.5,7,7.5 steps=15,20,25`."""
-    return " ".join(f"{one.key}={','.join(_number(value) for value in _as_list(one.value))}" for one in settings)
+    return " ".join(f"{setting.key}={','.join(map(_number, _as_list(setting.value)))}" for setting in settings)
 
 
 def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _only(params: Mapping[str, Any]) -> Any:
+def _shared_value(params: Mapping[str, Any]) -> Any:
     """Return the value that all fields of an axis share; None if there are several."""
     values = list(params.values())
     return values[0] if values and all(value == values[0] for value in values) else None
 
 
-def _short(ids: tuple[str, ...], axis: Axis | None, workflow: Workflow) -> str:
+def _shortest_name(ids: tuple[str, ...], axis: Axis | None, workflow: Workflow) -> str:
     """Return the shortest name that finds these fields."""
     names = [ids[0].partition("::")[2], *([axis.name] if axis is not None else [])]
     for name in names:
@@ -263,13 +269,13 @@ def _short(ids: tuple[str, ...], axis: Axis | None, workflow: Workflow) -> str:
     return ids[0]
 
 
-def _word(key: str, values: Sequence[Any]) -> str | None:
-    texts = [_text(value, is_alone=len(values) == 1) for value in values]
+def _write_setting(key: str, values: Sequence[Any]) -> str | None:
+    texts = [_write_typed(value, is_alone=len(values) == 1) for value in values]
     known = [text for text in texts if text is not None]
     return f"{key}={','.join(known)}" if len(known) == len(texts) else None
 
 
-def _text(value: Any, *, is_alone: bool) -> str | None:
+def _write_typed(value: Any, *, is_alone: bool) -> str | None:
     """Return a value as it can be typed on a line of a sweep; None if it can't."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -296,5 +302,8 @@ def _reads_as(line: str, workflow: Workflow, axes: Axes) -> bool:
         read = read_axes(workflow, typed, namespace={})
     except ComflowyError:
         return False
-    values = [[(axis.fields, [value.params for value in axis.values]) for axis in one.axes] for one in (read, axes)]
-    return dict(read.fixed) == dict(axes.fixed) and values[0] == values[1]
+    return dict(read.fixed) == dict(axes.fixed) and _values_of(read) == _values_of(axes)
+
+
+def _values_of(axes: Axes) -> list[tuple[tuple[str, ...], list[Mapping[str, Any]]]]:
+    return [(axis.fields, [value.params for value in axis.values]) for axis in axes.axes]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes, Axis
 
 
-_MIN_FILLED = 1 / 3  # of a grid; with fewer cells than this they are listed, each with its values
+_MIN_FILLED = 1 / 3  # of the positions of a grid; fewer cells are listed, each with its values
 _LONG_NOTE = 16  # characters: a longer text goes into the legend
 _SEVERAL_FIELDS = frozenset({"preset", "rows", "zip"})  # kinds of axes whose values set several fields
 
@@ -76,7 +76,7 @@ def sheet_of_sweep(
     lettered: Collection[str] = (),
     reviews: Mapping[int, ReviewText] | None = None,
 ) -> SweepSheet:
-    """Write the content of a sweep's grid.
+    """Return the content of a sweep's grid.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def sheet_of_sweep(
     letters = map(letter_of, itertools.count())
     headings = {}
     legend: list[LegendEntry] = []
-    for axis in (each for each in (x, y, *further) if each is not None):
+    for axis in (axis for axis in (x, y, *further) if axis is not None):
         headings[axis.name], entries = _write_axis(
             axis, sweep, letters, named=label or (), all_letters=axis.name in lettered
         )
@@ -148,8 +148,8 @@ def _find_axis(axes: Axes, name: str) -> Axis:
     tip = nearest_tip(name, names)
     if not names:
         raise RefError(f"{name!r} is not an axis: this sweep has none; an axis needs several values, as in cfg=4..8")
-    are = "its axes are" if len(names) > 1 else "its only axis is"
-    raise RefError(f"{name!r} is not an axis of this sweep; {are} {', '.join(names)}{tip}")
+    listed = f"its axes are {', '.join(names)}" if len(names) > 1 else f"its only axis is {names[0]}"
+    raise RefError(f"{name!r} is not an axis of this sweep; {listed}{tip}")
 
 
 def _panels(
@@ -159,15 +159,15 @@ def _panels(
     numbers = {cell.at: cell.number for cell in sweep.cells}
     order = [axis.name for axis in sweep.axes.axes]
 
-    def number(chosen: dict[str, int]) -> int:
-        return numbers.get(tuple(chosen[name] for name in order), 0)
+    def number_at(indices: dict[str, int]) -> int:
+        return numbers.get(tuple(indices[name] for name in order), 0)
 
     panels = []
     for indices in itertools.product(*(range(len(axis.values)) for axis in further)):
         values = {axis.name: index for axis, index in zip(further, indices, strict=True)}
         rows = [values | {y.name: row} for row in range(len(y.values))] if y else [values]
         columns = [{x.name: column} for column in range(len(x.values))] if x else [{}]
-        cells = tuple(tuple(number(row | column) for column in columns) for row in rows)
+        cells = tuple(tuple(number_at(row | column) for column in columns) for row in rows)
         if not any(map(any, cells)):
             continue
         title: list[Part] = []
@@ -221,7 +221,7 @@ def explain_labels(sweep: Sweep) -> list[str]:
 
 
 def _explain(axis: Axis, sweep: Sweep, named: Sequence[str] = ()) -> tuple[list[str], list[tuple[Part, ...]]]:
-    """Return what the label of each value does not say: a note for below the heading, and a text for the legend."""
+    """Return the content of each value if its label is only a name: a note below the heading, a text for the legend."""
     no_notes = [""] * len(axis.values)
     no_texts: list[tuple[Part, ...]] = [()] * len(axis.values)
     if axis.kind == "seeds":
@@ -263,9 +263,9 @@ def _write_presets(axis: Axis) -> list[list[Part]]:
     names = name_fields(axis.fields)
     presets: list[list[Part]] = [[] for _ in axis.values]
     for key in axis.fields:
-        having = [index for index, value in enumerate(axis.values) if key in value.params]
-        texts = distinct_texts([axis.values[index].params[key] for index in having])
-        for index, text in zip(having, texts, strict=True):
+        with_field = [index for index, value in enumerate(axis.values) if key in value.params]
+        texts = distinct_texts([axis.values[index].params[key] for index in with_field])
+        for index, text in zip(with_field, texts, strict=True):
             add_part(presets[index], names[key], text)
     for parts, value in zip(presets, axis.values, strict=True):
         for name, text in value.info.items():

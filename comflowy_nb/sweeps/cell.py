@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axis, Cell
 
 
-NOT_SENT = "not submitted"  # shown instead of a status before the cell is submitted
+NOT_SUBMITTED = "not submitted"  # shown instead of a status before the cell is submitted
 
 
 class SweepCell:
@@ -62,7 +62,7 @@ class SweepCell:
 
     @property
     def axis_texts(self) -> dict[str, str]:
-        """Text of the value by the name of the axis: its label; of a generated seed the seed, which has no label."""
+        """Axis name -> text of the value: its label, or the seed that was generated for it."""
         pairs = zip(self.sweep.axes.axes, self.at, strict=True)
         return {axis.name: " + ".join(self._text(part, index) for part in axis.simple) for axis, index in pairs}
 
@@ -85,7 +85,7 @@ class SweepCell:
     @property
     def status_text(self) -> str:
         """Status of the run, or `not submitted`."""
-        return NOT_SENT if self.run is None else str(self.run.status)
+        return NOT_SUBMITTED if self.run is None else str(self.run.status)
 
     @property
     def error(self) -> str | None:
@@ -125,9 +125,9 @@ class SweepCell:
             return True
         if is_image(value):
             value = input_of(value).content_sha256
-        own = [each for key, each in self.params.items() if _is_named(key, name)]
-        own = [each.content_sha256 if isinstance(each, InputImage) else each for each in own]
-        return any(each == value or (isinstance(value, str) and str(each) == value) for each in own)
+        params = [param for key, param in self.params.items() if _is_named(key, name)]
+        params = [param.content_sha256 if isinstance(param, InputImage) else param for param in params]
+        return any(param == value or (isinstance(value, str) and str(param) == value) for param in params)
 
     def __repr__(self) -> str:
         return f"<SweepCell {self.ref} {self.text} {self.status_text}>"
@@ -197,10 +197,12 @@ def held_text(sweep: Sweep) -> str | None:
 
 def raise_for_failures(sweep: Sweep) -> None:
     """Raise RunFailed, with the sweep as `.run`, if a cell did not succeed."""
-    bad = [cell for cell in sweep.cells if cell.status is not Status.SUCCESS]
-    if not bad:
+    unsuccessful = [cell for cell in sweep.cells if cell.status is not Status.SUCCESS]
+    if not unsuccessful:
         return
     first = next((f": {text}" for text in sweep.errors.values()), "")
     held = held_text(sweep)
     more = f" ({held})" if held else ""
-    raise RunFailed(f"{len(bad)} of {len(sweep.cells)} cells of {sweep.ref} did not succeed{first}{more}", sweep)
+    raise RunFailed(
+        f"{len(unsuccessful)} of {len(sweep.cells)} cells of {sweep.ref} did not succeed{first}{more}", sweep
+    )

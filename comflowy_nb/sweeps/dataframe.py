@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SIDE_PX = 96
 MAX_IMAGE_BYTES = 600_000  # in one table, as base64
 _QUALITY = 80
-# Not for fields.
+# Names of columns that no field, label or info column gets.
 _OWN_COLUMNS = {
     "cell", "status", "seconds", "queued_s", "rating", "rejected", "note", "run", "error", "image", "thumbnail",
 }  # fmt: skip
@@ -165,9 +165,8 @@ def table_of(cells: Iterable[SweepCell | RunRow]) -> list[dict[str, Any]]:
 
     The columns, in order, are `cell` (`s1.7`); the labels of axes if they differ from the values; the columns of
     `--info`; the params, those that vary first, under short names if these are unique; `status`; `seconds`, the
-    execution time; `queued_s`, the time before the execution; `rating`, `rejected`, `note` and the scores of
-    the best image; `run` (`r41`); `error`; and `image`, the path of the
-    first image on disk. A missing value is None.
+    execution time; `queued_s`, the time before the execution; `rating`, `rejected`, `note` and the scores of the best
+    image; `run` (`r41`); `error`; and `image`, the path of the first image on disk. A missing value is None.
     """
     cells = list(cells)
     ids = _order_params(cells)

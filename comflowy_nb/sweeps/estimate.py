@@ -51,17 +51,19 @@ def estimate_s(earlier: Sequence[RunRecord], workflow: Workflow, new: Iterable[M
     by_size: dict[Size, list[RunRecord]] = {}
     for record in _without_first(earlier):
         by_size.setdefault(_size(record.params, workflow), []).append(record)
-    usual = {size: max(_MIN_S, median(one.seconds or 0.0 for one in records)) for size, records in by_size.items()}
+    usual = {
+        size: max(_MIN_S, median(record.seconds or 0.0 for record in records)) for size, records in by_size.items()
+    }
     if not usual:
         return None
     times = _times((_size(params, workflow) for params in new), usual)
     if not times:
         return None
     kept = [
-        one
+        record
         for size, records in by_size.items()
-        for one in records
-        if (one.seconds or 0.0) <= _OUTLIER_FACTOR * usual[size]
+        for record in records
+        if (record.seconds or 0.0) <= _OUTLIER_FACTOR * usual[size]
     ]
     concurrency = _concurrency(kept)
     ends = [0.0] * round(concurrency)  # the times at which the slots become free
@@ -79,7 +81,8 @@ def _without_first(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def _size(params: Mapping[str, Any], workflow: Workflow) -> Size:
-    values = {key: one.default for key, one in workflow.fields.items()} | dict(params)
+    """Return the size of a run: the sum of all steps, and the largest width, height and batch size."""
+    values = {key: field.default for key, field in workflow.fields.items()} | dict(params)
     numbers: dict[str, list[float]] = {}
     for key, value in values.items():
         if isinstance(value, int | float) and 0 < value < _MAX_VALUE:
@@ -95,38 +98,50 @@ def _times(sizes: Iterable[Size], usual: Mapping[Size, float]) -> list[float]:
     times = []
     for size in sizes:
         if size not in known:  # a sweep has many runs of few sizes
-            nearest = min(usual, key=lambda one: sum(map(abs, _logs(size, one))))
-            powers = zip(exponents, _logs(size, nearest), strict=True)
-            known[size] = usual[nearest] * math.exp(sum(exponent * log for exponent, log in powers))
+            nearest = min(usual, key=lambda other: sum(map(abs, _log_ratios(size, other))))
+            ratios = zip(exponents, _log_ratios(size, nearest), strict=True)
+            known[size] = usual[nearest] * math.exp(sum(exponent * log_ratio for exponent, log_ratio in ratios))
         times.append(known[size])
     return times
 
 
 def _exponents(usual: Mapping[Size, float]) -> tuple[float, float]:
-    """Return the exponents of steps and pixels: least squares of the logarithms, with a prior (ridge regression)."""
+    """Return the exponents of steps and pixels: least squares of the logarithms, with a prior (ridge regression).
+
+    The normal equations of `log_s = a * log_steps + b * log_pixels`, around the mean, are solved by Cramer's rule.
+    """
     middle = Size(*(math.exp(mean(map(math.log, values))) for values in zip(*usual, strict=True)))
     middle_log_s = mean(map(math.log, usual.values()))
-    aa = bb = _PRIOR_WEIGHT
-    ab = 0.0
-    at, bt = (_PRIOR_WEIGHT * exponent for exponent in _PRIOR)
+    steps_steps = pixels_pixels = _PRIOR_WEIGHT  # sums of products
+    steps_pixels = 0.0
+    steps_time, pixels_time = (_PRIOR_WEIGHT * exponent for exponent in _PRIOR)
     for size, seconds in usual.items():
-        a, b = _logs(size, middle)
-        t = math.log(seconds) - middle_log_s
-        aa, ab, bb, at, bt = aa + a * a, ab + a * b, bb + b * b, at + a * t, bt + b * t
-    determinant = aa * bb - ab * ab  # positive, because of the prior
-    solved = ((at * bb - bt * ab) / determinant, (bt * aa - at * ab) / determinant)
+        steps, pixels = _log_ratios(size, middle)
+        time = math.log(seconds) - middle_log_s
+        steps_steps += steps * steps
+        steps_pixels += steps * pixels
+        pixels_pixels += pixels * pixels
+        steps_time += steps * time
+        pixels_time += pixels * time
+    determinant = steps_steps * pixels_pixels - steps_pixels * steps_pixels  # positive, because of the prior
+    solved = (
+        (steps_time * pixels_pixels - pixels_time * steps_pixels) / determinant,
+        (pixels_time * steps_steps - steps_time * steps_pixels) / determinant,
+    )
     steps, pixels = (min(_MAX_EXPONENT, max(0.0, exponent)) for exponent in solved)
     return steps, pixels
 
 
-def _logs(one: Size, other: Size) -> tuple[float, float]:
-    return math.log(one.steps / other.steps), math.log(one.pixels / other.pixels)
+def _log_ratios(size: Size, other: Size) -> tuple[float, float]:
+    return math.log(size.steps / other.steps), math.log(size.pixels / other.pixels)
 
 
 def _concurrency(records: Iterable[RunRecord]) -> float:
     """Return the mean number of simultaneous runs in the longest series of overlapping executions."""
     spans = sorted(
-        (one.finished_at - one.seconds, one.finished_at) for one in records if one.finished_at and one.seconds
+        (record.finished_at - record.seconds, record.finished_at)
+        for record in records
+        if record.finished_at and record.seconds
     )
     best, best_count = 1.0, 0
     series: list[tuple[float, float]] = []

@@ -104,13 +104,14 @@ def _value_names(axis: Axis) -> list[str]:
     names = [slug(label) for label in labels]
     if len(set(names)) == len(names):
         return names
-    strong = (" ".join(part.text for part in parts if part.tone == "strong") for parts in mark_differing_words(labels))
-    return [slug(differing or label) for differing, label in zip(strong, labels, strict=True)]
+    marked = mark_differing_words(labels)
+    differing = (" ".join(part.text for part in parts if part.tone == "strong") for parts in marked)
+    return [slug(words or label) for words, label in zip(differing, labels, strict=True)]
 
 
 def _copy_name(sweep: Sweep, cell: SweepCell, names: Mapping[str, list[str]], index_suffix: str) -> str:
     """Return a file name: the reference, the values on the axes, and as many other set params as fit."""
-    width = len(str(len(sweep.cells)))  # so that an alphabetical list is in the order of the cells
+    width = len(str(len(sweep.cells)))  # leading zeros, so that an alphabetical list is in the order of the cells
     axes = sweep.axes.axes
     parts = [
         f"{slug(axis.name.partition('::')[2] or axis.name)}-{names[axis.name][at]}"

@@ -120,7 +120,7 @@ class SweepSender:
 
     def submit_next(self) -> bool:
         """Submit the next cell that no other process has submitted. Return False if there are no more cells."""
-        while (cell := self._take()) is not None:
+        while (cell := self._take_cell()) is not None:
             try:
                 if self._submit(cell):
                     return True
@@ -162,7 +162,7 @@ class SweepSender:
 
     # -- submitting -----------------------------------------------------------------------------------------------
 
-    def _take(self) -> SweepCell | None:
+    def _take_cell(self) -> SweepCell | None:
         """Return the next cell to submit; None if there is none or the sweep was stopped."""
         try:
             self._stop_if_requested()
@@ -183,12 +183,12 @@ class SweepSender:
         )
         decision, run = self._submitter.submit(request, fresh=self._fresh, retry=self._retry)
         self.attach(cell, run, is_ours=decision.kind == "new")
-        self._share(cell, run)
+        self._share_run(cell, run)
         if self._cancelled:
             self._cancel_own(run)  # `cancel` was called during its submit
         return decision.kind == "new"
 
-    def _share(self, cell: SweepCell, run: Run) -> None:
+    def _share_run(self, cell: SweepCell, run: Run) -> None:
         """Set the run of the other cells with the same request."""
         others = [other for other in self._cells_of[cell.key] if other is not cell]
         if others:

@@ -23,7 +23,7 @@ def sweep_of(
 ) -> Sweep:
     """Return a sweep of the history. `run_of` is called with a record and returns its Run."""
     axes = axes_from_json(record.spec, partial(stored_input, library.inputs))
-    images = {one.content_sha256: one for one in axes.images()}
+    images = {image.content_sha256: image for image in axes.images()}
     cells = [
         Cell(row.number, row.at, read_params(row.params, images), axes.labels(row.at), axes.info(row.at))
         for row in rows

@@ -7,10 +7,10 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, overload
 
-from comflowy_nb.errors import RefError, SettingsError
+from comflowy_nb.errors import RefError
 from comflowy_nb.images.save_target import target_path
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.cell import NOT_SENT, SweepCell, cell_count, find_cells
+from comflowy_nb.sweeps.cell import NOT_SUBMITTED, SweepCell, cell_count, find_cells
 from comflowy_nb.tracking.run_images import Images
 from comflowy_nb.tracking.scoring import Scorable
 from comflowy_nb.tracking.waitable import Waitable
@@ -190,7 +190,7 @@ class Sweep(Waitable[SweepCell | None], Scorable):
         {'success': 2}
         """
         counts = Counter(cell.status_text for cell in self.cells)
-        return {status: counts[status] for status in (*map(str, Status), NOT_SENT) if counts[status]}
+        return {status: counts[status] for status in (*map(str, Status), NOT_SUBMITTED) if counts[status]}
 
     def cell(self, number: int) -> SweepCell:
         """Return one cell.
@@ -323,13 +323,9 @@ class Sweep(Waitable[SweepCell | None], Scorable):
         >>> sweep.to_dataframe().groupby("cfg").status.first().to_dict()
         {4.0: 'success', 7.0: 'success'}
         """
-        try:
-            from comflowy_nb.sweeps.dataframe import to_dataframe  # noqa: PLC0415 - loads pandas
-        except ModuleNotFoundError as error:
-            if error.name != "pandas":
-                raise
-            raise SettingsError("a table needs pandas: pip install 'comflowy_nb[dataframe]'") from error
-        return to_dataframe(self.cells)
+        from comflowy_nb.exploration.table import dataframe_of  # noqa: PLC0415 - loads pandas
+
+        return dataframe_of(self.cells)
 
     # -- for the sender -------------------------------------------------------------------------------------------
 

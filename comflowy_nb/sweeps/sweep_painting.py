@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.images import InputImage
 
 
-_MAX_DOUBLED_PX = 1_400_000  # CSS pixels of a page whose JPEG may be below a megabyte with doubled pixels
+_MAX_DOUBLED_PX = 1_400_000  # size of a page, in CSS pixels, whose JPEG may be below a megabyte with doubled pixels
 _MAX_DOUBLED_CELLS = 40
-_MAX_LARGE_CELLS = 144  # on a page; with more, submitting and showing it again would add a megabyte to the notebook
+_MAX_LARGE_CELLS = 144  # a page of more cells has half the bytes, because a notebook often contains it twice
 _QUALITIES = (75, 60, 45)  # tried in order, if the page has too many bytes without doubled pixels
 _MAX_ORIGINALS = 4  # cells up to which the originals are drawn, not thumbnails
 
@@ -119,7 +119,7 @@ class SweepPainting:
         -------
         Whether a pixel has changed.
         """
-        # The reviews are read once for a painting that follows a running sweep.
+        # Reviews are read again only if all cells are checked, not for each change of a running sweep.
         reviews = self._read_reviews() if self._page is None or numbers is None else self._reviews
         with DRAWING:
             is_reviewed = reviews != self._reviews
@@ -154,7 +154,7 @@ class SweepPainting:
             jpeg = encode(self._paper, quality=quality)
         return jpeg
 
-    def _write(self, lettered: Collection[str]) -> SweepSheet:
+    def _make_sheet(self, lettered: Collection[str]) -> SweepSheet:
         return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered, reviews=self._reviews)
 
     def _read_reviews(self) -> dict[int, ReviewText]:
@@ -166,7 +166,7 @@ class SweepPainting:
 
     def _arrange(self, sizes: set[ImageSizes]) -> Page:
         limits, number = self._limits, self._page_number
-        return arrange_sweep(self._write, limits=limits, measure=measure, images=sizes - {()}, page=number)
+        return arrange_sweep(self._make_sheet, limits=limits, measure=measure, images=sizes - {()}, page=number)
 
     def _moves_cells(self, sizes: set[ImageSizes]) -> bool:
         """Return whether images of these sizes need another layout."""

@@ -139,7 +139,7 @@ class SubmitQueue:
             run_tracker.execute(run_tracker.submit)
 
     def remove(self, run_tracker: RunTracker) -> bool:
-        """Remove a run from the queue. Return False if it was not queued, so that its submit may have begun."""
+        """Remove a run from the queue. Return False if it is not queued, because its submit has begun."""
         with self._lock:
             if run_tracker not in self._queued:
                 return False
@@ -182,7 +182,7 @@ class SubmitQueue:
             self._sources.clear()
         return live
 
-    # -- what the tracker observes -------------------------------------------------------------------------------
+    # -- events of the tracker -----------------------------------------------------------------------------------
 
     def note_status(self, run_tracker: RunTracker) -> None:
         """Count a run as in flight or not, after a change of its status."""

@@ -82,7 +82,7 @@ class PollRule:
         return sample
 
     def first_wait_s(self) -> float:
-        """Return the wait from the response to the submit to the first check, in seconds."""
+        """Return the seconds to wait for the first check after the service has accepted the run."""
         estimate = self.estimate_s
         return 0.1 if estimate is None else estimate
 
@@ -149,7 +149,7 @@ class PollSchedule:
         self._tracker.scheduler.submit_at(due_s, lambda: self._check(is_due) if is_due() else None)
 
     def check_after(self, wait_s: float) -> None:
-        """Check after a wait, in seconds."""
+        """Schedule a check in `wait_s` seconds."""
         self.check_at(self._tracker.scheduler.clock() + wait_s)
 
     def check_when_due(self, now_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The errors that a settled run raises, and the texts that say how to submit a held run again."""
+"""The errors that a settled run raises, and the texts with the command that submits a held run again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def error_for_status(run: Run) -> RunError | None:
 
 
 def resubmit_hint(run: Run) -> str:
-    """Return a text that says how a held run is submitted again."""
+    """Return a text with the option or command that submits a held run again."""
     if run.is_submitted_again:
         return "the same request submits it again"
     return f"nothing is submitted again automatically; {option('retry', 'unknown')} submits it again"

@@ -89,7 +89,7 @@ class RunImage:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether the original on disk is not what was downloaded: it was changed or truncated. Reads the file."""
+        """Whether the original on disk was changed or truncated after its download. Reads the file."""
         path = self._original
         return path is not None and path.is_file() and is_damaged(path, self.record)
 

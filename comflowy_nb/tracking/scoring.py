@@ -36,7 +36,7 @@ class ImageScores(dict[str, float]):
     name : str
         Name of the scores.
     values : dict of str to float
-        The scores by the reference of the image: `r41[0]`, `s1.7`, or `s1.7[1]` where a cell has several images.
+        The scores by the reference of the image: `r41[0]`, `s1.7`, or `s1.7[1]` if a cell has several images.
     errors : dict of str to str
         The exceptions of the function by the reference of the image.
 

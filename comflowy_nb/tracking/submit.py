@@ -172,7 +172,7 @@ class Submitter:
             field_id: self._upload(value, field_id) if isinstance(value, InputImage) else value
             for field_id, value in values.items()
         }
-        # the graph without the params, so that all cells of a sweep share one in the history
+        # The graph without the params, so that the history stores one graph for all cells of a sweep.
         graph = dict(workflow.graph.nodes) if workflow.id is None and workflow.graph is not None else None
         own = {key: field.default for key, field in workflow.fields.items() if field.default is not None}
         return RunRequest(

@@ -143,14 +143,14 @@ class Catalogue:
             If a file is damaged. The text contains the file and the line.
         """
         lock = home / f"{FILE_NAME}.lock"
-        same = project is not None and (project / FILE_NAME).resolve() == (home / FILE_NAME).resolve()
-        own = None if project is None or same else _CatalogueFile(project, "project", lock, confined=True)
-        return cls(own, _CatalogueFile(home, "home folder", lock))
+        is_home = project is not None and (project / FILE_NAME).resolve() == (home / FILE_NAME).resolve()
+        project_file = None if project is None or is_home else _CatalogueFile(project, "project", lock, confined=True)
+        return cls(project_file, _CatalogueFile(home, "home folder", lock))
 
     def names(self) -> list[str]:
         """Return all names. The names of the project come first."""
-        own = list(self._project.entries) if self._project is not None else []
-        return list(dict.fromkeys([*own, *self._home.entries, _DEFAULT]))
+        of_project = list(self._project.entries) if self._project is not None else []
+        return list(dict.fromkeys([*of_project, *self._home.entries, _DEFAULT]))
 
     def get(self, name: str) -> Entry | None:
         """Return the entry of a name; None if there is none."""
@@ -164,8 +164,8 @@ class Catalogue:
 
     def redefines(self, name: str) -> bool:
         """Return True if the project's file redefines a name that also exists outside it."""
-        is_own = self._project is not None and name in self._project.entries
-        return is_own and (name == _DEFAULT or name in self._home.entries)
+        is_in_project = self._project is not None and name in self._project.entries
+        return is_in_project and (name == _DEFAULT or name in self._home.entries)
 
     def graph_of(self, name: str) -> Graph | None:
         """Return the graph of a name; None if there is no such name, or its graph can't be read."""
@@ -204,7 +204,7 @@ class Catalogue:
         ids = {identity: id} if identity is not None and id is not None else {}
         file.change(name, {"ids": ids, "graph": graph_name})
 
-    def alias(self, name: str, word: str, field_id: str) -> None:
+    def alias(self, name: str, alias: str, field_id: str) -> None:
         """Add an alias for a field of a workflow.
 
         Raises
@@ -212,11 +212,11 @@ class Catalogue:
         WorkflowError
             If there is no such workflow, the alias is invalid, or the catalogue can't be written.
         """
-        if not word or _NOT_IN_AN_ALIAS.search(word):
-            raise WorkflowError(f"{word!r} can't be an alias: use letters, digits, - and _")
+        if not alias or _NOT_IN_AN_ALIAS.search(alias):
+            raise WorkflowError(f"{alias!r} can't be an alias: use letters, digits, - and _")
         if not field_id or any(char.isspace() for char in field_id):
-            raise WorkflowError(f"{field_id!r} is not a field id: write {word}=3::cfg")
-        self._known(name).change(name, {"aliases": {word: field_id}})
+            raise WorkflowError(f"{field_id!r} is not a field id: write {alias}=3::cfg")
+        self._file_with(name).change(name, {"aliases": {alias: field_id}})
 
     def describe(self, name: str, fields: Mapping[str, Field]) -> None:
         """Store descriptions of fields of a workflow. The descriptions of its other fields are kept.
@@ -226,13 +226,13 @@ class Catalogue:
         WorkflowError
             If there is no such workflow, or the catalogue can't be written.
         """
-        described = {field_id: flow_style(write_described(one)) for field_id, one in fields.items()}
-        self._known(name).change(name, {"fields": described})
+        described = {field_id: flow_style(write_described(field)) for field_id, field in fields.items()}
+        self._file_with(name).change(name, {"fields": described})
 
     def removable_names(self) -> list[str]:
         """Return the names that `remove` can remove: the names of the home folder that the project does not define."""
-        own = self._project.entries if self._project is not None else {}
-        return [name for name in self._home.entries if name != _DEFAULT and name not in own]
+        of_project = self._project.entries if self._project is not None else {}
+        return [name for name in self._home.entries if name != _DEFAULT and name not in of_project]
 
     def remove(self, name: str) -> str | None:
         """Remove a name from the file in the home folder. Return the file name of its graph, which is not deleted.
@@ -258,9 +258,11 @@ class Catalogue:
         return file.name if isinstance(file, Path) and file.is_file() else None
 
     def _file_of(self, name: str) -> _CatalogueFile:
+        """Return the file that defines a name, or would define a new one."""
         return self._project if self._project is not None and name in self._project.entries else self._home
 
-    def _known(self, name: str) -> _CatalogueFile:
+    def _file_with(self, name: str) -> _CatalogueFile:
+        """Return the file that defines a name. Raise a WorkflowError if the name is unknown."""
         if name not in self.names():
             raise WorkflowError(
                 f"the catalogue has no workflow {name!r}{nearest_tip(name, self.names()) or '.'} "
@@ -274,7 +276,9 @@ class Catalogue:
         slug = re.sub(r"[^\w.-]+", "-", name).strip(".") or "workflow"
         relative = f"workflows/{slug}.json"
         path, entry = file.folder / relative, file.entries.get(name)
-        if path.exists() and not (entry is not None and entry.graph_file == path):  # a file of another origin
+        if path.exists() and not (
+            entry is not None and entry.graph_file == path
+        ):  # a file that this catalogue did not write
             relative = f"workflows/{slug}-{sha256(text.encode()).hexdigest()[:8]}.json"
         try:
             write_text(file.folder / relative, text + "\n")
@@ -367,7 +371,7 @@ class _CatalogueFile:
             self._reject(f"{name}.graph", "the name of a file")
         described = self._mapping(parts.get("fields"), f"{name}.fields")
         try:
-            fields = {str(field_id): read_described(str(field_id), one) for field_id, one in described.items()}
+            fields = {str(field_id): read_described(str(field_id), info) for field_id, info in described.items()}
         except FieldError as error:
             raise WorkflowError(f"{self._subject}, {name}.fields: {error}") from None
         return Entry(
@@ -392,5 +396,5 @@ class _CatalogueFile:
             self._reject(where, "a mapping of texts")
         return {str(key): str(item) for key, item in texts.items()}
 
-    def _reject(self, where: str, wanted: str) -> NoReturn:
-        raise WorkflowError(f"{self._subject}: {where} must be {wanted}; correct the file in an editor")
+    def _reject(self, where: str, expected: str) -> NoReturn:
+        raise WorkflowError(f"{self._subject}: {where} must be {expected}; correct the file in an editor")

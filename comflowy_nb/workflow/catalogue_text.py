@@ -26,11 +26,11 @@ def changed_text(yaml: YAML, root: Any, text: str, name: str, changes: Mapping[s
     """
     yaml.width = 4096
     buffer = io.StringIO()
-    if not isinstance(root, CommentedMap):  # the file is empty or has only comments
+    if not isinstance(root, CommentedMap):  # the file is empty, or has only comments, which the parser drops
         root = CommentedMap()
         buffer.write(text if not text or text.endswith("\n") else f"{text}\n")
     workflows = _mapping_under(root, "workflows")
-    if changes is None and not workflows.fa.flow_style():
+    if changes is None and not workflows.fa.flow_style():  # block style: the entry has separate lines
         return _without(text, workflows, name)
     if changes is None:
         for key in [key for key in workflows if str(key) == name]:
@@ -65,7 +65,7 @@ def _without(text: str, workflows: CommentedMap, name: str) -> str:
     The lines are removed from the text, because ruamel.yaml would also remove the comment above the next entry.
     """
     lines = text.split("\n")
-    for key in reversed([key for key in workflows if str(key) == name]):  # a number is the name of its text
+    for key in reversed([key for key in workflows if str(key) == name]):  # a name that is a number is text here
         start, column = workflows.lc.key(key)
         end = start + 1
         while end < len(lines) and (not lines[end].strip() or len(lines[end]) - len(lines[end].lstrip()) > column):

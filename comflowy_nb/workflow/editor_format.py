@@ -82,8 +82,10 @@ def node_classes(editor: Mapping[str, Any]) -> list[str]:
     """
     definitions = read_definitions(editor)
     canvases = [read_canvas(editor, {}).definition, *definitions.values()]
-    classes = dict.fromkeys(node.class_type for one in canvases for node in one.nodes.values())
-    found = [one for one in classes if one not in definitions and one not in EDITOR_ONLY and not _is_group_node(one)]
+    classes = dict.fromkeys(node.class_type for canvas in canvases for node in canvas.nodes.values())
+    found = [
+        name for name in classes if name not in definitions and name not in EDITOR_ONLY and not _is_group_node(name)
+    ]
     if len(found) > _MAX_CLASSES:
         raise WorkflowError(f"the workflow is too large: it has nodes of {len(found):,} classes")
     return found
@@ -193,9 +195,15 @@ class _Conversion:
                     value, has_choices = without_comments(value)
                     self._with_choices += [f"{node_id}::{slot.name}"] if has_choices else []
                 inputs[slot.name] = prompt_value(value)
-        own = [one for one in node.values if isinstance(one, Mapping) and all(one is not slot.value for slot in slots)]
+        own = [
+            value
+            for value in node.values
+            if isinstance(value, Mapping) and all(value is not slot.value for slot in slots)
+        ]
         if node.class_type == _LORA_LIST:
-            inputs |= {f"lora_{index}": one for index, one in enumerate((one for one in own if "lora" in one), 1)}
+            inputs |= {
+                f"lora_{index}": value for index, value in enumerate((value for value in own if "lora" in value), 1)
+            }
         elif own:
             self._with_own_values.append(_node_text(node_id, node.title, node.class_type))
         return inputs
@@ -216,10 +224,10 @@ class _Conversion:
             )
         if not self._nodes:
             raise WorkflowError("the workflow has no node that runs")
-        for one in self._nodes.values():
-            prefix = one["inputs"].get("filename_prefix")
-            if isinstance(prefix, str) and one["class_type"] in _SAVING:
-                one["inputs"]["filename_prefix"] = _PLACEHOLDER.sub(self._replacement, prefix)
+        for node in self._nodes.values():
+            prefix = node["inputs"].get("filename_prefix")
+            if isinstance(prefix, str) and node["class_type"] in _SAVING:
+                node["inputs"]["filename_prefix"] = _PLACEHOLDER.sub(self._replacement, prefix)
         return ConversionResult(Graph(self._nodes), tuple(self._notes()), self._groups)
 
     def _replacement(self, placeholder: re.Match[str]) -> str:
@@ -251,7 +259,9 @@ class _Conversion:
 def _origin(properties: Mapping[str, Any]) -> str:
     """Return the package that provides the class of a node, from the properties of the node."""
     sources = [properties.get(key) for key in ("cnr_id", "aux_id")]
-    extension = next((" ".join(one.split()) for one in sources if isinstance(one, str) and one.strip()), None)
+    extension = next(
+        (" ".join(source.split()) for source in sources if isinstance(source, str) and source.strip()), None
+    )
     if extension is None:
         return "the file does not say which extension has it"
     if extension == "comfy-core":

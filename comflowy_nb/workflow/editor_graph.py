@@ -122,7 +122,7 @@ class Canvas:
 
     def nodes(self) -> Iterator[tuple[Canvas, EditorNode]]:
         """Yield the nodes of this canvas and of its subgraphs, in the editor's order."""
-        for node in sorted(self.definition.nodes.values(), key=lambda one: one.order):
+        for node in sorted(self.definition.nodes.values(), key=lambda node: node.order):
             if node.id in self.inner:
                 yield from self.inner[node.id].nodes()
             else:
@@ -177,9 +177,9 @@ def read_definitions(editor: Mapping[str, Any]) -> dict[str, Definition]:
     """
     listed = _items(_mapping(editor.get("definitions")).get("subgraphs"))
     return {
-        str(one["id"]): _read_definition(one, f"the subgraph {one.get('name')!r}")
-        for one in listed
-        if isinstance(one, Mapping) and isinstance(one.get("id"), (str, int))
+        str(subgraph["id"]): _read_definition(subgraph, f"the subgraph {subgraph.get('name')!r}")
+        for subgraph in listed
+        if isinstance(subgraph, Mapping) and isinstance(subgraph.get("id"), (str, int))
     }
 
 
@@ -192,7 +192,7 @@ def _promote(inner: Canvas, canvas: Canvas, node: EditorNode) -> None:
             widget = str(place[0]), place[1]
             entries.append((_THIS_NODE, inputs[widget]) if widget in inputs else widget)
     own = dict.fromkeys((_THIS_NODE, name) for name in inputs.values())
-    for index, (inner_id, name) in enumerate([*(one for one in own if one not in entries), *entries]):
+    for index, (inner_id, name) in enumerate([*(entry for entry in own if entry not in entries), *entries]):
         if isinstance(node.values, Mapping):
             value = node.values.get(name)
         else:
@@ -208,10 +208,10 @@ def _widget_inputs(definition: Definition) -> dict[tuple[str, str], str]:
     """Return a mapping from (node id, widget name) to the input of the subgraph that sets the widget, in order."""
     found = []
     for node in definition.nodes.values():
-        for one in node.inputs.values():
-            link = definition.links.get(one.link) if one.is_widget and one.link is not None else None
+        for slot in node.inputs.values():
+            link = definition.links.get(slot.link) if slot.is_widget and slot.link is not None else None
             if link is not None and link.node == INPUT_NODE and 0 <= link.slot < len(definition.inputs):
-                found.append((link.slot, (node.id, one.name)))
+                found.append((link.slot, (node.id, slot.name)))
     return {widget: definition.inputs[slot][0] for slot, widget in sorted(found)}
 
 
@@ -251,15 +251,15 @@ def _read_definition(graph: Mapping[str, Any], where: str) -> Definition:
     size += len(links)
     if size > _MAX_SIZE:
         raise WorkflowError(_TOO_LARGE)
-    boxes = [(one.get("title"), _box(one.get("bounding"))) for one in map(_mapping, _items(graph.get("groups")))]
-    slots = [_mapping(one) for one in _items(graph.get("inputs"))]
+    boxes = [(group.get("title"), _box(group.get("bounding"))) for group in map(_mapping, _items(graph.get("groups")))]
+    slots = [_mapping(slot) for slot in _items(graph.get("inputs"))]
     return Definition(
         _text(graph.get("name")) or "subgraph",
         nodes,
         links,
         tuple((" ".join(title.split()), box) for title, box in boxes if isinstance(title, str) and box is not None),
-        tuple((str(one.get("name")), _type(one.get("type"))) for one in slots),
-        tuple(_type(_mapping(one).get("type")) for one in _items(graph.get("outputs"))),
+        tuple((str(slot.get("name")), _type(slot.get("type"))) for slot in slots),
+        tuple(_type(_mapping(slot).get("type")) for slot in _items(graph.get("outputs"))),
         results,
         size,
     )

@@ -95,8 +95,8 @@ class Links:
             slots = [Slot(name, type_) for name, type_ in used.inputs]
         else:
             slots = class_inputs(description, node.values) if description is not None else []
-        known = {one.name for one in slots}
-        slots += [Slot(one.name, one.type) for one in node.inputs.values() if one.name not in known]
+        known = {slot.name for slot in slots}
+        slots += [Slot(slot.name, slot.type) for slot in node.inputs.values() if slot.name not in known]
         self._slots[id(node)] = slots
         return slots
 
@@ -106,7 +106,7 @@ class Links:
         passed: dict[_Step, None] = {}
         while isinstance(step, _Step):
             if step in passed:
-                names = dict.fromkeys(f"{one.canvas.prefix}{one.node}" for one in passed)
+                names = dict.fromkeys(f"{visited.canvas.prefix}{visited.node}" for visited in passed)
                 self.problems[f"a link forms a cycle through the nodes {', '.join([*names][:8])}"] = None
                 step = None
             elif step in self._starts:
@@ -171,10 +171,10 @@ class Links:
         if type_ in _ANY:
             return same or (slots[0] if slots else None)
         output_type = self._output_type(node, index)
-        fitting = [one for one in slots if _fits(one.type, type_) and _fits(one.type, output_type)]
+        fitting = [slot for slot in slots if _fits(slot.type, type_) and _fits(slot.type, output_type)]
         if same in fitting:
             return same
-        return next((one for one in slots if one.type == type_), fitting[0] if fitting else None)
+        return next((slot for slot in slots if slot.type == type_), fitting[0] if fitting else None)
 
     def _output_type(self, node: EditorNode, index: int) -> str:
         used, description = self._definitions.get(node.class_type), self._descriptions.get(node.class_type)
@@ -189,8 +189,8 @@ class Links:
         around: Canvas | None = canvas
         while around is not None:
             if around not in self._setters:
-                setters = [one for one in around.definition.nodes.values() if one.class_type in _SETTERS]
-                self._setters[around] = {_name_of(one): one for one in reversed(setters)}
+                setters = [setter for setter in around.definition.nodes.values() if setter.class_type in _SETTERS]
+                self._setters[around] = {_name_of(setter): setter for setter in reversed(setters)}
             setter = self._setters[around].get(name)
             if setter is not None:
                 slots = self.slots(setter)

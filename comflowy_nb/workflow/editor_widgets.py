@@ -91,7 +91,7 @@ def class_inputs(description: Mapping[str, Any], saved: object) -> list[Slot]:
 def class_outputs(description: Mapping[str, Any]) -> list[str]:
     """Return the types of the outputs of a class."""
     listed = description.get("output")
-    return [one if isinstance(one, str) else "COMBO" for one in listed] if isinstance(listed, list) else []
+    return [type_ if isinstance(type_, str) else "COMBO" for type_ in listed] if isinstance(listed, list) else []
 
 
 def prompt_value(value: object) -> object:

@@ -205,6 +205,7 @@ class Field:
         return self._convert(lambda: _check(self, value), is_default=self.holds(value))
 
     def _convert(self, convert: Callable[[], Any], *, is_default: bool) -> Any:
+        """Return the result of `convert`; for the default, the default itself if it is of another type."""
         if is_default and self.type is FieldType.STRING:
             return self.default  # a number or a list
         try:
@@ -327,9 +328,9 @@ def _check_number(field: Field, value: object) -> float:
     number = int(value) if is_int else _as_float(value)
     if field.min is not None and number < field.min:
         tip = f"; {field.name}=random generates a seed" if field.is_seed else ""
-        raise FieldError(f"{field.where}: {_number(number)} is below {_number(field.min)}, the minimum{tip}")
+        raise FieldError(f"{field.where}: {_number_text(number)} is below {_number_text(field.min)}, the minimum{tip}")
     if field.max is not None and number > field.max:
-        raise FieldError(f"{field.where}: {_number(number)} is above {_number(field.max)}, the maximum")
+        raise FieldError(f"{field.where}: {_number_text(number)} is above {_number_text(field.max)}, the maximum")
     return number
 
 
@@ -392,6 +393,6 @@ def _as_float(value: float) -> float:
     return number if number == value else int(value)
 
 
-def _number(value: float) -> str:
+def _number_text(value: float) -> str:
     """Return the text of a number. A whole float has no fraction."""
     return str(int(value) if value == int(value) else value)

@@ -43,7 +43,14 @@ _FILE_NAME = re.compile(
     r".*\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif|jxl|mp4|webm|json|jsonl|ya?ml|csv|tsv|parquet|txt|html?|zip|ipynb)",
     re.IGNORECASE | re.DOTALL,
 )
-_UNCLOSED = ("while parsing a flow", "while scanning a quoted scalar", "while scanning a simple key")
+# Context of a YAML error that is detected after its line -> problem; None keeps the problem of ruamel.yaml.
+_UNCLOSED = {
+    "while parsing a flow sequence": "the bracket [ is not closed, or a comma is missing",
+    "while parsing a flow mapping": "the bracket { is not closed, or a comma is missing",
+    "while parsing a flow node": "a value is missing here, or a bracket above is not closed",
+    "while scanning a quoted scalar": "the quote is not closed",
+    "while scanning a simple key": None,
+}
 _BOM = re.compile(r"\A(\s*)\ufeff+")
 
 
@@ -127,7 +134,7 @@ def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path
 
 
 def is_file_name(text: str) -> bool:
-    """Return True if a text ends as the name of an image, a graph, a table or another file that users name."""
+    """Return True if a text has the suffix of an image, a graph, a table or another file that users name."""
     return _FILE_NAME.fullmatch(text) is not None
 
 
@@ -163,8 +170,8 @@ def yaml_problem(error: Exception, text: str) -> tuple[str, str]:
         return "", str(error).strip().partition("\n")[0] or "this is not YAML"
     problem = error.problem or error.context or "this is not YAML"
     mark = error.problem_mark or error.context_mark
-    if error.context_mark is not None and str(error.context).startswith(_UNCLOSED):
-        mark, problem = error.context_mark, f"{error.context}: {problem}"
+    if error.context_mark is not None and error.context in _UNCLOSED:
+        mark, problem = error.context_mark, _UNCLOSED[error.context] or f"{error.context}: {problem}"
     if mark is None:
         return "", problem
     number = mark.line + 1

@@ -74,13 +74,13 @@ def read_image_graph(path: str | Path) -> Graph:
     """
     path = Path(path)
     texts = _texts_in(path)
-    chunks = {chunk: texts[chunk] for chunk in ("prompt", "workflow") if chunk in texts}
+    chunks = {chunk: texts[chunk] for chunk in ("prompt", "workflow") if chunk in texts}  # ComfyUI's names
     in_editor_format = [chunk for chunk, text in chunks.items() if is_editor_format(_decode_json(text))]
     for chunk, text in chunks.items():
         if chunk not in in_editor_format and "class_type" in text:
             return parse_graph(text, f"the {chunk} in {path.name}")
     if in_editor_format:
-        editor = _decode_json(chunks[in_editor_format[-1]])  # `workflow`, if both are
+        editor = _decode_json(chunks[in_editor_format[-1]])  # `workflow`, if both chunks are in it
         raise InEditorFormat(path.name, "contains a workflow only in the editor's format", editor)
     metadata = metadata_of_image(path)
     if metadata is not None:
@@ -142,7 +142,7 @@ def parse_metadata(text: str) -> RunMetadata | None:
         workflow if isinstance(workflow, str) else "",
         workflow_id if isinstance(workflow_id, str) else None,
         metadata["params"],
-        tuple(one for one in set_params if isinstance(one, str)) if isinstance(set_params, list) else (),
+        tuple(key for key in set_params if isinstance(key, str)) if isinstance(set_params, list) else (),
         run if isinstance(run, str) else "",
     )
 

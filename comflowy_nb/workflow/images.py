@@ -106,7 +106,7 @@ def is_image(value: object) -> bool:
     """Return True for an input image, a path, a PIL image, an array of pixels or an image of a run."""
     if isinstance(value, (InputImage, os.PathLike)):
         return True
-    return _is_image(value) or _is_run_image(value) or _is_pixels(value)
+    return _is_pil_image(value) or _is_run_image(value) or _is_pixels(value)
 
 
 def input_of(value: object) -> InputImage:
@@ -128,10 +128,10 @@ def input_of(value: object) -> InputImage:
         return open_input(value)
     if _is_run_image(value):
         return input_of_run(value)
-    if _is_image(value):
+    if _is_pil_image(value):
         return _encode(value)  # type: ignore[arg-type]
     if _is_pixels(value):
-        return _encode(_image_of(value))
+        return _encode(_image_of_pixels(value))
     raise ImageError(
         f"an object of type {type(value).__name__} is not an image: use a PIL image, an array, a path or r.images[0]"
     )
@@ -150,7 +150,7 @@ def input_of_run(image: Any) -> InputImage:
     return replace(open_input(path, name=name), source=image.ref)
 
 
-def _is_image(value: object) -> bool:
+def _is_pil_image(value: object) -> bool:
     # tested by attributes, because only the caller may have imported Pillow
     return callable(getattr(value, "tobytes", None)) and isinstance(getattr(value, "mode", None), str)
 
@@ -167,7 +167,7 @@ def _is_pixels(value: object) -> bool:
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3, 4})
 
 
-def _image_of(pixels: Any) -> Image.Image:
+def _image_of_pixels(pixels: Any) -> Image.Image:
     import numpy as np  # noqa: PLC0415 - heavy; the caller has imported it
     from PIL import Image  # noqa: PLC0415
 
@@ -189,15 +189,15 @@ def _encode(image: Image.Image) -> InputImage:
     """Encode an image as PNG. It is identified by its pixels, because library versions compress them differently."""
     if image.mode not in _PNG_MODES:
         image = image.convert("RGBA" if "transparency" in image.info or image.mode in {"PA", "La", "RGBa"} else "RGB")
-    pixels = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
-    pixels.update(image.tobytes())
+    digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
+    digest.update(image.tobytes())
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     content = buffer.getvalue()
     source = getattr(image, "filename", "")  # Pillow stores the file name of an opened image
     file = source if isinstance(source, str) else os.fsdecode(source)
     return InputImage(
-        f"{pixels.hexdigest()[:12]}.png", pixels.hexdigest(), lambda: content, Path(file).as_posix() if file else ""
+        f"{digest.hexdigest()[:12]}.png", digest.hexdigest(), lambda: content, Path(file).as_posix() if file else ""
     )
 
 
@@ -243,7 +243,7 @@ def too_many_pixels(size: tuple[int, int]) -> str:
     return f"has {width_px} x {height_px} pixels, more than image_max_px allows (%config Comflowy.image_max_px)"
 
 
-# -- images of a sweep: patterns of files, headers, copies beside a sweep file ---------------------------------------
+# -- images of a sweep: patterns of files, labels, copies beside a sweep file ---------------------------------------
 
 
 def pattern_in(text: str) -> str | None:
@@ -318,7 +318,7 @@ def _natural_order(file: Path) -> tuple[tuple[int, str], ...]:
 
 
 def saved_parts(file: Path, image: InputImage) -> dict[str, str]:
-    """Return the fields of the `!image` of an image that is to be saved in a folder beside a sweep file.
+    """Return the keys of the `!image` tag in a sweep file, for an image that is saved in a folder beside the file.
 
     Raises
     ------

@@ -22,9 +22,9 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
         `NodeId::name`.
     spec
         `["INT", {...}]`, `["STRING"]`, `[["euler", "heun"], {...}]`, `["COMBO", {"options": [...]}]`,
-        `["IMAGEUPLOAD", ...]`, or a choice with `{"image_upload": true}`. The type of the field is UNKNOWN for any
-        other type, such as `MODEL`, and if the options are not a list. An option `[name, {...}]` adds
-        controls; the field uses only its name. Invalid ranges and steps are stored in `extra` and ignored.
+        `["IMAGEUPLOAD", ...]`, or a choice with `{"image_upload": true}`. The field has the type UNKNOWN for any other
+        type, such as `MODEL`, and if the options are not a list. Of an option `[name, {...}]` only the name is used.
+        Invalid ranges and steps are kept in `extra`.
     node_title, class_type
         Title and class of the node, for errors and displays.
 
@@ -52,7 +52,7 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
         field_id,
         type_,
         options,
-        **_usable(info),
+        **_pop_default_and_range(info),
         round=info.pop("round") if isinstance(info.get("round"), (bool, int, float)) else None,
         multiline=info.pop("multiline", False) is True,
         node_title=" ".join(node_title.split()) if node_title is not None else None,
@@ -80,21 +80,21 @@ def _type_and_options(kind: str | Sequence[Any], info: dict[str, Any]) -> tuple[
     return FieldType.CHOICE, tuple(item for item in options if not isinstance(item, float) or math.isfinite(item))
 
 
-def _usable(info: dict[str, Any]) -> dict[str, Any]:
+def _pop_default_and_range(info: dict[str, Any]) -> dict[str, Any]:
     """Remove default, range and step from `info`, and return them. Invalid values become None and stay in `info`."""
-    usable = {name: info.get(name) for name in ("default", "min", "max", "step")}
-    if isinstance(usable["default"], float) and not math.isfinite(usable["default"]):
-        usable["default"] = None
+    values = {name: info.get(name) for name in ("default", "min", "max", "step")}
+    if isinstance(values["default"], float) and not math.isfinite(values["default"]):
+        values["default"] = None
     for name in ("min", "max", "step"):
-        usable[name] = usable[name] if is_finite(usable[name]) else None
-    if usable["min"] is not None and usable["max"] is not None and usable["min"] > usable["max"]:
-        usable["min"] = usable["max"] = None
-    if usable["step"] is not None and usable["step"] <= 0:
-        usable["step"] = None
-    for name, value in usable.items():
+        values[name] = values[name] if is_finite(values[name]) else None
+    if values["min"] is not None and values["max"] is not None and values["min"] > values["max"]:
+        values["min"] = values["max"] = None
+    if values["step"] is not None and values["step"] <= 0:
+        values["step"] = None
+    for name, value in values.items():
         if value is not None or info.get(name) is None:
             info.pop(name, None)
-    return usable
+    return values
 
 
 def _option_of(option: object) -> object:

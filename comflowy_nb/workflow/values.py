@@ -136,10 +136,10 @@ def resolve(
                 if seed_word is None:
                     params[field.id] = reader.value(field, value)
                 else:
-                    shared = next((seeds[other] for other in field_ids if other in seeds), None)
-                    params[field.id] = seeds[field.id] = (
-                        _generate(workflow, field, seed_word, field_ids) if shared is None else shared
-                    )
+                    seed = next((seeds[other] for other in field_ids if other in seeds), None)  # of all::seed
+                    if seed is None:
+                        seed = _generate(workflow, field, seed_word, field_ids)
+                    params[field.id] = seeds[field.id] = seed
             except (FieldError, LineError, ImageError, RefError) as error:
                 log.report(setting, error, field.id)
     log.raise_problems()
@@ -157,14 +157,14 @@ def _one_value(setting: Setting, field: Field, namespace: Mapping[str, Any] | No
         If the name is not defined.
     """
     value, quoted, name = setting.value, setting.quoted, ""
-    if setting.plain is not None and field.type is not FieldType.STRING:
+    if setting.plain is not None and field.type is not FieldType.STRING:  # brackets and quotes are syntax, not text
         value, quoted = setting.plain
         if setting.is_list and not field.is_multiple:
             raise several_values_error(field, "a list of values")
     if isinstance(value, str):
         if namespace is None or not is_name(value):
             block = read_block(setting.block or (), is_text=False) if field.is_multiple and setting.is_list else None
-            # a JSON or Python string may also be a list of options
+            # A JSON or Python string may also be a list of options.
             is_python_value = setting.is_python_value and not field.is_multiple
             return block if isinstance(block, MultipleValues) else Item(value, quoted, is_python_value)
         name, value = value, round_computed(expand(value, namespace))
@@ -190,7 +190,7 @@ def _generate(workflow: Workflow, field: Field, seed_word: str, field_ids: tuple
 
 
 class SettingLog:
-    """Records which setting set each field, all problems, and tips for several problems."""
+    """Record which setting set each field, all problems, and the tips that apply to several problems."""
 
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow

@@ -78,8 +78,9 @@ class Workflow:
         """Field id -> problem, for the choices of a converted workflow that the service does not have."""
         if self.graph is None or self.graph.notes is None:
             return {}
-        choices = [one for one in self.fields.values() if one.type is FieldType.CHOICE and one.default is not None]
-        return {one.id: problem for one in choices if (problem := one.problem(one.default)) is not None}
+        fields = self.fields.values()
+        choices = [field for field in fields if field.type is FieldType.CHOICE and field.default is not None]
+        return {field.id: problem for field in choices if (problem := field.problem(field.default)) is not None}
 
     @property
     def conversion(self) -> tuple[str, ...]:
@@ -91,7 +92,7 @@ class Workflow:
         return ("; ".join([f"{self.name} is converted from the editor's format", *self.graph.notes]), *head, *missing)
 
     def check_choices(self, params: Mapping[str, Any]) -> None:
-        """Check that all choices of a converted workflow that are not set exist on the service.
+        """Check that the service has the choices of a converted workflow that `params` does not set.
 
         Parameters
         ----------
@@ -108,7 +109,9 @@ class Workflow:
         >>> Workflow("w").check_choices({})
         """
         missing = self.missing_choices
-        problems = [why for key, why in missing.items() if key not in params or self.fields[key].holds(params[key])]
+        problems = [
+            problem for key, problem in missing.items() if key not in params or self.fields[key].holds(params[key])
+        ]
         if problems:
             raise FieldError(*problems)
 
@@ -146,9 +149,10 @@ class Workflow:
         file = Path(path).expanduser()
         if file.suffix.lower() != ".json":
             raise WorkflowError(f"{file.name!r} can't be the file of a graph: its name must end in .json")
-        nodes = {node: {key: one[key] for key in one if key != "_meta"} for node, one in self.graph.nodes.items()}
-        for node, one in nodes.items():
-            one["_meta"] = {"title": self.graph.title(node)}
+        nodes = {
+            node: {**content, "_meta": {"title": self.graph.title(node)}}
+            for node, content in without_titles(self.graph.nodes).items()
+        }
         text = json.dumps(nodes, indent=2, ensure_ascii=False) + "\n"
         try:
             check_new(file, text, overwrite=overwrite)
@@ -191,7 +195,7 @@ class Workflow:
         if not self.is_described:
             if is_id:
                 return (key,)
-            raise FieldError(*self._not_described(key))
+            raise FieldError(*self._not_described_errors(key))
         matches = [field_id for field_id, field in self.fields.items() if field.name == (name if colons else key)]
         if colons and node == "all" and matches:
             return tuple(matches)
@@ -200,7 +204,7 @@ class Workflow:
         if colons or not matches:
             raise FieldError(self._unknown_field_error(key))
         if len(matches) > 1:
-            raise FieldError(self._ambiguous(key, matches))
+            raise FieldError(self._ambiguous_name_error(key, matches))
         return (matches[0],)
 
     def _find_alias(self, alias: str) -> tuple[str, ...]:
@@ -213,8 +217,8 @@ class Workflow:
         except FieldError as error:
             raise FieldError(f"the alias {alias!r} is invalid: {error}") from None
 
-    def _ambiguous(self, name: str, field_ids: Sequence[str]) -> str:
-        """Return an error that lists the fields with their titles and values, if these are different."""
+    def _ambiguous_name_error(self, name: str, field_ids: Sequence[str]) -> str:
+        """Return the text of an error that lists the fields of a name, with titles and values that tell them apart."""
         fields = [self.fields[field_id] for field_id in field_ids]
         titles = [field.node_title or field.class_type or "" for field in fields]
         defaults = [field.default for field in fields]
@@ -238,20 +242,21 @@ class Workflow:
         else:
             names = {field.name: field_id for field_id, field in self.fields.items()}
             near = [
-                f"{word} ({names[word]})" if word in names else word for word in nearest(key, [*names, *self.aliases])
+                f"{found} ({names[found]})" if found in names else found
+                for found in nearest(key, [*names, *self.aliases])
             ]
         if near:
             return f"{self.name} has no field {key!r}{did_you_mean(near)}"
         return f"{self.name} has no field {key!r}; %comflowy fields {self.name} lists them"
 
-    def _not_described(self, key: str) -> list[str]:
+    def _not_described_errors(self, key: str) -> list[str]:
         if tip := nearest_tip(key, self.aliases):
             return [f"{self.name} has no alias {key!r}{tip}"]
-        for_all = (  # the same for every key, so that it is reported once
+        tip = (  # the same for every key, so that SettingLog reports it once
             f"The fields of {self.name} are not known here. Use ids such as 3::cfg, or describe the fields with "
             f"%%comflowy fields {self.name} (its body is the output of the editor's console)"
         )
-        return [f"{key!r} is not a field id", for_all]
+        return [f"{key!r} is not a field id", tip]
 
 
 def _short(value: object) -> str:

@@ -389,7 +389,7 @@ def test_archives_with_changed_bytes_are_refused_or_loaded_but_never_crash(archi
 
 
 def test_a_png_that_decompresses_to_much_more_is_kept_without_being_decoded(archive, other):
-    """A PNG of 30,000 x 30,000 pixels is a small file; it is stored, and has no thumbnail."""
+    """A PNG of 30,000 x 30,000 pixels is a small file. It is stored without a thumbnail."""
     import hashlib
 
     rows = zlib.compress(b"\0" * (30_000 // 8 + 1) * 30_000, 9)

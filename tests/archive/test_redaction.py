@@ -1,4 +1,4 @@
-"""What is left out of a saved file is not found anywhere in its bytes: not in graphs, labels, names, or images."""
+"""The bytes of a saved file contain no part that was left out: not in graphs, labels, names or images."""
 
 from __future__ import annotations
 

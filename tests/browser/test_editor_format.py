@@ -1,4 +1,4 @@
-"""The conversion of the editor's format, compared with what ComfyUI's own editor submits.
+"""The conversion of the editor's format gives the graph that ComfyUI's own editor submits.
 
 The editor is the package `comfyui-frontend-package` of PyPI (GPL), which is not a dependency of this project: the test
 runs where it is installed.

@@ -370,7 +370,7 @@ BLOCK = "import pathlib, time\nwhile not pathlib.Path('go-on').exists(): time.sl
 
 
 def test_no_rating_is_lost_while_the_kernel_is_busy(explored_alone, library, lab):
-    """JupyterLab sends it at once where the kernel has subshells; elsewhere it waits, and the explorer says so."""
+    """JupyterLab sends the request at once if the kernel has subshells. Otherwise the explorer shows that it waits."""
     notebook = explored_alone(line="e = %comflowy explore s1 --x cfg --y steps")
     page = notebook.page
     explorer(notebook)

@@ -1,4 +1,4 @@
-"""The explorer in a saved page, offline: what is shown, by mouse and by keys; ratings; filters; a thousand cells."""
+"""The explorer in a saved page, offline: navigation by mouse and keys, ratings, filters, and a thousand cells."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Explored:
         return self.page.evaluate("document.querySelector('.comflowy-explore').contains(document.activeElement)")
 
     def frames(self, count=2):
-        """Wait until the page has drawn what was changed."""
+        """Wait until the page has drawn the last change."""
         for _ in range(count):
             self.page.evaluate("new Promise(done => requestAnimationFrame(done))")
 

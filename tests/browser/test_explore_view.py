@@ -1,4 +1,4 @@
-"""The explorer's view with a scripted kernel, which answers when the test says so: busy, ended, submits, updates."""
+"""The explorer's view with a scripted kernel that is busy, has ended, submits cells, or sends updates."""
 
 from __future__ import annotations
 

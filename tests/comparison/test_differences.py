@@ -1,4 +1,4 @@
-"""Fields in which images differ, and words in which texts differ."""
+"""Find the fields in which images differ, and the words in which texts differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which items can be compared, and the errors for others."""
+"""Items that can be compared, and the errors for other items."""
 
 from __future__ import annotations
 

@@ -292,7 +292,7 @@ def test_a_file_of_a_newer_version_is_rejected_and_not_changed(home, run_request
 
 
 def test_disk_without_write_ahead_log_gives_one_warning(home, run_request, monkeypatch):
-    """Where SQLite can't share memory, as on some network disks, it keeps another journal mode."""
+    """If SQLite can't share memory, as on some network disks, it keeps another journal mode."""
     real_connect = sqlite3.connect
 
     def connect(path, **options):

@@ -57,7 +57,7 @@ def test_generated_seeds_are_numbered_and_their_text_is_the_seed(make_sweep):
 
 
 def test_several_sweeps_share_their_axes(make_sweep, axis):
-    """A sweep that sets one value for the axis of another has that place there."""
+    """A sweep with one value for a field that is an axis of another sweep has the index of that value on the axis."""
     first = make_sweep(axis("3::cfg", 8, 4), axis("3::steps", 10, 20), key="one")
     second = make_sweep(axis("3::cfg", 4, 6), fixed={"3::steps": 20}, key="two")
     exploration = Exploration([first, second])

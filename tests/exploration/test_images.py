@@ -61,7 +61,7 @@ def test_a_deleted_file_is_an_error_that_names_the_image(stored_image):
 
 
 def test_an_image_without_a_thumbnail_is_not_sent_in_full_size(stored_image):
-    """`RunImage.thumbnail` returns the original where no thumbnail can be made."""
+    """`RunImage.thumbnail` returns the original if a thumbnail can't be made."""
     for thumbnail in stored_image.path.parent.glob("*.jpg"):
         thumbnail.unlink()
     stored_image.path.write_bytes(b"\x89PNG\r\n\x1a\n damaged")

@@ -25,7 +25,7 @@ def test_a_small_sweep_is_shown_whole_with_its_axes(make_sweep, axis):
 
 
 def test_of_many_cells_64_are_shown_and_counted_below_the_limit(make_sweep, axis):
-    """Noise is what compresses least: the JPEG stays below the limit, for it is in the notebook twice."""
+    """Images of noise compress least. The JPEG is below the limit, because a notebook contains it twice."""
     exploration = Exploration([make_sweep(axis("3::cfg", *range(9)), axis("3::steps", *range(1, 9)), images=noise)])
     still = draw_still(exploration)
     assert (still.note, len(still.entries)) == ("64 of 72", 64)

@@ -1,4 +1,4 @@
-"""Delete removes runs and sweeps with all their files, except what something else needs."""
+"""Delete removes runs and sweeps with all their files, except runs and files that another record needs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_live_run_is_not_deleted(library, run_request, stored, status):
 
 @pytest.mark.parametrize("status", [Status.UNKNOWN, Status.LOST])
 def test_a_held_run_is_not_deleted(library, run_request, status):
-    """It is the record that the service may have accepted the request: without it, it would be submitted again."""
+    """Without the held run, the same request would be submitted again, although the service may have accepted it."""
     run = bring(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
     with pytest.raises(RefError, match=f"r1 can't be deleted, because its status is {status}"):
         library.delete("r1")

@@ -1,4 +1,4 @@
-"""The scripts of the widgets: one text for each, which imports nothing, loads nothing, and has each name once."""
+"""The script of each widget is one text without imports and without requests, in which each name is defined once."""
 
 from __future__ import annotations
 

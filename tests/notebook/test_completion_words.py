@@ -1,4 +1,4 @@
-"""What completion offers from the history and the disk, and how little it reads for it."""
+"""Words that completion offers from the history and the disk, with few SQL statements and file accesses."""
 
 from __future__ import annotations
 

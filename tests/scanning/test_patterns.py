@@ -1,4 +1,4 @@
-"""Each kind of secret is found in a text, also within escapes; words that look like one are not."""
+"""Each kind of secret is found in a text, also within escapes. Words that resemble secrets are not reported."""
 
 from __future__ import annotations
 

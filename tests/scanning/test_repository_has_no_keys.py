@@ -1,4 +1,4 @@
-"""The scanner is quiet on this repository, and its hooks run it."""
+"""The scanner has no findings in this repository, and the hooks of the repository run the scanner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The access token: fetched once, shared by all threads; a failure is shared for a few seconds."""
+"""An access token is fetched once for all threads. A failure is also shared, for a few seconds."""
 
 from __future__ import annotations
 

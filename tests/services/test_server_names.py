@@ -1,4 +1,4 @@
-"""Stored names of servers: defined once, known in every later kernel, never written to a notebook."""
+"""Stored names of servers are defined once, work in later kernels, and are never written to a notebook."""
 
 from __future__ import annotations
 

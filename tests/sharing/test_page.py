@@ -1,4 +1,4 @@
-"""The page of an explorer: what is in it, and what its policy allows. `tests/browser` opens it."""
+"""The content of an explorer's page, and its content security policy. `tests/browser` opens the page."""
 
 from __future__ import annotations
 

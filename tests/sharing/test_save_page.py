@@ -1,4 +1,4 @@
-"""Saved pages: what is embedded, what is beside the page, and what is left out. Browsers open them in tests/browser."""
+"""Saved pages: embedded images, images beside the page, and parts left out. `tests/browser` opens such pages."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def run(start, end, owner="a", queued_s=0.0, **params):
 
 
 def one_after_another(count, seconds, places=1, **params):
-    """Return the runs of a service that executes some at once; each waits in the queue until a place is free."""
+    """Return the runs of a service that executes several at once. Each waits in the queue until a slot is free."""
     runs = [run(-100.0, -70.0, **params)]  # the first of the connection, which loads the model
     for number in range(count):
         start = number // places * seconds

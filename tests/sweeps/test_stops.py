@@ -1,4 +1,4 @@
-"""When a sweep stops automatically: only runs that it submitted count, each once."""
+"""A sweep stops automatically after failures. Only runs that it submitted count, each once."""
 
 from __future__ import annotations
 

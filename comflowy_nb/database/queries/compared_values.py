@@ -1,4 +1,4 @@
-"""The values of runs that a search compares: what was submitted, else the workflow's own, and columns of sweeps."""
+"""The values of runs that a search compares: submitted values, else those of the workflow, and columns of sweeps."""
 
 from __future__ import annotations
 
@@ -47,33 +47,35 @@ class ComparedValues:
     def __init__(self, connection: sqlite3.Connection, names: Collection[str]) -> None:
         self._connection = connection
         self._names = frozenset(names)
-        self._own: dict[str | None, dict[str, Any]] = {None: {}}
+        self._by_sha256: dict[str | None, dict[str, Any]] = {None: {}}
         bare = [name for name in self._names if "::" not in name]
         self._columns = columns_by_name(connection, bare) if bare else {}
 
     def params(self, row: sqlite3.Row, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the params of a run with the values of the fields that are not set, as far as they are compared."""
-        own = self._own_values("graphs", row["graph"]) or self._own_values("defaults", row["defaults"])
-        return {**own, **params} if own else params
+        """Return the params of a run, and for the compared fields that it does not set the workflow's values."""
+        values = self._workflow_values("graphs", row["graph"]) or self._workflow_values("defaults", row["defaults"])
+        return {**values, **params} if values else params
 
     def columns(self, row: sqlite3.Row) -> Mapping[str, Sequence[Any]]:
-        """Return the labels and the info of the cells of a run, by name; of a number its text and the number."""
+        """Return the labels and the info of the cells of a run, by name. A number is both a text and a number."""
         columns = self._columns.get(row["token"])
         if columns is None:
             return {}
         return {
-            name: _values_of(texts[0]) if len(texts) == 1 else [value for text in texts for value in _values_of(text)]
+            name: _text_and_number(texts[0])
+            if len(texts) == 1
+            else [value for text in texts for value in _text_and_number(text)]
             for name, texts in columns.items()
         }
 
-    def _own_values(self, table: str, sha256: str | None) -> dict[str, Any]:
-        if sha256 not in self._own:
-            values = _read_own(self._connection, table, sha256)
+    def _workflow_values(self, table: str, sha256: str | None) -> dict[str, Any]:
+        if sha256 not in self._by_sha256:
+            values = _read_workflow_values(self._connection, table, sha256)
             names = self._names
-            self._own[sha256] = {
+            self._by_sha256[sha256] = {
                 key: value for key, value in values.items() if key in names or key.partition("::")[2] in names
             }
-        return self._own[sha256]
+        return self._by_sha256[sha256]
 
 
 def field_names(connection: sqlite3.Connection) -> set[str]:
@@ -81,8 +83,8 @@ def field_names(connection: sqlite3.Connection) -> set[str]:
     rows = connection.execute("SELECT DISTINCT each.key FROM runs, json_each(runs.params) AS each")
     ids = {str(row[0]) for row in rows}
     for table in ("graphs", "defaults"):
-        for (sha256,) in connection.execute(f"SELECT sha256 FROM {table}").fetchall():  # noqa: S608 - own words
-            ids |= _read_own(connection, table, sha256).keys()
+        for (sha256,) in connection.execute(f"SELECT sha256 FROM {table}").fetchall():  # noqa: S608 - not user input
+            ids |= _read_workflow_values(connection, table, sha256).keys()
     return ids | {key.partition("::")[2] for key in ids} | known_columns(connection).keys()
 
 
@@ -107,9 +109,9 @@ def values_of(params: Mapping[str, Any], name: str) -> list[Any]:
     return [value for key, value in params.items() if key.endswith(end) and key.partition("::")[2] == name]
 
 
-def _read_own(connection: sqlite3.Connection, table: str, sha256: str | None) -> dict[str, Any]:
+def _read_workflow_values(connection: sqlite3.Connection, table: str, sha256: str | None) -> dict[str, Any]:
     """Return field id -> value of a graph or of stored defaults."""
-    row = connection.execute(f"SELECT content FROM {table} WHERE sha256 = ?", (sha256,)).fetchone()  # noqa: S608 - own words
+    row = connection.execute(f"SELECT content FROM {table} WHERE sha256 = ?", (sha256,)).fetchone()  # noqa: S608 - not user input
     content = {} if row is None else read_json(row["content"])
     if table == "graphs":
         content = {key: field.default for key, field in Graph(content).fields().items()}
@@ -117,7 +119,7 @@ def _read_own(connection: sqlite3.Connection, table: str, sha256: str | None) ->
 
 
 @lru_cache(maxsize=1000)
-def _values_of(text: str) -> tuple[Any, ...]:
+def _text_and_number(text: str) -> tuple[Any, ...]:
     return (text, read_number(text)) if is_number(text) else (text,)
 
 
@@ -136,9 +138,9 @@ def columns_of_runs(connection: sqlite3.Connection, tokens: Collection[str]) -> 
 def columns_by_name(connection: sqlite3.Connection, names: Collection[str]) -> Columns:
     """Return these columns of all runs that have one of them."""
     specs: dict[str, Mapping[str, Any]] = {}
-    for name in names:  # a text search first: few of the sweeps have the column, and reading JSON takes time
+    for name in names:  # `instr` first, because few sweeps have the column, and parsing JSON is slow
         quoted = json.dumps(name, ensure_ascii=False)
-        rows = connection.execute(f"SELECT token, spec FROM sweeps WHERE instr(spec, ?) AND {_HAS_COLUMNS}", (quoted,))  # noqa: S608 - own words
+        rows = connection.execute(f"SELECT token, spec FROM sweeps WHERE instr(spec, ?) AND {_HAS_COLUMNS}", (quoted,))  # noqa: S608 - not user input
         specs |= {row["token"]: read_json(row["spec"]) for row in rows if row["token"] not in specs}
     sql = "SELECT sweep, at, run FROM cells WHERE run IS NOT NULL AND sweep IN (SELECT value FROM json_each(?))"
     return _read(specs, connection.execute(sql, (json_list(specs),)), names)
@@ -146,7 +148,7 @@ def columns_by_name(connection: sqlite3.Connection, names: Collection[str]) -> C
 
 def known_columns(connection: sqlite3.Connection, limit: int | None = None) -> dict[str, list[str]]:
     """Return the columns of the newest sweeps that have any, with their values."""
-    sql = f"SELECT spec FROM sweeps WHERE {_HAS_COLUMNS} ORDER BY number DESC LIMIT ?"  # noqa: S608 - own words
+    sql = f"SELECT spec FROM sweeps WHERE {_HAS_COLUMNS} ORDER BY number DESC LIMIT ?"  # noqa: S608 - not user input
     rows = connection.execute(sql, (-1 if limit is None else limit,))
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -179,8 +181,8 @@ def _columns_of_axes(
     for position, group in enumerate(axes_from_json(spec).axes):
         parts = [axis.columns for axis in group.simple]
         values = [
-            {name: [text] for columns in each for name, text in columns.items() if names is None or name in names}
-            for each in zip(*parts, strict=True)
+            {name: [text] for columns in row for name, text in columns.items() if names is None or name in names}
+            for row in zip(*parts, strict=True)
         ]
         if any(values):
             found.append((position, values))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _NO_COLUMNS: Mapping[str, Sequence[Any]] = {}
-# What a condition calls the rating of an image by this user; a field with such a name is written with its node.
+# Names in a condition for the rating of an image by this user. A field with such a name is typed with its node.
 REVIEW_FLAGS = frozenset({"rated", "rejected"})
 REVIEW_NAMES = REVIEW_FLAGS | {"rating", "note"}
 _NO_REVIEW: Mapping[str, Any] = MappingProxyType({})
@@ -110,10 +110,10 @@ def is_equal(stored: Any, wanted: Any) -> bool:
     return bool(stored == wanted)
 
 
-def fits(stored: Any, wanted: Any) -> bool:
+def may_equal(stored: Any, wanted: Any) -> bool:
     """Return True if values of the type of `stored` can equal `wanted`: a number can equal `7`, but not `x`."""
     if isinstance(wanted, AnyOf):
-        return any(fits(stored, option) for option in wanted.options)
+        return any(may_equal(stored, option) for option in wanted.options)
     if isinstance(stored, bool):
         return str(wanted).casefold() in {"true", "false"}
     if isinstance(stored, int | float):
@@ -148,8 +148,8 @@ def is_fulfilled(
     `review` has the values of one of its images: those of `REVIEW_NAMES`, which are not fields here, and its scores, by
     names that no field of the run has.
 
-    A comparison with a field that the run does not have, or with a value of another type, is not true. Where several
-    fields or columns have a name, one choice of them that makes the condition true is enough.
+    A comparison with a field that the run does not have, or with a value of another type, is not true. If several
+    fields or columns have a name of the condition, it is fulfilled if it is true for one combination of them.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def is_fulfilled(
 def _values(
     params: Mapping[str, Any], key: str, columns: Mapping[str, Sequence[Any]], review: Mapping[str, Any]
 ) -> list[Any]:
-    """Return the values of a field id, or of all fields and columns with a bare name; else that of the review."""
+    """Return the values of a field id, or of all fields and columns with a bare name; else the value of the review."""
     if key in REVIEW_NAMES:
         return [review[key]] if review.get(key) is not None else []
     found = [*values_of(params, key), *columns.get(key, ())]

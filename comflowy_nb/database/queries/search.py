@@ -31,11 +31,19 @@ _COLUMNS = "number, token, sweep, params, graph, defaults, name, workflow, workf
 class Filters(TypedDict, total=False):
     """Conditions of a search, all of which must hold.
 
-    `params` are names with their values: field ids, bare names, and columns of the tables of sweeps; numbers compare
-    as numbers, everything else as text. `where` is a condition such as `cfg < 6 or steps > 20`, or of the images:
-    `rating >= 4`, `rated`, `rejected`, `note contains sky`, `sharpness > 0.3`. Both compare the value that was
-    submitted, else the workflow's own where the history has it.
-    `since` is in UTC seconds since 1970. `limit` is 20 unless set; None returns all runs.
+    Attributes
+    ----------
+    params
+        Name -> value, for field ids, bare names and columns of the tables of sweeps. Numbers are compared as numbers,
+        all other values as texts. The value of a field is the submitted one, else that of the workflow if the history
+        has it.
+    where
+        A condition of such values, `cfg < 6 or steps > 20`, or of the images: `rating >= 4`, `rated`, `rejected`,
+        `note contains sky`, `sharpness > 0.3`.
+    since
+        Time in UTC seconds since 1970.
+    limit
+        Number of results, 20 by default; None returns all.
     """
 
     params: Mapping[str, Any]
@@ -89,7 +97,7 @@ def search_rows(
             found[key] = [row]
         elif not any(rows[0]["sweep"] for rows in found.values()):
             break  # no listed sweep can have older runs
-    records = {one.token: one for one in _read(connection, (row for rows in found.values() for row in rows))}
+    records = {record.token: record for record in _read(connection, (row for rows in found.values() for row in rows))}
     return [RunRow(rows[0]["sweep"], tuple(records[row["token"]] for row in rows)) for rows in found.values()]
 
 
@@ -127,7 +135,7 @@ def _find(
     names = {*(params or ()), *(condition.names if condition is not None else ())}
     reviews_of = read_review_values(connection, names)
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM runs WHERE (:since IS NULL OR created_at >= :since) "  # noqa: S608 - own words
+        f"SELECT {_COLUMNS} FROM runs WHERE (:since IS NULL OR created_at >= :since) "  # noqa: S608 - not user input
         "AND (:status IS NULL OR status = :status) "
         "AND (:workflow IS NULL OR workflow = :workflow OR workflow_id = :workflow) ORDER BY number DESC",
         {"since": since, "status": status, "workflow": workflow},

@@ -38,7 +38,7 @@ class SweepSummary:
     owners
         The owners of the live runs of its cells.
     submitters
-        The owners that are submitting its cells, or died while they did so.
+        The owners that are submitting its cells, including owners that died meanwhile.
     """
 
     record: SweepRecord
@@ -103,7 +103,7 @@ def search_summaries(
     for row in rows:
         if limit is not None and len(tokens) >= limit:
             break
-        if not words or all(word in _text_of(row) for word in words):
+        if not words or all(word in _searched_text(row) for word in words):
             tokens.append(row["token"])
     return find_summaries(connection, tokens)
 
@@ -112,7 +112,7 @@ def unfinished_summaries(connection: sqlite3.Connection, *, since: float, limit:
     """Return the sweeps with cells that are live or were not submitted, newest first."""
     records = find_sweeps(
         connection,
-        "WHERE created_at >= ? AND imported IS NULL "  # noqa: S608 - own words
+        "WHERE created_at >= ? AND imported IS NULL "  # noqa: S608 - not user input
         "AND EXISTS (SELECT 1 FROM cells LEFT JOIN runs ON runs.token = cells.run "
         f"WHERE cells.sweep = sweeps.token AND (cells.run IS NULL OR runs.status IN ({_LIVE}))) "
         "ORDER BY number DESC LIMIT ?",
@@ -132,8 +132,8 @@ def _summarise(connection: sqlite3.Connection, records: Sequence[SweepRecord]) -
         "WHERE cells.sweep IN (SELECT value FROM json_each(?)) GROUP BY cells.sweep, runs.status, runs.owner",
         (tokens,),
     ):
-        status, of_sweep = Status(row["status"]), counts[row["sweep"]]
-        of_sweep[status] = of_sweep.get(status, 0) + row["count"]
+        status, by_status = Status(row["status"]), counts[row["sweep"]]
+        by_status[status] = by_status.get(status, 0) + row["count"]
         if status.is_live:
             owners[row["sweep"]].add(row["owner"])
     durations = connection.execute(
@@ -161,15 +161,15 @@ def _summarise(connection: sqlite3.Connection, records: Sequence[SweepRecord]) -
     ]
 
 
-def _text_of(row: sqlite3.Row) -> str:
-    """Return the text of a sweep in which a search looks for its words."""
+def _searched_text(row: sqlite3.Row) -> str:
+    """Return the text of a sweep that a search compares with its words."""
     parts = [f"s{row['number']}", row["name"], row["workflow"], row["workflow_id"], row["service"]]
     parts += _scalars(json.loads(row["spec"]))
     return "\n".join(filter(None, parts)).casefold()
 
 
 def _scalars(value: Any) -> Iterator[str]:
-    """Yield the values of a stored grid as texts, and the ids of its fields."""
+    """Yield the ids of fields and the values in the stored spec of a sweep, as texts."""
     if isinstance(value, dict):
         yield from (key for key in value if "::" in key)
         value = list(value.values())

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 _ALWAYS_SHOWN = {"originals", "thumbnails", "other outputs", "sandbox", "history"}
-_LISTED_WORKFLOWS = 5
-_LISTED_REFS = 8
+_MAX_LISTED_WORKFLOWS = 5
+_MAX_LISTED_REFS = 8
 
 
 def disk(session: Session, request: Request) -> None:
@@ -37,11 +37,13 @@ def disk(session: Session, request: Request) -> None:
     parts = [table(("part", "files", "size", "content"), rows)]
     largest = list(usage.workflows.items())
     if largest:
-        shown = [(name, f"{used.files:,}", size_text(used.size_bytes)) for name, used in largest[:_LISTED_WORKFLOWS]]
+        shown = [
+            (name, f"{used.files:,}", size_text(used.size_bytes)) for name, used in largest[:_MAX_LISTED_WORKFLOWS]
+        ]
         parts.append(table(("workflow", "files", "size"), shown))
     lines = []
-    if len(largest) > _LISTED_WORKFLOWS:
-        lines.append(f"and {len(largest) - _LISTED_WORKFLOWS} more workflows")
+    if len(largest) > _MAX_LISTED_WORKFLOWS:
+        lines.append(f"and {len(largest) - _MAX_LISTED_WORKFLOWS} more workflows")
     if usage.unknown.files:
         lines.append(
             f"{_files(usage.unknown.files)} ({size_text(usage.unknown.size_bytes)}) of runs that are unknown here"
@@ -74,15 +76,17 @@ def prune(session: Session, request: Request) -> None:
         command = f"%comflowy prune --older {age}{' --all' if 'all' in options else ''} --yes"
         return _is_confirmed(session, request, f"Remove {_originals(count)}?", command)
 
-    found = _store(session).prune(options["older"], all="all" in options, dry_run="dry-run" in options, confirm=confirm)
+    result = _client_or_library(session).prune(
+        options["older"], all="all" in options, dry_run="dry-run" in options, confirm=confirm
+    )
     if "dry-run" in options:
-        session.say(paragraph(*_plan_of_prune(found), "nothing was removed (--dry-run)"))
-    elif found.is_done:
-        lines = _plan_of_prune(found)
+        session.say(paragraph(*_plan_of_prune(result), "nothing was removed (--dry-run)"))
+    elif result.is_done:
+        lines = _plan_of_prune(result)
         if count:
-            lines = [f"{_originals(found.images.files)} removed, {size_text(found.images.size_bytes)} freed"]
-        if count > found.images.files:
-            left = _originals(count - found.images.files)
+            lines = [f"{_originals(result.images.files)} removed, {size_text(result.images.size_bytes)} freed"]
+        if count > result.images.files:
+            left = _originals(count - result.images.files)
             lines.append(f"{left} left: changed meanwhile, without a thumbnail, or in use (the next prune removes it)")
         session.say(paragraph(*lines))
     else:
@@ -96,22 +100,24 @@ def delete(session: Session, request: Request) -> None:
     def confirm(planned: Deleted) -> bool:
         session.say(paragraph(*_plan_of_delete(planned)))
         names = " ".join(ref if isinstance(ref, str) else ref.ref for ref in refs)
-        return _is_confirmed(session, request, f"Delete {_what(planned)}?", f"%comflowy delete {names} --yes")
+        return _is_confirmed(session, request, f"Delete {_deleted_text(planned)}?", f"%comflowy delete {names} --yes")
 
     is_dry = "dry-run" in request.options
-    found = _store(session).delete(*refs, dry_run=is_dry, confirm=confirm)
+    found = _client_or_library(session).delete(*refs, dry_run=is_dry, confirm=confirm)
     is_empty = not found.runs and not found.sweeps
     if is_dry:
-        lines = _kept(found) if is_empty else _plan_of_delete(found)
+        lines = _kept_lines(found) if is_empty else _plan_of_delete(found)
         session.say(paragraph(*lines, "nothing was deleted (--dry-run)"))
     elif found.is_done:
         session.forget_sweeps()
-        session.say(paragraph(f"{_what(found)} deleted, {size_text(found.files.size_bytes)} freed"))
+        session.say(paragraph(f"{_deleted_text(found)} deleted, {size_text(found.files.size_bytes)} freed"))
     else:
-        session.say(paragraph("nothing was deleted", *(_kept(found) if is_empty else [])))  # else with the question
+        session.say(
+            paragraph("nothing was deleted", *(_kept_lines(found) if is_empty else []))
+        )  # else with the question
 
 
-def _store(session: Session) -> Client | Library:
+def _client_or_library(session: Session) -> Client | Library:
     """Return the client, which also updates its Run objects, or the library if no service is connected."""
     return session.client if session.client is not None else session.library
 
@@ -131,7 +137,7 @@ def _is_confirmed(session: Session, request: Request, question: str, command: st
 def _plan_of_prune(planned: Pruned) -> list[str]:
     count, size_bytes = planned.images
     if not count:
-        return ["nothing to prune", *_protected(planned)]
+        return ["nothing to prune", *_protected_lines(planned)]
     assert planned.oldest is not None
     assert planned.newest is not None
     first, last = day(planned.oldest), day(planned.newest)
@@ -139,12 +145,12 @@ def _plan_of_prune(planned: Pruned) -> list[str]:
     runs = f"{len(planned.runs)} run{'s' * (len(planned.runs) != 1)}"
     return [
         f"{_originals(count)} of {runs} that ended {when}: {size_text(size_bytes)}",
-        *_protected(planned),
+        *_protected_lines(planned),
         "The history and the thumbnails stay: the same request still submits nothing.",
     ]
 
 
-def _protected(planned: Pruned) -> list[str]:
+def _protected_lines(planned: Pruned) -> list[str]:
     """Return a line about the originals that are kept because they are named, rated, noted or inputs."""
     count = planned.protected
     if not count:
@@ -157,27 +163,30 @@ def _protected(planned: Pruned) -> list[str]:
 
 
 def _plan_of_delete(planned: Deleted) -> list[str]:
-    lines = [f"{_what(planned)}: {_files(planned.files.files)}, {size_text(planned.files.size_bytes)}", *_kept(planned)]
+    lines = [
+        f"{_deleted_text(planned)}: {_files(planned.files.files)}, {size_text(planned.files.size_bytes)}",
+        *_kept_lines(planned),
+    ]
     if planned.repeats:
         request = "The same request" if planned.repeats == 1 else "The same requests"
         lines.append(f"{request} would then be submitted again{' and cost again' * planned.costs_money}.")
     return lines
 
 
-def _kept(planned: Deleted) -> list[str]:
+def _kept_lines(planned: Deleted) -> list[str]:
     """Return a line for each run that is not deleted."""
-    lines = [f"{ref} stays: {why}" for ref, why in list(planned.kept.items())[:_LISTED_REFS]]
+    lines = [f"{ref} stays: {why}" for ref, why in list(planned.kept.items())[:_MAX_LISTED_REFS]]
     more = len(planned.kept) - len(lines)
     return [*lines, *([f"and {more} more stay"] if more > 0 else [])]
 
 
-def _what(found: Deleted) -> str:
+def _deleted_text(found: Deleted) -> str:
     """Return the references of the deleted runs and sweeps: `s3 with 12 runs`, `r41`."""
     if found.sweeps and found.runs:
         return f"{', '.join(found.sweeps)} with {len(found.runs)} run{'s' * (len(found.runs) != 1)}"
     refs = [*found.sweeps, *found.runs]
-    more = f" and {len(refs) - _LISTED_REFS} more" if len(refs) > _LISTED_REFS else ""
-    return f"{', '.join(refs[:_LISTED_REFS])}{more}"
+    more = f" and {len(refs) - _MAX_LISTED_REFS} more" if len(refs) > _MAX_LISTED_REFS else ""
+    return f"{', '.join(refs[:_MAX_LISTED_REFS])}{more}"
 
 
 def _originals(count: int) -> str:

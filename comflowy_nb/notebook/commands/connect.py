@@ -94,7 +94,7 @@ def overview(session: Session, request: Request) -> None:
     sweep_lines = [paragraph(*lines)] if (lines := unfinished_lines(session, sweeps)) else []
     if client is not None:
         parts = [paragraph(*_connection_line(client), *_finished_orphans(client)), *sweep_lines]
-        cells = {token for one in sweeps for token in history.sweeps.runs_of(one.record.token).values()}
+        cells = {token for sweep in sweeps for token in history.sweeps.runs_of(sweep.record.token).values()}
         live = [run for run in client.live() if run.token not in cells]
         if live:
             parts.append(paragraph("running:", *(plain_line(run) for run in live[:_LISTED])))

@@ -333,8 +333,8 @@ def _explain_command(command: Command) -> str:
     if command.name in _MORE:
         lines += ["", _MORE[command.name]]
     if command.options:
-        heads = [f"{one.name} {one.value or ''}".rstrip() for one in command.options]
-        texts = [f"{one.help} ({one.accepted})" if one.choices else one.help for one in command.options]
+        heads = [f"{option.name} {option.value or ''}".rstrip() for option in command.options]
+        texts = [f"{option.help} ({option.accepted})" if option.choices else option.help for option in command.options]
         lines += ["", "Options:", *_columns(dict(zip(heads, texts, strict=True)))]
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import nearest_tip
 from comflowy_nb.notebook.commands.options import BARE, COMMANDS, Request, find_command
+from comflowy_nb.notebook.option_types import DURATION_FORMS, duration_s
 from comflowy_nb.workflow.syntax.line import NAMES_ALONE, split_line
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     command = COMMANDS["help"] if words[0].text in {"-h", "--help", "?"} else find_command(words[0].raw)
     if body is not None and not command.has_body:
         raise UsageError(f"{command.name} takes no body. Use one %: %comflowy {command.usage}")
-    plain, fields, options = _sort(command, words[1:], namespace)
+    plain, fields, options = _separate(command, words[1:], namespace)
     minimum, maximum = command.words
     if maximum is not None and (len(plain) > maximum or "from" in options):
         _check_for_unquoted_text(words, plain, fields)
@@ -47,7 +48,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     return Request(command, tuple(plain), tuple(fields), options, body, namespace)
 
 
-def _sort(
+def _separate(
     command: Command, words: list[Word], namespace: Mapping[str, Any]
 ) -> tuple[list[Word], list[Word], dict[str, Any]]:
     """Separate plain words, FIELD=VALUE, and options with their values."""
@@ -78,7 +79,7 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
     name, sign, text = word.text.partition("=")
     option = command.option(name)
     if option is None:
-        tip = nearest_tip(name, [each.name for each in command.options])
+        tip = nearest_tip(name, [known.name for known in command.options])
         raise UsageError(f"{command.name} has no option {name}{tip or '.'} See %comflowy help {command.name}")
     if option.value is None:
         if sign:
@@ -88,7 +89,7 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
         return option, text
     following = next(rest, None)
     if following is None or following.raw.startswith("--"):
-        accepted = f" ({option.accepted})" if option.accepted and not option.choices else ""
+        accepted = f" ({DURATION_FORMS})" if option.parse is duration_s else ""
         raise UsageError(f"{name} needs a value: {name} {'|'.join(option.choices) or option.value}{accepted}")
     return option, following.text
 
@@ -107,13 +108,14 @@ def _check_for_unquoted_text(words: list[Word], plain: list[Word], fields: list[
     for before, word in itertools.pairwise(words):
         if word not in plain or before not in fields or before.raw[-1] in "\"'":
             continue
-        rest = list(itertools.takewhile(lambda one: one in plain, words[words.index(word) :]))
+        rest = list(itertools.takewhile(lambda following: following in plain, words[words.index(word) :]))
         value = str(before.value or "")
         if value.startswith("{") and "}" not in value:
             tip = f"In a value, {NAMES_ALONE.format(field=before.key)}"
         elif value.endswith(",") or word.raw.startswith(","):
-            tip = f"Type several values without spaces between them: {before.raw}{''.join(one.raw for one in rest)}"
+            joined = "".join(following.raw for following in rest)
+            tip = f"Type several values without spaces between them: {before.raw}{joined}"
         else:
-            text = " ".join([value, *(one.raw for one in rest)])
+            text = " ".join([value, *(following.raw for following in rest)])
             tip = f'Put text that contains spaces in quotes: {before.key}="{text}"'
         raise UsageError(f"unexpected word {word.raw!r}. {tip}")

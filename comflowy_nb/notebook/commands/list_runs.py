@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.database.queries.field_filters import REVIEW_NAMES, AnyOf, fits, read_wanted
+from comflowy_nb.database.queries.field_filters import REVIEW_NAMES, AnyOf, may_equal, read_wanted
 from comflowy_nb.database.queries.search import parse_run_condition
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.review_text import mark_of
 from comflowy_nb.layout.value_text import name_fields, time_text, write_value
 from comflowy_nb.notebook.display.html import join, paragraph, table
-from comflowy_nb.notebook.display.show import RunList
+from comflowy_nb.notebook.display.show import RunList, mark_shown
 from comflowy_nb.notebook.display.status_line import day
 from comflowy_nb.notebook.display.sweep_list import counts_text, describe_axes, summary_duration
 from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.line import Word
 
 
-_ORDERED = re.compile(r"(?P<name>`[^`]+`|(?:\w|.*::)[^<>=!`\"']*)(?P<sign>[<>])(?P<value>[^<>=]+)")
+_INEQUALITY = re.compile(r"(?P<name>`[^`]+`|(?:\w|.*::)[^<>=!`\"']*)(?P<sign>[<>])(?P<value>[^<>=]+)")
 _SIGNS = frozenset({"<", ">", "<=", ">=", "!=", "=="})
-_MAX_EXAMPLES, _MAX_EXAMPLE_CHARS = 5, 28  # of the values of a field, in a note
+_MAX_EXAMPLES, _MAX_EXAMPLE_CHARS = 5, 28  # limits of the example values in a note about a field
 DEFAULT_LIMIT = 20  # rows, without --limit
 _CONSTANTS = frozenset({"true", "false", "null"})
 
@@ -54,11 +54,11 @@ def runs(session: Session, request: Request) -> RunList:
         if named is not None and named.sweep is not None:
             sweep = session.sweep(named.sweep)
             session.say(join(paragraph(plain_sweep_line(sweep)), cells_table(sweep)))
-            return _mark_shown(session, [cell.run for cell in sweep.cells if cell.run is not None])
+            return mark_shown(session, [cell.run for cell in sweep.cells if cell.run is not None])
         if named is not None:
             mark = mark_of(best_review(named.run.images, read_reviews(named.run.images)).own)
             session.say(_table([_run_row(named.run, mark=mark)]))
-            return _mark_shown(session, [named.run])
+            return mark_shown(session, [named.run])
     words, params, where = _read_filters(request)
     history, limit = session.library.history, options.get("limit", DEFAULT_LIMIT)
     filters: dict[str, Any] = {
@@ -88,7 +88,7 @@ def runs(session: Session, request: Request) -> RunList:
         session.say(paragraph(*_nothing_found(session, request, count, params, where)))
     else:
         session.say(paragraph("no runs yet: %comflowy run default"))
-    return _mark_shown(session, found)
+    return mark_shown(session, found)
 
 
 def more_line(command: str, limit: int) -> dict[str, str]:
@@ -126,7 +126,7 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
     params: dict[str, Any] = {}
     conditions: list[str] = []
     for word in request.words:
-        condition = _read_ordered(word, request)
+        condition = _read_inequality(word, request)
         if condition is not None:
             conditions.append(condition)
         elif word.text in _SIGNS and not word.quoted:
@@ -134,7 +134,7 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
         else:
             words.append(request.text(word))
     for word in request.fields:
-        condition = _read_compared(word, request)
+        condition = _read_comparison(word, request)
         if condition is not None:
             conditions.append(condition)
             continue
@@ -145,9 +145,9 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
     if "where" in request.options:
         conditions.append(request.options["where"])
     if len(conditions) > 1:
-        for one in conditions:
-            parse_run_condition(one)  # checked here so that an error contains the typed text
-        conditions = [f"({one})" for one in conditions]
+        for condition in conditions:
+            parse_run_condition(condition)  # checked here so that an error contains the typed text
+        conditions = [f"({condition})" for condition in conditions]
     return words, params, " and ".join(conditions) or None
 
 
@@ -158,16 +158,16 @@ def _read_wanted(value: Any, *, is_quoted: bool) -> Any:
     return read_wanted(value) if isinstance(value, str) and not is_quoted else value
 
 
-def _read_ordered(word: Word, request: Request) -> str | None:
-    """Parse a word such as `cfg>3`. Return its condition; None if the word is a text."""
-    found = None if word.quoted else _ORDERED.fullmatch(word.text)
+def _read_inequality(word: Word, request: Request) -> str | None:
+    """Parse a word such as `cfg>3`, whose value is a number. Return its condition; None for any other word."""
+    found = None if word.quoted else _INEQUALITY.fullmatch(word.text)
     if found is None:
         return None
     value = expand_text(found["value"], request.namespace)
     return _condition(found["name"], found["sign"], value) if is_number(value) else None
 
 
-def _read_compared(word: Word, request: Request) -> str | None:
+def _read_comparison(word: Word, request: Request) -> str | None:
     """Parse a word such as `steps<=20`, `sampler_name!=euler` or `cfg==7`. Return None for FIELD=VALUE."""
     key, value = word.key or "", word.value or ""
     if key[-1:] in {"<", ">", "!"}:
@@ -203,7 +203,7 @@ def _run_row(run: Run, cell: str = "", mark: str = "") -> tuple[str, ...]:
     took, queued = ("" if time_s is None else time_text(time_s) for time_s in (record.seconds, record.queued_s))
     started = day(record.created_at)
     name = record.name or ""
-    head = (record.ref, cell, name, record.workflow, record.on)
+    head = (record.ref, cell, name, record.workflow, record.ran_on)
     return *head, status, mark, started, took, queued, " ".join(values)
 
 
@@ -212,7 +212,7 @@ def _sweep_row(summary: SweepSummary, mark: str) -> tuple[str, ...]:
     took = summary_duration(summary)
     status, started = counts_text(summary), day(record.created_at)
     name = record.name or ""
-    head = (record.ref, "", name, record.workflow, record.on)
+    head = (record.ref, "", name, record.workflow, record.ran_on)
     return *head, status, mark, started, took, "", describe_axes(record.spec)
 
 
@@ -227,18 +227,18 @@ def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
 def _nothing_found(
     session: Session, request: Request, count: int, params: Mapping[str, Any], where: str | None
 ) -> list[str]:
-    """Return that no run matches, how many there are, the fields that no run has, and values of another type."""
+    """Return lines about a search without results: unknown fields, and values of another type than the field has."""
     runs_text = "1 run" if count == 1 else f"{count:,} runs"
     lines = [f"No runs match. %comflowy runs shows the latest. The history has {runs_text}."]
     history = session.library.history
     conditions = [] if where is None else [parse_run_condition(where)]
-    names = dict.fromkeys([*params, *(name for one in conditions for name in one.names)])
-    of_images = {*REVIEW_NAMES, *(history.scores.names() if names else ())}
-    names = dict.fromkeys(name for name in names if name not in of_images)
-    texts = [found for word in request.words if not word.quoted and (found := _ORDERED.fullmatch(word.text))]
+    names = dict.fromkeys([*params, *(name for condition in conditions for name in condition.names)])
+    review_names = {*REVIEW_NAMES, *(history.scores.names() if names else ())}  # not names of fields
+    names = dict.fromkeys(name for name in names if name not in review_names)
+    texts = [found for word in request.words if not word.quoted and (found := _INEQUALITY.fullmatch(word.text))]
     known = sorted(history.field_names()) if names or texts else []
     for name in names:
-        near = nearest_tip(name, [one for one in known if ("::" in one) is ("::" in name)])
+        near = nearest_tip(name, [key for key in known if ("::" in key) is ("::" in name)])
         lines += [f"No run has a field {name}{near or '.'}"] if name not in known else []
     for found in texts:  # searched as a text, because the value is not a number
         name = found["name"].strip("`")
@@ -249,15 +249,15 @@ def _nothing_found(
     wrong = {
         name: wanted.whole if isinstance(wanted, AnyOf) else wanted
         for name, wanted in params.items()
-        if values.get(name) and not any(fits(value, wanted) for value in values[name])
+        if values.get(name) and not any(may_equal(value, wanted) for value in values[name])
     }
-    for one in conditions:
-        wrong |= one.impossible(values)
+    for condition in conditions:
+        wrong |= condition.impossible(values)
     return [*lines, *(_type_note(name, values[name], wanted) for name, wanted in wrong.items())]
 
 
 def _type_note(name: str, values: Sequence[Any], wanted: Any) -> str:
-    """Return that a field has values of another type than a search asks for, and some of them."""
+    """Return a line about a field whose values have another type than the searched value, with examples."""
     kinds = " or ".join(dict.fromkeys(map(kind_of, values)))
     texts = (textwrap.shorten(write_value(value), _MAX_EXAMPLE_CHARS, placeholder="...") for value in values)
     examples = ", ".join(list(dict.fromkeys(texts))[:_MAX_EXAMPLES])
@@ -272,10 +272,3 @@ def _find_reference(session: Session, ref: Any) -> Found | None:
     except RefError:
         return None
     return found if found.sweep is not None or is_cell else None
-
-
-def _mark_shown(session: Session, found: Iterable[Run]) -> RunList:
-    """Return the runs as a list, and mark it as shown, so that this execution does not show it again."""
-    found = RunList(found)
-    session.mark_drawn(found)
-    return found

@@ -55,7 +55,7 @@ def unfinished_lines(session: Session, found: Sequence[SweepSummary], *, only_or
     only_orphaned
         Leave out the sweeps of other services, and the sweeps whose process is alive.
     """
-    owners = {owner for one in found for owner in one.submitters | one.owners}
+    owners = {owner for summary in found for owner in summary.submitters | summary.owners}
     dead = dead_owners(session.library.locks, owners)
     lines = []
     for summary in found[:_MAX_NAMED]:

@@ -37,7 +37,7 @@ def rate(session: Session, request: Request) -> None:
         raise UsageError(f"rate needs the reference of an image: %comflowy rate r41[0] {last}")
     if rating is None and not options:
         raise UsageError(f"rate needs a rating from 1 to 5, --note or --reject: %comflowy {request.command.usage}")
-    refs = [each for word in words for each in _as_list(request.ref(word))]
+    refs = [ref for word in words for ref in _as_list(request.ref(word))]
     images = [_image_of(session, ref) for ref in refs]
     changes = change_ratings(images, rating, note=options.get("note"), rejected=True if "reject" in options else None)
     shown = zip(refs, images, changes, strict=True)

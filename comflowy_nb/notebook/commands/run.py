@@ -32,7 +32,7 @@ def run(session: Session, request: Request) -> Run | Sweep:
     client, workflow = begin.client, begin.workflow
     if begin.sweep is not None:
         explicit = client.connection.resolve(workflow, begin.settings, namespace=request.namespace).set_params
-        seeds = [key for key, one in workflow.fields.items() if one.is_seed and "count" in options]
+        seeds = [key for key, field in workflow.fields.items() if field.is_seed and "count" in options]
         show_left_out(session, begin.sweep, {*explicit, *seeds})
     if "count" in options:
         return run_count(session, request, begin)

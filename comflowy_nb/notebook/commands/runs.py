@@ -14,7 +14,7 @@ from comflowy_nb.layout.value_text import find_names
 from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import UPDATE_S, show_bundle, wait_drawing
-from comflowy_nb.notebook.display.show import RunList, show_comparison
+from comflowy_nb.notebook.display.show import RunList, mark_shown, show_comparison
 from comflowy_nb.notebook.display.status_line import plain_line
 from comflowy_nb.notebook.display.sweep_list import submit_command
 from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
@@ -22,7 +22,7 @@ from comflowy_nb.tracking.run_images import damage_text
 from comflowy_nb.workflow.files import new_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from comflowy_nb.client import Client
     from comflowy_nb.library import Found
@@ -42,19 +42,19 @@ def show(session: Session, request: Request) -> Run | Sweep | RunList:
     found = [session.find(ref) for ref in request.refs()]
     if "refetch" in request.options:
         refetch(session, found)
-    swept = [session.sweep(each.sweep) for each in found if each.sweep is not None]
-    single = [each.run for each in found if each.sweep is None]
-    names = _read_label(session, request, swept, single)
-    if not swept:
+    sweeps = [session.sweep(item.sweep) for item in found if item.sweep is not None]
+    runs = [item.run for item in found if item.sweep is None]
+    names = _read_label(session, request, sweeps, runs)
+    if not sweeps:
         if "page" in request.options:
             raise UsageError("--page is for a sweep: %comflowy show s1 --page 2")
         return _show_runs(session, found, names)
-    return _show_all(session, swept, single, names, **request.arguments("page"))
+    return _show_all(session, sweeps, runs, names, **request.arguments("page"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """The names in `--label` as captions use them, and the columns of each run by its token."""
+    """The names in `--label` in the form of captions, and the texts of columns: token of a run -> name -> text."""
 
     label: Sequence[str] | None = None
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -64,48 +64,51 @@ class _Names:
         return {"label": self.label, "columns": self.columns.get(run.token)}
 
 
-def _read_label(session: Session, request: Request, swept: Sequence[Sweep], runs: Sequence[Run]) -> _Names:
+def _read_label(session: Session, request: Request, sweeps: Sequence[Sweep], runs: Sequence[Run]) -> _Names:
     """Return the names in `--label`: fields and columns of any of the sweeps and runs to show."""
     if "label" not in request.options:
         return _Names()
     columns = session.library.history.sweeps.columns([run.token for run in runs])
-    known: list[Iterable[str]] = [*(one.axes.columns for one in swept), *columns.values()]
-    params = [*(cell.params for one in swept for cell in one.cells), *(run.params for run in runs)]
-    ids = [key for one in params for key in one]
-    return _Names(find_names(request.options["label"], ids, {name for names in known for name in names}), columns)
+    column_names = {name for sweep in sweeps for name in sweep.axes.columns}
+    column_names |= {name for texts in columns.values() for name in texts}
+    params = [*(cell.params for sweep in sweeps for cell in sweep.cells), *(run.params for run in runs)]
+    ids = [key for params_of_run in params for key in params_of_run]
+    return _Names(find_names(request.options["label"], ids, column_names), columns)
 
 
 def refetch(session: Session, found: Sequence[Found]) -> None:
     """Fetch the pruned and damaged originals of runs and sweeps again."""
     registry = session.connected().connection.registry
     runs: list[Run] = []
-    for each in found:
-        if each.sweep is None:
-            runs.append(each.run)
+    for item in found:
+        if item.sweep is None:
+            runs.append(item.run)
         else:
-            runs += [cell.run for cell in session.sweep(each.sweep).cells if cell.run is not None]
-    wanted = [run for run in runs if any(image.is_pruned or image.is_damaged for image in (*run.images, *run.files))]
-    for run in wanted:
+            runs += [cell.run for cell in session.sweep(item.sweep).cells if cell.run is not None]
+    incomplete = [
+        run for run in runs if any(image.is_pruned or image.is_damaged for image in (*run.images, *run.files))
+    ]
+    for run in incomplete:  # all are checked before the first request
         registry.check_origin(run)
-    for run in wanted:
+    for run in incomplete:
         registry.refresh(run, refetch=True)
 
 
 def _show_runs(session: Session, found: Sequence[Found], names: _Names) -> Run | RunList:
-    runs = [each.run for each in found]
+    runs = [item.run for item in found]
     if session.client is not None:
         for run in runs:
             session.client.connection.registry.refresh(run)
     in_one_grid = len(runs) > 1 and session.in_kernel and all(run.record.is_settled for run in runs)
     views = [
         session.view(
-            each.run,
+            item.run,
             outcome="shown",
-            only=[each.image.record.index] if each.image is not None else None,
+            only=[item.image.record.index] if item.image is not None else None,
             with_images=not in_one_grid,
-            **names.of(each.run),
+            **names.of(item.run),
         )
-        for each in found
+        for item in found
     ]
     _wait(session, views)
     for run, view in zip(runs, views, strict=True):
@@ -116,7 +119,7 @@ def _show_runs(session: Session, found: Sequence[Found], names: _Names) -> Run |
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
         show_bundle(*Grid(runs, label=names.label, columns=names.columns).bundle())
-    return runs[0] if len(runs) == 1 else _mark_shown(session, runs)
+    return runs[0] if len(runs) == 1 else mark_shown(session, runs)
 
 
 def _damage(run: Run) -> str | None:
@@ -134,14 +137,14 @@ def compare(session: Session, request: Request) -> Comparison:
     if "overwrite" in options and "save" not in options:
         raise UsageError("--overwrite needs --save")
     images = read_images(request.refs(), find=session.find)
-    made = Comparison(images, mode=options.get("mode"), label=options.get("label"))
-    session.mark_drawn(made)  # so that the value of the cell is not shown again
-    show_comparison(made, in_kernel=session.in_kernel)
+    comparison = Comparison(images, mode=options.get("mode"), label=options.get("label"))
+    session.mark_drawn(comparison)  # so that the value of the cell is not shown again
+    show_comparison(comparison, in_kernel=session.in_kernel)
     if "save" in options:
         folder = new_folder(options["save"])
-        file = made.save(options["save"], overwrite="overwrite" in options)
+        file = comparison.save(options["save"], overwrite="overwrite" in options)
         session.say(paragraph(f"saved: {file.name}{folder}"))
-    return made
+    return comparison
 
 
 def cancel(session: Session, request: Request) -> None:
@@ -155,8 +158,8 @@ def cancel(session: Session, request: Request) -> None:
         found.append(session.find(ref))
     # All references are found before anything is cancelled.
     lines = [
-        _cancel_run(client, each.run) if each.sweep is None else _cancel_sweep(client, session.sweep(each.sweep))
-        for each in found
+        _cancel_run(client, item.run) if item.sweep is None else _cancel_sweep(client, session.sweep(item.sweep))
+        for item in found
     ]
     session.say(paragraph(*lines))
 
@@ -197,8 +200,8 @@ def _cancel_sweep(client: Client, sweep: Sweep) -> str:
         return f"{sweep.ref}: the kernel that submits it was asked to stop and has not confirmed it yet"
     if not can_cancel:
         count = len(live())
-        go_on = "1 run goes" if count == 1 else f"{count} runs go"
-        return f"{client.label} can't cancel: {go_on} on of {sweep.ref}, and no more are submitted"
+        runs = f"1 run of {sweep.ref} continues" if count == 1 else f"{count} runs of {sweep.ref} continue"
+        return f"{client.label} can't cancel: {runs}, and no more are submitted"
     return plain_sweep_line(sweep)
 
 
@@ -218,12 +221,12 @@ def resume(session: Session, request: Request) -> Run | Sweep | RunList:
     resumed = client.resume(*refs) if refs or not sweeps else []
     if not refs and not sweeps:
         session.say(paragraph(*_resumed_lines(session, client, resumed)))
-    elif lines := [line for one in sweeps if (line := _missing_line(one))]:
+    elif lines := [line for sweep in sweeps if (line := _missing_line(sweep))]:
         session.say(paragraph(*lines))
     if not refs:
         records = client.library.history.sweeps.of_runs([run.token for run in resumed])
-        sweeps += [session.sweep(one) for one in {one.token: one for one in records.values()}.values()]
-    in_sweeps = {cell.run.token for one in sweeps for cell in one.cells if cell.run is not None}
+        sweeps += [session.sweep(record) for record in {record.token: record for record in records.values()}.values()]
+    in_sweeps = {cell.run.token for sweep in sweeps for cell in sweep.cells if cell.run is not None}
     return _show_all(session, sweeps, [run for run in resumed if run.token not in in_sweeps])
 
 
@@ -236,7 +239,7 @@ def _resumed_lines(session: Session, client: Client, resumed: Sequence[Run]) -> 
 
 
 def _missing_line(sweep: Sweep) -> str | None:
-    """Return a line that says how to submit the cells without a run; None if there are none, or they are submitted."""
+    """Return a line with the command that submits the cells without a run; None if there are none to submit."""
     missing = sum(cell.status is None for cell in sweep.cells)
     if not missing or sweep.is_submitting or sweep.record is None:
         return None
@@ -247,14 +250,16 @@ def _missing_line(sweep: Sweep) -> str | None:
 
 
 def _show_all(
-    session: Session, swept: list[Sweep], runs: list[Run], names: _Names | None = None, **options: Any
+    session: Session, sweeps: list[Sweep], runs: list[Run], names: _Names | None = None, **options: Any
 ) -> Run | Sweep | RunList:
     """Show sweeps, each with these options of its view, and then runs."""
     names = names or _Names()
-    views: list[View] = [session.sweep_view(one, submitted_here=False, label=names.label, **options) for one in swept]
+    views: list[View] = [
+        session.sweep_view(sweep, submitted_here=False, label=names.label, **options) for sweep in sweeps
+    ]
     _wait(session, [*views, *(session.view(run, outcome="shown", **names.of(run)) for run in runs)])
-    shown: list[Sweep | Run] = [*swept, *runs]
-    return shown[0] if len(shown) == 1 else _mark_shown(session, shown)
+    shown: list[Sweep | Run] = [*sweeps, *runs]
+    return shown[0] if len(shown) == 1 else mark_shown(session, shown)
 
 
 def _wait(session: Session, views: Sequence[View]) -> None:
@@ -272,10 +277,3 @@ def _wait(session: Session, views: Sequence[View]) -> None:
             session.updater.add(view)
         interrupt.args = ("stopped waiting; the runs continue",)
         raise
-
-
-def _mark_shown(session: Session, found: Sequence[Any]) -> RunList:
-    """Return the runs as a list, and mark it as shown, so that this execution does not show it again."""
-    found = RunList(found)
-    session.mark_drawn(found)
-    return found

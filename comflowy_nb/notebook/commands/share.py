@@ -26,8 +26,8 @@ def save(session: Session, request: Request) -> None:
 
     *refs, word = request.words
     typed = request.text(word)
-    found = [one for ref in refs for one in find_all(request.ref(ref), session.find)]
-    where = {each.key or "": each.value or "" for each in request.fields}
+    found = [item for ref in refs for item in find_all(request.ref(ref), session.find)]
+    where = {word.key or "": word.value or "" for word in request.fields}
     options = options_of(**request.arguments("without", "full", "along", "duration"), where=where)
     target = Path(typed).expanduser()
     plan = plan_save(session.library, found, target, options)

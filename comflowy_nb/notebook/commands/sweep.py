@@ -118,14 +118,14 @@ def save_sweep(session: Session, saved: Sweep, target: str) -> None:
 
 def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[str, Any]:
     """Return the options with the layout (`x`, `y`, `z`) of the earlier sweep, for the axes that still exist."""
-    found = dict(options)
+    result = dict(options)
     for side, name in before.layout.items():
         if side not in options:
-            layout = {each: found[each] for each in ("x", "y", "z") if each in found} | {side: name}
+            layout = {key: result[key] for key in ("x", "y", "z") if key in result} | {side: name}
             with suppress(RefError):  # not an axis any more, or chosen for another side
                 choose_axes(axes, layout)
-                found[side] = name
-    return found
+                result[side] = name
+    return result
 
 
 def _sweep_file(request: Request) -> SweepFile | None:
@@ -139,12 +139,12 @@ def _sweep_file(request: Request) -> SweepFile | None:
 
 def _cell_options(request: Request) -> CellOptions:
     """Return the options that determine the cells of the sweep."""
-    found = request.arguments(*(name.replace("_", "-") for name in CellOptions.__annotations__))
+    options = request.arguments(*(name.replace("_", "-") for name in CellOptions.__annotations__))
     if "zip" in request.options:
-        found["zipped"] = request.options["zip"]
+        options["zipped"] = request.options["zip"]
     if "lines" in request.options:
-        found["lines"] = dict(request.options["lines"])
-    return cast("CellOptions", found)
+        options["lines"] = dict(request.options["lines"])
+    return cast("CellOptions", options)
 
 
 def _submit(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str] = ()) -> Sweep:
@@ -184,10 +184,10 @@ def _dry_run(session: Session, request: Request, begin: Start, axes: Axes, notic
     grid_options = _grid_options(begin, request, axes)
     planned = _plan(request, begin, axes)
     assert planned.plan is not None
-    dry = "a dry run: nothing was submitted"
+    note = "a dry run: nothing was submitted"
     if needs_permit(planned.plan, costs_money=begin.client.service.costs_money):
-        dry += f"; the sweep needs --max-runs {planned.plan.to_submit}"
-    session.say(paragraph(planned.plan.text, *notices, dry))
+        note += f"; the sweep needs --max-runs {planned.plan.to_submit}"
+    session.say(paragraph(planned.plan.text, *notices, note))
     session.mark_drawn(planned)
     if session.in_kernel:
         from comflowy_nb.notebook.display.grids import SweepGrid  # noqa: PLC0415 - loads matplotlib
@@ -205,10 +205,10 @@ def _export(
     planned = _plan(request, begin, axes)
     path = request.options["export"]
     typed = request.arguments_for(begin.client.sweep)
-    options = {"name": request.options.get("as"), **{key: one for key, one in typed.items() if key in FILE_OPTIONS}}
+    options = {"name": request.options.get("as"), **{key: value for key, value in typed.items() if key in FILE_OPTIONS}}
     if "pin" in request.options:
         ids = {name for word in axes.seeds for name in word.fields}
-        ids |= {name for one in axes.axes for axis in one.simple if axis.kind == "seeds" for name in axis.fields}
+        ids |= {name for group in axes.axes for axis in group.simple if axis.kind == "seeds" for name in axis.fields}
         pinned = {name: [cell.params[name] for cell in planned.cells] for name in sorted(ids)}
     else:
         pinned = {}
@@ -227,6 +227,7 @@ def _export(
 
 
 def _plan(request: Request, begin: Start, axes: Axes) -> Sweep:
+    """Plan a sweep without submitting it. Check the names of the axes in its layout."""
     planned = begin.client.plan_sweep(
         begin.workflow, axes, base=begin.base, **request.arguments_for(begin.client.plan_sweep)
     )

@@ -91,12 +91,12 @@ def fields(session: Session, request: Request) -> None:
         (
             field_id,
             ", ".join(word for word, target in found.aliases.items() if target == field_id),
-            "" if one.type is FieldType.UNKNOWN else str(one.type),
-            write_value(one.default) if one.default is not None else "",
-            _allowed_values(one),
-            one.node_title or one.class_type or "",
+            "" if field.type is FieldType.UNKNOWN else str(field.type),
+            write_value(field.default) if field.default is not None else "",
+            _allowed_values(field),
+            field.node_title or field.class_type or "",
         )
-        for field_id, one in found.fields.items()
+        for field_id, field in found.fields.items()
     ]
     stored = [paragraph(f"kept: {', '.join(described)}")] if described else []
     session.say(join(*stored, table(("field", "alias", "type", "default", "allowed", "node"), rows)))
@@ -129,7 +129,7 @@ def _add(session: Session, request: Request) -> None:
 
 
 def _next_step(session: Session, name: str, *, is_graph: bool) -> str:
-    """Return what to type after a workflow was added, which depends on what is connected."""
+    """Return the next command after a workflow was added, for the connected service."""
     if session.client is None:
         return f"next: connect a ComfyUI server, as in %comflowy connect comfyui, then %comflowy run {name}"
     if is_graph and not session.client.service.runs_graphs:
@@ -205,6 +205,7 @@ def _read_description(session: Session, request: Request) -> Mapping[str, Field]
 
 
 def _describe(session: Session, named: str, described: Mapping[str, Field]) -> None:
+    """Store the descriptions of fields in the catalogue. Add an entry for the workflow if it has none."""
     catalogue = session.catalogue
     if named not in catalogue.names():
         # The description is stored in an entry with the service's own name of the workflow.
@@ -225,10 +226,10 @@ def _workflow(session: Session, named: str) -> Workflow:
     return Workflow(entry.name, None, graph, described, entry.aliases)
 
 
-def _allowed_values(one: Field) -> str:
+def _allowed_values(field: Field) -> str:
     """Return the choices or the range of a field as text."""
-    if not one.options:
-        return range_text(one)
-    more = len(one.options) - _MAX_SHOWN_OPTIONS
-    shown = ", ".join(text_of(option) for option in one.options[:_MAX_SHOWN_OPTIONS])
+    if not field.options:
+        return range_text(field)
+    more = len(field.options) - _MAX_SHOWN_OPTIONS
+    shown = ", ".join(text_of(option) for option in field.options[:_MAX_SHOWN_OPTIONS])
     return f"{shown} and {more} more" if more > 0 else shown

@@ -34,8 +34,10 @@ def captions_of(images: Sequence[ComparedImage], differences: Differences, label
     """Return a short caption for each image: the fields in `label`, or the differing fields with short values."""
     if label is not None:
         names = name_fields(label)
-        values = [each.known_fields.everything for each in images]
-        return [_caption([(names[key], write_value(each[key])) for key in label if key in each]) for each in values]
+        values = [image.known_fields.everything for image in images]
+        return [
+            _caption([(names[key], write_value(params[key])) for key in label if key in params]) for params in values
+        ]
     rows = [row for row in differences.rows if row.name != "size"]
     short = [row for row in rows if max(map(len, row.texts)) <= _MAX_CAPTION_VALUE_CHARS]
     return [_caption([(row.name, row.texts[at]) for row in short if row.is_known[at]]) for at in range(len(images))]
@@ -54,13 +56,13 @@ def _caption(values: Sequence[tuple[str, str]]) -> str:
 
 def warnings_of(images: Sequence[ComparedImage], canvas: tuple[int, int], differences: Differences) -> list[str]:
     """Return warnings about the choice of the images."""
-    warnings = [each.warning for each in images if each.warning]
-    if len({each.size for each in images}) > 1:
+    warnings = [image.warning for image in images if image.warning]
+    if len({image.size for image in images}) > 1:
         warnings.append(
             f"The images have different sizes: each is scaled to fit, and centred on, a canvas of {canvas[0]} "
             f"\N{MULTIPLICATION SIGN} {canvas[1]} pixels."
         )
-    unknown = [each.name for each in images if not each.known_fields.is_known]
+    unknown = [image.name for image in images if not image.known_fields.is_known]
     if unknown and len(unknown) < len(images):
         warnings.append(f"The params of {' and '.join(unknown)} are not known.")
     if not differences.rows:
@@ -124,7 +126,7 @@ def _matrix(
 ) -> list[Sequence[str]]:
     """Return the rows of the table, beginning with the headings."""
     is_tall = _is_tall(differences)
-    matrix: list[Sequence[str]] = [["" if is_tall else "image", *(write(_title(each)) for each in images)]]
+    matrix: list[Sequence[str]] = [["" if is_tall else "image", *(write(_title(image)) for image in images)]]
     matrix += [[write(row.name), *(cell(row, at) for at in range(len(images)))] for row in differences.rows]
     return matrix if is_tall else list(zip(*matrix, strict=True))
 

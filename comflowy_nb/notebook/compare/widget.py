@@ -133,15 +133,15 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         self._images = list(images)
         self._still: DrawnPage | None = None
         self._is_closed = False
-        sizes = [each.size for each in images]
+        sizes = [image.size for image in images]
         self._canvas = canvas_size(sizes)
-        self._differences = find_differences([each.known_fields for each in images], sizes=sizes)
+        self._differences = find_differences([image.known_fields for image in images], sizes=sizes)
         captions = captions_of(images, self._differences, None if label is None else _find_fields(label, images))
         self._chosen_captions = None if label is None else captions
         content = {
             "images": [
-                {"name": plain(each.name), "also": plain(each.also), "caption": caption, "size": list(each.size)}
-                for each, caption in zip(images, captions, strict=True)
+                {"name": plain(image.name), "also": plain(image.also), "caption": caption, "size": list(image.size)}
+                for image, caption in zip(images, captions, strict=True)
             ],
             "canvas": list(self._canvas),
             "table": widget_table(self._differences),
@@ -155,12 +155,12 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     @property
     def names(self) -> list[str]:
         """The captions of the images, in order."""
-        return [each.name for each in self._images]
+        return [image.name for image in self._images]
 
     @property
     def paths(self) -> list[Path]:
         """The paths of the images that are files."""
-        return [each.source for each in self._images if isinstance(each.source, Path)]
+        return [image.source for image in self._images if isinstance(image.source, Path)]
 
     @property
     def figure(self) -> Figure:
@@ -315,7 +315,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
 
 def _find_fields(names: Sequence[str], images: Sequence[ComparedImage]) -> list[str]:
     """Return the ids of the fields with these ids or names, in any of the images."""
-    known = dict.fromkeys(key for each in images for key in each.known_fields.everything)
+    known = dict.fromkeys(key for image in images for key in image.known_fields.everything)
     field_ids: list[str] = []
     for name in [names] if isinstance(names, str) else names:
         keys = [key for key in known if name in {key, key.split("::", 1)[-1]}]

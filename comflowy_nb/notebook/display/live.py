@@ -219,7 +219,7 @@ def capturing_outputs() -> tuple[Any, ...]:
     if registry is None:  # ipywidgets 7, as on Google Colab; deprecated in 8
         registry = widgets.Widget.widgets
     return tuple(
-        each for each in list(registry.values()) if isinstance(each, widgets.Output) and each.msg_id == message
+        widget for widget in list(registry.values()) if isinstance(widget, widgets.Output) and widget.msg_id == message
     )
 
 

@@ -32,6 +32,13 @@ class RunList(list[Any]):
     """The runs that a command returns. They are not displayed again in the cell that has displayed them."""
 
 
+def mark_shown(session: Session, runs: Iterable[Any]) -> RunList:
+    """Return the runs as a list that this execution does not display again."""
+    shown_runs = RunList(runs)
+    session.mark_drawn(shown_runs)
+    return shown_runs
+
+
 def show(what: Run | RunImage | SweepCell | Sweep | Grid | Sequence[Run | SweepCell]) -> None:
     """Display a run or one of its images, several runs together, a sweep or a grid in the current cell.
 

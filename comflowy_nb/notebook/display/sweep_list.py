@@ -29,7 +29,7 @@ def sweeps_table(found: Sequence[SweepSummary]) -> dict[str, str]:
                 record.ref,
                 record.name or "",
                 record.workflow,
-                record.on,
+                record.ran_on,
                 describe_axes(record.spec),
                 counts_text(summary),
                 day(record.created_at),

@@ -142,15 +142,16 @@ def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool)
     if held:
         line.add((held, "warning"))
     images = [cell.run.record.images for cell in sweep.cells if cell.run is not None]
-    missing = sum(any(image.state == "missing" for image in of_run) for of_run in images)
+    missing = sum(any(image.state == "missing" for image in images_of_run) for images_of_run in images)
     if missing:
         hint = f"not in {file}" if file else f"%comflowy show {sweep.ref} fetches them again"
         line.add((f"images of {missing} are missing;", "warning"), (hint, "muted"))
-    pruned = sum(any(image.state == "pruned" for image in of_run) for of_run in images)
+    pruned = sum(any(image.state == "pruned" for image in images_of_run) for images_of_run in images)
     if pruned:
         text = f"images of {pruned} are pruned;"
         line.add((text, "warning"), (f"%comflowy show {sweep.ref} --refetch fetches them again", "muted"))
-    undecoded = [image.error for of_run in images for image in of_run if image.state == "kept" and image.error]
+    kept = [image for images_of_run in images for image in images_of_run if image.state == "kept"]
+    undecoded = [image.error for image in kept if image.error]
     if undecoded:
         line.add((f"{len(undecoded)} kept without a thumbnail: {undecoded[0]}", "warning"))
 
@@ -181,6 +182,7 @@ def _duration_s(sweep: Sweep) -> float | None:
     if sweep.record is None:
         return None
     records = [cell.run.record for cell in sweep.cells if cell.run is not None]
-    own = [record for record in records if record.created_at >= sweep.record.created_at - 1]
-    ends = [record.finished_at for record in own if record.finished_at is not None]
-    return max(ends) - min(record.created_at for record in own) if ends else None
+    # Other cells reuse earlier runs. The second allows for the order in which the sweep and its runs are recorded.
+    submitted = [record for record in records if record.created_at >= sweep.record.created_at - 1]
+    ends = [record.finished_at for record in submitted if record.finished_at is not None]
+    return max(ends) - min(record.created_at for record in submitted) if ends else None

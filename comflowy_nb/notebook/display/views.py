@@ -31,7 +31,7 @@ def _import_grids() -> None:
     from comflowy_nb.notebook.display import grids  # noqa: F401, PLC0415 - loads matplotlib
 
 
-_CPU_SHARE = 5  # drawing the grid takes at most a fifth of one processor while runs are in progress
+_PAUSE_FACTOR = 4  # between drawings of the grid, so that drawing takes at most a fifth of one processor
 
 
 class View(LiveView):
@@ -219,8 +219,8 @@ class SweepView(View):
             }
             size = {"width": painting.page.width, "height": painting.page.height}
             self._images.update(data, {"image/jpeg": size})
-        cost_s = 0.0 if is_first else time.thread_time() - start_s  # the first loads matplotlib
-        self._next_grid_s = time.monotonic() + max(UPDATE_S, cost_s * (_CPU_SHARE - 1))
+        cost_s = 0.0 if is_first else time.thread_time() - start_s  # the first drawing loads matplotlib
+        self._next_grid_s = time.monotonic() + max(UPDATE_S, cost_s * _PAUSE_FACTOR)
 
     def _draw_final(self) -> None:
         self._stop_listening()

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Changes:
-    """Collector of the entries that have changed since the last `take`.
+    """Collect the entries that have changed since the last `take`.
 
-    The listeners of the runs only add to a set, and hold no reference to the widget.
+    The listeners of the runs only add to a set. They hold no reference to the widget, so that it can be collected.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:

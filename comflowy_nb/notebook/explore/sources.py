@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.comparison.inputs import flatten
 from comflowy_nb.errors import RefError
 from comflowy_nb.exploration.exploration import Exploration
 from comflowy_nb.library import open_library
@@ -134,7 +135,7 @@ def find_sources(items: Iterable[Any], session: Session | None) -> list[Sweep | 
     find: Callable[[str], Found] = open_library().find if session is None else session.find
     sweep_of: Callable[[SweepRecord], Sweep] = open_library().sweep if session is None else session.sweep
     sources: dict[str, Sweep | SweepCell | Run] = {}
-    for item in _flatten(items):
+    for item in flatten(items):
         source = item
         if isinstance(item, str):
             found = find(item)
@@ -152,11 +153,3 @@ def find_sources(items: Iterable[Any], session: Session | None) -> list[Sweep | 
 def since_of(seconds: float | None) -> float | None:
     """Return the time that was `seconds` ago, in UTC seconds since 1970."""
     return None if seconds is None else time.time() - seconds
-
-
-def _flatten(items: Iterable[Any]) -> Iterable[Any]:
-    for item in items:
-        if isinstance(item, list | tuple):
-            yield from _flatten(item)
-        else:
-            yield item

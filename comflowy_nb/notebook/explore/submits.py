@@ -33,7 +33,7 @@ class CellPlan:
     Attributes
     ----------
     drafts
-        One for each sweep.
+        The planned submit of each sweep.
     text
         The plan as text for the user, with the cells whose result is unknown.
     submits
@@ -72,7 +72,7 @@ def plan_cells(
             cells.setdefault(entry.source.sweep, []).append(entry.source)
     retry: Retry = "none" if action == "missing" else "failed"
     connection = client.connection
-    drafts = [connection.draft_cells(sweep, of_sweep, retry=retry) for sweep, of_sweep in cells.items()]
+    drafts = [connection.draft_cells(sweep, chosen_cells, retry=retry) for sweep, chosen_cells in cells.items()]
     submits = sum(draft.plan.to_submit for draft in drafts)
     several = len(drafts) > 1
     lines = [f"{draft.sweep.ref}: {draft.plan.text}" if several else draft.plan.text for draft in drafts]

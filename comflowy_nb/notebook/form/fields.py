@@ -176,7 +176,9 @@ def _range(field: Field, abbreviation: tuple[Any, ...]) -> FormField:
     if field.type is FieldType.UNKNOWN:
         field = replace(field, type=FieldType.INT if is_whole else FieldType.FLOAT)
     elif field.type not in {FieldType.INT, FieldType.FLOAT}:
-        raise FieldError(f"{field.where}: {shown(abbreviation)} is a range, but the field has type {field.type}")
+        raise FieldError(
+            f"{field.where}: {shown(abbreviation)} is a range, but the field has type {field.type}: use one value"
+        )
     for end in (low, high):
         field.check(end)
     if _is_number(field.default) and low <= field.default <= high:

@@ -129,10 +129,10 @@ class ImageControl(Control):
 def _take_upload(chooser: widgets.FileUpload) -> tuple[str, bytes] | None:
     """Return the name and content of the chosen file, and remove it from the widget."""
     if isinstance(chooser.value, tuple):
-        files = [(each["name"], each["content"]) for each in chooser.value]
+        files = [(file["name"], file["content"]) for file in chooser.value]
         chooser.value = ()
     else:  # ipywidgets 7: name -> content, made of three traits that the browser sets
-        files = [(name, each["content"]) for name, each in chooser.value.items()]
+        files = [(name, file["content"]) for name, file in chooser.value.items()]
         chooser.metadata, chooser.data = [], []
         chooser.set_trait("value", {})
     return (str(files[0][0]), bytes(files[0][1])) if files else None

@@ -292,7 +292,7 @@ class FormHistory:
                 return
             if not form_run.run.status.is_live:
                 form_run.status_note = None
-            items = [each.filmstrip_item() for each in self._runs[-_MAX_SHOWN_RUNS:]]
+            items = [shown_run.filmstrip_item() for shown_run in self._runs[-_MAX_SHOWN_RUNS:]]
             if items != self.strip.items:
                 self.strip.items = items
             preview = form_run.new_preview()
@@ -300,7 +300,7 @@ class FormHistory:
                 self.strip.preview = {"token": form_run.token, "url": preview}
             if form_run is self._shown:
                 self.status.value = form_run.line().html
-            self.stop_button.disabled = not any(each.run.status.is_live for each in self._runs)
+            self.stop_button.disabled = not any(shown_run.run.status.is_live for shown_run in self._runs)
 
     def draw_final(self, form_run: FormRun) -> None:
         """Draw the final state of a run, its thumbnail and its images."""
@@ -308,7 +308,11 @@ class FormHistory:
         with self._lock:
             if self._is_closed:
                 return
-            thumbs = {each.token: each.thumbnail for each in self._runs[-_MAX_SHOWN_RUNS:] if each.thumbnail}
+            thumbs = {
+                shown_run.token: shown_run.thumbnail
+                for shown_run in self._runs[-_MAX_SHOWN_RUNS:]
+                if shown_run.thumbnail
+            }
             if thumbs != self.strip.thumbs:
                 self.strip.thumbs = thumbs
             self.draw(form_run)

@@ -1,4 +1,4 @@
-"""Decode the response bodies of the Comflowy API v0, strictly where a mistake costs money or a result.
+"""Decode the response bodies of the Comflowy API v0, strictly if a mistake may cost money or a result.
 
 A decoder raises SchemaError. Its text never quotes values of the response, because they contain tokens and signed URLs.
 """

@@ -75,7 +75,7 @@ class NodeTypes:
         ServiceError
             If there was no usable response.
         """
-        return {one: self._type(one) for one in classes}
+        return {name: self._type(name) for name in classes}
 
     def options(self, class_type: str, name: str) -> tuple[str, ...]:
         """Return the choices of one input; empty if they are unknown."""

@@ -79,12 +79,12 @@ class Axis:
 
     @property
     def has_labels(self) -> bool:
-        """Whether the labels say something else than the values: those of presets, rows, replaced words, and names."""
+        """Whether the labels are names, not texts of the values: of presets, rows, replaced words, and named values."""
         return self.kind in {"preset", "replace", "rows"} or any(value.is_named for value in self.values)
 
     @property
     def columns(self) -> tuple[Mapping[str, str], ...]:
-        """What is known about each value besides its params, by name: its label and the columns of `--info`.
+        """For each value, its label and the columns of `--info` by name.
 
         The label of a row is called `row` and `label`.
         """
@@ -357,8 +357,8 @@ def axes_from_json(data: Mapping[str, Any], read_image: Callable[[str], bytes | 
 
     Parameters
     ----------
-    kept
-        Called with the sha256 of an image; returns its content, or None if it is not stored.
+    read_image
+        Called with the sha256 of an image; returns its content, or None if it is not stored. None reads no image.
     """
 
     def params(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -386,11 +386,11 @@ def axes_from_json(data: Mapping[str, Any], read_image: Callable[[str], bytes | 
 def _value_from_json(value: Any, read_image: Callable[[str], bytes | None] | None) -> Any:
     match value:
         case {"image": {"name": name, "sha256": sha256, **others}, **more} if not others and not more:
-            return InputImage(name, sha256, partial(_load, name, sha256, read_image))
+            return InputImage(name, sha256, partial(_load_image, name, sha256, read_image))
     return value
 
 
-def _load(name: str, sha256: str, read_image: Callable[[str], bytes | None] | None) -> bytes:
+def _load_image(name: str, sha256: str, read_image: Callable[[str], bytes | None] | None) -> bytes:
     content = None if read_image is None else read_image(sha256)
     if content is None:
         raise ImageError(f"the content of {name} is not stored: set the image again")

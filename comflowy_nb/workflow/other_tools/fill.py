@@ -66,10 +66,10 @@ def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | N
     translated = {"sampler": sampler, "scheduler": scheduler}
     params: dict[str, Any] = {}
     left_out: list[str] = []
-    for role in (one for one in ROLES if one in generation.values):
+    for role in [role for role in ROLES if role in generation.values]:
         value = generation.values[role]
         field_ids = places.fields.get(role, ())
-        fields = [workflow.fields.get(one) for one in field_ids]
+        fields = [workflow.fields.get(field_id) for field_id in field_ids]
         label = _label(role, value)
         if not field_ids:
             problem = places.problems.get(role)
@@ -103,13 +103,13 @@ def _choice(
     The value must be one of the options of the field. Without options, ComfyUI's own names are valid.
     """
     table = SAMPLERS if role == "sampler" else SCHEDULERS
-    options = [one for one in field.options if isinstance(one, str)] if field is not None else []
+    options = [option for option in field.options if isinstance(option, str)] if field is not None else []
     names = options or list(table)
-    for one in (name, translated):
-        if one is not None and one in names:
-            return one, None
+    for option in (name, translated):
+        if option is not None and option in names:
+            return option, None
     own = translated or comparable(name)
-    near = nearest(own, names, 1) or [one for one in names if own.startswith(f"{one}_")]
+    near = nearest(own, names, 1) or [option for option in names if own.startswith(f"{option}_")]
     tip = f", nearest: {near[0]}" if near else ""
     if translated is None:
         return None, f"not known in ComfyUI{tip}"

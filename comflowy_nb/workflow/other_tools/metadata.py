@@ -165,12 +165,12 @@ def _read_a1111(text: str, tool: str) -> Generation | None:
 def _read_fooocus(settings: Mapping[str, Any]) -> Generation | None:
     resolution, loras = settings.get("resolution"), settings.get("loras")
     size = _FOOOCUS_SIZE.fullmatch(resolution) if isinstance(resolution, str) and len(resolution) < 100 else None
-    combined = [one for name, one in settings.items() if name.startswith("lora_combined_")]
-    named = [one[:2] for one in loras if isinstance(one, list)] if isinstance(loras, list) else []
-    extras = [f"LoRA {_shorten(':'.join(map(str, one)))}" for one in named] or [
-        f"LoRA {_shorten(one)}" for one in combined
+    combined = [value for name, value in settings.items() if name.startswith("lora_combined_")]
+    named = [lora[:2] for lora in loras if isinstance(lora, list)] if isinstance(loras, list) else []
+    extras = [f"LoRA {_shorten(':'.join(map(str, lora)))}" for lora in named] or [
+        f"LoRA {_shorten(lora)}" for lora in combined
     ]
-    others = {name: one for name, one in settings.items() if not name.startswith("lora") and one != "None"}
+    others = {name: value for name, value in settings.items() if not name.startswith("lora") and value != "None"}
     others = _without_parts(others, "resolution") if size else others
     return _generation("Fooocus", {**others, **_size_of(size)}, _FOOOCUS, extras)
 
@@ -181,11 +181,11 @@ def _read_invoke(texts: Mapping[str, str]) -> Generation | None:
         return None
     extras = []
     loras = settings.get("loras")
-    for one in loras if isinstance(loras, list) else ():
-        model = one.get("model", one.get("lora")) if isinstance(one, dict) else one
-        weight = one.get("weight") if isinstance(one, dict) else None
+    for lora in loras if isinstance(loras, list) else ():
+        model = lora.get("model", lora.get("lora")) if isinstance(lora, dict) else lora
+        weight = lora.get("weight") if isinstance(lora, dict) else None
         extras.append(f"LoRA {_shorten(_model_name(model))}{'' if weight is None else f':{_shorten(weight)}'}")
-    others = {name: _model_name(one) for name, one in settings.items() if name != "loras" or not extras}
+    others = {name: _model_name(value) for name, value in settings.items() if name != "loras" or not extras}
     if str(others.get("generation_mode", "")).endswith("txt2img"):
         del others["generation_mode"]
     return _generation("InvokeAI", others, _INVOKE, extras, schedule="Uniform")
@@ -205,8 +205,8 @@ def _read_novelai(texts: Mapping[str, str]) -> Generation | None:
         caption = settings.get(name)
         caption = caption.get("caption") if isinstance(caption, dict) else None
         characters = caption.get("char_captions") if isinstance(caption, dict) else None
-        for one in characters if isinstance(characters, list) else ():
-            text = one.get("char_caption") if isinstance(one, dict) else one
+        for character in characters if isinstance(characters, list) else ():
+            text = character.get("char_caption") if isinstance(character, dict) else character
             extras += [f"{label} {_shorten(text)}"] if text else []
     return _generation("NovelAI", settings, _NOVELAI, extras, schedule="native")
 
@@ -301,7 +301,7 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _without_parts(settings: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: one for name, one in settings.items() if name not in names}
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 def _size_of(size: re.Match[str] | None) -> dict[str, int]:
@@ -322,7 +322,7 @@ def _unquote(value: str) -> str:
 def _split_list(value: object) -> list[Any]:
     """Return the items of a list or of a comma-separated text. SwarmUI writes both."""
     if isinstance(value, str):
-        return [one.strip() for one in value.split(",") if one.strip()]
+        return [item.strip() for item in value.split(",") if item.strip()]
     return list(value) if isinstance(value, list) else []
 
 

@@ -84,15 +84,15 @@ def find_places(workflow: Workflow, graph: Graph | None = None) -> Places:
                     problems[role] = str(error)
                 break
     if workflow.is_described:
-        found = {role: ids for role, ids in found.items() if all(one in workflow.fields for one in ids)}
+        found = {role: ids for role, ids in found.items() if all(field_id in workflow.fields for field_id in ids)}
     return Places(found, problems)
 
 
 def _describes(graph: Graph, workflow: Workflow) -> bool:
     """Return True if each field of the workflow belongs to a node of the graph with the same class."""
     return workflow.is_described and all(
-        one.node in graph.nodes and one.class_type == graph.nodes[one.node]["class_type"]
-        for one in workflow.fields.values()
+        field.node in graph.nodes and field.class_type == graph.nodes[field.node]["class_type"]
+        for field in workflow.fields.values()
     )
 
 
@@ -105,16 +105,16 @@ def _by_name(workflow: Workflow) -> tuple[dict[str, tuple[str, ...]], dict[str, 
         "height": ("height",),
     }
     for role, words in names.items():
-        ids = [one.id for one in workflow.fields.values() if one.name in words]
+        ids = [field.id for field in workflow.fields.values() if field.name in words]
         if len(ids) == 1:
             found[role] = (ids[0],)
         elif ids:
             problems[role] = f"{len(ids)} fields have this name"
-    texts = [one for one in workflow.fields.values() if one.name == "text"]
-    negatives = [one.id for one in texts if "negative" in (one.node_title or "").lower()]
-    positives = [one.id for one in texts if "positive" in (one.node_title or "").lower()]
+    texts = [field for field in workflow.fields.values() if field.name == "text"]
+    negatives = [field.id for field in texts if "negative" in (field.node_title or "").lower()]
+    positives = [field.id for field in texts if "positive" in (field.node_title or "").lower()]
     if not positives:
-        positives = [one.id for one in texts if one.id not in negatives]
+        positives = [field.id for field in texts if field.id not in negatives]
     for role, ids in (("prompt", positives), ("negative", negatives)):
         if len(ids) == 1:
             found[role] = (ids[0],)
@@ -131,7 +131,7 @@ class _GraphSearch:
 
     def places(self) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
         samplers = [node for node in self._nodes if self._is_sampler(node)]
-        first = [one for one in samplers if not any(self._is_sampler(node) for node in self._before(one))]
+        first = [sampler for sampler in samplers if not any(self._is_sampler(node) for node in self._before(sampler))]
         if len(first) != 1:
             several = f"the workflow has several samplers, nodes {', '.join(first[:4])}"
             problem = several if first else "the workflow has no sampler"
@@ -231,7 +231,10 @@ class _GraphSearch:
         source = self._link(node, name)
         if source is None:
             return f"{node}::{name}" if not is_text or isinstance(self._inputs(node)[name], str) else None
-        values = [one for one in self._inputs(source) if self._link(source, one) is None]
-        chosen = next((one for one in (name, "value") if one in values), values[0] if len(values) == 1 else None)
+        values = [input_name for input_name in self._inputs(source) if self._link(source, input_name) is None]
+        chosen = next(
+            (input_name for input_name in (name, "value") if input_name in values),
+            values[0] if len(values) == 1 else None,
+        )
         has_links = len(values) < len(self._inputs(source))
         return f"{source}::{chosen}" if chosen is not None and not has_links else None

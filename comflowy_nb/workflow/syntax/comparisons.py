@@ -42,8 +42,8 @@ class Operand:
 def any_of(tests: Sequence[Test]) -> Test:
     def test(values: Mapping[str, Any], is_strict: bool) -> bool | None:  # noqa: FBT001 - positional in Test
         result: bool | None = False
-        for one in tests:
-            found = one(values, is_strict)
+        for part in tests:
+            found = part(values, is_strict)
             if found:
                 return True
             if found is None:

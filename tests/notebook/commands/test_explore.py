@@ -1,4 +1,4 @@
-"""`%comflowy explore`, and what an explorer gives to other commands."""
+"""`%comflowy explore`, and other commands that take the images of an explorer."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_marked_cells_and_the_current_one_go_on_into_other_commands(explored, sa
 
 
 def test_braces_with_an_attribute_stay_text_in_values(sandbox, shell):
-    """Only references are expanded: what is typed in a prompt is what is submitted."""
+    """Only references are expanded: a prompt is submitted as typed."""
     result = sandbox('r = %comflowy run default 6::text="{e.current}" 3::steps=1 5::width=64 5::height=64 3::seed=1')
     assert result.error is None
     assert shell.user_ns["r"].params["6::text"] == "{e.current}"

@@ -1,4 +1,4 @@
-"""`%comflowy runs` and `%comflowy sweeps`: what is found, how it is listed, and names of sweeps as references."""
+"""`%comflowy runs` and `%comflowy sweeps`: results, the format of the lists, and names of sweeps as references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps that are running or were left unfinished, also by a killed kernel, are named with what to type."""
+"""Unfinished sweeps, also those of a killed kernel, are listed with the command that continues them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`%comflowy rate`, and where ratings are shown and found: lists, searches, grids, tables."""
+"""`%comflowy rate`, and ratings in lists, searches, grids and tables."""
 
 from __future__ import annotations
 

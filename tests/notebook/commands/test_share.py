@@ -1,4 +1,4 @@
-"""`%comflowy save` and `%comflowy load`: what the user types and sees, with and without a connection."""
+"""`%comflowy save` and `%comflowy load`: typed lines and their output, with and without a connection."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_names_of_a_table_select_cells_also_of_an_earlier_sweep(sandbox, moods, 
 
 
 def test_rows_without_unique_labels_are_compared_by_label(sandbox, here):
-    """A label that several rows have was no label for `--where`: it said that there is no field `row`."""
+    """`--where` did not accept labels of rows if two rows had the same label: `there is no field row`."""
     (here / "p.csv").write_text("label,6::text\nsea,a boat\nsea,a fish\nsky,a star\nsky,a cloud\n", encoding="utf-8")
     made = sandbox("%comflowy sweep default --table p.csv --where 'row = sea' --dry-run")
     assert rows(made) == ["sea"]

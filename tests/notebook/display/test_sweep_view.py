@@ -1,4 +1,4 @@
-"""The grid of a sweep in progress: which cells are painted again, how often, from which files, and its size."""
+"""The grid of a sweep in progress: only changed cells are painted again, from thumbnails, and its bytes are limited."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from comflowy_nb.notebook.explore.widget import Explorer
 
 
 class View:
-    """A view of an explorer: it sends requests as the browser does, and records what it gets."""
+    """A view of an explorer that sends requests as the browser does, and records the replies."""
 
     def __init__(self, explorer, sent):
         self.explorer = explorer

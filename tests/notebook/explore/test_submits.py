@@ -158,7 +158,7 @@ def test_a_sweep_that_is_being_submitted_is_not_submitted_twice(opened, client, 
 
 
 def test_a_later_kernel_runs_the_missing_cells_of_the_history(opened, api, client, stopped):
-    """Explored without a connection first; the connection comes later."""
+    """The explorer is opened without a connection; the user connects later."""
     client.close()
     library = open_library()
     sweep = library.sweep(history.find("s1").sweep)

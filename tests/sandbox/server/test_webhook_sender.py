@@ -1,4 +1,4 @@
-"""Which addresses get callbacks, and how progress is merged while a receiver is busy."""
+"""Only loopback addresses get callbacks, and progress events are merged while a receiver is busy."""
 
 from __future__ import annotations
 

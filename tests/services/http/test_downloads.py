@@ -29,7 +29,7 @@ def read(images, url):
 
 
 def error_of(images, url):
-    """Return type and text of the error, which names the host at most."""
+    """Return type and text of the error, after checking that the text contains no URL and no secret."""
     with pytest.raises(ServiceError) as caught:
         read(images, url)
     text = str(caught.value)
