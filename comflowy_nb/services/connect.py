@@ -205,7 +205,7 @@ def _must_be_comfyui(address: str, label: str) -> bool:
     if not (headers or is_plain or address != origin):
         return False
     stats = _get(address, "/system_stats", headers)
-    if isinstance(stats, Failure) and stats.kind is FailureKind.NOT_SUBMITTED:
+    if isinstance(stats, Failure) and stats.kind is FailureKind.NOT_SENT:
         hint = "; plain http is only for ComfyUI servers, all other services need https" if is_plain else ""
         raise UnreachableError(f"{error_of(stats, label)}{hint}")
     return _is_comfyui(stats)

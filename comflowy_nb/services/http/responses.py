@@ -50,7 +50,7 @@ T = TypeVar("T")
 class FailureKind(StrEnum):
     """Why there is no response; all but `RESPONSE_LOST` prove that the server has not read the request."""
 
-    NOT_SUBMITTED = "not sent"  # no connection was made
+    NOT_SENT = "not sent"  # no connection was made
     UNTRUSTED = "untrusted"  # the certificate is not trusted
     NOT_PUBLIC = "not public"  # the address is not public
     RESPONSE_LOST = "response lost"  # the server may have read the request
@@ -158,13 +158,13 @@ def _proof(inner: BaseException) -> Failure | None:
             FailureKind.UNTRUSTED, f"its certificate is not trusted ({inner.verify_message or 'verification failed'})"
         )
     if isinstance(inner, NameResolutionError):
-        return Failure(FailureKind.NOT_SUBMITTED, "its name is not known: no network, or a mistyped address")
+        return Failure(FailureKind.NOT_SENT, "its name is not known: no network, or a mistyped address")
     if isinstance(inner, NewConnectionError):
         refused = isinstance(inner.__cause__, ConnectionRefusedError)
         text = "connection refused; is the server running?" if refused else "no connection could be made"
-        return Failure(FailureKind.NOT_SUBMITTED, text, refused=refused)
+        return Failure(FailureKind.NOT_SENT, text, refused=refused)
     if isinstance(inner, ConnectTimeoutError):
-        return Failure(FailureKind.NOT_SUBMITTED, f"no connection within {settings.connect_timeout_s:g} s")
+        return Failure(FailureKind.NOT_SENT, f"no connection within {settings.connect_timeout_s:g} s")
     return None
 
 
@@ -194,7 +194,7 @@ def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
 
 def error_of(failure: Failure, label: str) -> ServiceError:
     """Return the error for a request without a response."""
-    if failure.kind is FailureKind.NOT_SUBMITTED:
+    if failure.kind is FailureKind.NOT_SENT:
         return UnreachableError(f"can't reach {label}: {failure.text}", refused=failure.refused)
     if failure.kind is FailureKind.RESPONSE_LOST:
         return AnswerError(f"{label} did not respond: {failure.text}")
@@ -288,7 +288,7 @@ def outcome_of_failure(failure: Failure, label: str) -> Rejected | Unknown:
     """Return the outcome of a submit without a response."""
     if failure.kind is FailureKind.RESPONSE_LOST:
         return Unknown(f"{label} did not respond: {failure.text}")
-    return Rejected(error_of(failure, label), may_retry=failure.kind is FailureKind.NOT_SUBMITTED)
+    return Rejected(error_of(failure, label), may_retry=failure.kind is FailureKind.NOT_SENT)
 
 
 def rejection_of(error: ServiceError) -> Rejected:

@@ -34,7 +34,7 @@ def test_connection_refused_by_a_proxy_does_not_mean_that_the_server_has_ended(m
     for address, refused in ((closed, True), ("http://192.0.2.7:8188", False)):
         http = Http(address)
         failure = http.exchange("GET", "/queue")
-        assert (failure.kind, failure.refused) == (FailureKind.NOT_SUBMITTED, refused)
+        assert (failure.kind, failure.refused) == (FailureKind.NOT_SENT, refused)
         http.close()
 
 
