@@ -118,7 +118,7 @@ _NEEDS_LETTERS_AND_DIGITS = {  # unlike words with hyphens, paths and names of v
 
 _PLACEHOLDER = re.compile(
     r"(?i)your|example|placeholder|change_?-?me|dummy|xxxx|\*\*\*|\.\.\.|…|[<>{}$]|redacted|removed|(?<!\w)env\b|environ"
-    r"|getpass|%s"
+    r"|getpass|%s|^COMFLOWY_[A-Z_]+$"  # the last: the next name in a list of environment variables
 )
 _COMMON_PASSWORDS = {"password", "passwd", "pass", "pwd", "pw", "secret", "token", "key", "api_key", "apikey", "port"}
 _NAME = re.compile(r"[A-Za-z_.-]+(?:\(.*)?")  # a variable, an attribute, a call or words

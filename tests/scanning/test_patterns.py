@@ -79,6 +79,7 @@ def test_the_key_in_the_environment_is_found_in_any_format(monkeypatch):
 @pytest.mark.parametrize(
     "text",
     [
+        '("COMFLOWY_API_KEY", "COMFLOWY_TARGET")',
         'connect(url, key="YOUR_API_KEY")',
         "connect(url, key=key)",
         "connect(url, key=...)",

@@ -156,16 +156,13 @@ def status_line(
     return line
 
 
-def _add_time(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -> None:
-    """Add how long the run has taken until now, and what its workflow usually takes."""
+def _elapsed_s(run: Run, outcome: str) -> float:
+    """Return how long a live run has taken until now, in seconds."""
     elapsed_s = max(0.0, time.monotonic() - run.started_clock_s)
     since_created_s = time.time() - run.record.created_at
     if outcome == "shown" or elapsed_s < since_created_s - 60:  # resumed: created before this process knew the run
-        elapsed_s = max(elapsed_s, since_created_s)
-    usual: list[tuple[str, Tone]] = []
-    if usual_s is not None:
-        usual = [(f"(usually {time_text(usual_s, roughly=True)})", "muted")]
-    line.add((time_text(elapsed_s), "plain"), *usual)
+        return max(elapsed_s, since_created_s)
+    return elapsed_s
 
 
 def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -> None:
@@ -180,7 +177,11 @@ def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -
         line.add((progress.message, "plain"))
     if progress and progress.nodes_total and is_running:
         line.add((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"))
-    _add_time(line, run, outcome, usual_s)
+    elapsed_s = _elapsed_s(run, outcome)
+    usual: list[tuple[str, Tone]] = []
+    if usual_s is not None:
+        usual = [(f"(usually {time_text(usual_s, roughly=True)})", "muted")]
+    line.add((time_text(elapsed_s), "plain"), *usual)
     if run.reported_end is not None:
         line.add((f"the service reports its end ({run.reported_end}), checking", "muted"))
     elif (message := _newest_message(run)) is not None:
