@@ -196,7 +196,7 @@ def _advice_without_response(failure: Failure | None) -> list[str]:
         ]
     if failure is not None and failure.refused:
         return ["Nothing listens at the address: start the proxy or the tunnel, and check the port"]
-    if failure is not None and failure.kind is FailureKind.NOT_SUBMITTED:
+    if failure is not None and failure.kind is FailureKind.NOT_SENT:
         return ["Check the address, and whether this machine can reach it"]
     if failure is not None and "encrypted" in failure.text:
         return ["TLS failed: check whether the address is http or https"]
