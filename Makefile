@@ -1,9 +1,10 @@
 # make demo   run notebooks/quickstart.ipynb on the sandbox; leaves an HTML page and the grid under build/demo/
 # make lab    open the same notebook in JupyterLab
 # make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
+# make coverage  test-fast with the coverage of the package; below the floor of pyproject.toml it fails
 # make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
-# make test-matrix  the tests with the lowest versions, those of Google Colab, and Python 3.11 to 3.13 (JOBS=..., TESTS=...)
 # make chaos  race processes against a service that fails, and kill them at random (RUNS=..., SEED=...)
+# make test-matrix  the tests with the lowest versions, those of Google Colab, Python 3.11 to 3.14, and the front ends (JOBS=..., TESTS=...)
 # make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, keys in notebooks, the files of .github, and lint-js
 # make lint-js  lint and formatting of the widgets' scripts; needs Node, without it nothing is checked
 # make bench  the benchmarks; benchmarks/README.md says what they measure
@@ -42,7 +43,7 @@ docs: $(VENV)/.installed-docs
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 -b html docs build/docs
 	@echo "build/docs/index.html"
 
-.PHONY: docs demo lab test test-fast test-matrix chaos check lint-js bench errors modules notebooks clean
+.PHONY: docs demo lab test test-fast coverage test-matrix chaos check lint-js bench errors modules notebooks clean
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/comflowy-nb demo
@@ -58,6 +59,9 @@ FAST := -m "not slow and not browser" $(addprefix --ignore=tests/,notebook cli s
 
 test-fast: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest $(FAST) $(AT_ONCE)
+
+coverage: $(VENV)/.installed-coverage
+	@$(BIN)/python -m pytest $(FAST) $(AT_ONCE) --cov --cov-report=term
 
 test-matrix: $(VENV)/.installed-matrix
 	@JOBS="$(JOBS)" TESTS="$(TESTS)" UV_PYTHON_DOWNLOADS=never $(BIN)/python tools/test_matrix.py

@@ -5,7 +5,8 @@
     make test-matrix JOBS=colab TESTS="tests/notebook"    and only these tests
 
 Each job gets a new virtual environment in build/matrix/, made by uv. An environment variable such as PYTHON312 names
-its Python; otherwise one is found on the path or in pyenv, and none is downloaded. The browser tests are omitted.
+its Python; otherwise one is found on the path or in pyenv, and none is downloaded. The browser tests are omitted, but
+not in the job front-ends: it runs tests/front_ends with each front end installed, JupyterHub's proxy with npm.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "matrix"
 UV = str(Path(sys.executable).parent / "uv")
-PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not browser", "-n", "2", "--dist", "loadfile"]
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile"]
+NO_BROWSER = ("-m", "not browser")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Job:
     name: str
     python: str
     versions: tuple[str, ...] = ()  # options of `uv pip install`; without them the newest versions
+    extra: str = "test"
+    options: tuple[str, ...] = NO_BROWSER  # of pytest
+    tests: tuple[str, ...] = ()  # unless TESTS names others; without both all
 
 
 JOBS = (
@@ -37,6 +42,7 @@ JOBS = (
     Job("python3.12", "3.12"),
     Job("python3.13", "3.13"),
     Job("python3.14", "3.14"),
+    Job("front-ends", "3.12", extra="front-ends", options=(), tests=("tests/front_ends",)),
 )
 
 
@@ -62,11 +68,18 @@ def run(job: Job, tests: list[str]) -> str:
     python = f"{venv}/bin/python"
     steps = {
         "environment": [UV, "venv", "--quiet", "--clear", "--python", base, venv],
-        "packages": [UV, "pip", "install", "--quiet", "--python", python, *job.versions, "--editable", ".[test]"],
-        "tests": [python, *PYTEST, *tests],
+        "packages": [
+            *(UV, "pip", "install", "--quiet", "--python", python, *job.versions, "--editable", f".[{job.extra}]"),
+        ],
+        "tests": [python, *PYTEST, *job.options, *(tests or job.tests)],
     }
+    variables = dict(os.environ)
+    if job.extra == "front-ends":
+        variables["REQUIRE_FRONT_ENDS"] = "1"
+        if shutil.which("npm"):
+            steps = {"proxy": ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], **steps}
     for step, command in steps.items():
-        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        code = subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode
         if code:
             return f"failed: {step}, exit status {code}"
     return "passed"

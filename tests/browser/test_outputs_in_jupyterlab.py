@@ -41,5 +41,5 @@ def test_the_final_image_and_status_appear(notebook, kind):
     notebook.await_text(index, "success")
     if kind == "interact":
         notebook.cell(index).get_by_role("slider").press("ArrowRight")
-        notebook.await_text(index, "cfg 5")
+        notebook.await_text(index, "r5 default - success")
         notebook.await_images(index, 1)

@@ -64,6 +64,7 @@ def test_a_converted_page_shows_all_images_without_a_network(executed, variables
     context.close()
 
 
+@pytest.mark.browser
 def test_a_pdf_has_all_images(executed, folder, variables, chromium_path):
     """Convert with `nbconvert --to webpdf`, by Debian's Chromium where Playwright looks for its own."""
     require("playwright")

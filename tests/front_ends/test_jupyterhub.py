@@ -51,7 +51,7 @@ def hub(folder, variables):
 
 @pytest.fixture
 def open_notebook(hub, browser):
-    """Return a function that logs a user in, and opens a notebook of four cells in the user's JupyterLab."""
+    """Return a function that logs a user in, and opens a notebook of five cells in the user's JupyterLab."""
     address, homes = hub
     contexts = []
 
@@ -64,7 +64,7 @@ def open_notebook(hub, browser):
         page.locator("input[name=password]").fill("any")
         page.locator("input[type=submit], button[type=submit]").first.click()
         page.wait_for_url(re.compile(f"/user/{user}/lab"), timeout=CELL_MS)
-        content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell() for _ in range(4)])
+        content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell() for _ in range(5)])
         content.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(content, homes / user / "work.ipynb")
         lab = Lab(address, homes / user, homes, query="")
@@ -90,7 +90,10 @@ def test_two_users_have_their_own_histories_and_widgets_work(open_notebook, hub)
         notebook.await_text(2, f"cfg 6, seed {seed}")
         notebook.enter(3, "%comflowy compare grid.1 grid.2")
         notebook.await_images(3, 2)
+        notebook.enter(4, f"%comflowy form default seed={seed} steps=3 width=64 height=64")
+        notebook.cell(4).get_by_role("button", name="Run", exact=True).click()
+        notebook.await_text(4, "success")
         notebook.screenshot(f"jupyterhub-{user}")
         notebook.check()
         images = list((homes / user).rglob("images/*/*_0.png"))
-        assert len(images) == 2, "the images are in the home folder of the user"
+        assert len(images) == 3, "the images are in the home folder of the user"

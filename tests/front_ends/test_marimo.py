@@ -1,8 +1,10 @@
-"""The Python API in a marimo notebook, shown as an app by a real server."""
+"""The notebook in docs/howto/marimo.md, shown as an app by a real server of marimo."""
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from front_end_processes import require, serving
@@ -11,69 +13,21 @@ from lab_pages import CELL_MS, SHORT_MS, free_port
 require("marimo")
 pytestmark = pytest.mark.browser
 
-# A cell for each part; docs/howto/marimo.md shows the same.
-APP = """
-import marimo
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "marimo.md"
+(APP,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
-app = marimo.App()
 
-@app.cell
-def _():
-    import marimo as mo
-    import comflowy_nb
-    client = comflowy_nb.connect("sandbox")
-    small = {"width": 128, "height": 128, "steps": 4}
-    return client, comflowy_nb, mo, small
-
-@app.cell
-def _(client, comflowy_nb, small):
-    sweep = client.sweep("default", {"cfg": [3, 6], "seed": [1, 2], **small})
-    comflowy_nb.grid(sweep)
-    return (sweep,)
-
-@app.cell
-def _(comflowy_nb, sweep):
-    comflowy_nb.compare(sweep.cell(1), sweep.cell(2))
-    return
-
-@app.cell
-def _(client, comflowy_nb, mo, sweep):
-    explorer = mo.ui.anywidget(comflowy_nb.explore(sweep, client=client))
-    explorer
-    return (explorer,)
-
-@app.cell
-def _(explorer, mo):
-    explorer.value  # executes this cell again when the explorer changes
-    mo.md(f"current: {explorer.widget.current.ref}")
-    return
-
+FORM = """
 @app.cell
 def _(client, comflowy_nb):
     comflowy_nb.form("default", {"steps": 3}, client=client)
     return
-
-@app.cell
-def _(mo):
-    form = mo.ui.dictionary({"cfg": mo.ui.slider(1, 12, value=7, label="cfg"), "seed": mo.ui.number(0, value=5)}).form()
-    form
-    return (form,)
-
-@app.cell
-def _(client, comflowy_nb, form, mo, small):
-    mo.stop(form.value is None)
-    run = client.run("default", {**form.value, **small})
-    mo.vstack([mo.md(f"made {run.ref} with cfg {run.params['3::cfg']}"), comflowy_nb.grid(run)])
-    return
-
-if __name__ == "__main__":
-    app.run()
 """
 
 
 @pytest.fixture(scope="module")
 def page(folder, variables, browser):
-    (folder / "app.py").write_text(APP)
+    (folder / "app.py").write_text(APP.replace("if __name__", f"{FORM}\n\nif __name__"))
     port = free_port()
     options = ["--headless", "--no-token", "--host=127.0.0.1", f"--port={port}"]
     command = [sys.executable, "-m", "marimo", "run", "app.py", *options]

@@ -185,7 +185,7 @@ def test_a_form_and_a_comparison_are_shown_with_and_without_the_extension(kernel
 
 
 def test_an_executed_notebook_keeps_only_the_static_version_of_widgets(execute):
-    """nbconvert showed nothing for a comparison: nbclient had saved the state of a widget that nobody can use."""
+    """nbconvert showed nothing for a comparison: nbclient had saved the state of the widget."""
     notebook = execute(*SHOWN, COMFLOWY_TARGET="sandbox")
     for number, word in SHOWN_WORDS.items():
         (data, *_) = (output.data for output in notebook.cells[number].outputs)

@@ -1,4 +1,4 @@
-"""What the front end supports. A kernel is not told, so these functions read its environment and its requests."""
+"""What the front end supports. No message says it, so these functions read the environment and the requests."""
 
 from __future__ import annotations
 
