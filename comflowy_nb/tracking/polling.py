@@ -128,6 +128,7 @@ class PollSchedule:
         self._event_due_s: float | None = None  # the next check while events arrive; None if they are not relied on
         self._event_checks = 0  # checks in a row that found the run live, with events between them
         self._is_event_new = False  # whether an event has arrived since the last check
+        self._is_end_reported = False
         self._triggered_s = float("-inf")  # when a reported end last triggered a check
 
     def check_at(self, due_s: float, *, may_postpone: bool = False) -> None:
@@ -160,29 +161,24 @@ class PollSchedule:
             self.check_when_due(self.accepted_s)
 
     def check_after_event(self, status: Status) -> None:
-        """Check now, because an event reported a status. A check in progress does not postpone this check.
-
-        The rule checks the run from now on, because a check did not confirm the end if another one is necessary.
-        """
+        """Check now, because an event reported a status. A check in progress does not postpone this check."""
         with self._lock:
             if self._reported_status is None:  # otherwise a check is already due
                 self._triggered_s = max(self._tracker.scheduler.clock(), self._triggered_s + REPORTED_END_GAP_S)
             self._reported_status = status
-        self._event_due_s = None
         self.check_at(self._triggered_s)
 
     # -- while events arrive ----------------------------------------------------------------------------------------
 
     def note_event(self) -> None:
-        """Check at long intervals from now on, because events show the progress of the run.
-
-        Not after a reported end that no check confirmed: the event is late, or the end is near.
-        """
-        if self._triggered_s > float("-inf"):
-            return
+        """Check at long intervals from now on, because events show the progress of the run."""
         self._is_event_new = True
         if self._event_due_s is None:
             self._event_due_s = self._tracker.scheduler.clock() + self._event_interval_s()
+
+    def note_reported_end(self) -> None:
+        """Rely on events no longer. If a check does not confirm the end, the rule finds it."""
+        self._is_end_reported = True
 
     def note_live(self, age_s: float, *, is_known: bool) -> None:
         """Note a check that found the run live at an age, in seconds.
@@ -209,6 +205,8 @@ class PollSchedule:
 
     def _due_by_events_s(self, now_s: float) -> float | None:
         """Return when to check while events arrive, or are expected; None if the rule applies."""
+        if self._is_end_reported:
+            return None
         if self._event_due_s is not None:
             return self._event_due_s
         expected_s = self.accepted_s + FIRST_EVENT_WAIT_S
