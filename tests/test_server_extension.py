@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -19,6 +21,7 @@ from waiting import wait_until
 
 import comflowy_nb
 from comflowy_nb.database.process_locks import ProcessLock
+from comflowy_nb.server_extension import Counts
 from comflowy_nb.services.comflowy.webhook_files import Registration, WebhookFiles
 from comflowy_nb.services.comflowy.webhook_handler import MAX_BURST, MAX_EVENT_BYTES, digest_of, new_secret
 from comflowy_nb.services.comflowy.webhook_round_trip import try_round_trip
@@ -336,3 +339,17 @@ def test_concurrent_kernels_register_and_forget_runs_while_events_arrive(server,
     for thread in threads:
         thread.join()
     assert problems == []
+
+
+def test_the_counts_are_logged_when_they_have_changed():
+    logged, due = [], []
+    gate = SimpleNamespace(counts=Counter())
+    counts = Counts(gate, SimpleNamespace(info=lambda text, *values: logged.append(text % values)))
+    loop = SimpleNamespace(call_later=lambda seconds, function, *arguments: due.append((seconds, function, arguments)))
+    counts.write_again(loop)
+    gate.counts.update({"accepted": 3, "rejected": 1})
+    for _ in range(2):
+        seconds, function, arguments = due.pop()
+        function(*arguments)
+    assert logged == ["comflowy_nb: webhooks since the start: 3 accepted, 1 rejected, 0 limited"]
+    assert seconds >= 60

@@ -44,7 +44,7 @@ IDLE_WAIT_S = 30.0  # between checks of a run, if no run of its workflow has end
 MAX_LATE_S = 10.0  # a check that begins later than this after its due time shows that the process was stopped
 LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks if webhooks report the ends
 FIRST_EVENT_WAIT_S = 2.0  # for the first event of a run, if earlier runs had events
-EVENT_INTERVAL_S = 30.0  # between checks while events arrive; doubles with each check
+EVENT_INTERVAL_S = 30.0  # between checks while events arrive; doubles if there was an event since the last check
 LOCAL_EVENT_INTERVAL_S = 2.0  # the same for a service on this machine, whose checks cost nothing
 MAX_EVENT_INTERVAL_S = 120.0
 REPORTED_END_GAP_S = 1.0  # between checks that reported ends trigger
@@ -130,7 +130,9 @@ class PollSchedule:
         self._may_postpone = False  # whether events may postpone the scheduled check
         self._lock = threading.Lock()  # protects the four attributes above
         self._event_due_s: float | None = None  # the next check while events arrive; None if they are not relied on
-        self._event_checks = 0  # checks while events arrived that found the run live
+        self._event_checks = 0  # checks in a row that found the run live, with events between them
+        self._is_event_new = False  # whether an event has arrived since the last check
+        self._is_end_reported = False
         self._triggered_s = float("-inf")  # when a reported end last triggered a check
 
     def check_at(self, due_s: float, *, may_postpone: bool = False) -> None:
@@ -164,23 +166,24 @@ class PollSchedule:
             self.check_when_due(self.accepted_s)
 
     def check_after_event(self, status: Status) -> None:
-        """Check now, because an event reported a status. A check in progress does not postpone this check.
-
-        The rule checks the run from now on, because a check did not confirm the end if another one is necessary.
-        """
+        """Check now, because an event reported a status. A check in progress does not postpone this check."""
         with self._lock:
             if self._reported_status is None:  # otherwise a check is already due
                 self._triggered_s = max(self._tracker.scheduler.clock(), self._triggered_s + REPORTED_END_GAP_S)
             self._reported_status = status
-        self._event_due_s = None
         self.check_at(self._triggered_s)
 
     # -- while events arrive ----------------------------------------------------------------------------------------
 
     def note_event(self) -> None:
         """Check at long intervals from now on, because events show the progress of the run."""
+        self._is_event_new = True
         if self._event_due_s is None:
             self._event_due_s = self._tracker.scheduler.clock() + self._event_interval_s()
+
+    def note_reported_end(self) -> None:
+        """Rely on events no longer. If a check does not confirm the end, the rule finds it."""
+        self._is_end_reported = True
 
     def note_live(self, age_s: float, *, is_known: bool) -> None:
         """Note a check that found the run live at an age, in seconds.
@@ -189,7 +192,8 @@ class PollSchedule:
         """
         self.missed_age_s = age_s
         if self._event_due_s is not None:
-            self._event_checks += 1
+            self._event_checks = self._event_checks + 1 if self._is_event_new else 0
+            self._is_event_new = False
             now_s = self._tracker.scheduler.clock()
             self._event_due_s = now_s + self._event_interval_s() if is_known else None
         elif age_s >= FIRST_EVENT_WAIT_S:
@@ -206,6 +210,8 @@ class PollSchedule:
 
     def _due_by_events_s(self, now_s: float) -> float | None:
         """Return when to check while events arrive, or are expected; None if the rule applies."""
+        if self._is_end_reported:
+            return None
         if self._event_due_s is not None:
             return self._event_due_s
         expected_s = self.accepted_s + FIRST_EVENT_WAIT_S
@@ -214,7 +220,7 @@ class PollSchedule:
     def _event_interval_s(self) -> float:
         is_local = self._tracker.service.on_loopback
         interval_s = (LOCAL_EVENT_INTERVAL_S if is_local else EVENT_INTERVAL_S) * 2**self._event_checks
-        if not is_local and self.rule.usual_s is not None:
+        if not is_local and self.missed_age_s is None and self.rule.usual_s is not None:  # the first check
             interval_s = max(interval_s, LOST_EVENT_FACTOR * self.rule.usual_s)
         return float(min(interval_s, MAX_EVENT_INTERVAL_S))
 

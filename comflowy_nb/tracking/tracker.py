@@ -133,7 +133,9 @@ class Tracker:
                 return
         if event.status is Status.RUNNING:
             run_tracker.seen_running_at = run_tracker.seen_running_at or time.time()
-        run_tracker.is_end_reported |= event.status is not None and event.status.is_final
+        if event.status is not None and event.status.is_final:
+            run_tracker.is_end_reported = True
+            run_tracker.poll_schedule.note_reported_end()
         if event.kind is None:
             self._handle_socket_event(run_tracker, event)
         else:

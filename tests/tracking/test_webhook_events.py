@@ -162,6 +162,38 @@ def test_a_reported_end_that_the_service_does_not_confirm_changes_nothing(client
     assert len(run.images) == 1
 
 
+def test_an_end_that_was_reported_too_early_is_found_soon_also_after_a_late_event(client, api):
+    """A service may report the end before its status is `success`, and its events may change places on the way."""
+    settings.webhooks = "on"
+    client.service.on_loopback = False
+    reporting = Reporting(api, 2.0, end=None)
+    run = client.submit("wf-1", {"3::cfg": 1}).run
+    wait_until(lambda: run.shown_record.status == "running")
+    post(reporting.url, {"type": "success"})
+    wait_until(lambda: api.count(CHECK))
+    post(reporting.url, {"type": "running"})
+    assert run.wait(60).status == "success"
+    (end_s,) = reporting.ends_s.values()
+    assert time.monotonic() - end_s < 10
+
+
+def test_an_end_that_was_reported_before_the_response_to_the_submit_is_found_soon(client, api):
+    """The events before it delayed the second check by a minute."""
+    settings.webhooks = "on"
+    client.service.on_loopback = False
+    reporting = Reporting(api, 2.0, events=(), end=None)
+    real_accept = reporting._accept
+
+    def accept(request):
+        url = request.json["callback_urls"]["on_result_url"]
+        for kind in ("waiting", "running", "success"):
+            assert post(url, {"type": kind}) == 204
+        return real_accept(request)
+
+    api.on(RUN, choose(accept))
+    assert client.submit("wf-1", {"3::cfg": 1}).run.wait(30).status == "success"
+
+
 def test_repeated_ends_trigger_few_checks(client, api):
     """Each of them triggered a check, as fast as they arrived."""
     reporting = Reporting(api, 3.0, end=None)

@@ -14,7 +14,7 @@ from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.services.comflowy.webhook_handler import PATH
 from comflowy_nb.services.comflowy.webhook_round_trip import try_round_trip
 from comflowy_nb.services.http.responses import Failure, FailureKind
-from comflowy_nb.settings import callback_url, settings
+from comflowy_nb.settings import callback_url, default_target, settings
 
 if TYPE_CHECKING:
     from comflowy_nb.client import Client
@@ -43,11 +43,11 @@ def webhooks(session: Session, request: Request) -> None:
         return
     receiver = hooks.receiver()
     if receiver is None:
-        session.say(paragraph(*_why_off(client, hooks)))
+        session.say(paragraph(*_why_off(client, hooks, _target(session))))
         return
     lines = [*_state(client, hooks, receiver), f"events of runs: {_counts(receiver)}"]
     trip = try_round_trip(receiver)
-    advice = _advice(trip, client, hooks, receiver)
+    advice = _advice(trip, hooks, receiver, _target(session))
     parts = [paragraph(*lines, f"test: {_result(trip)}")]
     session.say(join(*parts, paragraph("what to do:", *advice)) if advice else parts[0])
 
@@ -83,7 +83,7 @@ def _without_connection() -> list[str]:
     return lines
 
 
-def _why_off(client: Client, hooks: Webhooks) -> list[str]:
+def _why_off(client: Client, hooks: Webhooks, target: str) -> list[str]:
     if settings.webhooks == "off":
         return ["webhooks: off, by a setting: %config Comflowy.webhooks = 'auto'"]
     if hooks.problem is not None:
@@ -91,7 +91,7 @@ def _why_off(client: Client, hooks: Webhooks) -> list[str]:
     return [
         f"webhooks: off, so runs are polled: {client.label} can't reach this kernel without a public address",
         "Give the address of this Jupyter server, with its prefix, as the service can reach it:",
-        f"  %comflowy connect {client.label} --webhooks https://hub.example.org/user/ann",
+        f"  %comflowy connect {target} --webhooks https://hub.example.org/user/ann",
         "and enable the server extension once, in a terminal; then restart the Jupyter server:",
         f"  {ENABLE}",
         "Or give the address of a tunnel to this kernel: %comflowy help webhooks",
@@ -111,6 +111,15 @@ def _state(client: Client, hooks: Webhooks, receiver: Receiver) -> list[str]:
     prefixes = _prefixes(hooks)
     enabled = f"enabled at the Jupyter server with the prefix {' and '.join(prefixes)}" if prefixes else "not enabled"
     return [*lines, f"server extension: {enabled}"]
+
+
+def _target(session: Session) -> str:
+    """Return the target of the connection as the user types it; `URL` for an address, because outputs name none."""
+    text = session.target or default_target() or "cloud"
+    name, sign, _ = text.partition("=")
+    if sign and "/" not in name:
+        return name
+    return "URL" if "://" in text else text
 
 
 def _address(url: str) -> str:
@@ -149,7 +158,7 @@ def _result(trip: RoundTrip) -> str:
     return f"no event arrived: the address answered with status {trip.response.status} after {seconds}"
 
 
-def _advice(trip: RoundTrip, client: Client, hooks: Webhooks, receiver: Receiver) -> list[str]:
+def _advice(trip: RoundTrip, hooks: Webhooks, receiver: Receiver, target: str) -> list[str]:
     """Return what to do after a failed test; nothing if the event arrived."""
     if trip.via is not None or receiver.public_url is None:
         return []
@@ -174,7 +183,7 @@ def _advice(trip: RoundTrip, client: Client, hooks: Webhooks, receiver: Receiver
     if path not in prefixes and not any(path.endswith(prefix) for prefix in prefixes if prefix != "/"):
         fixed = f"{base.scheme}://{base.netloc}{prefixes[0].rstrip('/')}"
         setting = f"%config Comflowy.callback_url = '{fixed}'"
-        again = f"%comflowy connect {client.label} --webhooks {fixed}"
+        again = f"%comflowy connect {target} --webhooks {fixed}"
         wrong = f"The prefix is wrong: the Jupyter server has {' and '.join(prefixes)}, the address ends in {path}"
         if "/" in prefixes:
             wrong += ". Leave that out, unless a proxy removes it"

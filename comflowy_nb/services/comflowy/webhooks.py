@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from comflowy_nb.errors import ServiceError
@@ -242,15 +241,16 @@ class _Server:
         self.users = 0  # receivers
         self.process = os.getpid()
         self.gate = _LocalGate()
-        sockets = bind_sockets(port, "127.0.0.1", family=socket.AF_INET)
-        self.port: int = sockets[0].getsockname()[1]
+        listener = socket.create_server(("127.0.0.1", port), backlog=128)
+        listener.setblocking(False)
+        self.port: int = listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._calls = concurrent.futures.ThreadPoolExecutor(1, "comflowy-events")
         self._waiting = 0  # events in `_calls`
         self._waiting_lock = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="comflowy-webhooks")
         self._thread.start()
-        self._http = asyncio.run_coroutine_threadsafe(self._serve(sockets), self._loop).result()
+        self._http = asyncio.run_coroutine_threadsafe(self._serve(listener), self._loop).result()
 
     @classmethod
     def acquire(cls, port: int | None) -> _Server:
@@ -314,7 +314,7 @@ class _Server:
         await self._http.close_all_connections()
         self._loop.stop()
 
-    async def _serve(self, sockets: list[socket.socket]) -> HTTPServer:
+    async def _serve(self, listener: socket.socket) -> HTTPServer:
         server = _HttpServer(
             Application([(r"(.*)", WebhookHandler, {"gate": self.gate})]),  # any path may precede the secret
             max_body_size=MAX_EVENT_BYTES,
@@ -323,5 +323,5 @@ class _Server:
             body_timeout=READ_TIMEOUT_S,
             no_keep_alive=True,
         )
-        server.add_sockets(sockets)
+        server.add_socket(listener)
         return server

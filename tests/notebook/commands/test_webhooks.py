@@ -6,6 +6,7 @@ import json
 import urllib.request
 
 import pytest
+from completing import completions_at
 from faulty_server import close_after_reading, closed_port, html, no_response, redirect, reply
 from waiting import wait_until
 
@@ -64,6 +65,11 @@ def test_events_of_runs_are_counted_and_tests_are_not(connected, api, shell):
     assert "events of runs: 3 (1 running, 1 message, 1 unknown), the newest " in text_of(connected)
 
 
+def test_the_command_and_the_option_are_completed(shell):
+    assert completions_at(shell, "%comflowy ", "webh") == ["webhooks"]
+    assert completions_at(shell, "%comflowy connect cloud ", "--w") == ["--webhooks"]
+
+
 def test_without_a_connection_the_command_says_how_to_connect(cell, handles, monkeypatch):
     assert "%comflowy connect cloud --webhooks https://..." in text_of(cell)
     cell("%config Comflowy.callback_url = 'https://hub.example.org/user/ann/'")
@@ -83,6 +89,15 @@ def test_webhooks_that_are_off_are_explained(connected, shell):
     assert "studio can't reach this kernel without a public address" in text
     assert "%comflowy connect studio --webhooks https://" in text
     assert ENABLE in text
+
+
+def test_an_address_of_a_server_is_not_shown(connected, api, shell):
+    """A saved notebook contains names of services, never their addresses."""
+    connected(f"%comflowy connect {api.url}")
+    shell.magics_manager.registry["Comflowy"].session.client.service.on_loopback = False
+    text = text_of(connected)
+    assert "%comflowy connect URL --webhooks https://hub.example.org/user/ann" in text
+    assert api.url not in text
 
 
 def test_a_comfyui_server_needs_no_webhooks(cell, handles, comfy):
