@@ -22,7 +22,7 @@ RUNS = 600
 SECONDS = 45.0  # until the last batch begins
 
 
-def test_no_run_is_submitted_twice_or_lost_whatever_fails_and_whoever_is_killed(tmp_path, capsys):
+def test_no_run_is_submitted_twice_or_lost_when_requests_fail_and_processes_are_killed(tmp_path, capsys):
     seed = os.environ.get("CHAOS_SEED") or str(random.SystemRandom().randrange(1_000_000))
     with ChaoticApi(seed) as api:
         report = Race(tmp_path / "home", api, seed).run(RUNS, seconds=SECONDS)

@@ -232,6 +232,9 @@ def test_a_process_that_is_killed_at_any_point_breaks_no_promise(tmp_path, name)
                 killer.complete(open_history, home)  # as the next start of a process
                 assert counts(home) in operation.states, where
                 assert broken_images(home) == [], where
+                assert leftover_files(home) == [], where
+                assert read_rows(home, "SELECT * FROM removals") == [], where
+                assert not (home / "loading").exists(), where
             killer.complete(operation.action, home, api.url)
             if leftover_files(home):  # a thread may have been busy when the process ended
                 killer.complete(open_history, home)

@@ -98,7 +98,7 @@ class Clock:
 
 
 class Addresses:
-    """Stands in for the webhook receiver: the addresses name the run, and the machine itself delivers the events."""
+    """A webhook receiver without a server: the addresses name the run, and the machine itself delivers the events."""
 
     def urls(self, token: str) -> dict[str, str]:
         return {"on_result_url": f"http://127.0.0.1:1/{token}"}
