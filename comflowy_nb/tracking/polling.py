@@ -143,6 +143,7 @@ class PollSchedule:
             number = self._newest
             if self._reported_status and next_status(self._run.status, event_of(self._reported_status)):
                 due_s = min(due_s, max(self._tracker.scheduler.clock(), self._triggered_s))
+                self._may_postpone = False
             self._due_s = due_s
 
         def is_due() -> bool:

@@ -178,7 +178,7 @@ def test_an_end_that_was_reported_too_early_is_found_soon_also_after_a_late_even
 
 
 def test_an_end_that_was_reported_before_the_response_to_the_submit_is_found_soon(client, api):
-    """The events before it delayed the second check by a minute."""
+    """A late event after it delayed the next check by a minute."""
     settings.webhooks = "on"
     client.service.on_loopback = False
     reporting = Reporting(api, 2.0, events=(), end=None)
@@ -188,10 +188,33 @@ def test_an_end_that_was_reported_before_the_response_to_the_submit_is_found_soo
         url = request.json["callback_urls"]["on_result_url"]
         for kind in ("waiting", "running", "success"):
             assert post(url, {"type": kind}) == 204
+        wait_until(lambda: client.live()[0].reported_end == "success")
         return real_accept(request)
 
     api.on(RUN, choose(accept))
-    assert client.submit("wf-1", {"3::cfg": 1}).run.wait(30).status == "success"
+    run = client.submit("wf-1", {"3::cfg": 1}).run
+    wait_until(lambda: run.status == "running")
+    assert post(reporting.url, {"type": "running"}) == 204
+    assert run.wait(30).status == "success"
+
+
+def test_an_end_that_is_reported_during_a_check_is_found_soon(client, api):
+    """The check in progress postponed the next one by the long interval of a run with events."""
+    reporting = Reporting(api, 2.5, end=None)
+    real_check, is_reported = reporting._check, []
+
+    def check(request):
+        if not is_reported:
+            is_reported.append(True)
+            assert post(reporting.url, {"type": "success"}) == 204
+            wait_until(lambda: run.reported_end == "success")
+        return real_check(request)
+
+    api.on(CHECK, choose(check))
+    run = client.submit("wf-1", {"3::cfg": 1}).run
+    assert run.wait(60).status == "success"
+    (end_s,) = reporting.ends_s.values()
+    assert time.monotonic() - end_s < 3, "with the long interval: 3.5 s"
 
 
 def test_repeated_ends_trigger_few_checks(client, api):

@@ -74,6 +74,7 @@ class Webhooks:
 
     def receiver(self) -> Receiver | None:
         """Return the receiver, and start it if necessary. None if webhooks are off, or if it can't start."""
+        self.problem = None
         if not self.is_on:
             return None
         with self._lock:
@@ -86,18 +87,12 @@ class Webhooks:
                         port=settings.callback_port,
                         hide=self._service.secrets,
                     )
-                except ServiceError as error:
+                except (ServiceError, RuntimeError) as error:  # no free port, or no free thread
                     self.problem = str(error)
                     return None
             if self._receiver is not None:
                 self._receiver.public_url = self.public_url()
-                self.problem = None
             return self._receiver
-
-    @property
-    def started(self) -> Receiver | None:
-        """The receiver if it was started."""
-        return self._receiver
 
     def urls(self, token: str) -> Mapping[str, str]:
         """Return the `callback_urls` of a run; empty if webhooks are off. A run without them is polled."""
