@@ -5,6 +5,7 @@ A file gets its final name only after its length and, for a still image, its con
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -25,6 +26,7 @@ from comflowy_nb.images.receive import (
     receive,
 )
 from comflowy_nb.images.thumbnails import announce_thumbnails
+from comflowy_nb.services.types import Output
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import locked_file, write_file
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.images.decode import CheckedImage
-    from comflowy_nb.services.types import ImageStream, Output
+    from comflowy_nb.services.types import ImageStream
 
 
 _MONTH = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
@@ -109,6 +111,17 @@ def store_output(
                 assert_inside(path, folder)
                 part.replace(path)
     return _make_record(output, folder, path, checked, sha256, defer=defer)
+
+
+def find_stored(folder: Path, token: str, image: ImageRecord) -> ImageRecord | None:
+    """Return the record of an image whose complete file is on disk, although its row does not say so; else None.
+
+    A process that is killed between the rename of the file and the write of the row leaves such a file.
+    """
+    output = Output(image.index, image.node, image.node_index, url="")
+    with contextlib.suppress(OSError, ImageError):
+        return _find_kept(folder, file_stem(token, image.index), output, None, image.sha256, defer=_call)
+    return None
 
 
 def format_of(output: Output) -> str | None:

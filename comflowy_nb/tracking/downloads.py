@@ -12,7 +12,7 @@ from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.receive import is_damaged, stored_file
 from comflowy_nb.images.removal import remove_if_deleted
-from comflowy_nb.images.store import format_of, store_output, write_sidecar
+from comflowy_nb.images.store import IMAGE_FORMATS, find_stored, format_of, store_output, write_sidecar
 from comflowy_nb.images.thumbnails import thumbnail_files
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.tracking.polling import backoff_s
@@ -182,12 +182,17 @@ class Downloads:
         return outputs.get(output.index)
 
     def _record_images(self, run: Run, *images: ImageRecord) -> None:
-        """Record images that were downloaded or given up."""
+        """Record images that were downloaded or given up, unless a file that was given up is on disk already."""
+        found = [self._on_disk(run, image) or image for image in images]
         with run.record_lock:
-            run.unwritten_images.update({image.index: image for image in images})
+            run.unwritten_images.update({image.index: image for image in found})
             warning = self.write_images(run)
             if warning is not None:
                 run.report(warning=f"{images[0].file or 'an image'} is not in the history: {warning}")
+
+    def _on_disk(self, run: Run, image: ImageRecord) -> ImageRecord | None:
+        is_still = image.format is None or image.format in IMAGE_FORMATS  # decoding shows whether it is complete
+        return find_stored(self._folder, run.token, image) if image.state == "missing" and is_still else None
 
     def _write_again(self, run: Run) -> None:
         with run.record_lock:

@@ -260,7 +260,7 @@ class Race:
         ((report.status_changes,),) = read_rows(home, "SELECT count(*) FROM status_log")
         ((report.images,),) = read_rows(home, "SELECT count(*) FROM images WHERE state = 'kept'")
         report.doubled = list(api.doubled)
-        report.lost = lost_runs(home, [(run.token, run_id) for run_id, run in api.accepted.items()])
+        report.lost = lost_runs(home, [(run.number, run_id) for run_id, run in api.accepted.items()])
         live = "SELECT token, status FROM runs WHERE status NOT IN "
         live += "('success', 'failed', 'rejected', 'cancelled', 'unknown', 'lost')"
         report.live = [f"{token}: {status}" for token, status in read_rows(home, live)]

@@ -81,10 +81,9 @@ class Intent:
 
 @dataclass
 class AcceptedRun:
-    """A run that the service accepted; `token` is the client's own name for it."""
+    """A run that the service accepted."""
 
     number: int
-    token: str
     end: str
     checks_until_end: int
     checks: int = 0
@@ -180,7 +179,6 @@ class ChaoticApi(FaultyServer):
     def _run(self, request: Request) -> Answer:
         number = request.json["params"]["3::seed"]
         urls = request.json["callback_urls"]
-        token = urls["on_result_url"].split("/")[-3]
         with self._guard:
             intent = self.intents[number]
             intent.submits += 1
@@ -201,7 +199,7 @@ class ChaoticApi(FaultyServer):
             run_id = f"run-{number}-{intent.submits}"
             if is_accepted:
                 end = "failed" if draw.random() < self.rate / 6 else "success"
-                self.accepted[run_id] = AcceptedRun(number, token, end, draw.choice([0, 0, 1, 1, 2]))
+                self.accepted[run_id] = AcceptedRun(number, end, draw.choice([0, 0, 1, 1, 2]))
                 intent.run_ids.append(run_id)
                 self._plan_webhooks(draw, urls, run_id, end)
             body = {"success": True, "data": {"run_id": run_id}}

@@ -47,14 +47,12 @@ def broken_statuses(home: Path) -> list[str]:
     return [f"{token}: {old} -> {new}" for token, old, new in rows if (old, new) not in _ALLOWED]
 
 
-def lost_runs(home: Path, accepted: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the accepted runs, as (token, id of the service), that are neither known by their id nor `unknown`."""
-    known = {row[0]: row[1:] for row in read_rows(home, "SELECT token, service_run_id, status FROM runs")}
-    return [
-        f"{run_id}: {known.get(token, 'not in the history')}"
-        for token, run_id in accepted
-        if token not in known or (known[token][0] != run_id and known[token][1] != Status.UNKNOWN)
-    ]
+def lost_runs(home: Path, accepted: Iterable[tuple[int, str]]) -> list[str]:
+    """Return the accepted runs, as (seed, id of the service), that are neither known by their id nor `unknown`."""
+    rows = read_rows(home, "SELECT json_extract(params, '$.\"3::seed\"'), service_run_id, status FROM runs")
+    known = {run_id for _, run_id, _ in rows}
+    unknown = {seed for seed, _, status in rows if status == Status.UNKNOWN}
+    return [f"{run_id}, seed {seed}" for seed, run_id in accepted if run_id not in known and seed not in unknown]
 
 
 def broken_images(home: Path) -> list[str]:

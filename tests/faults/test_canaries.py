@@ -151,7 +151,7 @@ class SignedApi(ScriptedApi):
     def webhook_secrets(self) -> dict[str, str]:
         """Return the secret parts of the addresses for webhooks."""
         urls = [request.json["callback_urls"]["on_result_url"] for request in self.requests(RUN)]
-        return {f"webhook secret {number}": url.split("/")[-2] for number, url in enumerate(urls)}
+        return {f"webhook secret {number}": url.rpartition("/")[2] for number, url in enumerate(urls)}
 
 
 @pytest.fixture

@@ -252,7 +252,7 @@ def test_a_process_that_is_killed_at_any_point_breaks_no_promise(tmp_path, name)
 
 def check(operation: Operation, home: Path, api: ChaoticApi, where: str) -> None:
     """Check every promise after the operation was repeated."""
-    accepted = [(run.token, run_id) for run_id, run in api.accepted.items()]
+    accepted = [(run.number, run_id) for run_id, run in api.accepted.items()]
     assert api.doubled == [], where
     if not operation.runs:
         assert lost_runs(home, accepted) == [], where
