@@ -39,8 +39,10 @@ def main() -> int:
         running_chromium(chromium) as browser,
         opening_notebooks(lab, browser) as open_notebook,
     ):
-        path = explorer(open_notebook(2, Path(folder) / "home"))
-    print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
+        notebook = open_notebook(2, Path(folder) / "home")
+        paths = [explorer(notebook), in_dark_theme(notebook)]
+    for path in paths:
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
     return 0
 
 
@@ -60,6 +62,14 @@ def explorer(notebook: Notebook) -> Path:
     page.wait_for_function("document.querySelector('.comflowy-explore .cx-panel').innerText.includes('heun')")
     page.wait_for_load_state("networkidle")
     return _save(notebook, ROOT / "docs" / "explore.png", cell=1)
+
+
+def in_dark_theme(notebook: Notebook) -> Path:
+    """Take `docs/explore-dark.png`: the same in JupyterLab's dark theme."""
+    notebook.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
+    notebook.page.wait_for_function("document.body.dataset.jpThemeName === 'JupyterLab Dark'")
+    notebook.page.wait_for_load_state("networkidle")
+    return _save(notebook, ROOT / "docs" / "explore-dark.png", cell=1)
 
 
 def _save(notebook: Notebook, path: Path, *, cell: int) -> Path:

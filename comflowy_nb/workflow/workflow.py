@@ -245,6 +245,8 @@ class Workflow:
                 f"{found} ({names[found]})" if found in names else found
                 for found in nearest(key, [*names, *self.aliases])
             ]
+        if key == "prompt" and not near:  # in most workflows, the prompt is a field `text`
+            near = [field_id for field_id in self.fields if split_id(field_id)[1] == "text"]
         if near:
             return f"{self.name} has no field {key!r}{did_you_mean(near)}"
         return f"{self.name} has no field {key!r}; %comflowy fields {self.name} lists them"

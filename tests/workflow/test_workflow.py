@@ -62,6 +62,12 @@ def test_an_unknown_field_is_an_error_with_the_nearest_spelling(workflow, key, n
     assert near in str(caught.value)
 
 
+def test_an_unknown_prompt_names_the_fields_with_texts():
+    fields = {key: Field(key, default="") for key in ("3::cfg", "6::text", "7::text")}
+    with pytest.raises(FieldError, match=r"has no field 'prompt'\. Did you mean 6::text or 7::text\?"):
+        Workflow("default", fields=fields).find("prompt")
+
+
 def test_an_unknown_field_without_a_near_name_names_the_command_that_lists_fields(workflow):
     with pytest.raises(FieldError, match="%comflowy fields default"):
         workflow.find("zzzz")
