@@ -22,6 +22,7 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING
 
+from measuring import Section, absent_rows, interleave, middle, ratios, run_child, spread, values
 from sweep_client import serve
 
 if TYPE_CHECKING:
@@ -79,7 +80,91 @@ def subplots(ref: str) -> bytes:
     return out.getvalue()
 
 
-METHODS = {"decode once (Pillow)": decode, "comflowy_nb, from thumbnails": own_grid, "plain plt.subplots": subplots}
+def _arrays(ref: str) -> tuple[list, list[str]]:
+    import numpy as np
+    from PIL import Image
+
+    paths = paths_of(ref)
+    return [np.asarray(Image.open(path)) for path in paths], [path.name[:8] for path in paths]
+
+
+def _shown_by(show, ref: str) -> bytes:
+    """Return what a peer displays as HTML."""
+    from unittest import mock
+
+    shown = []
+    arrays, names = _arrays(ref)
+    with mock.patch("IPython.display.display", shown.append):
+        show(arrays, names, int(len(arrays) ** 0.5))
+    return "".join(str(getattr(one, "data", one)) for one in shown).encode()
+
+
+def with_mediapy(ref: str) -> bytes:
+    import mediapy
+
+    def show(arrays, names, side):
+        html = mediapy.show_images(arrays, titles=names, columns=side, width=100, return_html=True)
+        return shown_html.append(html)
+
+    shown_html: list[str] = []
+    _shown_by(show, ref)
+    return (shown_html[0] or "").encode()
+
+
+def with_ipyplot(ref: str) -> bytes:
+    import ipyplot
+
+    return _shown_by(lambda arrays, names, _: ipyplot.plot_images(arrays, names, img_width=100, max_images=200), ref)
+
+
+def first_grid(ref: str) -> bytes:
+    """Draw the grid without its thumbnails, as of images whose thumbnails are missing."""
+    for path in paths_of(ref):
+        for size_px in (256, 512):
+            path.with_suffix(f".t{size_px}.jpg").unlink(missing_ok=True)
+    return own_grid(ref)
+
+
+METHODS = {
+    "decode once (Pillow)": decode,
+    "comflowy_nb, from thumbnails": own_grid,
+    "plain plt.subplots": subplots,
+    "comflowy_nb, thumbnails missing": first_grid,
+    "mediapy": with_mediapy,
+    "ipyplot": with_ipyplot,
+}
+FLOOR = "decode once (Pillow)"
+OWN = "comflowy_nb, from thumbnails"
+LIMITS = {16: (0.45, 1.7), 144: (0.15, 1.1)}  # images -> from thumbnails, without
+
+
+def sections(*, quick: bool) -> list[Section]:
+    """Return the tables for RESULTS.md."""
+    return [_section(side, rounds=1 if quick else 2) for side in ((4, 12) if quick else (2, 4, 8, 12))]
+
+
+def _section(side: int, rounds: int) -> Section:
+    methods = list(METHODS)
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["COMFLOWY_HOME"] = home
+        fill(argparse.Namespace(side=side, px=1024))
+        results, absent = interleave(
+            methods, rounds, lambda method: run_child(__file__, "--method", method, COMFLOWY_HOME=home)
+        )
+    del os.environ["COMFLOWY_HOME"]
+    count = side**2
+    columns = ["method", "CPU of decoding once", "CPU s", "wall s", "notebook MB", "memory MB"]
+    table = Section(f"A grid of {count} images of 1024x1024, {rounds} rounds", "benchmarks/grid.py", columns)
+    for method, each in results.items():
+        if method not in absent:
+            relative = spread(ratios(each, results[FLOOR], "cpu_s"))
+            names = ("cpu_s", "wall_s", "mb", "rss_mb")
+            table.rows.append([method, relative, *(spread(values(each, name)) for name in names)])
+    table.rows += absent_rows(absent, len(columns))
+    for method, limit in zip((OWN, "comflowy_nb, thumbnails missing"), LIMITS.get(count, ()), strict=False):
+        relative = middle(ratios(results[method], results[FLOOR], "cpu_s"))
+        table.target(f"{count} images, {method}, CPU of decoding once", relative, limit)
+    return table
 
 
 def measure(method: str) -> dict:
