@@ -88,33 +88,24 @@ def _arrays(ref: str) -> tuple[list, list[str]]:
     return [np.asarray(Image.open(path)) for path in paths], [path.name[:8] for path in paths]
 
 
-def _shown_by(show, ref: str) -> bytes:
-    """Return what a peer displays as HTML."""
-    from unittest import mock
-
-    shown = []
-    arrays, names = _arrays(ref)
-    with mock.patch("IPython.display.display", shown.append):
-        show(arrays, names, int(len(arrays) ** 0.5))
-    return "".join(str(getattr(one, "data", one)) for one in shown).encode()
-
-
 def with_mediapy(ref: str) -> bytes:
     import mediapy
 
-    def show(arrays, names, side):
-        html = mediapy.show_images(arrays, titles=names, columns=side, width=100, return_html=True)
-        return shown_html.append(html)
-
-    shown_html: list[str] = []
-    _shown_by(show, ref)
-    return (shown_html[0] or "").encode()
+    arrays, names = _arrays(ref)
+    side = int(len(arrays) ** 0.5)
+    return mediapy.show_images(arrays, titles=names, columns=side, width=100, return_html=True).encode()
 
 
 def with_ipyplot(ref: str) -> bytes:
+    from unittest import mock
+
     import ipyplot
 
-    return _shown_by(lambda arrays, names, _: ipyplot.plot_images(arrays, names, img_width=100, max_images=200), ref)
+    arrays, names = _arrays(ref)
+    shown = []
+    with mock.patch("ipyplot._html_helpers.display", shown.append):
+        ipyplot.plot_images(arrays, names, img_width=100, max_images=len(arrays))
+    return "".join(one.data for one in shown).encode()
 
 
 def first_grid(ref: str) -> bytes:

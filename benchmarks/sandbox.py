@@ -31,7 +31,7 @@ def measure(method: str) -> dict[str, float]:
 
     if method == METHODS[0]:
         layers = scene_set(next(iter(CHECKPOINTS)), (128, 128)).layers
-        stacks = [layers.skies, *layers.lands, *(one.looks for one in layers.silhouettes)]
+        stacks = [layers.skies, *layers.lands, *(one.looks for one in layers.silhouettes[1:])]  # the first is none
         matrices = [np.ascontiguousarray(stack.reshape(-1, 3 * stack.shape[-1])) for stack in stacks]
 
         def work(_: int) -> None:
