@@ -88,7 +88,7 @@ node_modules/.installed: package.json package-lock.json
 bench: $(VENV)/.installed-bench
 	@# one peer after the other: one that can't be installed is reported as absent
 	@$(BIN)/python benchmarks/peers.py | while read -r peer; do \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$peer" || echo "$$peer can't be installed" >&2; done
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$peer" </dev/null || echo "$$peer can't be installed" >&2; done
 	@$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 errors: $(VENV)/.installed-test
