@@ -270,7 +270,7 @@ def serving(node_ms: float):
 
 
 def sections(*, quick: bool) -> list[Section]:
-    return _sections(_parser().parse_args(["--rounds", "3" if quick else "7"]))
+    return _sections(_parser().parse_args(["--rounds", "2" if quick else "5"]))
 
 
 def _sections(args: argparse.Namespace) -> list[Section]:

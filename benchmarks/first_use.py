@@ -59,7 +59,7 @@ def measure(kind: str) -> dict[str, float]:
 
 
 def sections(*, quick: bool) -> list[Section]:
-    return _sections(2 if quick else 3)
+    return _sections(1 if quick else 3)
 
 
 def _sections(rounds: int) -> list[Section]:

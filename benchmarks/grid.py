@@ -126,6 +126,7 @@ METHODS = {
 }
 FLOOR = "decode once (Pillow)"
 OWN = "comflowy_nb, from thumbnails"
+SLOW_SIDE = 4
 LIMITS = {16: (0.45, 1.7), 144: (0.15, 1.1)}  # images -> from thumbnails, without
 
 
@@ -135,7 +136,8 @@ def sections(*, quick: bool) -> list[Section]:
 
 
 def _section(side: int, rounds: int) -> Section:
-    methods = list(METHODS)
+    is_slow = side > SLOW_SIDE
+    methods = [method for method in METHODS if not (is_slow and method == "ipyplot")]
     with tempfile.TemporaryDirectory() as home:
         os.environ["COMFLOWY_HOME"] = home
         fill(argparse.Namespace(side=side, px=1024))
@@ -152,6 +154,8 @@ def _section(side: int, rounds: int) -> Section:
             names = ("cpu_s", "wall_s", "mb", "rss_mb")
             table.rows.append([method, relative, *(spread(values(each, name)) for name in names)])
     table.rows += absent_rows(absent, len(columns))
+    if is_slow:
+        table.notes.append("ipyplot is left out: it takes more than a minute for so many images.")
     for method, limit in zip((OWN, "comflowy_nb, thumbnails missing"), LIMITS.get(count, ()), strict=False):
         relative = middle(ratios(results[method], results[FLOOR], "cpu_s"))
         table.target(f"{count} images, {method}, CPU of decoding once", relative, limit)

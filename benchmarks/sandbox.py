@@ -57,7 +57,7 @@ def measure(method: str) -> dict[str, float]:
 
 
 def sections(*, quick: bool) -> list[Section]:
-    return _sections(2 if quick else 5)
+    return _sections(2 if quick else 3)
 
 
 def _sections(rounds: int) -> list[Section]:
