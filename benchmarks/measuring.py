@@ -51,15 +51,10 @@ class Section:
         return "\n".join([self.title, *(line.rstrip() for line in lines), *self.notes, *checks, ""])
 
     def markdown(self) -> str:
-        """Return the section for RESULTS.md."""
+        """Return the section for RESULTS.md; its targets are in one table at the top of the file."""
         lines = [f"## {self.title}", "", f"    {self.command}", ""]
         lines += [f"| {' | '.join(row)} |" for row in (self.columns, ["---"] * len(self.columns), *self.rows)]
         lines += [f"\n{note}" for note in self.notes]
-        if self.checks:
-            lines += ["", "| target | measured | |", "|---|---|---|"]
-            lines += [
-                f"| {target} | {shown} | {'met' if met else '**not met**'} |" for target, shown, met in self.checks
-            ]
         return "\n".join([*lines, ""])
 
 

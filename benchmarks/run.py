@@ -14,8 +14,12 @@ import time
 import traceback
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from measuring import Absent, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 BENCHMARKS = ("first_use", "comfyui", "grid", "sweep_client", "scale", "explore", "sandbox", "downloads")
@@ -29,9 +33,10 @@ processes, one after the other, in random order. No figure is a test: absolute t
 """
 
 
-def run(names: list[str], *, quick: bool) -> tuple[list[Section], list[str]]:
-    """Return the tables, and a line for each benchmark that failed."""
-    tables, failed = [], []
+def run(names: list[str], *, quick: bool, write: Callable[[list[Section], list[str]], None]) -> None:
+    """Call `write` after each benchmark with the tables, and a line for each benchmark that failed."""
+    tables: list[Section] = []
+    failed: list[str] = []
     for name in names:
         began_s = time.monotonic()
         try:
@@ -45,7 +50,7 @@ def run(names: list[str], *, quick: bool) -> tuple[list[Section], list[str]]:
             tables += found
             print("\n".join(table.text() for table in found))
         print(f"{name}: {time.monotonic() - began_s:.0f} s", file=sys.stderr)
-    return tables, failed
+        write(tables, failed)
 
 
 def versions() -> str:
@@ -65,37 +70,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     args = parser.parse_args()
     began, load = time.time(), os.getloadavg()[0]
-    tables, failed = run(args.only, quick=args.quick)
-    machine = (
-        f"`make bench{' QUICK=1' if args.quick else ''}` on {time.strftime('%d %B %Y', time.gmtime(began))}: "
-        f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, Python {platform.python_version()}, "
-        f"load average {load:.1f} before and {os.getloadavg()[0]:.1f} after {(time.time() - began) / 60:.0f} minutes."
-    )
-    checks = [check for table in tables for check in table.checks]
-    lines = [
-        "# Results",
-        "",
-        machine,
-        "",
-        NOTES,
-        f"Versions: {versions()}.",
-        "",
-        *(f"- {line}" for line in failed),
-        "",
-        "## Targets",
-        "",
-        f"{sum(met for *_, met in checks)} of {len(checks)} are met.",
-        "",
-        "| target | measured | |",
-        "|---|---|---|",
-        *(f"| {target} | {shown} | {'met' if met else '**not met**'} |" for target, shown, met in checks),
-        "",
-        (HERE / "NOTES.md").read_text().strip(),
-        "",
-    ]
-    for table in tables:
-        table.checks = []
-    args.out.write_text("\n".join([*lines, *(table.markdown() for table in tables)]))
+
+    def write(tables: list[Section], failed: list[str]) -> None:
+        """Write what has been measured until now, so that an interrupt loses nothing."""
+        machine = (
+            f"`make bench{' QUICK=1' if args.quick else ''}` on {time.strftime('%d %B %Y', time.gmtime(began))}: "
+            f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, Python {platform.python_version()}, "
+            f"load average {load:.1f} before and {os.getloadavg()[0]:.1f} after "
+            f"{(time.time() - began) / 60:.0f} minutes."
+        )
+        checks = [check for table in tables for check in table.checks]
+        lines = [
+            *("# Results", "", machine, "", NOTES, f"Versions: {versions()}.", ""),
+            *(f"- {line}" for line in failed),
+            *("", "## Targets", "", f"{sum(met for *_, met in checks)} of {len(checks)} are met.", ""),
+            *("| target | measured | |", "|---|---|---|"),
+            *(f"| {target} | {shown} | {'met' if met else '**not met**'} |" for target, shown, met in checks),
+            *("", (HERE / "NOTES.md").read_text().strip(), ""),
+        ]
+        args.out.write_text("\n".join([*lines, *(table.markdown() for table in tables)]))
+
+    run(args.only, quick=args.quick, write=write)
     print(f"wrote {args.out.name}")
 
 
