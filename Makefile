@@ -7,7 +7,7 @@
 # make test-matrix  the tests with the lowest versions, those of Google Colab, Python 3.11 to 3.14, and the front ends (JOBS=..., TESTS=...)
 # make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, keys in notebooks, the files of .github, and lint-js
 # make lint-js  lint and formatting of the widgets' scripts; needs Node, without it nothing is checked
-# make bench  the benchmarks; benchmarks/README.md says what they measure
+# make bench  the benchmarks, into benchmarks/RESULTS.md; QUICK=1 takes fewer rounds, ONLY=... some of them
 # make docs   build the documentation, with every example executed, into build/docs/
 # make errors  provoke the errors a user can meet, and write docs/reference/errors.md
 # make modules  write the list of modules in docs/architecture.md
@@ -96,11 +96,10 @@ node_modules/.installed: package.json package-lock.json
 	@touch $@
 
 bench: $(VENV)/.installed-bench
-	@$(BIN)/python benchmarks/sweep_client.py
-	@$(BIN)/python benchmarks/grid.py
-	@$(BIN)/python benchmarks/comfyui.py
-	@$(BIN)/python benchmarks/estimate.py
-	@$(BIN)/python benchmarks/explore.py
+	@# one peer after the other: one that can't be installed is reported as absent
+	@$(BIN)/python benchmarks/peers.py | while read -r peer; do \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$peer" </dev/null || echo "$$peer can't be installed" >&2; done
+	@$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 errors: $(VENV)/.installed-test
 	@$(BIN)/python tools/provoke_errors.py

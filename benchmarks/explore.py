@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from measuring import Absent, Section, interleave, middle, spread, values
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -69,6 +70,35 @@ def measure(url: str, steps: int) -> dict[str, float]:
         "p95_ms": times[int(0.95 * steps)],
         "heap_mb": heap,
     }
+
+
+def sections(*, quick: bool) -> list[Section]:
+    """Return the table for RESULTS.md."""
+    if CHROMIUM is None:
+        raise Absent("there is no Chromium here")
+    names = {f"{cells:,} cells, {view}": (cells, view) for cells in SHAPES for view in VIEWS}
+    with tempfile.TemporaryDirectory() as folder:
+        for cells in SHAPES:
+            write_page(cells, Path(folder) / f"{cells}.html")
+
+        def open_page(name: str) -> dict[str, float]:
+            cells, view = names[name]
+            return measure((Path(folder) / f"{cells}.html").as_uri() + VIEWS[view], 30)
+
+        results, absent = interleave(list(names), 1 if quick else 3, open_page)
+    columns = ["page", "first image s", "step ms, median", "step ms, p95", "heap MB"]
+    table = Section("The explorer in a saved page", "benchmarks/explore.py", columns)
+    for name, each in results.items():
+        if name not in absent:
+            figures = ("first_s", "step_ms", "p95_ms", "heap_mb")
+            table.rows.append(
+                [name, *(spread(values(each, figure), 2 if figure == "first_s" else 0) for figure in figures)]
+            )
+    for view in VIEWS:
+        name = f"1,000 cells, {view}"
+        table.target(f"{name}, first image", middle(values(results[name], "first_s")), 1.0, " s")
+        table.target(f"{name}, step", middle(values(results[name], "step_ms")), 50, " ms")
+    return [table]
 
 
 def main() -> None:

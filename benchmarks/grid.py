@@ -22,6 +22,7 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING
 
+from measuring import Section, absent_rows, interleave, middle, ratios, run_child, spread, values
 from sweep_client import serve
 
 if TYPE_CHECKING:
@@ -79,7 +80,86 @@ def subplots(ref: str) -> bytes:
     return out.getvalue()
 
 
-METHODS = {"decode once (Pillow)": decode, "comflowy_nb, from thumbnails": own_grid, "plain plt.subplots": subplots}
+def _arrays(ref: str) -> tuple[list, list[str]]:
+    import numpy as np
+    from PIL import Image
+
+    paths = paths_of(ref)
+    return [np.asarray(Image.open(path)) for path in paths], [path.name[:8] for path in paths]
+
+
+def with_mediapy(ref: str) -> bytes:
+    import mediapy
+
+    arrays, names = _arrays(ref)
+    side = int(len(arrays) ** 0.5)
+    return mediapy.show_images(arrays, titles=names, columns=side, width=100, return_html=True).encode()
+
+
+def with_ipyplot(ref: str) -> bytes:
+    from unittest import mock
+
+    import ipyplot
+
+    arrays, names = _arrays(ref)
+    shown = []
+    with mock.patch("ipyplot._html_helpers.display", shown.append):
+        ipyplot.plot_images(arrays, names, img_width=100, max_images=len(arrays))
+    return "".join(one.data for one in shown).encode()
+
+
+def first_grid(ref: str) -> bytes:
+    """Draw the grid without its thumbnails, as of images whose thumbnails are missing."""
+    for path in paths_of(ref):
+        for size_px in (256, 512):
+            path.with_suffix(f".t{size_px}.jpg").unlink(missing_ok=True)
+    return own_grid(ref)
+
+
+METHODS = {
+    "decode once (Pillow)": decode,
+    "comflowy_nb, from thumbnails": own_grid,
+    "plain plt.subplots": subplots,
+    "comflowy_nb, thumbnails missing": first_grid,
+    "mediapy": with_mediapy,
+    "ipyplot": with_ipyplot,
+}
+FLOOR = "decode once (Pillow)"
+OWN = "comflowy_nb, from thumbnails"
+SLOW_SIDE = 4
+LIMITS = {16: (0.45, 1.7), 144: (0.15, 1.1)}  # images -> from thumbnails, without
+
+
+def sections(*, quick: bool) -> list[Section]:
+    """Return the tables for RESULTS.md."""
+    return [_section(side, rounds=1 if quick else 2) for side in ((4, 12) if quick else (2, 4, 8, 12))]
+
+
+def _section(side: int, rounds: int) -> Section:
+    is_slow = side > SLOW_SIDE
+    methods = [method for method in METHODS if not (is_slow and method == "ipyplot")]
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["COMFLOWY_HOME"] = home
+        fill(argparse.Namespace(side=side, px=1024))
+        results, absent = interleave(
+            methods, rounds, lambda method: run_child(__file__, "--method", method, COMFLOWY_HOME=home)
+        )
+    del os.environ["COMFLOWY_HOME"]
+    count = side**2
+    columns = ["method", "CPU of decoding once", "CPU s", "wall s", "notebook MB", "memory MB"]
+    table = Section(f"A grid of {count} images of 1024x1024, {rounds} rounds", "benchmarks/grid.py", columns)
+    for method, each in results.items():
+        if method not in absent:
+            relative = spread(ratios(each, results[FLOOR], "cpu_s"))
+            names = ("cpu_s", "wall_s", "mb", "rss_mb")
+            table.rows.append([method, relative, *(spread(values(each, name)) for name in names)])
+    table.rows += absent_rows(absent, len(columns))
+    if is_slow:
+        table.notes.append("ipyplot is left out: it takes more than a minute for so many images.")
+    for method, limit in zip((OWN, "comflowy_nb, thumbnails missing"), LIMITS.get(count, ()), strict=False):
+        relative = middle(ratios(results[method], results[FLOOR], "cpu_s"))
+        table.target(f"{count} images, {method}, CPU of decoding once", relative, limit)
+    return table
 
 
 def measure(method: str) -> dict:

@@ -22,6 +22,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from measuring import Absent, Section, absent_rows, interleave, middle, spread, values
+
 HERE = Path(__file__).parent
 TARGETS = (
     "targets: ratio <= 1.05 on a quiet machine, 1.10 on a busy one; <= 2.6 requests; median <= 50 ms; CPU <= 3.5 ms"
@@ -170,10 +172,36 @@ def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
             if (value := getattr(args, name))
             for argument in (f"--{name}", str(value))
         ]
-        done = subprocess.run(
-            command, env=environment | variables, stdout=subprocess.PIPE, text=True, check=True, timeout=900
-        )
+        try:
+            done = subprocess.run(
+                command, env=environment | variables, stdout=subprocess.PIPE, text=True, check=True, timeout=300
+            )
+        except subprocess.SubprocessError as error:
+            raise Absent(type(error).__name__) from None
         return json.loads(done.stdout.splitlines()[-1])
+
+
+def sections(*, quick: bool) -> list[Section]:
+    """Return the table for RESULTS.md."""
+    args = argparse.Namespace(runs=256 if quick else 512, seconds=0.2, slots=16, images=0, window=None, profile=None)
+    server, url = serve()
+    try:
+        results, absent = interleave(list(METHODS), 2 if quick else 3, lambda method: run_one(method, url, args))
+    finally:
+        server.stdin.close()
+        server.wait(10)
+    ideal_s = args.runs * args.seconds / args.slots
+    columns = ["method", "of the ideal", "requests a run", "latency ms, median", "CPU ms a run"]
+    title = f"A sweep of {args.runs} runs of {args.seconds} s on {args.slots} slots: ideal {ideal_s:.2f} s"
+    table = Section(title, "benchmarks/sweep_client.py", columns)
+    names = ("ratio", "requests", "median_ms", "cpu_ms")
+    for method, each in results.items():
+        if method not in absent:
+            table.rows.append([method, spread(values(each, "ratio"), 3), *(spread(values(each, n)) for n in names[1:])])
+    table.rows += absent_rows(absent, len(columns))
+    for method, limit in (("comflowy_nb, webhooks off", 1.03), ("comflowy_nb, webhooks on", 1.02)):
+        table.target(f"{method}, of the ideal", middle(values(results[method], "ratio")), limit)
+    return [table]
 
 
 def show(method: str, results: list[dict]) -> None:

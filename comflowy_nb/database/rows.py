@@ -182,10 +182,10 @@ def read_runs(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> li
     sql = f"SELECT run, {columns} FROM images WHERE run IN (SELECT value FROM json_each(?)) ORDER BY run, position"  # noqa: S608 - not user input
     for row in connection.execute(sql, (tokens,)):
         images.setdefault(row[0], []).append(ImageRecord(*row[1:]))
-    return [_read_run(row).with_outputs(images.get(row["token"], ())) for row in rows]
+    return [_read_run(row, images.get(row["token"], ())) for row in rows]
 
 
-def _read_run(row: sqlite3.Row) -> RunRecord:
+def _read_run(row: sqlite3.Row, outputs: Sequence[ImageRecord]) -> RunRecord:
     values = {name: row[name] for name in _RUN_COLUMNS}
     problem = values["problem"]
     values |= {
@@ -193,6 +193,8 @@ def _read_run(row: sqlite3.Row) -> RunRecord:
         "set_params": tuple(json.loads(row["set_params"])),
         "status": Status(row["status"]),
         "problem": None if problem is None else Problem(*json.loads(problem)),
+        "images": tuple(output for output in outputs if output.is_image),
+        "files": tuple(output for output in outputs if not output.is_image),
     }
     return RunRecord(**values)
 

@@ -111,18 +111,21 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 999_950_000 else f"{size_bytes / 1e9:.1f} GB"
 
 
-def measure_disk(home: Path, cleanup: Cleanup, *, prunable: Usage | None = None) -> DiskUsage:
-    """Count the files of a home folder. Symbolic links inside its folders are not followed."""
+def measure_disk(home: Path, cleanup: Cleanup, *, prunable: Usage | None = None, by_workflow: bool = True) -> DiskUsage:
+    """Count the files of a home folder. Symbolic links inside its folders are not followed.
+
+    `by_workflow=False` reads no workflows of runs from the history, and leaves `workflows` and `unknown` empty.
+    """
     parts = dict.fromkeys(DISK_PARTS, Usage())
     by_run: dict[str, Usage] = {}
     others = cleanup.other_outputs()
     for folder, name, size_bytes in _files(home):
         part = _part(folder, name, others)
         parts[part] = parts[part].add_file(size_bytes)
-        if folder[:1] == ("images",):
+        if by_workflow and folder[:1] == ("images",):
             run = re.split("[_.]", name, maxsplit=1)[0]
             by_run[run] = by_run.get(run, Usage()).add_file(size_bytes)
-    workflow_of = cleanup.workflows()
+    workflow_of = cleanup.workflows() if by_workflow else {}
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     unknown = Usage()

@@ -56,7 +56,7 @@ def disk(session: Session, request: Request) -> None:
 
 def disk_line(library: Library) -> str:
     """Return one line about the disk usage, for `%comflowy` without a command."""
-    usage = measure_disk(library.home, library.history.cleanup)
+    usage = measure_disk(library.home, library.history.cleanup, by_workflow=False)
     total, originals = usage.total, usage.parts["originals"]
     return f"on disk: {size_text(total.size_bytes)}, of it {_originals(originals.files)}: %comflowy disk"
 

@@ -42,6 +42,13 @@ def test_a_run_that_has_not_started_shows_its_status(folder, status):
     assert f" - {status} - " in line.text
 
 
+def test_a_run_that_has_not_started_shows_what_it_waits_for(folder):
+    """The first run of a sandbox showed only `pending` while the worker loaded the scenes."""
+    run = folder.run(status=Status.PENDING)
+    run.report(progress=Progress(message="the sandbox is preparing its scenes"))
+    assert " - pending - the sandbox is preparing its scenes - " in status_line(run).text
+
+
 def test_without_progress_the_bar_follows_the_usual_time_and_is_never_full(folder):
     run = folder.run(status=Status.RUNNING)
     run.started_clock_s -= 100

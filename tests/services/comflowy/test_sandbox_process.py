@@ -21,7 +21,7 @@ from filelock import FileLock
 from comflowy_nb.errors import ServiceError
 from comflowy_nb.sandbox.server.home import home_folder
 from comflowy_nb.services.comflowy import sandbox_process as local_sandbox
-from comflowy_nb.services.comflowy.sandbox_process import find_sandbox, start_sandbox
+from comflowy_nb.services.comflowy.sandbox_process import find_sandbox, start_sandbox, start_sandbox_early
 from comflowy_nb.settings import home as client_home
 
 pytestmark = pytest.mark.slow
@@ -67,6 +67,15 @@ def test_a_started_sandbox_is_found_and_accepts_its_key(home, client_lock, kill_
     answer = requests.get(f"{address.url}/api/open/v0/auth/token", params={"ppt": address.key.reveal()}, timeout=60)
     assert answer.status_code == 200
     assert address.key.reveal() not in repr(address)
+
+
+def test_a_sandbox_that_is_already_starting_is_not_started_twice(home, client_lock, kill_sandbox):
+    start_sandbox_early(home)
+    address = start_sandbox(home)
+    assert find_sandbox(home) == address
+    log = (home / "sandbox" / "sandbox.log").read_text()
+    assert log.count("connect with") == 1
+    assert "already running" not in log
 
 
 def test_started_sandbox_does_not_depend_on_the_process_of_the_kernel(home, client_lock, kill_sandbox, monkeypatch):
