@@ -24,8 +24,8 @@ from pathlib import Path
 
 from measuring import Section, absent_rows, interleave, middle, run_child, spread, values
 
-LIMITS_MS = {"last 50": 1.0, "find by params": 1.0, "search text": 100.0}
-FIGURES = ("write a run", "last 50", "find by params", "search text", "`%comflowy`")
+LIMITS_MS = {"last 50": 1.0, "find the same request": 1.0, "find by params": 1.0, "search text": 100.0}
+FIGURES = ("write a run", "last 50", "find the same request", "find by params", "search text", "`%comflowy`")
 SUBJECTS = ("lighthouse", "castle", "fox", "harbour", "orchard", "glacier", "market", "library")
 
 
@@ -113,7 +113,8 @@ def measure_calls() -> dict[str, float]:
 
     return {
         "last 50": timed(lambda _: history.search(limit=50), 30),
-        "find by params": timed(same, 30),
+        "find the same request": timed(same, 30),
+        "find by params": timed(lambda number: history.search(params={"cfg": number % 20}, limit=20), 10),
         "search text": timed(lambda number: history.search(f"lighthouse {number} strokes", limit=20), 5),
         "`%comflowy`": timed(overview, 5),
         "write a run": timed(write, 30),
