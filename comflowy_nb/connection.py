@@ -124,7 +124,7 @@ class Connection:
                 waited.wait_change(_INTERRUPT_CHECK_S)
         except KeyboardInterrupt:
             pass  # the text says what continues
-        return interrupt_text(waited, self._continuing(live()))
+        return _interrupt_text(waited, self._continuing(live()))
 
     def _own(self, runs: Sequence[Run]) -> list[Run]:
         tracked = {run.token for run in self.tracker.live()}
@@ -367,8 +367,6 @@ class Connection:
             self._library.convert = None
         self.planner.close()
         self.tracker.close()
-        if self.tracker.webhooks is not None:
-            self.tracker.webhooks.close()
         self.service.close()
         self._owner.release()
 
@@ -383,12 +381,12 @@ class Connection:
         return not self.tracker.closed
 
 
-def interrupt_text(waited: Run | Sweep, continuing: str | None) -> str:
+def _interrupt_text(waited: Run | Sweep, continuing: str | None) -> str:
     """Return the text of the interrupt of a blocking call: finished runs, continuing runs, and the next command."""
     if isinstance(waited, Run):
         if continuing is None:
-            again = " the same call runs it again" if waited.status is Status.CANCELLED else ""
-            return f"{waited.ref}: {waited.status};{again}" if again else f"{waited.ref}: {waited.status}"
+            again = "; the same call runs it again" if waited.status is Status.CANCELLED else ""
+            return f"{waited.ref}: {waited.status}{again}"
         return f"{continuing}; client.find({waited.ref!r}).run.wait() waits for it"
     done = waited.status_counts().get(Status.SUCCESS, 0)
     parts = [f"{waited.ref}: {done} of {len(waited.cells)} cells done", *([continuing] if continuing else [])]

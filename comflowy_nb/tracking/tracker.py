@@ -182,6 +182,8 @@ class Tracker:
             if run_tracker.run.status is Status.SUBMITTING:
                 run_tracker.end_if_unsubmitted()
         self.downloads.close()
+        if self.webhooks is not None:
+            self.webhooks.close()
 
     # -- state that the tracked runs share ------------------------------------------------------------------------
 
