@@ -48,7 +48,11 @@ def replace_by_a_copy(home):
 
 
 def delete_the_folder(home):
-    shutil.rmtree(home)
+    def is_deleted():  # not at once, if a thumbnail is written meanwhile
+        shutil.rmtree(home, ignore_errors=True)
+        return not home.exists()
+
+    wait_until(is_deleted)
 
 
 def move_the_folder(home):
