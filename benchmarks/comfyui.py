@@ -1,13 +1,12 @@
-"""Runs on a ComfyUI server, compared with a minimal client: one WebSocket, submit, await the end, fetch the image.
+"""Compare runs on a ComfyUI server with a minimal client: one WebSocket, submit, await the end, fetch the image.
 
     python benchmarks/comfyui.py [--runs 12] [--rounds 9] [--px 64 512] [--node-ms 10] [--url URL] [--profile FILE]
 
 Without `--url` on the scripted server of the tests, in a separate process, where a node takes at least 10 ms: a real
 server takes 64 ms for these two nodes, and ComfyScript loses runs that end before it has read the queue.
-Each method has a separate process and
-home folder; the rounds are shuffled. Every run has a different colour, or with `--steps` a different seed, so that
-the server's cache is not used. Times are from the first submit to the last image in hand, without imports and after
-one run to warm up. A run without its image is a failure; the time of a run is that of the runs that did not fail.
+Each method has a separate process and home folder; the rounds are shuffled. Every run has a different colour, or with
+`--steps` a different seed, so that the server's cache is not used. Times are from the first submit to the last received
+image, without imports and after one run to warm up. A run without its image is a failure, and its time does not count.
 """
 
 from __future__ import annotations

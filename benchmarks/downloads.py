@@ -1,4 +1,4 @@
-"""200 images of 1.2 MB of one run: CPU time and memory, compared with `.content` and a file.
+"""Measure CPU time and memory of 200 downloads of 1.2 MB, compared with `.content` and a file.
 
     python benchmarks/downloads.py [--images 200] [--rounds 3]
 

@@ -1,4 +1,4 @@
-"""The estimate in the plan of a sweep, compared with the time the sweep takes.
+"""Compare the estimate in the plan of a sweep with the time that the sweep takes.
 
     python benchmarks/estimate.py [--rounds 2]
 
@@ -29,7 +29,7 @@ SWEEPS = (
 
 
 def measure() -> list[tuple[str, float | None, float]]:
-    """Run the sweeps; return of each a description, the estimate and the time, in seconds."""
+    """Run the sweeps; return the description of each, its estimate and its time, in seconds."""
     import comflowy_nb
 
     measured = []

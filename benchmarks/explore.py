@@ -1,8 +1,8 @@
-"""The explorer in a page of 100 to 5,000 cells: time to the first image, time of one step, and memory of the page.
+"""Measure explorer pages of 100 to 5,000 cells: time to the first image, time of one step, and memory.
 
     python benchmarks/explore.py [--cells 100 1000 5000] [--steps 60] [--rounds 3]
 
-The page is a saved one with synthetic previews of 256 x 256, opened from a file in headless Chromium. A step is an
+The page is a saved page with synthetic previews of 256 x 256, opened from a file in headless Chromium. A step is an
 arrow key: from the event to the frame that shows the other cell. Each round opens every page in a new browser, in
 random order.
 """

@@ -1,4 +1,4 @@
-"""The first minutes in a new home folder: each cell in a real kernel, on the sandbox.
+"""Time the first minutes in a new home folder: each cell in a real kernel, on the sandbox.
 
     python benchmarks/first_use.py [--rounds 3]
 

@@ -1,4 +1,4 @@
-"""A grid of 144 images of 1024 x 1024: CPU time of comflowy_nb compared with decoding them once and with plt.subplots.
+"""Measure the CPU time of a grid of 144 images, compared with decoding them once and with plt.subplots.
 
     python benchmarks/grid.py [--side 12] [--px 1024] [--rounds 3]
 
@@ -155,7 +155,7 @@ def _section(side: int, rounds: int) -> Section:
             table.rows.append([method, relative, *(spread(values(each, name)) for name in names)])
     table.rows += absent_rows(absent, len(columns))
     if is_slow:
-        table.notes.append("ipyplot is left out: it takes more than a minute for so many images.")
+        table.notes.append("ipyplot is left out: it takes more than a minute for this number of images.")
     for method, limit in zip((OWN, "comflowy_nb, thumbnails missing"), LIMITS.get(count, ()), strict=False):
         relative = middle(ratios(results[method], results[FLOOR], "cpu_s"))
         table.target(f"{count} images, {method}, CPU of decoding once", relative, limit)

@@ -1,4 +1,4 @@
-"""A Jupyter kernel whose cells are timed: wall time, CPU time of its processes, and time to the first image."""
+"""Time the cells of a Jupyter kernel: wall time, CPU time of its processes, and time to the first image."""
 
 from __future__ import annotations
 

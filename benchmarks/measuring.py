@@ -1,7 +1,7 @@
 """Run measurements in fresh processes, in shuffled rounds, and describe them as a table.
 
-A measurement is a script that prints one JSON object as its last line. One that fails is an absent row with its reason,
-and does not stop the others.
+A measurement is a script that prints one JSON object as its last line. A failed measurement is an absent row
+with its reason, and does not stop the others.
 """
 
 from __future__ import annotations

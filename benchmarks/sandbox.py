@@ -1,4 +1,4 @@
-"""Time of an image of the sandbox compared with the matrix products that its denoiser needs.
+"""Compare the time of a sandbox image with the time of the matrix products that its denoiser needs.
 
     python benchmarks/sandbox.py [--rounds 5]
 

@@ -1,4 +1,4 @@
-"""A history of 1,000 to 100,000 runs: the time of a write, of the lists and of the searches, and how they grow.
+"""Measure histories of 1,000 to 100,000 runs: the times of a write, of lists and of searches, and their growth.
 
     python benchmarks/scale.py [--runs 1000 10000 100000] [--rounds 3]
 

@@ -1,4 +1,4 @@
-"""A Comflowy service without rendering: FIFO, a number of slots, runs of a fixed time, all requests counted.
+"""Serve the Comflowy API without rendering: FIFO, a number of slots, runs of a fixed time, all requests counted.
 
     python benchmarks/server.py        print the address, serve until stdin is closed
 

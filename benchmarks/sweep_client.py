@@ -1,4 +1,4 @@
-"""A sweep of short runs: the latency of its end, the number of requests, and the CPU time of the client.
+"""Measure a sweep of short runs: latency of its end, number of requests, and CPU time of the client.
 
     python benchmarks/sweep_client.py [--runs 512] [--seconds 0.2] [--slots 16] [--rounds 3] [--profile FILE]
 

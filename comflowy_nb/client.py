@@ -73,7 +73,7 @@ def connect(
         Whether errors contain the address of the server. Saved notebooks keep error texts.
     webhooks : str, optional
         The public address through which the service can reach this kernel: of a Jupyter server with the server
-        extension, or of a tunnel. By default that of the settings, or `COMFLOWY_CALLBACK_URL`.
+        extension, or of a tunnel. By default the setting `callback_url`, else `COMFLOWY_CALLBACK_URL`.
 
     Returns
     -------
@@ -181,7 +181,7 @@ class Client:
         Raises
         ------
         ComflowyError
-            In a process that was forked from the process that connected.
+            If this process was forked from the process that connected.
         """
         self._connection.check_not_forked()
         return self._connection
@@ -235,7 +235,7 @@ class Client:
     ) -> Run:
         """Run a workflow, or return the earlier success of exactly this request.
 
-        An interrupt while it waits cancels the run, if the service can cancel and no other living process owns the run.
+        An interrupt during the wait cancels the run, if the service can cancel and no other living process owns it.
         With `wait=False`, and in `Run.wait`, an interrupt only stops waiting.
 
         Parameters
@@ -265,11 +265,11 @@ class Client:
         Raises
         ------
         WorkflowError, FieldError
-            Before anything is submitted.
+            If the workflow or a value is invalid. Nothing is submitted.
         ComflowyError
-            In a process that was forked from the process that connected, before anything is submitted.
+            If this process was forked from the process that connected. Nothing is submitted.
         RunFailed, RunCancelled, RunHeld, RunTimeout
-            With the run as `.run`.
+            If the run did not succeed, or is not settled after `timeout`. The run is `.run` of the error.
         KeyboardInterrupt
             After an interrupt. The text names the cancelled runs, and how to find runs that continue.
 
@@ -337,7 +337,7 @@ class Client:
         Raises
         ------
         WorkflowError, FieldError, HistoryError
-            Before anything is submitted.
+            If the workflow or a value is invalid, or the history can't be used. Nothing is submitted.
         RunHeld
             If the service may have accepted an earlier submit of the same request.
         DeferredInterrupt
@@ -401,7 +401,7 @@ class Client:
     ) -> Sweep:
         """Run a workflow for every combination of values. Earlier successes are not submitted again.
 
-        An interrupt while it waits submits no more cells, and cancels the runs of this client if the service can.
+        An interrupt during the wait stops the submits, and cancels the runs of this client if the service can.
         The same call continues the sweep. With `wait=False`, and in `Sweep.wait`, an interrupt only stops waiting.
 
         Parameters
@@ -454,13 +454,14 @@ class Client:
         Raises
         ------
         WorkflowError, FieldError, SettingsError, HistoryError
-            Before anything is submitted.
+            If the workflow, a value or an option is invalid, or the history can't be used. Nothing is submitted.
         RunFailed, RunTimeout
-            With the sweep as `.run`.
+            If a cell of a strict sweep did not succeed, or the sweep is not settled after `timeout`. The sweep is
+            `.run` of the error.
         DeferredInterrupt
-            If an interrupt arrived before the wait, with the sweep as `.result`. The sweep is being cancelled.
+            If an interrupt arrived before the wait. The sweep is `.result` of the exception, and is being cancelled.
         KeyboardInterrupt
-            After an interrupt while it waits. The text names the finished and the continuing runs.
+            After an interrupt during the wait. The text names the finished and the continuing runs.
 
         Examples
         --------
@@ -527,7 +528,7 @@ class Client:
         base: RunMetadata | None,
         **options: Any,
     ) -> tuple[Workflow, SweepValues | None, RunMetadata | None]:
-        """Return the workflow, the values and the base of a sweep; with `around` those around a cell or a run."""
+        """Return the workflow, the values and the base of a sweep. With `around`, derive them from a cell or a run."""
         if around is None:
             if ref is None:
                 raise WorkflowError('a sweep needs a workflow: client.sweep("default", {"cfg": [4, 7]})')

@@ -60,13 +60,13 @@ if TYPE_CHECKING:
 IDLE_S = 1.0  # between checks whether the runs of an unreferenced client are settled
 _CONFIRM_S = 15.0  # maximum wait for the confirmation of a cancel; most services confirm it at once
 _INTERRUPT_CHECK_S = 0.25
-_MAX_LISTED_REFS = 6  # in a message
+_MAX_LISTED_REFS = 6  # then ` ...` follows
 
 
 class Connection:
     """The finder, tracker, registry, submitter and planner of one client.
 
-    It holds no reference to the client, so that an unreferenced client is garbage-collected; then `close_when_idle`
+    It has no reference to the client, so that an unreferenced client is garbage-collected; then `close_when_idle`
     closes its connection.
 
     Parameters
@@ -74,7 +74,7 @@ class Connection:
     owner
         The client's lock, which `close` releases.
     webhooks
-        The public URL for webhooks; by default that of the settings.
+        The public URL for webhooks; by default the setting `callback_url`.
     """
 
     def __init__(self, service: Service, library: Library, owner: ProcessLock, webhooks: str | None = None) -> None:
@@ -102,7 +102,7 @@ class Connection:
     def cancel_interrupted(self, waited: Run | Sweep) -> str:
         """Cancel the runs that a blocking call waited for, if the service can. Return one line about the result.
 
-        It waits for the confirmation up to 15 s, or until a second interrupt. Runs that another living process owns
+        Wait for the confirmation up to 15 s, or until a second interrupt. Runs that another living process owns
         continue.
         """
         sweep = None if isinstance(waited, Run) else waited
@@ -123,7 +123,7 @@ class Connection:
             ):
                 waited.wait_change(_INTERRUPT_CHECK_S)
         except KeyboardInterrupt:
-            pass  # the text says what continues
+            pass  # the text names the continuing runs
         return _interrupt_text(waited, self._continuing(live()))
 
     def _own(self, runs: Sequence[Run]) -> list[Run]:
@@ -179,7 +179,7 @@ class Connection:
         base: Mapping[str, Any] | None = None,
         options: CellOptions | None = None,
     ) -> Axes:
-        """Return the axes of a sweep, or with `count` those of `run --count`; see `read_axes` and `count_axes`."""
+        """Read the axes of a sweep. With `count`, read the axes of `run --count`."""
         open_run = self.input_of_run
         if count is not None:
             return count_axes(workflow, values, count, namespace=namespace, open_run=open_run)
@@ -219,7 +219,7 @@ class Connection:
         return self.planner.draft(workflow, axes, **options)
 
     def draft_cells(self, sweep: Sweep, cells: Sequence[SweepCell], *, retry: Retry) -> Draft:
-        """Plan the submit of some cells of a recorded sweep: those never submitted, or those that failed.
+        """Plan the submit of the cells of a recorded sweep that were never submitted, or that failed.
 
         Raises
         ------
@@ -248,7 +248,7 @@ class Connection:
         raise problem
 
     def _workflows_of(self, sweep: Sweep, record: SweepRecord) -> list[Callable[[], Workflow]]:
-        """Return functions that find the workflow of a recorded sweep: by the graph of its runs, else by name or id."""
+        """Return functions that find a recorded sweep's workflow: by the graph of its runs, else by name or id."""
         tokens = [cell.run.token for cell in sweep.cells if cell.run is not None] if self.service.runs_graphs else []
         graph = next(filter(None, map(self._library.history.graph, tokens)), None)
         if graph is not None:
@@ -282,7 +282,7 @@ class Connection:
         names
             Names of the fields to vary.
         workflow
-            By default that of the run.
+            The workflow of the sweep. By default the workflow of the run.
         typed
             `values` as words of a line.
         """
@@ -308,7 +308,7 @@ class Connection:
         return SweepAround(workflow, replace(axes, notes=tuple(notes)), base, center)
 
     def workflow_of(self, record: RunRecord) -> str | Workflow:
-        """Return the workflow of a run: its graph if there is one and the service runs graphs, else its name or id."""
+        """Return the workflow of a run: its graph if the service runs graphs, else its name or id."""
         graph = self._library.history.graph(record.token) if self.service.runs_graphs else None
         return self.name_here(record) if graph is None else self.finder.from_graph(record.workflow, Graph(graph))
 
@@ -382,7 +382,7 @@ class Connection:
 
 
 def _interrupt_text(waited: Run | Sweep, continuing: str | None) -> str:
-    """Return the text of the interrupt of a blocking call: finished runs, continuing runs, and the next command."""
+    """Return the message of an interrupted call: finished runs, continuing runs and the next command."""
     if isinstance(waited, Run):
         if continuing is None:
             again = "; the same call runs it again" if waited.status is Status.CANCELLED else ""

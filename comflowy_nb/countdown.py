@@ -1,4 +1,4 @@
-"""Countdown: the time left of a time-out, which counts only while this process runs."""
+"""Countdown: the remaining time of a timeout, which elapses only while this process runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_STEP_S = 2.0  # a longer time between two readings counts as a pause
 
 
 class Countdown:
-    """The time left of a time-out, in seconds.
+    """The remaining time of a timeout, in seconds.
 
     A process that is stopped (SIGSTOP, a frozen container) or whose machine sleeps can't read responses that arrive
     meanwhile. `time.monotonic()` stands still while Linux and macOS sleep, but continues while Windows sleeps and while
@@ -21,7 +21,7 @@ class Countdown:
         self._read_s = time.monotonic()
 
     def left_s(self) -> float:
-        """Return the time left; 0 or less if the time is over."""
+        """Return the remaining time; 0 or less after the timeout."""
         now_s = time.monotonic()
         self._left_s -= min(now_s - self._read_s, MAX_STEP_S)
         self._read_s = now_s

@@ -241,11 +241,11 @@ class RunCancelled(RunError):
 
 
 class RunHeld(RunError):
-    """The service may have accepted the run, so it is not submitted again automatically; `retry="unknown"` does it."""
+    """The service may have accepted the run, so only `retry="unknown"` submits it again."""
 
 
 class RunTimeout(RunError):
-    """The run was not settled after the timeout. It continues."""
+    """The run was not settled after the timeout. The run continues."""
 
 
 # -- texts of errors -----------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ _WORDS = {"zipped": "zip", "name": "as"}  # parameters whose option has another 
 def spelled(where: Literal["python", "magic", "file"]) -> Iterator[None]:
     """Spell the options in error texts as in a Python call (the default), on the line of a magic, or in a sweep file.
 
-    It applies to the texts that this thread makes in the block.
+    The spelling applies to texts that this thread makes in the block.
     """
     token = _spelling.set(where)
     try:
@@ -290,7 +290,7 @@ def option(name: str, value: Any = None) -> str:
 
 
 def typed(magic: str, python: str) -> str:
-    """Return one of two spellings: that of a magic, or that of Python and of a sweep file."""
+    """Return the spelling for a magic, or the one for Python and sweep files."""
     return magic if _spelling.get() == "magic" else python
 
 

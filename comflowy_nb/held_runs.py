@@ -44,7 +44,7 @@ def decide_submit(
     resubmit_lost : bool, default False
         Submit a lost run again, unless `retry` is `none`. For a service that is free and does not execute the run.
     own : collection of int
-        Indices of the successes that are reused in spite of `fresh`: those of the fresh sweep that is continued.
+        Indices of the successes that are reused in spite of `fresh`: the runs of the continued fresh sweep.
 
     Returns
     -------

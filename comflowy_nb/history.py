@@ -197,7 +197,7 @@ def delete(
     *refs : str, Run or Sweep
         Runs, cells of sweeps, and sweeps, or their references.
     dry_run : bool, default False
-        Whether only to return what would be deleted.
+        Whether to return the runs and sweeps without deleting them.
     confirm : callable, optional
         Called with the Deleted before anything is deleted. Unless it returns true, nothing is deleted.
 

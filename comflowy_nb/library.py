@@ -84,7 +84,7 @@ class Library:
     Parameters
     ----------
     folder
-        The home folder. The history is created or opened when it is first needed.
+        The home folder. The history is created or opened at its first use.
 
     Attributes
     ----------
@@ -288,7 +288,7 @@ class Library:
         return f"there is no run {ref.text}{tip or ';'} %comflowy runs lists them"
 
     def _find(self, ref: Ref) -> RunRecord | SweepRecord | None:
-        """Return the run or the sweep of a reference, without regard to the cell; None for an id of a service."""
+        """Return the run or sweep of a reference, without its cell; None for an id of a service."""
         history = self.history
         if ref.run == "number":
             return history.by_number(ref.number)
@@ -369,7 +369,7 @@ _opening = threading.Lock()
 
 
 def open_library(folder: Path | None = None) -> Library:
-    """Return the library of a home folder, by default that of now. Each call returns the same object."""
+    """Return the library of a home folder, by default `home()`. Each folder has only one object."""
     folder = (home() if folder is None else folder).absolute()
     with _opening:
         if folder not in _libraries:

@@ -292,7 +292,7 @@ def _escape_names(value: Any) -> Any:
 
 def _reads_as(body: str, workflow: Workflow, values: Mapping[str, Any]) -> bool:
     """Return True if the body is parsed to these values without any variables."""
-    # images are compared as texts, because their files may be missing
+    # Images are compared as texts, because their files may be missing.
     fields = {key: field for key, field in workflow.fields.items() if field.type is not FieldType.IMAGEUPLOAD}
     described = Workflow(workflow.name, workflow.id, fields=fields, is_partial=True)
     try:

@@ -1,4 +1,4 @@
-"""A scheduler: a few daemon threads that run functions at once, at a time, or periodically."""
+"""Run functions on a few daemon threads: at once, at a given time, or periodically."""
 
 from __future__ import annotations
 

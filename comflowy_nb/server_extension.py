@@ -1,4 +1,4 @@
-"""The Jupyter Server extension: it accepts webhooks at the Jupyter server's address, and passes them to the kernel.
+"""Jupyter Server extension: accept webhooks at the server's address, and pass them to the kernel.
 
 `jupyter server extension enable comflowy_nb` enables it. It adds one route, `comflowy/hooks/<secret>` below the prefix
 of the server, which needs no login, because a service that runs workflows has no account there. Only POST requests with
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 KERNEL_TIMEOUT_S = 5.0
-ALIVE_S = 2.0  # for how long a kernel that was found alive counts as alive
-COUNT_PERIOD_S = 600.0  # between lines in the log with the numbers of requests
+ALIVE_S = 2.0  # a kernel that was found alive is not probed again for this time
+COUNT_PERIOD_S = 600.0  # between log lines with the numbers of requests
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
@@ -39,7 +39,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(app: Any) -> None:
-    """Add the route to a Jupyter server. Jupyter Server calls this when it starts.
+    """Add the route to a Jupyter server. Jupyter Server calls this function at its start.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def _load_jupyter_server_extension(app: Any) -> None:
 
 
 def _handler() -> type[WebhookHandler]:
-    """Return the handler, marked as one that needs no login for servers that require the mark.
+    """Return the handler class. Newer servers require a login unless a handler is marked as public.
 
     Raises
     ------
@@ -99,11 +99,11 @@ class KernelGate(Gate[Registration]):
         self._files = WebhookFiles(folder)
         self._locks = folder / "locks"
         self._client = AsyncHTTPClient(force_instance=True, max_clients=MAX_BODIES)
-        self._alive: dict[str, float] = {}  # owner -> until when it counts as alive, on the monotonic clock
+        self._alive: dict[str, float] = {}  # owner -> time of its next probe, on the monotonic clock
         self._lock: ProcessLock | None = None
 
     def announce(self, base_url: str) -> None:
-        """Write the file that shows kernels that this server accepts webhooks. Delete the files of dead processes.
+        """Write the file by which kernels find this server. Delete the files of dead processes.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class KernelGate(Gate[Registration]):
 
 
 class Counts:
-    """Writes the numbers of requests to the log, if they have changed: the only trace of them."""
+    """Log the numbers of requests if they have changed. Nothing else about requests is logged."""
 
     def __init__(self, gate: KernelGate, log: Any) -> None:
         self._gate = gate

@@ -148,7 +148,7 @@ def _callback_url(value: Any) -> Any:
 
 
 def _not(value: object) -> str:
-    """Return the end of an error text with the value, unless that may contain a password or a token."""
+    """Return `, not VALUE` for the end of an error, or nothing if the value may contain a secret."""
     has_secret = isinstance(value, str) and not {"@", "?", "#"}.isdisjoint(value)
     return "" if has_secret else f", not {value!r}"
 
@@ -227,7 +227,7 @@ class Settings:
     Raises
     ------
     SettingsError
-        On assignment of an unknown name or of an invalid value. The old value is kept.
+        If an unknown name or an invalid value is assigned. The old value is kept.
 
     Examples
     --------
@@ -333,7 +333,7 @@ def check_callback_url(url: object, name: str) -> str:
 
 
 def key_from_env() -> Secret | None:
-    """Return the key in `COMFLOWY_API_KEY`. It may be sent only to the origin of `cloud_url()`."""
+    """Return the key in `COMFLOWY_API_KEY`, which may be sent only to the origin of `cloud_url()`."""
     text = os.environ.get("COMFLOWY_API_KEY", "").strip()
     return Secret(text) if text else None
 

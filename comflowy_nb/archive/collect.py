@@ -1,4 +1,4 @@
-"""Collect the contents of an archive of runs and sweeps: the entries of the manifest, and the files."""
+"""Collect the contents of an archive: the manifest and the files of runs and sweeps."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ class _Collector:
 
 
 def _ended_at(sweep: SweepRecord, cells: Sequence[CellRecord]) -> float | None:
-    """Return the end of the last run of a sweep; the end in the history if a cell has no run."""
+    """Return when the last run of a sweep ended; the recorded end if a cell has no run."""
     ends = [cell.run.finished_at if cell.run is not None else None for cell in cells]
     known = [end for end in ends if end is not None]
     return max(known) if known and len(known) == len(cells) else sweep.ended_at
@@ -276,7 +276,7 @@ def _input_images(value: Any) -> list[tuple[str, str]]:
 
 
 def map_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a JSON value after applying a function to all its texts, including the keys of objects."""
+    """Apply a function to all texts of a JSON value, including keys of objects. Return the new value."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):

@@ -31,11 +31,11 @@ _DIGITS = re.compile(r"-?[0-9]{1,400}")
 
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A part of the manifest. A field that this version does not know is an error."""
+    """Base class of the manifest's entries. An unknown field is an error."""
 
 
 class Rating(Entry):
-    """A rating of an image. `source` is the name of the rater, and empty for the person who saved the archive."""
+    """A rating of an image. `source` names the rater; it is empty for the person who saved the archive."""
 
     source: str
     rating: int | None
@@ -189,7 +189,7 @@ class Manifest(Entry):
 
 
 class _Head(msgspec.Struct):
-    """The entries of every version of a format; a newer version may have any others."""
+    """Fields that every version of a format has; newer versions may add others."""
 
     format: str
     version: int

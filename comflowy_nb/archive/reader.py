@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _MAX_FILES = 100_000
-_MAX_READ_BYTES = 32 * 1024 * 1024  # limit of the list of files, which zipfile reads in one call
+_MAX_READ_BYTES = 32 * 1024 * 1024  # zipfile reads the whole file list in one call
 _MAX_RATIO = 10  # of the uncompressed size to the file size; images hardly compress
 _CHUNK_BYTES = 1024 * 1024
 _MAX_NAME_CHARS = 300
@@ -110,7 +110,7 @@ def open_archive(path: Path) -> Iterator[OpenArchive]:
 
 
 class _BoundedFile:
-    """Wrapper that limits one read of a file to 32 MiB: zipfile trusts the declared length of the list of files."""
+    """Limit each read of a file to 32 MiB, because zipfile trusts the declared size of the file list."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -148,7 +148,7 @@ def _checked_infos(archive: zipfile.ZipFile, name: str, size_bytes: int) -> dict
 
 
 def _problem_of(info: zipfile.ZipInfo) -> str | None:
-    """Return why a file is rejected, to follow its name; None if it is accepted."""
+    """Return why a file is rejected, as text after its name; None if it is accepted."""
     name = info.orig_filename  # zipfile cuts `filename` at a NUL, and replaces backslashes on Windows
     parts = PurePosixPath(name).parts
     if _CONTROL.search(name) or not name or len(name) > _MAX_NAME_CHARS:

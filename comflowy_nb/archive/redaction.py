@@ -1,4 +1,4 @@
-"""Remove parts from an archive (`--without`): prompts, seeds, notes, the workflow, input images, embedded metadata.
+"""Remove prompts, seeds, notes, the workflow, input images or metadata from an archive (`--without`).
 
 The written bytes must not contain a removed part anywhere. A prompt also occurs in the graph, in labels of axes, in
 errors, in file names and in the metadata of images. Therefore a text is kept only if it is known to be a choice.
@@ -66,7 +66,7 @@ def parse_parts(without: str | Iterable[str]) -> frozenset[str]:
 
 
 def strips_metadata(parts: frozenset[str]) -> bool:
-    """Return whether the metadata of images must be removed, because it contains one of the parts to leave out."""
+    """Return whether image metadata must be removed because it contains an omitted part."""
     return bool(parts & _IN_METADATA)
 
 
@@ -201,7 +201,7 @@ def _leave_out_prompts(manifest: Manifest) -> None:
 
 
 def _find_prompts(manifest: Manifest, inputs: set[str], *, in_graphs: bool) -> list[str]:
-    """Return the texts that count as prompts, in the order of the axes; also those of graphs if `in_graphs` is true."""
+    """Return the texts that count as prompts, in axis order; with `in_graphs` also prompts in graphs."""
     found: dict[str, None] = {}
 
     def add_prompts(_: str, name: str, value: Any) -> Any:
@@ -259,7 +259,7 @@ def _axes_of(sweep: SweepEntry) -> list[AxisEntry]:
 
 
 def _change_values(manifest: Manifest, change: _Change, *, in_graphs: bool = True) -> None:
-    """Replace each value of a field by the result of `change`; None removes it from params, and is 0 in a graph."""
+    """Apply `change` to each field value. The result None removes a param, and sets a graph input to 0."""
 
     def params(values: Mapping[str, Any]) -> dict[str, Any]:
         changed = {key: change(key.partition("::")[0], bare_name(key), value) for key, value in values.items()}

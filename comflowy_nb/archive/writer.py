@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from comflowy_nb.database.runs import History
 
 
-_STRIPPABLE = frozenset(
-    {"PNG", "JPEG", "WEBP", "ANIMATED PNG", "ANIMATED WEBP"}
-)  # formats whose metadata can be removed
+# Formats whose metadata can be removed.
+_STRIPPABLE = frozenset({"PNG", "JPEG", "WEBP", "ANIMATED PNG", "ANIMATED WEBP"})
 _MAX_LISTED_REFS = 6
 _TEXT_CODES = ("utf-8", "utf-16-le", "utf-16-be")
 
@@ -195,7 +194,7 @@ class Contents:
     parts: dict[str, str]
 
     def parts_text(self, without: frozenset[str]) -> str:
-        """Return the text of the parts that the file contains, and of the parts that are left out."""
+        """Return a text that names the included and the omitted parts of the file."""
         kept = [text for part, text in self.parts.items() if part not in without]
         text = f"with {', '.join(kept)}" if kept else ""
         if without:

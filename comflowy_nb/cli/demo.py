@@ -1,4 +1,4 @@
-"""`comflowy-nb demo`: execute a notebook on the sandbox; write it, an HTML page of it, and its first image as PNG.
+"""`comflowy-nb demo`: execute a notebook on the sandbox, and write it, an HTML page and its first image.
 
 The demo uses a separate home folder, which is emptied first. It does not change the user's history, and has the same
 results each time.
@@ -184,7 +184,7 @@ def to_html(content: nbformat.NotebookNode, *, title: str) -> str:
 
 def wait_for_sandbox_end(home: Path, progress: ProgressReporter) -> None:
     """Wait until the sandbox of a home folder has ended, which is soon after its last client has ended."""
-    lock = home / "sandbox" / "sandbox.lock"  # held by the process until it ends
+    lock = home / "sandbox" / "sandbox.lock"  # the sandbox process holds this lock until its end
     if not lock.exists():
         return
     try:

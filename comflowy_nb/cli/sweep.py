@@ -83,7 +83,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(client: Client, file: SweepFile) -> tuple[Sweep, bool]:
-    """Run the sweep until it is settled. Return it, and whether it was interrupted."""
+    """Run the sweep until it is settled. Return the sweep, and whether an interrupt stopped it."""
     planned: list[Sweep] = []
 
     def print_plan(sweep: Sweep) -> None:
@@ -123,7 +123,7 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
         return [run for run in runs if run.status.is_live]
 
     try:
-        with contextlib.suppress(RefError):  # it is not being submitted yet
+        with contextlib.suppress(RefError):  # the sweep is not being submitted yet
             sweep.cancel()
         can_cancel = client.service.can_cancel
         # Always wait for submits in progress: their outcome would be unknown otherwise.

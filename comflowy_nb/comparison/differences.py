@@ -87,7 +87,7 @@ class FieldRow:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """The fields in which the images differ, and name and value of each set field that is the same in all."""
+    """The fields that differ between images, and the set fields that are equal in all images."""
 
     rows: tuple[FieldRow, ...]
     shared: tuple[tuple[str, str], ...] = ()

@@ -51,7 +51,7 @@ HEAT: Sequence[tuple[float, tuple[int, int, int]]] = (
 
 
 def open_rgb(source: Path | bytes, name: str) -> Image.Image:
-    """Return the first image of a file: upright, in RGB with 8 bits per channel, on white where it is transparent.
+    """Open the first image of a file: upright, in RGB with 8 bits per channel, on a white background.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _read(source: Path | bytes, name: str, use: Callable[[Image.Image], _Read]) 
 
 
 def for_browser(source: Path | bytes, name: str) -> tuple[bytes, str]:
-    """Return an image in full size and its media type. The file is unchanged if browsers display it as Pillow does.
+    """Return an image in full size and its media type. A file that browsers display correctly is unchanged.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _browser_type(image: Image.Image) -> str | None:
 
 
 def without_metadata(content: bytes, media_type: str, name: str) -> tuple[bytes, str]:
-    """Return an image file without its graph, Exif data and comments, and its media type. The pixels are unchanged.
+    """Remove graph, Exif data and comments from an image file. Return the file and its media type.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def fit_on_canvas(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, 
 
 
 def find_difference(first: Image.Image, second: Image.Image) -> Difference:
-    """Return the heat map of two images in RGB, and the numbers if they have the same size.
+    """Compare two RGB images: return their heat map, and the numbers if they have the same size.
 
     A pixel of the map is the mean absolute difference of the three channels. Images of different sizes are scaled to a
     common canvas first.
@@ -225,7 +225,7 @@ def _measure(first: Image.Image, second: Image.Image) -> Difference:
     mean_square = float(counts @ levels**2) / counts.sum()
     psnr_db = 10 * math.log10(255**2 / mean_square) if mean_square else math.inf
     sums = np.asarray(difference).sum(axis=2, dtype=np.uint16)
-    # rounded up, so that the smallest difference is visible
+    # Rounded up, so that the smallest difference is visible.
     heat, top = _draw_heat(((sums + 2) // 3).astype(np.uint8))
     return Difference(heat, top, float(counts @ levels / counts.sum()), psnr_db, np.count_nonzero(sums) / sums.size)
 

@@ -1,4 +1,4 @@
-"""Read the data of an archive, and add the data of a loaded archive in one transaction: `History.archives`."""
+"""Read the data to archive, and add the data of a loaded archive in one transaction: `History.archives`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IMPORTED = "imported"  # identity and origin of loaded runs; no service has this
 
 
 class RunDetails(NamedTuple):
-    """Columns that the record of a run omits: the sha256 of its graph, and the token of its sweep."""
+    """Columns that a `RunRecord` omits: the graph's sha256 and the sweep's token."""
 
     graph: str | None
     sweep: str | None
@@ -43,7 +43,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class NewSweep:
-    """A sweep of an archive: columns of the table `sweeps`, and number, indices, params and run of each cell."""
+    """A sweep of an archive: its columns in the table `sweeps`, and its cells (number, indices, params, run)."""
 
     token: str
     columns: Mapping[str, Any]
@@ -62,7 +62,7 @@ class NewReview:
 
 @dataclass(slots=True)
 class Added:
-    """The result of a load: tokens of new runs and sweeps, the number of ratings, and old name -> new name."""
+    """The result of a load: new runs and sweeps by token, number of ratings, and renames (old -> new)."""
 
     runs: list[str] = field(default_factory=list)
     sweeps: list[str] = field(default_factory=list)

@@ -63,7 +63,7 @@ _ORIGINALS = f"""
 
 
 class Removal(NamedTuple):
-    """Files to remove: the original of one output of a run, or all files of the run."""
+    """Files of a run to remove: the original of one output, or all files."""
 
     run: str
     position: int
@@ -89,7 +89,7 @@ def is_protected(original: Original) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RunsToDelete:
-    """The result of the choice of runs for a delete.
+    """The runs that a delete removes and the runs that it keeps.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class Cleanup:
     # -- delete -------------------------------------------------------------------------------------------------
 
     def runs_to_delete(self, runs: Mapping[str, str | None], sweeps: Collection[str]) -> RunsToDelete:
-        """Return the runs that `delete` would remove. Nothing is changed. The parameters are those of `delete`."""
+        """Return the runs that `delete` would remove, without changes. See `delete` for the parameters."""
         in_submission = self._sweeps_in_submission()
         with self._store.read() as connection:
             return _runs_to_delete(connection, runs, sweeps, in_submission)
@@ -249,7 +249,7 @@ def _list_removals(connection: sqlite3.Connection, removals: Iterable[tuple[str,
     connection.executemany("INSERT OR IGNORE INTO removals (run, position) VALUES (?, ?)", removals)
 
 
-# -- what a delete removes --------------------------------------------------------------------------------------------
+# -- choosing runs to delete ------------------------------------------------------------------------------------------
 
 # A kept run is assigned to another sweep that shows it, if there is one. Graphs and defaults are deleted with the last
 # run that has them.

@@ -139,9 +139,8 @@ class Store:
             Flush the transaction to the disk, so that it survives a power cut.
         """
         with self._writing, self._borrow("written") as connection:
-            connection.execute(
-                f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}"
-            )  # SQLite rejects this pragma in a transaction
+            # Before BEGIN, because SQLite rejects this pragma in a transaction.
+            connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             self._check_files()
             yield connection
@@ -169,9 +168,8 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         """Return a connection to a checked file. Rename a damaged file and create a new one."""
-        for leftover in self.folder.glob(
-            f"{FILE_NAME}.*.new*"
-        ):  # left by a killed process: only one process at a time creates the file
+        # Only one process at a time creates the file, so these files are of a killed process.
+        for leftover in self.folder.glob(f"{FILE_NAME}.*.new*"):
             leftover.unlink()
         for _ in range(2):
             connection = None
@@ -197,7 +195,7 @@ class Store:
         raise HistoryError("the history can't be opened: a new file in the home folder is damaged at once")
 
     def _create(self) -> None:
-        """Create the file under another name first, so that a file without tables is always a damaged one."""
+        """Create the file under another name first, so that a file without tables is always damaged."""
         part = self.folder / f"{FILE_NAME}.{uuid.uuid4().hex}.new"
         try:
             # Permit access for this user only. The other files of SQLite get the same mode.

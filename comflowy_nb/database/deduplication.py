@@ -1,4 +1,4 @@
-"""Look up the earlier runs of a request by its key, and decide whether to reuse one; see `held_runs.decide_submit`."""
+"""Look up the earlier runs of a request key, and decide whether to reuse one; see `held_runs`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def look_up(
 
 
 def _runs_of(connection: sqlite3.Connection, sweep: str, keys: Sequence[str]) -> set[str]:
-    """Return the tokens of the runs of a sweep's cells with these keys that ended after the sweep was recorded."""
+    """Return the tokens of a sweep's runs with these keys that ended after the sweep was recorded."""
     rows = connection.execute(
         "SELECT runs.token FROM sweeps JOIN cells ON cells.sweep = sweeps.token JOIN runs ON runs.token = cells.run "
         "WHERE sweeps.token = ? AND cells.key IN (SELECT value FROM json_each(?)) "

@@ -1,4 +1,4 @@
-"""Process locks: each client holds a lock file, and the runs that it tracks store its name as their owner.
+"""Process locks: each client holds a lock file, whose name its runs store as their owner.
 
 The operating system releases a lock when its process ends for any reason, so a free lock means that the owner has died.
 A name is used only once, so a dead owner never becomes alive again.
@@ -97,7 +97,7 @@ def is_alive_in(folders: Iterable[Path], name: str) -> bool:
 
 
 def dead_owners(folder: Path, owners: Iterable[str]) -> set[str]:
-    """Return those of the owners that have died.
+    """Return the owners that have died.
 
     Never call this function within a transaction: a probe can take seconds. A later transaction need only compare
     names, because a name is used only once.

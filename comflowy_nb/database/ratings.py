@@ -1,4 +1,4 @@
-"""Ratings of images: `History.ratings`; the review of an image, and the ratings and scores that a search compares."""
+"""Ratings of images (`History.ratings`), and the ratings and scores that a search compares."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class RunRequest(_Request):
 class RunRecord(_Request):
     """One run as the history stores it.
 
-    A record is immutable and replaced at every change, so a reader never sees half a change. Times are UTC seconds
+    A record is immutable and replaced at every change, so a reader never sees a partial change. Times are UTC seconds
     since 1970.
     """
 
@@ -134,7 +134,7 @@ class RunRecord(_Request):
         return (*self.images, *self.files)
 
     def with_outputs(self, outputs: Iterable[ImageRecord]) -> RunRecord:
-        """Return the record with its outputs replaced by these."""
+        """Return a copy of the record with other outputs."""
         outputs = tuple(outputs)
         return replace(
             self,
@@ -261,7 +261,7 @@ def apply(record: RunRecord, event: StatusEvent, **changes: Unpack[RunChanges]) 
 
 
 def newest(current: RunRecord, read: RunRecord) -> RunRecord:
-    """Return `read`, or `current` with the outputs of `read` if the status of `read` is an earlier one.
+    """Return `read`; if its status is older, return `current` with the outputs of `read`.
 
     Another thread may have set a later status after the record was read.
     """

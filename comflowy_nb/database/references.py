@@ -1,4 +1,4 @@
-"""References: `r41`, `s3`, a name, a service's id, `last`, `last~1`; `s3.12`, a cell; `r41:9[0]`, an image of a run."""
+"""Parse references: runs (`r41`, a name, an id, `last~1`), sweeps (`s3`), cells (`s3.12`), images (`r41:9[0]`)."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def find_sweeps(connection: sqlite3.Connection, clause: str, *values: Any) -> li
 def put_cells(
     connection: sqlite3.Connection, sweep: str, cells: Sequence[tuple[int, Sequence[int], Mapping[str, Any], str]]
 ) -> None:
-    """Replace the cells of a sweep. A cell with the request key of an earlier cell keeps the run of that cell."""
+    """Replace the cells of a sweep. A new cell keeps the run of the old cell with the same request key."""
     sql = "SELECT number, at, key, run FROM cells WHERE sweep = ? ORDER BY number"
     earlier = connection.execute(sql, (sweep,)).fetchall()
     runs = {row["key"]: row["run"] for row in earlier}

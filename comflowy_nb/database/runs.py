@@ -58,7 +58,7 @@ _TRACKED = (
 
 
 class History(Table[RunRecord]):
-    """The runs of the history, and its other parts, from `sweeps` to `scores`.
+    """The runs of the history. Its attributes, from `sweeps` to `scores`, access the other tables.
 
     Open it with `History.open(folder)`. Its methods may be called on any thread. `warnings` are texts for the user: a
     damaged file was renamed, the journal is slower, or other users can open the folder.
@@ -253,12 +253,12 @@ class History(Table[RunRecord]):
             return search.search_rows(connection, text, **filters)
 
     def field_names(self) -> set[str]:
-        """Return the ids and the bare names of the fields of all runs, and the names of columns of sweeps."""
+        """Return the field ids, bare field names and sweep columns that occur in any run."""
         with self._store.read() as connection:
             return field_names(connection)
 
     def known_values(self, name: str) -> list[Any]:
-        """Return the different values of a field or a column, those of the newest runs first."""
+        """Return the different values of a field or a column, from the newest runs first."""
         with self._store.read() as connection:
             return known_values(connection, name)
 

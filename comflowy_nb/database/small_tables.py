@@ -1,4 +1,4 @@
-"""The small tables of the history: generated seeds, uploaded images, senders of sweeps, durations of runs."""
+"""Small tables of the history: seeds, uploaded images, sweep senders and run durations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Seeds:
     def store_missing(self, seeds: Mapping[str, int]) -> dict[str, int]:
         """Store the seeds whose key has none yet; return the stored seeds of all keys.
 
-        If two kernels generate seeds for one sweep at once, both use those of the first.
+        If two kernels generate seeds for one sweep at once, both use the seeds of the first.
         """
         if not seeds:
             return {}

@@ -151,7 +151,7 @@ class Sweeps(Table[SweepRecord]):
             return {token: f"s{numbers}" for token, numbers in connection.execute(sql, (json_list(tokens),))}
 
     def columns(self, tokens: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return token of a run -> labels and columns of `--info`, by name, of the cells that show it."""
+        """Return a mapping from run token to the labels and `--info` columns of its cells, by name."""
         with self._store.read() as connection:
             found = columns_of_runs(connection, tokens)
         return {run: {name: ", ".join(texts) for name, texts in columns.items()} for run, columns in found.items()}

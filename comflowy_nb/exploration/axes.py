@@ -223,7 +223,7 @@ class _MergedAxis:
             self._by_params.setdefault(params, identity)
 
     def _identity(self, index: int, cell: SweepCell) -> Hashable:
-        """Return the identity of the value of a cell of the sweep `index`. Add the value if no axis has it."""
+        """Return the identity of a cell's value in the sweep `index`. Add the value if it is new."""
         if index in self._axes and not self._by_values:
             position, axis = self._axes[index]
             label = axis.values[cell.at[position]].label

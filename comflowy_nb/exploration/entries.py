@@ -1,4 +1,4 @@
-"""The entries of an exploration: cells of sweeps, or runs. Each shows the current state of its run."""
+"""Entries of an exploration: cells or runs, each with the current state of its run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Entry:
 
     @property
     def run(self) -> Run | None:
-        """The run, or that of the cell; None before the cell is submitted."""
+        """The run of the entry; None for a cell that was not submitted."""
         return self.source.run if isinstance(self.source, SweepCell) else self.source
 
     @property
@@ -73,7 +73,7 @@ class Entry:
 
     @property
     def is_missing(self) -> bool:
-        """Whether it was never submitted, and no process is submitting it."""
+        """Whether the cell was never submitted, and no process is submitting it."""
         cell = self.cell
         return (
             cell is not None
@@ -83,13 +83,13 @@ class Entry:
 
     @property
     def is_failed(self) -> bool:
-        """Whether it failed, or was rejected or cancelled, and may be submitted again."""
+        """Whether the run failed, or was rejected or cancelled, and may be submitted again."""
         run = self.run
         return self.cell is not None and run is not None and run.status in _FAILED
 
     @property
     def is_held(self) -> bool:
-        """Whether it is unknown if the service accepted the run."""
+        """Whether the run is held: the service may have accepted it."""
         run = self.run
         return run is not None and run.status.is_held
 

@@ -205,7 +205,7 @@ class Exploration:
         ]
 
     def choose(self, count: int) -> list[Entry]:
-        """Return at most `count` entries, in order: the best rated ones, then evenly spaced ones, with images first."""
+        """Choose at most `count` entries, in order: the best rated, then evenly spaced others with images first."""
         if len(self.entries) <= count:
             return list(self.entries)
         reviews = self._read_reviews(self.entries)
@@ -302,7 +302,7 @@ def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[st
 
 
 def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
-    """Return the rating and the scores of each image; for an entry without images, those of one unrated image."""
+    """Return the rating and the scores of each image. An entry without images counts as one unrated image."""
     return [
         {
             **{name: score.value for name, score in review.scores.items()},

@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 200_000_000  # limit of an image or a video that is sent to a b
 
 
 def problem_of(image: RunImage) -> str | None:
-    """Return the reason, from its record, why an image can't be shown; None if it can."""
+    """Return why an image can't be shown, by its record; None if it can."""
     record = image.record
     match record.state:
         case "expected":
@@ -44,7 +44,7 @@ def read_thumbnail(image: RunImage, side_px: int) -> bytes:
 
 
 def read_full(image: RunImage) -> tuple[bytes, str, str | None]:
-    """Return an image or a video in a format that browsers show, its media type, and a note for the user, if any.
+    """Return an image or video in a format that browsers show, its media type, and an optional note.
 
     Raises
     ------

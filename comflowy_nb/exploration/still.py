@@ -34,7 +34,7 @@ _QUALITIES = (None, 70, 55, 40)
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """A grid of cells of an exploration. `note` is `64 of 200` if it omits some, else empty."""
+    """A grid of exploration cells. `note` is `64 of 200` if cells are omitted, else empty."""
 
     drawn: DrawnPage
     entries: Sequence[Entry]
@@ -47,7 +47,7 @@ def draw_still(exploration: Exploration, *, x: str = "", y: str = "") -> Still:
     Parameters
     ----------
     x, y
-        Names of the axes of columns and rows, for one sweep of at most `MAX_CELLS` cells. By default those of its
+        Names of the axes of columns and rows, for one sweep of at most `MAX_CELLS` cells. By default the axes of its
         layout.
     """
     entries = exploration.choose(MAX_CELLS)

@@ -44,10 +44,10 @@ class CheckedImage:
 
 
 def check_image(content: bytes) -> CheckedImage:
-    """Check that the content of an image file is complete, and decode it if it has at most `image_max_px` pixels.
+    """Check that an image file is complete, and decode it if it has at most `image_max_px` pixels.
 
     A complete file that can't be decoded (too many pixels, too little memory, a variant unknown to Pillow) is not an
-    error: its bytes are worth keeping.
+    error: its bytes are kept.
 
     Raises
     ------
@@ -111,12 +111,12 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Return a copy in RGB, on white where the image is transparent, with 16 bits reduced to 8."""
+    """Return a copy in RGB with 8 bits per channel, on a white background."""
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
-    if image.mode.startswith("I"):  # one channel of 16 bits: Pillow's own conversion clips at 255
+    if image.mode.startswith("I"):  # one channel of 16 bits: Pillow's conversion to 8 bits clips at 255
         return image.convert("I").point(lambda level: level / 256).convert("L").convert("RGB")
     return image.convert("RGB") if image.mode != "RGB" else image.copy()
 
@@ -147,10 +147,10 @@ def _size_in_header(content: bytes, format_: str) -> tuple[int, int] | None:
             return int.from_bytes(content[24:27], "little") + 1, int.from_bytes(content[27:30], "little") + 1
         case b"VP8 ":
             width, height = struct.unpack("<HH", content[26:30])
-            return width & 0x3FFF, height & 0x3FFF
+            return width & 0x3FFF, height & 0x3FFF  # the upper two bits are a scaling factor
         case b"VP8L":
             bits = int.from_bytes(content[21:25], "little")
-            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1  # 14 bits each, minus one
     return None
 
 

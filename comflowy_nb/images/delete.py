@@ -106,5 +106,5 @@ def _summary(
 
 
 def _costs_money(run: RunRecord) -> bool:
-    """Return True for a run of a hosted service: not the sandbox, a server on this machine, or a server of graphs."""
+    """Return True if submitting the run again may cost money: it has a workflow id of a remote service."""
     return run.origin != "sandbox" and not is_loopback(run.origin) and run.workflow_id is not None

@@ -106,7 +106,7 @@ def size_text(size_bytes: int) -> str:
     """Format a size: `812 bytes`, `38 kB`, `4.5 MB`, `1.2 GB`."""
     if size_bytes < 1000:
         return f"{size_bytes} byte{'s' * (size_bytes != 1)}"
-    if size_bytes < 999_500:
+    if size_bytes < 999_500:  # larger sizes would round to 1000 kB
         return f"{size_bytes / 1000:.0f} kB"
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 999_950_000 else f"{size_bytes / 1e9:.1f} GB"
 
@@ -140,7 +140,7 @@ def measure_disk(home: Path, cleanup: Cleanup, *, prunable: Usage | None = None,
 
 
 def _part(folder: tuple[str, ...], name: str, others: set[str]) -> str:
-    """Return the part that a file belongs to; `others` are the names of outputs that are not still images."""
+    """Return the key in `DISK_PARTS` of a file; `others` are the names of outputs that are not still images."""
     top = folder[0] if folder else ""
     if top == "images":
         if _THUMBNAIL.fullmatch(name):

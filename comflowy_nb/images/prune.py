@@ -106,9 +106,8 @@ def prune(
         _write_sidecar(history, images, run)
     finish_removals(history.cleanup, images)
     done = [(original, size_bytes) for original, size_bytes in ready if (original.run, original.image.index) in keys]
-    done = [
-        (original, size_bytes) for original, size_bytes in done if _path(images, original) is None
-    ]  # the others are tried again later
+    # Files that can't be removed now are tried again later.
+    done = [(original, size_bytes) for original, size_bytes in done if _path(images, original) is None]
     return _summary(done, protected, is_done=True)
 
 

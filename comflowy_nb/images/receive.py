@@ -1,4 +1,4 @@
-"""Receive the file of an output: count and hash its bytes, and store it under a name that this package chooses."""
+"""Receive an output: count and hash its bytes, and store it under a name that this package chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remove the files that a prune or a delete has listed in the history. Only files that this package wrote are removed.
+"""Remove the files that a prune or a delete has listed in the history, if this package wrote them.
 
 A file is removed only if a download would give it this name, and if its folder is in the home folder after symbolic
 links are resolved. A changed row or a symbolic link can therefore not remove another file.
@@ -77,7 +77,7 @@ def size_of(path: Path) -> int:
 
 
 def finish_removals(cleanup: Cleanup, images: Path) -> None:
-    """Remove the listed files, including those of a killed process. A file that can't be removed stays in the list.
+    """Remove the listed files, also of a killed process. A file that can't be removed stays in the list.
 
     Several processes may do this at once.
     """
@@ -138,8 +138,8 @@ def _unlink(path: Path) -> bool:
 def _is_month(folder: Path) -> bool:
     """Return True for a folder of outputs that is in the images' folder after symbolic links are resolved."""
     images = folder.parent
-    place = images.parent.resolve() / images.name / folder.name
-    return _MONTH.fullmatch(folder.name) is not None and folder.is_dir() and folder.resolve() == place
+    expected = images.parent.resolve() / images.name / folder.name
+    return _MONTH.fullmatch(folder.name) is not None and folder.is_dir() and folder.resolve() == expected
 
 
 def _is_regular(path: Path) -> bool:

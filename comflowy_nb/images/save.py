@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TEXT_CHUNK = b"comflowy"  # the keyword of our text chunk in a PNG
 _MAX_NAME_BYTES = 120  # in UTF-8; with a suffix below 255, the limit of most file systems
 _MAX_VALUE_CHARS = 24
-_MAX_LISTED_REFS = 6  # in a message
+_MAX_LISTED_REFS = 6  # then ` ...` follows
 
 
 def save_run(
@@ -39,7 +39,7 @@ def save_run(
     strips: bool = False,
     adds_params: bool = True,
 ) -> list[Path]:
-    """Write a copy of each image of a run, or of one of them.
+    """Write copies of all images of a run, or of one image.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def save_run(
 
 
 class Originals:
-    """Finds the originals to copy, and collects the references of those that can't be copied."""
+    """Find the originals to copy, and collect the references of missing and damaged originals."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -120,7 +120,7 @@ class Originals:
         return None
 
     def check(self, ref: str, saved: str) -> None:
-        """Raise an ImageError if images were left out. It begins with `saved`, and names the command to fetch them."""
+        """Raise an ImageError if images were left out. The text names the command to fetch them."""
         found = {"not on disk": self._missing, "damaged, changed since the download": self._damaged}
         parts = [
             f"{what}: {', '.join(refs[:_MAX_LISTED_REFS])}{' ...' if len(refs) > _MAX_LISTED_REFS else ''}"
@@ -173,7 +173,7 @@ def copy_with_params(source: Path, target: Path, metadata: Mapping[str, Any] | N
 
 
 def readable_name(record: RunRecord, image: ImageRecord) -> str:
-    """Return a name such as `r41_default_cfg-7_seed-42_0`: reference, name, the params that fit, index of the image."""
+    """Return a name such as `r41_default_cfg-7_seed-42_0`, with as many params as fit."""
     prefix = f"{record.ref}_{slug(record.name or record.workflow)}"
     return add_parts(prefix, values_in_name(record.set_params, record.params), f"_{image.index}")
 
@@ -198,7 +198,7 @@ def add_parts(prefix: str, parts: Iterable[str], suffix: str) -> str:
 
 def slug(value: Any) -> str:
     """Return a value reduced to letters, digits, `.`, `_` and `-`, and to whole words of at most 24 characters."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:  # JSON then has no exponent
         value = int(value)
     text = unicodedata.normalize("NFC", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     text = re.sub(r"[^\w.-]+", "-", text).strip("-._")

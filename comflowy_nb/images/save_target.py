@@ -1,4 +1,4 @@
-"""Check the target of `save`: a folder, a zip file, a page, a figure or an image file. Does not import Pillow."""
+"""Check the target of `save`: folder, zip file, page, figure or image file. Does not import Pillow."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def target_path(target: object) -> Path:
 
 
 def kind_of_target(target: Path) -> TargetKind:
-    """Return the kind of a target of `save`. An existing folder is a folder with any name.
+    """Return the kind of a `save` target. An existing folder is a folder, with any suffix.
 
     Raises
     ------

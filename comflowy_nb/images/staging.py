@@ -1,14 +1,14 @@
-"""Files of an archive that is loaded: all are written under temporary names before the history is changed.
+"""Write the files of a loaded archive under temporary names, before the history is changed.
 
 A load has these steps, and a process may be killed at each of them:
 
-1. It takes a lock, and writes every file into the folder `loading` of the home folder.
-2. It lists in `loading/new.json` the runs that will be new, and renames the files to their final names.
-3. One transaction adds the runs to the history.
-4. It writes the sidecars, and removes the folder `loading`.
+1. Take a lock, and write every file into the folder `loading` of the home folder.
+2. List the new runs in `loading/new.json`, and rename the files to their final names.
+3. Add the runs to the history, in one transaction.
+4. Write the sidecars, and remove the folder `loading`.
 
-The next load, or the next start of a process, finds the folder. If the history has the runs, it finishes step 4; else
-it removes their files.
+The next load, or the next process, finds the folder of a killed load. If the history has the runs, `finish_loads`
+finishes step 4; else it removes their files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 _FOLDER, _LOCK, _JOURNAL = "loading", "loading.lock", "new.json"
-_LOCK_TIMEOUT_S = 120.0  # another load in another process
+_LOCK_TIMEOUT_S = 120.0  # maximum wait for a load in another process
 
 
 class Staging:
@@ -50,7 +50,7 @@ class Staging:
     def add_output(self, token: str, index: int, suffix: str, content: bytes) -> tuple[Path, str]:
         """Write an output of a run; return its temporary path, and its final name relative to the images' folder.
 
-        Other files beside it whose names begin like its own, such as thumbnails, are moved with it.
+        `place` also moves files beside it whose names begin with the same stem, such as thumbnails.
         """
         name = f"{file_stem(token, index)}{suffix}"
         path = self._folder / name
@@ -65,7 +65,7 @@ class Staging:
             self._inputs.append(identity)
 
     def place(self, tokens: Iterable[str]) -> None:
-        """Rename all files to their final names; `tokens` are those of the runs and sweeps that will be new."""
+        """Rename all files to their final names; `tokens` are the new runs and sweeps."""
         journal = {"tokens": list(tokens), "runs": sorted(self._stored), "inputs": self._inputs}
         part = self._folder / f"{_JOURNAL}.part"
         part.write_text(json.dumps(journal), encoding="ascii")
@@ -82,7 +82,7 @@ class Staging:
 
 @contextlib.contextmanager
 def staging(history: History, home: Path) -> Iterator[Staging]:
-    """Yield the files of one load; remove those that the history does not have afterwards.
+    """Yield the files of one load; afterwards remove the files that the history does not have.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Store the outputs of runs on disk: verified images with thumbnails, other files, and a sidecar JSON for each run.
+"""Store the outputs of runs on disk: images with thumbnails, other files, and a sidecar per run.
 
 A file gets its final name only after its length and, for a still image, its content have been checked.
 """
@@ -77,7 +77,7 @@ def store_output(
     before
         The earlier record of the output; None if it has none.
     defer
-        Called with the function that makes the thumbnails, which must be called later. By default it is called at once.
+        Called with the function that makes the thumbnails, and must call it later. By default it is called at once.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def format_of(output: Output) -> str | None:
 def _find_kept(
     folder: Path, stem: str, output: Output, length: int | None, sha256: str | None, *, defer: Defer
 ) -> ImageRecord | None:
-    """Return the record of an output whose complete file, with this sha256 if it is known, is on disk; else None."""
+    """Return the record of an output whose complete file is on disk; else None. A known sha256 must match."""
     suffixes = IMAGE_FORMATS.values() if output.ending is None else [_suffix(output, None)]
     for path in [month / f"{stem}{suffix}" for month in sorted(folder.glob(_MONTH)) for suffix in suffixes]:
         checked = None
@@ -147,9 +147,9 @@ def _find_kept(
                 checked = check_image(content)
         except (ImageError, FileNotFoundError):
             continue
-        found = hashlib.sha256(content).hexdigest()
-        if path.suffix == _suffix(output, checked) and sha256 in {None, found}:
-            return _make_record(output, folder, path, checked, found, defer=defer)
+        digest = hashlib.sha256(content).hexdigest()
+        if path.suffix == _suffix(output, checked) and sha256 in {None, digest}:
+            return _make_record(output, folder, path, checked, digest, defer=defer)
     return None
 
 

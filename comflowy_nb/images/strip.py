@@ -1,6 +1,6 @@
-"""Remove the metadata of image files (PNG, JPEG, WebP). The pixels stay: chunks are copied, not decoded.
+"""Remove the metadata of PNG, JPEG and WebP files. Compressed pixels are copied, not decoded.
 
-The orientation in Exif data is kept, because it says how the pixels are shown, and so is the colour profile.
+The Exif orientation and the colour profile are kept, because they determine how the pixels are shown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PNG_KEPT = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD hIST pHYs acTL fcTL fdAT cICP mDCV cLLI".split()
 )
 _WEBP_KEPT = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ICCP"})
-_FRAME_KEPT = frozenset({b"VP8 ", b"VP8L", b"ALPH"})  # within a frame of an animation
+_FRAME_KEPT = frozenset({b"VP8 ", b"VP8L", b"ALPH"})  # chunks inside ANMF, a frame of an animation
 _FRAME_HEAD_BYTES = 16
 _WEBP_EXIF_FLAG, _WEBP_XMP_FLAG, _WEBP_PROFILE_FLAG = 0x08, 0x04, 0x20
 
@@ -151,7 +151,7 @@ def _split_jpeg(content: bytes, *, keep_profile: bool) -> tuple[list[bytes], lis
 
 def _belongs_to_pixels(marker: int, segment: bytes, *, keep_profile: bool) -> bool:
     if marker == _APP0:
-        return segment[4:9] == b"JFIF\0" and len(segment) == 18  # a longer one has a thumbnail
+        return segment[4:9] == b"JFIF\0" and len(segment) == 18  # a longer segment contains a thumbnail
     if marker == _APP2:
         return keep_profile and segment[4:16] == b"ICC_PROFILE\0"
     if marker == _APP14:
@@ -177,7 +177,7 @@ def _next_segment(content: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _end_of_scan(content: bytes, at: int) -> int:
-    """Return where the compressed pixels end: at a marker that is not part of them."""
+    """Return where the compressed pixels end: at the first marker that is not a restart marker."""
     while True:
         at = content.find(b"\xff", at)
         if at < 0 or at + 1 >= len(content):
@@ -185,7 +185,7 @@ def _end_of_scan(content: bytes, at: int) -> int:
         following = content[at + 1]
         if following == 0xFF:
             at += 1
-        elif following == 0 or 0xD0 <= following <= 0xD7:  # a byte of the pixels, or a restart
+        elif following == 0 or 0xD0 <= following <= 0xD7:  # an escaped 0xFF of the pixels, or a restart marker
             at += 2
         else:
             return at

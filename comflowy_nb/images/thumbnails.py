@@ -1,4 +1,4 @@
-"""Make thumbnails of stored images: small JPEG files, so that a grid need not open images in full size."""
+"""Make JPEG thumbnails of stored images, so that a grid need not open images in full size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _announced: dict[Path, threading.Event] = {}  # images whose thumbnails another 
 
 
 def announce_thumbnails(image: Image.Image, path: Path) -> Callable[[], None]:
-    """Return a function that makes the thumbnails of an image, which must be called. `thumbnail_path` waits for it."""
+    """Return a function that makes the thumbnails. The caller must call it, because `thumbnail_path` waits for it."""
     is_made = _announced[path] = threading.Event()
 
     def make() -> None:

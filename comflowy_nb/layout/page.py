@@ -46,7 +46,7 @@ class CellState:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """The content of a box: an image of a cell, a state instead of an image, or an input image.
+    """Content of a box: an image of a cell, the state of a cell, or an input image.
 
     Attributes
     ----------
@@ -153,10 +153,10 @@ def arrange_legibly(arrange: Callable[[int, float], Page], width_px: int, cells:
 
 
 def longest_side_px(count: int) -> int:
-    """Return the longest side of each of `count` images shown together; from 5 images on, the size of a thumbnail."""
+    """Return the longest side of each image if `count` are shown together. From 5 on, it is a thumbnail's."""
     if count <= 4:
         return 768
-    return 512 if count <= 9 else 256
+    return 512 if count <= 9 else 256  # the sizes of thumbnails
 
 
 def fit(size: tuple[float, float], into: tuple[float, float]) -> tuple[float, float]:

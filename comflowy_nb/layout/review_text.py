@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STAR, CROSS = "\N{BLACK STAR}", "\N{MULTIPLICATION SIGN}"  # both are in DejaVu Sans, which matplotlib ships
 _DIGITS = 3  # significant digits of a score
-_MAX_WHOLE = 1e15  # a float holds every whole number up to this
+_MAX_WHOLE = 1e15  # a float represents all whole numbers up to this limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def mark_of(rating: Rating) -> str:
 
 
 def describe_rating(rating: Rating) -> str:
-    """Return a rating in words: `rated 4, rejected, note 'best sky'`; `not rated` for an empty one."""
+    """Return a rating in words: `rated 4, rejected, note 'best sky'`; `not rated` for an empty rating."""
     parts = [] if rating.rating is None else [f"rated {rating.rating}"]
     parts += ["rejected"] if rating.rejected else []
     parts += [f"note {shown(rating.note)}"] if rating.note else []

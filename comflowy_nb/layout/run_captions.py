@@ -1,4 +1,4 @@
-"""Write the text of a grid of runs: captions, the legend, and the state of a cell without an image. Pure."""
+"""Write the texts of a run grid: captions, legend, and states of cells without an image. Pure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def sheet_of_run(
     label: Sequence[str] | None = None,
     reviews: Mapping[int, ReviewText] | None = None,
 ) -> Sheet:
-    """Return the content of the grid of one run: a cell for each image, in sections if several nodes have images.
+    """Return the content of a grid with one cell per image of a run, in sections if several nodes have images.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def sheet_of_runs(
     label: Sequence[str] | None = None,
     reviews: Mapping[str, ReviewText] | None = None,
 ) -> Sheet:
-    """Return the content of the grid of several runs: a cell for each, with a mosaic of its images.
+    """Return the content of a grid with one cell per run, which shows a mosaic of its images.
 
     Params that are equal in all runs are above the grid, the others below each cell. Letters replace long texts; the
     legend highlights the words in which these differ.
@@ -158,7 +158,7 @@ def _write_values(
 ) -> tuple[Paragraph, ...]:
     """Return one paragraph with `start` and the short values, and one paragraph for each long value.
 
-    `max_lines` has the limit of the first paragraph, and that of each other one.
+    `max_lines` has two limits: for the first paragraph, and for each other paragraph.
     """
     short, long = list(start), []
     for key, name in names.items():

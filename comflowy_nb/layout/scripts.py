@@ -1,4 +1,4 @@
-"""Bundle the scripts and styles of the widgets: a script and the modules that it imports become one text. Pure.
+"""Bundle the scripts and styles of the widgets: combine a script with the modules that it imports. Pure.
 
 The sources are modules that import each other by relative paths. A browser can't resolve these paths in a notebook or
 in a saved page. Therefore the imported modules precede the script in one text, without `import` and `export`.

@@ -1,4 +1,4 @@
-"""Arrange the grid of a sweep on pages: the size of its cells, and the positions of its blocks and headings. Pure."""
+"""Arrange the grid of a sweep on pages: cell size, and positions of blocks and headings. Pure."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def cell_size(images: Collection[ImageSizes], side: float, limits: PageLimits) -
 
 
 def _size_of_images(images: ImageSizes, side: float) -> tuple[float, float]:
-    """Return the size of one image, or of a mosaic of several."""
+    """Return the size of an image, or of the mosaic of several images."""
     if len(images) == 1:
         return fit(images[0], (side, side))
     boxes = mosaic([Tile(0, index, size) for index, size in enumerate(images)], (side, side), gap=MOSAIC_GAP_PX)
@@ -155,7 +155,7 @@ def _text_height(sheet: SweepSheet, limits: PageLimits, measure: Measure) -> int
     lines = sum(
         len(wrap(paragraph.parts, width_px, measure, max_lines=paragraph.max_lines)) for paragraph in paragraphs
     )
-    return 2 * MARGIN_PX + 34 + lines * LINE_PX + 2 * len(paragraphs)
+    return 2 * MARGIN_PX + 34 + lines * LINE_PX + 2 * len(paragraphs)  # 34 for the gaps around the cells
 
 
 class _ArrangementChooser:

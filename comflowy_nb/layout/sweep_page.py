@@ -1,4 +1,4 @@
-"""Arrange one page of the grid of a sweep: the positions of its blocks, headings, cells and labels. Pure."""
+"""Arrange one page of a sweep grid: positions of blocks, headings, cells and labels. Pure."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class PageLimits:
 
 
 def arrange_page(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], number: int, of: int) -> Page:
-    """Arrange one page of a grid: `page_bands` are its bands, `number` of `of` its page number."""
+    """Arrange the bands of one page, which is page `number` of `of`."""
     sheet, measure = bands.sheet, bands.measure
     across = max(map(len, page_bands))
     columns = max(len(block.columns) for band in page_bands for block in band)
@@ -132,7 +132,7 @@ def _add_cells(page: Page, bands: Bands, block: Block, left: int, top: float) ->
 def _line_below(bands: Bands, number: int, position: tuple[float, float], width: float) -> list[TextRun]:
     """Return the line below a cell: its reference or number, then its rating and scores as far as they fit.
 
-    The whole reference is shown if everything fits beside it, or if it fits beside the first of them; else the number.
+    The reference is shown if everything fits beside it, or at least the rating or the first score; else the number.
     """
     measure, (x, y) = bands.measure, position
     review = bands.sheet.reviews.get(number)

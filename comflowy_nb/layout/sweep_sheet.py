@@ -1,4 +1,4 @@
-"""The content of a sweep's grid. It is split into blocks, which are arranged in bands from top to bottom. Pure."""
+"""The content of a sweep's grid: blocks, arranged in bands from top to bottom. Pure."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class SweepSheet:
     legend
         Axis, index of the value, and text of each entry.
     ref
-        Reference of the sweep; None before it is recorded.
+        Reference of the sweep; None before the sweep is recorded.
     reviews
         Number of a cell -> rating and scores of its best image.
     """
@@ -124,7 +124,7 @@ class SweepSheet:
 
     @property
     def count(self) -> int:
-        """The number of positions for cells, including those of excluded combinations."""
+        """The number of positions for cells, including excluded combinations."""
         return len(self.panels) * self.rows * self.columns
 
     def name_cell(self, number: int) -> str:
@@ -198,7 +198,7 @@ def label_width(sheet: SweepSheet, measure: Measure) -> int:
 
 @dataclass(frozen=True)
 class Bands:
-    """The grid of a sweep as bands of blocks, for one size of the cells: measures its widths and heights.
+    """A sweep grid as bands of blocks, for one cell size. Measures widths and heights.
 
     Attributes
     ----------
@@ -259,7 +259,7 @@ class Bands:
         return gaps + sum(map(self.band_height, self.all)) <= limit_px
 
     def gap(self, before: Band, band: Band) -> int:
-        """Return the gap between two bands. It is smaller if the columns of a single axis continue in the next band."""
+        """Return the gap between two bands, which is smaller if the columns of a single axis continue below."""
         return GAP_PX - 8 if before[0].panel is band[0].panel and self.sheet.rows == 1 else PANEL_GAP_PX
 
     def band_height(self, band: Band) -> int:
@@ -274,7 +274,7 @@ class Bands:
         return lines * LINE_PX + 6 if lines else 0
 
     def header_height(self, band: Band) -> int:
-        """Return the height of the column headings and of the name of their axis."""
+        """Return the height of the column headings and their axis name."""
         axis = self.sheet.x
         if axis is None:
             return LINE_PX + 4 if self.sheet.y is not None else 0

@@ -1,4 +1,4 @@
-"""Text in several tones: break it into lines, and write it as HTML. Pure: the caller passes the measure function."""
+"""Break text in several tones into lines, and write it as HTML. Pure: the caller passes the measure function."""
 
 from __future__ import annotations
 

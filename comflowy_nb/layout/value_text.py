@@ -1,4 +1,4 @@
-"""The text of params and durations: names of fields, values as typed, letters, and what differs. Pure."""
+"""Format params and durations as text, and find the differences of texts. Pure."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def find_names(names: Iterable[str], field_ids: Iterable[str], columns: Collecti
 
 def time_text(seconds: float, *, roughly: bool = False) -> str:
     """Format a duration: `4.1 s`, `42 s`, `2 min 5 s`, `1 h 4 min`; with `roughly` `4 s` instead of `4.1 s`."""
-    if seconds < 9.95 and not (roughly and seconds >= 1):
+    if seconds < 9.95 and not (roughly and seconds >= 1):  # 9.95 would round to 10.0
         return f"{seconds:.1f} s"
     total_s = round(seconds)
     if total_s < 60:
@@ -173,7 +173,8 @@ def shorten_keeping_differences(entries: Sequence[Sequence[Part]]) -> list[tuple
 def _difference_positions(texts: Sequence[str]) -> list[set[int]]:
     """Return, for each text, the positions at which it begins to differ from another text; {0} if all are equal.
 
-    The position for two texts is the minimum over all neighbours between them in sorted order.
+    In sorted order, the common prefix of two texts is as long as the shortest common prefix of the neighbours between
+    them. One pass over the neighbours is therefore sufficient.
     """
     order = sorted(set(texts))
     common = [_common_length(text, other) for text, other in itertools.pairwise(order)]

@@ -1,4 +1,4 @@
-"""Complete `%comflowy` lines and the bodies of `%%comflowy` cells when the user presses Tab, without any request.
+"""Complete `%comflowy` lines and `%%comflowy` bodies when the user presses Tab, without any request.
 
 If nothing completes a word, the word itself is offered, so that IPython does not call other matchers: jedi would need
 seconds for a line that is not Python.
@@ -81,7 +81,7 @@ class Completions:
 
     @property
     def _matchers(self) -> list[Any]:
-        # In IPython 7 the hook "complete_command" is not called on an empty line, and its words come after those of
+        # In IPython 7 the hook "complete_command" is not called on an empty line, and its words come after the words of
         # jedi. A matcher of magic arguments replaces all other words, as a context matcher does in IPython 8.
         completer = self._session.shell.Completer
         matchers: list[Any] = completer.magic_arg_matchers if context_matcher is None else completer.custom_matchers
@@ -133,8 +133,8 @@ class Completions:
                 return "", []
         except (ComflowyError, OSError):  # the command reports a damaged catalogue
             return "", []
-        found = [word for word in dict.fromkeys(words) if word.lstrip("\"'").startswith(fragment)]
-        return fragment, found or ([fragment] if fragment and is_known else [])
+        matching = [word for word in dict.fromkeys(words) if word.lstrip("\"'").startswith(fragment)]
+        return fragment, matching or ([fragment] if fragment and is_known else [])
 
     def _on_line(self, rest: str) -> tuple[str, list[str]]:
         done, fragment = split_unfinished(rest)
@@ -162,13 +162,13 @@ class Completions:
                 value, self._field_values(command, plain, name, remove_quotes(value))
             )
         typed = remove_quotes(fragment)
-        found = self._positional(command, plain, typed)
+        words_here = self._positional(command, plain, typed)
         if command.name == "sweep" and is_around(done):
-            found += field_keys(self._workflow(command, plain))  # to vary them
-        return typed, quoted_paths(fragment, found)
+            words_here += field_keys(self._workflow(command, plain))  # `--around REF FIELDS` varies fields
+        return typed, quoted_paths(fragment, words_here)
 
     def _positional(self, command: Command, plain: list[str], typed: str) -> list[str]:
-        """Return the words that may follow `plain`, which are the words before it without options and fields."""
+        """Return the words that may follow `plain`, the words before the cursor without options and fields."""
         names = self._names(typed)
         if names is not None:
             return names

@@ -1,4 +1,4 @@
-"""The words that completion offers: references, files and Python names; and the parser of an unfinished line.
+"""Find the words that completion offers, and parse an unfinished line.
 
 Each function executes a few SQL statements or reads one folder. None sends a request.
 """

@@ -26,7 +26,7 @@ _IN_MAGIC = re.compile(r"%comflowy[ \t]+(?:login[ \t]+[^\s#-]|connect\b[^\n]*[ \
 
 
 class KeyWarning:
-    """The check of each cell that is executed. A key is looked for only in the source of the cell.
+    """Check the source of each executed cell for a key.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def _literal_keys(tree: ast.Module, namespace: dict[str, Any]) -> Iterator[str]:
 
 
 def _imported(tree: ast.Module) -> tuple[set[str], set[str], dict[str, str]]:
-    """Return the names of `connect` and of the package that the cell imports, and the texts of its variables."""
+    """Return the names by which the cell imports `connect` and the package, and its variables with texts."""
     functions: set[str] = set()
     modules: set[str] = set()
     texts: dict[str, str] = {}

@@ -92,7 +92,7 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Load the extension: `%load_ext comflowy_nb` calls it.
 
-    It registers the magics `%comflowy` and `%%comflowy`, their completion, and the display of runs, sweeps, comparisons
+    Register the magics `%comflowy` and `%%comflowy`, their completion, and the display of runs, sweeps, comparisons
     and forms. A second call does nothing.
 
     Parameters
@@ -124,7 +124,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Unload the extension: `%unload_ext comflowy_nb` calls it.
 
-    It removes everything that `load_ipython_extension` registered, closes the connections and stops the threads. Runs
+    Remove everything that `load_ipython_extension` registered, close the connections and stop the threads. Runs
     continue at their service.
 
     Parameters

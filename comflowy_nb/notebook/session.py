@@ -38,7 +38,7 @@ class Session:
         self.shell = shell
         self.client: Client | None = None
         self.target: str | None = None  # as typed in `connect`
-        self.webhooks: str | None = None  # the same, of `--webhooks`
+        self.webhooks: str | None = None  # value of `--webhooks`, as typed in `connect`
         self.updater = LiveUpdater()  # updates the views after their cells have ended
         self._earlier_clients: list[Client] = []  # clients that still have unsettled runs
         self._drawn: dict[tuple[Any, ...], set[object]] = {}  # capturing Outputs -> tokens of the values drawn in them
@@ -108,7 +108,7 @@ class Session:
     ) -> Client:
         """Connect to a target. The runs of the earlier client continue, and are updated until they are settled."""
         if "comflowy_nb.client" not in sys.modules and _is_sandbox(target):
-            # the process of the sandbox starts while this one imports the client
+            # The process of the sandbox starts while this one imports the client.
             from comflowy_nb.services.comflowy.sandbox_process import start_sandbox_early  # noqa: PLC0415 - not at load
 
             start_sandbox_early(home())
@@ -119,7 +119,7 @@ class Session:
         if self.client is not None:
             self._earlier_clients.append(self.client)
         self.client, self.target, self.webhooks = client, target, webhooks
-        for earlier in [each for each in self._earlier_clients if not each.live()]:
+        for earlier in [client for client in self._earlier_clients if not client.live()]:
             self._earlier_clients.remove(earlier)
             earlier.close()
         return client
@@ -186,7 +186,7 @@ class Session:
         return Found(ref) if isinstance(ref, Run) and target.run.status is ref.status else target
 
     def sweep(self, record: SweepRecord) -> Sweep:
-        """Return the sweep of a record: the object that this kernel submits or tracks, or one from the history."""
+        """Return the sweep of a record: the object that this kernel submits or tracks, else a new object."""
         sweep = self._sweeps.get(record.token)
         if sweep is not None and (not sweep.is_settled or all(cell.run is not None for cell in sweep.cells)):
             return sweep

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 _StatusKind: TypeAlias = Literal["live", "error", "warning", "done"]
 
-_DARK_PAPER, _DARK_INK = "#16181c", "#e8eaed"  # of `theme = "dark"`
+_DARK_PAPER, _DARK_INK = "#16181c", "#e8eaed"  # for `theme = "dark"`
 _INK_SHARES: Mapping[Tone, float] = {
     "strong": 1.0, "title": 1.0, "text": 0.84, "muted": 0.66, "small": 0.66, "waiting": 0.66,
 }  # fmt: skip
 _ON_LIGHT: Mapping[_StatusKind, str] = {"live": "#1b6fb8", "error": "#b3261e", "warning": "#8a5a00", "done": "#2e7d32"}
 _ON_DARK: Mapping[_StatusKind, str] = {"live": "#6cb6f5", "error": "#ff8a80", "warning": "#f2b950", "done": "#81c784"}
 _DARK_LUMINANCE = 0.2
-_MIN_CONTRAST = 4.5  # of text, by WCAG 2.2
+_MIN_CONTRAST = 4.5  # for text, by WCAG 2.2 (level AA)
 _PLATE_SHARE, _EDGE_SHARE = 0.10, 0.30  # share of the status colour in a plate and in its edge
 
 
@@ -133,12 +133,12 @@ def _legible(colour: str, paper: str, ink: str) -> str:
 
 
 def _contrast(one: str, other: str) -> float:
-    """Return the contrast ratio of WCAG 2.2, from 1 to 21: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
+    """Return the contrast ratio, 1 to 21: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
     darker, lighter = sorted((_luminance(one), _luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def _luminance(colour: str) -> float:
-    """Return the relative luminance of WCAG 2.2, from 0 to 1."""
+    """Return the relative luminance, 0 to 1: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
     red, green, blue = (side / 12.92 if side <= 0.04045 else ((side + 0.055) / 1.055) ** 2.4 for side in _rgb(colour))
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

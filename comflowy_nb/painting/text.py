@@ -89,7 +89,7 @@ def _width(text: str, font: FontProperties) -> float:
 
 @cache
 def _font(tone: Tone, is_ascii: bool) -> FontProperties:  # noqa: FBT001 - a key of the cache
-    """Return the font of a tone; for other text with the installed fonts that matplotlib falls back to."""
+    """Return the font of a tone; for text that is not ASCII, with the installed fallback fonts."""
     weight = "bold" if tone in _BOLD else "normal"
     families = [_BASE_FONT] if is_ascii else list(_charmaps())
     return FontProperties(family=families, weight=weight, size=_SIZES_PX.get(tone, _TEXT_PX) * 72 / DPI)

@@ -34,7 +34,7 @@ _LINE_BREAKS = re.compile(r"\\[nr]|\s")
 _BASE64_LINE = re.compile(r"(?:^|(?<=\s)|(?<=\\[nr]))[A-Za-z0-9+/]{60,}={0,2}(?=\\[nr]|\s|$)")
 _WIDE_TEXT = re.compile(rb"(?:[ -~]\0){8,}|(?:\0[ -~]){8,}")  # UTF-16
 _CONTROL = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1b"))
-_BINARY_SHARE = 0.02  # of control characters; a text has none
+_BINARY_SHARE = 0.02  # control characters; text has none
 _TEXT_IN_BINARY = re.compile(rb"(?:[\t\n\r\x1b -~]|[\xc2-\xf4][\x80-\xbf]{1,3}){8,}")  # no secret is shorter
 _BLOB = re.compile(r"[A-Za-z0-9+/]{4096,}={0,2}")  # base64 of another content: not searched
 
@@ -84,7 +84,7 @@ def decode_base64(text: str) -> bytes | None:
 
 
 def secrets_in_bytes(content: bytes, *, depth: int = 0) -> list[Match]:
-    """Return the secrets in a content: the metadata of an image, the members of a zip file, or a text.
+    """Return the secrets in an image's metadata, in the members of a zip file, or in text.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def secrets_in_bytes(content: bytes, *, depth: int = 0) -> list[Match]:
 
 
 def decode_text(content: bytes) -> str:
-    """Return a text in UTF-8 or UTF-16; of other bytes, the parts that can be text, one character each."""
+    """Decode UTF-8 or UTF-16. In other bytes, keep the parts that can be text, one character per byte."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
     try:
@@ -122,7 +122,7 @@ def decode_text(content: bytes) -> str:
 
 
 def _text_of_bytes(content: bytes) -> str:
-    """Return the parts of a binary content that can be text, all of a text, as Latin-1."""
+    """Return the parts of binary content that can be text, decoded as Latin-1."""
     is_binary = len(content) - len(content.translate(None, _CONTROL)) > _BINARY_SHARE * len(content)
     parts = _TEXT_IN_BINARY.findall(content) if is_binary else [content]
     return b"\0".join(parts).decode("latin-1")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# Not searched: version control keeps other contents, and the others are made by tools.
+# Not searched: version control keeps other contents, and tools create the other folders.
 SKIPPED_FOLDERS = frozenset(
     {
         ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", "node_modules", "__pycache__", ".mypy_cache",
@@ -35,7 +35,7 @@ SKIPPED_FOLDERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A secret in a file. It does not contain the secret.
+    """A secret in a file: its position and kind, without the secret.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Finding:
 
 
 def files_in(path: Path) -> Iterator[Path]:
-    """Yield a file, or the files of a folder and its folders in the order of their names, without `SKIPPED_FOLDERS`."""
+    """Yield a file, or the files of a folder and its subfolders by name, without `SKIPPED_FOLDERS`."""
     if not path.is_dir():
         yield path
         return
@@ -124,7 +124,7 @@ def _scan_member(name: str, content: bytes) -> list[Finding]:
 
 
 def _scan_notebook(text: str, path_to_fix: Path | None) -> list[Finding] | None:
-    """Return the secrets in a notebook; None if it is not one, so that it is searched as a text."""
+    """Return the secrets in a notebook; None for another file, which is searched as text."""
     notebook = parse_notebook(text)
     if notebook is None:
         return None
@@ -138,7 +138,7 @@ def _scan_notebook(text: str, path_to_fix: Path | None) -> list[Finding] | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file atomically. It keeps its permissions; a symbolic link stays one."""
+    """Replace a file atomically. Keep its permissions; for a symbolic link, replace the target."""
     try:
         target = path.resolve()
         mode = target.stat().st_mode & 0o777

@@ -35,7 +35,7 @@ class Part:
     output
         Index of the output in its cell, from 0; None for other parts.
     is_widget_state
-        Whether it is the saved state of the widgets.
+        Whether the part is the saved state of the widgets.
     """
 
     where: str
@@ -115,7 +115,7 @@ def blank(notebook: dict[str, Any], parts: list[Part]) -> None:
 
 
 def format_notebook(notebook: dict[str, Any], original: str) -> str:
-    """Return the text of a notebook file, in the format of Jupyter and with the line end of the original file."""
+    """Format a notebook file as Jupyter does, with the line ends of the original file."""
     text = json.dumps(notebook, indent=1, ensure_ascii=False)
     if any("\ud800" <= char <= "\udfff" for char in text):  # a lone surrogate can't be encoded
         text = json.dumps(notebook, indent=1)
@@ -167,6 +167,7 @@ def _matches_in_texts(value: Any, name: str = "") -> Iterator[list[Match]]:
             yield from _matches_in_texts(item, name)
     elif isinstance(value, str):
         yield secrets_in_text(value)
+        # A longer value is not a token, so that the name before it is searched alone.
         yield find_secrets(f'"{name}": "{value}"') if len(value) <= 4096 else find_secrets(name)
 
 

@@ -1,4 +1,4 @@
-"""Find keys and tokens in a text: ours, those of other image services, and common tokens.
+"""Find keys and tokens of Comflowy, of other image services and of common services in a text.
 
 The formats are a list in this module. detect-secrets 1.5 was tried on the notebooks and docs of this repository: it had
 34 findings, all false (33 in base64 images), and took 8 s of CPU time, and 0.5 s to import. It does not know signed
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One kind of secret in a text. It does not contain the secret.
+    """One kind of secret in a text, without the secret.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ def find_secrets(text: str) -> list[Match]:
     Parameters
     ----------
     text : str
-        Any text. Remove base64 before, because searching it is slow.
+        Any text. Remove base64 first, because searching it is slow.
 
     Returns
     -------

@@ -194,7 +194,7 @@ def detect_kind(origin: str, label: str = "the server") -> str:
 
 
 def _must_be_comfyui(address: str, label: str) -> bool:
-    """Return whether an address can't be a Comflowy service, and a ComfyUI server responds there.
+    """Return True if a ComfyUI server responds at an address that no Comflowy service can have.
 
     Only ComfyUI has addresses with a path, with configured headers, or with plain http to another machine, to which a
     key is never sent.

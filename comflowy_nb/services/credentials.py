@@ -111,7 +111,7 @@ def store_key(origin: str, key: Secret) -> bool:
     """
     key = _check_key(key)
     _call_keyring("set_password", origin, key)
-    # read the key back, because the null backend accepts keys and does not store them
+    # Read the key back, because the null backend accepts keys and does not store them.
     if _call_keyring("get_password", origin) == key.reveal():
         _session_keys.pop(origin, None)
         return True

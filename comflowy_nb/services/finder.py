@@ -84,7 +84,7 @@ class Finder:
         self._published: Mapping[str, str] | None = None
         self._described: dict[str, Mapping[str, Field]] = {}
         self._workflows: dict[str, Workflow] = {}
-        self._redefined: set[str] = set()  # names of which the user was warned
+        self._redefined: set[str] = set()  # names for which a warning was shown
 
     def catalogue(self) -> Catalogue:
         """Read the catalogue.
@@ -130,7 +130,7 @@ class Finder:
         return bool(self._listed())
 
     def known(self) -> list[KnownWorkflow]:
-        """Return all workflows that have a name: first those of the catalogue, then those of the service."""
+        """Return all workflows with a name: first the catalogue's, then the service's."""
         catalogue, published = self.catalogue(), self._listed()
         names = catalogue.names()
         rows = []
@@ -196,7 +196,7 @@ class Finder:
         return Workflow(name, graph=graph, fields=self._scheduler.run(lambda: self._service.graph_fields(graph)))
 
     def why_no_graph(self, name: str) -> str:
-        """Return why a service that runs workflows by id can't run the graph of a name, and what to do."""
+        """Return the error for a graph on a service that runs workflows only by id, with the next command."""
         if self.lists_all:
             own = self._listed()
             return (
@@ -214,7 +214,7 @@ class Finder:
         Raises
         ------
         WorkflowError
-            If it has not.
+            If the service does not have the id.
         ServiceError
             If a request to the service fails.
         """
@@ -272,13 +272,13 @@ class Finder:
         if known is not None:
             return known
         # A service's own workflow of the same name, such as `default` of the sandbox.
-        return next((own for own, name in self._listed().items() if entry.name in {own, name}), None)
+        return next((listed_id for listed_id, name in self._listed().items() if entry.name in {listed_id, name}), None)
 
     def _from_service(self, ref: str) -> Workflow:
         published = self._listed()
-        for own, name in published.items():
-            if ref in {own, name}:
-                return self._from_id(own, Entry(name))
+        for workflow_id, name in published.items():
+            if ref in {workflow_id, name}:
+                return self._from_id(workflow_id, Entry(name))
         tip = nearest_tip(ref, self.names())
         if published or tip:
             raise WorkflowError(f"there is no workflow {ref!r} here{tip or '.'} %comflowy workflows lists them")

@@ -66,7 +66,7 @@ class Snapshot:
     problem: Problem | None = None
     outputs: tuple[Output, ...] = ()
     warning: str | None = None  # for the user, about an unexpected response
-    ahead: int | None = None  # runs before it in the service's queue, if known
+    ahead: int | None = None  # number of earlier runs in the service's queue, if known
     times: tuple[float, float] | None = None  # start and end of the execution by the service's clock, s since 1970
 
 

@@ -1,4 +1,4 @@
-"""Write an animation of a sweep along one axis: a frame for each value, with the label in a caption strip."""
+"""Write an animation of a sweep along one axis: one frame per value, with its label in a caption strip."""
 
 from __future__ import annotations
 

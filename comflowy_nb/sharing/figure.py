@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 _SCALES = (3, 2, 1)  # pixels for each CSS pixel
-_MAX_PX = 60_000_000  # of a page: about 200 MB while it is drawn
-_MANY_CELLS = 1_000_000  # draw the originals, not thumbnails
+_MAX_PX = 60_000_000  # per page, which takes about 200 MB while it is drawn
+_MANY_CELLS = 1_000_000  # no sweep has more, so originals are drawn, not thumbnails
 
 
 def figure_pages(sweep: Sweep | None, runs: Sequence[Run], *, reads_graphs: bool = True) -> Iterator[DrawnPage]:

@@ -1,4 +1,4 @@
-"""Plan a save: choose the format by the suffix of the target, and describe the contents before the file is written."""
+"""Plan a save: choose the format by the target's suffix, and describe the contents before writing."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def save_sweep_to(sweep: Sweep, images_folder: Path, target: Path, **options: An
 
 
 def find_all(what: Any, find: Callable[[str], Found]) -> list[Found]:
-    """Return the runs, images and sweeps of references and objects, or of lists of them.
+    """Find the runs, images and sweeps that references, objects or lists of them name.
 
     Raises
     ------

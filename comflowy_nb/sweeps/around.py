@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _PLAIN_TEXT = re.compile(r"[\w./+-]+")
 _MAX_LINE_CHARS = 400
-_MAX_VALUE_CHARS = 40  # of a fixed value
+_MAX_VALUE_CHARS = 40  # in the text of a fixed value
 _MAX_WHOLE = 1e15  # a float is written without its fraction up to this
 _FIXED_KINDS = {
     "seeds": "a seed",
@@ -173,7 +173,7 @@ def _candidates(
 
 
 def _field_name(axis: Axis, workflow: Workflow) -> str:
-    """Return a name of the fields of an axis: the typed name, else the id of its only field."""
+    """Return a name for the fields of an axis: the typed name, else the id of the only field."""
     with suppress(FieldError):
         if workflow.find(axis.name) == axis.fields:
             return axis.name
@@ -197,7 +197,7 @@ def _seed_reason(ids: Sequence[str]) -> str:
 
 
 def _center_value(around: Around, workflow: Workflow, field_id: str) -> Any:
-    """Return the value of a field at the center: the value of the run, else the default of the workflow."""
+    """Return a field's value at the center: the run's value, else the workflow's default."""
     params = around.run.params
     if field_id in params:
         return params[field_id]

@@ -44,7 +44,7 @@ LegendEntry = tuple[str, int, Paragraph]  # axis, index of the value, text
 
 
 def choose_axes(axes: Axes, layout: Mapping[str, str | None]) -> tuple[Axis | None, Axis | None, tuple[Axis, ...]]:
-    """Return the axes of the columns, of the rows, and the other axes: as in `layout`, else in the order typed.
+    """Return the column axis, the row axis and the other axes, as in `layout`, else in the order typed.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def _list_cells(sweep: Sweep, headings: Mapping[str, Headings]) -> Headings:
 
 
 def _is_word(text: str) -> bool:
-    """Return whether a value is understandable without the name of its field, as a sampler is and a number is not."""
+    """Return whether a value needs no field name to be understood, such as `euler`, but not a number."""
     return len(text) > 1 and not is_number(text)
 
 
@@ -221,7 +221,7 @@ def explain_labels(sweep: Sweep) -> list[str]:
 
 
 def _explain(axis: Axis, sweep: Sweep, named: Sequence[str] = ()) -> tuple[list[str], list[tuple[Part, ...]]]:
-    """Return the content of each value if its label is only a name: a note below the heading, a text for the legend."""
+    """Explain values whose label is only a name: with notes below headings, or texts for the legend."""
     no_notes = [""] * len(axis.values)
     no_texts: list[tuple[Part, ...]] = [()] * len(axis.values)
     if axis.kind == "seeds":
@@ -247,7 +247,7 @@ def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
 
 
 def _named_values(axis: Axis, names: Sequence[str]) -> list[str]:
-    """Return the params and the info of each preset or row that are named, in one line; long ones are in the legend."""
+    """Return one line with the params and info of each named preset or row; the legend has long texts."""
     short = name_fields(names)
     notes = []
     for value in axis.values:
@@ -356,6 +356,6 @@ def cell_state_of(cell: SweepCell, *, node: str | None = None, image: int | None
 def chosen_images(
     images: Sequence[ImageRecord], *, node: str | None = None, image: int | None = None
 ) -> list[ImageRecord]:
-    """Return the images of a cell to show: all, those of one node, or the one with an index."""
+    """Return the images of a cell to show: all images, the images of one node, or the image with an index."""
     chosen = [record for record in images if node is None or record.node == node]
     return chosen if image is None else chosen[image : image + 1]

@@ -134,7 +134,7 @@ class SweepCell:
 
 
 def _is_named(key: str, name: str) -> bool:
-    """Return whether a name, with or without its node id, is that of this field or axis."""
+    """Return whether a name, with or without its node id, is the name of this field or axis."""
     return key == name or key.endswith(f"::{name}")
 
 

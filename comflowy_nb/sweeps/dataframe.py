@@ -207,7 +207,7 @@ def _value_of(score: Score | None) -> float | None:
 
 
 def _order_params(cells: Sequence[SweepCell | RunRow]) -> list[str]:
-    """Return the field ids of the params of all cells, those with different values first."""
+    """Return the field ids of the params of all cells, first the fields with different values."""
     ids = list(dict.fromkeys(key for cell in cells for key in cell.params))
     varied = {key for key in ids if any(not _is_same(cell.params, cells[0].params, key) for cell in cells)}
     return sorted(ids, key=lambda key: key not in varied)

@@ -26,7 +26,7 @@ _MAX_VALUE = 1e9  # limit of steps and sizes, because undescribed fields may hav
 
 
 class Size(NamedTuple):
-    """The quantities that determine the time of a run: steps of all samplers, and pixels of all images of the batch."""
+    """Size of a run, which determines its time: total steps of the samplers, and pixels of the batch."""
 
     steps: float
     pixels: float
@@ -92,7 +92,7 @@ def _size(params: Mapping[str, Any], workflow: Workflow) -> Size:
 
 
 def _times(sizes: Iterable[Size], usual: Mapping[Size, float]) -> list[float]:
-    """Return the time of a run of each size, in seconds: the time of the most similar known size, scaled."""
+    """Return the seconds of a run for each size, scaled from the most similar known size."""
     exponents = _exponents(usual)
     known = dict(usual)
     times = []

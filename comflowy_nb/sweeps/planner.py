@@ -209,7 +209,7 @@ class SweepPlanner:
     def _plan(
         self, cells: Sequence[SweepCell], decisions: Mapping[str, Decision | None], workflow: Workflow
     ) -> SweepPlan:
-        """Return the plan of cells, and set that of each. Cells to submit with the same request share one run."""
+        """Plan the cells, and set `planned` of each cell. New cells with the same request share one run."""
         planned: list[tuple[DecisionKind, RunRecord | None]] = []
         new: dict[str, SweepCell] = {}  # the cells to submit, by request key
         for cell in cells:

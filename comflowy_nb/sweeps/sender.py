@@ -89,14 +89,14 @@ class SweepSender:
         self._scheduler = scheduler
         self._owner = owner
         self._stop_after = limits["stop_after"]
-        self._never_stops = f"{option('stop_after', 0)} never stops"  # as the thread that submits the sweep spells it
+        self._never_stops = f"{option('stop_after', 0)} never stops"  # `spelled` applies to this thread only
         self._lock = threading.Lock()
         self._busy = 0  # cells that were taken, and whose listeners were not yet notified of the run
-        self._without_run = 0  # those of these cells that have no run yet
+        self._without_run = 0  # busy cells that have no run yet
         self._ends: deque[tuple[SweepCell, Run, bool]] = deque()  # not counted yet; True if this sweep submitted it
         self._resubmitted: dict[int, set[str]] = {}  # number of a cell -> its lost runs that were submitted again
-        self._failures = 0  # in a row
-        self._unknowns = 0  # in a row
+        self._failures = 0  # consecutive failures
+        self._unknowns = 0  # consecutive lost responses
         self._succeeded = False
         self._cancelled = False
         self._registered = False  # whether the history says that this process submits the sweep
@@ -168,7 +168,7 @@ class SweepSender:
             self._stop_if_requested()
         except ComflowyError as error:
             self._stop(f"stopped: {error}")
-        self._count_ends()  # an end that was noted before may stop the sweep
+        self._count_ends()  # ends that were noted before may stop the sweep
         with self._lock:
             if not self._waiting:
                 return None
@@ -227,7 +227,7 @@ class SweepSender:
         while self._ends:
             try:
                 cell, run, is_ours = self._ends.popleft()
-            except IndexError:  # another thread counted the last one
+            except IndexError:  # another thread counted the last end
                 break
             if is_ours and run.status is Status.LOST and self._submit_elsewhere(cell, run):
                 continue
@@ -239,7 +239,7 @@ class SweepSender:
                         self._give_up(reason)
         if not counted:
             return
-        self._end_if_done()  # before the sweep is settled
+        self._end_if_done()  # before `confirm_ends`, which may settle the sweep
         self._sweep.confirm_ends(counted)
         self._unregister_if_done()
         self._sweep.notify()
@@ -286,7 +286,7 @@ class SweepSender:
             self._waiting.append(cell)
             begins, self._registered = not self._registered, True
         if begins:
-            with contextlib.suppress(ComflowyError):  # other processes then do not know that this one submits cells
+            with contextlib.suppress(ComflowyError):  # then other processes do not know that this process submits cells
                 self._history.senders.begin(self._token, self._owner)
             self._scheduler.every(STOP_CHECK_S, self._check_stop_request)
         self._tracker.submit_queue.add(self)

@@ -33,7 +33,7 @@ _FAILED = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Sta
 
 
 class Sweep(Waitable[SweepCell | None], Scorable):
-    """The runs of all combinations of the values of one or more axes.
+    """A set of runs, one for each combination of axis values.
 
     `Client.sweep`, `Client.plan_sweep` and the magic `%comflowy sweep` return one. Cells are numbered from 1; the axis
     typed first varies slowest.
@@ -254,7 +254,7 @@ class Sweep(Waitable[SweepCell | None], Scorable):
         Raises
         ------
         RefError
-            For a sweep of the history that is not connected to its service.
+            If the sweep was read from the history, without a connection to its service.
 
         Examples
         --------
@@ -330,7 +330,7 @@ class Sweep(Waitable[SweepCell | None], Scorable):
     # -- for the sender -------------------------------------------------------------------------------------------
 
     def attach(self, cell: SweepCell, run: Run) -> None:
-        """Set the run of a cell, and notify the listeners of the sweep of every change of the run.
+        """Set the run of a cell, and notify the sweep's listeners of each change of the run.
 
         Parameters
         ----------

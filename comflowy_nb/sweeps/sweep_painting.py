@@ -59,7 +59,7 @@ class SweepPainting:
     scale
         Pixels for each CSS pixel. None uses two if the JPEG then stays below a megabyte.
     limits
-        Limits of the page. None uses those of a grid in a notebook.
+        Limits of the page. None uses the limits of a grid in a notebook.
     max_originals
         Number of cells up to which the originals are drawn, not thumbnails.
     """
@@ -113,7 +113,7 @@ class SweepPainting:
         return self._paper
 
     def refresh(self, numbers: Iterable[int] | None = None) -> bool:
-        """Paint the cells whose state has changed, among those with these numbers; None checks all cells.
+        """Paint the changed cells among the cells with these numbers; None checks all cells.
 
         Returns
         -------
@@ -158,7 +158,7 @@ class SweepPainting:
         return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered, reviews=self._reviews)
 
     def _read_reviews(self) -> dict[int, ReviewText]:
-        """Return number of a cell -> rating and scores of its best image, without cells that have none."""
+        """Return a mapping from cell number to the review of its best image. Cells without a review are omitted."""
         shown = {cell.number: self._images(cell) for cell in self._sweep.cells}
         by_token = reviews_to_show(image for images in shown.values() for image in images)
         written = {number: write_review(best_review(images, by_token)) for number, images in shown.items()}

@@ -22,7 +22,7 @@ MAX_EARLY_FACTOR = 4  # times the start: how far the limit grows before the firs
 
 
 class ConcurrencyLimit:
-    """Maximum number of runs in flight. It grows while throughput grows.
+    """Maximum number of runs in flight, which grows while the throughput grows.
 
     A service that executes n runs at once is busy with 2n runs in flight: n that run, and n that wait, so that a free
     slot is used before the client learns of the end of a run. The limit starts small and doubles after each round. A
@@ -222,7 +222,7 @@ class SubmitQueue:
                 self._limit().note_idle()
         self.fill()
 
-    # -- inside, under the lock -----------------------------------------------------------------------------------
+    # -- internal, with the lock held -------------------------------------------------------------------------------
 
     def _limit(self) -> ConcurrencyLimit:
         """Return the limit. Make a new one if the setting has changed, or if a source has a fixed size."""

@@ -85,7 +85,7 @@ class Downloads:
                 self._queue_attempt(run, listed[image.index], tries=1)
 
     def give_up(self, run: Run, reason: str, *, except_for: Mapping[int, Output] | None = None) -> None:
-        """Give up every expected image, except those with an index in `except_for`."""
+        """Give up every expected image, except the indices in `except_for`."""
         expected = [image for image in run.record.outputs if image.state == "expected"]
         missing = [image.given_up(reason) for image in expected if image.index not in (except_for or ())]
         if missing:
@@ -99,7 +99,7 @@ class Downloads:
         """
         record, warning = run.record, None
         try:
-            if run.unwritten_images and not run.unwritten:  # those events will be written with the images
+            if run.unwritten_images and not run.unwritten:  # unwritten events include the images
                 record = self._history.set_images(run.token, *run.unwritten_images.values())
                 run.unwritten_images.clear()
             if run.with_unwritten(record).is_settled:  # not for each image: a run can have thousands
@@ -142,7 +142,7 @@ class Downloads:
         else:
             try:
                 self._record_images(run, image)
-            finally:  # a view that needs the thumbnails waits for them, and a script does not
+            finally:  # after the record, because a script does not wait for thumbnails
                 self._make_thumbnails(run, image, thumbnails)
 
     def _make_thumbnails(self, run: Run, image: ImageRecord, makers: Sequence[Callable[[], None]]) -> None:
@@ -183,15 +183,15 @@ class Downloads:
 
     def _record_images(self, run: Run, *images: ImageRecord) -> None:
         """Record images that were downloaded or given up, unless a file that was given up is on disk already."""
-        found = [self._on_disk(run, image) or image for image in images]
+        records = [self._on_disk(run, image) or image for image in images]
         with run.record_lock:
-            run.unwritten_images.update({image.index: image for image in found})
+            run.unwritten_images.update({record.index: record for record in records})
             warning = self.write_images(run)
             if warning is not None:
                 run.report(warning=f"{images[0].file or 'an image'} is not in the history: {warning}")
 
     def _on_disk(self, run: Run, image: ImageRecord) -> ImageRecord | None:
-        is_still = image.format is None or image.format in IMAGE_FORMATS  # decoding shows whether it is complete
+        is_still = image.format is None or image.format in IMAGE_FORMATS  # decoding shows whether the file is complete
         return find_stored(self._folder, run.token, image) if image.state == "missing" and is_still else None
 
     def _write_again(self, run: Run) -> None:
@@ -216,7 +216,7 @@ class FairQueue:
 
     Each run has up to `THREADS_PER_RUN` workers. A worker executes one action, then joins the end of the scheduler's
     queue. A run with thousands of actions therefore delays another run by a few actions at most, and slow actions of
-    one run leave one thread free for the others.
+    one run leave one thread free for other runs.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:

@@ -1,4 +1,4 @@
-"""Determine when the execution of a run began and ended, from the service's times or the observed statuses. Pure."""
+"""Determine start and end of an execution, from the service's times or the observed statuses. Pure."""
 
 from __future__ import annotations
 

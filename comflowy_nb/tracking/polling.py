@@ -1,4 +1,4 @@
-"""Decide when to check the status of a run: by the usual duration of its workflow, and at once after an event.
+"""Decide when to check a run: by the usual duration of its workflow, and at once after an event.
 
 The first check of a run is at the usual duration of its workflow; further checks follow at growing intervals. A check
 that finds the run ended only gives an upper bound of its duration. An estimate from these upper bounds alone would
@@ -43,7 +43,7 @@ MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enou
 IDLE_WAIT_S = 30.0  # between checks of a run, if no run of its workflow has ended yet
 MAX_LATE_S = 10.0  # a check that begins later than this after its due time shows that the process was stopped
 LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks if webhooks report the ends
-FIRST_EVENT_WAIT_S = 2.0  # for the first event of a run, if earlier runs had events
+FIRST_EVENT_WAIT_S = 2.0  # maximum wait for the first event of a run, if earlier runs had events
 EVENT_INTERVAL_S = 30.0  # between checks while events arrive; doubles if there was an event since the last check
 LOCAL_EVENT_INTERVAL_S = 2.0  # the same for a service on this machine, whose checks cost nothing
 MAX_EVENT_INTERVAL_S = 120.0
@@ -69,7 +69,7 @@ class PollRule:
 
     @property
     def estimate_s(self) -> float | None:
-        """The age of the first check, in seconds; None without samples."""
+        """The age of a run at its first check, in seconds; None without samples."""
         return SAFETY_FACTOR * median(self._samples) if self._samples else None
 
     def add(self, *, done_age_s: float, missed_age_s: float | None) -> float:
@@ -84,13 +84,14 @@ class PollRule:
     def first_wait_s(self) -> float:
         """Return the seconds to wait for the first check after the service has accepted the run."""
         estimate = self.estimate_s
-        return 0.1 if estimate is None else estimate
+        return 0.1 if estimate is None else estimate  # soon, because the workflow may be fast
 
     def next_wait_s(self, *, misses: int, age_s: float) -> float:
         """Return the wait after a check that found the run live, in seconds. `misses` is the number of such checks."""
         estimate = self.estimate_s
         if estimate is None:
-            return min(2.0, max(0.03, 0.25 * age_s))
+            return min(2.0, max(0.03, 0.25 * age_s))  # the delay stays about a quarter of the duration
+        # 12 % of the estimate, and 40 % more after each check; the exponent is limited against overflow
         return min(2.0, max(0.02, 0.12 * estimate * 1.4 ** min(misses - 1, 40)))
 
 
@@ -125,7 +126,7 @@ class PollSchedule:
         self._check = check
         self._misses = 0
         self._newest = 0  # number of the newest scheduled check
-        self._due_s = math.inf  # when it is due
+        self._due_s = math.inf  # due time of the scheduled check
         self._reported_status: Status | None = None  # the newest event since the last check
         self._may_postpone = False  # whether events may postpone the scheduled check
         self._lock = threading.Lock()  # protects the four attributes above
@@ -210,7 +211,7 @@ class PollSchedule:
         return True
 
     def _due_by_events_s(self, now_s: float) -> float | None:
-        """Return when to check while events arrive, or are expected; None if the rule applies."""
+        """Return the time of the next check while events arrive or are expected; None if the rule applies."""
         if self._is_end_reported:
             return None
         if self._event_due_s is not None:
@@ -252,7 +253,7 @@ class PollSchedule:
         self.rule_due_s = due_s if now_s is None else max(now_s, due_s)
 
     def first_due_s(self) -> float:
-        """Return the time of the rule's first check. It is later if webhooks report the ends, in case one is lost."""
+        """Return the time of the rule's first check. If webhooks report ends, it is only for lost events."""
         wait_s = self.rule.first_wait_s()
         if self._tracker.reports_ends:
             wait_s = max(wait_s + LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR * wait_s)
@@ -261,7 +262,7 @@ class PollSchedule:
     def next_due_s(self, now_s: float) -> float:
         """Return the time of the next check.
 
-        It is by the rule, or earlier for a live display or to raise the limit; later while events arrive.
+        The rule determines the time. A live display or a higher limit needs an earlier check; events postpone it.
         """
         due_by_events_s = self._due_by_events_s(now_s)
         if due_by_events_s is not None:

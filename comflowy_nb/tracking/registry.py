@@ -1,4 +1,4 @@
-"""The runs of one client: keep one object per run, adopt orphaned runs, and watch the runs of other processes."""
+"""Keep one object per run, adopt orphaned runs, and watch the runs of other processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OWNER_CHECK_S = 2.0  # between checks whether that process is alive
 
 
 class RunRegistry:
-    """The runs of one service, both new ones and those in the history.
+    """The runs of one service: new runs, and runs in the history.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class RunRegistry:
 
     def __init__(self, tracker: Tracker, *, owner: str, owners: Path, images_folder: Path) -> None:
         service = tracker.service
-        # the sandbox of a home folder is the same service at any port
+        # The sandbox of a home folder is the same service at any port.
         self.origin = "sandbox" if service.kind == "sandbox" else service.origin
         self._origins = service.origins | {self.origin}
         self._tracker = tracker
@@ -198,7 +198,7 @@ class RunRegistry:
             return
         if run.record.owner == self._owner:
             if run.status.is_live and not self._tracker.is_tracking(run):
-                self._read(run)  # it ended after its record was read
+                self._read(run)  # the run ended after its record was read
             return
         with self._lock:
             if run.token in self._watched:

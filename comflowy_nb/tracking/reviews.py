@@ -36,15 +36,15 @@ def read_reviews(images: Iterable[RunImage]) -> dict[str, Review]:
     for history, runs in by_history.values():
         ratings, scores = history.ratings.of_runs(runs), history.scores.of_runs(runs)
         for key in {**ratings, **scores}:
-            found = ratings.get(key, [])
-            own = next((rating for rating in found if rating.source == OWN), Rating())
-            others = tuple(rating for rating in found if rating.source != OWN)
+            of_image = ratings.get(key, [])
+            own = next((rating for rating in of_image if rating.source == OWN), Rating())
+            others = tuple(rating for rating in of_image if rating.source != OWN)
             reviews[key] = Review(own, others, scores.get(key, {}))
     return {image.token: reviews.get((image.run.token, image.record.index), _EMPTY) for image in images}
 
 
 def reviews_to_show(images: Iterable[RunImage]) -> dict[str, Review]:
-    """Return the reviews, or empty ones if the history can't be read, so that the images can be shown."""
+    """Return the reviews. If the history can't be read, return empty reviews, so that the images are shown."""
     images = list(images)
     try:
         return read_reviews(images)
@@ -53,7 +53,7 @@ def reviews_to_show(images: Iterable[RunImage]) -> dict[str, Review]:
 
 
 def best_review(images: Iterable[RunImage], reviews: Mapping[str, Review]) -> Review:
-    """Return the review of the best image, the first of equal ones. Without images, return an empty review."""
+    """Return the review of the best image, the first if several are equal. Without images, return an empty review."""
     return max((reviews[image.token] for image in images), key=lambda review: review.rank, default=_EMPTY)
 
 

@@ -150,7 +150,7 @@ class Run(Waitable["Run"], Scorable, Reported):
 
     @property
     def is_submitted_again(self) -> bool:
-        """Whether the same request submits the run again without an option: it is lost, and its service is free."""
+        """Whether the same request submits this run again without an option: the run is lost, its service is free."""
         return self.resubmits_lost and self.status is Status.LOST
 
     @property
@@ -197,7 +197,7 @@ class Run(Waitable["Run"], Scorable, Reported):
         RefError
             If the run was read from the history, or submitted to another service than the connected one.
         ComflowyError
-            In a process that was forked from the process that tracks the run.
+            If this process was forked from the process that tracks the run.
 
         Examples
         --------
@@ -348,7 +348,7 @@ class Run(Waitable["Run"], Scorable, Reported):
             The new warning. By default the old one is removed.
         """
         with self._changed:
-            # a position in the queue that was read before the run began is out of date
+            # A position in the queue that was read before the run began is out of date.
             if progress is not None and (progress.ahead is None or self._progress is None or self._progress.is_waiting):
                 self._set_progress(progress)
             self._warning = warning

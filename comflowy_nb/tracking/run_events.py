@@ -1,4 +1,4 @@
-"""The events that webhooks delivered for a run: a bounded list, and the status that they report until a check."""
+"""Keep the events that webhooks delivered for a run, and the status that they report until a check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_EVENTS = 50  # of a run, in memory
 
 
 class Reported:
-    """The part of `Run` with the events that webhooks delivered. They move the display; a check sets the status."""
+    """Mixin of `Run` for webhook events. They update the display; only a check sets the status."""
 
     record: RunRecord
     _changed: Any
@@ -40,7 +40,7 @@ class Reported:
 
     @property
     def shown_record(self) -> RunRecord:
-        """The record for a live display: with the status that events have reported since the last check, if later."""
+        """The record with the later of its status and the status that events have reported since the last check."""
         record, reported = self.record, self._reported
         if reported is None or not (reported.is_live and record.status.is_live):
             return record
@@ -57,15 +57,15 @@ class Reported:
     def note_event(self, event: RunEvent, status: Status | None = None) -> None:
         """Add an event, show its status and progress, and call the listeners.
 
-        It replaces the previous event if both are steps of the same node, or the same without a text.
+        The event replaces the previous event if both are steps of the same node, or equal events without a text.
 
         Parameters
         ----------
         event : RunEvent
             The event.
         status : Status, optional
-            The status that it reports. It is ignored if it is earlier than the status shown, as of an event that was
-            late or repeated.
+            The status that the event reports. A status before the shown status is ignored, because the event was late
+            or repeated.
         """
         run = cast("Run", self)
         with self._changed:

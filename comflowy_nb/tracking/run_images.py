@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.tracking.run import Run
 
-_MAX_LISTED_REFS = 6  # in a message
+_MAX_LISTED_REFS = 6  # then ` ...` follows
 
 
 class RunImage:
@@ -95,7 +95,7 @@ class RunImage:
 
     @property
     def intact_path(self) -> Path:
-        """Path of the original file, after a comparison of its content with the sha256 of the download.
+        """Path of the original file, after checking its content against the sha256 of the download.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class RunImage:
 
     @property
     def token(self) -> str:
-        """Our own id of the image: the token of the run and the index of the image."""
+        """Id of the image in this package: the run's token and the image's index."""
         return f"{self.run.token}[{self.record.index}]"
 
     @property
@@ -230,7 +230,7 @@ class RunImage:
 
     @property
     def review(self) -> Review:
-        """Its ratings and scores, read from the history at each use."""
+        """Ratings and scores of the image, read from the history at each use."""
         return read_reviews([self])[self.token]
 
     @property
@@ -343,7 +343,7 @@ class Images:
 
 
 def damage_text(images: Sequence[RunImage]) -> str:
-    """Return which originals of a run are damaged, and what fetches them again."""
+    """Return a text with the damaged originals of a run, and the command that fetches them again."""
     refs = ", ".join(image.ref for image in images[:_MAX_LISTED_REFS]) + (
         " ..." if len(images) > _MAX_LISTED_REFS else ""
     )

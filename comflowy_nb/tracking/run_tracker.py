@@ -46,7 +46,7 @@ class RunTracker:
         self.run = run
         self.rule = rule
         self.cancel_requested = False
-        self.is_end_reported = False  # a webhook reported its end
+        self.is_end_reported = False  # a webhook reported the end of the run
         self.reported_id: str | None = None  # the id that a webhook reported before the response to the submit was read
         self.seen_running_at: float | None = None  # when an event or a check first showed it running
         self._tracker = tracker
@@ -56,7 +56,7 @@ class RunTracker:
         self._submission = submission
         self._attempts = 0  # number of submits
         self._may_be_accepted = False  # a submit has begun, and was not rejected
-        self._failures = 0  # failed checks in a row
+        self._failures = 0  # consecutive failed checks
         self._not_found_checks = SpacedCounter(tracker.settings, tracker.scheduler.clock)
         self._refused_connections = SpacedCounter(tracker.settings, tracker.scheduler.clock)
         self._cancel_confirmed = False
@@ -76,7 +76,7 @@ class RunTracker:
 
     def end_if_unsubmitted(self) -> None:
         """Set a run that was certainly not submitted to `cancelled`, on the thread that closes the tracker."""
-        # A submit in progress holds the lock, for as long as its time-out.
+        # A submit in progress holds the lock, at most until its timeout.
         if self._may_be_accepted or not self.run.record_lock.acquire(timeout=LOCK_WAIT_S):
             return
         try:
@@ -254,7 +254,7 @@ class RunTracker:
         elif snapshot.status is Status.FAILED and self._is_cancelled_elsewhere():
             self.poll_schedule.check_after(0.0)
         else:
-            # the age of an adopted run is unknown, and that of another may contain a pause
+            # The age of an adopted run is unknown, and the age of another run may contain a pause
             if snapshot.status is Status.SUCCESS and self._submission and not self.poll_schedule.was_paused:
                 self._learn(age_s)
             self._handle_end(snapshot)

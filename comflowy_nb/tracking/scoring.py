@@ -29,7 +29,7 @@ _NAMED_ERRORS = 3
 
 
 class ImageScores(dict[str, float]):
-    """The scores of the images of a run or a sweep: a dict of reference -> score, in the order of the images.
+    """Scores of a run or a sweep: a dict of image reference -> score, in image order.
 
     Parameters
     ----------

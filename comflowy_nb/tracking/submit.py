@@ -1,4 +1,4 @@
-"""Submit a request: compute its key, upload its input images, record it, and return the new or the reused run."""
+"""Submit a request: compute its key, upload input images, record it, and return the new or reused run."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ class Submitter:
                 raise
             return True
 
-        never_set = threading.Event()  # this check is never stopped
+        never_set = threading.Event()  # nothing stops this check
         if retry_read(has_it, never_set):
             tracked_record = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if tracked_record is not None:

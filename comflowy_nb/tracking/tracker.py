@@ -121,7 +121,7 @@ class Tracker:
         return {} if self.webhooks is None else self.webhooks.urls(token)
 
     def handle_event(self, event: Event) -> None:
-        """Handle an event of the service. It moves the display, and a reported end triggers a check."""
+        """Handle an event of the service: update the display, and check the run if the event reports its end."""
         run_tracker = self._run_trackers.get(event.token)
         if run_tracker is None or self.closed:
             return
@@ -142,12 +142,12 @@ class Tracker:
             self._handle_webhook(run_tracker, event, event.kind)
 
     def _handle_socket_event(self, run_tracker: RunTracker, event: Event) -> None:
-        """Handle an event from the service's own socket, or one of an unknown kind."""
+        """Handle an event from the service's own socket, or an event of an unknown kind."""
         run = run_tracker.run
         if event.progress is not None and run.status.is_live:
             run.report(progress=event.progress)
         if event.status is Status.RUNNING and self.service.starts_with is not None:
-            run_tracker.execute(run_tracker.start)  # it needs no check
+            run_tracker.execute(run_tracker.start)  # no check is needed to confirm the start
         elif event.status:
             self._check_after(run_tracker, event.status)
 
@@ -198,7 +198,7 @@ class Tracker:
         self.expects_events &= was_reported
 
     def poll_early_runs_by_rule(self, run_tracker: RunTracker) -> None:
-        """Let the first runs of a workflow of unknown duration follow the poll rule; the others wait for an end."""
+        """Let the first runs of a workflow follow the poll rule. The others wait until one of them has ended."""
         by_rule = [other for other in self._others(run_tracker) if other.poll_schedule.rule_due_s is not None]
         if len(by_rule) < MAX_EARLY_RUNS:
             run_tracker.poll_schedule.follow_rule()

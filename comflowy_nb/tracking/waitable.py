@@ -59,7 +59,7 @@ class Waitable(ABC, Generic[T]):
     @property
     @abstractmethod
     def is_settled(self) -> bool:
-        """Whether it does not change any more, unless the user acts."""
+        """Whether the run or sweep is settled: only an action of the user can change it."""
 
     @abstractmethod
     def _timeout_text(self, timeout: float) -> str:
@@ -102,7 +102,7 @@ class Waitable(ABC, Generic[T]):
         KeyboardInterrupt
             After an interrupt, with a text that says how to cancel it.
         ComflowyError
-            In a process that was forked from the process that tracks it.
+            If this process was forked from the process that tracks it.
 
         Examples
         --------
@@ -201,7 +201,7 @@ class Waitable(ABC, Generic[T]):
         Returns
         -------
         bool
-            True if it is settled.
+            True if the run or sweep is settled.
 
         Examples
         --------

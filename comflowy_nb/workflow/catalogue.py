@@ -219,7 +219,7 @@ class Catalogue:
         self._file_with(name).change(name, {"aliases": {alias: field_id}})
 
     def describe(self, name: str, fields: Mapping[str, Field]) -> None:
-        """Store descriptions of fields of a workflow. The descriptions of its other fields are kept.
+        """Store field descriptions of a workflow. Descriptions of other fields are kept.
 
         Raises
         ------
@@ -276,9 +276,8 @@ class Catalogue:
         slug = re.sub(r"[^\w.-]+", "-", name).strip(".") or "workflow"
         relative = f"workflows/{slug}.json"
         path, entry = file.folder / relative, file.entries.get(name)
-        if path.exists() and not (
-            entry is not None and entry.graph_file == path
-        ):  # a file that this catalogue did not write
+        is_own_file = entry is not None and entry.graph_file == path
+        if path.exists() and not is_own_file:  # another program wrote it
             relative = f"workflows/{slug}-{sha256(text.encode()).hexdigest()[:8]}.json"
         try:
             write_text(file.folder / relative, text + "\n")

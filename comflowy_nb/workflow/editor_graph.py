@@ -1,4 +1,4 @@
-"""Read workflows in the format of ComfyUI's editor: the nodes and links of each canvas, with subgraphs expanded. Pure.
+"""Read workflows in the format of ComfyUI's editor: nodes and links, with subgraphs expanded. Pure.
 
 A canvas is the workflow itself or one use of a subgraph. The id of a node in a subgraph begins with the id of the node
 that uses the subgraph: node 39 in the subgraph of node 70 is `70:39`.
@@ -65,7 +65,7 @@ class EditorNode:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The origin of a link: an output of a node, or an input of the subgraph."""
+    """Origin of a link: a node output or a subgraph input."""
 
     node: str
     slot: int
@@ -266,33 +266,33 @@ def _read_definition(graph: Mapping[str, Any], where: str) -> Definition:
 
 
 def _node(saved: object, index: int) -> EditorNode | None:
-    one = _mapping(saved)
-    node_id, class_type, order = _id(one.get("id")), one.get("type"), one.get("order")
+    node = _mapping(saved)
+    node_id, class_type, order = _id(node.get("id")), node.get("type"), node.get("order")
     if node_id is None or not isinstance(class_type, str):
         return None
     inputs: dict[str, EditorInput] = {}
-    for slot in map(_mapping, _items(one.get("inputs"))):
+    for slot in map(_mapping, _items(node.get("inputs"))):
         name = slot.get("name")
         if isinstance(name, str):
             is_widget = slot.get("widget") is not None
             inputs[name] = EditorInput(name, _type(slot.get("type")), _id(slot.get("link")), is_widget)
-    values = one.get("widgets_values")
+    values = node.get("widgets_values")
     return EditorNode(
         node_id,
         class_type,
-        _text(one.get("title")),
-        one.get("mode"),
+        _text(node.get("title")),
+        node.get("mode"),
         order if _is_number(order) else index,
         inputs,
-        tuple(_type(_mapping(slot).get("type")) for slot in _items(one.get("outputs"))),
+        tuple(_type(_mapping(slot).get("type")) for slot in _items(node.get("outputs"))),
         values if isinstance(values, (list, Mapping)) else [],
-        _mapping(one.get("properties")),
-        _box([*_pair(one.get("pos")), *_pair(one.get("size"))]),
+        _mapping(node.get("properties")),
+        _box([*_pair(node.get("pos")), *_pair(node.get("size"))]),
     )
 
 
 def _link_parts(saved: object) -> tuple[str, Link, str, int] | None:
-    """Return id, origin, target node and target slot of a link, which is a list or a mapping; None if it is damaged."""
+    """Parse a link: return id, origin, target node and target slot; None if it is damaged."""
     if isinstance(saved, Mapping):
         saved = [saved.get(key) for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot")]
     if not isinstance(saved, list) or len(saved) < 5:

@@ -1,4 +1,4 @@
-"""Follow the links of the editor's workflows through subgraphs, reroutes and bypassed nodes to their origin. Pure."""
+"""Follow links through subgraphs, reroutes and bypassed nodes to their origin. Pure."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class Links:
         return types[index] if 0 <= index < len(types) else "*"
 
     def _find_set_node(self, canvas: Canvas, node: EditorNode, type_: str) -> _Step | None:
-        """Return the input of the Set node that a Get node names, on the same canvas or an outer one."""
+        """Return the input of the Set node that a Get node names, on the same canvas or an outer canvas."""
         name = _name_of(node)
         around: Canvas | None = canvas
         while around is not None:

@@ -1,4 +1,4 @@
-"""Read the inputs of a node class, and the values of a node's widgets, from the format of ComfyUI's editor. Pure.
+"""Read node inputs and widget values from the format of ComfyUI's editor. Pure.
 
 The editor saves the values of a node by position, in the order of the inputs of its class. Some positions belong to
 controls that are not inputs, such as the control that changes a seed after each run.
@@ -166,7 +166,7 @@ class _SavedValues:
     def __init__(self, saved: object, specs: Sequence[_Spec]) -> None:
         self._named = saved if isinstance(saved, Mapping) else None
         self._waiting: deque[Any] = deque(saved if isinstance(saved, list) else ())
-        # older editors saved values also of inputs that take only links
+        # Older editors saved values also of inputs that take only links.
         is_forced: list[bool] = []
         for _name, type_, options in specs:
             if _is_widget(type_, options) or options.get("forceInput"):

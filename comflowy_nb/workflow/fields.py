@@ -1,6 +1,6 @@
 """Fields: the inputs of nodes that can be set. Parse and check values by the type of their field.
 
-A field id is `NodeId::name`. It is split at its first `::`, because node ids may contain colons.
+A field id is `NodeId::name`, split at the first `::`, because node ids may contain single colons.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ def check_new(path: Path, content: str, *, overwrite: bool) -> None:
 
 
 def new_folder(path: str | Path) -> str:
-    """Return ` in the new folder NAME` if a file needs a folder that does not exist, to follow its name; else ""."""
+    """Return ` in the new folder NAME`, as text after a file name, if its folder does not exist; else ""."""
     folder = Path(path).expanduser().parent
     return "" if folder.exists() else f" in the new folder {folder.name}"
 

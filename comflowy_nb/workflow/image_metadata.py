@@ -114,7 +114,7 @@ def metadata_of_image(path: str | Path) -> RunMetadata | None:
     if text is None:
         try:
             text = read_text(path.with_suffix(f"{path.suffix}.json"), MAX_JSON_BYTES)
-        except (OSError, ValueError):  # no such file, or one of another program
+        except (OSError, ValueError):  # no such file, or a file of another program
             return None
     return parse_metadata(text)
 
@@ -171,7 +171,7 @@ def _texts_in(path: Path) -> dict[str, str]:
             for tag, name in _EXIF_TEXTS.items():
                 if isinstance(exif.get(tag), str):
                     texts.setdefault(name, exif[tag])
-            # Fooocus writes the comment into the first directory, other tools into that of Exif.
+            # Fooocus writes the comment into the first directory, other tools into the Exif directory.
             for comment in (exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT), exif.get(_USER_COMMENT)):
                 text = comment if isinstance(comment, str) else _decode_comment(comment)
                 if text:

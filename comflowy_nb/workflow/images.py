@@ -1,4 +1,4 @@
-"""Input images: files, patterns of files, Python images, arrays and images of runs, identified by their content."""
+"""Input images: files, file patterns, Python images, arrays and run images, identified by content."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def input_of_run(image: Any) -> InputImage:
 
 
 def _is_pil_image(value: object) -> bool:
-    # tested by attributes, because only the caller may have imported Pillow
+    # Tested by attributes, because only the caller may have imported Pillow.
     return callable(getattr(value, "tobytes", None)) and isinstance(getattr(value, "mode", None), str)
 
 
@@ -186,7 +186,7 @@ def _image_of_pixels(pixels: Any) -> Image.Image:
 
 
 def _encode(image: Image.Image) -> InputImage:
-    """Encode an image as PNG. It is identified by its pixels, because library versions compress them differently."""
+    """Encode an image as PNG. The pixels identify it, because library versions compress differently."""
     if image.mode not in _PNG_MODES:
         image = image.convert("RGBA" if "transparency" in image.info or image.mode in {"PA", "La", "RGBa"} else "RGB")
     digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())

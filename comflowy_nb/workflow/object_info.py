@@ -34,7 +34,7 @@ def read_field(field_id: str, spec: object, *, node_title: str | None = None, cl
         If the id or the description is invalid.
     """
     split_id(field_id)
-    if isinstance(spec, str):  # a hidden input
+    if isinstance(spec, str):  # a hidden input has only a type
         spec = [spec]
     if not isinstance(spec, (list, tuple)) or not spec or not isinstance(spec[0], (str, list, tuple)):
         raise FieldError(f'{field_id}: {shown(spec)} is not a description like ["FLOAT", {{"default": 8.0}}]')

@@ -177,7 +177,7 @@ class ValueReader:
         return [self.value(field, item)] if pattern is None else list(open_images(pattern))
 
     def single_value(self, field: Field, value: ParsedValue) -> Any:
-        """Return the value of a label or a preset, which must be a single one.
+        """Return the only value of a label or a preset.
 
         Raises
         ------

@@ -219,7 +219,7 @@ class SettingLog:
         self.tips += tips
 
     def raise_problems(self) -> None:
-        """Raise a FieldError if there are problems. It contains each problem once, and the tips after them."""
+        """Raise a FieldError with each problem once, and the tips after them, if there are problems."""
         if self.problems:
             raise FieldError(*dict.fromkeys([*self.problems, *self.tips]))
 

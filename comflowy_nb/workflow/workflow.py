@@ -218,7 +218,7 @@ class Workflow:
             raise FieldError(f"the alias {alias!r} is invalid: {error}") from None
 
     def _ambiguous_name_error(self, name: str, field_ids: Sequence[str]) -> str:
-        """Return the text of an error that lists the fields of a name, with titles and values that tell them apart."""
+        """Return the error for an ambiguous name, with the titles and values that distinguish its fields."""
         fields = [self.fields[field_id] for field_id in field_ids]
         titles = [field.node_title or field.class_type or "" for field in fields]
         defaults = [field.default for field in fields]
@@ -242,8 +242,7 @@ class Workflow:
         else:
             names = {field.name: field_id for field_id, field in self.fields.items()}
             near = [
-                f"{found} ({names[found]})" if found in names else found
-                for found in nearest(key, [*names, *self.aliases])
+                f"{word} ({names[word]})" if word in names else word for word in nearest(key, [*names, *self.aliases])
             ]
         if key == "prompt" and not near:  # in most workflows, the prompt is a field `text`
             near = [field_id for field_id in self.fields if split_id(field_id)[1] == "text"]

@@ -1,4 +1,4 @@
-"""The values of runs that a search compares: submitted values, else those of the workflow, and columns of sweeps."""
+"""Read the run values that a search compares: submitted values, workflow defaults and sweep columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    # token of a run -> name -> texts, of several cells if they differ
+    # Token of a run -> name -> texts: several texts if its cells differ.
     Columns = dict[str, Mapping[str, Sequence[str]]]
 
 
@@ -28,7 +28,7 @@ _decode = msgspec.json.Decoder().decode  # four times as fast as `json`, which 1
 
 
 def read_json(text: str) -> Any:
-    """Return the value of JSON text, also of NaN and of halves of surrogate pairs."""
+    """Decode JSON, including NaN and lone surrogates."""
     try:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
@@ -36,7 +36,7 @@ def read_json(text: str) -> Any:
 
 
 class ComparedValues:
-    """The values of some names in all runs of a history. Each workflow is read once.
+    """The values of selected names in all runs of a history. Each workflow is read once.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class ComparedValues:
 
 
 def field_names(connection: sqlite3.Connection) -> set[str]:
-    """Return the ids and the bare names of the fields of all runs, and the names of columns of sweeps."""
+    """Return the field ids, bare field names and sweep columns that occur in any run."""
     rows = connection.execute("SELECT DISTINCT each.key FROM runs, json_each(runs.params) AS each")
     ids = {str(row[0]) for row in rows}
     for table in ("graphs", "defaults"):
@@ -89,7 +89,7 @@ def field_names(connection: sqlite3.Connection) -> set[str]:
 
 
 def known_values(connection: sqlite3.Connection, name: str) -> list[Any]:
-    """Return the different values of a field or a column, those of the newest runs first, at most 1000."""
+    """Return the different values of a field or a column, from the newest runs first, at most 1000."""
     compared = ComparedValues(connection, [name])
     found: dict[str, Any] = {}
     for row in connection.execute("SELECT token, params, graph, defaults FROM runs ORDER BY number DESC"):
@@ -176,7 +176,7 @@ def _read(
 def _columns_of_axes(
     spec: Mapping[str, Any], names: Collection[str] | None
 ) -> Sequence[tuple[int, Sequence[Mapping[str, Sequence[str]]]]]:
-    """Return the columns of each value of the axes that have any, with the positions of the axes."""
+    """Return (position of the axis, columns by value) for each axis that has columns."""
     found = []
     for position, group in enumerate(axes_from_json(spec).axes):
         parts = [axis.columns for axis in group.simple]
@@ -190,6 +190,6 @@ def _columns_of_axes(
 
 
 def _merged(columns: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
-    """Return the columns of both, with each text once."""
+    """Merge the columns of two mappings, with each text once."""
     names = dict.fromkeys([*columns, *others])
     return {name: list(dict.fromkeys([*columns.get(name, ()), *others.get(name, ())])) for name in names}

@@ -1,4 +1,4 @@
-"""Match the params of a run against the values of a search: equal values, intervals, lists and conditions."""
+"""Match run params against a search: equal values, intervals, lists and conditions."""
 
 from __future__ import annotations
 
@@ -145,11 +145,11 @@ def is_fulfilled(
 ) -> bool:
     """Return True if a condition is true of the params of a run.
 
-    `review` has the values of one of its images: those of `REVIEW_NAMES`, which are not fields here, and its scores, by
-    names that no field of the run has.
+    A comparison is not true if the run does not have the field, or if the value has another type. If several fields or
+    columns have a name of the condition, the condition must be true for one combination of them.
 
-    A comparison with a field that the run does not have, or with a value of another type, is not true. If several
-    fields or columns have a name of the condition, it is fulfilled if it is true for one combination of them.
+    `review` has the rating (by `REVIEW_NAMES`) and the scores of one image. A name in `REVIEW_NAMES` is never a field.
+    A field has precedence over a score with its name.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def is_fulfilled(
 def _values(
     params: Mapping[str, Any], key: str, columns: Mapping[str, Sequence[Any]], review: Mapping[str, Any]
 ) -> list[Any]:
-    """Return the values of a field id, or of all fields and columns with a bare name; else the value of the review."""
+    """Return the values of a field id, else of fields and columns with this bare name, else of the review."""
     if key in REVIEW_NAMES:
         return [review[key]] if review.get(key) is not None else []
     found = [*values_of(params, key), *columns.get(key, ())]

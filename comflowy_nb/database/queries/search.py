@@ -35,8 +35,8 @@ class Filters(TypedDict, total=False):
     ----------
     params
         Name -> value, for field ids, bare names and columns of the tables of sweeps. Numbers are compared as numbers,
-        all other values as texts. The value of a field is the submitted one, else that of the workflow if the history
-        has it.
+        all other values as texts. The value of a field is the submitted value, else the workflow's value if the
+        history has it.
     where
         A condition of such values, `cfg < 6 or steps > 20`, or of the images: `rating >= 4`, `rated`, `rejected`,
         `note contains sky`, `sharpness > 0.3`.
@@ -56,7 +56,7 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A row of a list of runs: one run, or all matching runs of one sweep, newest first."""
+    """A row of a run list: one run, or all matching runs of one sweep, newest first."""
 
     sweep: str | None  # the token of the sweep
     runs: tuple[RunRecord, ...]
@@ -86,7 +86,7 @@ def search(
 def search_rows(
     connection: sqlite3.Connection, text: str | None = None, *, limit: int | None = 20, **filters: Any
 ) -> list[RunRow]:
-    """Return the results of `search` with the runs of each sweep in one row; `limit` is the number of rows."""
+    """Search as `search` does, with the runs of each sweep in one row; `limit` counts rows."""
     _check_limit(limit)
     found: dict[str, list[sqlite3.Row]] = {}
     for row in _find(connection, text, **filters):

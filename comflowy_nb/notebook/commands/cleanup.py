@@ -112,9 +112,8 @@ def delete(session: Session, request: Request) -> None:
         session.forget_sweeps()
         session.say(paragraph(f"{_deleted_text(found)} deleted, {size_text(found.files.size_bytes)} freed"))
     else:
-        session.say(
-            paragraph("nothing was deleted", *(_kept_lines(found) if is_empty else []))
-        )  # else with the question
+        # Before the question, `confirm` has shown the plan with the kept runs.
+        session.say(paragraph("nothing was deleted", *(_kept_lines(found) if is_empty else [])))
 
 
 def _client_or_library(session: Session) -> Client | Library:

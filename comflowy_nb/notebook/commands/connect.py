@@ -68,7 +68,7 @@ def login(session: Session, request: Request) -> None:
             "variable COMFLOWY_API_KEY"
         )
     if client is not None:
-        session.connect(session.target, key=key, webhooks=session.webhooks)  # rejects a wrong key before it is stored
+        session.connect(session.target, key=key, webhooks=session.webhooks)  # raises if the key is invalid
     is_stored = store_key(origin, key)
     where = "in the keyring" if is_stored else "for this kernel only; to keep it longer: pip install keyring"
     then = f"connected to {label}" if client is not None else "%comflowy connect cloud uses it"
@@ -116,7 +116,7 @@ def overview(session: Session, request: Request) -> None:
 
 
 def _ref_of(session: Session, row: RunRow) -> str:
-    """Return the reference of a row: of its sweep if it has one, else of its run."""
+    """Return the sweep reference of a row, else its run reference."""
     sweep = None if row.sweep is None else session.library.history.sweeps.get(row.sweep)
     return row.runs[0].ref if sweep is None else sweep.ref
 

@@ -25,7 +25,7 @@ def read_line(line: str, body: str | None, namespace: Mapping[str, Any]) -> Requ
     Raises
     ------
     UsageError
-        For an unknown command or option, with the nearest one, and for too many or too few words.
+        If a command or option is unknown, with the nearest one, or if there are too many or too few words.
     LineError
         If the line can't be split into words.
     """

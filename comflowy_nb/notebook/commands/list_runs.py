@@ -92,12 +92,12 @@ def runs(session: Session, request: Request) -> RunList:
 
 
 def more_line(command: str, limit: int) -> dict[str, str]:
-    """Return the line to show below a list that is limited."""
+    """Return the line below an incomplete list: the command that lists more."""
     return paragraph(f"the newest {limit}; there are more: {command} --limit {5 * limit} shows up to {5 * limit}")
 
 
 def rows_table(session: Session, rows: Sequence[RunRow]) -> dict[str, str]:
-    """Return a table of runs and sweeps: what each is, its status and rating, its times, and the values set."""
+    """Return a table of runs and sweeps: reference, status, rating, times and set values."""
     library = session.library
     summaries = library.history.sweeps.summaries([row.sweep for row in rows if row.sweep is not None])
     by_token = {summary.record.token: summary for summary in summaries}
@@ -120,7 +120,7 @@ def _read_filters(request: Request) -> tuple[list[str], dict[str, Any], str | No
     Raises
     ------
     UsageError
-        For a condition with spaces, or a field that is set twice.
+        If a condition contains spaces, or a field is set twice.
     """
     words: list[str] = []
     params: dict[str, Any] = {}
@@ -217,7 +217,7 @@ def _sweep_row(summary: SweepSummary, mark: str) -> tuple[str, ...]:
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
-    """Return the table. If all rows have the same service, its column is left out."""
+    """Return the table. If all rows have the same service, omit the column of services."""
     rows = list(rows)
     if len({row[4] for row in rows}) == 1:
         rows = [(*row[:4], "", *row[5:]) for row in rows]
@@ -235,15 +235,15 @@ def _nothing_found(
     names = dict.fromkeys([*params, *(name for condition in conditions for name in condition.names)])
     review_names = {*REVIEW_NAMES, *(history.scores.names() if names else ())}  # not names of fields
     names = dict.fromkeys(name for name in names if name not in review_names)
-    texts = [found for word in request.words if not word.quoted and (found := _INEQUALITY.fullmatch(word.text))]
-    known = sorted(history.field_names()) if names or texts else []
+    matches = [match for word in request.words if not word.quoted and (match := _INEQUALITY.fullmatch(word.text))]
+    known = sorted(history.field_names()) if names or matches else []
     for name in names:
         near = nearest_tip(name, [key for key in known if ("::" in key) is ("::" in name)])
         lines += [f"No run has a field {name}{near or '.'}"] if name not in known else []
-    for found in texts:  # searched as a text, because the value is not a number
-        name = found["name"].strip("`")
-        if name in known and not is_number(found["value"]):
-            conditions.append(parse_run_condition(_condition(name, found["sign"], found["value"])))
+    for match in matches:  # searched as text, because the value is not a number
+        name = match["name"].strip("`")
+        if name in known and not is_number(match["value"]):
+            conditions.append(parse_run_condition(_condition(name, match["sign"], match["value"])))
             names[name] = None
     values = {name: history.known_values(name) for name in names}
     wrong = {

@@ -261,7 +261,7 @@ class Request:
         return expand_ref(word.text, self.namespace)
 
     def refs(self, words: Sequence[Word] | None = None) -> list[Any]:
-        """Return the references that words are, by default all; a Python list counts as its items.
+        """Return words as references, by default all words. A Python list counts as its items.
 
         Raises
         ------

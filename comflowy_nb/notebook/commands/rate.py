@@ -85,7 +85,7 @@ def _line(ref: str, before: Rating, after: Rating) -> str:
 
 
 def _undo(ref: str, before: Rating, *, with_note: bool) -> str:
-    """Return the command that restores a rating. It is Python if the note can't be typed on a line."""
+    """Return the command that restores a rating, in Python if the note can't be typed on a line."""
     parts = ["%comflowy rate", ref, str(before.rating or 0), *(["--reject"] if before.rejected else [])]
     if not with_note:
         return " ".join(parts)

@@ -54,7 +54,7 @@ def show(session: Session, request: Request) -> Run | Sweep | RunList:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """The names in `--label` in the form of captions, and the texts of columns: token of a run -> name -> text."""
+    """Caption names of `--label`, and column texts (run token -> name -> text)."""
 
     label: Sequence[str] | None = None
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -123,7 +123,7 @@ def _show_runs(session: Session, found: Sequence[Found], names: _Names) -> Run |
 
 
 def _damage(run: Run) -> str | None:
-    """Return which originals of a run are damaged, and what to type; None if none is."""
+    """Return a text with the damaged originals of a run and the next command; None if none is damaged."""
     damaged = [image for image in (*run.images, *run.files) if image.record.state == "kept" and image.is_damaged]
     return damage_text(damaged) if damaged else None
 

@@ -62,7 +62,7 @@ class Start:
     sweep: Sweep | None
 
     def label(self, request: Request, axes: Axes | None = None) -> list[str] | None:
-        """Return the ids of the fields in `--label`, and of a sweep with these axes the columns, if there are any."""
+        """Return the field ids and columns in `--label`, for a sweep with these axes; None without any."""
         return caption_names(request.options.get("label", ()), axes or Axes(), self.workflow) or None
 
 
@@ -128,7 +128,7 @@ def show_conversion(session: Session, workflow: Workflow) -> None:
 
 
 def show_left_out(session: Session, sweep: Sweep, explicit: Collection[str]) -> None:
-    """Show the fields of the sweep in `--from` that `run` and `form` do not use, except those in `explicit`."""
+    """Show the fields of the sweep in `--from` that `run` and `form` do not use, except the fields in `explicit`."""
     left = [axis.name for axis in sweep.axes.axes if not set(axis.fields) <= set(explicit)]
     left += [field_id for seed in sweep.axes.seeds for field_id in seed.fields if field_id not in explicit]
     if left:
@@ -161,7 +161,7 @@ def _find_start(
         return *_start_from_sweep(client, found.sweep, sweep), sweep
     record = found.run.record
     params = dict(record.params)
-    if record.imported is not None:  # the names of its input images are those of another person's service
+    if record.imported is not None:  # its input images have the names on another person's service
         params = client.connection.submitter.restore_input_images(None, params, identity=record.identity)
     metadata = RunMetadata(record.workflow, record.workflow_id, params, record.set_params)
     return client.connection.workflow_of(record), metadata, None
@@ -211,7 +211,7 @@ def _start_from_image(
 def _start_from_other_tool(
     session: Session, client: Client, generation: Generation, image: str, request: Request
 ) -> tuple[str, RunMetadata]:
-    """Convert the settings of another tool to values of the workflow of the command, or of `default`."""
+    """Convert another tool's settings to values of the command's workflow, else of `default`."""
     named = request.text(request.words[0]) if request.words else DEFAULT
     try:
         workflow = client.workflow(named)

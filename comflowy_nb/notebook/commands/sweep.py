@@ -1,4 +1,4 @@
-"""`%comflowy sweep`, `%%comflowy sweep` and `run --count`: show the plan, submit the runs and fill in the grid."""
+"""`%comflowy sweep` and `run --count`: show the plan, submit the runs and fill in the grid."""
 
 from __future__ import annotations
 

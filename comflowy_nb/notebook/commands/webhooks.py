@@ -1,4 +1,4 @@
-"""The command `webhooks`: show whether webhooks are on, test the way to this kernel, and say what to do if it fails."""
+"""The command `webhooks`: show whether webhooks are on, and test whether events reach this kernel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NO_BACKEND_STATUSES = frozenset({502, 503, 504})
 
 
 def webhooks(session: Session, request: Request) -> None:
-    """Show the webhooks of the connected service, and test the way to this kernel."""
+    """Show the webhooks of the connected service, and test whether events reach this kernel."""
     del request
     client = session.client
     if client is None:
@@ -114,7 +114,7 @@ def _state(client: Client, hooks: Webhooks, receiver: Receiver) -> list[str]:
 
 
 def _target(session: Session) -> str:
-    """Return the target of the connection as the user types it; `URL` for an address, because outputs name none."""
+    """Return the target as typed in `connect`; `URL` for an address, because outputs contain no addresses."""
     text = session.target or default_target() or "cloud"
     name, sign, _ = text.partition("=")
     if sign and "/" not in name:
@@ -146,7 +146,7 @@ def _counts(receiver: Receiver) -> str:
 
 
 def _result(trip: RoundTrip) -> str:
-    """Return one line about a test."""
+    """Return the result of a test as one line."""
     seconds = f"{trip.seconds:.2f} s"
     if trip.via is not None:
         way = "through the server extension" if trip.via == "server extension" else "directly"

@@ -1,4 +1,4 @@
-"""The commands `workflows`, `workflow add`, `alias`, `export` and `remove`, and `fields`."""
+"""The commands `workflows`, `workflow` (`add`, `alias`, `export`, `remove`) and `fields`."""
 
 from __future__ import annotations
 

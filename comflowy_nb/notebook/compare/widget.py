@@ -280,7 +280,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
             self._still = draw_still(self._images, self._differences, self._canvas, self._chosen_captions)
         return self._still
 
-    _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
+    _ipython_display_ = None  # the method of ipywidgets 7 displays the widget without the text and HTML beside it
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]] | None:
         return self.bundle()

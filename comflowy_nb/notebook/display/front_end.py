@@ -1,4 +1,4 @@
-"""What the front end supports. No message says it, so these functions read the environment and the requests."""
+"""Detect the features of the front end. No message reports them, so read the environment and the requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_voila() -> bool:
 
 
 def is_marimo() -> bool:
-    """Return whether marimo executes this code. It shows widgets of anywidget, and no others."""
+    """Return whether marimo executes this code. marimo shows only widgets of anywidget."""
     marimo = sys.modules.get("marimo")
     return marimo is not None and bool(marimo.running_in_notebook())
 
@@ -45,7 +45,7 @@ def without_unusable_view(data: Mapping[str, Any]) -> dict[str, Any]:
 def _is_console() -> bool:
     """Return whether `jupyter console` or qtconsole has started this kernel. They ignore updates of a display.
 
-    They alone name the file of the connection after their process.
+    Only they name the connection file after their process.
     """
     connection_file = str(getattr(getattr(_kernel(), "parent", None), "connection_file", ""))
     return Path(connection_file).name == f"kernel-{os.getppid()}.json"

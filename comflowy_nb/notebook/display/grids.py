@@ -1,4 +1,4 @@
-"""Labelled grids of the images of runs, and of a sweep."""
+"""Draw labelled image grids of runs and sweeps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MAX_NAMED_CELLS = 40  # in the plain text of a sweep's grid
 
 
 class Grid:
-    """A grid of the images of runs, with captions. It is drawn when it is first needed.
+    """An image grid of runs, with captions. The first use draws it.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class Grid:
 
 
 class SweepGrid(Grid):
-    """The grid of a sweep, drawn when it is first needed.
+    """The grid of a sweep. The first use draws it.
 
     Parameters
     ----------

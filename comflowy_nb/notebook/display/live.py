@@ -1,4 +1,4 @@
-"""Update the outputs of cells: display handles, and the threads that draw views until their runs are settled.
+"""Update the outputs of cells, with threads that draw views until their runs are settled.
 
 If a cell waits, its thread draws its views. A `LiveUpdater` draws all other views.
 """

@@ -86,7 +86,7 @@ def grid(
     image: int | None = None,
     page: int = 1,
 ) -> Grid:
-    """Return the labelled grid of a run, of several runs, or of a sweep.
+    """Return a labelled image grid of runs or of a sweep.
 
     The grid is drawn from the images on disk, without a request to a service.
 

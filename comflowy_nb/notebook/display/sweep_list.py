@@ -57,9 +57,9 @@ def summary_duration(summary: SweepSummary) -> str:
 
 
 def submit_command(record: SweepRecord) -> str:
-    """Return the command that submits the cells without a run if the notebook cell of the sweep is not at hand.
+    """Return the command that submits the cells without a run, for a sweep whose notebook cell is lost.
 
-    It contains `--fresh` if the sweep was submitted with it.
+    The command contains `--fresh` if the sweep was submitted with `--fresh`.
     """
     return f"%comflowy sweep --from {record.ref}{' --fresh' if record.fresh else ''}"
 

@@ -133,7 +133,7 @@ class RunView(View):
         self._options = options
         super().__init__(run, in_kernel=in_kernel, with_images=with_images)
         if in_kernel and with_images and not run.is_settled:
-            # the cell waits for the service meanwhile; the first image then appears half a second earlier
+            # The cell waits for the service meanwhile; the first image then appears half a second earlier.
             threading.Thread(target=_import_grids, name="comflowy-import", daemon=True).start()
 
     def _line(self) -> StatusLine:
@@ -250,7 +250,7 @@ class SweepView(View):
 
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
-    """Print the paths of a run's files, because a terminal does not show images. For pruned images: the thumbnails."""
+    """Print the paths of a run's files in a terminal, which shows no images. For pruned images, print thumbnails."""
     reviews = reviews_to_show(run.images)
     for image in (*run.images, *run.files):
         if image.record.state in {"kept", "pruned"} and (only is None or image.record.index in only):

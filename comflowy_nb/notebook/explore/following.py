@@ -84,7 +84,7 @@ class ExplorerUpdates(LiveView):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the explorer is closed or collected. An open one may change with any later command."""
+        """Whether the explorer is closed or collected. An open explorer may change with any later command."""
         explorer = self._explorer()
         return explorer is None or explorer.is_closed
 

@@ -1,4 +1,4 @@
-"""Answer the requests of an explorer's views: the document, thumbnails, full images, ratings, and submits of cells."""
+"""Answer the requests of an explorer's views: document, images, ratings and submits of cells."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_submit(request: Mapping[str, Any]) -> bool:
 
 
 class Answers:
-    """Answers the requests of the views of one explorer. All methods are thread-safe.
+    """Answer the requests of an explorer's views. All methods are thread-safe.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The explorer widget: the cells of sweeps, or runs, with a control for each axis, ratings, and submits of cells.
+"""The explorer widget: cells or runs with a control for each axis, ratings, and submits of cells.
 
 The state of the widget that is saved in a notebook is small: the view requests the document, thumbnails and full
 images by messages, and the widget keeps none of them.

@@ -170,7 +170,7 @@ class Control(ABC):
 
 
 class TextControl(Control):
-    """Text control for a STRING, or for a value without another control. It is parsed as on a line."""
+    """Text control for a STRING, or for a value without another control. The text is parsed as on a line."""
 
     @property
     def is_wide(self) -> bool:  # type: ignore[override]  # a constant elsewhere

@@ -49,7 +49,7 @@ def form_fields(
     random: Collection[str] = (),
     described: Mapping[str, FormField] | None = None,
 ) -> list[FormField]:
-    """Return the fields of a form: all described fields of the workflow, and those in `values`.
+    """Return the fields of a form: all described fields of the workflow, and the fields in `values`.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def abbreviated_fields(workflow: Workflow, abbreviations: Mapping[str, Any]) -> 
     Raises
     ------
     FieldError
-        With all problems at once.
+        If abbreviations are invalid. It contains all problems.
     """
     described: dict[str, FormField] = {}
     problems: list[str] = []

@@ -1,4 +1,4 @@
-"""`comflowy_nb.form` and the widget `Form`: fill in the fields of a workflow, run it, and restore earlier runs."""
+"""The widget `Form`: fill in the fields of a workflow, run it, and restore earlier runs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def form(
     FieldError
         If there is no such field, or a value is invalid.
     TypeError
-        For any other keyword.
+        If a keyword is unknown.
 
     Examples
     --------
@@ -377,7 +377,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         shown = {} if self.model_id is None or is_marimo() else {"application/vnd.jupyter.widget-view+json": view}
         return {**without_unusable_view(shown), **self._body.static_output()}, {}
 
-    _ipython_display_ = None  # that of ipywidgets 7 displays the widget without the text and HTML beside it
+    _ipython_display_ = None  # the method of ipywidgets 7 displays the widget without the text and HTML beside it
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
         return self.bundle()

@@ -45,7 +45,7 @@ class ImageControl(Control):
         self._can_upload = can_upload
         self._open_run = open_run
         self._image: InputImage | None = None
-        self._image_text: str | None = None  # the text in the box as long as it means `_image`
+        self._image_text: str | None = None  # the text in the box while `_image` is the value
         self._preview = widgets.Image(format="jpeg", layout=widgets.Layout(display="none")).add_class("cfy-preview")
         self._chooser = widgets.FileUpload(
             accept="image/*", description="Choose a file", **{TOOLTIP: f"an image for {label}"}

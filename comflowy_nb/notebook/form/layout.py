@@ -49,7 +49,7 @@ _MAX_FIELDS_WITHOUT_SEARCH = 20  # with more fields, the form has a search box
 
 
 class FormBody:
-    """The controls of all fields: their values, their problems, and which are submitted.
+    """The controls of all fields, with their values and their problems.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class FormBody:
 
     @property
     def submitted(self) -> list[str]:
-        """The ids of the fields to submit: those that were set explicitly or changed."""
+        """The ids of the fields to submit, which were set explicitly or changed."""
         return [key for key in self._controls if self._is_submitted(key)]
 
     def _is_submitted(self, key: str) -> bool:
@@ -94,7 +94,7 @@ class FormBody:
         problems: dict[str, str] = {}
         for key in self._fields:  # in the order of the workflow
             control = self._controls[key]
-            with suppress(FieldError):  # it is in `control.problem`
+            with suppress(FieldError):  # `control.problem` has the error
                 values[key] = control.read()
             is_reported = key in values or self._is_submitted(key) or control.has_invalid_default
             if control.problem is not None and is_reported:

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.workflow import Workflow
 
 
-_MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has them all
+_MAX_SHOWN_RUNS = 60  # in the filmstrip; the history has all runs
 _THUMBNAIL_PX = 160
 _MAX_VALUE_CHARS = 24  # maximum length of a changed value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FormRequest:
-    """The request that Run submits: the settings, the values of all fields, and the ids of the explicit ones."""
+    """The request that Run submits: settings, values of all fields, and ids of the explicitly set fields."""
 
     settings: Sequence[Setting]
     values: Mapping[str, Any]
@@ -231,13 +231,13 @@ class FormHistory:
     def _add(self, submitted: Submitted, request: FormRequest, usual_s: float | None) -> FormRun:
         with self._lock:
             if self._runs and self._runs[-1].token == submitted.run.token:
-                changed = self._runs[-1].changed  # the same run again, as after a slow double click
+                changed = self._runs[-1].changed  # the same run was returned, as after a slow double click
             else:
                 changed = describe_changes(self.newest_values, request.values, self._names)
             new = FormRun(self, submitted, request, changed, usual_s)
-            # a repeated run moves to the end
+            # A repeated run moves to the end.
             self._runs = [form_run for form_run in self._runs if form_run.token != new.token] + [new]
-            self._on_new_run()  # before it is shown: an observer may read `Form.runs`
+            self._on_new_run()  # before the run is shown, because an observer may read `Form.runs`
             self.show(new)
         self._updater.add(new)
         return new

@@ -60,12 +60,13 @@ def sample(
 ) -> Array:
     """Add noise to latents (n, channels, h, w) up to the level of `denoise`, and sample.
 
-    The same arguments give the same bytes. Each image of a batch has separate noise; the first has that of a batch of
-    one.
+    The same arguments give the same bytes. Each image of a batch has separate noise; the first image has the noise of a
+    batch of one.
     """
     levels = sigmas(scheduler, steps, denoise)
     if len(levels) < 2:
         return samples
+    # One generator per image, from the low and high 32 bits of the seed and the index of the image.
     rngs = [np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFF, seed >> 32, k])) for k in range(len(samples))]
     guide = scene_set.guide(positive, negative, cfg)
 
@@ -191,7 +192,7 @@ def _euler(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Steps:
 
 
 def _ddim(denoise: Denoiser, x: Array, levels: Levels, noise: Noise) -> Steps:
-    """Euler steps with clipped estimates, as in the code of the authors of DDIM."""
+    """Sample with Euler steps and clipped estimates, as the reference code of DDIM does."""
     limit = np.float32(CLIP)
     return _euler(lambda x, level: np.clip(denoise(x, level), -limit, limit), x, levels, noise)
 
@@ -219,7 +220,7 @@ def _heun(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Steps:
 
 
 def _dpmpp_2m(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Steps:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095)."""
+    """Sample with DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095)."""
     before: tuple[float, Array] | None = None  # the level and the estimate of the last step
     for now, after in pairwise(levels):
         estimate = denoise(x, now)
@@ -236,7 +237,7 @@ def _dpmpp_2m(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Ste
 
 
 def _lms(denoise: Denoiser, x: Array, levels: Levels, _noise: Noise) -> Steps:
-    """Linear multistep of order 4, with exact weights for uneven levels."""
+    """Sample with the linear multistep method of order 4, with exact weights for uneven levels."""
     slopes: list[Array] = []
     for k, (now, after) in enumerate(pairwise(levels)):
         slopes = [*slopes, (x - denoise(x, now)) / np.float32(now)][-4:]

@@ -171,7 +171,7 @@ class Engine:
         return outputs
 
     def _key(self, node: Mapping[str, Any], keys: Mapping[str, str], graph: Mapping[str, Any]) -> str:
-        """Return the cache key of a node: a hash of its type, its values, and the keys of the nodes it needs."""
+        """Return a node's cache key: a hash of its type, its values and the keys of its input nodes."""
         parts: list[Any] = [node["class_type"]]
         for name, value in sorted(node.get("inputs", {}).items()):
             parts.append([name, [keys[value[0]], value[1]] if isinstance(value, list) else ["=", value]])

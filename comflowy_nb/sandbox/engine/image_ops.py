@@ -106,7 +106,9 @@ def blend(below: Pixels, above: Pixels, factor: float, mode: str) -> Pixels:
     if above.shape[1:3] != below.shape[1:3]:
         above = scale(above, below.shape[2], below.shape[1], "bicubic", "center")
     count = max(len(below), len(above))
-    below, above = (np.concatenate([x, np.repeat(x[-1:], count - len(x), axis=0)]) for x in (below, above))
+    below, above = (
+        np.concatenate([batch, np.repeat(batch[-1:], count - len(batch), axis=0)]) for batch in (below, above)
+    )
     mixed: Pixels
     match mode:
         case "multiply":
@@ -116,6 +118,7 @@ def blend(below: Pixels, above: Pixels, factor: float, mode: str) -> Pixels:
         case "overlay":
             mixed = np.where(below <= 0.5, 2 * below * above, 1 - 2 * (1 - below) * (1 - above))
         case "soft_light":
+            # ComfyUI's `ImageBlend.g`, from the soft-light formula of the W3C
             curve = np.where(below <= 0.25, ((16 * below - 12) * below + 4) * below, np.sqrt(below))
             darker = below - (1 - 2 * above) * below * (1 - below)
             mixed = np.where(above <= 0.5, darker, below + (2 * above - 1) * (curve - below))

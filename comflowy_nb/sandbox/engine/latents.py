@@ -94,18 +94,19 @@ def _resize(planes: Pixels, width: int, height: int) -> Pixels:
 
 
 def _drift(planes: Pixels) -> Pixels:
-    """Return the displacement of each point in pixels. It is 0 at the edges, because nothing lies beyond them."""
+    """Return the displacement of each point in pixels: 0 at the edges, because there are no points beyond them."""
     rows = planes.shape[1]
+    # 0 at an edge, 1 from a fifth of the side on
     down, across = (
         np.clip(np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) / (0.2 * n), 0, 1) for n in planes.shape[1:]
     )
-    moved = 0.06 * np.tanh(planes / 0.06) * rows
+    moved = 0.06 * np.tanh(planes / 0.06) * rows  # less than 6 % of the height
     return np.stack([moved[0] * across[None, :], moved[1] * down[:, None]]).astype(np.float32)
 
 
 def _light(colour: Pixels, light: Pixels) -> Pixels:
     exposure, warmth, saturation = light
-    grey = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+    grey = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]  # luma of ITU-R BT.601
     colour = (grey + (colour - grey) * (1 + 0.9 * saturation)) * np.exp2(exposure)
     return np.asarray(colour * np.stack([1 + 0.3 * warmth, np.ones_like(warmth), 1 - 0.3 * warmth]))
 

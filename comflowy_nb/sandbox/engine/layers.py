@@ -95,7 +95,7 @@ class Layers:
     sky_palettes: NDArray[np.int64]  # (S,)
     lands: Array  # (L, palettes, 3, P)
     land_cover: Array  # (L, P)
-    silhouettes: tuple[Silhouette, ...]  # of each subject
+    silhouettes: tuple[Silhouette, ...]  # one per subject
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Node types of the sandbox: their inputs as in ComfyUI's /object_info, their outputs, and their functions.
+"""Node types of the sandbox: inputs as in ComfyUI's /object_info, outputs and functions.
 
 The function of a node gets a `Context` and the inputs by name, and returns one value per output, in order. Output nodes
 (SaveImage, PreviewImage) return their images as one value; the engine creates the files.

@@ -53,11 +53,11 @@ class Conditioning:
 
         Longer prompts are more colourful, so that high guidance oversaturates, as it does with real models.
         """
-        asked = np.zeros(3)
+        light = np.zeros(3)
         for tag, weight in self.tags.items():
-            asked += weight * np.array(_LIGHT.get(tag, (0.0, 0.0, 0.0)))
-        asked[2] += 0.1 * np.tanh(sum(map(abs, self.tags.values())) / 2)
-        return np.clip(asked, -0.8, 0.8) + 0.02 * self.lean(("exposure", "warmth", "saturation"))
+            light += weight * np.array(_LIGHT.get(tag, (0.0, 0.0, 0.0)))
+        light[2] += 0.1 * np.tanh(sum(map(abs, self.tags.values())) / 2)
+        return np.clip(light, -0.8, 0.8) + 0.02 * self.lean(("exposure", "warmth", "saturation"))
 
 
 def read_prompt(text: str) -> Conditioning:
@@ -102,4 +102,4 @@ def _singular(word: str) -> str:
 
 def _lean(word: str, name: str) -> float:
     digest = hashlib.blake2b(f"{word}\0{name}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**63 - 1
+    return int.from_bytes(digest, "big") / 2**63 - 1  # 8 bytes scaled to -1 to 1

@@ -52,7 +52,7 @@ class Prior:
     palettes: Real  # (palettes,)
     skies: Real  # (S,)
     placements: Real  # (L, B): of a land with a placement
-    looks: tuple[Real, ...]  # of each subject, (looks,)
+    looks: tuple[Real, ...]  # (looks,), for each subject
     light: Array  # (CHANNELS, 1, 1)
 
 
@@ -71,7 +71,7 @@ class PerLayer:
 
     skies: Real  # (S, L, B): behind each land and placement
     lands: Real  # (L, palettes, B): behind each placement
-    looks: list[Real]  # of each subject, (positions, looks, palettes)
+    looks: list[Real]  # (positions, looks, palettes), for each subject
 
 
 class SceneSet:
@@ -88,7 +88,7 @@ class SceneSet:
     def __init__(self, layers: Layers, canvas: tuple[int, int]) -> None:
         self.layers = layers
         self.canvas = canvas
-        self._placements = _row_slices([len(s.pixels) for s in layers.silhouettes])  # of each subject, its rows of B
+        self._placements = _row_slices([len(s.pixels) for s in layers.silhouettes])  # for each subject, its rows of B
         # The part of each pixel that a placement leaves visible, (B, P).
         self._uncovered = np.ones((self._placements[-1].stop, canvas[0] * canvas[1]), dtype=np.float32)
         for silhouette, rows in zip(layers.silhouettes, self._placements, strict=True):
@@ -206,7 +206,7 @@ def _posterior(likelihoods: PerLayer, prior: Prior, sky_palettes: NDArray[np.int
     skies = likelihoods.skies + prior.skies[:, None, None]
     by_palette = np.stack([_log_sum_exp(skies[sky_palettes == p]) for p in range(palettes)])  # (palettes, L, B)
     looks = [values + weights[:, None] for values, weights in zip(likelihoods.looks, prior.looks, strict=True)]
-    by_position = [_log_sum_exp(values, axis=1) for values in looks]  # of each subject, (positions, palettes)
+    by_position = [_log_sum_exp(values, axis=1) for values in looks]  # (positions, palettes), for each subject
     total = (
         by_palette
         + likelihoods.lands.transpose(1, 0, 2)
@@ -247,7 +247,7 @@ def _log_sum_exp(values: Real, axis: int = 0) -> Real:
 
 
 def _row_slices(counts: list[int]) -> list[slice]:
-    """Return the slices of adjacent groups of rows, given the number of rows in each."""
+    """Return the slices of adjacent row groups with these numbers of rows."""
     ends = np.cumsum(counts).tolist()
     return [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
 

@@ -36,7 +36,7 @@ class Style:
 
 
 def _grey(colours: Pixels) -> Pixels:
-    return np.asarray(0.3 * colours[0] + 0.59 * colours[1] + 0.11 * colours[2])
+    return np.asarray(0.3 * colours[0] + 0.59 * colours[1] + 0.11 * colours[2])  # luma of ITU-R BT.601
 
 
 def _mix(below: Pixels, above: Pixels, amount: float) -> Pixels:

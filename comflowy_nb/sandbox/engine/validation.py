@@ -292,7 +292,7 @@ def _convert(kind: str, value: Any) -> Any:
 def _assert_number(value: Any) -> None:
     if isinstance(value, bool):
         raise TypeError("true and false are not numbers")
-    if isinstance(value, str) and len(value) > 400:
+    if isinstance(value, str) and len(value) > 400:  # the longest float has about 310 digits
         raise ValueError("too long for a number")
 
 

@@ -1,4 +1,4 @@
-"""The files and the lock of the sandbox in the home folder, and the check whether clients still use it."""
+"""The sandbox's files and lock in the home folder, and the check whether clients still use the sandbox."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Paths:
         self.inputs = self.folder / "inputs"
 
     def make(self) -> None:
-        """Create the folders for this user alone. Remove the permissions of others from existing folders if possible.
+        """Create the folders with access for this user only. Restrict existing folders if possible.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Paths:
             address = msgspec.json.decode(self.address.read_bytes(), type=Address)
         except (OSError, ValueError):  # msgspec's errors are ValueErrors
             return None
-        return address if len(address.key) >= 32 else None
+        return address if len(address.key) >= 32 else None  # the file is damaged: keys are longer
 
     def write_address(self, address: Address) -> None:
         write_file(self.address, msgspec.json.encode(address))
@@ -100,7 +100,7 @@ class Paths:
     def keep_input(self, content: bytes) -> str:
         """Write an uploaded image into the folder of inputs and return its name there.
 
-        The name is made from the content, so the file name of the sender has no effect, and an image that is uploaded
+        The name is derived from the content, so the client's file name has no effect, and an image that is uploaded
         twice is one file. As on ComfyUI, the content is checked when a run loads it.
 
         Raises
@@ -144,7 +144,7 @@ class AlreadyRunning(Exception):
 def hold_lock(paths: Paths) -> FileLock:
     """Acquire and return the lock of the sandbox of a home folder.
 
-    A sandbox that is stopping holds it a little longer, so wait for it unless its holder accepts connections.
+    A stopping sandbox still holds the lock, so wait for the lock unless its holder accepts connections.
 
     Raises
     ------

@@ -79,7 +79,7 @@ class ApiKeyCheck:
         return end is not None and end > self._clock()
 
     def prove(self, nonce: str) -> str:
-        """Return the HMAC-SHA256 of a nonce. It proves that this server has the key, without sending the key."""
+        """Return the HMAC-SHA256 of a nonce, which proves that this server has the key without sending the key."""
         content = f"comflowy_nb sandbox {nonce}".encode("utf-8", "surrogatepass")
         return hmac.new(self._key.encode(), content, hashlib.sha256).hexdigest()
 
@@ -188,7 +188,7 @@ class _NotFound(_Route):
 
 
 class _Ping(_Route):
-    """Prove that this is the sandbox of a key without sending the key: another program may have taken the port."""
+    """Prove that this server has the key, without sending it: another program may have taken the port."""
 
     needs_token = False
 
@@ -264,7 +264,7 @@ class _Workflow(_Route):
 
 
 class _Upload(_Route):
-    """ComfyUI's route of the same name, but with a token, and a file name that is made from the content."""
+    """ComfyUI's upload route, but it requires a token, and derives the file name from the content."""
 
     body_max_bytes = _UPLOAD_MAX_BYTES
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CANCELLED = "cancelled"
 _NO_PROGRESS = {"node": None, "title": None, "value": None, "max": None, "nodes_done": 0, "nodes_total": None}
-_PREPARING = "the sandbox is preparing its scenes"  # once for each worker process
+_PREPARING = "the sandbox is preparing its scenes"  # shown once for each worker process
 _STARTS_MAX = 3  # a run during which this many sandboxes died is probably the cause
 _STOP_S = 10.0  # a worker that does not stop within this time is killed
 
@@ -34,7 +34,7 @@ _STOP_S = 10.0  # a worker that does not stop within this time is killed
 class Cancelling(StrEnum):
     """The result of a cancel request."""
 
-    DONE = "done"  # it is cancelled, or will be at its next step
+    DONE = "done"  # the run is cancelled, or will be at its next step
     TOO_LATE = "too late"
     NO_SUCH_RUN = "no such run"
 
@@ -149,7 +149,7 @@ class RunQueue:
             run = self._queue.popleft()
             saved = run.saved
             graph = graph_of(saved.workflow_id)
-            if graph is None:  # another version accepted it
+            if graph is None:  # another version of the package accepted the run
                 self._end(run, error=f"this sandbox has no workflow {saved.workflow_id!r}")
                 continue
             run.worker = worker

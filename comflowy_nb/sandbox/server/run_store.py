@@ -103,7 +103,7 @@ class Image:
 
 
 class Store:
-    """The open file. Only the process that holds the lock of the sandbox uses it, on its main thread."""
+    """The open database. Only the process that holds the sandbox's lock uses it, on its main thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

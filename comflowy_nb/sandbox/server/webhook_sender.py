@@ -45,7 +45,7 @@ class WebhookClient:
     """The HTTP client, and the deliveries of all runs."""
 
     def __init__(self) -> None:
-        # Enough connections that receivers that hang do not delay the others.
+        # Enough connections, so that receivers that hang do not delay other receivers.
         self._client = AsyncHTTPClient(force_instance=True, max_clients=100)
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -38,7 +38,7 @@ class Pipe:
         try:
             self._messages.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
             self._messages.flush()
-        except OSError:  # the server is gone
+        except OSError:  # the server has ended
             os._exit(0)
 
     def listen(self) -> None:
@@ -77,7 +77,7 @@ def _warm_up(engine: Engine, pipe: Pipe) -> None:
     try:
         graph, _ = apply_params(graph_of("default") or {}, {"3::steps": 1})
         engine.run(graph, on_progress=lambda _payload: None, should_stop=lambda: not pipe.runs.empty())
-    except Stopped:  # a run has arrived, which loads the same
+    except Stopped:  # a run has arrived, which loads the same scenes and libraries
         pass
     except Exception:  # noqa: BLE001 - the first run reports the error
         traceback.print_exc()

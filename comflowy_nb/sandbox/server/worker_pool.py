@@ -29,9 +29,9 @@ _ONE_THREAD = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-_KEPT_WARM = 2  # workers that are started before the first run
+_KEPT_WARM = 2  # number of workers that are started before the first run
 _END_S = 5.0
-_LINE_MAX_BYTES = 1 << 24  # above the largest message of a worker
+_LINE_MAX_BYTES = 1 << 24  # larger than any message of a worker
 
 
 def count_cores() -> int:

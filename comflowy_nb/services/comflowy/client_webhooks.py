@@ -1,4 +1,4 @@
-"""The webhooks of one client: whether the settings enable them, and their receiver, which starts when it is needed."""
+"""Decide whether a client uses webhooks, and start its receiver when it is needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Webhooks:
     owner
         The name of the client's lock.
     url
-        A public URL for this client; by default that of the settings.
+        A public URL for this client; by default the setting `callback_url`.
     """
 
     def __init__(

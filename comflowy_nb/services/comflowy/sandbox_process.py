@@ -37,7 +37,7 @@ _REQUEST_TIMEOUT_S = 3.0
 _MAX_RESPONSE_BYTES = 65536
 _MAX_LOG_BYTES = 1024 * 1024
 _TAIL_LINES = 8
-_EXIT_ALREADY_RUNNING = 3  # exit status of a sandbox whose home folder has one already
+_EXIT_ALREADY_RUNNING = 3  # exit status if another sandbox serves the home folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def start_sandbox(home: Path) -> SandboxAddress:
     folder = home.absolute() / "sandbox"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # one process starts it; the others find it afterwards
+        # One process starts the sandbox; the others find it afterwards.
         with FileLock(folder / "start.lock", timeout=START_TIMEOUT_S):
             return find_sandbox(home, keep_running=True) or _start(home.absolute(), folder / "sandbox.log")
     except Timeout:
@@ -96,7 +96,7 @@ def find_sandbox(home: Path, *, keep_running: bool = False) -> SandboxAddress | 
     Parameters
     ----------
     keep_running
-        Ask it to wait some seconds for a client's lock, even if no client holds one now.
+        Ask the sandbox to wait some seconds for a client's lock, even if no client holds one now.
     """
     try:
         address = json.loads((home / "sandbox" / "address.json").read_bytes())
@@ -137,7 +137,7 @@ def _start(home: Path, log: Path) -> SandboxAddress:
             process = _spawn(home, output)
         except (OSError, TypeError) as error:
             raise ServiceError(f"can't start a Python process for the sandbox: {error}") from error
-    # reap it when it ends, so that no zombie stays in a long-lived kernel
+    # Reap the process when it ends, so that no zombie stays in a long-lived kernel.
     threading.Thread(target=process.wait, name="comflowy-sandbox-end", daemon=True).start()
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
@@ -145,7 +145,7 @@ def _start(home: Path, log: Path) -> SandboxAddress:
         if sandbox is not None:
             return sandbox
         code = process.poll()
-        if code is not None and code != _EXIT_ALREADY_RUNNING:  # another one that is starting will respond
+        if code is not None and code != _EXIT_ALREADY_RUNNING:  # another sandbox is starting and will respond
             raise ServiceError(f"the sandbox ended at its start (exit status {code}){_tail(log, offset, home)}")
         time.sleep(_POLL_S)
     with contextlib.suppress(OSError):
@@ -154,9 +154,9 @@ def _start(home: Path, log: Path) -> SandboxAddress:
 
 
 def _spawn(home: Path, output: Any) -> subprocess.Popen[bytes]:
-    # COMFLOWY_API_KEY and COMFLOWY_HEADERS hold secrets of other services; the sandbox reads COMFLOWY_HOME alone
+    # COMFLOWY_API_KEY and COMFLOWY_HEADERS hold secrets of other services; the sandbox reads only COMFLOWY_HOME.
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("COMFLOWY_")}
-    options: dict[str, Any] = {"start_new_session": True}  # Ctrl-C and the end of a terminal do not end it
+    options: dict[str, Any] = {"start_new_session": True}  # Ctrl-C and the end of a terminal do not end the sandbox
     if sys.platform == "win32":
         options = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     return subprocess.Popen(
@@ -173,7 +173,7 @@ def _spawn(home: Path, output: Any) -> subprocess.Popen[bytes]:
 
 
 def _tail(log: Path, offset: int, home: Path) -> str:
-    """Return the last lines of the log after `offset`, without paths of this machine, because notebooks are shared."""
+    """Return the last lines of the log after `offset`. Paths are removed, because notebooks are shared."""
     try:
         with log.open("rb") as file:
             file.seek(offset)

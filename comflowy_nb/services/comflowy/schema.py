@@ -246,7 +246,7 @@ def _success_outcome(response: Response, label: str, hide: tuple[Secret, ...]) -
 
 # -- outputs of a run -------------------------------------------------------------------------------------------
 
-# query parameters with which storage services sign URLs; they differ each time the same image is named
+# Query parameters with which storage services sign URLs; they differ each time the same image is named.
 _SIGNING = re.compile(
     r"(?i)x-(amz|goog|oss|cos|obs)-.+|signature|sig|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
     r"|ossaccesskeyid|security-token|token|se|sp|sv|sr|st|skoid|sktid|skt|ske|sks|skv"

@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Comflowy(Service):
-    """A service with the Comflowy API: the hosted one, another, or the sandbox.
+    """A service with the Comflowy API: the hosted service, the sandbox, or another server.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ class Comflowy(Service):
     identity, label : str
         The service's key in the deduplication of requests, and its name in messages.
     kind : str
-        `sandbox` has more routes: cancel, upload, workflows, fields. The last two are requested from other services
-        too, and an unexpected response is ignored.
+        `sandbox` has more routes: cancel, upload, workflows, fields. `workflows` and `fields` are requested from
+        other services too, and an unexpected response is ignored.
     """
 
     runs_graphs = False
@@ -163,7 +163,7 @@ class Comflowy(Service):
         try:
             response = self._with_token(lambda token: self._post_run(submission, token))
         except ServiceError as error:
-            # there is no token, at first or after the 401, so the run was not accepted
+            # There is no token, at first or after the 401, so the run was not accepted.
             return rejection_of(copy.copy(error))
         return schema.read_outcome(response, self.label, hide=self.secrets())
 
@@ -184,8 +184,9 @@ class Comflowy(Service):
         response = self._request("POST", f"{_API}/check", query={"id": run_id}, max_bytes=_MAX_CHECK_BYTES)
         data = self._decode(response, schema.read_check, _RUN)
         service_status = (mask_secrets(data.status, self.secrets()) or "")[:100]
-        status = schema.STATUSES.get(service_status, Status.RUNNING)
+        status = schema.STATUSES.get(service_status, Status.RUNNING)  # a run with an unknown status is polled further
         if status is Status.FAILED:
+            # The sandbox reports a cancelled run as failed with this error.
             if run_id in self._cancelled and isinstance(data.error, str) and data.error.strip() == "cancelled":
                 return Snapshot(Status.CANCELLED, service_status)
             problem = read_problem(data.error)
@@ -250,6 +251,7 @@ class Comflowy(Service):
 
         def read() -> T | None:
             response = self._request("GET", f"{_API}/{path}")
+            # A 429 is decoded below: it raises a RateLimitError, and the request is repeated.
             if isinstance(response, Response) and self.kind != "sandbox" and response.status != 429:
                 try:
                     return decode(response.body) if response.is_ok and not response.body_error else None

@@ -1,4 +1,4 @@
-"""Files through which kernels and Jupyter servers of one home folder find each other, for webhooks.
+"""Files by which kernels and Jupyter servers of one home folder find each other, for webhooks.
 
 A kernel writes one file for each run that may receive events: its name is the digest of the secret, its content the
 port of the kernel's receiver. The file is deleted when the run has ended. The server extension reads it when an event
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """Where the events of one run go: the port of a kernel's receiver on loopback, and the lock of its client."""
+    """Destination of one run's events: the receiver's port on loopback, and its client's lock."""
 
     port: int
     owner: str

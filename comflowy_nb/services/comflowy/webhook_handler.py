@@ -1,4 +1,4 @@
-"""Accept webhooks over HTTP: which requests reach a run, and how many. Used by the kernel and the Jupyter server.
+"""Accept webhooks over HTTP, in the kernel and in the Jupyter server, and limit the requests that reach a run.
 
 The last part of the path is the secret of one run. A request that does not know a secret gets status 404 before its
 body is read, and an accepted body is limited in size, time and number, so that no caller can fill the memory. Nothing
@@ -27,7 +27,7 @@ VIA_HEADER = "X-Comflowy-Via"  # set by the server extension
 MAX_EVENT_BYTES = 1024 * 1024  # a result lists the URLs of all images
 MAX_BODIES = 16  # bodies that are received and delivered at the same time
 READ_TIMEOUT_S = 5.0
-EVENTS_PER_S, MAX_BURST = 20.0, 60.0  # of one run; a service reports about ten steps a second
+EVENTS_PER_S, MAX_BURST = 20.0, 60.0  # per run; a service reports about ten steps a second
 MAX_LIMITED_RUNS = 4096  # runs with a rate limit at the same time
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def new_secret() -> str:
 
 
 def digest_of(secret: str) -> str:
-    """Return the key under which a secret is stored. The time of a lookup by a hash tells nothing about the secret."""
+    """Return the sha256 under which a secret is stored, so that the time of a lookup reveals nothing about it."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -79,7 +79,7 @@ class Gate(ABC, Generic[T]):
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.limit = RateLimit()
-        self.bodies = 0  # in memory now
+        self.bodies = 0  # number of bodies in memory
 
     @abstractmethod
     def find(self, digest: str) -> T | None:
@@ -95,21 +95,21 @@ class Gate(ABC, Generic[T]):
 
 @stream_request_body
 class WebhookHandler(RequestHandler):
-    """Receive one event. The class reads no cookie and requires no login: the secret in the path is the permission."""
+    """Receive one event. The secret in the path is the permission: no cookie is read, no login is required."""
 
     def initialize(self, gate: Gate[Any]) -> None:
         self._gate = gate
         self._found: Any = None
         self._secret = ""
         self._body = bytearray()
-        self._is_counted = False  # in `gate.bodies`
+        self._is_counted = False  # whether `gate.bodies` includes this request
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         del name
         return value.decode("utf-8", "replace")
 
     def prepare(self) -> None:
-        """Reject all requests but an event for a known run, before the body is read."""
+        """Reject every request except an event of a known run, before the body is read."""
         request = self.request
         # Also for a rejected request, whose body tornado reads and discards.
         request.connection.set_max_body_size(MAX_EVENT_BYTES)  # type: ignore[union-attr]

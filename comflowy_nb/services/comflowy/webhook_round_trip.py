@@ -1,4 +1,4 @@
-"""Test the way of a webhook: post an event to the public address from this kernel, and see whether it arrives."""
+"""Test webhooks: post an event to the public address from this kernel, and wait for its arrival."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from comflowy_nb.services.http.responses import Failure, Response
 
 
-TIMEOUT_S = 10.0  # for the response
+TIMEOUT_S = 10.0  # maximum wait for the response
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,11 @@ class RoundTrip:
     Parameters
     ----------
     seconds
-        Until the event arrived, else until the response or the time-out.
+        Until the event arrived, else until the response or the timeout.
     via
         The way on which the event arrived: `server extension` or `direct`. None if it did not arrive.
     response
-        What answered at the address; None after a time-out, and if the event arrived first.
+        The response from the address; None after a timeout, or if the event arrived first.
     """
 
     seconds: float

@@ -65,7 +65,7 @@ class _Route:
 
 @dataclass(slots=True)
 class Arrival:
-    """The event of a test that is expected; `via` is the way on which it arrived, or None."""
+    """An expected test event. `via` is the route by which it arrived; None before that."""
 
     changed: threading.Event
     via: str | None = None
@@ -122,14 +122,14 @@ class Receiver:
         self._files = files
         self._owner = owner
         self._hide = hide
-        self._secrets: dict[str, Secret] = {}  # token of a run -> the secret in its path
-        self._expected: dict[str, Arrival] = {}  # by token
+        self._secrets: dict[str, Secret] = {}  # token of a run -> the secret in its URL
+        self._expected: dict[str, Arrival] = {}  # token of a test -> its event
         self._is_closed = False
         self._server = _Server.acquire(port)
         self.port = self._server.port
 
     def __repr__(self) -> str:
-        return f"<Receiver of {len(self._secrets)} runs>"  # without paths
+        return f"<Receiver of {len(self._secrets)} runs>"  # URLs contain secrets
 
     @property
     def base_url(self) -> str:
@@ -197,7 +197,7 @@ class Receiver:
 
 
 class _LocalGate(Gate[_Route]):
-    """Find the run of a request among those of this process."""
+    """Find the run of a request among the runs of this process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -233,12 +233,12 @@ class _HttpServer(HTTPServer):
 class _Server:
     """The HTTP server of this process, with its thread. The receivers share it; `acquire` makes it."""
 
-    _lock: ClassVar[threading.Lock] = threading.Lock()  # protects the next two, and `users`
+    _lock: ClassVar[threading.Lock] = threading.Lock()  # protects `_current`, `_last_port` and `users`
     _current: ClassVar[_Server | None] = None
     _last_port: ClassVar[int] = 0  # used again, so that a tunnel stays valid when the user connects again
 
     def __init__(self, port: int) -> None:
-        self.users = 0  # receivers
+        self.users = 0  # number of open receivers
         self.process = os.getpid()
         self.gate = _LocalGate()
         listener = socket.create_server(("127.0.0.1", port), backlog=128)
@@ -246,7 +246,7 @@ class _Server:
         self.port: int = listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._calls = concurrent.futures.ThreadPoolExecutor(1, "comflowy-events")
-        self._waiting = 0  # events in `_calls`
+        self._waiting = 0  # number of events in `_calls`
         self._waiting_lock = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="comflowy-webhooks")
         self._thread.start()

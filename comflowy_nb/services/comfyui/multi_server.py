@@ -1,4 +1,4 @@
-"""Several ComfyUI servers as one service: submit each run to the reachable server with the fewest active runs."""
+"""Use several ComfyUI servers as one service: submit to the reachable server with the fewest active runs."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ComfyUICluster(Service):
 
     @property
     def starts_with(self) -> int | None:
-        """The sum over all servers. Only the active runs of an unreachable server count."""
+        """The sum of the servers' limits. For an unreachable server, only its active runs count."""
         with self._lock:
             total = sum(len(member.active) if member.is_unreachable else member.limit for member in self._members)
         return max(total, self._members[0].limit)
@@ -144,10 +144,10 @@ class ComfyUICluster(Service):
     def _reserve(self, token: str, untried: Sequence[_Member]) -> _Member:
         """Choose the server for the next run, and count the run there. Recently unreachable servers come last."""
         with self._lock:
-            recently_s = time.monotonic() - RETRY_UNREACHABLE_S
+            retried_since_s = time.monotonic() - RETRY_UNREACHABLE_S
 
             def cost(member: _Member) -> tuple[bool, int]:
-                return (member.unreachable_since_s or -math.inf) > recently_s, len(member.active)
+                return (member.unreachable_since_s or -math.inf) > retried_since_s, len(member.active)
 
             best = min(untried, key=cost)
             best.active.add(token)
@@ -182,7 +182,7 @@ class ComfyUICluster(Service):
             except NotFoundError:
                 continue
             except ServiceError as error:
-                # a server that refuses connections has lost its runs; one that does not respond may still execute it
+                # A server that refuses connections has lost its runs; one that does not respond may still execute it.
                 if last_error is None or (isinstance(last_error, UnreachableError) and last_error.refused):
                     last_error = error
                 continue

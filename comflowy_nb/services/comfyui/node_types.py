@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CACHE_S = 20.0  # a new model file on the server is in the choices after this time
 _DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"  # a choice whose options have inputs
-# inputs of these types take values; inputs of all other types are links
+# Inputs of these types take values; inputs of all other types are links.
 _VALUE_TYPES = frozenset(
     {FieldType.INT, FieldType.FLOAT, FieldType.BOOLEAN, FieldType.STRING, FieldType.CHOICE, FieldType.IMAGEUPLOAD}
 )

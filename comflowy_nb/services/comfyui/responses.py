@@ -1,4 +1,4 @@
-"""Parse the responses of a ComfyUI server: the queue, the history, the outputs of a run, rejected graphs. Pure."""
+"""Parse the responses of a ComfyUI server: queue, history, outputs and rejected graphs. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SOCKET_ONLY = "SaveImageWebsocket"  # its images go through the socket, and the 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """The ids of the running prompts, and of the pending prompts in the order of execution."""
+    """Ids of the running prompts, and of the pending prompts in execution order."""
 
     running: tuple[str, ...]
     pending: tuple[str, ...]
@@ -116,7 +116,7 @@ def snapshot_of(
     status = entry["status"]
     name, last = _last_message(status.get("messages"))
     status_str = status.get("status_str") if isinstance(status.get("status_str"), str) else "ended"
-    # a failed run may have outputs too
+    # A failed run may have outputs too.
     outputs, warning = limit_outputs(list(read_outputs(entry.get("outputs"), address, socket_images)))
     times = _execution_times(status.get("messages"))
     if name == "execution_interrupted":
@@ -138,7 +138,7 @@ def _last_message(messages: object) -> tuple[str | None, dict[str, Any]]:
 
 
 def _execution_times(messages: object) -> tuple[float, float] | None:
-    """Return the times of `execution_start` and of the last message, in seconds since 1970; None if one is missing."""
+    """Return when the execution began and ended, in seconds since 1970; None if a message is missing."""
     times = {}
     for message in messages if isinstance(messages, list) else []:
         match message:
@@ -202,7 +202,7 @@ def _output(item: object, key: str, address: str, node: str, *, is_animated: boo
 
 # -- rejected graphs --------------------------------------------------------------------------------------------
 
-MAX_LISTED_ERRORS = 5  # the others are counted
+MAX_LISTED_ERRORS = 5  # more errors are counted
 MAX_LISTED_CHOICES = 5
 MAX_VALUE_CHARS = 80
 _MISSING_CLASS = re.compile(r"because node (.+) does not exist|Node '(.+)' not found")
@@ -270,7 +270,7 @@ def node_errors_text(
     for node, entry, error in validation_errors(errors):
         class_type = str(entry.get("class_type") or "")
         title = titles.get(node) or class_type
-        # an error of an upstream node contains the input that leads to it, not an input of the node itself
+        # An error of an upstream node contains the input that leads to it, not an input of the node itself.
         is_inner = error.get("type") == "exception_during_inner_validation"
         name = None if is_inner else extra_info(error).get("input_name")
         where = f"node {node}" + (f" ({title})" if title else "") + (f", {name}" if isinstance(name, str) else "")

@@ -60,8 +60,8 @@ if TYPE_CHECKING:
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # the queue repeats every graph
 LOOKUP_PAUSES_S = (0.0, 0.25, 1.0)  # before each lookup of a run whose submit had no response
 SETTLE_S = 1.0  # maximum wait for the effect of a cancel
-# The socket counts as dead if it has not reported an end this time after a check found it. With a shorter time, a busy
-# kernel or a slow connection would lose images of the socket; a longer time only delays the end of such a run.
+# A socket counts as dead if it does not report an end within this time after a check found it. With a shorter time, a
+# busy kernel or a slow connection would lose images of the socket; a longer time only delays the end of such a run.
 SOCKET_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
@@ -191,7 +191,7 @@ class ComfyUI(Service):
         outcome = self._outcome(response, submission.token, graph, titles)
         if isinstance(outcome, Unknown):
             outcome = self._find_run(submission.token) or outcome
-        if isinstance(outcome, Rejected):  # of an unknown one, events may still be received
+        if isinstance(outcome, Rejected):  # the server may still send events of an unknown run
             self._events.forget(submission.token)
         return outcome
 
@@ -206,7 +206,7 @@ class ComfyUI(Service):
         if response.is_ok:
             return self._success_outcome(response, titles)
         if response.status == 400:
-            # dangling links count only now: a server does not validate nodes that no output needs
+            # Dangling links count only now: a server does not validate nodes that no output needs.
             reason = "; ".join(dangling_links(graph, titles)) or read_rejection(
                 response.body, titles, self._types.options
             )
@@ -217,7 +217,7 @@ class ComfyUI(Service):
             proxy = error_of_proxy(response.status, self.label)
             return rejection_of(proxy or error_of_status(response, self.label, "route /prompt", hide=self._secrets))
         if response.status == 500 and not response.body_error:
-            # the server may raise an exception after it has queued the graph
+            # The server may raise an exception after it has queued the graph.
             text = (
                 f"{self.label} failed on the request (500): see its log. A graph must be in API format: "
                 "%comflowy run server:last runs the newest again, and Workflow > Export (API) writes one"
@@ -258,7 +258,7 @@ class ComfyUI(Service):
         The queue is read before the history, because a run moves from the queue to the history in one step. A run is
         not found if two attempts find it in neither of them.
         """
-        if self._has_reported_end(run_id):
+        if self._has_reported_end(run_id):  # then the queue need not be read
             entry = self._entry(run_id)
             if entry is not None:
                 return self._ended(run_id, entry)
@@ -376,6 +376,6 @@ class ComfyUI(Service):
         history = retry_read(lambda: self._get("/history", read_object, "history", query=query), self._closing)
         for entry in history.values():
             prompt = entry.get("prompt") if isinstance(entry, dict) else None
-            if isinstance(prompt, list) and len(prompt) > 2:
+            if isinstance(prompt, list) and len(prompt) > 2:  # [number, prompt id, graph, ...]
                 return parse_graph(json.dumps(prompt[2]), "the graph last run there")
         return None

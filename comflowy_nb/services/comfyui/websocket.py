@@ -1,4 +1,4 @@
-"""The WebSocket of a ComfyUI server: keep it open on a thread, and read the progress of our runs from its messages.
+"""Keep the WebSocket of a ComfyUI server open, and read the progress of our runs from its messages.
 
 A broken socket only adds latency, because the status of a run is requested over HTTP. The server also sends messages
 about runs of other clients, so messages are filtered by prompt id. A preview without a prompt id belongs to our run
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a frame can be a whole image
 PING_S = 20.0  # the server sends no pings: ours detect a dead connection
 CLOSE_TIMEOUT_S = 1.0
-MAX_PAUSE_S = 10.0  # between attempts to reopen it
+MAX_PAUSE_S = 10.0  # between attempts to reopen a socket
 FLAGS = '{"type":"feature_flags","data":{"supports_preview_metadata":true}}'
 # websockets logs the headers of the handshake, which may be secret
 _no_log = logging.Logger("comflowy-websocket", logging.CRITICAL + 1)  # noqa: LOG001 - not reachable by its name
@@ -58,7 +58,7 @@ class Socket:
     def __init__(self, address: str, headers: Mapping[str, Secret], on_message: Callable[[str | bytes], None]) -> None:
         self.client_id = uuid.uuid4().hex
         self.is_open = False
-        self.opened_s = float("inf")  # when it was opened last, on the monotonic clock
+        self.opened_s = float("inf")  # when the socket was opened last, on the monotonic clock
         self._address = "ws" + address.removeprefix("http")
         self._is_loopback = is_loopback(address)
         self._headers = dict(headers)
@@ -186,7 +186,7 @@ class _DirectConnection(ClientConnection):
 
 # -- messages ---------------------------------------------------------------------------------------------------
 
-MAX_SOCKET_IMAGES_BYTES = 256 * 1024 * 1024  # of one run
+MAX_SOCKET_IMAGES_BYTES = 256 * 1024 * 1024  # per run
 _PREVIEW, _TEXT, _PREVIEW_WITH_METADATA = 1, 3, 4  # types of binary frames
 _OUTCOMES = {
     "execution_success": Status.SUCCESS,
@@ -233,8 +233,8 @@ class EventReader:
 
     def __init__(self) -> None:
         self._watched: dict[str, WatchedRun] = {}
-        self._executing: str | None = None  # the run of ours that is executing
-        self._lock = threading.Lock()  # submits and the socket's thread
+        self._executing: str | None = None  # prompt id of our run that is executing
+        self._lock = threading.Lock()  # held by submits and by the socket's thread
 
     def watch(
         self, prompt_id: str, titles: Mapping[str, str], nodes: frozenset[str], senders: frozenset[str] = frozenset()
@@ -292,6 +292,7 @@ class EventReader:
     def _read_frame(self, frame: bytes) -> Event | None:
         if len(frame) < 8:
             return None
+        # `second` is the length of the metadata or of the node id; for a preview, the image format.
         kind, second = struct.unpack(">II", frame[:8])
         owner: object = self._executing
         node: object = None

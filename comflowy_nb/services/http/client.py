@@ -1,4 +1,4 @@
-"""The boundary with requests: an exchange returns a response or a failure, and never raises a network exception.
+"""The boundary with requests: an exchange returns a response or a failure, and raises no network exception.
 
 The frames of an exception of requests contain the whole URL with the key, and notebooks print frames with their locals.
 An exception is therefore classified and discarded here, and our own error is raised after the `except` block.

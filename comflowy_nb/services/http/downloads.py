@@ -135,11 +135,11 @@ class Images:
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    """Return the size in bytes; None if unknown, as with a Content-Encoding, where Content-Length is another size."""
+    """Return the size in bytes; None if unknown. With a Content-Encoding, Content-Length is the encoded size."""
     text = headers.get("Content-Length", "")
     if headers.get("Content-Encoding", "identity") != "identity" or "Transfer-Encoding" in headers:
         return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None  # less than 2**63
 
 
 def _chunks(response: requests.Response, host: str, deadline: Deadline) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ _CREDENTIALS = re.compile(
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?: -----END\ [A-Z ]*PRIVATE\ KEY----- | $)
     """
 )
-# `Bearer ...`, `api_key=...`: the value, if it holds a digit, so that `token: missing` stays
+# `Bearer ...`, `api_key=...`: the value, if it contains a digit, so that `token: missing` is kept
 _NAMED_CREDENTIALS = re.compile(
     r"""(?ix)
     ( \b bearer \s+ | \b basic \s+ (?= [a-z0-9+/=]{12} )
@@ -78,7 +78,7 @@ def read_problem(error: object) -> Problem:
 
 def read_message(body: bytes) -> str | None:
     """Return the message in the body of an error response, or None."""
-    value = _unwrap(body[:100_000].decode("utf-8", "replace"))
+    value = _unwrap(body[:100_000].decode("utf-8", "replace"))  # limits the time for a large body
     problem = _comfyui_problem(value)
     if problem is not None:
         return str(problem)
@@ -93,7 +93,7 @@ def one_line(value: object) -> str:
     """
     if not isinstance(value, str):
         return ""
-    text = value[:20_000]
+    text = value[:20_000]  # limits the time of the patterns below
     if "Traceback (most recent call last)" in text:
         text = next((line for line in reversed(text.splitlines()) if line.strip()), text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
@@ -132,7 +132,7 @@ def _execution_error(value: dict[str, Any]) -> Problem | None:
 
 
 def validation_errors(node_errors: object) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Return the node id, the node's entry and the error, for each error in the `node_errors` of a ComfyUI server."""
+    """Return (node id, node entry, error) for each error in ComfyUI's `node_errors`."""
     entries = node_errors.items() if isinstance(node_errors, dict) else ()
     listed = ((str(node), entry, entry.get("errors")) for node, entry in entries if isinstance(entry, dict))
     return [
@@ -221,7 +221,7 @@ def number(value: object) -> float | None:
 
 
 def _page_text(page: str) -> str:
-    """Return the title and headings of an HTML page, else its first texts."""
+    """Return the title and headings of an HTML page, else its first three texts."""
     page = _HIDDEN_TAGS.sub(" ", page[:50_000])
     headings = [heading for _, heading in _HEADINGS.findall(page)]
     texts = (" ".join(html.unescape(text).split()) for part in headings or [page] for text in _TAG.split(part))

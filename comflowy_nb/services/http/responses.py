@@ -145,7 +145,7 @@ def classify(error: BaseException, deadline: Deadline) -> Failure:
     chain = list(_inner(error))
     proof = next((failure for inner in chain if (failure := _proof(inner)) is not None), None)
     if proof is not None and any(isinstance(inner, ProxyError) for inner in chain):
-        proof = replace(proof, refused=False)  # the proxy refused it, which proves nothing about the server
+        proof = replace(proof, refused=False)  # a connection that the proxy refused proves nothing about the server
     return proof or Failure(FailureKind.RESPONSE_LOST, _reason(error, chain, deadline))
 
 
@@ -181,9 +181,9 @@ def _reason(error: BaseException, chain: list[BaseException], deadline: Deadline
 
 
 def _inner(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
-    """Yield an exception and the exceptions that it wraps. `__context__` is ignored: it may be of another request."""
+    """Yield an exception and the exceptions that it wraps, without `__context__`, which may be of another request."""
     yield error
-    if depth < 8:
+    if depth < 8:  # wrapped exceptions may form a cycle
         for part in (*error.args, getattr(error, "reason", None), getattr(error, "original_error", None)):
             if isinstance(part, BaseException) and part is not error:
                 yield from _inner(part, depth + 1)
@@ -202,7 +202,7 @@ def error_of(failure: Failure, label: str) -> ServiceError:
 
 
 def error_of_status(response: Response, label: str, requested: str, *, hide: tuple[Secret, ...] = ()) -> ServiceError:
-    """Return the error for a response whose status is not 2xx. The parameters are those of `decode_response`."""
+    """Return the error for a response whose status is not 2xx. See `decode_response` for the parameters."""
     status = response.status
     message = mask_secrets(read_message(response.body), hide)
     detail = f": {message}" if message else ""

@@ -96,7 +96,7 @@ class Deadline:
             window_s = math.inf if self._window is None else self._window.left_s()
             if window_s <= 0:
                 break
-            # wake up once per window, because a window may begin meanwhile
+            # Wake up once per window, because a window may begin meanwhile.
             if self._closed.wait(min(total_s, window_s, self._window_s or total_s, READ_EVERY_S)):
                 return
         with self._lock:
@@ -107,7 +107,7 @@ class Deadline:
     def _shut_down_if_expired(self) -> None:
         if self.expired and self._socket is not None:
             with suppress(OSError):
-                # not SSLSocket.shutdown, which removes the TLS layer that another thread reads through
+                # Not SSLSocket.shutdown, which removes the TLS layer that another thread reads through.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
@@ -268,7 +268,7 @@ def reveal_all(values: Mapping[str, str | Secret]) -> dict[str, str]:
 
 
 def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Do nothing. Without an auth object, requests would replace the Authorization header by an entry of ~/.netrc."""
+    """Do nothing. Without an auth object, requests replaces the Authorization header by an entry of ~/.netrc."""
     return request
 
 
@@ -308,7 +308,7 @@ def _decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:
         rest = block
         while rest:
             if member is None:
-                member = zlib.decompressobj(16 + zlib.MAX_WBITS)  # with gzip header and checksum
+                member = zlib.decompressobj(16 + zlib.MAX_WBITS)  # 16 selects the gzip format
             try:
                 chunk = member.decompress(rest, CHUNK_BYTES)
             except zlib.error as error:

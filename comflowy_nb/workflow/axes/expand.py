@@ -49,14 +49,14 @@ def expand(
     seed_columns = {
         axis.name: seeds.axis_seeds(axis) for group in axes.axes for axis in group.simple if axis.kind == "seeds"
     }
-    each = [word.fields for word in axes.seeds if word.word == "each"]
+    fields_per_seed = [word.fields for word in axes.seeds if word.word == "each"]
     order = {name: index for index, name in enumerate(axes.set_params)}
     cells: list[tuple[Cell, dict[str, Any]]] = []
     for at in itertools.product(*map(range, axes.shape)):
         pairs = [(axis, index) for group, index in zip(axes.axes, at, strict=True) for axis in group.simple]
         coordinates = _coordinates(pairs)
         params = dict(axes.fixed) | shared
-        for fields in each:
+        for fields in fields_per_seed:
             params |= dict.fromkeys(fields, seeds.seed(fields, coordinates))
         for axis, index in pairs:  # after the seeds: a table may set the seed of some rows
             params |= seed_columns[axis.name][index] if axis.kind == "seeds" else axis.values[index].params
@@ -154,7 +154,7 @@ class _SeedSource:
 
 
 def _coordinates(chosen: Sequence[tuple[Axis, int]]) -> dict[str, Any]:
-    """Return what identifies a cell on each axis: the value, the index of a generated seed, or the label of a row."""
+    """Return the identity of a cell on each axis: the value, the index of a generated seed, or the label of a row."""
     return {_canonical_name(axis): _identity(axis, index) for axis, index in chosen}
 
 
@@ -172,7 +172,7 @@ def _identity(axis: Axis, index: int) -> Any:
 
 
 def _canonical_name(axis: Axis) -> str:
-    """Return a name for an axis that does not depend on aliases, so that an alias and its field have the same seeds."""
+    """Return an axis name without aliases, so that an alias and its field have the same seeds."""
     fields = " ".join(sorted(axis.fields))
     match axis.kind:
         case "preset":  # adding a field to a preset must not change its seeds

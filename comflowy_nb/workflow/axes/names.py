@@ -73,7 +73,8 @@ def caption_names(names: Iterable[str], axes: Axes, workflow: Workflow) -> list[
         If a name is none of these.
     """
     columns = axes.columns
-    return [one for name in names for one in ((name,) if name in columns else _find(name, axes, workflow))]
+    resolved = ((name,) if name in columns else _find(name, axes, workflow) for name in names)
+    return [key for keys in resolved for key in keys]
 
 
 def _simple(axes: Axes) -> Iterator[Axis]:
@@ -112,7 +113,7 @@ def _comparable(value: Any) -> Any:
 
 
 def _labelled_axis(name: str, axes: Axes, workflow: Workflow) -> Axis | None:
-    """Return the axis with labels of a name: the axis name, its field, or `label` for the rows of a table."""
+    """Return the axis with labels that a name selects: by axis name, by field, or `label` for rows of a table."""
     labelled = [axis for axis in _simple(axes) if axis.has_labels]
     for axis in labelled:
         if name == axis.name or (name == LABEL and axis.kind == "rows"):

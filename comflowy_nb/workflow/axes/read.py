@@ -83,7 +83,7 @@ def count_axes(
     namespace: Mapping[str, Any] | None = None,
     open_run: Callable[[str], InputImage] | None = None,
 ) -> Axes:
-    """Return the axes of `run --count N`: the settings of a run, and one axis of N generated seeds.
+    """Return the axes of `run --count N`: one axis of N generated seeds, with the run's settings.
 
     The axis sets the fields with the value `random`. If there are none, it sets every INT field that is not set and
     whose name contains `seed`.
@@ -239,7 +239,7 @@ class _SweepReader:
     def _add_values(
         self, setting: Setting, field_ids: tuple[str, ...], pairs: Sequence[tuple[str | None, ParsedValue]]
     ) -> None:
-        """Add an axis of the values of a list, a mapping of labels, a range or a pattern of files."""
+        """Add an axis from a list, a mapping of labels, a range or a file pattern."""
         where = self._where(field_ids[0])
         if not pairs:
             raise FieldError(f"{where}: {setting.key} has no values: give at least one")
@@ -278,7 +278,7 @@ class _SweepReader:
         if not numbered:
             self._seeds.append(SeedWord(field_ids, cast("Literal['random', 'each']", kind)))
             return
-        if len(digits) > 9:
+        if len(digits) > 9:  # Python reads at most 4300 digits
             raise ValueError(f"{word} generates too many seeds; an axis has at most {LARGEST_AXIS:,}")
         values = _seed_values(self._workflow, field_ids, int(digits), word)
         self._add_axis(setting, Axis(setting.key, "seeds", field_ids, values), self._where(field_ids[0]))
@@ -314,7 +314,7 @@ class _SweepReader:
             self._add_axis(setting, Axis(word, "replace", field_ids, tuple(values)), f"{field.where}, {word!r}")
 
     def _search_text(self, field: Field, explicit: ParsedValue | None) -> str:
-        """Return the text in which words are replaced: the explicit text, or that of `--from`, or the workflow's."""
+        """Return the text in which words are replaced: the explicit text, else from `--from`, else the workflow's."""
         if field.type not in {FieldType.STRING, FieldType.UNKNOWN}:
             raise FieldError(f"{field.where}: replace needs a text field, and {field.name} is of type {field.type}")
         if explicit is not None:

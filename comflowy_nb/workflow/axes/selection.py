@@ -111,7 +111,7 @@ def _names(names: object, title: str) -> list[str]:
 
 
 def _pin(axes: Axes, key: str, seeds: int | Sequence[int], workflow: Workflow) -> Axes:
-    """Replace generated seeds by given ones: one for all cells, or one for each cell."""
+    """Replace generated seeds by pinned seeds: one for all cells, or one for each cell."""
     pinned = dict(axes.pinned)
     fixed = dict(axes.fixed)
     ids = workflow.find(key)

@@ -75,7 +75,7 @@ def read_mapping(setting: Setting) -> Labelled | None:
 
 
 def _reject_text(value: ParsedValue, field: Field) -> ParsedValue:
-    """Return the value. Raise a LineError for a list that may be a text in brackets: its items are not in quotes."""
+    """Return the value; raise a LineError for a list without quotes, which may be a text in brackets."""
     if not isinstance(value, MultipleValues) or value.text is None or field.separator == ",":
         return value
     for item in value.items:

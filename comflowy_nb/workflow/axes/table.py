@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _HEADER_CHARS = 28  # limit of a header made from a text
 _MAX_FLOAT_INT = 2**53  # a float stores larger whole numbers inexactly
 _WHOLE_FLOAT = re.compile(r"[+-]?[0-9]{1,400}\.0+")  # spreadsheets write whole numbers like this
-_MAX_PROBLEMS = 20  # named in one error
+_MAX_PROBLEMS = 20  # in one error; others are counted
 _MAX_LINES_BYTES = 16 * 1024 * 1024
 
 
@@ -39,7 +39,7 @@ def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Seque
     Parameters
     ----------
     table
-        The table. Its columns are fields (ids, names or aliases), `label`, and those of `info`.
+        The table. Its columns are fields (ids, names or aliases), `label`, and the columns in `info`.
     reader
         The reader for the values, including images of `file:` and `run:`. It must not expand names.
     info
@@ -169,7 +169,7 @@ def _is_text(field: Field) -> bool:
 
 
 def _read(field: Field, value: object, reader: ValueReader, *, is_text: bool) -> Any:
-    """Parse the value of one cell of a table, by the type of its field."""
+    """Parse one table cell by the type of its field."""
     if isinstance(value, str) and (is_text or field.type not in {FieldType.STRING, FieldType.UNKNOWN}):
         if field.type.takes_images or field.is_multiple:
             return reader.value(field, Item(value))

@@ -63,7 +63,7 @@ def is_table(value: object) -> TypeGuard[Any]:
 
 
 def read_rows(value: Any, name: str = "the table") -> Table:
-    """Return the table of a DataFrame or of a list of mappings.
+    """Convert a DataFrame or a list of mappings to a table.
 
     None, NaN, `pandas.NA` and an absent key are missing values; an empty text is a value.
 

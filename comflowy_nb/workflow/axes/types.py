@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AxisKind: TypeAlias = Literal["values", "preset", "replace", "seeds", "rows", "lines", "zip"]
 
 LABEL = "label"  # the column of a table with the headers of its rows
-_OPTIONAL = frozenset({"info", "parts", "sample_seed", "pinned"})  # left out of the JSON if empty or 0
+_OPTIONAL = frozenset({"info", "parts", "sample_seed", "pinned"})  # omitted from the JSON if empty or 0
 _MAX_SHOWN_LABELS = 4  # labels of a replaced axis in a notice
 
 
@@ -188,7 +188,7 @@ class Axes:
 
     @property
     def columns(self) -> dict[str, list[str]]:
-        """The labels of each axis that has labels, and the values of each column of `--info`, by its name."""
+        """Labels by axis name, and `--info` values by column name."""
         found: dict[str, dict[str, None]] = {}
         for axis in (axis for group in self.axes for axis in group.simple):
             for texts in axis.columns:
@@ -210,7 +210,7 @@ class Axes:
         return replace(self, fixed={**inherited, **self.fixed}, set_params=set_params)
 
     def override(self, before: Axes) -> Axes:
-        """Return the axes of an earlier sweep, in which these settings replace those of the same fields.
+        """Return the axes of an earlier sweep, with the settings of the same fields replaced by these.
 
         An axis that sets several fields (a preset, `all::seed`) keeps the fields that are not set again.
 
@@ -265,7 +265,7 @@ class Axes:
         return tuple(key for key in field_ids if key not in self.set_params)
 
     def _keep_part(self, axis: Axis) -> Axis | None:
-        """Return the part of an earlier axis that is kept; None if these settings replace the axis."""
+        """Return an earlier axis without the fields that these settings set; None if they replace the axis."""
         fields = self._not_set_here(axis.fields)
         if not fields or any(own_axis.name == axis.name for own_axis in self.axes):
             return None
@@ -296,7 +296,7 @@ def _replaces(new: Axis, axis: Axis) -> bool:
 
 
 def _replaces_values(new: Axis, axis: Axis) -> bool:
-    """Return True if an axis only has other values than an earlier one.
+    """Return True if an axis differs from an earlier axis only in its values.
 
     An axis for another word is a new one, and so are the rows of another table.
     """
@@ -341,7 +341,7 @@ def _encode(value: Any) -> dict[str, Any]:
     """Convert a dataclass to a mapping, without the optional properties that are not set."""
     if isinstance(value, InputImage):
         return {"image": {"name": value.name, "sha256": value.content_sha256}}
-    if isinstance(value, Axis) and value.parts:  # its values are made of those of its parts
+    if isinstance(value, Axis) and value.parts:  # derived from the values of its parts
         return {"parts": value.parts}
     names = [attribute.name for attribute in fields(value) if attribute.name != "notes"]
     attributes = {name: getattr(value, name) for name in names}

@@ -1,4 +1,4 @@
-"""Read and write the keys of a sweep file that determine the cells: tables, lines of files, `zip`, `where` and so on.
+"""Read and write the keys of a sweep file that determine its cells: `table`, `lines`, `zip`, `where` and others.
 
     table: {file: prompts.csv, sha256: 9f86d0...}
     info: [mood]
@@ -113,7 +113,7 @@ class CellReader:
 
     def _number(self, node: Any, key: str) -> int:
         text = self._text(node, key)
-        if not text.isdecimal() or len(text) > 20:
+        if not text.isdecimal() or len(text) > 20:  # 2**64 has 20 digits
             self._fail(node, f"{key} is a whole number, 0 or greater")
         return int(text)
 

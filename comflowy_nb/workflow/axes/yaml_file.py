@@ -1,4 +1,4 @@
-"""Read and write sweep files for the terminal: YAML with the workflow, the fields as in a body, and the options.
+"""Read and write sweep files: YAML with the workflow, the fields as in a body, and the options.
 
     workflow: default
     name: bottles
@@ -68,7 +68,7 @@ FILE_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, c
 
 @dataclass(frozen=True, slots=True)
 class SweepFile:
-    """The content of a sweep file: name of the workflow, settings and options for `read_axes`, other options."""
+    """The content of a sweep file: workflow name, arguments for `read_axes`, and other options."""
 
     workflow: str
     settings: list[Setting]
@@ -94,7 +94,7 @@ def read_sweep_file(path: str | Path) -> SweepFile:
 
 
 def _is_plain_text(node: Any) -> bool:
-    """Return True for a value that is parsed as in a body: one without quotes and tag, other than a float like 2.0."""
+    """Return True for a value without quotes and tag, which is parsed as in a body; False for floats like 2.0."""
     is_plain = isinstance(node, ScalarNode) and not node.style and not str(node.tag).startswith("!")
     return is_plain and not _WHOLE_FLOAT.fullmatch(node.value)
 

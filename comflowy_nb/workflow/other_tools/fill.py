@@ -1,4 +1,4 @@
-"""Map the settings of an image of another tool to the fields of a workflow."""
+"""Map image settings of another tool to the fields of a workflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT = "default"  # the workflow for the settings of an image, if none is named; it always exists
 
 _LABELS = {"negative": "negative prompt", "sampler": "sampler", "scheduler": "scheduler"}
-_MAX_LISTED = 12  # settings that are left out, in one text
+_MAX_LISTED = 12  # omitted settings in the summary; others are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class FillResult:
     params
         Field id -> value.
     left_out
-        The settings that have no field in the workflow, each with its value or the reason.
+        The omitted settings, each with its value or the reason.
     summary
-        One line with the tool, the workflow, and the settings that are left out.
+        One line with the tool, the workflow and the omitted settings.
     """
 
     params: dict[str, Any]

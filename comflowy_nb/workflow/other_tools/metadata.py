@@ -1,4 +1,4 @@
-"""Read the settings that other tools write into images: AUTOMATIC1111, Forge, SwarmUI, InvokeAI, NovelAI and Fooocus.
+"""Read the settings that AUTOMATIC1111, Forge, SwarmUI, InvokeAI, NovelAI and Fooocus write into images.
 
 The library sd-parsers is not used. Its version 0.6 (MIT, of March 2025, one maintainer) does not read SwarmUI and Exif
 comments in ASCII or in little-endian UTF-16, drops quoted values (`Lora hashes`, `Hires prompt`), may decode the
@@ -40,12 +40,12 @@ _RANGES = {"steps": (1, 10_000), "cfg": (0, 1000), "seed": (0, 2**64 - 1), "widt
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-# As A1111's own expression, with bounded names, because unbounded ones need quadratic time, and with JSON objects.
+# A1111's expression with bounded names, because unbounded names need quadratic time, and with JSON objects.
 _PAIR = re.compile(r'(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])+"|\{[^{}]*\}|[^,]*)(?:,|$)')
 _TAG = re.compile(r"<(\w{1,40}):([^<>]{1,400})>")
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 _FOOOCUS_SIZE = re.compile(r"\(?\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)?")
-_FORGE = re.compile(r"f\d+\.\d")  # f2.0.1v1.10.1
+_FORGE = re.compile(r"f\d+\.\d")  # version of Forge: f2.0.1v1.10.1
 _MIN_PAIRS = 3  # minimum number of pairs in the line of settings
 _IMPORTANT = re.compile(
     r"lora|hyper|model|hires|hrf|refiner|vae|control|upscal|init|denois|strength|clip|style", re.IGNORECASE
@@ -58,7 +58,7 @@ _A1111 = {
 _SWARM = {
     "prompt": "prompt", "negativeprompt": "negative", "steps": "steps", "cfgscale": "cfg", "seed": "seed",
     "sampler": "sampler", "scheduler": "scheduler", "width": "width", "height": "height",
-    "comfyuisampler": "sampler", "comfyuischeduler": "scheduler",  # of earlier versions
+    "comfyuisampler": "sampler", "comfyuischeduler": "scheduler",  # names in earlier versions
 }  # fmt: skip
 _INVOKE = {
     "positive_prompt": "prompt", "negative_prompt": "negative", "steps": "steps", "cfg_scale": "cfg", "seed": "seed",
@@ -147,7 +147,7 @@ def _read_a1111(text: str, tool: str) -> Generation | None:
         settings.setdefault(name, _unquote(value.strip()))
     at = next((n for n in range(number) if lines[n].startswith("Negative prompt:")), number)
     negative = "\n".join(lines[at:number]).removeprefix("Negative prompt:").strip()
-    # Fooocus adds the texts of its styles to the prompt; the raw one is the user's.
+    # Fooocus adds the texts of its styles to the prompt; the raw prompt is the user's.
     prompts = [settings.get("Raw prompt", "\n".join(lines[:at])), settings.get("Raw negative prompt", negative)]
     version = settings.get("Version", "")
     if version.startswith("Fooocus"):
@@ -192,7 +192,7 @@ def _read_invoke(texts: Mapping[str, str]) -> Generation | None:
 
 
 def _read_novelai(texts: Mapping[str, str]) -> Generation | None:
-    """Parse the text `Comment` of a PNG file, or the Exif comment of a WebP file. It may contain another `Comment`."""
+    """Parse the text `Comment` of a PNG, or the Exif comment of a WebP, which may contain another `Comment`."""
     settings = _object(texts.get("Comment", texts.get("parameters", "")))
     if settings is None or not any("NovelAI" in texts.get(name, "") for name in ("Software", "Title")):
         return None

@@ -1,4 +1,4 @@
-"""Find the fields of a workflow for the prompts, the size and the settings of the sampler, by its nodes and links.
+"""Find the fields of a workflow for prompts, size and sampler settings, by its nodes and links.
 
 The sampler is the node whose input latent is not the output of another sampler. Its links lead to the text encoders, to
 the empty latent, and for `SamplerCustomAdvanced` to separate nodes for the noise, the guider, the sigmas and the

@@ -80,6 +80,7 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
 def _read_lines(lines: list[str], *, sweep: bool) -> list[Setting]:
     entries: list[tuple[int, str, list[str]]] = []  # number of the line, line, lines that continue it
     for number, line in enumerate(lines, 1):
+        # In a sweep, a line of closing brackets continues a list or mapping.
         continues = not line.strip(_BLANK) or line[0] in " \t#" or (sweep and _CLOSERS.fullmatch(line))
         if entries and continues:
             if not line.startswith("#"):
@@ -200,7 +201,7 @@ def _read_mapping(
     is_sure = all(isinstance(value, Labelled) or (isinstance(value, Item) and value.quoted) for _, value in pairs)
     if not is_text or is_mapping or is_replace or is_sure:
         return Labelled(tuple(pairs))
-    if len(pairs) == 1:
+    if len(pairs) == 1:  # a single line with a colon is probably text
         return None
     raise LineError(
         f"{shown(entries[0][0])} and the lines below it may be labelled values or one text: write labelled values in "
@@ -266,7 +267,7 @@ def _strip_lines(rest: str, below: Sequence[str]) -> list[str]:
 
 
 def _without_comments(parts: Sequence[str]) -> tuple[str, bool]:
-    """Return the text without ` # ...` comments and quotes, and whether it was quoted. For types other than STRING."""
+    """Return the text without comments and quotes, and whether it was quoted. STRING fields have no comments."""
     text = " ".join(parts)
     close = closing_quote(text, 0) if text and text[0] in "\"'" else None
     if close is not None and (close == len(text) - 1 or _COMMENT.match(text, close + 1)):

@@ -1,4 +1,4 @@
-"""Compare values in the logic of three values: true, false, and None for neither. `conditions.py` has the grammar."""
+"""Compare values in three-valued logic: true, false, or None for neither. `conditions.py` has the grammar."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Condition:
         return bool(self._test(values, True))
 
     def is_true(self, values: Mapping[str, Any]) -> bool:
-        """Return whether the condition is true. Values may have any type, such as those of earlier runs.
+        """Return whether the condition is true. Values may have any type, as values of earlier runs do.
 
         Parameters
         ----------
@@ -159,7 +159,7 @@ def parse_condition(text: str, *, flags: Collection[str] = ()) -> Condition:
 
 
 def unfinished_word(text: str) -> tuple[str, Literal["name", "operator", "connective", "value"], str | None]:
-    """Return the word at the end of an unfinished condition, what it may be, and the name that is compared.
+    """Return the last word of an unfinished condition, the kind that is expected there, and the compared name.
 
     The word begins with its quote, if that is open, and is empty after white space.
 
@@ -327,7 +327,7 @@ class _Parser:
             self.kind, self._current = "keyword", self._current.lower()
 
     def _take(self, token: str) -> bool:
-        """Advance if the current token is this sign or keyword. Return whether it is."""
+        """Skip the current token if it is this sign or keyword. Return whether it was skipped."""
         if self.kind not in {"sign", "keyword"} or self._current != token:
             return False
         self._advance()

@@ -170,7 +170,7 @@ def _read_word(line: str, start: int, *, sweep: bool) -> Word:
     value_at = prefix.end() if prefix else start
     has_key = value_at > start and line[value_at - 1] == "="
     quoted_key = _QUOTED_KEY.match(line, start) if not prefix else None
-    if quoted_key:  # written as in JSON; the quote would extend over the words after it
+    if quoted_key:  # as in JSON; on a line, the quote would include the words after it
         _fail(line, start, "the field is in quotes", f"write it without quotes: {quoted_key[2]}=VALUE")
     end, is_quoted = _end_of_value(line, value_at, sweep=sweep and has_key)
     raw, value = line[start:end], line[value_at:end]
@@ -204,7 +204,7 @@ def _end_of_value(line: str, start: int, *, sweep: bool) -> tuple[int, bool]:
                 _fail(line, at, f"the quote {line[at]} is not closed", use_body)
             is_quoted = at == start and line[close + 1 : close + 2] in {"", *SPACE}
             at, opens = close + 1, False
-            if not sweep and not is_quoted:
+            if not sweep and not is_quoted:  # the value of a run ends at its closing quote
                 separator = "||" if line.startswith("||", at) else ","
                 tip = f"several values are a sweep: %comflowy sweep; {use_body}"
                 _fail(line, at, f"{separator!r} follows a closing quote", tip)
@@ -272,7 +272,7 @@ def expand_text(text: str, namespace: Mapping[str, Any] | None) -> str:
 
 
 def expand_ref(text: str, namespace: Mapping[str, Any]) -> Any:
-    """Expand a reference: exactly `{name}` is the object, and exactly `{name.attribute}` is that of the object.
+    """Expand a reference: exactly `{name}` is the object, and exactly `{name.attribute}` its attribute.
 
     An attribute is expanded in references only: in a value, `{e.current}` is text.
 
@@ -281,14 +281,14 @@ def expand_ref(text: str, namespace: Mapping[str, Any]) -> Any:
     LineError
         If there is no such variable or attribute, or the attribute is None.
     """
-    found = _BRACED_ATTRIBUTE.fullmatch(text)
-    if found is None:
+    match = _BRACED_ATTRIBUTE.fullmatch(text)
+    if match is None:
         name = text[1:-1]
         return namespace[name] if is_name(text) and name in namespace else expand_text(text, namespace)
-    owner, attribute = _look_up(found[1], namespace), found[2]
+    owner, attribute = _look_up(match[1], namespace), match[2]
     known = [name for name in dir(owner) if not name.startswith("_")]
     if attribute not in known:
-        raise LineError(f"{text}: {found[1]} has no {attribute}{nearest_tip(attribute, known) or '.'}")
+        raise LineError(f"{text}: {match[1]} has no {attribute}{nearest_tip(attribute, known) or '.'}")
     value = getattr(owner, attribute)
     if value is None:
         raise LineError(f"{text} is None, so it names no run")

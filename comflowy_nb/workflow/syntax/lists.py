@@ -26,7 +26,7 @@ _COLON = re.compile(rf"(?<!:):(?=[{SPACE}]|$)")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of the user, for one field.
+    """The value that the user sets for one key.
 
     Attributes
     ----------
@@ -64,7 +64,8 @@ class Setting:
 class Item:
     """One value: a text as typed, without quotes; or a JSON or Python value if `is_python_value` is true.
 
-    An `exact` value is the object of a `{name}`. It is never split, expanded or parsed. `where` is the line in a file.
+    An `exact` value is the object of a `{name}`, and is never split, expanded or parsed. `where` is the line in a
+    file.
     """
 
     value: object
@@ -205,10 +206,10 @@ def selections(field: Field, value: ParsedValue, value_of: Callable[[Item], obje
     if all(_chosen(item, value_of) is not None for item in value.items):
         return value
     options = [str(item.value) if isinstance(item, Item) else "..." for item in value.items]
-    listed, each = ", ".join(options), ", ".join(f"[{option}]" for option in options)
+    listed, separate = ", ".join(options), ", ".join(f"[{option}]" for option in options)
     raise FieldError(
         f"{field.where}: [{listed}] may be one value of several options or several values: "
-        f"write [[{listed}]] for the one value, [{each}] for the others"
+        f"write [[{listed}]] for the one value, [{separate}] for the others"
     )
 
 
@@ -219,7 +220,7 @@ def as_item(value: ParsedValue, value_of: Callable[[Item], object]) -> ParsedVal
 
 
 def _chosen(parsed: ParsedValue, value_of: Callable[[Item], object]) -> list[object] | None:
-    """Return the options of one selection; None for a single value."""
+    """Return the options of one selection; None for a value that is not a selection."""
     if isinstance(parsed, MultipleValues):
         return [value_of(item) if isinstance(item, Item) else item for item in parsed.items]
     if isinstance(parsed, Labelled):  # ComfyUI's form of a list, {"__value__": [...]}
@@ -228,7 +229,7 @@ def _chosen(parsed: ParsedValue, value_of: Callable[[Item], object]) -> list[obj
     if isinstance(value, str) and not (parsed.quoted or parsed.is_python_value or parsed.exact):
         try:
             flow = read_flow(value)
-        except LineError:  # one text in braces
+        except LineError:  # a value in braces, not a list
             return None
         return None if flow is None else _chosen(flow, value_of)
     if isinstance(value, dict) and set(value) == {WRAPPED}:

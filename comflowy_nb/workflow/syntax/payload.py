@@ -62,7 +62,7 @@ def read_payload(text: str) -> tuple[list[Setting], str | None]:
     if len(parts) < len(pairs):
         other = next((pair for pair in pairs if pair.key not in parts), None)
         if other is None:
-            twice = next(pair for number, pair in enumerate(pairs) if pair.key in {each.key for each in pairs[:number]})
+            twice = next(pair for index, pair in enumerate(pairs) if pair.key in {prior.key for prior in pairs[:index]})
             raise LineError(f"line {twice.line}: {twice.key} is set twice in the payload. Keep one.")
         tip = "use workflow_id, params or callback_urls"
         raise LineError(f"line {other.line}: unknown key {other.key!r} in a payload: {tip}")
@@ -378,4 +378,5 @@ class LiteralReader:
         return number if number is not None else self._constants[token]
 
     def _ahead(self) -> str:
+        """Return the next characters of the line, for an error."""
         return self.text[self.at : self.at + 30].partition("\n")[0]
