@@ -15,7 +15,7 @@ from comflowy_nb.errors import ComflowyError, SettingsError
 from comflowy_nb.images.disk_usage import Usage, size_text
 from comflowy_nb.images.removal import finish_removals, original_path, remove_if_deleted, size_of
 from comflowy_nb.images.store import write_sidecar
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, thumbnail_path
+from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, thumbnail_files, thumbnail_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,6 +102,9 @@ def prune(
     ready = [(original, size_bytes) for original, size_bytes in chosen if _has_thumbnails(images, original)]
     pruned = history.cleanup.prune([original for original, _ in ready], before=before, all=all) if ready else []
     keys = {(original.run, original.image.index) for original in pruned}
+    for original, _ in chosen:
+        if (original.run, original.image.index) not in keys:  # its run may be deleted since its thumbnails were made
+            remove_if_deleted(history.cleanup, original.run, *thumbnail_files(images, original.image))
     for run in dict.fromkeys(original.run for original in pruned):
         _write_sidecar(history, images, run)
     finish_removals(history.cleanup, images)

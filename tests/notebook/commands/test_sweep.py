@@ -269,7 +269,7 @@ def test_an_interrupt_cancels_and_keeps_the_grid_and_the_cell_can_continue(sandb
     assert re.search(r"s\d+: \d+ of 12 done\. Run the cell again to continue\.", cell.lines[0])
     assert len(cell.lines) == 1
     status = texts(cell)[1]
-    assert "not submitted" in status
+    assert "not submitted" in status or "12 cancelled" in status  # all, if all were submitted before the interrupt
     assert "image/jpeg" in cell.last[2], "the grid stays"
     sweep = re.match(r"s\d+", status)[0]
     output = sandbox(f"%comflowy show {sweep}")
