@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import nbformat
 import pytest
 from lab_pages import START_S
+from waiting import end_process
 
 SMALL = "width=128 height=128 steps=4"
 
@@ -61,12 +62,7 @@ def serving(command, address, *, variables, cwd):
             time.sleep(0.1)
         yield
     finally:
-        server.terminate()
-        try:
-            server.wait(60)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        end_process(server)
 
 
 def _answers(address):

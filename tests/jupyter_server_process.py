@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from waiting import wait_until
+from waiting import end_process, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,9 +88,4 @@ def running_server(root, home, *, prefix="/user/ann/", is_enabled=True):
         wait_until(answers, START_S, lambda: log.read_text()[-2000:])
         yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process)

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import nbformat
 import pytest
 from filelock import FileLock, Timeout
-from waiting import wait_until
+from waiting import end_process, wait_until
 
 START_S = 90  # the server, on a machine busy with other tests
 CELL_MS = 180_000  # the execution of a cell, in parallel with two other test files
@@ -88,12 +88,7 @@ def running_lab():
         _await_server(running, server, root / "server.log")
         yield running
     finally:
-        server.terminate()
-        try:
-            server.wait(60)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        end_process(server)
         log.close()
         shutil.rmtree(root, ignore_errors=True)
 

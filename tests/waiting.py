@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
-__all__ = ["wait_until"]
+__all__ = ["end_process", "wait_until"]
 
 
 def wait_until(condition, timeout_s=30.0, message=lambda: ""):
@@ -13,3 +14,13 @@ def wait_until(condition, timeout_s=30.0, message=lambda: ""):
     while not condition():
         assert time.monotonic() < deadline_s, f"the condition did not become true {message()}"
         time.sleep(0.01)
+
+
+def end_process(process, timeout_s=60.0):
+    """End a process of `subprocess`: ask it to terminate, and kill it after a time-out."""
+    process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -17,7 +17,7 @@ import nbformat
 import pytest
 from jupyter_server_process import free_port, isolated_environment
 from nbclient import NotebookClient
-from waiting import wait_until
+from waiting import end_process, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -114,12 +114,7 @@ def hub(root):
         yield hub
         hub.api("DELETE", "/users/ann/server")
     finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process)
 
 
 def execute(root, *sources):
