@@ -536,7 +536,7 @@ class Client:
                 raise FieldError("fields needs around: client.sweep(around='r41', fields=['cfg'])")
             return self._resolve(ref), axes, base
         if ref is not None or base is not None:
-            raise WorkflowError("around names the workflow and its values: leave the workflow and base out")
+            raise WorkflowError("the run or cell of around has a workflow and values: leave out the workflow and base")
         if not isinstance(axes, Mapping | None) or isinstance(fields, str):
             raise FieldError(
                 "with around, axes are values by field and fields are names: fields=['cfg'], axes={'seed': 1}"

@@ -132,7 +132,7 @@ def check_frame_s(frame_s: object) -> None:
     """Raise a SettingsError if a duration of a frame is not a number of seconds in the range."""
     is_number = isinstance(frame_s, int | float) and not isinstance(frame_s, bool)
     if not is_number or not MIN_FRAME_S <= float(frame_s) <= MAX_FRAME_S:  # type: ignore[arg-type]  # a number
-        raise SettingsError(f"invalid duration {frame_s!r} of a frame: use {MIN_FRAME_S:g} to {MAX_FRAME_S:g} seconds")
+        raise SettingsError(f"invalid frame duration of {frame_s!r} s: use {MIN_FRAME_S:g} to {MAX_FRAME_S:g} seconds")
 
 
 def _size_of(images: Sequence[RunImage]) -> tuple[int, int]:

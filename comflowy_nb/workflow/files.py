@@ -274,7 +274,7 @@ def check_new(path: Path, content: str, *, overwrite: bool) -> None:
     encoded = content.encode()
     if path.stat().st_size != len(encoded) or path.read_bytes() != encoded:
         advice = f"{option('overwrite', value=True)} replaces it, or use another name"
-        raise FileExistsError(errno.EEXIST, f"a file of this name has another content; {advice}")
+        raise FileExistsError(errno.EEXIST, f"a different file with this name exists; {advice}")
 
 
 def new_folder(path: str | Path) -> str:

@@ -181,7 +181,7 @@ def test_a_workflow_is_exported_in_api_format(connected, folder):
     assert json.loads((folder / "out2.json").read_text())["3"]["class_type"] == "KSampler"
     assert connected("%comflowy workflow export blank.json out.json").error is None  # the same content
     other = connected("%comflowy workflow export default out.json").error
-    assert "out.json can't be written: a file of this name has another content; --overwrite replaces it" in str(other)
+    assert "out.json can't be written: a different file with this name exists; --overwrite replaces it" in str(other)
     assert said(connected("%comflowy workflow export default new/out.json --overwrite")).endswith(
         "out.json in the new folder new, in API format"
     )

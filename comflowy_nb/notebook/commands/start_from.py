@@ -86,7 +86,7 @@ def start(session: Session, request: Request, *, is_sweep: bool = False, file: S
     body = read_body(request.body, sweep=is_sweep) if request.body is not None else None
     client = session.connected()
     if file is not None and "from" in request.options:
-        raise UsageError(f"{request.words[0].text} names the workflow and its values: leave --from out")
+        raise UsageError(f"{request.words[0].text} has a workflow and values: leave out --from")
     named, base, sweep = (file.workflow, None, None) if file else _find_start(session, client, request)
     workflow = client.workflow(named) if isinstance(named, str) else named
     show_conversion(session, workflow)

@@ -140,9 +140,10 @@ def _read_csv(name: str, text: str, separator: str, *, keep_empty: bool) -> Tabl
                 continue
             where = f"{name}, row {len(rows) + 1} (line {first_line})"
             if len(cells) != len(columns):
-                expected = f"{len(columns)} value{'s' * (len(columns) != 1)} expected, as in the first row"
+                expected = f"{len(columns)} column{'s' * (len(columns) != 1)}"
                 problems.append(
-                    f"{where}: {expected}, and it has {len(cells)}; put a text with commas in double quotes"
+                    f"{where}: {len(cells)} value{'s' * (len(cells) != 1)}, but the first row has {expected}; "
+                    "put a text with commas in double quotes"
                 )
             values = {key: cell for key, cell in zip(columns, cells, strict=False) if cell or keep_empty}
             rows.append(TableRow(values, where))

@@ -79,7 +79,7 @@ def compare(left: Operand, sign: str, right: Operand) -> Test:
         if problem is not None:
             if not is_strict:
                 return None
-            raise FieldError(f"{left.shown} {sign} {right.shown} can't be compared: {problem}")
+            raise FieldError(f"can't evaluate {left.shown} {sign} {right.shown}: {problem}")
         if sign in ORDER_SIGNS:
             return ORDER_SIGNS[sign](first, second)
         if sign == "contains":

@@ -331,7 +331,7 @@ def test_from_beside_a_sweep_file_is_an_error(sandbox, here):
     (here / "t.yaml").write_text("workflow: default\nfields:\n  cfg: [4, 5]\n", encoding="utf-8")
     made = sandbox("%comflowy sweep t.yaml --from last --dry-run")
     assert isinstance(made.error, UsageError)
-    assert "t.yaml names the workflow and its values: leave --from out" in str(made.error)
+    assert "t.yaml has a workflow and values: leave out --from" in str(made.error)
 
 
 @pytest.mark.parametrize(("option", "other"), [("--pin", "--export"), ("--sample-seed 3", "--sample")])

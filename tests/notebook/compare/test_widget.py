@@ -307,7 +307,7 @@ def test_the_command_shows_the_comparison_once_and_returns_it(sandbox, tmp_path)
     assert page.exists()
     page.write_text("mine")
     refused = sandbox(f"%comflowy compare {first.ref} {other.ref} --save {page}").error
-    assert "why.html can't be written: a file of this name has another content; --overwrite replaces it" in str(refused)
+    assert "why.html can't be written: a different file with this name exists; --overwrite replaces it" in str(refused)
     assert page.read_text() == "mine"
     assert sandbox(f"%comflowy compare {first.ref} {other.ref} --save {page} --overwrite").error is None
     assert sandbox(f"%comflowy compare {first.ref} {other.ref} --save {page}").error is None  # the same content

@@ -51,8 +51,8 @@ def test_all_wrong_lines_of_a_file_are_reported_together(tmp_path):
     with pytest.raises(FieldError) as caught:
         read_table_file(written(tmp_path, "a.csv", 'cfg,steps\n4\n4,5,6\n4,"5"x\n'))
     for problem in (
-        "a.csv, row 1 (line 2): 2 values expected, as in the first row, and it has 1",
-        "a.csv, row 2 (line 3): 2 values expected, as in the first row, and it has 3",
+        "a.csv, row 1 (line 2): 1 value, but the first row has 2 columns",
+        "a.csv, row 2 (line 3): 3 values, but the first row has 2 columns",
         "a.csv, line 4: ",
     ):
         assert problem in str(caught.value)

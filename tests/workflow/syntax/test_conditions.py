@@ -101,8 +101,8 @@ def test_invalid_condition_names_the_position(text, problem):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("cfg < six", "cfg < six can't be compared: 7.5 is a number, 'six' is a text"),
-        ("sampler_name = 5", "sampler_name = 5 can't be compared: 'euler' is a text, 5 is a number"),
+        ("cfg < six", "can't evaluate cfg < six: 7.5 is a number, 'six' is a text"),
+        ("sampler_name = 5", "can't evaluate sampler_name = 5: 'euler' is a text, 5 is a number"),
         ("sampler_name in (5, 6)", "'euler' is a text, 5 is a number"),
         ("sampler_name < heun", "'euler' is a text, and only numbers have an order"),
         ("flag = 1", "True is true or false, 1 is a number"),
