@@ -27,8 +27,8 @@ from comflowy_nb.archive.manifest import (
     SweepEntry,
 )
 from comflowy_nb.errors import SettingsError
+from comflowy_nb.images.inputs import stored_input
 from comflowy_nb.images.receive import stored_file
-from comflowy_nb.tracking.submit import stored_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

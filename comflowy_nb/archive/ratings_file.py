@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from comflowy_nb.archive.loader import MAX_SOURCE_CHARS, Loaded, check_source
 from comflowy_nb.archive.manifest import Entry, decode_versioned, load_error
 from comflowy_nb.archive.manifest_checks import are_names, are_texts
-from comflowy_nb.database.ratings import Rating
+from comflowy_nb.database.ratings import MAX_NOTE_LENGTH, MAX_RATING, Rating
 from comflowy_nb.errors import ImageError
-from comflowy_nb.tracking.reviews import MAX_NOTE_LENGTH, MAX_RATING
 from comflowy_nb.workflow.files import no_such_file
 
 if TYPE_CHECKING:

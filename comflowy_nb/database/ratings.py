@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     ReviewsOf: TypeAlias = Callable[[str], Sequence[Mapping[str, Any]]]  # token of a run -> values of its images
 
 
+MAX_RATING = 5
+MAX_NOTE_LENGTH = 1000  # characters
 OWN = ""  # the source of this user's ratings
 _COLUMNS = "rating, rejected, note, source, rated_at"
 

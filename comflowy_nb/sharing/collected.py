@@ -12,9 +12,9 @@ from comflowy_nb.archive.redaction import collect_without
 from comflowy_nb.database.ratings import Rating
 from comflowy_nb.database.rows import read_params
 from comflowy_nb.database.scores import Score
+from comflowy_nb.images.inputs import stored_input
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.tracking.run import Run
-from comflowy_nb.tracking.submit import stored_input
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.rows import read_params
+from comflowy_nb.images.inputs import stored_input
 from comflowy_nb.sweeps.sweep import Sweep
-from comflowy_nb.tracking.submit import stored_input
 from comflowy_nb.workflow.axes.types import Cell, axes_from_json
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from comflowy_nb.database.ratings import OWN, Rating, Review
+from comflowy_nb.database.ratings import MAX_NOTE_LENGTH, MAX_RATING, OWN, Rating, Review
 from comflowy_nb.errors import HistoryError, RefError, SettingsError
 
 if TYPE_CHECKING:
@@ -12,10 +12,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.runs import History
     from comflowy_nb.tracking.run_images import RunImage
-
-
-MAX_RATING = 5
-MAX_NOTE_LENGTH = 1000  # characters
 
 
 _EMPTY = Review()

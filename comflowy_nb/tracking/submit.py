@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import uuid
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.connection import make_folder
 from comflowy_nb.database.records import RunRequest, run_metadata
 from comflowy_nb.errors import HistoryError, NotFoundError, UnreachableError, WorkflowError
+from comflowy_nb.images.inputs import store_input, stored_input
 from comflowy_nb.services.http.client import retry_read
 from comflowy_nb.services.types import Submission
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.files import write_file
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.workflow import request_key
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 
 _IMAGE_TYPES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +133,7 @@ class Submitter:
             raise WorkflowError(f"{service.label} accepts no uploads: give {field} the https address of an image")
         self._uploads[image.content_sha256] = name
         with contextlib.suppress(OSError, HistoryError):  # the stored copy is optional
-            path = _input_path(self._inputs, image.content_sha256)
-            if path is not None and not path.exists():
-                make_folder(self._inputs)
-                write_file(path, image.load())
+            store_input(self._inputs, image)
             self._tracker.history.inputs.store_name(service.identity, name, image.content_sha256)
         return name
 
@@ -264,18 +258,3 @@ class Submitter:
             tracked_record = self._tracker.history.apply(record.token, StatusEvent.FOUND, service_run_id=run_id)
             if tracked_record is not None:
                 self._tracker.track(self._registry.run(tracked_record))
-
-
-def stored_input(folder: Path, content_sha256: str) -> bytes | None:
-    """Return the stored copy of an uploaded image, or None."""
-    path = _input_path(folder, content_sha256)
-    try:
-        return None if path is None else path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise HistoryError(f"a stored input image can't be read: {error.strerror}") from error
-
-
-def _input_path(folder: Path, content_sha256: str) -> Path | None:
-    return folder / content_sha256 if _SHA256.fullmatch(content_sha256) else None
