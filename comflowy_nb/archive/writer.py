@@ -18,7 +18,7 @@ from comflowy_nb.archive.redaction import collect_without, strips_metadata
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.disk_usage import size_text
 from comflowy_nb.images.save import add_parts, slug, values_in_name
-from comflowy_nb.images.save_target import PARTS, move_new, os_reason
+from comflowy_nb.images.save_target import PARTS, move_new, writing_to
 from comflowy_nb.images.strip import embedded_texts, strip_metadata
 from comflowy_nb.workflow.files import locked_file
 
@@ -103,14 +103,11 @@ class Archive:
         ImageError
             If the file can't be written, or if images are not on disk. In that case the file has the other images.
         """
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        with writing_to(target.parent, target.name):
             part = target.with_name(f".{uuid.uuid4().hex}.part")
             with locked_file(part):
                 self._write(part)
                 target = move_new(part, target)
-        except OSError as error:
-            raise ImageError(f"{target.name} can't be written: {os_reason(error, target.parent)}") from error
         missing, saved = self._collected.missing, len(self._collected.sources)
         if missing:
             raise ImageError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-import uuid
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,8 @@ from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.images.receive import is_damaged, stored_file
-from comflowy_nb.images.save_target import kind_of_target, move_new, os_reason
+from comflowy_nb.images.save_target import kind_of_target, os_reason, write_new
 from comflowy_nb.images.strip import strip_metadata
-from comflowy_nb.workflow.files import locked_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -163,12 +161,12 @@ def copy_with_params(source: Path, target: Path, metadata: Mapping[str, Any] | N
     if strips:
         content = strip_metadata(content)
     if metadata is None:
-        return _write_new(target, content)
+        return write_new(target, content)
     metadata_json = json.dumps(metadata, ensure_ascii=True)
     if content.startswith(PNG_MAGIC):
-        return _write_new(target, _with_text(content, _TEXT_CHUNK, metadata_json.encode("ascii")))
-    path = _write_new(target, content)
-    _write_new(path.with_suffix(f"{path.suffix}.json"), metadata_json.encode("ascii"))
+        return write_new(target, _with_text(content, _TEXT_CHUNK, metadata_json.encode("ascii")))
+    path = write_new(target, content)
+    write_new(path.with_suffix(f"{path.suffix}.json"), metadata_json.encode("ascii"))
     return path
 
 
@@ -221,11 +219,3 @@ def _with_text(content: bytes, keyword: bytes, text: bytes) -> bytes:
             is_inserted = True
         parts.append(chunk)
     return b"".join(parts)
-
-
-def _write_new(path: Path, content: bytes) -> Path:
-    """Write a file, and return its path. A file with the same content is reused; otherwise the name gets a number."""
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
-    with locked_file(part):
-        part.write_bytes(content)
-        return move_new(part, path)

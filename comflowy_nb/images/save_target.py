@@ -1,4 +1,4 @@
-"""Check the target of `save`: folder, zip file, page, figure or image file. Does not import Pillow."""
+"""The target of `save`: check a folder, zip file, page, figure or image file, and write it. Does not import Pillow."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import errno
 import filecmp
 import itertools
 import os
+import uuid
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from comflowy_nb.errors import SettingsError, write_problem
+from comflowy_nb.errors import ImageError, SettingsError, write_problem
+from comflowy_nb.workflow.files import locked_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jxl"})
 _OTHER_FILES = frozenset(
@@ -70,6 +76,30 @@ def check_sweep_target(target: Path) -> None:
         f"a sweep can't be saved to {target.name}: use a folder ({name}), {name}.zip, a page ({name}.html) or its grid "
         f"as a figure ({name}.png, {name}.pdf)"
     )
+
+
+def write_new(target: Path, content: bytes) -> Path:
+    """Write a file, and return its path. A file with the same content is reused; otherwise the name gets a number.
+
+    Raises
+    ------
+    OSError
+        If it can't be written.
+    """
+    part = target.with_name(f".{uuid.uuid4().hex}.part")
+    with locked_file(part):
+        part.write_bytes(content)
+        return move_new(part, target)
+
+
+@contextmanager
+def writing_to(folder: Path, name: str) -> Iterator[None]:
+    """Create the folder of a file to be written. An OSError becomes an ImageError that names the file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise ImageError(f"{name} can't be written: {os_reason(error, folder)}") from error
 
 
 def move_new(part: Path, target: Path) -> Path:

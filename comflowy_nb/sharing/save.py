@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,11 @@ from comflowy_nb.archive.redaction import parse_parts, strips_metadata
 from comflowy_nb.archive.writer import Archive, contents_of
 from comflowy_nb.errors import ImageError, RefError, SettingsError
 from comflowy_nb.images.disk_usage import size_text
-from comflowy_nb.images.save_target import ANIMATIONS, check_sweep_target, kind_of_target, move_new, os_reason
+from comflowy_nb.images.save_target import ANIMATIONS, check_sweep_target, kind_of_target, write_new, writing_to
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.sharing.collected import SavedContent
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
-from comflowy_nb.workflow.files import locked_file
 from comflowy_nb.workflow.syntax.json_values import shown
 
 if TYPE_CHECKING:
@@ -198,7 +196,8 @@ def _plan_figure(request: _SaveRequest) -> SavePlan:
 
     def write() -> list[Path]:
         paths = [target, *(target.with_stem(f"{target.stem}_{number}") for number in range(2, len(contents) + 1))]
-        return [write_new(path, content) for path, content in zip(paths, contents, strict=True)]
+        with writing_to(target.parent, target.name):
+            return [write_new(path, content) for path, content in zip(paths, contents, strict=True)]
 
     return SavePlan(_lines(saved, request, f"the grid of {{}}{count}", size_bytes), write)
 
@@ -220,7 +219,12 @@ def _plan_animation(request: _SaveRequest) -> SavePlan:
     lines = _lines(saved, request, what, len(content))
     if missing:
         lines.append(f"without an image, so left out: {', '.join(missing)}")
-    return SavePlan(lines, lambda: [write_new(target, content)])
+
+    def write() -> list[Path]:
+        with writing_to(target.parent, target.name):
+            return [write_new(target, content)]
+
+    return SavePlan(lines, write)
 
 
 def _title(saved: SavedContent) -> str:
@@ -288,21 +292,3 @@ def _plan_page(request: _SaveRequest) -> SavePlan:
     elif not options.full:
         lines.append("--full embeds the images in full size")
     return SavePlan(lines, lambda: [page.write(request.target)], page.notes)
-
-
-def write_new(target: Path, content: bytes) -> Path:
-    """Write a file and return its path. An equal file is reused; if another file has the name, add a number.
-
-    Raises
-    ------
-    ImageError
-        If it can't be written.
-    """
-    part = target.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with locked_file(part):
-            part.write_bytes(content)
-            return move_new(part, target)
-    except OSError as error:
-        raise ImageError(f"{target.name} can't be written: {os_reason(error, target.parent)}") from error

@@ -11,7 +11,7 @@ from comflowy_nb.archive.writer import has_private_text, listed
 from comflowy_nb.errors import ImageError
 from comflowy_nb.exploration.exploration import Exploration
 from comflowy_nb.exploration.images import read_full, read_thumbnail
-from comflowy_nb.images.save_target import os_reason
+from comflowy_nb.images.save_target import write_new, writing_to
 from comflowy_nb.images.strip import strip_metadata
 from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
 from comflowy_nb.sharing.page import page_html
@@ -80,12 +80,12 @@ class SavedPage:
         ImageError
             If it can't be written.
         """
-        from comflowy_nb.sharing.save import write_new  # noqa: PLC0415 - it imports this module
-
         if self.is_folder:
             return self._write_folder(target)
         embedded = [{key: (kind, content) for key, kind, content in part} for part in self._parts()]
-        return write_new(target, page_html(self._exploration.document(), *embedded).encode())
+        page = page_html(self._exploration.document(), *embedded).encode()
+        with writing_to(target.parent, target.name):
+            return write_new(target, page)
 
     def _parts(self) -> tuple[Iterator[tuple[str, str, bytes]], Iterator[tuple[str, str, bytes]]]:
         """Return key, media type and content of the previews, and of the images in full size."""
@@ -103,21 +103,20 @@ class SavedPage:
 
     def _write_folder(self, target: Path) -> Path:
         """Write the images beside the page, one at a time; rename the folder when it is complete."""
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".comflowy-") as temporary:
-                folder = Path(temporary) / target.stem
-                folder.mkdir()
-                addresses = [
-                    self._write_images(folder, name, part)
-                    for name, part in zip(("previews", "images"), self._parts(), strict=True)
-                ]
-                page = page_html(self._exploration.document(), *addresses)
-                (folder / "index.html").write_text(page, encoding="utf-8")
-                free = next(path for path in _numbered(target.with_suffix("")) if not path.exists())
-                return folder.rename(free)
-        except OSError as error:
-            raise ImageError(f"{target.stem} can't be written: {os_reason(error, target.parent)}") from error
+        with (
+            writing_to(target.parent, target.stem),
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=".comflowy-") as temporary,
+        ):
+            folder = Path(temporary) / target.stem
+            folder.mkdir()
+            addresses = [
+                self._write_images(folder, name, part)
+                for name, part in zip(("previews", "images"), self._parts(), strict=True)
+            ]
+            page = page_html(self._exploration.document(), *addresses)
+            (folder / "index.html").write_text(page, encoding="utf-8")
+            free = next(path for path in _numbered(target.with_suffix("")) if not path.exists())
+            return folder.rename(free)
 
     def _write_images(self, folder: Path, name: str, part: Iterator[tuple[str, str, bytes]]) -> Embedded:
         (folder / name).mkdir()

@@ -18,10 +18,10 @@ from comflowy_nb.comparison.pixels import PREVIEW_PX, find_difference, fit_on_ca
 from comflowy_nb.errors import ComflowyError, ImageError, write_problem
 from comflowy_nb.layout.page import Tile
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet, arrange
+from comflowy_nb.layout.scripts import widget_script, widget_style
 from comflowy_nb.layout.text import Paragraph, Part
 from comflowy_nb.layout.value_text import add_part, letter_of
 from comflowy_nb.notebook.compare.text import describe_difference
-from comflowy_nb.notebook.compare.widget import SCRIPT, STYLE
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.painting.pages import draw_encoded
 from comflowy_nb.painting.text import DRAWING, measure
@@ -186,8 +186,8 @@ def _page(comparison: Comparison, images: Sequence[ComparedImage]) -> str:
     values = {
         "version": __version__,
         "title": html.escape(plain(f"Comparison of {', '.join(comparison.names)}")),
-        "style": STYLE,
-        "script": SCRIPT,
+        "style": widget_style("compare/compare.css"),
+        "script": widget_script("compare/compare.js"),
         "still": _base64(comparison.jpeg),
         "note": " The images are large, so they are JPEG, in full size." if is_large else "",
         "content": data.replace("<", "\\u003c"),  # `</script` would end the script, also within quotes

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 
 MODES = ("slider", "blink", "side", "difference")
-SCRIPT = widget_script("compare/compare.js")
-STYLE = widget_style("compare/compare.css")
 
 
 def compare(*items: Any, mode: str | None = None, label: Sequence[str] | None = None) -> Comparison:
@@ -109,8 +107,9 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     'slider'
     """
 
-    _esm = SCRIPT  # as text: for a path, anywidget keeps a signal that holds every instance (anywidget issue 929)
-    _css = STYLE
+    # As text: for a path, anywidget keeps a signal that holds every instance (anywidget issue 929).
+    _esm = widget_script("compare/compare.js")
+    _css = widget_style("compare/compare.css")
 
     mode = traitlets.Enum(MODES, default_value="slider").tag(sync=True)
     """How the images are shown: slider, blink, side or difference."""
