@@ -145,7 +145,9 @@ def origin_of(url: str) -> str:
     if not host:
         raise SettingsError(f"{shown!r} has no host: use an address such as https://app.comflowy.com")
     if _INVALID_IN_URL.search(text) or not text.isprintable():
-        raise SettingsError(f"{shown!r} is not a valid address: it contains an invalid character")
+        raise SettingsError(
+            f"{shown!r} is not a valid address: it contains a space, a quote or another invalid character"
+        )
     suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://" + (f"[{host}]" if ":" in host else host) + suffix
 

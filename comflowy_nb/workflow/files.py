@@ -112,6 +112,8 @@ def read_named_text(path: Path, max_bytes: int, name: str) -> str:
         return read_text(path, max_bytes)
     except FileNotFoundError:
         raise
+    except IsADirectoryError:
+        raise WorkflowError(f"{name} is a folder, not a file") from None
     except UnicodeDecodeError as error:
         raise WorkflowError(f"{name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
     except OSError as error:
