@@ -351,6 +351,6 @@ def open_saved_image(folder: Path, parts: Mapping[str, str]) -> InputImage:
     image = open_input(folder / Path(parts["file"]), name=parts["name"])
     if image.content_sha256 != parts["sha256"]:
         raise ImageError(
-            f"{parts['file']} has changed since this file was written; write file:PATH to use the new image"
+            f"{parts['file']} has changed since the sweep file was written; write file:PATH to use the new image"
         )
     return replace(image, content_sha256=parts["identity"], source="")

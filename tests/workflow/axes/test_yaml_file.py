@@ -196,7 +196,7 @@ def test_unreadable_file_is_an_error(file, tmp_path):
     file.write_bytes(b"workflow: \xff\xfe")
     with pytest.raises(WorkflowError, match="UTF-8"):
         read_sweep_file(file)
-    with pytest.raises(WorkflowError, match="can't be read"):
+    with pytest.raises(WorkflowError, match="is a folder, not a file"):
         read_sweep_file(tmp_path)
 
 
