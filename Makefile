@@ -2,7 +2,7 @@
 # make lab    open the same notebook in JupyterLab
 # make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
 # make coverage  test-fast with the coverage of the package
-# make test   every test this machine can run (browser tests want Chromium; REQUIRE_BROWSER=1 insists on it)
+# make test   every test this machine can run (browser tests need Chromium; with REQUIRE_BROWSER=1 they fail without it)
 # make chaos  race processes against a service that fails, and kill them at random (RUNS=..., SEED=...)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, Python 3.11 to 3.14, and the front ends (JOBS=..., TESTS=...)
 # make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, keys in notebooks, the files of .github, and lint-js
@@ -36,7 +36,7 @@ if [ -z "$$found" ]; then \
 fi
 endef
 
-# Most tests wait for a kernel, a server or a page: three files at a time, on two cores.
+# Most tests wait for a kernel, a server or a page, so three test files run at the same time on two cores.
 AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
 docs: $(VENV)/.installed-docs
@@ -54,7 +54,7 @@ lab: $(VENV)/.installed-lab
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest $(or $(TESTS),$(AT_ONCE))
 
-# CONTRIBUTING.md says what it leaves out.
+# CONTRIBUTING.md lists the tests that it omits.
 FAST := -m "not slow and not browser" $(addprefix --ignore=tests/,notebook cli sandbox faults browser)
 
 test-fast: $(VENV)/.installed-test
@@ -85,7 +85,7 @@ check: $(VENV)/.installed-check
 	$(BIN)/zizmor --offline --quiet .
 	@$(MAKE) --no-print-directory lint-js
 
-# The scripts are shipped as they are: npm only fetches the tool that checks them. `npx biome check --write` formats.
+# The scripts are shipped unchanged: npm only installs the tool that checks them. `npx biome check --write` formats.
 lint-js: $(if $(shell command -v npm),node_modules/.installed)
 	@if command -v npm >/dev/null; then npx biome ci --error-on-warnings; \
 	else echo "lint-js: skipped, because there is no npm here (Debian, Ubuntu: apt-get install npm)"; fi
@@ -113,11 +113,11 @@ notebooks: $(VENV)/.installed-test
 clean:
 	rm -rf $(VENV) build dist node_modules
 
-# One stamp for each set of packages; pyproject.toml says what is in it.
+# One stamp file for each set of packages in pyproject.toml.
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.made
 	@echo "Installing comflowy_nb[$*] into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' || \
-	  { echo "The packages could not be installed; pip says why above (no network, no room?). make $(MAKECMDGOALS) tries again." >&2; exit 1; }
+	  { echo "The packages could not be installed; pip shows the reason above (no network, disk full?). make $(MAKECMDGOALS) tries again." >&2; exit 1; }
 	@touch $@
 
 # A .venv without a working Python, or not completely installed, is created again; a working one is kept.

@@ -2,8 +2,8 @@
 
     python benchmarks/comfyui.py [--runs 12] [--rounds 9] [--px 64 512] [--node-ms 10] [--url URL] [--profile FILE]
 
-Without `--url` on the scripted server of the tests, in a separate process, where a node takes at least 10 ms: a real
-server takes 64 ms for these two nodes, and ComfyScript loses runs that end before it has read the queue.
+Without `--url` the methods run on the scripted server of the tests, in a separate process. There a node takes at least
+10 ms: a real server takes 64 ms for these two nodes, and ComfyScript loses runs that end before it has read the queue.
 Each method has a separate process and home folder; the rounds are shuffled. Every run has a different colour, or with
 `--steps` a different seed, so that the server's cache is not used. Times are from the first submit to the last received
 image, without imports and after one run to warm up. A run without its image is a failure, and its time does not count.
@@ -31,7 +31,7 @@ MAX_RATIO = {64: 1.15, 512: 1.10}
 
 
 def graph(args: argparse.Namespace) -> tuple[dict, str, list]:
-    """Return a graph, the field that differs in each run, and the values of that field: one to warm up, then all."""
+    """Return a graph, the field that differs in each run, and its values. The first value is for a warm-up."""
     numbers = [args.base + number for number in range(args.runs + 1)]
     if args.steps:
         nodes = json.loads((SERVER.parent / "data" / "comfyui" / "default_workflow_api.json").read_text())
@@ -48,7 +48,7 @@ def graph(args: argparse.Namespace) -> tuple[dict, str, list]:
 
 
 def timed(run, numbers: list) -> dict:
-    """Return the figures of a function that runs one value and returns whether its image arrived."""
+    """Return the figures of a function. It runs one value, and returns whether its image arrived."""
     run(numbers[0])
     wall_s, failed = [], 0
     cpu_s = time.process_time()
@@ -119,7 +119,7 @@ def client_sweep(args: argparse.Namespace) -> dict:
 
 
 def kernel_run(args: argparse.Namespace) -> dict:
-    """Run cells in a kernel, and time them from the request to the idle kernel, with the drawn image."""
+    """Run cells in a kernel. Measure the time from the request until the kernel is idle and the image is displayed."""
     from kernel import Kernel
 
     path, field, numbers = _write_workflow(args)

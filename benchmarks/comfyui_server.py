@@ -1,4 +1,4 @@
-"""Serve the tests' scripted ComfyUI with complete node descriptions: ComfyScript reads all of their keys.
+"""Serve the scripted ComfyUI of the tests with complete node descriptions, because ComfyScript reads all of their keys.
 
 python benchmarks/comfyui_server.py [NODE_MS]        print the address, serve until stdin is closed
 """

@@ -3,7 +3,7 @@
     python benchmarks/estimate.py [--rounds 2]
 
 Each round uses a new home folder and a new sandbox, and submits sweeps of different numbers of cells, steps and image
-sizes, all of new seeds. The first sweep has no estimate, because no earlier run is known.
+sizes, all with new seeds. The first sweep has no estimate, because there is no earlier run.
 """
 
 from __future__ import annotations

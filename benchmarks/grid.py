@@ -109,7 +109,7 @@ def with_ipyplot(ref: str) -> bytes:
 
 
 def first_grid(ref: str) -> bytes:
-    """Draw the grid without its thumbnails, as of images whose thumbnails are missing."""
+    """Draw the grid from the original files, as if the thumbnails were missing."""
     for path in paths_of(ref):
         for size_px in (256, 512):
             path.with_suffix(f".t{size_px}.jpg").unlink(missing_ok=True)
@@ -127,7 +127,7 @@ METHODS = {
 FLOOR = "decode once (Pillow)"
 OWN = "comflowy_nb, from thumbnails"
 SLOW_SIDE = 4
-LIMITS = {16: (0.45, 1.7), 144: (0.15, 1.1)}  # images -> from thumbnails, without
+LIMITS = {16: (0.45, 1.7), 144: (0.15, 1.1)}  # number of images -> limits of the ratio with thumbnails, and without
 
 
 def sections(*, quick: bool) -> list[Section]:

@@ -1,7 +1,7 @@
-"""Run measurements in fresh processes, in shuffled rounds, and describe them as a table.
+"""Run measurements in new processes, in shuffled rounds, and write their results as a table.
 
-A measurement is a script that prints one JSON object as its last line. A failed measurement is an absent row
-with its reason, and does not stop the others.
+A measurement is a script that prints one JSON object as its last line. A failed measurement becomes a row with the
+reason, and does not stop the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Figures = dict[str, float]
 
 
 class Absent(Exception):
-    """A measurement that is not possible here; the text says why."""
+    """A measurement that is not possible on this machine. The text is the reason."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Section:
     columns: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    checks: list[tuple[str, str, bool]] = field(default_factory=list)  # a target, what was measured, whether it is met
+    checks: list[tuple[str, str, bool]] = field(default_factory=list)  # target, measured value, whether it is met
 
     def target(self, text: str, value: float | None, limit: float, unit: str = "") -> None:
         """Compare a figure with the largest value that the target allows."""
@@ -59,7 +59,7 @@ class Section:
 
 
 def run_child(*command: str, timeout_s: float = 300, **variables: str) -> dict[str, Any]:
-    """Run a measurement in a fresh process and return the object that it prints.
+    """Run a measurement in a new process and return the object that it prints.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def values(results: Sequence[Figures | None], name: str) -> list[float]:
 
 
 def ratios(results: Sequence[Figures | None], base: Sequence[Figures | None], name: str) -> list[float]:
-    """Return the ratio of each round in which both were measured."""
+    """Return the ratio of two methods for each round in which both were measured."""
     return [one[name] / other[name] for one, other in zip(results, base, strict=True) if one and other]
 
 

@@ -1,4 +1,4 @@
-"""Print the requirements of the extra `peers`, one a line."""
+"""Print the requirements of the extra `peers`, one on each line."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def main() -> None:
     began, load = time.time(), os.getloadavg()[0]
 
     def write(tables: list[Section], failed: list[str]) -> None:
-        """Write what has been measured until now, so that an interrupt loses nothing."""
+        """Write the results so far, so that an interrupt loses nothing."""
         machine = (
             f"`make bench{' QUICK=1' if args.quick else ''}` on {time.strftime('%d %B %Y', time.gmtime(began))}: "
             f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, Python {platform.python_version()}, "

@@ -2,8 +2,8 @@
 
     python benchmarks/sandbox.py [--rounds 5]
 
-The floor is one product of each layer's colours with the noisy image, and one back, for each of 20 steps, in float32 on
-one core: the least that a denoiser can do that compares an image with all layers.
+The minimum has, for each of 20 steps, one product of each layer's colours with the noisy image and one in the other
+direction, in float32 on one core. A denoiser that compares an image with all layers can't do less.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def measure(method: str) -> dict[str, float]:
 
     if method == METHODS[0]:
         layers = scene_set(next(iter(CHECKPOINTS)), (128, 128)).layers
-        stacks = [layers.skies, *layers.lands, *(one.looks for one in layers.silhouettes[1:])]  # the first is none
+        stacks = [
+            layers.skies,
+            *layers.lands,
+            *(one.looks for one in layers.silhouettes[1:]),
+        ]  # the first is an empty layer
         matrices = [np.ascontiguousarray(stack.reshape(-1, 3 * stack.shape[-1])) for stack in stacks]
 
         def work(_: int) -> None:

@@ -1,9 +1,9 @@
-"""Measure histories of 1,000 to 100,000 runs: the times of a write, of lists and of searches, and their growth.
+"""Measure histories of 1,000 to 100,000 runs: the times of writes, lists and searches, and their growth.
 
     python benchmarks/scale.py [--runs 1000 10000 100000] [--rounds 3]
 
-One run is recorded in the usual way and copied in SQL with other tokens, params and times, so that the database has its
-real size. Each figure is the median of several calls in a fresh process with its own copy of the history.
+One run is recorded in the usual way, and copied in SQL with other tokens, params and times, so that the database has
+a realistic size. Each figure is the median of several calls in a fresh process with its own copy of the history.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SUBJECTS = ("lighthouse", "castle", "fox", "harbour", "orchard", "glacier", "mar
 
 
 def request(number: int):
-    """Return the request of one run; every number has other params."""
+    """Return the request of one run, with different params for each number."""
     from comflowy_nb.database.records import RunRequest
 
     pick = random.Random(number)

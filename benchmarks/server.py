@@ -1,9 +1,9 @@
-"""Serve the Comflowy API without rendering: FIFO, a number of slots, runs of a fixed time, all requests counted.
+"""Serve the Comflowy API without rendering: a FIFO queue, slots, and runs of a fixed time. Count all requests.
 
     python benchmarks/server.py        print the address, serve until stdin is closed
 
 The server is a separate process, so that its CPU is not counted, and responds in one loop without a framework, so that
-it does not limit the client. Times are of the monotonic clock, which all processes of a machine share on Linux.
+it does not limit the client. Times are from the monotonic clock, which all processes of a machine share on Linux.
 Two more routes: `POST /reset` takes `{"slots", "seconds", "images", "image_px"}`, and `GET /stats` returns the numbers
 of requests and the end of each run.
 """

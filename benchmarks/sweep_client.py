@@ -30,7 +30,7 @@ TARGETS = (
 )
 
 
-# -- the methods, each run in a separate process: -> run id -> when it was known --------------------------------------
+# -- the methods, each in a separate process, with the time at which the client knew the end of each run -------------
 
 
 def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, float, dict[str, float]]:
@@ -46,7 +46,7 @@ def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, 
             known_s.setdefault(run.record.service_run_id, time.monotonic())
 
     with comflowy_nb.connect(f"bench={url}", key="key") as client:
-        client.sweep("warm-up", {"1::n": [1, 2]})  # imports, pools, SQLite's statement cache
+        client.sweep("warm-up", {"1::n": [1, 2]})  # warm-up: imports, pools, SQLite's statement cache
         with urllib.request.urlopen(f"{url}/stats") as answer:
             warm = json.load(answer)["counts"]
         Path(os.environ["BENCH_WARM"]).write_text(json.dumps(warm))
@@ -67,7 +67,7 @@ def sweep(url: str, args: argparse.Namespace, *, webhooks: str) -> tuple[float, 
 
 
 def pool(url: str, args: argparse.Namespace, *, threads: int, kept: bool) -> tuple[float, float, dict[str, float]]:
-    """Run the cells with a simple pool: one thread for each run in flight, which polls every 0.25 s."""
+    """Run the cells with a simple thread pool: one thread for each run in flight, which polls every 0.25 s."""
     from concurrent.futures import ThreadPoolExecutor
 
     import requests

@@ -343,7 +343,7 @@ def _image_of(run: Run, ref: Ref) -> RunImage | None:
     if ref.image >= len(images):
         count = len(images)
         nodes = ", ".join(dict.fromkeys(image.node for image in run.images if image.node))
-        which = f"; its images are of node {nodes}" if nodes and not count else ""
+        which = f"; {run.ref} has images of node {nodes}" if nodes and not count else ""
         has = f"node {ref.node} of {run.ref} has {count or 'no'} image{'s' * (count != 1)}"
         raise RefError(f"{has}, so there is no [{ref.image}]{which}")
     return images[ref.image]

@@ -177,7 +177,8 @@ def _recipe_of_other_tool(generation: Generation, path: Path, workflow: str) -> 
         graph, aliases = catalogue.graph_of(workflow), entry.aliases if entry is not None else {}
     if graph is None:
         raise WorkflowError(
-            f"the catalogue has no graph of {workflow!r}: connect, and %comflowy run {workflow} --from {path.name}"
+            f"the catalogue has no graph of {workflow!r}: connect to its service, then type "
+            f"%comflowy run {workflow} --from {path.name}"
         )
     filled = fill(generation, Workflow(workflow, graph=graph, fields=graph.fields(), aliases=aliases), path.name)
     if filled.left_out:

@@ -27,7 +27,7 @@ exclude_patterns = ["_build"]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 nitpicky = False
 
-# -- executed pages: each has a history of its own, set by the hidden cell at its top
+# -- executed pages: the hidden cell at the top of each sets a separate history
 
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
@@ -37,7 +37,7 @@ nb_merge_streams = True
 nb_ipywidgets_js = {}  # nothing is loaded from a CDN
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]  # the static version instead
 
-# The kernels write only here: two builds at the same time share nothing, nor does a build use the files of a user.
+# The kernels write only into this folder, so that builds share no files, and do not use the files of a user.
 _folder = Path(tempfile.mkdtemp(prefix="comflowy-docs-"))
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 os.environ |= {"TMPDIR": str(_folder), "COMFLOWY_HOME": str(_folder / "home"), "IPYTHONDIR": str(_folder / "ipython")}

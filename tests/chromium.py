@@ -44,7 +44,7 @@ def chromium_path():
 
 @pytest.fixture(scope="module")
 def browser(chromium_path):
-    # For the module, not the session: while Playwright's loop lives, no other test could call asyncio.run.
+    # For the module, not the session: while Playwright's event loop runs, no other test can call asyncio.run.
     pytest.importorskip("playwright.sync_api")
     with running_chromium(chromium_path) as chromium:
         yield chromium

@@ -25,7 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # No deadline: on a busy machine any example may be slow.
 SLOW_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-hypothesis_settings.register_profile("ci", derandomize=True, **SLOW_MACHINE)  # a change fails for its own faults only
+# The same examples in each execution, so that a new failure is due to the change.
+hypothesis_settings.register_profile("ci", derandomize=True, **SLOW_MACHINE)
 hypothesis_settings.register_profile("local", **SLOW_MACHINE)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "local")
 

@@ -50,7 +50,7 @@ def run(*command, variables, cwd, **options):
 
 @contextmanager
 def serving(command, address, *, variables, cwd):
-    """Run a server until the block ends, once it answers at an address."""
+    """Run a server until the block ends. Wait until it responds at an address."""
     log = cwd / "server.log"
     with log.open("w") as file:
         server = subprocess.Popen(command, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=file)

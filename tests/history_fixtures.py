@@ -56,7 +56,7 @@ EVENTS = {
 }
 
 
-def bring(history, token, status, **changes):
+def advance_to(history, token, status, **changes):
     """Apply events until a run has a status; return its record."""
     if status is Status.SUBMITTING:
         return history.get(token)
@@ -277,7 +277,7 @@ def make_sweep(library, run_request, sweep_request, stream):
         if end is Status.SUBMITTING:
             return run
         if end is not Status.SUCCESS:
-            return bring(history, run.token, end, reason=f"no luck with {cell.number}")
+            return advance_to(history, run.token, end, reason=f"no luck with {cell.number}")
         images = images(cell)
         expected = [ImageRecord(index, "9", index) for index in range(len(images))]
         run = history.apply(run.token, StatusEvent.SEEN_SUCCESS, service_run_id=f"id{cell.number}", images=expected)
@@ -301,7 +301,7 @@ def make_sweep(library, run_request, sweep_request, stream):
 
 @pytest.fixture
 def stored(library, run_request, stream, output, image):
-    """`stored("k", 2)`: a run of the history with images on disk; further arguments are those of `run_request`."""
+    """Return a function: `stored("k", 2)` records a run with two images; other arguments are those of `run_request`."""
 
     def make(key, count=1, *, event=StatusEvent.SEEN_SUCCESS, **changes):
         history = library.history

@@ -134,11 +134,11 @@ class Notebook:
         self.name = name
         self.home = home
         self.path = lab.folder / name
-        self.asked = set()  # the hosts that received a request of the page
+        self.requested_hosts = set()
         self.problems = []  # errors on the console
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("websocket", lambda socket: self.asked.add(urlsplit(socket.url).netloc))
+        page.on("websocket", lambda socket: self.requested_hosts.add(urlsplit(socket.url).netloc))
         page.on("request", self._note)
 
     def _on_console(self, message):
@@ -149,7 +149,7 @@ class Notebook:
 
     def _note(self, request):
         if request.url.startswith(("http:", "https:")):  # blob: and data: need no request
-            self.asked.add(urlsplit(request.url).netloc)
+            self.requested_hosts.add(urlsplit(request.url).netloc)
 
     def open(self):
         self.page.goto(f"{self.lab.origin}/{self.within}/{self.name}?{self.lab.query}reset")
@@ -205,10 +205,10 @@ class Notebook:
 
     def text(self, index):
         """Return the text of the cell's output."""
-        return self.page.evaluate("index => window.said(index)", index)
+        return self.page.evaluate("index => window.outputText(index)", index)
 
     def await_text(self, index, text):
-        self._await("([index, text]) => window.said(index).includes(text)", [index, text], index)
+        self._await("([index, text]) => window.outputText(index).includes(text)", [index, text], index)
 
     def texts_shown(self, index):
         """Return every text that the cell's output showed since its start, in order."""
@@ -246,7 +246,7 @@ class Notebook:
     def check(self):
         """Assert that the page logged no error and sent requests only to the server."""
         assert not self.problems
-        assert self.asked == {urlsplit(self.lab.origin).netloc}, "the page sent requests to another host"
+        assert self.requested_hosts == {urlsplit(self.lab.origin).netloc}, "the page sent requests to another host"
 
     def screenshot(self, name, *, cells=None):
         """Save a screenshot of the notebook, or of its first cells."""
@@ -265,7 +265,7 @@ _WATCH = """
 () => {
   window.cell = index => jupyterapp.shell.currentWidget.content.widgets[index]
   window.area = index => window.cell(index).node.querySelector('.jp-Cell-outputArea')
-  window.said = index => (window.area(index)?.innerText ?? '').trim()
+  window.outputText = index => (window.area(index)?.innerText ?? '').trim()
   window.images = index => [...(window.area(index)?.querySelectorAll('img') ?? [])]
     .map(image => [image.naturalWidth, image.naturalHeight])
   window.number = index => Number(window.cell(index).node.querySelector('.jp-InputPrompt').innerText.match(/\\d+/))
@@ -273,7 +273,7 @@ _WATCH = """
   window.watch = index => {
     const seen = window.watched[index] = {texts: [], most: 0, before: window.number(index)}
     const look = () => {
-      const text = window.said(index)
+      const text = window.outputText(index)
       if (text && text !== seen.texts.at(-1)) seen.texts.push(text)
       seen.most = Math.max(seen.most, window.images(index).length)
     }

@@ -8,7 +8,7 @@ import json
 
 
 def word(length, alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", seed="canary"):
-    """Return characters that look random and are the same each time."""
+    """Return pseudo-random characters, the same at each call."""
     digest = hashlib.sha512(f"{seed} {length}".encode()).digest() * 4
     return "".join(alphabet[byte % len(alphabet)] for byte in digest[:length])
 

@@ -125,7 +125,7 @@ def wrong_calls(client):
         "table='FILE.csv'": lambda: client.sweep("wf-1", {"3::cfg": [1, 2]}, info=["mood"]),
         "info=['mood']": lambda: client.sweep("wf-1", rows),
         "for info=": lambda: client.sweep("wf-1", rows, info=["mod"]),
-        "client.sweep takes 'random#N'": lambda: client.run("wf-1", {"3::seed": "random#4"}),
+        "client.sweep takes 'random#4'": lambda: client.run("wf-1", {"3::seed": "random#4"}),
     }
 
 

@@ -373,7 +373,7 @@ def test_an_invalid_workflow_name_is_an_error_before_any_request(client, api):
     assert api.count(RUN) == 0
 
 
-def test_default_has_no_id_on_a_service_of_ids(client, api):
+def test_default_has_no_id_on_a_service_that_runs_only_ids(client, api):
     with pytest.raises(WorkflowError, match="workflow add default"):
         client.run("default")
     assert api.count(RUN) == 0

@@ -93,13 +93,13 @@ def test_server_behind_a_path_and_a_header_is_used(tmp_path, monkeypatch, flat):
 
 @pytest.mark.parametrize("path", ["", "/art"])
 @pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("given", [{}, {"X-Door": "wrong"}])
-def test_a_proxy_that_refuses_names_the_headers(tmp_path, monkeypatch, path, status, given):
+@pytest.mark.parametrize("headers", [{}, {"X-Door": "wrong"}])
+def test_a_proxy_that_refuses_names_the_headers(tmp_path, monkeypatch, path, status, headers):
     """The error was `no Comflowy service; is the address right?`: a proxy's response counted as another service."""
     door = ("X-Door", "sesame-41")
     with ComfyServer(tmp_path / "c", base_path=path, wants_header=door, refuses=status) as server:
-        if given:
-            monkeypatch.setenv("COMFLOWY_HEADERS", json.dumps({server.url.removesuffix(path): given}))
+        if headers:
+            monkeypatch.setenv("COMFLOWY_HEADERS", json.dumps({server.url.removesuffix(path): headers}))
         for target in (server.url, f"home={server.url}", f"home={server.url},{server.url}/x"):
             with pytest.raises(AuthError) as caught:
                 connect(target)
@@ -694,7 +694,7 @@ def test_success_on_one_server_is_reused_for_all_servers(pair, flat):
     assert first_server.requests_to("POST", "/prompt") + second.requests_to("POST", "/prompt") == 1
 
 
-def test_each_server_has_its_own_concurrency_limit(pair, flat):
+def test_each_server_has_a_separate_concurrency_limit(pair, flat):
     for server in pair:
         server.hold()
     first, second = pair

@@ -41,7 +41,7 @@ def test_examples_of_the_reference_are_commands():
     assert typed <= set(COMMANDS)
 
 
-def test_the_settings_are_listed_by_the_command_that_knows_them_all():
+def test_the_settings_are_listed_by_the_command_for_all_settings():
     """`%config Comflowy` is executed when the page is built, so the page can't miss a setting."""
     assert "\n%config Comflowy\n" in section(SETTINGS_PAGE, "Settings")
     named = set(re.findall(r"\b(?:settings|Comflowy)\.([a-z_]+)\b(?! ?\()", SETTINGS_PAGE))

@@ -57,7 +57,7 @@ def are_running(client, count):
 
 
 def test_an_interrupt_of_a_blocking_run_cancels_it(cancelling, server):
-    """The run continued, and could cost money, without a word."""
+    """The run continued, and could cost money, without a message."""
     with pytest.raises(KeyboardInterrupt) as caught, interrupting(are_running(cancelling, 1)):
         cancelling.run("img2img", {"3::seed": 1})
     assert str(caught.value) == "r1: cancelled; the same call runs it again"
@@ -91,7 +91,7 @@ def test_an_interrupt_where_the_service_can_not_cancel_names_what_continues(clie
     assert api.count(RUN) == 1
 
 
-def test_an_interrupt_of_a_run_of_another_process_leaves_it(client, api):
+def test_an_interrupt_does_not_cancel_a_run_of_another_process(client, api):
     api.live_statuses = ["running"] * 100_000
     client.submit("wf-1", {"3::cfg": 7})
     with connect(f"test={api.url}", key="the-key") as other:
@@ -120,7 +120,7 @@ def test_an_interrupt_during_the_submit_waits_for_the_cancel(cancelling, server,
     assert cancelling.find("r1").run.status is Status.CANCELLED
 
 
-def test_an_interrupted_wait_cancels_nothing_and_says_how(cancelling, server):
+def test_an_interrupted_wait_cancels_nothing_and_names_the_cancel_command(cancelling, server):
     run = cancelling.submit("img2img", {"3::seed": 1}).run
     with pytest.raises(KeyboardInterrupt) as caught, interrupting(are_running(cancelling, 1)):
         run.wait()

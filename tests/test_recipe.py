@@ -77,5 +77,5 @@ def test_an_image_without_metadata_is_an_error(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
     with pytest.raises(ImageError, match="contains no workflow"):
         params_from(tmp_path / "bare.png")
-    with pytest.raises(ImageError, match="no image"):
+    with pytest.raises(ImageError, match="there is no file"):
         params_from(tmp_path / "none.png")

@@ -153,8 +153,8 @@ def test_ten_thousand_forged_calls_hold_little_memory_and_do_not_stop_events(ser
     wait_until(lambda: len(events) == 40)
 
 
-def test_slow_senders_hold_no_place_for_others(server, receiver, events):
-    """Each event that is being received holds a place, of which there are few."""
+def test_slow_senders_do_not_block_other_events(server, receiver, events):
+    """The server receives only a few events at the same time, and a slow sender could use all of these slots."""
     import socket
 
     url = receiver.urls("t1")["on_result_url"]
@@ -170,7 +170,7 @@ def test_slow_senders_hold_no_place_for_others(server, receiver, events):
         sender.close()
 
 
-def test_the_log_holds_counts_and_no_path(server, receiver, shared_home):
+def test_the_log_contains_counts_and_no_path(server, receiver, shared_home):
     for name in ("t1", "t2"):
         server.post(receiver.urls(name)["on_result_url"])
         server.post(receiver.urls(name)["on_result_url"], b"[")
@@ -246,11 +246,11 @@ def test_two_servers_and_two_kernels_do_not_mix_their_events(server, receiver, s
     with running_server(tmp_path, other_home, prefix="/") as other:
         files = WebhookFiles(other_home)
         elsewhere = Receiver(other_events.append, public_url=other.url, files=files, owner=owner.name)
-        here = Receiver(events.append, public_url=other.url, files=WebhookFiles(shared_home), owner=owner.name)
+        second = Receiver(events.append, public_url=other.url, files=WebhookFiles(shared_home), owner=owner.name)
         try:
             assert try_round_trip(elsewhere).via == "server extension"
             assert try_round_trip(receiver).via == "server extension"
-            foreign = try_round_trip(here)  # registered in the home folder of the first server only
+            foreign = try_round_trip(second)  # registered in the home folder of the first server only
             assert (foreign.via, foreign.response.status) == (None, 404)
             for number in range(4):
                 assert server.post(receiver.urls(f"a{number}")["on_result_url"]) == 204
@@ -260,7 +260,7 @@ def test_two_servers_and_two_kernels_do_not_mix_their_events(server, receiver, s
             assert [event.token for event in other_events] == ["b0", "b1", "b2", "b3"]
         finally:
             elsewhere.close()
-            here.close()
+            second.close()
             owner.release()
 
 
@@ -302,7 +302,7 @@ def test_enable_command_accepts_the_package_and_an_update_keeps_the_choice(tmp_p
     assert manager.get_jpserver_extensions() == {"comflowy_nb": True}
 
 
-def test_without_jupyter_server_the_module_loads_and_says_what_is_missing():
+def test_without_jupyter_server_the_module_loads_and_the_error_names_the_missing_package():
     code = (
         "import sys; sys.modules['jupyter_server'] = None\n"
         "import comflowy_nb.server_extension as extension\n"
@@ -343,14 +343,16 @@ def test_concurrent_kernels_register_and_forget_runs_while_events_arrive(server,
 
 
 def test_the_counts_are_logged_when_they_have_changed():
-    logged, due = [], []
+    logged, scheduled = [], []
     gate = SimpleNamespace(counts=Counter())
     counts = Counts(gate, SimpleNamespace(info=lambda text, *values: logged.append(text % values)))
-    loop = SimpleNamespace(call_later=lambda seconds, function, *arguments: due.append((seconds, function, arguments)))
+    loop = SimpleNamespace(
+        call_later=lambda seconds, function, *arguments: scheduled.append((seconds, function, arguments))
+    )
     counts.write_again(loop)
     gate.counts.update({"accepted": 3, "rejected": 1})
     for _ in range(2):
-        seconds, function, arguments = due.pop()
+        seconds, function, arguments = scheduled.pop()
         function(*arguments)
     assert logged == ["comflowy_nb: webhooks since the start: 3 accepted, 1 rejected, 0 limited"]
     assert seconds >= 60

@@ -21,7 +21,7 @@ ALLOWED = {
 }
 
 
-def test_the_table_allows_what_the_contract_allows():
+def test_the_table_allows_exactly_the_documented_transitions():
     nexts = {status: {str(target) for (old, _), target in TRANSITIONS.items() if old is status} for status in Status}
     assert nexts == {status: set(ALLOWED.get(status, "").split()) for status in Status}
 

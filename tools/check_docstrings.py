@@ -64,7 +64,7 @@ INTERNAL = {
 
 
 def public_names() -> dict[str, bool]:
-    """Return the dotted names of all public classes, functions, methods and properties, and which need an example."""
+    """Return the dotted name of each public class, function, method and property -> whether it needs an example."""
     names = {found: False for path in ALSO_PUBLIC for found, _ in _names_of(resolve_name(path), path)}
     for name in comflowy_nb.__all__:
         value = getattr(comflowy_nb, name)

@@ -42,7 +42,7 @@ _FIGURES: Final = {
 
 
 def paint_skies(shape: str) -> list[Paint]:
-    """Paint every sky in the lights it goes with, in one of the formats."""
+    """Paint every sky in each of its lights, in one of the formats."""
     canvas = Canvas.of(*layers.FORMATS[shape])
     palettes = {palette.name: palette for palette in PALETTES}
     return [average_down(paint_sky(canvas, sky, palettes[palette])) for palette, sky in layers.SKIES]
@@ -68,7 +68,7 @@ def paint_subject(subject: layers.Subject, palettes: Sequence[Palette] = PALETTE
 
 
 def paint_example() -> Paint:
-    """Paint the example input image, 512x512: a balloon over the sea at a light that no scene uses."""
+    """Paint the example input image, 512x512: a balloon over the sea in a light that no scene uses."""
     day, dawn = PALETTES[:2]
     palette = replace(day, middle=dawn.middle, horizon=dawn.horizon, haze=dawn.haze)
     canvas = Canvas.of(256, 256)
@@ -81,7 +81,7 @@ def paint_example() -> Paint:
 
 
 def _encode(images: Sequence[Plane], kind: str, **options: Any) -> bytes:
-    """Return images, below one another, as a file."""
+    """Stack images vertically, and return them as an encoded file."""
     strip = np.clip(np.concatenate(images, axis=-2) * 255 + 0.5, 0, 255).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(strip if strip.ndim == 2 else strip.transpose(1, 2, 0)).save(file, kind, **options)

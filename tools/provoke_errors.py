@@ -87,7 +87,7 @@ class Recorder:
 
         def record(self: Exception, *args: object) -> None:
             Exception.__init__(self, *args)
-            frame = sys._getframe(1)  # noqa: SLF001 - the documented way to a caller's frame
+            frame = sys._getframe(1)  # noqa: SLF001 - the documented function for a caller's frame
             while frame is not None and frame.f_code.co_filename == errors.__file__:
                 frame = frame.f_back
             if frame is not None:
@@ -202,7 +202,7 @@ class Notebook:
 
 
 def _nested(depth: int) -> str:
-    """Return a graph in which a value is a list in a list in a list ..."""
+    """Return a graph with a value of deeply nested lists."""
     return f'{{"3": {{"class_type": "KSampler", "inputs": {{"cfg": {"[" * depth + "]" * depth}}}}}}}'
 
 

@@ -1,6 +1,6 @@
 """Take the screenshots of the docs again, in a real JupyterLab: `.venv/bin/python tools/take_screenshots.py`.
 
-It needs what the browser tests need, a Chromium on the path and the packages of `.[test]`, and runs on the sandbox.
+It runs on the sandbox, and needs the same as the browser tests: a Chromium on the path and the packages of `.[test]`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def explorer(notebook: Notebook) -> Path:
 
 
 def in_dark_theme(notebook: Notebook) -> Path:
-    """Take `docs/explore-dark.png`: the same in JupyterLab's dark theme."""
+    """Take `docs/explore-dark.png`: the same explorer in JupyterLab's dark theme."""
     notebook.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
     notebook.page.wait_for_function("document.body.dataset.jpThemeName === 'JupyterLab Dark'")
     notebook.page.wait_for_load_state("networkidle")

@@ -5,7 +5,7 @@
     make test-matrix JOBS=colab TESTS="tests/notebook"    and only these tests
 
 Each job gets a new virtual environment in build/matrix/, made by uv. An environment variable such as PYTHON312 names
-its Python; otherwise one is found on the path or in pyenv, and none is downloaded. The browser tests are omitted, but
+its Python; otherwise one is found on the path or in pyenv. No Python is downloaded. The browser tests are omitted, but
 not in the job front-ends: it runs tests/front_ends with each front end installed, JupyterHub's proxy with npm.
 """
 
@@ -58,7 +58,7 @@ def main(names: list[str], tests: list[str]) -> int:
 
 
 def run(job: Job, tests: list[str]) -> str:
-    """Run one job. Return `passed`, or the reason why it did not."""
+    """Run one job. Return `passed`, or the reason of the failure."""
     print(f"\n== {job.name}: Python {job.python}, {' '.join(job.versions) or 'newest versions'}", flush=True)
     variable = f"PYTHON{job.python.replace('.', '')}"
     base = find_python(job.python, variable)
@@ -86,7 +86,7 @@ def run(job: Job, tests: list[str]) -> str:
 
 
 def find_python(version: str, variable: str) -> str | None:
-    """Return a Python of this version: the one that the variable names, else one on the path or in pyenv."""
+    """Return a Python of this version: from its environment variable, else on the path or in pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     found = [shutil.which(f"python{version}"), *map(str, pyenv.glob(f"versions/{version}.*/bin/python"))]
     named = os.environ.get(variable)

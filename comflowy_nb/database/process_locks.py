@@ -51,7 +51,10 @@ class ProcessLock:
             self._lock = _hold(self._path)
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            raise HistoryError(f"can't create a lock file in the home folder (COMFLOWY_HOME): {reason}") from error
+            raise HistoryError(
+                f"can't create a lock file in the home folder: {reason}; set COMFLOWY_HOME to a folder that you can "
+                "write to"
+            ) from error
         self._process = _held_here[self.name] = os.getpid()
 
     def release(self) -> None:

@@ -54,7 +54,7 @@ def kind_of_target(target: Path) -> TargetKind:
     if suffix in _OTHER_FILES:
         name = target.stem
         accepted = f"a folder ({name}), {name}.zip, a page ({name}.html), a figure ({name}.png, {name}.pdf)"
-        raise SettingsError(f"can't save a {suffix} file: use {accepted} or, of one image, a file of its format")
+        raise SettingsError(f"can't save a {suffix} file: use {accepted} or, for one image, a file of its format")
     kinds: dict[str, TargetKind] = {".zip": "zip", ".html": "page", ".htm": "page", ".pdf": "pdf"}
     return kinds.get(suffix) or ("image" if suffix in _IMAGES else "folder")
 

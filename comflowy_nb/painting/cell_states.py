@@ -35,22 +35,22 @@ def draw_panel(state: CellState, size: tuple[int, int], scale: float, palette: P
     zoom = _SMALL_ZOOM if min(size) < _SMALL_PANEL_PX * scale else 1.0
     width, height = size[0] / scale / zoom, size[1] / scale / zoom
     pad = 12 * zoom * zoom
-    room = width - 2 * pad
+    text_width = width - 2 * pad
     bar = 0 if state.fraction is None else _BAR_PX
-    most = max(1, int((height - 2 * pad - bar) // LINE_PX))
-    lines = wrap([Part(state.text, state.kind)], room, measure, max_lines=min(2, most))
-    if state.detail and len(lines) < most:
-        lines += wrap([Part(state.detail)], room, measure, max_lines=most - len(lines))
+    line_limit = max(1, int((height - 2 * pad - bar) // LINE_PX))
+    lines = wrap([Part(state.text, state.kind)], text_width, measure, max_lines=min(2, line_limit))
+    if state.detail and len(lines) < line_limit:
+        lines += wrap([Part(state.detail)], text_width, measure, max_lines=line_limit - len(lines))
     y = max(pad, (height - len(lines) * LINE_PX - bar) / 2)
     texts = []
     for line in lines:
         x, text, tone = line[-1]
-        left = pad + max(0.0, (room - x - measure(text, tone)) / 2)
+        left = pad + max(0.0, (text_width - x - measure(text, tone)) / 2)
         texts += [TextRun(text, tone, left + x, y) for x, text, tone in line]
         y += LINE_PX
     write_texts(panel, texts, scale * zoom, palette)
     if state.fraction is not None:
-        _draw_bar(panel, state.fraction, (pad * zoom, y * zoom + 5, room * zoom), scale, palette)
+        _draw_bar(panel, state.fraction, (pad * zoom, y * zoom + 5, text_width * zoom), scale, palette)
     return panel
 
 

@@ -200,7 +200,7 @@ class Finder:
         if self.lists_all:
             own = self._listed()
             return (
-                f"{self._label} runs only its own workflows ({', '.join(own.values())}), and {name} is none of them: "
+                f"{self._label} can't run {name}, only its own workflows ({', '.join(own.values())}): "
                 "connect a server that runs it, as in %comflowy connect comfyui"
             )
         return (

@@ -144,8 +144,9 @@ def origin_of(url: str) -> str:
         raise SettingsError(f"{shown!r} is not an http or https address such as https://app.comflowy.com")
     if not host:
         raise SettingsError(f"{shown!r} has no host: use an address such as https://app.comflowy.com")
-    if _INVALID_IN_URL.search(text) or not text.isprintable():
-        raise SettingsError(f"{shown!r} is not a valid address: it contains an invalid character")
+    for character in text:
+        if _INVALID_IN_URL.match(character) or not character.isprintable():
+            raise SettingsError(f"{shown!r} is not a valid address: remove the character {character!r}")
     suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://" + (f"[{host}]" if ":" in host else host) + suffix
 

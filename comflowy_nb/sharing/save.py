@@ -100,7 +100,7 @@ def save_sweep_to(sweep: Sweep, images_folder: Path, target: Path, **options: An
     if chosen.along is None:
         check_sweep_target(target)
     if sweep.record is None:
-        raise ImageError(f"{sweep.ref} has no images to save: it is a plan")
+        raise ImageError(f"{sweep.ref} has no images to save, because it is only a plan: client.sweep runs it")
     library = open_library(images_folder.parent)
     return plan_save(library, [Found(sweep.record)], target, chosen).write()
 
@@ -250,7 +250,9 @@ def _plan_copies(request: _SaveRequest) -> SavePlan:
     """Plan copies in a folder, or a copy of one image."""
     library, target, parts = request.library, request.target, request.options.without
     if kind_of_target(target) == "image" and len(request.runs) > 1:
-        raise SettingsError(f"{target.name} holds one image: use a folder ({target.stem}) or {target.stem}.zip")
+        raise SettingsError(
+            f"{target.name} can contain only one image: use a folder ({target.stem}) or {target.stem}.zip"
+        )
     saved = request.content() if parts else None
     metadata_options: dict[str, bool] = {"strips": strips_metadata(parts), "adds_params": "metadata" not in parts}
 

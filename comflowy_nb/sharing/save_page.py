@@ -51,10 +51,10 @@ class SavedPage:
         self._private: list[str] = []
         images = {image.ref: image for entry in self._exploration.entries for image in entry.images}
         self._previews = {key: image for key, image in images.items() if image.record.is_image and _size_of(image)}
-        wanted = images if full else {key: image for key, image in images.items() if not image.record.is_image}
-        is_kept = {key: image.record.is_image or not strips for key, image in wanted.items()}
-        self._full = {key: image for key, image in wanted.items() if is_kept[key] and _size_of(image, full=True)}
-        self._left_out = [key for key in wanted if not is_kept[key]]
+        chosen = images if full else {key: image for key, image in images.items() if not image.record.is_image}
+        is_kept = {key: image.record.is_image or not strips for key, image in chosen.items()}
+        self._full = {key: image for key, image in chosen.items() if is_kept[key] and _size_of(image, full=True)}
+        self._left_out = [key for key in chosen if not is_kept[key]]
         self.how = "in full size" if full else f"as previews of {_PREVIEW_PX} pixels"
         size_bytes = sum(map(_size_of, self._previews.values()))
         size_bytes += sum(_size_of(image, full=True) for image in self._full.values())

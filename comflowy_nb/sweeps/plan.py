@@ -170,9 +170,12 @@ def check_count(plan: SweepPlan, *, max_runs: int | None, costs_money: bool, lab
             "fewer values; nothing submitted"
         )
     if max_runs is None and needs_permit(plan, costs_money=costs_money):
-        why = f"{label} may cost money" if costs_money else f"more than {MAX_FREE_RUNS} need a permit"
+        limit = MAX_PAID_RUNS if costs_money else MAX_FREE_RUNS
+        why = f", because {label} may cost money" if costs_money else ""
         permit = option("max_runs", count)
-        raise SettingsError(f"{count} runs to submit, and {why}: {permit} permits them; nothing submitted")
+        raise SettingsError(
+            f"{count} runs to submit, but the limit is {limit}{why}: {permit} permits them; nothing submitted"
+        )
 
 
 def check_limits(**limits: int | None) -> None:

@@ -305,7 +305,10 @@ def _check_cells(cells: Sequence[Cell], axes: Axes) -> None:
         raise FieldError(f"{where} keeps none of {axes.count:,} combinations; nothing submitted")
     for name, seeds in axes.pinned.items():
         if len(seeds) != len(cells):
-            raise FieldError(f"pinned has {len(seeds)} seeds for {name}, and the sweep has {len(cells)} cells")
+            raise FieldError(
+                f"pinned has {len(seeds)} seeds for {name}, but the sweep has {len(cells)} cells: write one seed "
+                "for each cell, or remove pinned"
+            )
 
 
 def _with_seeds(cells: Sequence[Cell], rows: Sequence[CellRecord], axes: Axes) -> list[Cell]:

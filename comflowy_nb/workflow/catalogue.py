@@ -115,7 +115,7 @@ class Entry:
             text = read_text(file, MAX_JSON_BYTES)
         except (OSError, RuntimeError, ValueError) as error:  # also a loop of links, a null byte, another encoding
             why = getattr(error, "strerror", None) or "it is not a text file"
-            raise WorkflowError(f"{subject} can't be read: {why}") from error
+            raise WorkflowError(f"{subject} can't be read: {why}; correct its path in comflowy.yaml") from error
         return parse_graph(text, f"{file.name}, the graph of {self.name},")
 
 
@@ -243,7 +243,7 @@ class Catalogue:
             If there is no such name, if it is `default` or a name of the project, or if the file can't be written.
         """
         if name == _DEFAULT:
-            raise WorkflowError("default is always there and can't be removed")
+            raise WorkflowError("default can't be removed, because it is the built-in workflow")
         if self._file_of(name) is not self._home:
             raise WorkflowError(
                 f"{name} is a name in the {FILE_NAME} beside the notebook: open that file in an editor and remove "

@@ -115,7 +115,9 @@ def read_named_text(path: Path, max_bytes: int, name: str) -> str:
     except UnicodeDecodeError as error:
         raise WorkflowError(f"{name} is not text in UTF-8, UTF-16 or UTF-32; save it in UTF-8") from error
     except OSError as error:
-        raise WorkflowError(f"{name} can't be read: {error.strerror}") from error
+        is_folder = isinstance(error, IsADirectoryError)
+        reason = "is a folder, not a file" if is_folder else f"can't be read: {error.strerror}"
+        raise WorkflowError(f"{name} {reason}") from error
 
 
 def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path, str]:

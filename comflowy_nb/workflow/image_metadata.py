@@ -177,7 +177,7 @@ def _texts_in(path: Path) -> dict[str, str]:
                 if text:
                     texts.setdefault("parameters", text)
     except FileNotFoundError:
-        raise ImageError(f"there is no image {path.name} here") from None
+        raise ImageError(f"there is no file {path.name!r}") from None
     except Exception as error:  # Pillow raises many types for invalid files
         raise ImageError(f"{path.name} can't be read as an image: use a PNG, JPEG or WebP file") from error
     return texts

@@ -181,7 +181,7 @@ def _image_of_pixels(pixels: Any) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not array.size:
-        raise ImageError("an empty array is not an image")
+        raise ImageError("an empty array is not an image: use an array with at least one pixel")
     return Image.fromarray(np.ascontiguousarray(array))
 
 
@@ -350,5 +350,7 @@ def open_saved_image(folder: Path, parts: Mapping[str, str]) -> InputImage:
         raise ImageError("invalid !image: use exactly the keys file, name, identity and sha256")
     image = open_input(folder / Path(parts["file"]), name=parts["name"])
     if image.content_sha256 != parts["sha256"]:
-        raise ImageError(f"{parts['file']} has changed; use file:PATH instead")
+        raise ImageError(
+            f"{parts['file']} has changed since the sweep file was written; write file:PATH to use the new image"
+        )
     return replace(image, content_sha256=parts["identity"], source="")

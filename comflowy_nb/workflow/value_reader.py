@@ -88,7 +88,9 @@ class ValueReader:
         if field.type is FieldType.UNKNOWN and isinstance(value, MultipleValues) and value.text is None:
             return self._read_object(field, [part.value for part in value.items if isinstance(part, Item)])
         kind = "a list" if isinstance(value, MultipleValues) else "a mapping"
-        raise FieldError(f"{field.where}: one value is expected here, not {kind}; quote a text with brackets")
+        raise FieldError(
+            f"{field.where}: {kind} is not allowed here: use one value; put a text with brackets in quotes"
+        )
 
     def _read_object(self, field: Field, value: object) -> Any:
         """Convert a Python or JSON value for submission."""
@@ -187,14 +189,15 @@ class ValueReader:
         values = self.values(field, value)
         if len(values) > 1:
             kind = "a pattern of files" if isinstance(values[0], InputImage) else "a range"
-            raise FieldError(f"{field.where}: one value is expected here, not {kind}")
+            text = f"{shown(value.value)} is " if isinstance(value, Item) else ""
+            raise FieldError(f"{field.where}: {text}{kind}, but one value is expected here")
         return values[0]
 
     def text(self, field: Field, value: ParsedValue) -> str:
         """Return a text of search and replace, with `{name}` expanded."""
         item = self.open(field, value)
         if not isinstance(item, Item):
-            raise FieldError(f"{field.where}: one text is expected here; quote a text with commas or brackets")
+            raise FieldError(f"{field.where}: a list or a mapping is not allowed here: use one text, in quotes")
         if not item.exact and isinstance(item.value, str):
             if not item.value and not item.quoted and not item.is_python_value:
                 raise FieldError(f'{field.where}: the text is empty; an empty text is written ""')

@@ -184,7 +184,10 @@ def _generate(workflow: Workflow, field: Field, seed_word: str, field_ids: tuple
     if seed_word != "random":
         tip = f"{typed('%comflowy sweep', 'client.sweep')} takes several"
         if seed_word != "each":
-            tip = typed("run --count N, or seed=random#N in a sweep", "client.sweep takes 'random#N'")
+            count = seed_word.partition("#")[2]
+            tip = typed(
+                f"use --count {count}, or {field.name}={seed_word} in a sweep", f"client.sweep takes {seed_word!r}"
+            )
         raise FieldError(f"{field.where}: {seed_word} generates several seeds, but a run takes one; {tip}")
     return generate_seed(narrowest_field(workflow, field_ids))
 

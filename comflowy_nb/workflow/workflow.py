@@ -148,7 +148,9 @@ class Workflow:
             )
         file = Path(path).expanduser()
         if file.suffix.lower() != ".json":
-            raise WorkflowError(f"{file.name!r} can't be the file of a graph: its name must end in .json")
+            raise WorkflowError(
+                f"{file.name!r} can't be the file of a graph: use a name that ends in .json, as {file.stem}.json"
+            )
         nodes = {
             node: {**content, "_meta": {"title": self.graph.title(node)}}
             for node, content in without_titles(self.graph.nodes).items()
@@ -215,7 +217,11 @@ class Workflow:
         try:
             return self.find(target)
         except FieldError as error:
-            raise FieldError(f"the alias {alias!r} is invalid: {error}") from None
+            stop = "" if str(error).endswith("?") else "."
+            raise FieldError(
+                f"the alias {alias!r} is invalid: {error}{stop} To set it again: "
+                f"%comflowy workflow alias {self.name} {alias}=FIELD"
+            ) from None
 
     def _ambiguous_name_error(self, name: str, field_ids: Sequence[str]) -> str:
         """Return the error for an ambiguous name, with the titles and values that distinguish its fields."""

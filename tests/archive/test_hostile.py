@@ -1,4 +1,4 @@
-"""An archive that is damaged or made to do harm is refused, and nothing is written."""
+"""Damaged and malicious archives are rejected, and nothing is written."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_an_encrypted_file(archive, refused):
     assert "is encrypted" in refused(archive)
 
 
-def test_a_method_of_compression_that_is_not_used(archive, refused):
+def test_an_unsupported_compression_method(archive, refused):
     target = archive.with_name("x.zip")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_BZIP2) as changed:
         for name, content in read_zip(archive).items():
@@ -127,7 +127,7 @@ def test_a_zip_bomb(archive, refused):
 
 
 def set_size(content, name, size, *, at):
-    """Change the declared size of a file in the list of files, and before its content."""
+    """Change the declared size of a file, in the central directory and in its local header."""
     content = bytearray(content)
     for signature, name_at, size_at in ((b"PK\x01\x02", 46, 24), (b"PK\x03\x04", 30, 22)):
         start = 0
@@ -139,7 +139,7 @@ def set_size(content, name, size, *, at):
 
 
 @pytest.mark.parametrize("change", [-1, 1, 1000])
-def test_sizes_that_lie(archive, refused, change):
+def test_wrong_declared_sizes(archive, refused, change):
     target = archive.with_name("x.zip")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as changed:
         for name, content in read_zip(archive).items():
@@ -160,7 +160,7 @@ def test_a_bomb_that_declares_a_small_size_is_not_expanded(archive, refused):
     assert "is damaged" in refused(target)
 
 
-def test_a_file_that_is_larger_than_an_image_may_be(archive, refused):
+def test_a_file_above_the_size_limit_of_images(archive, refused):
     settings.image_max_bytes = 1024
     first = next(iter(read_zip(archive)))
     files = read_zip(archive)
@@ -198,7 +198,7 @@ def test_an_image_with_another_content(archive, refused):
 @pytest.mark.parametrize(
     "content", [b"<svg onload='alert(1)'/>", b"%!PS", b"GIF89a" + b"\0" * 99, b"MZ\x90", png()[:60]]
 )
-def test_an_image_that_is_none(archive, refused, content):
+def test_an_image_entry_that_is_not_an_image(archive, refused, content):
     import hashlib
 
     files = read_zip(archive)
@@ -217,7 +217,7 @@ def test_an_output_that_is_a_program(archive, refused):
     assert "has the type exe" in refused(change_manifest(archive, change))
 
 
-def test_the_last_image_is_wrong_and_nothing_of_the_others_is_left(archive, refused):
+def test_an_invalid_last_image_leaves_no_other_image(archive, refused):
     files = read_zip(archive)
     files[list(files)[3]] = b"no image"
     assert "the sha256 of its file" in refused(write_zip(archive, files))
@@ -245,7 +245,7 @@ def test_the_last_image_is_wrong_and_nothing_of_the_others_is_left(archive, refu
         (b'{"format": "comflowy_nb archive", "version": 2}', "saved by a newer comflowy_nb"),
     ],
 )
-def test_a_manifest_that_is_none(archive, refused, content, text):
+def test_a_manifest_that_can_not_be_read(archive, refused, content, text):
     files = read_zip(archive)
     files["manifest.json"] = content
     assert text in refused(write_zip(archive, files))
@@ -335,7 +335,7 @@ RATING = {"source": "", "rating": 3, "rejected": False, "note": None, "rated_at"
         put("left_out", "prompts"),
     ],
 )
-def test_a_manifest_with_a_wrong_value(archive, refused, change):
+def test_a_manifest_with_an_invalid_value(archive, refused, change):
     assert "Nothing was loaded" in refused(change_manifest(archive, change))
 
 
@@ -372,7 +372,7 @@ def test_truncated_archives(archive, refused):
 
 
 def test_archives_with_changed_bytes_are_refused_or_loaded_but_never_crash(archive, tmp_path):
-    """Any single byte may be wrong: the only exceptions are ours."""
+    """Change single bytes: the only exceptions are errors of this package."""
     from comflowy_nb.library import Library
 
     content = archive.read_bytes()

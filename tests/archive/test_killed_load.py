@@ -1,4 +1,4 @@
-"""A process that is killed at any step of a load leaves the history as before or with everything in it."""
+"""After a kill at any step of a load, the history has nothing or everything of the archive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS = ("unlink", "replace", "rename", "write_bytes", "write_text", "mkdir", "t
 
 
 def run_killed(home, path, step):
-    """Load an archive in another process, which kills itself before a step; return False if it ended before.
+    """Load an archive in another process, which kills itself before a step. Return False if it ended first.
 
     Steps are the statements that change the history, and everything that changes a file.
     """
@@ -107,7 +107,7 @@ EMPTY = {"runs": 1, "images": 0, "sweeps": 0, "cells": 0, "names": 1, "ratings":
 
 
 def assert_clean(home):
-    """The files are those of the runs in the history, and nothing else is left."""
+    """Assert that the home folder has the files of the runs in the history, and no other image or temporary file."""
     is_loaded = counts(home) == FULL
     assert counts(home) in (FULL, EMPTY), "the runs are added in one transaction"
     names = all_files(home)
@@ -140,7 +140,7 @@ def test_a_load_that_is_killed_at_any_step_is_finished_or_undone_by_the_next_sta
 
 
 @pytest.mark.slow
-def test_a_load_that_was_killed_is_finished_by_the_next_load_of_a_process_that_runs_already(bottles_zip, homes):
+def test_a_running_process_finishes_a_killed_load_at_its_next_load(bottles_zip, homes):
     for step, home in homes():
         library = Library(home)
         assert library.history
@@ -184,7 +184,7 @@ say(len(Library(Path(sys.argv[1]).with_name('shared')).load(sys.argv[1] + '/../b
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=90)[0] for process in processes]
-    assert sorted(said) == ["0\n", "0\n", "2\n"]
+    outputs = [process.communicate(timeout=90)[0] for process in processes]
+    assert sorted(outputs) == ["0\n", "0\n", "2\n"]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert home.with_name("shared").is_dir()

@@ -17,8 +17,8 @@ def ratings(bottles, tmp_path):
     def write(cells=None, **changes):
         entries = [
             {"sha256": bottles.cell(number).images[0].record.sha256, "ref": f"s1.{number}[0]", "rating": None,
-             "rejected": False, "note": "", **given}
-            for number, given in (cells or {}).items()
+             "rejected": False, "note": "", **changes}
+            for number, changes in (cells or {}).items()
         ]  # fmt: skip
         content = {"format": "comflowy_nb ratings", "version": 1, "name": "Ann", "images": entries, **changes}
         path = tmp_path / "ratings.json"
@@ -53,13 +53,13 @@ def test_loading_again_changes_nothing_and_a_new_rating_replaces_the_old(ratings
     assert comflowy_nb.load(ratings({1: {"rating": 3}}), by="Cy").source == "Cy"
 
 
-def test_a_rating_that_is_taken_back_is_removed(ratings):
+def test_a_withdrawn_rating_is_removed(ratings):
     comflowy_nb.load(ratings({1: {"rating": 4}}))
     comflowy_nb.load(ratings({1: {"rating": 0}}))
     assert others("s1.1[0]") == []
 
 
-def test_images_of_others_are_counted(ratings, bottles):
+def test_images_that_are_not_in_the_history_are_counted(ratings, bottles):
     path = ratings({1: {"rating": 4}})
     content = json.loads(path.read_text())
     content["images"].append({**content["images"][0], "sha256": "0" * 64})
@@ -68,7 +68,7 @@ def test_images_of_others_are_counted(ratings, bottles):
     assert (loaded.ratings, loaded.unknown_images) == (1, 1)
 
 
-def test_without_a_name_the_file_names_them(ratings):
+def test_ratings_without_a_name_get_the_name_of_the_file(ratings):
     assert comflowy_nb.load(ratings({1: {"rating": 4}}, name="")).source == "ratings"
 
 
@@ -107,7 +107,7 @@ def test_equal_images_are_rated_together(make_sweep, axis, ratings, library):
         {"more": 1},
     ],
 )
-def test_a_wrong_file_changes_nothing(ratings, changes):
+def test_an_invalid_file_changes_nothing(ratings, changes):
     with pytest.raises(ImageError):
         comflowy_nb.load(ratings(**changes))
 
@@ -121,7 +121,7 @@ def test_a_file_that_is_not_json_changes_nothing(bottles, tmp_path, content):
         comflowy_nb.load(tmp_path / "ratings.json")
 
 
-def test_a_valid_rating_before_a_wrong_one_is_not_stored(ratings):
+def test_a_valid_rating_before_an_invalid_one_is_not_stored(ratings):
     path = ratings({1: {"rating": 4}, 2: {"rating": 7}})
     with pytest.raises(ImageError, match="it has the rating 7"):
         comflowy_nb.load(path)

@@ -1,4 +1,4 @@
-"""The bytes of a saved file contain no part that was left out: not in graphs, labels, names or images."""
+"""A part that was left out occurs nowhere in the bytes of a saved file: not in graphs, labels, names or images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def finds(path, *texts):
 
 @pytest.fixture
 def run(library, run_request, stream):
-    """Return a run with a graph, an input image, an error note, and images that have all of it in their metadata."""
+    """Return a run with a graph, an input image, an error note, and images whose metadata has all of these."""
     history = library.history
     params = {"3::seed": SEED, "6::text": PROMPTS[0], "3::sampler_name": "euler", "10::image": "portrait of me.png"}
     request = run_request("a", graph=GRAPH, params=params, set_params=tuple(params), workflow_id=None,
@@ -67,21 +67,21 @@ def run(library, run_request, stream):
     sha256 = "ab" * 32
     (library.inputs / sha256).write_bytes(png((200, 1, 1), comment=PROMPTS[0]))
     history.inputs.store_name("sandbox", "portrait of me.png", sha256)
-    made = library.find(record.ref).run
-    made.images[0].rate(4, note=f"like {PROMPTS[0]}, seed {SEED}")
-    return made
+    recorded = library.find(record.ref).run
+    recorded.images[0].rate(4, note=f"like {PROMPTS[0]}, seed {SEED}")
+    return recorded
 
 
 ALL = (*PROMPTS, NEGATIVE, str(SEED), "portrait of me", "acme campaign", "like ")
 
 
-def test_without_options_everything_is_in_it(run, tmp_path):
+def test_without_options_the_file_contains_everything(run, tmp_path):
     (path,) = run.save(tmp_path / "x.zip")
     assert set(finds(path, *ALL)) == set(ALL)
 
 
 @pytest.mark.parametrize(
-    ("part", "gone"),
+    ("part", "absent"),
     [
         ("prompts", [*PROMPTS, NEGATIVE]),
         ("seeds", [str(SEED)]),
@@ -91,13 +91,13 @@ def test_without_options_everything_is_in_it(run, tmp_path):
         ("metadata", ["parameters"]),
     ],
 )
-def test_a_part_is_left_out(run, tmp_path, part, gone):
+def test_a_part_is_left_out(run, tmp_path, part, absent):
     (path,) = run.save(tmp_path / "x.zip", without=part)
-    assert finds(path, *gone) == []
-    stay = {"prompts": ["acme campaign", "euler"], "seeds": [PROMPTS[0]], "notes": [PROMPTS[0], str(SEED)],
+    assert finds(path, *absent) == []
+    present = {"prompts": ["acme campaign", "euler"], "seeds": [PROMPTS[0]], "notes": [PROMPTS[0], str(SEED)],
             "workflow": [PROMPTS[0], str(SEED)], "inputs": [PROMPTS[0], str(SEED)],
             "metadata": [PROMPTS[0], str(SEED), NEGATIVE]}  # fmt: skip
-    assert finds(path, *stay[part]) == stay[part]
+    assert finds(path, *present[part]) == present[part]
     assert read_manifest(path)["left_out"] == [part]
 
 
@@ -124,8 +124,8 @@ def test_the_original_is_not_changed(run, tmp_path):
 
 @pytest.fixture
 def sweep(make_sweep, axis):
-    """Return a sweep over prompts, words of a prompt and named looks, with an error that quotes a prompt."""
-    made = make_sweep(
+    """Return a sweep over prompts, labelled prompts and seeds, with an error that quotes a prompt."""
+    recorded = make_sweep(
         axis("6::text", *PROMPTS),
         axis("7::text", day="bright noon", night="dark midnight"),
         axis("3::seed", 555555, 666666),
@@ -133,10 +133,10 @@ def sweep(make_sweep, axis):
         name="looks",
         ends={2: Status.FAILED},
     )
-    history = made.cells[1].run.history
+    history = recorded.cells[1].run.history
     with history._store.write() as connection:
         connection.execute("UPDATE runs SET reason = ? WHERE status = 'failed'", (f"bad words in {PROMPTS[0]!r}",))
-    return made
+    return recorded
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.html", "full.html"])
@@ -156,14 +156,14 @@ def test_the_labels_of_left_out_prompts_differ(sweep, tmp_path, other):
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.html"])
-def test_a_sweep_over_seeds_keeps_its_axis_without_them(sweep, tmp_path, name):
+def test_a_sweep_over_seeds_keeps_its_axis_without_the_seeds(sweep, tmp_path, name):
     (path,) = sweep.save(tmp_path / name, without="seeds")
     assert finds(path, "555555", "666666") == []
     assert finds(path, *PROMPTS) == list(PROMPTS)
 
 
 def test_figures_and_animations_show_no_prompt(sweep, tmp_path):
-    """Their pixels are made of the same texts as the page; the bytes of a PDF have its text."""
+    """A PDF is checked by its text. An image is checked by its bytes; its pixels show the same texts as the PDF."""
     sweep.save(tmp_path / "x.pdf", without="prompts")
     sweep.save(tmp_path / "with.pdf")
     assert len(_text_of_pdf(tmp_path / "with.pdf")) > len(_text_of_pdf(tmp_path / "x.pdf"))
@@ -195,7 +195,7 @@ def test_words_that_an_axis_replaces_are_left_out(make_sweep, library, tmp_path,
 
 
 @pytest.mark.parametrize("target", ["folder", "one.png"])
-def test_copies_can_be_without_metadata(run, tmp_path, target):
+def test_copies_can_be_saved_without_metadata(run, tmp_path, target):
     paths = comflowy_nb.save(run.images[0], tmp_path / target, without="metadata,seeds")
     assert finds(paths[0], *PROMPTS, str(SEED), NEGATIVE, "comflowy") == []
     assert len(list(tmp_path.rglob("*.json"))) == 0

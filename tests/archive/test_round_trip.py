@@ -1,4 +1,4 @@
-"""An archive that one person saves is shown in the history of another, without a service."""
+"""One person saves an archive, and another loads it into a history, without a service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from archives import all_files, change_manifest, png, read_manifest, read_zip
-from history_fixtures import bring
+from history_fixtures import advance_to
 from PIL import Image
 
 import comflowy_nb
@@ -49,7 +49,7 @@ def test_loading_twice_adds_nothing(archive, other, tmp_path):
     assert all_files(tmp_path / "other") == before
 
 
-def test_loading_into_the_own_history_adds_nothing(archive, library, bottles):
+def test_loading_into_the_history_that_saved_it_adds_nothing(archive, library, bottles):
     loaded = library.load(archive)
     assert not loaded.is_new
     assert library.history.get(bottles[0].run.token).imported is None
@@ -81,7 +81,7 @@ def test_a_graph_an_error_and_several_images_are_kept(library, other, run_reques
             record.token, store_output(content, folder=library.folder, token=record.token, output=output)
         )
     failed = history.record_or_reuse(run_request("b")).record
-    bring(history, failed.token, Status.FAILED, reason="out of\x1b[31m memory")
+    advance_to(history, failed.token, Status.FAILED, reason="out of\x1b[31m memory")
     path = comflowy_nb.save(["two", failed.ref], tmp_path / "two.zip")[0]
     other.load(path)
     run = other.find("two").run
@@ -94,7 +94,7 @@ def test_a_graph_an_error_and_several_images_are_kept(library, other, run_reques
     assert other.find("r2").run.error == "out of [31m memory"
 
 
-def test_one_image_of_a_run_is_saved_alone(runs, library, other, tmp_path):
+def test_a_single_image_of_a_run_is_saved(runs, library, other, tmp_path):
     path = comflowy_nb.save("best[1]", tmp_path / "one.zip")[0]
     other.load(path)
     assert [image.record.index for image in other.find("best").run.images] == [1]
@@ -130,7 +130,7 @@ def test_nothing_is_written_without_images(make_sweep, axis, tmp_path):
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_taken_name_gets_a_suffix(archive, other, run_request, tmp_path):
+def test_a_name_that_exists_gets_a_suffix(archive, other, run_request, tmp_path):
     other.history.record_or_reuse(run_request("own", name="bottles"))
     other.history.record_or_reuse(run_request("own2", name="bottles_2"))
     loaded = other.load(archive)
@@ -147,7 +147,7 @@ def test_last_is_the_loaded_sweep(archive, other):
 # -- imported runs ----------------------------------------------------------------------------------------------------
 
 
-def test_a_loaded_run_answers_no_request(archive, other, run_request, bottles):
+def test_a_loaded_run_is_not_reused_for_a_request(archive, other, run_request, bottles):
     other.load(archive)
     request = run_request(bottles[0].key)
     assert other.history.record_or_reuse(request).kind == "new"
@@ -162,7 +162,7 @@ def test_a_loaded_sweep_can_be_deleted(archive, other, tmp_path):
     assert other.load(archive).sweeps == ("s2",)
 
 
-def test_the_runs_that_end_later_are_added_to_a_loaded_sweep(make_sweep, axis, library, other, tmp_path):
+def test_runs_that_end_later_are_added_to_a_loaded_sweep(make_sweep, axis, library, other, tmp_path):
     sweep = make_sweep(axis("3::cfg", 4, 6), ends={2: None})
     half = sweep.save(tmp_path / "half.zip")[0]
     other.load(half)
@@ -182,23 +182,23 @@ def _add_run(manifest):
 # -- ratings ----------------------------------------------------------------------------------------------------------
 
 
-def test_ratings_and_scores_come_with_the_name_of_the_sender(bottles, other, tmp_path):
+def test_ratings_are_loaded_under_the_name_of_the_sender(bottles, other, tmp_path):
     image = bottles[0].images[0].rate(4, note="best sky")
     bottles[1].images[0].rate(rejected=True)
     image.run.history.scores.put("sharpness", {(image.run.token, 0): Score(0.25)})
     path = bottles.save(tmp_path / "b.zip")[0]
     loaded = other.load(path, by="Ann")
     assert (loaded.ratings, loaded.source) == (2, "Ann")
-    there = other.find("s1.1[0]").image
-    assert there.rating is None
-    assert [(one.source, one.rating, one.note) for one in there.others] == [("Ann", 4, "best sky")]
-    assert there.scores == {"sharpness": 0.25}
+    received = other.find("s1.1[0]").image
+    assert received.rating is None
+    assert [(one.source, one.rating, one.note) for one in received.others] == [("Ann", 4, "best sky")]
+    assert received.scores == {"sharpness": 0.25}
     assert [one.rejected for one in other.find("s1.2[0]").image.others] == [True]
     assert other.load(path, by="Ann").ratings == 0
     assert other.load(path, by="Bob").ratings == 0, "the same rating has another name"
 
 
-def test_differing_ratings_of_both_are_kept_on_the_way_there_and_back(bottles, library, other, tmp_path):
+def test_ratings_of_both_people_are_kept_when_an_archive_is_sent_back(bottles, library, other, tmp_path):
     bottles[0].images[0].rate(4)
     other.load(bottles.save(tmp_path / "there.zip")[0], by="Ann")
     other.find("s1.1[0]").image.rate(2, note="too dark")
@@ -212,7 +212,7 @@ def test_differing_ratings_of_both_are_kept_on_the_way_there_and_back(bottles, l
     assert [(one.source, one.rating, one.note) for one in image.others] == [("Bob", 2, "too dark")]
 
 
-def test_of_two_ratings_of_one_person_the_newer_is_kept(bottles, archive, other, tmp_path):
+def test_the_newer_of_two_ratings_of_one_person_is_kept(bottles, archive, other, tmp_path):
     other.load(archive)
     token = other.find("s1.1").run.token
     now = time.time()
@@ -260,7 +260,7 @@ def test_hosts_and_home_paths_are_never_in_an_archive(library, run_request, stre
     assert Image.open(run.images[0].path).text, "the original is not changed"
 
 
-def test_words_that_are_also_hosts_stay(library, run_request, stored, tmp_path):
+def test_words_equal_to_a_host_name_are_kept(library, run_request, stored, tmp_path):
     record = stored(
         "a", origin="http://gpu:8188", identity="http://gpu:8188", params={"6::text": "a gpu, http://gpu/x"}
     )

@@ -101,7 +101,7 @@ def height(notebook):
     return notebook.page.evaluate("document.querySelector('.comflowy-compare').getBoundingClientRect().height")
 
 
-def places(notebook):
+def image_boxes(notebook):
     """Return position within its pane and size of each displayed image."""
     return notebook.page.evaluate(
         """() => [...document.querySelectorAll('.comflowy-compare .cc-pane')].map(pane => {
@@ -216,18 +216,18 @@ def test_side_by_side_mode_zooms_and_pans_all_images_together(compared):
     notebook = compared()
     choose(notebook, "Side by side")
     await_decoded(notebook)
-    before = places(notebook)
+    before = image_boxes(notebook)
     assert len(before) == 2
     assert before[0] == before[1]
     stage(notebook).focus()
     notebook.page.keyboard.press("+")
     notebook.page.keyboard.press("+")
-    zoomed = places(notebook)
+    zoomed = image_boxes(notebook)
     assert zoomed[0] == zoomed[1]
     assert zoomed[0][2] == pytest.approx(before[0][2] * 2.25, rel=0.02)
     notebook.page.keyboard.press("ArrowRight")
     notebook.page.keyboard.press("Shift+ArrowDown")
-    moved = places(notebook)
+    moved = image_boxes(notebook)
     assert moved[0] == moved[1]
     assert moved[0][0] < zoomed[0][0]
     assert moved[0][1] < zoomed[0][1]
@@ -237,13 +237,13 @@ def test_side_by_side_mode_zooms_and_pans_all_images_together(compared):
     mouse.down()
     mouse.move(box["x"] + 140, box["y"] + 130, steps=4)
     mouse.up()
-    dragged = places(notebook)
+    dragged = image_boxes(notebook)
     assert dragged[0] == dragged[1]
     assert dragged[0][0] - moved[0][0] == pytest.approx(40, abs=2)
     assert dragged[0][1] - moved[0][1] == pytest.approx(30, abs=2)
     notebook.screenshot("compare-zoomed")
     notebook.page.keyboard.press("f")
-    assert places(notebook) == before
+    assert image_boxes(notebook) == before
     mouse.move(box["x"] + 100, box["y"] + 100)
     notebook.page.keyboard.down("Control")
     mouse.wheel(0, -60)
@@ -251,7 +251,7 @@ def test_side_by_side_mode_zooms_and_pans_all_images_together(compared):
     notebook.page.wait_for_function(
         "width => document.querySelector('.cc-pane img').getBoundingClientRect().width > width", arg=before[0][2] + 5
     )
-    first, second = places(notebook)
+    first, second = image_boxes(notebook)
     assert first == second
     # The point under the pointer does not move.
     assert (100 - first[0]) / first[2] == pytest.approx((100 - before[0][0]) / before[0][2], abs=0.01)

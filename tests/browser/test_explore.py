@@ -184,7 +184,7 @@ def test_the_sliders_move_with_the_mouse_and_python_reads_the_cell(explored, sha
     notebook.enter_until(2, "print(e.current.ref, e.current.params['3::cfg'])", "s1.9 9.0")
 
 
-def test_each_cell_of_the_grid_shows_the_image_of_its_place(explored, shared_library):
+def test_each_cell_of_the_grid_shows_the_image_of_its_params(explored, shared_library):
     notebook = explored("e = %comflowy explore s1 --x cfg --y seed")
     sweep = sweep_of(shared_library)
     explorer(notebook)
@@ -194,8 +194,8 @@ def test_each_cell_of_the_grid_shows_the_image_of_its_place(explored, shared_lib
         (cfg, seed) for cfg in (2, 5, 9) for seed in (11, 12)
     }
     boxes = [each.bounding_box() for each in notebook.page.locator(f"{GRID} .cx-cell img").all()]
-    places = sorted(zip(boxes, found, strict=True), key=lambda pair: (round(pair[0]["y"]), pair[0]["x"]))
-    assert [(cell.params["3::seed"], cell.params["3::cfg"]) for _, cell in places] == [
+    cells_by_position = sorted(zip(boxes, found, strict=True), key=lambda pair: (round(pair[0]["y"]), pair[0]["x"]))
+    assert [(cell.params["3::seed"], cell.params["3::cfg"]) for _, cell in cells_by_position] == [
         (seed, cfg) for seed in (11, 12) for cfg in (2, 5, 9)
     ]
     assert {cell.params["3::steps"] for cell in found} == {2}
@@ -228,7 +228,7 @@ def test_a_rating_is_stored_shown_and_undone(explored, shared_library):
     await_named(notebook, "s1.1")
 
 
-def test_what_python_rates_appears_in_the_explorer(explored):
+def test_ratings_set_in_python_appear_in_the_explorer(explored):
     notebook = explored("e = %comflowy explore s1 --x cfg --y steps")
     notebook.enter(2, "%comflowy rate s1.1 5")
     notebook.page.wait_for_function(
@@ -381,11 +381,11 @@ def test_no_rating_is_lost_while_the_kernel_is_busy(explored_alone, library, lab
     page.locator(GRID).focus()
     page.keyboard.press("3")
     image = sweep_of(library).cells[0].images[0]
-    said = "The kernel is busy. Loaded images stay available. 1 rating not saved yet."
-    wait_until(lambda: image.rating == 3 or said in notice(notebook), message=lambda: notice(notebook))
+    busy_text = "The kernel is busy. Loaded images stay available. 1 rating not saved yet."
+    wait_until(lambda: image.rating == 3 or busy_text in notice(notebook), message=lambda: notice(notebook))
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
-    assert page.locator(f"{GRID} .cx-cell img[src]").count() == 6, "the images that were sent stay"
+    assert page.locator(f"{GRID} .cx-cell img[src]").count() == 6, "images that were sent before are still shown"
     (lab.folder / "go-on").touch()
     notebook.await_idle(2)
     (lab.folder / "go-on").unlink()
@@ -393,14 +393,14 @@ def test_no_rating_is_lost_while_the_kernel_is_busy(explored_alone, library, lab
     page.wait_for_selector(".comflowy-explore .cx-notice[hidden]", state="attached", timeout=SHORT_MS)
 
 
-def test_when_the_kernel_is_killed_exploring_goes_on_and_ratings_are_downloaded(explored_alone, library, tmp_path):
+def test_the_explorer_works_after_a_kill_of_the_kernel_and_ratings_are_downloaded(explored_alone, library, tmp_path):
     notebook = explored_alone(line="e = %comflowy explore s1 --x cfg --y steps")
     page = notebook.page
     explorer(notebook)
     wait_until(lambda: page.locator(f"{GRID} .cx-cell img[src]").count() == 6)
     process = int(notebook.enter(2, "import os; print(os.getpid())"))
-    os.kill(process, signal.SIGKILL)  # as the system does when the memory is full
-    page.locator(".jp-Dialog .jp-mod-accept").click(timeout=SHORT_MS)  # JupyterLab says that it restarts the kernel
+    os.kill(process, signal.SIGKILL)  # as the system does if the memory is full
+    page.locator(".jp-Dialog .jp-mod-accept").click(timeout=SHORT_MS)  # JupyterLab reports the restart of the kernel
     page.locator(GRID).focus()
     page.keyboard.press("5")
     wait_until(lambda: "1 rating not saved yet" in notice(notebook), message=lambda: notice(notebook))
@@ -426,7 +426,7 @@ def test_the_saved_notebook_shows_a_grid_without_a_kernel(explored):
     assert notebook.path.stat().st_size < 1_500_000
 
 
-# -- how it looks -----------------------------------------------------------------------------------------------------
+# -- appearance ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])

@@ -15,7 +15,7 @@ from PIL import Image
 from comflowy_nb.sharing.page import page_html
 
 SHORT_MS = 30_000
-STEP_MS = 50  # a step from one cell to another, in the median
+STEP_MS = 50  # limit of the median time of a step from one cell to another
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 FAILED = {
@@ -36,8 +36,8 @@ document.addEventListener('keydown', event => {
 }, true)
 window.addresses = new Set() // object URLs that are not revoked yet
 const [make, revoke] = [URL.createObjectURL, URL.revokeObjectURL]
-URL.createObjectURL = (...given) => {
-  const url = make.apply(URL, given)
+URL.createObjectURL = (...values) => {
+  const url = make.apply(URL, values)
   window.addresses.add(url)
   return url
 }
@@ -51,10 +51,10 @@ class Explored:
     def __init__(self, page):
         self.page = page
         self.problems = []
-        self.asked = []
+        self.requests = []
         page.on("console", lambda message: self.problems.append(message.text))
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("request", lambda request: self.requests.append(request.url))
         self.root = page.locator(".comflowy-explore")
         self.sheet = self.root.locator(".cx-sheet")
         self.stage = self.root.locator(".cx-stage")
@@ -143,18 +143,18 @@ def explored(browser):
     for context, each in opened:
         context.close()
         assert each.problems == []
-        assert [url for url in each.asked if not url.startswith(("file:", "blob:", "data:", "about:"))] == []
+        assert [url for url in each.requests if not url.startswith(("file:", "blob:", "data:", "about:"))] == []
 
 
 @pytest.fixture
 def sweep_page(tmp_path):
-    """A page of a sweep of 24 cells over three axes: cfg, sampler, seed."""
+    """Return a page of a sweep of 24 cells over three axes: cfg, sampler, seed."""
     return write_page(tmp_path / "page.html", document())
 
 
 @pytest.fixture
 def states_page(tmp_path):
-    """The same with cells in other states, ratings and columns."""
+    """Return the same page with cells in other states, ratings and columns."""
     columns = [
         {"name": "category", "kind": "text", "source": "info"},
         {"name": "sharpness", "kind": "number", "source": "score"},
@@ -420,7 +420,7 @@ def test_order_is_by_ratings_and_columns(explored, states_page):
     page.screenshot("list")
 
 
-def test_a_filter_without_matches_says_so_and_keeps_the_focus(explored, states_page):
+def test_a_filter_without_matches_shows_a_message_and_keeps_the_focus(explored, states_page):
     page = explored(states_page)
     page.button("Filter").click()
     page.radio("List").click()
@@ -532,7 +532,7 @@ def test_no_key_leaves_the_widget_after_any_redraw(explored, sweep_page, kind):
     assert page.page.evaluate("window.forJupyter") == []
 
 
-def test_shift_enter_and_control_keys_stay_with_jupyter(explored, sweep_page):
+def test_shift_enter_and_control_keys_are_passed_to_jupyter(explored, sweep_page):
     page = explored(sweep_page)
     page.sheet.focus()
     for key in ("Shift+Enter", "Control+Enter", "Control+s"):
@@ -575,10 +575,10 @@ def test_every_control_has_a_name_and_the_current_cell_is_announced(explored, st
     page.await_text(".cx-unseen[role=status]", "s1.1 5 of 5")
 
 
-# -- the address, and hostile content -----------------------------------------------------------------------------
+# -- the URL, and hostile content ---------------------------------------------------------------------------------
 
 
-def test_the_address_keeps_the_view(explored, sweep_page):
+def test_the_url_stores_the_view(explored, sweep_page):
     page = explored(sweep_page)
     page.select("Rows").select_option("seed")
     page.radio("lcm").click()
@@ -600,7 +600,7 @@ def test_the_address_keeps_the_view(explored, sweep_page):
         "#%zz=%&x=<script>alert(1)</script>",
     ],
 )  # fmt: skip
-def test_a_wrong_address_still_shows_the_images(explored, sweep_page, address):
+def test_an_invalid_url_still_shows_the_images(explored, sweep_page, address):
     page = explored(sweep_page, address)
     page.until("document.querySelector('.comflowy-explore img[src]')?.naturalWidth")
     page.press("Tab", "ArrowRight", "4")
@@ -647,7 +647,7 @@ def test_the_policy_of_the_page_allows_no_other_script(sweep_page):
     assert policy.startswith("default-src &#x27;none&#x27;")
 
 
-# -- looks --------------------------------------------------------------------------------------------------------
+# -- appearance ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("width", "zoom"), [(600, 1), (1400, 1), (1200, 2)])
@@ -709,7 +709,7 @@ _CONTRASTS = """
 # -- a thousand cells ---------------------------------------------------------------------------------------------
 
 
-def test_a_thousand_cells_are_fluid(explored, tmp_path):
+def test_a_page_of_a_thousand_cells_responds_quickly(explored, tmp_path):
     """Only the cells in sight have elements; a step takes less than a few frames; object URLs are bounded."""
     content = document(
         (axis("cfg", range(25)), axis("steps", range(10)), axis("sampler", ["a", "b", "c", "d"], "list"))
@@ -744,8 +744,8 @@ def test_a_thousand_cells_are_fluid(explored, tmp_path):
 _STEP = """
 async key => {
   const start = performance.now()
-  const given = {key, bubbles: true, cancelable: true, composed: true}
-  document.activeElement.dispatchEvent(new KeyboardEvent('keydown', given))
+  const options = {key, bubbles: true, cancelable: true, composed: true}
+  document.activeElement.dispatchEvent(new KeyboardEvent('keydown', options))
   await new Promise(done => requestAnimationFrame(() => setTimeout(done)))
   return performance.now() - start
 }

@@ -21,7 +21,7 @@ FAILED = {
     "can": {"run": False, "retry": True},
 }
 
-# A model as anywidget gives it. Requests wait in `asked` until the test replies; the document and images come at once.
+# A model with the interface of anywidget. It replies to requests for the document and images, the test to others.
 _MODEL = """
 const content = CONTENT
 window.addresses = new Set() // object URLs that are not revoked yet
@@ -32,7 +32,7 @@ URL.createObjectURL = blob => {
   return url
 }
 URL.revokeObjectURL = url => { window.addresses.delete(url); revokeUrl.call(URL, url) }
-window.asked = []
+window.requests = []
 window.sent = [] // the combinations that the view sent
 const listeners = new Map()
 const notify = (name, ...values) => [...(listeners.get(name) ?? [])].forEach(act => act(...values))
@@ -56,7 +56,7 @@ const model = {
   on: (name, act) => listeners.set(name, (listeners.get(name) ?? new Set()).add(act)),
   off: (name, act) => listeners.get(name)?.delete(act),
   send(request) {
-    window.asked.push(request)
+    window.requests.push(request)
     const found = window.isAnswering && window.answer(request)
     if (found) setTimeout(() => window.reply(request, ...found))
   },
@@ -74,16 +74,16 @@ class View:
     def until(self, expression):
         self.page.wait_for_function(expression, timeout=SHORT_MS)
 
-    def asked(self, kind):
-        return self.page.evaluate("kind => window.asked.filter(request => request[kind])", kind)
+    def requests(self, kind):
+        return self.page.evaluate("kind => window.requests.filter(request => request[kind])", kind)
 
     def rates(self):
-        return [request["rate"] for request in self.asked("rate")]
+        return [request["rate"] for request in self.requests("rate")]
 
     def reply_to_rates(self):
         self.page.evaluate(
             """() => {
-              for (const request of window.asked.filter(each => each.rate)) {
+              for (const request of window.requests.filter(each => each.rate)) {
                 const {rating, rejected, note, number} = request.rate
                 window.reply(request, {saved: number, image: {rating: rating || null, rejected, note}})
               }
@@ -108,8 +108,8 @@ def view(browser, tmp_path):
 
     def make(content, **state):
         images = {key: base64.b64encode(image).decode() for key, (_, image) in images_of(content).items()}
-        given = {"document": content, "images": images, "state": {"x": "cfg", "y": "sampler", "_at": [], **state}}
-        model = _MODEL.replace("CONTENT", json.dumps(given).replace("<", "\\u003c"))
+        scripted = {"document": content, "images": images, "state": {"x": "cfg", "y": "sampler", "_at": [], **state}}
+        model = _MODEL.replace("CONTENT", json.dumps(scripted).replace("<", "\\u003c"))
         script = widget_script("explore/explore.js")
         path = tmp_path / "view.html"
         path.write_text(
@@ -132,7 +132,7 @@ def view(browser, tmp_path):
     assert problems == []
 
 
-def test_ratings_wait_for_a_busy_kernel_and_are_saved_when_it_answers(view):
+def test_ratings_wait_for_a_busy_kernel_and_are_saved_when_it_replies(view):
     shown = view(document((CFG, SAMPLER)))
     shown.page.evaluate("window.isAnswering = false")
     shown.root.locator(".cx-sheet").focus()
@@ -145,21 +145,21 @@ def test_ratings_wait_for_a_busy_kernel_and_are_saved_when_it_answers(view):
     assert shown.root.locator(".cx-rated").all_inner_texts().count("\u26054") == 1
 
 
-def test_a_rating_that_is_not_stored_says_why(view):
+def test_a_rating_that_is_not_stored_shows_the_reason(view):
     shown = view(document((CFG, SAMPLER)), _view={"moveOn": False})
     shown.root.locator(".cx-sheet").focus()
     shown.press("4")
-    shown.until("window.asked.some(request => request.rate)")
-    shown.page.evaluate("window.reply(window.asked.find(each => each.rate), {problem: 'the history is locked'})")
+    shown.until("window.requests.some(request => request.rate)")
+    shown.page.evaluate("window.reply(window.requests.find(each => each.rate), {problem: 'the history is locked'})")
     shown.root.locator(".cx-unsaved", has_text="the history is locked").wait_for(timeout=SHORT_MS)
 
 
-def test_without_a_kernel_exploring_goes_on_and_ratings_are_a_file(view):
+def test_without_a_kernel_the_explorer_works_and_ratings_are_downloaded(view):
     shown = view(document((CFG, SAMPLER)))
     shown.page.evaluate("document.querySelector('.widget').classList.add('jupyter-widgets-disconnected')")
     shown.page.evaluate("window.notify('comm_live_update')")
     shown.await_notice("There is no kernel.")
-    asked = shown.page.evaluate("window.asked.length")
+    count = shown.page.evaluate("window.requests.length")
     shown.root.locator(".cx-sheet").focus()
     shown.press("5", "ArrowRight", "Enter")
     shown.await_notice("1 rating not saved yet.")
@@ -168,10 +168,10 @@ def test_without_a_kernel_exploring_goes_on_and_ratings_are_a_file(view):
         shown.button("Download ratings.json").click()
     found = json.loads(Path(download.value.path()).read_text())
     assert [(image["ref"], image["rating"]) for image in found["images"]] == [("s1.1", 5)]
-    assert shown.page.evaluate("window.asked.length") == asked, "nothing is sent to a kernel that has ended"
+    assert shown.page.evaluate("window.requests.length") == count, "nothing is sent to a kernel that has ended"
     shown.page.evaluate("document.querySelector('.widget').classList.remove('jupyter-widgets-disconnected')")
     shown.page.evaluate("window.notify('comm_live_update')")
-    shown.until("window.asked.some(request => request.rate?.rating === 5)")
+    shown.until("window.requests.some(request => request.rate?.rating === 5)")
     shown.reply_to_rates()
     shown.notice.wait_for(state="hidden", timeout=SHORT_MS)
 
@@ -179,21 +179,21 @@ def test_without_a_kernel_exploring_goes_on_and_ratings_are_a_file(view):
 def test_missing_cells_are_submitted_after_their_plan_is_confirmed(view):
     shown = view(document((CFG, SAMPLER), changes={(2, 1): MISSING, (3, 1): MISSING, (1, 0): FAILED}))
     shown.button("Run missing (2)").click()
-    shown.until("window.asked.some(request => request.ask === 'plan')")
-    plan = shown.asked("ask")[-1]
+    shown.until("window.requests.some(request => request.ask === 'plan')")
+    plan = shown.requests("ask")[-1]
     assert (plan["action"], plan["items"]) == ("missing", None)
     shown.page.evaluate("plan => window.reply(plan, {plan: '2 runs <b>new</b>', submits: 2, problem: null})", plan)
     shown.root.get_by_role("dialog").filter(has_text="2 runs <b>new</b>").wait_for()
-    assert shown.asked("do") == []
+    assert shown.requests("do") == []
     shown.button("Cancel").click()
     shown.root.get_by_role("dialog").wait_for(state="hidden")
     assert shown.page.evaluate("document.activeElement.dataset.key") == "run-missing"
     shown.press("Enter")
-    shown.until("window.asked.filter(request => request.ask === 'plan').length === 2")
-    shown.page.evaluate("plan => window.reply(plan, {plan: '2 runs', submits: 2})", shown.asked("ask")[-1])
+    shown.until("window.requests.filter(request => request.ask === 'plan').length === 2")
+    shown.page.evaluate("plan => window.reply(plan, {plan: '2 runs', submits: 2})", shown.requests("ask")[-1])
     shown.button("Submit 2 runs").click()
     shown.page.keyboard.press("Enter")  # the dialog is open until the reply: nothing is submitted twice
-    (sent,) = shown.asked("do")
+    (sent,) = shown.requests("do")
     assert (sent["do"], sent["items"], sent["submits"]) == ("missing", None, 2)
     shown.page.evaluate("request => window.reply(request, {started: '2 runs are submitted'})", sent)
     shown.root.get_by_role("dialog").wait_for(state="hidden")
@@ -204,8 +204,8 @@ def test_a_plan_with_a_problem_submits_nothing(view):
     shown = view(document((CFG, SAMPLER), changes={(1, 0): FAILED}))
     shown.root.locator('.cx-cell[aria-label^="cfg 4, sampler euler"]').click()
     shown.root.locator(".cx-stage").get_by_role("button", name="Run again").click()
-    shown.until("window.asked.some(request => request.ask === 'plan')")
-    plan = shown.asked("ask")[-1]
+    shown.until("window.requests.some(request => request.ask === 'plan')")
+    plan = shown.requests("ask")[-1]
     assert (plan["action"], plan["items"]) == ("retry", [3])
     shown.page.evaluate(
         "plan => window.reply(plan, {plan: '1 run', submits: 1, problem: 'too many: --max-runs'})", plan
@@ -216,7 +216,7 @@ def test_a_plan_with_a_problem_submits_nothing(view):
     shown.root.get_by_role("dialog").wait_for(state="hidden")
 
 
-def test_updates_of_a_running_sweep_keep_the_focus_and_the_place(view):
+def test_updates_of_a_running_sweep_keep_the_focus_and_the_current_cell(view):
     running = {"status": "running", "text": "running 20 %", "images": []}
     content = document((CFG, SAMPLER), changes={(1, 0): running})
     done = document((CFG, SAMPLER))["items"][3]
@@ -239,7 +239,7 @@ def test_updates_of_a_running_sweep_keep_the_focus_and_the_place(view):
     shown.root.locator(".cx-name", has_text="s1.1[1]").wait_for(timeout=SHORT_MS)
 
 
-def test_a_step_is_sent_at_once_so_that_no_reply_to_an_earlier_one_undoes_it(view):
+def test_a_step_is_sent_at_once_so_that_a_reply_to_an_earlier_step_does_not_undo_it(view):
     shown = view(document((CFG, SAMPLER)))
     shown.root.locator(".cx-sheet").focus()
     sent = shown.page.evaluate(

@@ -70,7 +70,7 @@ def connected(new_notebook):
 
 def await_done(notebook, index, counts):
     """Wait until a number of cells are done; a pattern, because counts may be skipped."""
-    met = "([index, counts]) => new RegExp(counts + ' done').test(window.said(index))"
+    met = "([index, counts]) => new RegExp(counts + ' done').test(window.outputText(index))"
     notebook._await(met, [index, counts], index)
 
 

@@ -186,7 +186,7 @@ def _wrong_value(node, extra, inputs):
 
 
 def paint(latent, words, *, seed, steps, cfg):
-    """Render an image that depends on its values: colours of the words, circles of the seed, noise by the steps."""
+    """Render an image: the prompt decides the colours, the seed the circles, and the steps the noise."""
     width, height = latent["width"], latent["height"]
     draw = np.random.default_rng(seed % 2**63)
     shades = hashlib.sha256(words.encode()).digest()

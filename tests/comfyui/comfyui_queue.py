@@ -290,8 +290,8 @@ class _Execution:
     def _CheckpointLoaderSimple(self, node_id, ckpt_name):  # noqa: N802
         return ("model", "clip", "vae")
 
-    def _LoraLoader(self, node_id, model, clip, **given):  # noqa: N802
-        return (model, f"{clip} {given['lora_name']} {given['strength_clip']}")
+    def _LoraLoader(self, node_id, model, clip, **values):  # noqa: N802
+        return (model, f"{clip} {values['lora_name']} {values['strength_clip']}")
 
     def _CLIPTextEncode(self, node_id, text, clip):  # noqa: N802
         return (f"{text} {clip}",)
@@ -299,11 +299,11 @@ class _Execution:
     def _EmptyLatentImage(self, node_id, width, height, batch_size):  # noqa: N802
         return ({"width": width, "height": height, "batch": batch_size},)
 
-    def _KSampler(self, node_id, latent_image, **given):  # noqa: N802
-        prompts = f"{given['positive']}|{given['negative']}"
-        steps, seed = given["steps"], given["seed"]
+    def _KSampler(self, node_id, latent_image, **values):  # noqa: N802
+        prompts = f"{values['positive']}|{values['negative']}"
+        steps, seed = values["steps"], values["seed"]
         images = [
-            paint(latent_image, prompts, seed=seed + number, steps=steps, cfg=given["cfg"])
+            paint(latent_image, prompts, seed=seed + number, steps=steps, cfg=values["cfg"])
             for number in range(latent_image["batch"])
         ]
         for step in range(1, steps + 1):

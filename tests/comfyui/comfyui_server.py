@@ -140,8 +140,8 @@ class ComfyServer:
             with self.queue.changed:
                 self.queue.changed.wait_for(lambda: execution.prompt_id in self.queue.interrupts, seconds)
 
-    def _wait_here(self, execution, place):
-        if self.pause_node != place:
+    def _wait_here(self, execution, node):
+        if self.pause_node != node:
             return
         self.paused.set()
         while not self._resumed.wait(0.005):
@@ -428,18 +428,18 @@ class _Upload(_Handler):
         if kind not in {"input", "temp", "output"}:
             raise HTTPError(500)
         root = (self.server.folder / kind).resolve()
-        place = (root / subfolder).resolve()
-        if not place.is_relative_to(root):
+        target = (root / subfolder).resolve()
+        if not target.is_relative_to(root):
             raise HTTPError(400)
-        place.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         content, name = files[0]["body"], files[0]["filename"]
         stem, dot, ending = name.rpartition(".")
         overwrite = self.get_body_argument("overwrite", "") in {"true", "1"}
         number = 0
-        while (place / name).exists() and not overwrite and (place / name).read_bytes() != content:
+        while (target / name).exists() and not overwrite and (target / name).read_bytes() != content:
             number += 1
             name = f"{stem} ({number}){dot}{ending}"
-        (place / name).write_bytes(content)
+        (target / name).write_bytes(content)
         self.answer({"name": name, "subfolder": subfolder, "type": kind})
 
 

@@ -37,7 +37,7 @@ def described(required=None, optional=None, output=(), display_name=None, **more
 
 
 def descriptions():
-    """Return the recorded classes of ComfyUI, and classes for the rules that those do not need."""
+    """Return the recorded classes of ComfyUI, and classes for rules that no recorded class needs."""
     known = {name: described() | one for name, one in json.loads(RECORDED.read_text()).items()}
     own = {
         "Show": described({"images": ["IMAGE"]}, display_name="Show the Image"),

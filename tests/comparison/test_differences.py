@@ -12,9 +12,9 @@ def fields_of_image(params=None, **known):
     return KnownFields(params, tuple(params or ()), **known)
 
 
-def table(*makers, **given):
+def table(*makers, **options):
     """Return field -> the text of each image."""
-    return {row.name: row.texts for row in find_differences(makers, **given).rows}
+    return {row.name: row.texts for row in find_differences(makers, **options).rows}
 
 
 def test_different_fields_are_rows_and_equal_ones_are_shared():

@@ -1,5 +1,5 @@
 -- Tables of history.sqlite. Rows refer to a run or a sweep by its token, a uuid4; `number` is N of rN and sN.
--- A change needs a new user_version in connection.py, and the statements that bring an older file up to date.
+-- A change needs a new user_version in connection.py, and the statements that advance_to an older file up to date.
 
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -397,7 +397,7 @@ def test_ended_threads_leave_at_most_two_connections(history, run_request):
     assert len(history._store._idle) <= 2
 
 
-def test_a_file_of_version_1_is_brought_up_to_date_and_keeps_its_runs(home, run_request):
+def test_a_file_of_version_1_is_migrated_and_keeps_its_runs(home, run_request):
     """The column `started_at` was added in version 2."""
     home.mkdir(exist_ok=True)
     connection = sqlite3.connect(home / "history.sqlite")
@@ -450,7 +450,7 @@ def test_a_file_of_version_1_is_brought_up_to_date_and_keeps_its_runs(home, run_
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_new_file_and_one_that_was_brought_up_to_date_have_the_same_tables(tmp_path, version):
+def test_a_new_file_and_a_migrated_file_have_the_same_tables(tmp_path, version):
     def tables(home, script=None):
         if script is not None:
             home.mkdir()
@@ -470,7 +470,7 @@ def test_a_new_file_and_one_that_was_brought_up_to_date_have_the_same_tables(tmp
     assert tables(tmp_path / "old", old) == tables(tmp_path / "new")
 
 
-def test_a_file_of_version_2_is_brought_up_to_date_and_keeps_its_runs_and_sweeps(home, run_request):
+def test_a_file_of_version_2_is_migrated_and_keeps_its_runs_and_sweeps(home, run_request):
     """The ratings and the scores, and the column `imported`, were added in version 3."""
     home.mkdir(exist_ok=True)
     connection = sqlite3.connect(home / "history.sqlite")

@@ -1,11 +1,11 @@
-"""Imported runs and sweeps are shown, and nothing else is done with them."""
+"""Imported runs and sweeps are shown, but never submitted, tracked or reused."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
-from history_fixtures import bring
+from history_fixtures import advance_to
 
 from comflowy_nb import connect
 from comflowy_nb.database.records import ImageRecord
@@ -27,13 +27,13 @@ def record(history, run_request):
 
     def make(status=Status.SUCCESS, key="k", **changes):
         token = history.record_or_reuse(run_request(key)).record.token
-        bring(history, token, status, **changes)
+        advance_to(history, token, status, **changes)
         return history.get(imported(history, token))
 
     return make
 
 
-def test_an_imported_success_does_not_answer_a_request(history, run_request, record):
+def test_an_imported_success_is_not_reused_for_a_request(history, run_request, record):
     assert record().imported == "bottles.zip"
     decision = history.record_or_reuse(run_request())
     assert decision.kind == "new"
@@ -72,7 +72,7 @@ def test_the_execution_time_of_an_imported_run_is_not_used(history, run_request,
     record()
     assert history.successes_of("sandbox", "default", limit=9) == []
     own = history.record_or_reuse(run_request()).record
-    bring(history, own.token, Status.SUCCESS)
+    advance_to(history, own.token, Status.SUCCESS)
     assert [run.token for run in history.successes_of("sandbox", "default", limit=9)] == [own.token]
 
 
@@ -94,7 +94,7 @@ def test_an_imported_run_without_a_known_result_can_be_deleted(history, record):
 def test_no_success_is_left_after_a_delete_if_only_an_imported_run_has_the_key(history, run_request, record):
     record()
     own = history.record_or_reuse(run_request()).record
-    bring(history, own.token, Status.SUCCESS)
+    advance_to(history, own.token, Status.SUCCESS)
     assert history.cleanup.runs_to_delete({own.token: None}, ()).reusable_keys == frozenset()
 
 
@@ -104,21 +104,21 @@ def test_an_imported_live_run_does_not_keep_the_originals_of_a_sweep(
     sweep = history.sweeps.record_or_update(sweep_request(), cells(2))
     done = history.record_or_reuse(run_request("k1", cell=(sweep.token, 1))).record
     kept = ImageRecord(0, "9", 0, "kept", "a/b.png", "0" * 64, 9, 8, 8, "PNG")
-    bring(history, done.token, Status.SUCCESS, images=[kept])
+    advance_to(history, done.token, Status.SUCCESS, images=[kept])
     live = history.record_or_reuse(run_request("k2", cell=(sweep.token, 2))).record
     assert history.cleanup.originals(before=time.time() + 9) == []
     imported(history, live.token)
     assert [each.run for each in history.cleanup.originals(before=time.time() + 9)] == [done.token]
 
 
-def test_a_service_is_never_asked_about_an_imported_run(client, api):
+def test_an_imported_run_is_never_checked(client, api):
     run = client.run("wf-1", {"3::cfg": 7}, timeout=60)
     run.images[0].path.unlink()
     with client.library.history._store.write() as connection:
         connection.execute("UPDATE runs SET imported = 'bottles.zip', status = 'lost'")
     client.close()
     with connect(f"test={api.url}", key="the-key") as other:
-        asked = len(api.requests())
+        count = len(api.requests())
         assert other.resume() == []
         again = other.connection.registry.run(other.library.find("r1").run.record)
         assert not other.connection.registry.refresh(again, refetch=True)
@@ -126,4 +126,4 @@ def test_a_service_is_never_asked_about_an_imported_run(client, api):
             other.resume("r1")
         with pytest.raises(RefError, match=r"loaded from bottles\.zip"):
             again.cancel()
-        assert len(api.requests()) == asked
+        assert len(api.requests()) == count

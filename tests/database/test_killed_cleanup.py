@@ -1,4 +1,4 @@
-"""A process that is killed at any step of a prune or a delete loses nothing else, and the next start finishes it."""
+"""After a kill at any step of a prune or a delete nothing else is lost, and the next start finishes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_STEPS = 200
 
 
 def run_killed(home, action, step):
-    """Run an action in another process, which kills itself before a step; return False if it ended before.
+    """Run an action in another process, which kills itself before a step. Return False if it ended first.
 
     Steps are the statements that change the history, and the removals and renames of files.
     """
@@ -58,7 +58,7 @@ def run_killed(home, action, step):
 
 
 def read(home):
-    """Return number of run -> (token, [(file, state)]) as the history has it, without opening it as a client does."""
+    """Return number of run -> (token, [(file, state)]), read without opening the history as a client does."""
     with closing(sqlite3.connect(home / "history.sqlite")) as database:
         rows = database.execute("SELECT number, token FROM runs ORDER BY number").fetchall()
         images = "SELECT file, state FROM images WHERE run = ? ORDER BY position"
@@ -88,7 +88,7 @@ def homes(home, library, stored, tmp_path):
 
 
 def assert_complete(home):
-    """Each original that the history calls kept is there, and each pruned image has its thumbnails."""
+    """Assert that each original with the state `kept` exists, and that each pruned image has its thumbnails."""
     for _, images in read(home).values():
         for file, state in images:
             path = home / "images" / file
@@ -183,9 +183,9 @@ def test_processes_that_prune_and_delete_at_once_leave_a_complete_history(home, 
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=90)[0] for process in processes]
+    outputs = [process.communicate(timeout=90)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
-    first, one, second, two = map(int, said)
+    first, one, second, two = map(int, outputs)
     assert one + two == 12, "each run is deleted by one of them"
     known = read(home)
     assert set(known) == set(range(1, 13))
@@ -196,7 +196,7 @@ def test_processes_that_prune_and_delete_at_once_leave_a_complete_history(home, 
 
 
 @pytest.mark.slow
-def test_a_killed_prune_is_finished_by_a_prune_of_a_process_that_runs_already(homes):
+def test_a_running_process_finishes_a_killed_prune_at_its_next_prune(homes):
     step, home = next(iter(homes()))
     library = Library(home)
     assert library.history
@@ -211,7 +211,7 @@ def test_a_killed_prune_is_finished_by_a_prune_of_a_process_that_runs_already(ho
 
 
 @pytest.mark.slow
-def test_an_original_that_was_fetched_again_before_a_killed_prune_is_finished_stays(homes, stream, output):
+def test_a_prune_finished_after_a_kill_keeps_an_original_that_was_fetched_again(homes, stream, output):
     """Its removal was still listed: the next start would have removed an image that the user had fetched again."""
     from comflowy_nb.images.store import store_output
 

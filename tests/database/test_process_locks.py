@@ -176,5 +176,7 @@ def test_cleaning_keeps_the_lock_files_of_live_processes(locks, other):
 
 def test_lock_file_that_cant_be_created_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(HistoryError, match=r"can't create a lock file in the home folder .*: Not a directory"):
+    with pytest.raises(
+        HistoryError, match=r"can't create a lock file in the home folder: Not a directory; set COMFLOWY_HOME"
+    ):
         ProcessLock(tmp_path / "file")

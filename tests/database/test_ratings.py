@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from history_fixtures import bring
+from history_fixtures import advance_to
 
 from comflowy_nb.database.ratings import Rating
 from comflowy_nb.database.records import ImageRecord
@@ -17,7 +17,7 @@ from comflowy_nb.status import Status
 def token(history, run_request):
     """Record a success with two images; return the token of the run."""
     token = history.record_or_reuse(run_request()).record.token
-    bring(history, token, Status.SUCCESS, images=[ImageRecord(n, "9", n, "missing") for n in range(2)])
+    advance_to(history, token, Status.SUCCESS, images=[ImageRecord(n, "9", n, "missing") for n in range(2)])
     return token
 
 
@@ -37,7 +37,7 @@ def test_rating_rejection_and_note_are_changed_one_by_one(history, token):
     assert own(history, token, 1) is None
 
 
-def test_a_rating_takes_a_rejection_back_unless_it_is_given(history, token):
+def test_a_rating_removes_a_rejection_unless_both_are_set(history, token):
     history.ratings.change([(token, 0)], rejected=True)
     history.ratings.change([(token, 0)], 3)
     assert own(history, token) == (3, False, "")
@@ -103,7 +103,7 @@ def test_scores_of_an_image_that_was_deleted_are_left_out(history, token):
 
 def test_deleting_a_run_deletes_its_ratings_and_scores(history, run_request):
     token = history.record_or_reuse(run_request("other")).record.token
-    bring(history, token, Status.SUCCESS, images=[ImageRecord(0, "9", 0, "kept", "x/a.png", "0" * 64)])
+    advance_to(history, token, Status.SUCCESS, images=[ImageRecord(0, "9", 0, "kept", "x/a.png", "0" * 64)])
     history.ratings.change([(token, 0)], 4)
     history.scores.put("sharpness", {(token, 0): Score(0.5)})
     history.cleanup.delete({token: None}, ())

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from history_fixtures import bring, newest
+from history_fixtures import advance_to, newest
 
 from comflowy_nb.database.deduplication import RESPONSE_LOST
 from comflowy_nb.database.process_locks import ProcessLock
@@ -19,7 +19,7 @@ def add(history, request, *statuses, **changes):
     """Record a run and apply these statuses; `changes` are those of the last one."""
     record = history.record_or_reuse(request).record
     for position, status in enumerate(statuses):
-        record = bring(history, record.token, status, **(changes if position == len(statuses) - 1 else {}))
+        record = advance_to(history, record.token, status, **(changes if position == len(statuses) - 1 else {}))
     return record
 
 
@@ -84,7 +84,7 @@ def test_statuses_only_move_forward(history, run_request):
 def test_history_follows_the_table_of_transitions(history, run_request, status):
     for event in StatusEvent:
         record = history.record_or_reuse(run_request(f"{status} {event}")).record
-        bring(history, record.token, status)
+        advance_to(history, record.token, status)
         after = history.apply(record.token, event)
         assert (None if after is None else after.status) is next_status(status, event)
         assert history.get(record.token).status is (next_status(status, event) or status)

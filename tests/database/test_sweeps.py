@@ -7,7 +7,7 @@ import time
 import uuid
 
 import pytest
-from history_fixtures import bring, each_connection, fill_disk, newest
+from history_fixtures import advance_to, each_connection, fill_disk, newest
 
 from comflowy_nb.database.deduplication import RESPONSE_LOST
 from comflowy_nb.database.process_locks import ProcessLock
@@ -35,7 +35,7 @@ def make_run(history, run_request):
 
     def make(key, status, **changes):
         record = history.record_or_reuse(run_request(key, **changes), fresh=True).record
-        return bring(history, record.token, status)
+        return advance_to(history, record.token, status)
 
     return make
 
@@ -336,7 +336,7 @@ def test_run_has_no_cells(library, run_request):
             library.find(ref)
 
 
-def test_id_that_looks_like_a_cell_is_found(library, run_request):
+def test_id_that_resembles_a_cell_reference_is_found(library, run_request):
     record = library.history.record_or_reuse(run_request("k")).record
     library.history.apply(record.token, StatusEvent.ACCEPTED, service_run_id="job.7")
     assert library.find("job.7").run.number == 1

@@ -1,4 +1,4 @@
-"""The axes of an exploration, and the places of cells and runs on them."""
+"""The axes of an exploration, and the positions of cells and runs on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def names(exploration):
 
 
 def labels(exploration, name):
-    return [place.label for place in exploration.axis(name).values]
+    return [position.label for position in exploration.axis(name).values]
 
 
 def values_of(exploration, entry):
@@ -32,28 +32,28 @@ def test_the_axes_of_a_sweep_keep_their_order_and_that_of_their_values(make_swee
     assert exploration.entries[1].caption == "cfg 8, sampler_name heun, seed 7"
 
 
-def test_labels_are_those_of_the_user_and_texts_are_whole(make_sweep, axis):
+def test_labels_are_those_of_the_user_and_texts_are_complete(make_sweep, axis):
     sweep = make_sweep(axis("6::text", day="a valley at noon", night="a valley at midnight"))
-    places = Exploration([sweep]).axis("text").values
-    assert [(place.label, place.text) for place in places] == [
+    positions = Exploration([sweep]).axis("text").values
+    assert [(position.label, position.text) for position in positions] == [
         ("day", "day: a valley at noon"),
         ("night", "night: a valley at midnight"),
     ]
 
 
-def test_long_texts_that_begin_alike_have_different_labels(make_sweep, axis):
+def test_long_texts_with_the_same_beginning_have_different_labels(make_sweep, axis):
     prompts = [f"beautiful scenery nature glass bottle landscape, {word}" for word in ("stars", "rain")]
-    places = Exploration([make_sweep(axis("6::text", *prompts))]).axis("6::text").values
-    assert [place.text for place in places] == prompts
-    assert [place.label[:2] for place in places] == ["A:", "B:"]
+    positions = Exploration([make_sweep(axis("6::text", *prompts))]).axis("6::text").values
+    assert [position.text for position in positions] == prompts
+    assert [position.label[:2] for position in positions] == ["A:", "B:"]
 
 
 def test_generated_seeds_are_numbered_and_their_text_is_the_seed(make_sweep):
     seeds = Axis("3::seed", "seeds", ("3::seed",), (AxisValue({}, "1"), AxisValue({}, "2")))
     sweep = make_sweep(seeds)
     axis = Exploration([sweep]).axis("seed")
-    assert [place.label for place in axis.values] == ["1", "2"]
-    assert [place.text for place in axis.values] == [str(cell.params["3::seed"]) for cell in sweep.cells]
+    assert [position.label for position in axis.values] == ["1", "2"]
+    assert [position.text for position in axis.values] == [str(cell.params["3::seed"]) for cell in sweep.cells]
 
 
 def test_several_sweeps_share_their_axes(make_sweep, axis):
@@ -70,7 +70,7 @@ def test_several_sweeps_share_their_axes(make_sweep, axis):
         assert f"{entry.params['3::cfg']:g}" == values_of(exploration, entry)["cfg"]
 
 
-def test_a_sweep_that_does_not_set_the_field_of_another_has_a_separate_place(make_sweep, axis):
+def test_a_sweep_that_does_not_set_the_field_of_another_has_a_separate_position(make_sweep, axis):
     first = make_sweep(axis("3::cfg", 4, 8), axis("3::steps", 10, 20), key="one")
     second = make_sweep(axis("3::cfg", 4, 8), key="two")
     exploration = Exploration([first, second])
@@ -108,7 +108,7 @@ def test_runs_that_differ_in_many_fields_are_one_axis(library, stored):
 def test_a_field_called_image_is_not_the_axis_of_the_images(make_sweep, axis):
     from PIL import Image
 
-    two = lambda _: [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]  # noqa: E731 - a short double
+    two = lambda _: [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]  # noqa: E731 - a short test double
     sweep = make_sweep(axis("10::image", "a.png", "b.png"), images=two)
     exploration = Exploration([sweep])
     assert [(axis.name, axis.role) for axis in exploration.axes] == [("10::image", "field"), ("image", "image")]

@@ -41,7 +41,7 @@ def test_the_document_is_json_and_names_each_cell(sweep):
     assert image["sha256"] == sweep.cells[0].images[0].record.sha256
 
 
-def test_only_what_was_never_submitted_can_be_run_and_only_what_failed_again(sweep):
+def test_only_cells_that_were_never_submitted_can_be_run_and_only_failed_cells_again(sweep):
     items = Exploration([sweep]).document()["items"]
     states = [(item["status"], item["can"]["run"], item["can"]["retry"]) for item in items]
     assert states == [
@@ -69,7 +69,7 @@ def test_several_images_of_a_cell_are_one_more_axis(make_sweep, axis):
     assert document["items"][1]["at"] == [1]
 
 
-def test_an_image_that_is_not_on_disk_says_why(make_sweep, axis):
+def test_an_image_that_is_not_on_disk_has_a_reason(make_sweep, axis):
     document = Exploration([make_sweep(axis("3::cfg", 4), images=lambda _: [None])]).document()
     assert document["items"][0]["images"][0]["problem"] == "missing: refused"
 
@@ -115,7 +115,7 @@ def test_a_condition_knows_labels_and_values_of_one_field(make_sweep, axis):
         ("cfg >", LineError, "at the end"),
     ],
 )
-def test_a_wrong_condition_is_explained(sweep, where, kind, message):
+def test_an_invalid_condition_is_an_error(sweep, where, kind, message):
     with pytest.raises(kind) as error:
         Exploration([sweep]).matching(where)
     assert message in str(error.value)

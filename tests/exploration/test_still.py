@@ -15,7 +15,7 @@ def noise(cell):
     return [Image.fromarray(np.random.default_rng(cell.number).integers(0, 256, (256, 256, 3), dtype="uint8"))]
 
 
-def test_a_small_sweep_is_shown_whole_with_its_axes(make_sweep, axis):
+def test_all_cells_of_a_small_sweep_are_shown_with_its_axes(make_sweep, axis):
     exploration = Exploration([make_sweep(axis("3::cfg", 4, 8), axis("3::steps", 1, 2))])
     still = draw_still(exploration, x="3::steps")
     assert (still.note, len(still.entries)) == ("", 4)

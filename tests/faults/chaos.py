@@ -7,7 +7,7 @@ killed worker is started again with the same batch, until the batch has used up 
 resumes what is left, and the history is compared with what the service accepted.
 
 A seed repeats the faults of each request, the orders, and the number and the victims of the kills. The threads, and so
-the moment of a kill, differ.
+the time of a kill, differ.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Report:
 
     @property
     def kinds(self) -> dict[str, list[str]]:
-        """The broken promises of each kind."""
+        """Return the broken promises of each kind."""
         return {
             "submitted twice": self.doubled,
             "accepted and lost": self.lost,
@@ -159,7 +159,7 @@ class Report:
 
     @property
     def problems(self) -> list[str]:
-        """Every broken promise, in words."""
+        """Return a line of text for each broken promise."""
         return [f"{kind}: {text}" for kind, texts in self.kinds.items() for text in texts]
 
     def __str__(self) -> str:
@@ -177,7 +177,7 @@ class Report:
 
 
 class Race:
-    """Processes that submit the same batches, and the kills among them."""
+    """Start processes that submit the same batches, and kill some of them."""
 
     def __init__(self, home: Path, api: ChaoticApi, seed: str) -> None:
         self.home = home
@@ -186,7 +186,7 @@ class Race:
         self.report = Report(seed, 0)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
-        self._usual_s = 4.0  # duration of a batch, from which the moments of the kills are drawn
+        self._usual_s = 4.0  # duration of a batch, which limits the random times of the kills
 
     def run(self, runs: int, *, seconds: float = float("inf"), progress: bool = False) -> Report:
         """Submit `runs` intents, or fewer if the time is over; then compare the history with the service."""
@@ -267,7 +267,7 @@ class Race:
         report.changed = broken_statuses(home)
         report.broken = broken_images(home)
         report.others += [*damage(home), *leftover_files(home)]
-        report.others += [f"{text} followed a redirect" for text in api.strangers]
+        report.others += [f"{text} followed a redirect" for text in api.redirected]
         report.others += self._other_ends()
         return report
 

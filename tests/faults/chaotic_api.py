@@ -1,7 +1,7 @@
 """A scripted Comflowy API that fails at random, and records what it accepted and what a client must not submit again.
 
-Each request key has its own random numbers, drawn from the seed, so that a seed repeats the faults of each request in
-any order of the threads. The params of a request are `{"3::seed": number}`: `number` identifies the intent.
+Each request key has separate random numbers, derived from the seed: a seed repeats the faults of each request in any
+order of the threads. The params of a request are `{"3::seed": number}`: `number` identifies the intent.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class ChaoticApi(FaultyServer):
         self.rate = rate
         self.faults: Counter[str] = Counter()  # "submit: closed" -> count
         self.doubled: list[str] = []  # submits that the client must not have sent
-        self.strangers: list[str] = []  # requests to the target of a redirect
+        self.redirected: list[str] = []  # requests to the target of a redirect
         self.intents: dict[int, Intent] = defaultdict(Intent)
         self.accepted: dict[str, AcceptedRun] = {}  # run id -> run
         self.webhooks = 0
@@ -126,7 +126,7 @@ class ChaoticApi(FaultyServer):
         self.on(RUN, choose(self._run))
         self.on(CHECK, choose(self._check))
         self.on(IMAGES, choose(self._image))
-        self.on("* /elsewhere", choose(self._stranger))
+        self.on("* /elsewhere", choose(self._redirect_target))
 
     def calm(self) -> None:
         """Produce no further faults."""
@@ -254,9 +254,9 @@ class ChaoticApi(FaultyServer):
                 return redirect(f"{self.url}{request.path}")  # a redirect of an image is followed, at most 3 times
             return fault or reply(content, headers={"Content-Type": "image/png"})
 
-    def _stranger(self, request: Request) -> Answer:
+    def _redirect_target(self, request: Request) -> Answer:
         with self._guard:
-            self.strangers.append(f"{request.method} {request.path}")
+            self.redirected.append(f"{request.method} {request.path}")
         return reply({})
 
     # -- webhooks -------------------------------------------------------------------------------------------------

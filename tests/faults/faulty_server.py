@@ -239,18 +239,18 @@ class FaultyServer:
             with self._changed:
                 self._open.add(sock)
             with sock.makefile("rb") as reader:
-                if reader.peek(1)[:1] == b"\x16":  # TLS on a plain port: answered without TLS, as servers do
+                if reader.peek(1)[:1] == b"\x16":  # TLS on a plain port: real servers respond without TLS
                     wire.send(_head(400, {"Connection": "close"}))
                     return
                 while (request := _read_request(reader, number)) is not None:
                     answer = self._record(request)
                     try:
-                        stays = answer(request, wire) == KEEP
+                        keeps_open = answer(request, wire) == KEEP
                     except Exception as error:
                         if not isinstance(error, OSError):  # an error of the test, not of the connection
                             self.failures.append(error)
                         raise
-                    if not stays:
+                    if not keeps_open:
                         break
         except (OSError, ValueError):
             pass  # the client disconnected, or a test closed the server

@@ -74,8 +74,8 @@ def broken_images(home: Path) -> list[str]:
 def leftover_files(home: Path) -> list[str]:
     """Return the files that only a killed process can have left: partial files, locks, and images without a row.
 
-    A complete image whose row says `missing` is none: its process was killed before it wrote the row, the next one
-    could not fetch it, and the next fetch finds it on disk.
+    A complete image whose row has the state `missing` is not listed: its process was killed before it wrote the row,
+    the next process could not fetch the image, and a later fetch finds it on disk.
     """
     rows = read_rows(home, "SELECT run, position, state, file FROM images")
     listed = {file for _, _, state, file in rows if state == "kept"}
@@ -95,5 +95,5 @@ def leftover_files(home: Path) -> list[str]:
 
 
 def damage(home: Path) -> list[str]:
-    """Return what SQLite finds wrong in the file."""
+    """Return the errors that SQLite's integrity check finds."""
     return [text for (text,) in read_rows(home, "PRAGMA integrity_check") if text != "ok"]

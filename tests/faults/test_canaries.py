@@ -1,4 +1,4 @@
-"""Secrets appear nowhere after any failure: a real kernel meets every fault, then all that it wrote is searched.
+"""A real kernel meets every fault; afterwards, nothing that it wrote contains a secret.
 
 `tests/services/test_secrets.py` checks the errors, logs and reprs of each request by itself.
 """
@@ -83,7 +83,7 @@ ANSWERS = {**{fault.name: fault.answer for fault in FAULTS}, **ECHOES}
 
 
 def forms(secret: str) -> list[bytes]:
-    """Return a secret as it may be written: plain, quoted, in JSON, hexadecimal and in base64 at each alignment."""
+    """Return the possible forms of a secret: plain, quoted, in JSON, hexadecimal and in base64 at each alignment."""
     plain = secret.encode()
     texts = {secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], plain.hex()}
     encoded = [base64.b64encode(b"x" * shift + plain)[4 if shift else 0 : -4] for shift in range(3)]

@@ -146,15 +146,15 @@ def expect_empty(home: Path, _: ChaoticApi) -> None:
 
 @dataclass
 class Operation:
-    """An operation that is killed, and what holds after it was repeated.
+    """An operation that is killed, and the state that is expected after its repetition.
 
     `states` are the numbers of runs and images that a kill may leave; None for any.
     """
 
     action: object
     expect: object
-    points: int  # it has at least so many
-    runs: int = 0  # runs in the history before
+    points: int  # the operation has more points than this
+    runs: int = 0  # runs in the history before the operation
     states: tuple[tuple[int, int], ...] | None = None
 
 

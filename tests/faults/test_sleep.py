@@ -61,7 +61,7 @@ def child(api):
         process.communicate()
 
 
-def tell(process, word):
+def send_line(process, word):
     process.stdin.write(f"{word}\n")
     process.stdin.flush()
 
@@ -134,7 +134,7 @@ def test_an_hour_of_sleep_causes_at_most_one_check_of_each_run(api, child):
     before = api.count(CHECK)
     api.wait_for(CHECK, before + 1)  # it is in flight during the sleep
     api.reset_counts()
-    tell(process, "sleep")
+    send_line(process, "sleep")
     api.wait_for(RUN)
     woken.set()
     began_s = time.monotonic()
@@ -144,7 +144,7 @@ def test_an_hour_of_sleep_causes_at_most_one_check_of_each_run(api, child):
     )
     assert sum(checks.values()) <= RUNS + 8, f"a burst: {checks}"
     assert max(checks.values(), default=0) <= 2, f"a burst: {checks}"
-    tell(process, "report")
+    send_line(process, "report")
     statuses, _, warnings = process.stdout.readline().partition("}")
     assert "lost" not in statuses
     assert "unknown" not in statuses
@@ -152,7 +152,7 @@ def test_an_hour_of_sleep_causes_at_most_one_check_of_each_run(api, child):
     assert "did not respond" not in warnings
     api.on(CHECK, choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])})))
     api.live_statuses = []
-    tell(process, "end")
+    send_line(process, "end")
     assert process.communicate(timeout=90)[0] == "{'success'}\n"
 
 

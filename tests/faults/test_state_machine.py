@@ -37,7 +37,8 @@ from comflowy_nb.tracking.tracker import Tracker
 
 CANCEL = f"POST {BASE}/cancel"
 NUMBERS = st.integers(0, 3)
-# Which run: hypothesis must draw the same values again when a thread was faster, so no rule depends on the state.
+# Index of a run. No rule draws from the current runs: their number depends on the speed of threads, and hypothesis
+# must draw the same values when it repeats an example.
 PICKS = st.integers(0, 11)
 ENDS = {"success", "failed", "cancelled"}
 STATUSES: Counter[str] = Counter()  # statuses that the runs of all examples have had
@@ -167,7 +168,7 @@ class Kernel:
 
 
 class Promises(RuleBasedStateMachine):
-    """The machine."""
+    """The state machine: its rules are events and faults, its invariants are the promises."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -250,7 +251,7 @@ class Promises(RuleBasedStateMachine):
 
     @initialize(fault=st.sampled_from(["response lost", "429", "rejected", "500 after accepting"]))
     def first(self, fault):
-        """Each example begins with a success and with another end."""
+        """Begin each example with a run that succeeds and a run that ends otherwise."""
         self.submit(0, "accepted", None, "failed")
         self.state.runs["run-1"].status = "success"
         self.check(40.0, [])
@@ -266,7 +267,7 @@ class Promises(RuleBasedStateMachine):
         with self.guard:
             self.state.submit_fault, self.state.early_event = fault, early
             if retry == "unknown" and self._newest_status(number) in {"unknown", "lost"}:
-                self.state.may_submit[number] = True  # the user asks for it
+                self.state.may_submit[number] = True  # the user types --retry unknown
         try:
             decision, _ = self.kernel.submitter.submit(self.kernel.request(number), fresh=False, retry=retry)
         except ServiceError:  # a lost run can't be checked
@@ -277,7 +278,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule(number=NUMBERS)
     def duplicate(self, number):
-        """The same request again, on several threads at once."""
+        """Submit the same request on several threads at the same time."""
         threads = [threading.Thread(target=self._submit_quietly, args=(number,)) for _ in range(3)]
         for thread in threads:
             thread.start()
@@ -294,7 +295,7 @@ class Promises(RuleBasedStateMachine):
         faults=st.lists(st.sampled_from(sorted(READS)), max_size=2),
     )
     def check(self, seconds, faults):
-        """Time passes, so that runs are checked; some checks fail."""
+        """Advance the clock, so that runs are checked; some checks fail."""
         self.state.check_faults = list(faults)
         self.clock.now_s += seconds
         self.kernel.finish()
@@ -306,7 +307,7 @@ class Promises(RuleBasedStateMachine):
         image_faults=st.lists(st.sampled_from([*sorted(READS), "truncated"]), max_size=5),
     )
     def progress(self, pick, status, seconds, image_faults):
-        """The service goes on with a run, perhaps the client checks it, and downloads fail."""
+        """Let the service change the status of a run, and advance the clock; downloads may fail."""
         with self.guard:
             self.state.image_faults = list(image_faults)
             for run in self._open_run(pick):
@@ -315,7 +316,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule(pick=PICKS, status=st.sampled_from([*REPORTED, None]), times=st.integers(1, 2), knows_id=st.booleans())
     def webhook(self, pick, status, times, knows_id):
-        """A late, early, repeated or wrong event."""
+        """Deliver a late, early, repeated or wrong event."""
         run_id = sorted(self.state.runs)[pick % len(self.state.runs)]
         event = Event(self.state.runs[run_id].token, status and Status(status), run_id if knows_id else None)
         for _ in range(times):
@@ -324,7 +325,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule(pick=PICKS)
     def forget_run(self, pick):
-        """The service loses a run, which is then not executed."""
+        """Let the service lose a run, which it then does not execute."""
         with self.guard:
             for run in self._open_run(pick):
                 run.is_known = False
@@ -339,7 +340,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule(with_submit=st.booleans(), number=NUMBERS, is_accepted=st.booleans())
     def crash_and_reopen(self, with_submit, number, is_accepted):
-        """The process is killed, perhaps during a submit, and a new one adopts its runs."""
+        """Kill the process, in some examples during a submit; a new process adopts its runs."""
         killed = self.kernel
         if with_submit:
             with self.guard:
@@ -369,7 +370,7 @@ class Promises(RuleBasedStateMachine):
             self.kernel.registry.refresh(self.kernel.registry.run(record), refetch=True)
         self.kernel.finish()
 
-    # -- what must hold -------------------------------------------------------------------------------------------
+    # -- invariants ----------------------------------------------------------------------------------------------
 
     def _open_run(self, pick: int) -> list[ServiceRun]:
         """Return one run that has not ended, in a list that is empty if there is none."""

@@ -1,4 +1,4 @@
-"""A TCP tunnel on loopback, like `ssh -L`: closed, it refuses connections while the server continues."""
+"""A TCP tunnel on loopback, like `ssh -L`: a closed tunnel refuses connections while the server continues."""
 
 from __future__ import annotations
 

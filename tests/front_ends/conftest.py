@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory):
-    """Return the environment of a new user: nothing of Jupyter or of this package is set but a home folder."""
+    """Return the environment of a new user: no variable of Jupyter or of this package, except a home folder."""
     root = tmp_path_factory.mktemp("user")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMFLOWY_", "JUPYTER", "XDG_"))}
     binaries = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"

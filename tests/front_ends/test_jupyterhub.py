@@ -75,7 +75,7 @@ def open_notebook(hub, browser):
         context.close()
 
 
-def test_two_users_have_their_own_histories_and_widgets_work(open_notebook, hub):
+def test_two_users_have_separate_histories_and_widgets_work(open_notebook, hub):
     _, homes = hub
     for user, seed in (("ada", 7), ("grace", 8)):
         notebook = open_notebook(user)

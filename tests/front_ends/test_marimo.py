@@ -56,7 +56,7 @@ def test_the_explorer_is_a_value_of_other_cells(page):
     page.get_by_text("current: s1.3").wait_for(timeout=SHORT_MS)
 
 
-def test_a_form_says_what_to_use_in_marimo(page):
+def test_a_form_in_marimo_names_its_replacement(page):
     """The text was "execute this cell in a notebook to use it": marimo shows no widgets but those of anywidget."""
     assert 'use mo.ui and client.run("default", ...)' in page.locator("body").inner_text()
 
@@ -64,6 +64,6 @@ def test_a_form_says_what_to_use_in_marimo(page):
 def test_a_form_of_marimo_runs_and_shows_the_image(page):
     page.get_by_role("button", name="Submit").click()
     page.get_by_text("made r5 with cfg 7").wait_for(timeout=CELL_MS)
-    made = page.locator("img[src^='data:image/jpeg']").nth(1)
-    made.wait_for(timeout=SHORT_MS)
-    assert made.evaluate("image => image.naturalWidth") > 200
+    result_image = page.locator("img[src^='data:image/jpeg']").nth(1)
+    result_image.wait_for(timeout=SHORT_MS)
+    assert result_image.evaluate("image => image.naturalWidth") > 200

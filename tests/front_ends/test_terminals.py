@@ -28,7 +28,7 @@ class Terminal:
         self.await_prompt()
 
     def await_prompt(self):
-        """Wait for the next prompt; return what came before it, without escape sequences."""
+        """Wait for the next prompt; return the text before it, without escape sequences."""
         self.number += 1
         text = ""
         while True:
@@ -65,7 +65,7 @@ def paths_in(text):
 
 
 def test_lines_and_paths_are_printed_and_an_interrupt_cancels(terminal):
-    """In `jupyter console` a run was "submitting" for good: it ignores the updates of a display."""
+    """In `jupyter console` a run stayed "submitting": this front end ignores the updates of a display."""
     terminal.enter("%load_ext comflowy_nb")
     assert "connected to sandbox" in terminal.enter("%comflowy connect sandbox")
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from history_fixtures import bring
+from history_fixtures import advance_to
 
 from comflowy_nb.errors import RefError
 from comflowy_nb.images.receive import image_path
@@ -21,7 +21,7 @@ def files_of(library, run):
 
 @pytest.fixture
 def sweep(library, stored, sweep_request, cells):
-    """`sweep("sk", {1: run, 2: run}, name=..)`: a sweep of the history that shows these runs."""
+    """Return a function: `sweep("sk", {1: run, 2: run}, name=..)` records a sweep that shows these runs."""
 
     def make(key, runs, **changes):
         history = library.history
@@ -70,7 +70,7 @@ def test_a_pruned_run_can_be_deleted(library, stored):
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.REJECTED, Status.CANCELLED])
 def test_a_run_that_did_not_succeed_can_be_deleted(library, run_request, status):
-    bring(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
+    advance_to(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
     deleted = library.delete("r1")
     assert (deleted.runs, deleted.repeats) == (("r1",), 0)
 
@@ -78,7 +78,7 @@ def test_a_run_that_did_not_succeed_can_be_deleted(library, run_request, status)
 @pytest.mark.parametrize("status", [Status.SUBMITTING, Status.WAITING, Status.RUNNING])
 def test_a_live_run_is_not_deleted(library, run_request, stored, status):
     stored("b")
-    run = bring(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
+    run = advance_to(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
     with pytest.raises(RefError, match=f"r2 is {status}, so nothing is deleted. Cancel it first: %comflowy cancel r2"):
         library.delete("r1", "r2")
     assert library.history.get(run.token) == run
@@ -88,7 +88,7 @@ def test_a_live_run_is_not_deleted(library, run_request, stored, status):
 @pytest.mark.parametrize("status", [Status.UNKNOWN, Status.LOST])
 def test_a_held_run_is_not_deleted(library, run_request, status):
     """Without the held run, the same request would be submitted again, although the service may have accepted it."""
-    run = bring(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
+    run = advance_to(library.history, library.history.record_or_reuse(run_request("a")).record.token, status)
     with pytest.raises(RefError, match=f"r1 can't be deleted, because its status is {status}"):
         library.delete("r1")
     assert library.history.get(run.token) == run
@@ -122,7 +122,7 @@ def test_a_sweep_is_deleted_with_the_runs_that_were_submitted_for_it(library, sw
     assert library.history.record_or_reuse(run_request("k1")).kind == "new"
 
 
-def test_a_run_that_another_sweep_shows_stays(library, swept_runs, sweep):
+def test_a_run_that_another_sweep_shows_is_kept(library, swept_runs, sweep):
     _, runs = swept_runs
     other = sweep("s-two", {1: runs[2]})
     deleted = library.delete("s1")
@@ -132,7 +132,7 @@ def test_a_run_that_another_sweep_shows_stays(library, swept_runs, sweep):
     assert library.delete("s2").runs == ("r2",), "it belongs to the sweep that is left"
 
 
-def test_a_run_of_its_sweep_alone_needs_the_reference_of_the_cell(library, swept_runs):
+def test_a_run_of_a_sweep_is_deleted_by_the_reference_of_its_cell(library, swept_runs):
     kept = library.delete("r2")
     assert (kept.runs, kept.kept) == ((), {"r2": "s1.2 shows it too"})
     record, _ = swept_runs
@@ -142,13 +142,15 @@ def test_a_run_of_its_sweep_alone_needs_the_reference_of_the_cell(library, swept
         library.find("s1.2")
 
 
-def test_both_sweeps_together_delete_a_run_that_both_show(library, swept_runs, sweep):
+def test_deleting_both_sweeps_deletes_a_run_that_both_show(library, swept_runs, sweep):
     _, runs = swept_runs
     sweep("s-two", {1: runs[2]})
     assert library.delete("s1", "s2").runs == ("r1", "r2", "r3")
 
 
-def test_named_runs_and_runs_of_an_earlier_run_stay(library, stored, sweep_request, cells, run_request):
+def test_named_runs_and_runs_that_were_submitted_before_the_sweep_are_kept(
+    library, stored, sweep_request, cells, run_request
+):
     history = library.history
     alone = stored("k1")
     record = history.sweeps.record_or_update(sweep_request(), cells(2))
@@ -161,11 +163,11 @@ def test_named_runs_and_runs_of_an_earlier_run_stay(library, stored, sweep_reque
     assert library.find("last").run.number == 2
 
 
-def test_held_runs_of_a_sweep_stay(library, swept_runs, run_request):
+def test_held_runs_of_a_sweep_are_kept(library, swept_runs, run_request):
     record, _ = swept_runs
     history = library.history
     held = history.record_or_reuse(run_request("k4")).record
-    bring(history, held.token, Status.UNKNOWN)
+    advance_to(history, held.token, Status.UNKNOWN)
     history.sweeps.set_cells(record.token, {1: held.token})
     deleted = library.delete("s1")
     assert deleted.runs == ("r2", "r3")
@@ -191,7 +193,7 @@ def test_a_sweep_that_a_kernel_submits_is_not_deleted(library, swept_runs, proce
     assert library.delete("s1").sweeps == ("s1",)
 
 
-def test_an_image_alone_can_not_be_deleted(library, stored):
+def test_a_single_image_can_not_be_deleted(library, stored):
     stored("a", 2)
     with pytest.raises(RefError, match=r"a single image can't be deleted; to delete its run: %comflowy delete r1$"):
         library.delete("r1[0]")
@@ -212,7 +214,7 @@ def test_runs_images_and_sweeps_are_references(library, stored, make_sweep, axis
     assert library.delete(sweep.cells[0], dry_run=True).runs == ("r2",)
 
 
-def test_last_is_the_newest_run_that_is_left(library, stored):
+def test_last_is_the_newest_remaining_run(library, stored):
     runs = [stored(key) for key in "abc"]
     for run in runs:
         library.set_newest(library.run(run))
@@ -244,7 +246,7 @@ def test_a_graph_is_deleted_with_its_last_run(library, stored):
         ({"origin": "http://192.168.1.5:8188", "workflow_id": None, "graph": {}}, False),
     ],
 )
-def test_the_plan_says_whether_the_service_costs_money(library, stored, changes, costs):
+def test_the_plan_shows_whether_the_service_costs_money(library, stored, changes, costs):
     stored("a", **changes)
     assert library.delete("r1", dry_run=True).costs_money is costs
 
@@ -267,7 +269,7 @@ def test_two_processes_delete_the_same_run_once(library, home, stored):
     other.close()
 
 
-def test_a_run_that_a_sweep_shows_after_it_was_listed_stays(library, stored, sweep):
+def test_a_run_that_a_sweep_shows_after_it_was_listed_is_kept(library, stored, sweep):
     run = stored("k1")
     deleted = library.delete("r1", confirm=lambda planned: bool(sweep("late", {1: run})))
     assert (deleted.runs, deleted.kept) == ((), {"r1": "s1.1 shows it too"})

@@ -86,7 +86,7 @@ def test_a_folder_of_images_on_another_disk_is_counted(library, stored, tmp_path
     assert library.disk().total == before
 
 
-def test_what_a_prune_of_30_days_would_free_is_counted(library, stored):
+def test_the_bytes_that_a_prune_of_30_days_would_free_are_counted(library, stored):
     stored("a", 2)
     assert library.disk().prunable == Usage()
     stored("b", name="named")

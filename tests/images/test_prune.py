@@ -9,7 +9,7 @@ from operator import attrgetter, methodcaller
 from pathlib import Path
 
 import pytest
-from history_fixtures import bring
+from history_fixtures import advance_to
 
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.receive import image_path
@@ -25,7 +25,7 @@ def originals(library):
     return sorted(path.name for path in library.folder.rglob("*.png"))
 
 
-def test_originals_are_removed_and_rows_and_thumbnails_stay(library, stored):
+def test_originals_are_removed_and_rows_and_thumbnails_are_kept(library, stored):
     run = stored("a", 2)
     paths = [image_path(library.folder, image) for image in run.images]
     size_bytes = sum(path.stat().st_size for path in paths)
@@ -43,7 +43,7 @@ def test_originals_are_removed_and_rows_and_thumbnails_stay(library, stored):
 
 
 @pytest.mark.parametrize("read", ["bytes", "path", "pil", "array"])
-def test_a_pruned_image_says_so_and_what_to_type(library, stored, read):
+def test_the_error_of_a_pruned_image_names_the_command(library, stored, read):
     stored("a")
     library.prune(0)
     image = library.find("r1[0]").image
@@ -62,9 +62,9 @@ def test_a_dry_run_only_lists(library, stored):
 
 
 def test_nothing_is_removed_unless_it_is_confirmed(library, stored):
-    run, asked = stored("a"), []
-    declined = library.prune(0, confirm=lambda planned: asked.append(planned.images.files) or False)
-    assert (declined.is_done, asked) == (False, [1])
+    run, numbers_of_files = stored("a"), []
+    declined = library.prune(0, confirm=lambda planned: numbers_of_files.append(planned.images.files) or False)
+    assert (declined.is_done, numbers_of_files) == (False, [1])
     assert states(library, run) == ["kept"]
     assert library.prune(0, confirm=lambda planned: True).is_done
     assert states(library, run) == ["pruned"]
@@ -86,7 +86,7 @@ def test_an_invalid_age_is_an_error_that_shows_the_right_form(library, older):
         library.prune(older)
 
 
-def test_named_runs_and_runs_of_a_named_sweep_stay_without_all(library, stored, sweep_request, cells):
+def test_named_runs_and_runs_of_a_named_sweep_are_kept_without_all(library, stored, sweep_request, cells):
     history = library.history
     stored("a", name="best")
     stored("b")
@@ -99,7 +99,7 @@ def test_named_runs_and_runs_of_a_named_sweep_stay_without_all(library, stored, 
     assert library.prune(0, all=True).images.files == 2
 
 
-def test_an_input_of_another_run_stays_without_all(library, stored):
+def test_an_input_of_another_run_is_kept_without_all(library, stored):
     run = stored("a", 2)
     library.history.inputs.store_name("sandbox", "uploaded.png", run.images[1].sha256)
     pruned = library.prune(0)
@@ -111,7 +111,7 @@ def test_an_input_of_another_run_stays_without_all(library, stored):
 @pytest.mark.parametrize("status", [Status.SUBMITTING, Status.WAITING, Status.UNKNOWN, Status.LOST])
 def test_live_and_held_runs_are_not_touched(library, run_request, status):
     history = library.history
-    run = bring(history, history.record_or_reuse(run_request("a")).record.token, status)
+    run = advance_to(history, history.record_or_reuse(run_request("a")).record.token, status)
     assert library.prune(0, all=True).images.files == 0
     assert history.get(run.token) == run
 
@@ -144,7 +144,7 @@ def test_runs_that_a_sweep_with_a_live_run_shows_are_not_touched(library, stored
     sweep = history.sweeps.record_or_update(sweep_request(), cells(2))
     history.sweeps.set_cells(sweep.token, {1: run.token, 2: live.token})
     assert library.prune(0, all=True).images.files == 0
-    bring(history, live.token, Status.FAILED)
+    advance_to(history, live.token, Status.FAILED)
     assert library.prune(0, all=True).images.files == 1
 
 
@@ -154,7 +154,7 @@ def test_a_failed_run_with_images_can_be_pruned(library, stored):
     assert states(library, run) == ["pruned"]
 
 
-def test_videos_and_images_without_a_thumbnail_stay(library, stored):
+def test_videos_and_images_without_a_thumbnail_are_kept(library, stored):
     run = stored("a", 3)
     library.history.set_images(
         run.token,
@@ -175,7 +175,7 @@ def test_a_missing_thumbnail_is_stored_first(library, stored):
     assert states(library, run) == ["pruned"]
 
 
-def test_an_original_that_has_no_thumbnail_and_is_damaged_stays(library, stored):
+def test_a_damaged_original_without_a_thumbnail_is_kept(library, stored):
     run = stored("a")
     for thumbnail in library.folder.rglob("*.t*.jpg"):
         thumbnail.unlink()
@@ -217,7 +217,7 @@ def test_a_changed_row_removes_no_other_file(library, stored, outside, changed):
     assert not [path for path in library.folder.rglob("*") if run.token in path.name]
 
 
-def test_a_link_to_a_file_outside_is_left(library, stored, outside):
+def test_a_link_to_a_file_outside_is_kept(library, stored, outside):
     run = stored("a")
     path = image_path(library.folder, run.images[0])
     path.unlink()
@@ -230,7 +230,7 @@ def test_a_link_to_a_file_outside_is_left(library, stored, outside):
 
 
 @pytest.mark.parametrize("linked", ["month", "images"])
-def test_files_in_a_linked_folder_outside_are_left(library, stored, tmp_path, linked):
+def test_files_in_a_linked_folder_outside_are_kept(library, stored, tmp_path, linked):
     run = stored("a")
     month = image_path(library.folder, run.images[0]).parent
     folder = month if linked == "month" else library.folder
@@ -252,7 +252,7 @@ def test_two_processes_prune_the_same_originals_once(library, home, stored):
     other.close()
 
 
-def test_a_run_that_is_named_after_it_was_listed_stays(library, stored, run_request):
+def test_a_run_that_is_named_after_it_was_listed_is_kept(library, stored, run_request):
     run = stored("a")
 
     def confirm(planned):

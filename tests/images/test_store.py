@@ -438,7 +438,7 @@ def test_thumbnails_fit_and_are_never_enlarged(folder, keep, image, size, expect
     for size_px, fitted in expected.items():
         with Image.open(thumbnail_path(folder, record, size_px)) as thumbnail:
             assert (thumbnail.format, thumbnail.mode) == ("JPEG", "RGB")
-            assert all(abs(got - wanted) <= 1 for got, wanted in zip(thumbnail.size, fitted, strict=True))
+            assert all(abs(measured - wanted) <= 1 for measured, wanted in zip(thumbnail.size, fitted, strict=True))
 
 
 def colour_of(folder, record, size_px=256):
@@ -476,9 +476,9 @@ def transparent_palette():
 )
 def test_every_mode_has_a_thumbnail_with_alpha_on_white(folder, keep, content, colour):
     record = keep(content)
-    got = colour_of(folder, record)
+    measured = colour_of(folder, record)
     if colour is not None:
-        assert all(abs(a - b) <= 4 for a, b in zip(got, colour, strict=True)), got
+        assert all(abs(a - b) <= 4 for a, b in zip(measured, colour, strict=True)), measured
 
 
 def test_a_deleted_thumbnail_is_made_again(folder, keep, image):

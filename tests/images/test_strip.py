@@ -65,7 +65,7 @@ def pixels(content):
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_all_text_is_removed_and_all_pixels_stay(photo, orientation):
+def test_all_text_is_removed_and_all_pixels_are_kept(photo, orientation):
     for kind, content in files(photo, orientation=orientation).items():
         assert contains_text(embedded_texts(content), PROMPT), kind
         stripped = strip_metadata(content)

@@ -58,7 +58,7 @@ def test_an_unreachable_server_is_one_plain_error(cell, api):
     api.refuse()
     assert f"can't reach {api.url}" in plain(cell(f"%comflowy connect {api.url}"))
     cell(f"target = '{api.url}'")
-    assert "can't reach the server" in plain(cell("%comflowy connect {target}"), api)  # it is not in this cell
+    assert "can't reach the server" in plain(cell("%comflowy connect {target}"), api)  # not typed in this cell
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_unreachable_server_is_one_plain_error(cell, api):
         ("nonsense", "sandbox, cloud, comfyui, or an address"),
         ("http://user:secret@127.0.0.1:1", "user name or password"),
         ("http://127.0.0.1:99999", "port"),
-        ("http://example.org", "http"),  # no key goes over plain http
+        ("http://example.org", "http"),  # a key is never sent over plain http
     ],
 )
 def test_an_invalid_address_is_one_plain_error(cell, monkeypatch, target, message):

@@ -38,14 +38,14 @@ SMALL = "5::width=64 5::height=64 3::steps=2"
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def working_folder(tmp_path, monkeypatch):
     """Return the folder of the notebook."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def home_server(comfy, cell, handles, here):
+def home_server(comfy, cell, handles, working_folder):
     """Connect to a scripted server, in a temporary folder."""
     connected = cell(f"%comflowy connect home={comfy.url}")
     assert connected.error is None, connected.error
@@ -474,7 +474,7 @@ def test_a_folder_of_images_is_an_axis(home_server, comfy, tmp_path):
     assert comfy.requests_to("POST", "/prompt") == comfy.requests_to("POST", "/upload/image") == 3
 
 
-@pytest.mark.usefixtures("handles", "here")
+@pytest.mark.usefixtures("handles", "working_folder")
 def test_no_output_contains_the_address_or_the_headers(comfy, cell, monkeypatch, caplog):
     monkeypatch.setenv("COMFLOWY_HEADERS", json.dumps({comfy.url: {"X-Door": "sesame-41"}}))
     sources = [
@@ -505,7 +505,7 @@ def test_a_preview_that_is_not_a_small_image_is_not_shown(content):
     assert inline_image(content) == ""
 
 
-def test_no_byte_of_a_preview_ends_its_html_attribute():
+def test_no_byte_of_a_preview_can_close_its_html_attribute():
     output = inline_image(b"\xff\xd8\xff" + b'"><script>alert(1)</script>')
     assert "<script" not in output
     assert output.count("<") == 1

@@ -31,13 +31,13 @@ FILES = 5_000
         ("  ", [], ""),
     ],
 )
-def test_words_of_an_unfinished_line(text, words, fragment):
+def test_an_unfinished_line_is_split_into_words(text, words, fragment):
     assert split_unfinished(text) == (words, fragment)
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    folder = tmp_path / "here"
+def working_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
     for name in ("ketch.png", "key.txt", "kelp.JPG", "key2.txt", "key10.txt", ".hidden.png", "my boat.png", "t.csv"):
@@ -47,18 +47,18 @@ def here(tmp_path, monkeypatch):
     return folder
 
 
-def test_files_by_the_beginning_of_their_path(here):
+def test_files_are_completed_by_the_beginning_of_their_path(working_folder):
     assert file_words("ke", None) == ["keep/", "kelp.JPG", "ketch.png", "key2.txt", "key10.txt", "key.txt"]
     assert file_words("ke", {".png", ".jpg"}) == ["keep/", "kelp.JPG", "ketch.png"]
     assert file_words("keep/", {".png"}) == ["keep/one.png"]
     assert file_words("", frozenset()) == ["keep/"]
     assert file_words(".h", None) == [".hidden.png"]
-    assert file_words(f"{here}/keep/o", None) == [f"{here}/keep/one.png"]
+    assert file_words(f"{working_folder}/keep/o", None) == [f"{working_folder}/keep/one.png"]
     assert file_words("none/x", None) == []
     assert file_words("a\0b", None) == []
 
 
-def test_files_of_images_tables_lines_and_folders(shell, here):
+def test_files_of_images_tables_lines_and_folders(shell, working_folder):
     """`image=file:ke` completed nothing, and took 16.9 s once."""
     assert completions_at(shell, "%comflowy run img2img image=", "file:ke") == [
         "file:keep/",
@@ -77,7 +77,7 @@ def test_files_of_images_tables_lines_and_folders(shell, here):
     assert completions_at(shell, "%%comflowy run img2img\nimage: ", "file:kel") == ["file:kelp.JPG"]
 
 
-def test_a_file_with_a_space_is_quoted(shell, here):
+def test_a_file_with_a_space_is_quoted(shell, working_folder):
     assert completions_at(shell, "%comflowy run img2img image=", "file:my") == ['"file:my boat.png"']
     assert completions_at(shell, '%comflowy run img2img image="', "file:my b") == ["file:my boat.png"]
     assert completions_at(shell, '%comflowy sweep img2img image=file:ketch.png||"', "file:my b") == ["file:my boat.png"]
@@ -127,14 +127,14 @@ def test_the_options_of_new_commands(shell):
     assert completions_at(shell, "%comflowy sweep default cfg=1,2 steps=3,4 --zip ", "cfg,st") == ["cfg,steps"]
 
 
-def test_nothing_else_is_asked_where_nothing_completes(shell):
-    """jedi took seconds over a line that is not Python."""
+def test_a_line_without_a_completion_is_not_passed_to_jedi(shell):
+    """Completion took seconds: IPython passed the line to jedi, which parses Python only."""
     assert completions_at(shell, "%comflowy show ", "zebra") == ["zebra"]
 
 
 @pytest.fixture
 def large(shell, home, tmp_path, monkeypatch):
-    """A history of 10,000 runs, of which each is a cell and has a name, and a folder of 5,000 files."""
+    """Create a history of 10,000 runs, of which each is a cell and has a name, and a folder of 5,000 files."""
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(FILES):

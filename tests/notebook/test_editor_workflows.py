@@ -49,7 +49,7 @@ HERE = "v1-5-pruned-emaonly-fp16.safetensors"  # the checkpoint that the server 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The folder of the notebook, with files of the editor."""
+    """Return the folder of the notebook, with files of the editor."""
     monkeypatch.chdir(tmp_path)
     for name, content in {"blank": EDITOR, "api": API, "model": MODEL}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -71,7 +71,7 @@ def save(path, **chunks):
     Image.new("RGB", (4, 4)).save(path, pnginfo=notes)
 
 
-def said(cell):
+def output_text(cell):
     assert cell.error is None, cell.error
     return "\n".join(data["text/plain"] for data in cell.last)
 
@@ -88,36 +88,36 @@ def expected(**inputs):
 
 
 def test_a_file_runs_and_the_conversion_is_reported_once(connected, comfy):
-    first = said(connected("%comflowy run blank.json color=255"))
+    first = output_text(connected("%comflowy run blank.json color=255"))
     assert f"blank {SAID}" in first
     assert "r1 blank - success" in first
     assert submitted(comfy) == [expected(color=255)]
-    assert "converted" not in said(connected("%comflowy run blank.json color=7"))
+    assert "converted" not in output_text(connected("%comflowy run blank.json color=7"))
 
 
 def test_the_same_workflow_in_both_formats_is_the_same_request(connected, comfy):
-    said(connected("%comflowy run blank.json"))
-    assert "same as r1, nothing submitted" in said(connected("%comflowy run api.json"))
+    output_text(connected("%comflowy run blank.json"))
+    assert "same as r1, nothing submitted" in output_text(connected("%comflowy run api.json"))
     assert len(submitted(comfy)) == 1
 
 
 def test_every_command_accepts_the_file(connected, comfy):
-    fields = said(connected("%comflowy fields blank.json"))
+    fields = output_text(connected("%comflowy fields blank.json"))
     assert SAID in fields
     assert "1::color" in fields
     assert "Blank" in fields
-    assert "2 of 2 success" in said(connected("%comflowy sweep blank.json color=1,2"))
-    assert "r3 blank - success" in said(connected("%comflowy run --from blank.json color=3"))
-    assert "mine is now a graph" in said(connected("%comflowy workflow add mine blank.json"))
-    assert "r4 mine - success" in said(connected("%comflowy run mine color=4"))
+    assert "2 of 2 success" in output_text(connected("%comflowy sweep blank.json color=1,2"))
+    assert "r3 blank - success" in output_text(connected("%comflowy run --from blank.json color=3"))
+    assert "mine is now a graph" in output_text(connected("%comflowy workflow add mine blank.json"))
+    assert "r4 mine - success" in output_text(connected("%comflowy run mine color=4"))
     graphs = sorted(submitted(comfy), key=lambda graph: graph["1"][1]["color"])
     assert graphs == [expected(color=color) for color in (1, 2, 3, 4)]
 
 
 def test_an_image_with_only_the_graph_of_the_editor_is_a_workflow(connected, comfy):
-    assert f"editor {SAID}" in said(connected("%comflowy run editor.png color=5"))
-    assert "r2 editor - success" in said(connected("%comflowy run --from editor.png color=6"))
-    assert "mine is now a graph" in said(connected("%comflowy workflow add mine editor.png"))
+    assert f"editor {SAID}" in output_text(connected("%comflowy run editor.png color=5"))
+    assert "r2 editor - success" in output_text(connected("%comflowy run --from editor.png color=6"))
+    assert "mine is now a graph" in output_text(connected("%comflowy workflow add mine editor.png"))
     recipe = comflowy_nb.params_from("editor.png")
     assert recipe["1::width"] == 64
     assert "%%comflowy run editor.png" in recipe.cell
@@ -126,7 +126,7 @@ def test_an_image_with_only_the_graph_of_the_editor_is_a_workflow(connected, com
 
 def test_the_graph_that_ran_precedes_the_graph_of_the_editor(connected, comfy, folder):
     save(folder / "both.png", workflow=json.dumps(EDITOR), prompt=json.dumps(API).replace('"color": 0', '"color": 9'))
-    assert "converted" not in said(connected("%comflowy run both.png"))
+    assert "converted" not in output_text(connected("%comflowy run both.png"))
     assert submitted(comfy) == [expected(color=9)]
 
 
@@ -161,7 +161,7 @@ def test_a_node_that_the_server_lacks_is_named_and_nothing_is_submitted(connecte
 
 def test_a_missing_model_is_named_but_blocks_only_the_submit(connected, comfy):
     fields = connected("%comflowy fields model.json")
-    assert f"Did you mean {HERE}?" in said(fields)
+    assert f"Did you mean {HERE}?" in output_text(fields)
     form = connected("%comflowy form model.json").value
     next(part for part in parts(form) if isinstance(part, Button) and part.description == "Run").click()
     wait_until(lambda: any("is not one of" in text for text in texts(form)))
@@ -170,19 +170,19 @@ def test_a_missing_model_is_named_but_blocks_only_the_submit(connected, comfy):
         assert isinstance(error, FieldError)
         assert "node 1 (Load Checkpoint), ckpt_name: 'v1-5-pruned-emaonly.safetensors' is not one of" in str(error)
     assert submitted(comfy) == []
-    assert "success" in said(connected(f"%comflowy run model.json ckpt_name={HERE}"))
-    assert "1 of 1 success" in said(connected(f"%comflowy sweep model.json ckpt_name={HERE} color=1"))
+    assert "success" in output_text(connected(f"%comflowy run model.json ckpt_name={HERE}"))
+    assert "1 of 1 success" in output_text(connected(f"%comflowy sweep model.json ckpt_name={HERE} color=1"))
 
 
 def test_a_workflow_is_exported_in_api_format(connected, folder):
-    assert said(connected("%comflowy workflow export blank.json out.json")).endswith("out.json, in API format")
+    assert output_text(connected("%comflowy workflow export blank.json out.json")).endswith("out.json, in API format")
     assert json.loads((folder / "out.json").read_text()) == API
-    said(connected("%comflowy workflow export default out2.json"))
+    output_text(connected("%comflowy workflow export default out2.json"))
     assert json.loads((folder / "out2.json").read_text())["3"]["class_type"] == "KSampler"
     assert connected("%comflowy workflow export blank.json out.json").error is None  # the same content
     other = connected("%comflowy workflow export default out.json").error
     assert "out.json can't be written: a different file with this name exists; --overwrite replaces it" in str(other)
-    assert said(connected("%comflowy workflow export default new/out.json --overwrite")).endswith(
+    assert output_text(connected("%comflowy workflow export default new/out.json --overwrite")).endswith(
         "out.json in the new folder new, in API format"
     )
     assert connected("%comflowy workflow export default out.json --overwrite").error is None
@@ -198,18 +198,18 @@ def test_an_export_needs_no_connection(cell, folder):
 
 
 def test_the_graph_of_the_catalogue_is_exported_where_the_service_runs_an_id(sandbox, folder):
-    said(sandbox("%comflowy workflow export default out.json"))
+    output_text(sandbox("%comflowy workflow export default out.json"))
     assert json.loads((folder / "out.json").read_text())["3"]["class_type"] == "KSampler"
 
 
 def test_an_entry_of_the_catalogue_may_name_a_file_of_the_editor(connected, comfy, folder):
     (folder / "comflowy.yaml").write_text("workflows:\n  plain: {graph: blank.json}\n")
-    assert "plain" in said(connected("%comflowy workflows"))
-    assert "r1 plain - success" in said(connected("%comflowy run plain"))
+    assert "plain" in output_text(connected("%comflowy workflows"))
+    assert "r1 plain - success" in output_text(connected("%comflowy run plain"))
     assert submitted(comfy) == [expected()]
 
 
-def test_without_a_server_that_describes_nodes_the_error_says_what_to_connect(sandbox, folder):
+def test_without_a_server_that_describes_nodes_the_error_names_the_servers_to_connect(sandbox, folder):
     for command in ("run blank.json", "fields editor.png", "workflow add mine blank.json", "form editor.png"):
         error = sandbox(f"%comflowy {command}").error
         assert type(error) is WorkflowError
@@ -220,7 +220,7 @@ def test_without_a_server_that_describes_nodes_the_error_says_what_to_connect(sa
 
 def test_a_file_of_the_editor_describes_fields(connected, folder):
     connected("%comflowy workflow add mine api.json")
-    assert "1::color" in said(connected("%comflowy fields mine --fields blank.json"))
+    assert "1::color" in output_text(connected("%comflowy fields mine --fields blank.json"))
 
 
 def test_titles_and_names_of_classes_are_shown_as_text(connected, folder):
@@ -234,7 +234,7 @@ def test_titles_and_names_of_classes_are_shown_as_text(connected, folder):
 def test_a_file_runs_on_several_servers(folder, comfy, cell, handles, tmp_path):
     with ComfyServer(tmp_path / "other") as other:
         assert cell(f"%comflowy connect farm={comfy.url},{other.url}").error is None
-        assert "4 of 4 success" in said(cell("%comflowy sweep blank.json color=1..4"))
+        assert "4 of 4 success" in output_text(cell("%comflowy sweep blank.json color=1..4"))
 
 
 def test_scripts_use_the_same_reader(comfy, folder):

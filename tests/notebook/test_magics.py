@@ -311,7 +311,7 @@ def test_adding_a_workflow_that_the_sandbox_does_not_run(sandbox, tmp_path, monk
         assert isinstance(refused, WorkflowError)
         assert "sandbox has no workflow 'unknown-id': it runs only default, img2img" in str(refused)
         assert "%comflowy connect cloud" in str(refused)
-    advice = "sandbox runs only its own workflows (default, img2img), and sketch is none of them: connect a server"
+    advice = "sandbox can't run sketch, only its own workflows (default, img2img): connect a server"
     added = sandbox("%comflowy workflow add sketch sketch.json").last[0]["text/plain"]
     assert added.startswith(f"sketch is now a graph - {advice}")
     for command in ("run sketch", "fields sketch", "run sketch.json"):

@@ -41,7 +41,7 @@ def execute(tmp_path):
     return run
 
 
-def test_a_sweep_goes_to_another_person_and_its_rating_comes_back(execute, tmp_path):
+def test_a_sweep_is_sent_to_another_person_who_sends_a_rating_back(execute, tmp_path):
     line = '%comflowy sweep default cfg=4,8 6::text="a red barn"||"a glass bottle" seed=11 width=64 height=64 steps=1'
     texts, _ = execute(
         "ann",

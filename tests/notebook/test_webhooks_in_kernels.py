@@ -1,4 +1,4 @@
-"""The whole way of an event: the sandbox calls the address of a real Jupyter server, which calls a real kernel."""
+"""An event from end to end: the sandbox calls the address of a real Jupyter server, which calls a real kernel."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_events_of_a_run_arrive_through_the_jupyter_server(server, tmp_path):
         assert not [secret for secret in secrets if secret.encode() in content]
 
 
-def test_without_the_extension_the_kernel_says_what_to_do_and_runs_are_polled(tmp_path):
+def test_without_the_extension_the_kernel_shows_what_to_do_and_runs_are_polled(tmp_path):
     with running_server(tmp_path / "server", tmp_path / "home", is_enabled=False) as plain:
         notebook = execute(
             plain, tmp_path,

@@ -202,7 +202,7 @@ def test_fix_blanks_the_output_and_the_second_scan_finds_nothing(where, written,
 
 
 @pytest.mark.parametrize("where", KEPT)
-def test_fix_never_changes_other_parts_and_says_what_to_do(where, written, capsys):
+def test_fix_never_changes_other_parts_and_names_the_next_step(where, written, capsys):
     path = written(KEPT[where]())
     before = path.read_bytes()
     status, text = scan(capsys, path, "--fix")

@@ -49,13 +49,13 @@ def test_a_token_within_colour_codes_tags_and_urls_is_found():
 
 
 def test_a_token_after_base64_is_found_on_its_line():
-    """The words after base64 in lines look like more of it."""
+    """A word after lines of base64 could be taken for another line of base64."""
     image = "iVBORw0KGgo" + "A" * 65
     assert secrets_in_text(f"{image}\n{image}\n{TOKEN}\n") == [Match(TOKEN_KIND, 3)]
     assert secrets_in_text(f"data:image/png;base64,{image} {TOKEN}") == [Match(TOKEN_KIND, 1)]
 
 
-def test_lines_of_base64_are_no_tokens():
+def test_lines_of_base64_are_not_tokens():
     """A saved image was reported as an access key: its base64 was in lines, and one had the prefix of such a key."""
     line = "A" * 20 + "/LTAI5tAbCdEfGh1JkLmN" + "/" + "B" * 34
     assert secrets_in_text(f"iVBORw0KGgo{'A' * 65}\n{line}\n{line}\n") == []

@@ -60,7 +60,7 @@ def test_targets_are_parsed(text, target):
         ("https://a.example:port", "its port is not a number"),
         ("https://a.example:99999", "its port is not a number"),
         ("https://[::1", "is not a valid address"),
-        ("https://a b.example", "contains an invalid character"),
+        ("https://a b.example", "remove the character ' '"),
         ("https://a.example\\@b.example", "user name or password"),
         ("https://a.example,https://b.example", "%comflowy connect NAME=URL,URL"),
         ("lab=https://a.example,https://a.example/", "contains a server twice"),

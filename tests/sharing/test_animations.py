@@ -27,7 +27,7 @@ def middle_of(frame):
 
 
 def assert_cells(path, numbers):
-    """The frames show the images of these cells, each of which has another colour."""
+    """Assert that the frames show the images of these cells. Each cell has a different colour."""
     frames, _ = frames_of(path)
     assert len(frames) == len(numbers)
     for frame, number in zip(frames, numbers, strict=True):
@@ -95,7 +95,7 @@ def test_hostile_labels_are_drawn_as_text(make_sweep, axis, tmp_path):
     assert len(frames_of(sweep.save(tmp_path / "x.webp", along="text")[0])[0]) == 2
 
 
-def test_errors(make_sweep, axis, tmp_path):
+def test_invalid_options_of_an_animation_are_errors(make_sweep, axis, tmp_path):
     sweep = make_sweep(axis("3::cfg", 4, 6), ends={1: Status.FAILED, 2: Status.FAILED})
     with pytest.raises(ImageError, match="no images"):
         sweep.save(tmp_path / "x.gif", along="cfg")

@@ -47,7 +47,7 @@ def test_images_beside_the_page_are_named_by_their_address():
     assert "img-src data: blob: 'self' file:;" in policy_of(page)
 
 
-def test_text_of_the_document_ends_no_element():
+def test_text_of_the_document_can_not_close_an_element():
     hostile = "</script><script>alert(1)</script><!--"
     page = page_html(document((CFG,), title=hostile), {}, {})
     assert page.count("</script>") == page.count("<script ")

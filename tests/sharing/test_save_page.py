@@ -78,7 +78,7 @@ def test_a_large_page_is_a_folder(sweep, tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".comflowy-*"))
 
 
-def test_the_folder_is_said_before_it_is_written(sweep, tmp_path, monkeypatch, library):
+def test_the_plan_names_the_folder_before_it_is_written(sweep, tmp_path, monkeypatch, library):
     from comflowy_nb.sharing.save import SaveOptions, find_all, plan_save
 
     monkeypatch.setattr(save_page, "MAX_PAGE_BYTES", 100)

@@ -1,4 +1,4 @@
-"""The sweep around a cell submits the cell itself to no service."""
+"""A sweep around a cell does not submit the cell itself again."""
 
 from __future__ import annotations
 

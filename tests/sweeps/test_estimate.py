@@ -60,7 +60,7 @@ def test_the_wait_in_the_queue_and_the_cold_start_are_left_out(places, cells, ex
     assert estimate(earlier, *[{}] * cells) == pytest.approx(expected_s)
 
 
-def test_a_run_that_was_found_ended_the_next_day_changes_nothing():
+def test_a_run_whose_end_was_found_the_next_day_does_not_change_the_estimate():
     earlier = [run(100, 90_000), *one_after_another(8, 2.0)]
     assert estimate(earlier, {}, {}) == pytest.approx(4.0)
 
@@ -98,7 +98,7 @@ def test_runs_without_a_known_start_count_from_the_submit_together():
     assert estimate(earlier[::-1], *[{}] * 8) == pytest.approx(16.0, rel=0.5)
 
 
-def test_values_that_are_no_sizes_are_ignored():
+def test_values_that_are_not_sizes_are_ignored():
     """A workflow whose fields are not described accepts any value, such as a number above the largest float."""
     earlier = one_after_another(4, 2.0)
     odd = {"3::steps": 10**400, "5::width": float("inf"), "5::height": "tall", "9::batch_size": -1}

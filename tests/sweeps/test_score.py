@@ -48,7 +48,7 @@ def test_the_function_gets_a_decoded_pil_image(swept):
     assert kinds == [("RGB", (0, 128, 128))] * 3
 
 
-def test_scores_of_a_name_are_replaced_and_others_stay(swept):
+def test_scores_of_a_name_are_replaced_and_others_are_kept(swept):
     swept.score(width)
     swept.score(lambda image: image.height, name="height")
     swept.score(lambda image: -image.width, name="width")
@@ -142,13 +142,13 @@ def test_scores_are_stored_while_the_function_runs(swept, home, monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: float(next(now)))
     seen = []
 
-    def look(image):
+    def count_names(image):
         other = History.open(home)
         seen.append(len(other.scores.names()))
         other.close()
         return 1
 
-    swept.score(look, progress=False)
+    swept.score(count_names, progress=False)
     assert seen[-1] == 1
 
 

@@ -22,7 +22,7 @@ def other(home):
     opened.close()
 
 
-def test_prune_and_delete_during_a_sweep_change_nothing_of_it(client, api, other):
+def test_prune_and_delete_during_a_sweep_do_not_change_the_sweep(client, api, other):
     is_held_back = threading.Event()
     is_held_back.set()
 

@@ -1,4 +1,4 @@
-"""Pruned and damaged images are not fetched by themselves, only by `show --refetch`."""
+"""Pruned and damaged images are fetched only by `show --refetch`, never automatically."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def images_seen(api):
 
 
 def test_the_same_request_submits_and_fetches_nothing(client, api, pruned):
-    """A pruned image was taken for a missing one: every execution of its cell downloaded it again."""
+    """A pruned image was treated as a missing one: every execution of its cell downloaded it again."""
     checks = api.count(CHECK)
     again = client.submit("wf-1", {"3::cfg": 7})
     assert (again.outcome, again.run) == ("same", pruned)

@@ -53,7 +53,7 @@ def test_run_of_a_closed_client_is_not_recorded(api, client):
 
 
 def test_a_service_that_breaks_while_it_submits_leaves_an_unknown_run(api, client, monkeypatch):
-    """Whether the request was sent is not known then, so the run is held and not submitted again by itself."""
+    """The client does not know whether the request was sent, so the run is held and not submitted again."""
 
     def submit(submission):
         raise ZeroDivisionError("a fault in a service")

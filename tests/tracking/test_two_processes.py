@@ -1,4 +1,4 @@
-"""Properties of the status of a run that two processes change and read through one history file."""
+"""Properties of the status of a run that two processes change and read in one history file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RunProcess:
         return token
 
     def apply(self, event):
-        """Apply an event as the tracker does; a success brings an image."""
+        """Apply an event as the tracker does; a success has one image."""
         event = StatusEvent(event)
         images = [ImageRecord(0, "9", 0)] if event is StatusEvent.SEEN_SUCCESS else None
         with self.run.record_lock:

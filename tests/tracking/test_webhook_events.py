@@ -1,4 +1,4 @@
-"""Webhook events move the display, replace most checks, and never change a status."""
+"""Webhook events change the display, replace most checks, and never change a status."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_without_events_a_run_is_polled_as_before(client, api):
     assert api.count(CHECK) >= 4
 
 
-def test_events_that_stop_cost_latency_only(client, api):
+def test_events_that_stop_only_add_latency(client, api):
     reporting = Reporting(api, 0.7, end=None)
     run = client.run("wf-1", {"3::cfg": 1}, timeout=60)
     (end_s,) = reporting.ends_s.values()
@@ -117,7 +117,7 @@ def test_events_that_stop_cost_latency_only(client, api):
     assert api.count(CHECK) <= 3
 
 
-def test_after_events_that_never_came_the_next_run_does_not_wait_for_them(client, api):
+def test_after_a_run_without_events_the_next_run_is_polled_without_delay(client, api):
     reporting = Reporting(api, 0.5)
     client.run("wf-1", {"3::cfg": 1}, timeout=60)
     reporting.events, reporting.end = (), None
@@ -127,7 +127,7 @@ def test_after_events_that_never_came_the_next_run_does_not_wait_for_them(client
     assert time.monotonic() - before < 1.8
 
 
-def test_a_status_that_no_event_reported_ends_the_reliance_on_events(client, api):
+def test_a_status_without_an_event_ends_the_reliance_on_events(client, api):
     """A service that reports `waiting` and then nothing is polled by the rule after the first check."""
     Reporting(api, 4.0, events=("waiting",), end=None)
     run = client.submit("wf-1", {"3::cfg": 1}).run
@@ -163,7 +163,7 @@ def test_a_reported_end_that_the_service_does_not_confirm_changes_nothing(client
 
 
 def test_an_end_that_was_reported_too_early_is_found_soon_also_after_a_late_event(client, api):
-    """A service may report the end before its status is `success`, and its events may change places on the way."""
+    """A service may report the end before its status is `success`, and its events may arrive in another order."""
     settings.webhooks = "on"
     client.service.on_loopback = False
     reporting = Reporting(api, 2.0, end=None)
@@ -228,7 +228,7 @@ def test_repeated_ends_trigger_few_checks(client, api):
     assert api.count(CHECK) <= 12
 
 
-def test_events_out_of_order_and_repeated_events_move_nothing_back(client, api):
+def test_events_out_of_order_and_repeated_events_do_not_move_a_status_back(client, api):
     reporting = Reporting(api, 3.0)
     run = client.submit("wf-1", {"3::cfg": 1}).run
     wait_until(lambda: run.shown_record.status == "running")

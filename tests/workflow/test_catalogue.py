@@ -82,7 +82,7 @@ def test_default_keeps_its_graph_when_an_alias_is_added(home):
     assert "3" in entry.graph.nodes
 
 
-def test_the_projects_file_takes_precedence_and_an_entry_is_changed_in_its_own_file(home, project):
+def test_the_projects_file_takes_precedence_and_an_entry_is_changed_in_the_file_that_has_it(home, project):
     write(project, "workflows:\n  shared: {ids: {cloud: ours}}\n")
     write(home, "workflows:\n  shared: {ids: {cloud: mine}}\n  own: {ids: {cloud: x}}\n")
     catalogue = Catalogue.open(project, home)
@@ -330,7 +330,7 @@ def test_a_name_with_a_graph_elsewhere_is_removed(home, tmp_path):
     assert Catalogue.open(None, home).remove("one") == "mine.json"
 
 
-def test_the_graph_of_a_removed_name_stays(home):
+def test_the_graph_of_a_removed_name_is_kept(home):
     catalogue = Catalogue.open(None, home)
     catalogue.add("portrait", graph=GRAPH)
     assert catalogue.remove("portrait") == "portrait.json"
@@ -341,7 +341,7 @@ def test_the_graph_of_a_removed_name_stays(home):
 def test_default_can_not_be_removed(home):
     catalogue = Catalogue.open(None, home)
     catalogue.alias("default", "prompt", "6::text")
-    with pytest.raises(WorkflowError, match="default is always there and can't be removed"):
+    with pytest.raises(WorkflowError, match="default can't be removed, because it is the built-in workflow"):
         catalogue.remove("default")
     assert catalogue.get("default").aliases == {"prompt": "6::text"}
 

@@ -158,7 +158,7 @@ def test_only_the_first_problems_are_listed():
         ([empty(1, mode=2)], "the workflow has no node that runs"),
     ],
 )
-def test_what_can_not_be_converted_is_named(nodes, problem):
+def test_nodes_that_can_not_be_converted_are_named(nodes, problem):
     assert problem in problem_of(workflow(*nodes))
 
 

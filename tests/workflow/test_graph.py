@@ -68,7 +68,7 @@ def test_binary_and_missing_files_are_rejected(tmp_path):
         ("a.json", "not text"),
         ("gone.json", "there is no file"),
         ("list.json", "no graph"),
-        ("", "can't be read"),
+        ("", "is a folder, not a file"),
     ):
         with pytest.raises(WorkflowError, match=why):
             read_graph(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Glass bottles, and the small worlds in them."""
+"""Paint glass bottles, each with a small landscape inside."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def bottle(figure: Figure, look: str) -> None:
-    """A corked bottle with straight walls."""
+    """Paint a corked bottle with straight walls."""
     _paint(figure, look, "bottle", level=-0.6)
 
 
 def flask(figure: Figure, look: str) -> None:
-    """A round one."""
+    """Paint a corked round bottle."""
     _paint(figure, look, "flask", level=-0.56)
 
 
 def _paint(figure: Figure, look: str, shape: str, *, level: float) -> None:
-    """A bottle filled up to a level: its shadow, the world in it, then the glass."""
+    """Paint a bottle that is filled up to a level: its shadow, the landscape inside, then the glass."""
     palette, u, v = figure.palette, figure.u, figure.v
     outline, half = figure.profile(OUTLINES[shape])
     across = u / half  # -1 to 1 from wall to wall
@@ -49,7 +49,7 @@ def _paint(figure: Figure, look: str, shape: str, *, level: float) -> None:
 
 
 def _glaze(figure: Figure, outline: Plane, across: Plane, inside: Plane) -> None:
-    """Walls, reflections, the thick foot."""
+    """Paint the glass: walls, reflections, and the thick foot."""
     palette, v = figure.palette, figure.v
     glass = cover(outline, figure.pixel * 1.5)
     bright = mix(palette.lamp, WHITE, 0.35)
@@ -80,7 +80,7 @@ def _cork(figure: Figure) -> None:
 
 
 def _gas(figure: Figure, seed: int, ground: str, glows: str) -> Paint:
-    """Glowing clouds among stars."""
+    """Paint glowing clouds among stars."""
     canvas = figure.canvas
     gas = canvas.noise(seed, 3.2, octaves=6, gain=0.6)
     fold = canvas.noise(seed + 1, 4.2, octaves=5, gain=0.58)
@@ -93,14 +93,14 @@ def _gas(figure: Figure, seed: int, ground: str, glows: str) -> Paint:
 
 
 def _galaxy(figure: Figure) -> Paint:
-    """A spiral galaxy in violet gas."""
+    """Paint a spiral galaxy in violet gas."""
     canvas = figure.canvas
     world = _gas(figure, 411, "16053c 34107c 6a1fae b03cc4", "f05ad0 3f74ff ffb8ee")
     return glow(_spiral(figure, world, -0.31, 0.3), rgb("ffffff"), stars(canvas, 415, 120, size=0.9))
 
 
 def _nebula(figure: Figure) -> Paint:
-    """A pillar of gas, blue outside and rosy within."""
+    """Paint a pillar of gas, blue outside and pink inside."""
     canvas, u, v = figure.canvas, figure.u, figure.v
     world = _gas(figure, 417, "0a0a34 231a7a 5a24a8 8a3ac8", "7a4aff 18a0e8 c8b4ff")
     bend = 0.05 * canvas.noise(419, 4, octaves=4)
@@ -111,7 +111,7 @@ def _nebula(figure: Figure) -> Paint:
 
 
 def _night(figure: Figure) -> Paint:
-    """A purple night with its galaxy over small mountains."""
+    """Paint a purple night sky with a galaxy over small mountains."""
     canvas, u, v = figure.canvas, figure.u, figure.v
     world = _gas(figure, 423, "12052e 3c127a 8a30b8 f088c8", "c060f0 4a60f0 ffc8f0")
     world = _spiral(figure, world, -0.42, 0.24)

@@ -80,7 +80,7 @@ class Canvas:
 
     @classmethod
     def part(cls, height: int, top: int, bottom: int, left: float, right: float) -> Canvas:
-        """Return a box of an image of some height; left and right count from its middle, and may lie beyond it."""
+        """Return a part of an image of some height. `left` and `right` count from its middle and may exceed it."""
         pixel = 1 / (height * OVERSAMPLING)
         down = (np.arange(top * OVERSAMPLING, bottom * OVERSAMPLING, dtype=np.float32) + 0.5) * pixel
         across = (np.arange(left * OVERSAMPLING, right * OVERSAMPLING, dtype=np.float32) + 0.5) * pixel
@@ -93,12 +93,12 @@ class Canvas:
 
     @property
     def vignette(self) -> Plane:
-        """1, but fading to 0 along the edges, so that no shadow ends at a straight line."""
+        """Weights of 1 that fall to 0 along the edges, so that no shadow ends at a straight line."""
         rows, columns = (np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) / (0.05 * n) for n in self.shape)
         return np.asarray(np.clip(np.minimum(rows[:, None], columns[None, :]), 0, 1), dtype=np.float32)
 
     def noise(self, seed: int, cells: float, *, octaves: int = 4, stretch: float = 1.0, gain: float = 0.5) -> Plane:
-        """Clouds of about 0 +- 1: `cells` to a canvas height, `stretch` times longer than high."""
+        """Return cloud noise of about 0 +- 1, with `cells` in a canvas height, each `stretch` times as wide as high."""
         rng = np.random.Generator(np.random.PCG64(seed))
         total = np.zeros(self.shape, dtype=np.float32)
         weight, power = 1.0, 0.0
@@ -116,16 +116,16 @@ class Canvas:
         return total / np.float32(max(power, 1e-6) ** 0.5 * 0.62)
 
     def ridge(self, seed: int, cells: float, *, octaves: int = 5, gain: float = 0.5, sharp: bool = False) -> Plane:
-        """A line of hills across the canvas, (1, w), about 0 +- 1; `sharp` ones have crests."""
+        """Return a line of hills across the canvas, (1, w), of about 0 +- 1. `sharp` hills have crests."""
         rng = np.random.Generator(np.random.PCG64(seed))
         across = self.x[:1] + np.float32(8)
         total = np.zeros_like(across)
         weight, power = 1.0, 0.0
         for _ in range(octaves):
             knots = rng.standard_normal(int(17 * cells) + 4).astype(np.float32)
-            place = across * cells
-            cell = np.floor(place).astype(int)
-            part = place - cell
+            position = across * cells
+            cell = np.floor(position).astype(int)
+            part = position - cell
             part = part * part * (3 - 2 * part)
             line = knots[cell] * (1 - part) + knots[cell + 1] * part
             total += weight * ((0.6 - np.abs(line)) * 1.6 if sharp else line)
@@ -136,7 +136,7 @@ class Canvas:
 
 
 def rgb(text: str) -> Paint:
-    """`"ff8800"` as a colour."""
+    """Return the colour of a hexadecimal text such as `"ff8800"`."""
     return np.array([int(text[k : k + 2], 16) / 255 for k in (0, 2, 4)], dtype=np.float32).reshape(3, 1, 1)
 
 
@@ -150,32 +150,32 @@ WHITE: Final = rgb("ffffff")
 
 
 def smooth(low: float, high: float, value: Plane) -> Plane:
-    """0 below `low`, 1 above `high`, soft between (or falling, if `low` > `high`)."""
+    """Return 0 below `low`, 1 above `high`, and a smooth step between. If `low` > `high`, the step falls."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t))
 
 
 def cover(distance: Plane, soft: float) -> Plane:
-    """How much of a point a shape covers, from its signed distance (inside negative)."""
+    """Return the part of each point that a shape covers, from its signed distance (inside negative)."""
     return np.asarray(np.clip(0.5 - distance / np.float32(soft), 0, 1))
 
 
 def mix(below: Paint, above: Paint, amount: Plane | float) -> Paint:
-    """`amount` of the one over the other."""
+    """Blend a colour over another. `amount` is the opacity, 0 to 1."""
     mixed = (above - below) * np.asarray(amount, dtype=np.float32)
     mixed += below
     return np.asarray(mixed)
 
 
 def glow(below: Paint, light: Paint, amount: Plane) -> Paint:
-    """Light added so that it never burns out: screen."""
+    """Add light in screen mode, so that no value exceeds 1."""
     return np.asarray(1 - (1 - below) * (1 - light * np.clip(amount, 0, 1)))
 
 
 def ramp(stops: Sequence[tuple[float, Paint]], value: Plane) -> Paint:
-    """Colours along `value`, straight between the stops."""
-    places = [place for place, _ in stops]
-    channels = [np.interp(value, places, [float(colour[c, 0, 0]) for _, colour in stops]) for c in range(3)]
+    """Return the colours of `value` in a gradient that is linear between its stops."""
+    positions = [position for position, _ in stops]
+    channels = [np.interp(value, positions, [float(colour[c, 0, 0]) for _, colour in stops]) for c in range(3)]
     return np.asarray(channels, dtype=np.float32)
 
 

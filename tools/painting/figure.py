@@ -1,4 +1,4 @@
-"""A figure being painted: shapes in its own measure, laid over one another."""
+"""A figure: shapes in figure coordinates, painted over one another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Figure:
-    """Coordinates u (0 in the middle) and v (0 at the foot, -1 at the top), and the paint laid so far.
+    """A figure in coordinates u (0 in the middle) and v (0 at the foot, -1 at the top), with its paint so far.
 
     Distances are signed, inside negative, in figure heights.
     """
@@ -30,31 +30,31 @@ class Figure:
         self.paint: Paint = np.zeros((3, *canvas.shape), dtype=np.float32) + palette.haze
 
     def lay(self, distance: Plane, colour: Paint, *, soft: float = 1.5, opacity: Plane | float = 1.0) -> None:
-        """Paint a shape, given as a distance, over what is there."""
+        """Paint a shape, given as a distance, over the figure."""
         self.wash(cover(distance, self.pixel * soft) * np.float32(opacity), colour)
 
     def wash(self, amount: Plane, colour: Paint) -> None:
-        """Paint so much of a colour everywhere; what was bare takes the colour, not a mixture with nothing."""
+        """Paint a colour everywhere with an opacity. Points without paint get the colour unmixed."""
         total = amount + self.alpha * (1 - amount)
         share = np.divide(amount, total, out=np.zeros_like(amount), where=total > 1e-6)
         self.paint = mix(self.paint, colour, share)
         self.alpha = total
 
     def tint(self, amount: Plane, colour: Paint) -> None:
-        """Change the colour of what is there, and not its outline."""
+        """Change the colours of the figure, but not its outline."""
         self.paint = mix(self.paint, colour, amount)
 
     def shine(self, amount: Plane, colour: Paint) -> None:
-        """Add light to what is there, and not to its outline."""
+        """Add light to the figure, but not outside of its outline."""
         self.paint = glow(self.paint, colour, amount)
 
     def lit(self, albedo: Paint, light: Plane | float) -> Paint:
-        """A surface of some colour, more or less in the light."""
+        """Return the colour of a surface for an amount of light."""
         tint = mix(self.palette.shade, self.palette.light, light)
         return albedo * tint * np.float32(1.08)
 
     def shadow(self, width: float, height: float = 0.045, strength: float = 0.5) -> None:
-        """The soft dark on the ground about the foot."""
+        """Paint a soft shadow on the ground around the foot."""
         reach = np.hypot(self.u / np.float32(width), self.v / np.float32(height))
         self.wash(strength * np.exp(-(reach**2)), self.palette.shade * np.float32(0.4))
 
@@ -70,7 +70,7 @@ class Figure:
         return np.asarray(outside + np.minimum(np.maximum(aside, along), 0) - np.float32(rounding))
 
     def polygon(self, corners: Sequence[tuple[float, float]]) -> Plane:
-        """A convex polygon, its corners clockwise as seen."""
+        """Return the distance to a convex polygon, with its corners clockwise on the screen."""
         distance = np.full(self.canvas.shape, -9, dtype=np.float32)
         for (u0, v0), (u1, v1) in zip(corners, [*corners[1:], corners[0]], strict=True):
             du, dv = u1 - u0, v1 - v0
@@ -80,7 +80,7 @@ class Figure:
         return distance
 
     def stroke(self, points: Sequence[tuple[float, float]], width: float | Sequence[float]) -> Plane:
-        """A line of round brush marks along points, as thick as its widths."""
+        """Return the distance to a line through points, with a width at each point."""
         widths = [width] * len(points) if isinstance(width, float) else list(width)
         distance = np.full(self.canvas.shape, 9, dtype=np.float32)
         for k, ((u0, v0), (u1, v1)) in enumerate(pairwise(points)):
@@ -93,11 +93,11 @@ class Figure:
         return distance
 
     def profile(self, points: Sequence[tuple[float, float]]) -> tuple[Plane, Plane]:
-        """A turned shape from (v, half width) pairs: its distance, and its half width at every point."""
-        places, halves = zip(*points, strict=True)
-        half = np.interp(self.v[:, 0], places, halves).astype(np.float32)[:, None]
+        """Return the distance to a symmetric shape of (v, half width) pairs, and its half width at every point."""
+        heights, halves = zip(*points, strict=True)
+        half = np.interp(self.v[:, 0], heights, halves).astype(np.float32)[:, None]
         slope = np.gradient(half[:, 0], self.pixel)[:, None] if half.shape[0] > 1 else np.zeros_like(half)
         lean = np.sqrt(1 + np.clip(slope, -3, 3) ** 2)
         distance = (np.abs(self.u) - half) / lean
-        ends = np.maximum(np.float32(places[0]) - self.v, self.v - np.float32(places[-1]))
+        ends = np.maximum(np.float32(heights[0]) - self.v, self.v - np.float32(heights[-1]))
         return np.maximum(distance, ends).astype(np.float32), np.broadcast_to(half, self.canvas.shape)

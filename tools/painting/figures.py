@@ -1,4 +1,4 @@
-"""Houses, towers, boats, trees and animals."""
+"""Paint houses, towers, boats, trees and animals."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _WARM: Final = rgb("ffd88a")
 
 
 def _round(figure: Figure, middle: float, half: float) -> Plane:
-    """The light on a round wall, from the right."""
+    """Return the light on a round wall, from the right."""
     return np.asarray(np.clip(0.55 + 0.45 * (figure.u - np.float32(middle)) / np.float32(half), 0.05, 1))
 
 
 def _window(figure: Figure, u: float, v: float, half: float, tall: float) -> None:
-    """Lit at night, dark by day."""
+    """Paint a window, lit at night and dark by day."""
     colour = _WARM if figure.palette.is_night else figure.lit(rgb("3a4a5c"), 0.5)
     figure.lay(figure.box(u - half, u + half, v - tall, v, rounding=half * 0.5), colour)
     if figure.palette.is_night:
@@ -29,7 +29,7 @@ def _window(figure: Figure, u: float, v: float, half: float, tall: float) -> Non
 
 
 def lighthouse(figure: Figure, look: str) -> None:
-    """White with red bands, on a rock."""
+    """Paint a white lighthouse with red bands, on a rock."""
     del look
     palette, u, v = figure.palette, figure.u, figure.v
     lamp = np.hypot(u, v + 0.87)
@@ -57,7 +57,7 @@ def lighthouse(figure: Figure, look: str) -> None:
 
 
 def cabin(figure: Figure, look: str) -> None:
-    """A log house with smoke from its chimney."""
+    """Paint a log house with smoke from its chimney."""
     del look
     u, v, palette = figure.u, figure.v, figure.palette
     figure.shadow(0.75, 0.07, 0.45)
@@ -82,7 +82,7 @@ def cabin(figure: Figure, look: str) -> None:
 
 
 def boat(figure: Figure, look: str) -> None:
-    """Two sails, and their light on the water."""
+    """Paint a boat with two sails, and their reflection on the water."""
     del look
     u, v = figure.u, figure.v
     waves = np.sin(v * 95 + 2 * np.sin(u * 9))
@@ -107,7 +107,7 @@ def boat(figure: Figure, look: str) -> None:
 
 
 def balloon(figure: Figure, look: str) -> None:
-    """Gores in two colours, glowing from within at night."""
+    """Paint a balloon of stripes in two colours, which is lit from inside at night."""
     u, v = figure.u, figure.v
     first, second = {"red": ("e8483c", "ffd257"), "blue": ("2f7fd6", "f4f8ff"), "purple": ("8a3fd0", "ff9ed8")}[look]
     envelope, half = figure.profile(OUTLINES["balloon"])
@@ -130,7 +130,7 @@ def balloon(figure: Figure, look: str) -> None:
 
 
 def cat(figure: Figure, look: str) -> None:
-    """Sitting with its back to us, looking at the view."""
+    """Paint a cat that sits with its back to the viewer."""
     palette, u, v = figure.palette, figure.u, figure.v
     fur = rgb({"black": "2c2a36", "ginger": "d9853c", "white": "f4efe8"}[look])
     figure.shadow(0.42, 0.06, 0.5)
@@ -165,7 +165,7 @@ def cat(figure: Figure, look: str) -> None:
 
 
 def tree(figure: Figure, look: str) -> None:
-    """An old tree by itself."""
+    """Paint a single old tree."""
     u = figure.u
     figure.shadow(0.42, 0.05, 0.5)
     bark = figure.lit(rgb("6a4a36"), np.clip(0.45 + 6 * u, 0.05, 1))
@@ -195,7 +195,7 @@ def _leaves(figure: Figure, look: str) -> None:
 
 
 def castle(figure: Figure, look: str) -> None:
-    """Towers with pointed roofs on a hill."""
+    """Paint a castle: towers with pointed roofs on a hill."""
     del look
     u, v = figure.u, figure.v
     rough = figure.canvas.noise(541, 5, octaves=4)
@@ -230,7 +230,7 @@ def castle(figure: Figure, look: str) -> None:
 
 
 def vase(figure: Figure, look: str) -> None:
-    """Blue and white porcelain with flowers."""
+    """Paint a vase of blue and white porcelain with flowers."""
     u, v = figure.u, figure.v
     figure.shadow(0.34, 0.05, 0.55)
     _bouquet(figure, look)

@@ -1,4 +1,4 @@
-"""Lands and waters: what lies between the sky and the viewer's feet."""
+"""Paint lands and waters, the part of a scene below the sky."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Ground:
-    """A painting in progress, from far to near."""
+    """A land that is painted in layers, from far to near."""
 
     def __init__(self, canvas: Canvas, palette: Palette) -> None:
         self.canvas = canvas
@@ -24,22 +24,22 @@ class Ground:
         self.paint: Paint = np.zeros((3, *canvas.shape), dtype=np.float32) + palette.haze
 
     def lay(self, shape: Plane, colour: Paint) -> None:
-        """Paint a shape over what is there."""
+        """Paint a shape over the earlier layers."""
         self.paint = mix(self.paint, colour, shape)
         self.alpha = np.maximum(self.alpha, shape)
 
     def below(self, line: Plane | float, soft: float = 1.0) -> Plane:
-        """All that lies below a line."""
+        """Return the coverage of the area below a line."""
         return cover(np.float32(line) - self.canvas.y, self.canvas.pixel * 1.5 * soft)
 
     def lit(self, albedo: Paint, light: Plane | float, far: Plane | float = 0.0) -> Paint:
-        """A surface of some colour, more or less in the light, more or less far away."""
+        """Return the colour of a surface for an amount of light and a distance."""
         palette = self.palette
         tint = mix(palette.shade, palette.light, light)
         return mix(albedo * tint * np.float32(1.08), palette.haze, far)
 
     def mountains(self, base: float, height: float, seed: int, far: float, *, snow: float = 0.0) -> Plane:
-        """A range with lit and shaded slopes, and snow from its tops down; its crest line is returned."""
+        """Paint mountains with lit and shaded slopes and snow on their tops. Return the line of their crest."""
         canvas = self.canvas
         crest = base - height * (0.55 + 0.45 * canvas.ridge(seed, 2.3, sharp=True, gain=0.52))
         depth = canvas.y - crest
@@ -56,7 +56,7 @@ class Ground:
         return crest
 
     def pines(self, foot: Plane | float, height: float, seed: int, count: int, colour: Paint) -> None:
-        """A row of conifers; `foot` is where they stand."""
+        """Paint a row of conifers. `foot` is the height of the ground."""
         canvas = self.canvas
         rng = np.random.Generator(np.random.PCG64(seed))
         rows, columns = canvas.shape
@@ -80,7 +80,7 @@ class Ground:
         self.lay(shape, colour)
 
     def water(self, top: float, *, glitter: float = 1.0) -> None:
-        """Water from a level horizon down, bright with the sky far away and deeper nearby."""
+        """Paint water below a level horizon: as bright as the sky far away, darker nearby."""
         canvas, palette = self.canvas, self.palette
         near = np.clip((canvas.y - top) / (1 - top), 0, 1)
         deep = mix(palette.zenith, palette.middle, 0.4)
@@ -95,7 +95,7 @@ class Ground:
         self.lay(self.below(top), colour)
 
     def ripples(self, top: float) -> Plane:
-        """Waves, flatter and closer together towards the horizon."""
+        """Return waves, which are flatter and closer together towards the horizon."""
         canvas = self.canvas
         flat = canvas.noise(207, 26, octaves=3, stretch=5, gain=0.7)
         near = np.clip((canvas.y[:, 0] - top) / (1 - top), 0, 1)
@@ -103,7 +103,7 @@ class Ground:
         return np.asarray(flat[rows])
 
     def grass(self, line: Plane, albedo: Paint, seed: int, *, far: float = 0.0) -> None:
-        """A hill of grass below a line, its crest in the light."""
+        """Paint a hill of grass below a line, with light on its crest."""
         canvas = self.canvas
         depth = canvas.y - line
         blades = canvas.noise(seed, 30, octaves=3, stretch=0.55, gain=0.75) * (1 - far)
@@ -112,7 +112,7 @@ class Ground:
         self.lay(self.below(line), self.lit(albedo, light, far))
 
     def blossoms(self, line: Plane, colours: tuple[str, ...], seed: int, density: float) -> None:
-        """Flowers below a line, larger nearby."""
+        """Paint flowers below a line, larger nearby."""
         canvas = self.canvas
         near = smooth(0.0, 1.0, (canvas.y - line) / np.float32(0.34))
         for k, colour in enumerate(colours):
@@ -125,7 +125,7 @@ class Ground:
 
 
 def paint_land(canvas: Canvas, name: str, palette: Palette) -> tuple[Plane, Paint]:
-    """Coverage (h, w), the same in every light, and colours (3, h, w)."""
+    """Paint a land. Return its coverage (h, w), the same in every light, and its colours (3, h, w)."""
     ground = Ground(canvas, palette)
     _LANDS[name](ground)
     return ground.alpha, np.clip(ground.paint, 0, 1)
@@ -184,7 +184,7 @@ def _lake(ground: Ground) -> None:
     level = 0.64
     above = ground.paint.copy(), ground.alpha.copy()
     ground.water(level, glitter=0.6)
-    # the mountains once more, upside down and shaken by the ripples
+    # the reflection of the mountains, distorted by the waves
     ripple = ground.ripples(level)
     rows = canvas.shape[0]
     mirror = np.clip(2 * level - canvas.y - 0.012 * ripple * smooth(level, 1, canvas.y) * 2, 0, level - 0.003)
@@ -217,7 +217,7 @@ def _meadow(ground: Ground) -> None:
 
 
 def _flowers(ground: Ground) -> None:
-    """Lavender in rows that run to one point, with poppies between."""
+    """Paint rows of lavender that meet at one point of the horizon, with poppies between them."""
     canvas = ground.canvas
     ground.mountains(0.615, 0.1, 281, 0.72)
     ground.grass(0.618 + 0.01 * canvas.ridge(283, 2), rgb("7ea05c"), 284, far=0.42)
@@ -277,7 +277,7 @@ def _desert(ground: Ground) -> None:
         line = level + swing * canvas.ridge(313 + k, 1.7 - 0.15 * k, octaves=2, gain=0.25)
         depth = canvas.y - line
         slope = np.gradient(line[0], canvas.pixel)
-        # the lee side leans away from its crest, so it is looked up further left the lower one is
+        # the lee side is inclined: the lower a point is, the further left is its crest
         columns = np.arange(canvas.shape[1]) - np.clip(depth, 0, 1) * 0.9 / canvas.pixel
         fall = slope[np.clip(columns, 0, canvas.shape[1] - 1).astype(int)]
         ripple = np.sin((canvas.y - 0.35 * line) * (150 - 55 * far) + 3 * canvas.noise(318 + k, 3, octaves=2))

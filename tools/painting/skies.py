@@ -1,4 +1,4 @@
-"""Skies, from a smooth gradient to a spiral galaxy."""
+"""Paint skies, from a smooth gradient to a spiral galaxy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SKY_TAGS: Final[dict[str, dict[str, float]]] = {
 
 
 def paint_sky(canvas: Canvas, kind: str, palette: Palette) -> Paint:
-    """Return the whole canvas as sky, including the part that the land will cover."""
+    """Return a sky on the whole canvas, including the part that the land will cover."""
     height = np.clip(canvas.y / HORIZON, 0, 1)
     stops = [(0, palette.zenith), (0.55, palette.middle), (1, palette.horizon)]
     sky = ramp(stops, height + 0.03 * canvas.noise(11, 2.5, octaves=2))
@@ -40,7 +40,7 @@ def paint_sky(canvas: Canvas, kind: str, palette: Palette) -> Paint:
 
 
 def stars(canvas: Canvas, seed: int, count: int, *, inside: Plane | None = None, size: float = 1.0) -> Plane:
-    """Points of light of many magnitudes; the brightest have a cross. `inside` says how likely each place is."""
+    """Return stars of many magnitudes; the brightest have a cross. `inside` is the probability at each point."""
     rng = np.random.Generator(np.random.PCG64(seed))
     rows, columns = canvas.shape
     light = np.zeros(canvas.shape, dtype=np.float32)
@@ -65,7 +65,7 @@ def stars(canvas: Canvas, seed: int, count: int, *, inside: Plane | None = None,
 
 
 def _high(canvas: Canvas) -> Plane:
-    """Where stars show: fading towards the horizon."""
+    """Return the visibility of stars, which falls to 0 towards the horizon."""
     return smooth(HORIZON, 0.3, canvas.y)
 
 
@@ -74,7 +74,7 @@ def _lamp(canvas: Canvas, palette: Palette) -> Plane:
 
 
 def _cloud(canvas: Canvas, seed: int, cells: float, stretch: float, amount: float) -> tuple[Plane, Plane]:
-    """How thick clouds are, and how much light falls on them from above."""
+    """Return the thickness of clouds, and the light that falls on them from above."""
     field = canvas.noise(seed, cells, octaves=5, stretch=stretch, gain=0.55)
     depth = smooth(-amount, 1.6 - amount, field)
     rise = max(1, canvas.shape[0] // 40)
@@ -150,7 +150,7 @@ def _stars(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:
 
 
 def _galaxy(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:
-    """The Milky Way, rising from the lower left."""
+    """Paint the Milky Way, from the lower left upwards."""
     bend = 0.05 * canvas.noise(81, 2, octaves=3)
     beside = canvas.x * 0.62 / max(0.8, canvas.aspect) + (canvas.y - 0.27) * 0.78 + bend
     grain = canvas.noise(82, 5, octaves=5, gain=0.62)
@@ -166,7 +166,7 @@ def _galaxy(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:
 
 
 def _nebula(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:
-    """Glowing gas, and a spiral galaxy in it."""
+    """Paint glowing gas with a spiral galaxy in it."""
     gas = canvas.noise(91, 2.2, octaves=6, gain=0.58)
     fold = canvas.noise(92, 3.0, octaves=5, gain=0.55)
     high = smooth(0.66, 0.4, canvas.y)
@@ -179,7 +179,7 @@ def _nebula(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:
 
 
 def spiral(canvas: Canvas, below: Paint, place: tuple[float, float, float], light: Paint) -> Paint:
-    """A two-armed galaxy seen at an angle; `place` is x, y and radius."""
+    """Paint a galaxy with two arms, seen at an angle. `place` is x, y and radius."""
     cx, cy, size = place
     dx, dy = (canvas.x - np.float32(cx)) / np.float32(size), (canvas.y - np.float32(cy)) / np.float32(size)
     u, v = dx * 0.94 + dy * 0.34, (-dx * 0.34 + dy * 0.94) * 1.75

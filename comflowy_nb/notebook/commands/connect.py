@@ -41,7 +41,8 @@ def connect(session: Session, request: Request) -> None:
     typed = [*request.words, *request.fields]
     if len(typed) != 1:
         raise UsageError(
-            f"connect to one target: %comflowy {request.command.usage}: sandbox, cloud, comfyui or an address"
+            f"connect takes one target, and this line has {len(typed) or 'none'}: %comflowy {request.command.usage}, "
+            "where TARGET is sandbox, cloud, comfyui or an address"
         )
     target = expand_text(typed[0].text, request.namespace)
     client = session.connect(target, name_address=target == typed[0].text, **request.arguments("webhooks"))

@@ -24,7 +24,7 @@ _COLUMNS = 80
 _START = """\
 Start here:
   %comflowy connect sandbox         a server on this machine: no key, no GPU
-  %comflowy run default cfg=7       run a workflow; 'default' is always there
+  %comflowy run default cfg=7       run a workflow; 'default' always exists
   %comflowy sweep default cfg=4..8  several values, in a grid
   %comflowy form default            fill in and run with mouse or keyboard
   %comflowy fields default          the fields that can be set
@@ -55,17 +55,17 @@ https://app.comflowy.com. The key is stored in the keyring if there is one, and
 never in the notebook: no command accepts a key. In scripts, set the environment
 variable COMFLOWY_API_KEY.""",
     "webhooks": """\
-A service reports the progress and the end of a run to an address, so runs are
-polled rarely. The sandbox calls this kernel directly. A hosted service needs a
-public address that leads to this kernel:
+With webhooks, a service posts the progress and the end of a run to an address,
+so runs are polled rarely. The sandbox calls this kernel directly. A hosted
+service needs a public address that leads to this kernel:
   %comflowy connect cloud --webhooks https://hub.example.org/user/ann
                                   this Jupyter server, with its prefix
   %config Comflowy.callback_url = "https://hub.example.org/user/ann"
                                   the same for each connection; in scripts
                                   COMFLOWY_CALLBACK_URL
 
-The Jupyter server passes events on after this command in a terminal, and a
-restart:
+The Jupyter server passes events to the kernel if its extension is enabled. Type
+this command in a terminal, then restart the server:
   jupyter server extension enable comflowy_nb
 
 A tunnel or a proxy can also lead to this kernel without the Jupyter server. It
@@ -74,7 +74,7 @@ needs a fixed port:
   %comflowy connect cloud --webhooks https://my-tunnel.example.org
 
 The command posts an event to the public address. It shows whether and how the
-event arrived, and what to do if it did not. Events move the display only: the
+event arrived, and what to do if it did not. Events change only the display: the
 status of a run is always checked at the service.""",
     "workflow": """\
   %comflowy workflow add portrait 3fef208b-7d25-4d9a-8ec9-c79eb2153234
@@ -103,7 +103,7 @@ the editor twice, and paste the output of the browser's console:
   %comflowy run default
   %comflowy run default cfg=7 steps=30 seed=random
   %comflowy run default 6::text="a glass bottle, purple galaxy" --as bottle
-  %comflowy run default cfg=7 --count 4      four times, each with another seed
+  %comflowy run default cfg=7 --count 4      four runs with different seeds
   %comflowy run --from bottle cfg=4
   %comflowy run portrait --from image.png    the settings of an image of A1111,
                                   SwarmUI, InvokeAI, NovelAI or Fooocus
@@ -127,7 +127,7 @@ button) cancels the run if the service can.""",
   %comflowy sweep default 6::text="a bottle"||"a vase" seed=random#3
   %comflowy sweep --from looks cfg=2..10..2    the same sweep with more values
   %comflowy sweep default --table prompts.csv  one cell for each row
-  %comflowy sweep bottles.yaml                 the sweep of a file (--export)
+  %comflowy sweep bottles.yaml                 a file that --export has written
 
   %%comflowy sweep default --as night --x cfg --y sampler_name --z 6::text
   cfg: 4..8
@@ -156,8 +156,8 @@ warm" keeps only those combinations, --sample 40 only 40 of them. An axis with
 labels is compared by its labels.
 
 --around s1.7 varies the numbers of s1.7 again, at half the distance to its
-neighbours, and keeps its other values and its image. It shows the same sweep as
-a line, and the axes that stay fixed:
+neighbours, and keeps its other values and its image. It prints the line of this
+sweep, and the axes that stay fixed:
   %comflowy sweep --around s1.7              all axes that are numbers
   %comflowy sweep --around s1.7 cfg          only this one
   %comflowy sweep --around r41 cfg steps seed=random#2    around a run
@@ -186,7 +186,7 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
     "sweeps": """\
   %comflowy sweeps
   %comflowy sweeps bottle --since 30d    a text in the name, axes and values
-  %comflowy sweeps --where "rating >= 4" with a cell that is rated so
+  %comflowy sweeps --where "rating >= 4" with a cell of such a rating
   %comflowy show s3                      its grid
   %comflowy resume s3                    if its kernel was killed
 
@@ -205,11 +205,11 @@ bottle.cell(), bottle.close(). A form with other ranges and choices:
 cfg=2..5 are the values from 2 to 5; commas separate alternatives. A run must
 match all words, values and conditions. If a run did not set a field, the value
 in its workflow counts. A run without the field, or with a value of another
-type, does not match. A text must match as a whole; a part of it is found by
---where "text contains cat". In --where, rating,
-rated, rejected, note and the names of scores are those of one image of a run; a
-field of that name is written with its node: 3::rating. Without fields and
-conditions, the runs of a sweep are one row; --cells lists them.""",
+type, does not match. The whole text must be equal; to find a part of it, use
+--where "text contains cat". In --where, the names rating, rated, rejected, note
+and those of scores belong to one image of a run. For a field with such a name,
+add its node: 3::rating. Without fields and conditions, the runs of a sweep are
+one row; --cells lists them.""",
     "show": """\
   %comflowy show r41           by number
   %comflowy show bottle        by the name set with --as
@@ -239,9 +239,9 @@ r.left, r.right, r.save("why.html").""",
   %comflowy explore --since 7d --where "rating >= 4"    runs of a week
   e = %comflowy explore s1        for Python: e.x, e.y, e.where ...
 
-Only running missing or failed cells needs a connection. Keys: the arrows step
-along the axes, Enter enlarges, 1-5 rates, 0 clears the rating, x rejects, u
-undoes, m marks, ? shows all keys.
+A connection is needed only to run missing or failed cells. Keys: the arrows
+step along the axes, Enter enlarges, 1-5 rates, 0 clears the rating, x rejects,
+u undoes, m marks, ? shows all keys.
 e.current is the cell shown, e.selected has the marked cells, and e.visible the
 cells that match the filters. Other commands accept them:
   %comflowy compare {e.selected}
@@ -269,8 +269,8 @@ In Python: run.images[0].rate(4, note="best sky"), image.rating, cell.rating."""
   %comflowy save s3 grid.png        the labelled grid; also .pdf
   %comflowy save s3 cfg.gif --along cfg    an animation; also .webp
 
-Before writing, the command says what the file contains and its size. --without
-prompts,metadata leaves parts out of an archive, a page or a figure.""",
+Before it writes, the command shows the contents and the size of the file.
+--without prompts,metadata leaves parts out of an archive, a page or a figure.""",
     "load": """  %comflowy load boats.zip          runs, images and ratings of an archive
   %comflowy load ratings.json --by Ann    the ratings of a visitor of a page
 
@@ -301,7 +301,7 @@ their thumbnails are kept: grids show them, and the same request submits
 nothing. %comflowy show r41 --refetch fetches an original again, if the service
 still has it. Without --all, originals with a name (--as), a rating or a note,
 and inputs of other runs are kept. Images without a thumbnail, videos, sounds
-and texts, and all files of runs that are not done are always kept.""",
+and texts, and all files of unfinished runs are always kept.""",
     "delete": """\
   %comflowy delete r41
   %comflowy delete s3         the sweep, and the runs that were submitted for it
@@ -311,8 +311,8 @@ and texts, and all files of runs that are not done are always kept.""",
 
 Removes runs from the history, with images and thumbnails. The same request
 would run again, and cost again. With a sweep, these runs are kept: runs that
-another sweep shows, that have a name or that were run by themselves, and runs
-that the service may have accepted (unknown, lost).""",
+another sweep shows, runs with a name, runs that were submitted outside of the
+sweep, and runs that the service may have accepted (unknown, lost).""",
 }
 
 

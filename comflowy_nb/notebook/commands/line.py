@@ -83,7 +83,7 @@ def _split_option(command: Command, word: Word, rest: Iterator[Word]) -> tuple[O
         raise UsageError(f"{command.name} has no option {name}{tip or '.'} See %comflowy help {command.name}")
     if option.value is None:
         if sign:
-            raise UsageError(f"{name} takes no value")
+            raise UsageError(f"{name} takes no value: type {name} alone")
         return option, None
     if sign:
         return option, text

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 _MODES = ("slider", "blink", "side", "difference")
 _RETRY = ("failed", "unknown", "all", "none")
 
-_AS = Option("--as", "NAME", "assign the result to this variable; also its name in the history", identifier)
+_AS = Option("--as", "NAME", "assign the result to this variable, and name it so in the history", identifier)
 _FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a run or image", names="ref")
 _FIELDS = Option("--fields", "FILE", "an API-format graph that describes the fields", names="file")
 _LABEL = Option("--label", "FIELDS", "fields for the captions, separated by commas", names_list, names="fields")
 _YES = Option("--yes", None, "do not ask")
-_OVERWRITE = Option("--overwrite", None, "replace a file that has another content")
+_OVERWRITE = Option("--overwrite", None, "replace a file with other content")
 _SUBMIT = (
     _AS,
     _FROM,
@@ -69,7 +69,7 @@ COMMANDS: Mapping[str, Command] = {
         Command("login", "login", "ask for the API key, hidden while you type", "connect:login"),
         Command("logout", "logout", "delete the stored API key and disconnect", "connect:logout"),
         Command(
-            "webhooks", "webhooks", "show and test the way of a service's events to this kernel", "webhooks:webhooks"
+            "webhooks", "webhooks", "test whether the events of a service reach this kernel", "webhooks:webhooks"
         ),
         Command("workflows", "workflows", "list the workflows", "workflows:workflows"),
         Command(
@@ -90,7 +90,7 @@ COMMANDS: Mapping[str, Command] = {
             "run", "run WORKFLOW [FIELD=VALUE ...]", "run a workflow and show its images", "run:run",
             (
                 *_SUBMIT,
-                Option("--count", "N", "run it N times, each with another seed", whole_from(1)),
+                Option("--count", "N", "run it N times with different seeds", whole_from(1)),
                 Option("--max-runs", "N", "with --count: permit up to N submits", whole_from(0)),
             ),
             words=(0, 1), has_fields=True, has_body=True,
@@ -118,7 +118,7 @@ COMMANDS: Mapping[str, Command] = {
                     "--where", "CONDITION", 'only these combinations: "cfg < 6 or steps > 20"', names="condition"
                 ),
                 Option("--sample", "N", "only N of the combinations", whole_from(1)),
-                Option("--sample-seed", "K", "number that changes the choice of --sample", whole_from(0)),
+                Option("--sample-seed", "K", "another number selects another sample", whole_from(0)),
                 Option("--dry-run", None, "show the plan and the grid; submit nothing"),
                 Option("--max-runs", "N", "permit up to N submits", whole_from(0)),
                 Option("--stop-after", "N", "stop after N failures in a row (default 3; 0: never)", whole_from(0)),
@@ -218,7 +218,7 @@ COMMANDS: Mapping[str, Command] = {
             "load", "load FILE", "load a shared archive (NAME.zip) or shared ratings (ratings.json)", "share:load",
             (Option("--by", "NAME", "name of the person who made the ratings"),), words=(1, 1),
         ),
-        Command("cancel", "cancel REF ...", "cancel runs that are not done", "runs:cancel", words=(1, None)),
+        Command("cancel", "cancel REF ...", "cancel unfinished runs", "runs:cancel", words=(1, None)),
         Command("resume", "resume [REF ...]", "continue to track unfinished runs", "runs:resume", words=(0, None)),
         Command("disk", "disk", "show the disk usage of the home folder", "cleanup:disk"),
         Command(
@@ -226,16 +226,16 @@ COMMANDS: Mapping[str, Command] = {
             "cleanup:prune",
             (
                 Option("--older", "TIME", "minimum age of the runs: 60d, 12h ...", duration_s),
-                Option("--dry-run", None, "show what would be removed; remove nothing"),
+                Option("--dry-run", None, "only show what would be removed"),
                 Option("--all", None, "also runs with a name, rating or note, and inputs of other runs"),
                 _YES,
             ),
         ),
         Command(
             "delete", "delete REF ...", "delete runs and sweeps: history, images and thumbnails", "cleanup:delete",
-            (Option("--dry-run", None, "show what would be deleted; delete nothing"), _YES), words=(1, None),
+            (Option("--dry-run", None, "only show what would be deleted"), _YES), words=(1, None),
         ),
-        Command("help", "help [COMMAND]", "show this help, or that of one command", "help:show_help", words=(0, 1)),
+        Command("help", "help [COMMAND]", "show this help, or the help of one command", "help:show_help", words=(0, 1)),
     )
 }  # fmt: skip
 BARE = Command("", "", "show the connection and recent runs", "connect:overview")

@@ -72,7 +72,7 @@ def _image_of(session: Session, ref: Any) -> RunImage:
     if len(images) == 1:
         return images[0]
     if not images:
-        raise RefError(f"{text} has no image to rate: it is {found.run.status}")
+        raise RefError(f"{text} has no image to rate: its status is {found.run.status}")
     names = [f"{text}[{index}]" for index in range(len(images))]
     more = " ..." if len(names) > _LISTED else ""
     raise RefError(f"{text} has {len(images)} images; name the one to rate: {', '.join(names[:_LISTED])}{more}")

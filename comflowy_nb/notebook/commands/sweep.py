@@ -82,7 +82,7 @@ def _finish(
 def _sweep_around(session: Session, request: Request) -> Sweep | None:
     """`--around REF [FIELDS]`: narrow the axes of a cell, or vary fields of a run, and print the sweep as a line."""
     if "from" in request.options:
-        raise UsageError("--around and --from exclude each other: --around starts from the values of its run")
+        raise UsageError("--around can't be used with --from: it already starts from the values of a run. Remove one.")
     options = {key: value for key, value in request.options.items() if key != "around"}
     what = request.options["around"]
     run = find_center(session.library, what).run

@@ -68,7 +68,7 @@ export class Notice {
     if (this.text.textContent !== text) this.text.textContent = text;
     this.element.hidden = !text;
     this.name.hidden = !isOffline || !size;
-    // After a kernel was killed and restarted, the explorer can't tell it from a busy one.
+    // The explorer can't distinguish a kernel that was killed and restarted from a busy one.
     this.download.hidden = !size || !(isOffline || isGone || kernel.isBusy);
     if (!isGone && this.wasGone) this.explorer.goOn();
     this.wasGone = isGone;

@@ -35,7 +35,7 @@ export class Kernel {
     return this.hasFailed || this.el.closest(`.${DISCONNECTED}`) !== null;
   }
 
-  /** Send a request; `act` gets its reply and buffers. */
+  /** Send a request. `act` is called with its reply and buffers. */
   send(request, act) {
     this.number += 1;
     const number = this.number;

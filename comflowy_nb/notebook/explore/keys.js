@@ -1,4 +1,4 @@
-// The keys of an explorer. Keys that the comparison widget also has do the same there.
+// The keys of an explorer. A key that the comparison widget also has does the same in both widgets.
 
 import { ARROWS } from "../widgets/shared.js";
 

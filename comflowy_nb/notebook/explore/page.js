@@ -114,7 +114,7 @@ class PageModel {
     try {
       localStorage.setItem(this.storage, JSON.stringify(ratings));
     } catch {
-      // see above
+      // no storage: ratings last as long as the page is open
     }
   }
 

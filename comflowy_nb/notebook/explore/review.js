@@ -1,4 +1,4 @@
-// What the user decides about the current image: rating, rejection, note, mark.
+// The controls for the user's review of the current image: rating, rejection, note, mark.
 
 export class Review {
   constructor(explorer) {

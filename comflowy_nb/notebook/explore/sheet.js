@@ -6,12 +6,12 @@ import { MIN_SIZE } from "./state.js";
 
 const GAP = 4;
 const GROUP_GAP = 16; // between the groups of an outer axis
-const BAND = 28; // the heading of a group of rows
-const LINE = 40; // below an image of the list
+const BAND = 28; // height of the heading of a group of rows
+const LINE = 40; // height of the text below an image of the list
 const LIST_SIZE = 168;
 const MAX_AUTO_SIZE = 280;
 const MIN_FIT_SIZE = 128; // cells are not made smaller than this so that all rows are in sight
-const CHARACTER = 8; // pixels
+const CHARACTER = 8; // width of a character, in pixels
 const MAX_VIDEOS = 12; // full videos and animations that play at once
 const HEAD_LINE = 19;
 

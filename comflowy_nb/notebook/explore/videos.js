@@ -32,7 +32,7 @@ export class Videos {
     for (const video of videos) {
       video.controls = isStill;
       if (isStill) video.pause();
-      else if (video.paused) video.play().catch(() => {}); // a browser may forbid it
+      else if (video.paused) video.play().catch(() => {}); // a browser may not allow videos to start automatically
     }
   }
 

@@ -191,7 +191,7 @@ def _range(field: Field, abbreviation: tuple[Any, ...]) -> FormField:
 
 def _choice(field: Field, pairs: list[tuple[Any, Any]]) -> FormField:
     if not pairs:
-        raise FieldError(f"{field.where}: the list of options is empty")
+        raise FieldError(f"{field.where}: the list of options is empty: use at least one option")
     options = tuple(plain(option) for _, option in pairs)
     if field.type is not FieldType.UNKNOWN:
         options = tuple(field.check(option) for option in options)

@@ -3,8 +3,8 @@
 
 import { keepKeys, make, makeButton } from "../widgets/shared.js";
 
-// While the kernel is busy, ipywidgets delays changes of a widget whose earlier change is not answered, but never a click:
-// a click on Run would overtake the values that were filled in last. So the values are sent before every click.
+// While the kernel is busy, ipywidgets delays a change of a widget until the kernel has replied to the change before,
+// but it never delays a click. A click on Run would arrive before the last values, so the values are sent before it.
 const sendValuesFirst = (form, model, signal) => {
   const inputs = new Map();
   for (const id of model.get("inputs")) {

@@ -343,7 +343,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
             show_alert(self._problem, f"{type(error).__name__}: {error}")
 
     def _read_request(self) -> FormRequest:
-        """Return the request that Run submits now, with new seeds."""
+        """Return the request that the Run button submits, with new seeds."""
         with self._request_lock:
             newest = self._newest_request.values if self._newest_request is not None else self._history.newest_values
             self._body.advance_seeds(newest or {})

@@ -1,4 +1,4 @@
-// What the widgets have in common: elements, keys, the theme, zoom, and images with their object URLs.
+// Shared code of the widgets: elements, keys, the theme, zoom, and images with their object URLs.
 // `layout/scripts.py` puts this text before that of a widget: there is no build, and nothing is fetched.
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -55,16 +55,17 @@ export const ICONS = {
   fall: "M8 3.5v9M4.5 9 8 12.5 11.5 9",
 };
 
-/** Return whether Jupyter has a key press although the focus is in a widget: to run the cell, to save, to undo. */
+/** Return whether Jupyter handles a key press although the focus is in a widget: to run the cell, to save, to undo. */
 const isForJupyter = ({ key, shiftKey, ctrlKey, metaKey, altKey }) =>
   ctrlKey || metaKey || altKey || (shiftKey && key === "Enter");
 
 /**
  * Keep the keys that are pressed in a widget from Jupyter, where single letters delete cells and restart the kernel.
  *
- * Notebook 7 reads keys on the document before any element in it does. It asks the element with the focus first, then
- * those around it, and stops at one with an attribute: so it is set on the element with the focus, for each key, on the
- * window, which comes even earlier. JupyterLab reads keys after the widget. `act` gets the kept keys.
+ * Notebook 7 reads keys on the document before any element in it does. It ignores a key if the element with the focus,
+ * or an element around it, has a certain attribute. A listener on the window, which is called even earlier, sets this
+ * attribute on the element with the focus for each key. JupyterLab reads keys after the widget. `act` is called with the
+ * kept keys.
  */
 export function keepKeys(root, signal, act = () => {}) {
   const decide = (event) => {
@@ -103,7 +104,7 @@ export function followTheme(root, signal) {
   later();
 }
 
-/** Return a name for a view, by which it recognises the replies to its requests. */
+/** Return a unique name for a view, by which the view recognises the replies to its requests. */
 export const nameView = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
 
 /** Images that arrived, by key, with their object URLs. Those not in use are kept up to a number of bytes. */
@@ -267,5 +268,5 @@ export function followPointer(element, event, signal, move, end = () => {}) {
   }
 }
 
-/** Whether the user asks the system for less motion. */
+/** Whether the system setting for reduced motion is on. */
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)");

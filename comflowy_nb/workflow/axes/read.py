@@ -119,10 +119,14 @@ def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word:
     if count < 1:
         raise ValueError(f"{word} generates no seeds: use at least random#1")
     if count > LARGEST_AXIS:
-        raise ValueError(f"{word} generates {count:,} seeds; an axis has at most {LARGEST_AXIS:,}")
+        raise ValueError(
+            f"{word} generates {count:,} seeds, but an axis has at most {LARGEST_AXIS:,}: use a smaller number"
+        )
     low, high = seed_range(narrowest_field(workflow, field_ids))
     if count > (high - low + 1) / 2:  # at least half of the range must be free, because equal seeds are generated again
-        raise ValueError(f"{word} generates too many seeds for a field with values from {low:g} to {high:g}")
+        raise ValueError(
+            f"{word} generates too many seeds for a field with values from {low:g} to {high:g}: use a smaller number"
+        )
     return tuple(AxisValue({}, str(index)) for index in range(1, count + 1))
 
 
@@ -229,8 +233,9 @@ class _SweepReader:
                 continue
             key = canonical_json([value.word, dict(value.params)])
             if key in known:
-                both = " and ".join(dict.fromkeys(repr(axis_value.label) for axis_value in (known[key], value)))
-                self._report(setting, f"{where}: duplicate value: {both}")
+                first, second = known[key].label, value.label
+                which = f"{first!r}" if first == second else f"{first!r} and {second!r} are equal"
+                self._report(setting, f"{where}: duplicate value: {which}. Keep one.")
             known[key] = value
         if len(axis.values) > LARGEST_AXIS:
             self._report(setting, f"{where}: {len(axis.values):,} values; an axis has at most {LARGEST_AXIS:,}")
@@ -279,7 +284,9 @@ class _SweepReader:
             self._seeds.append(SeedWord(field_ids, cast("Literal['random', 'each']", kind)))
             return
         if len(digits) > 9:  # Python reads at most 4300 digits
-            raise ValueError(f"{word} generates too many seeds; an axis has at most {LARGEST_AXIS:,}")
+            raise ValueError(
+                f"{word} generates too many seeds, but an axis has at most {LARGEST_AXIS:,}: use a smaller number"
+            )
         values = _seed_values(self._workflow, field_ids, int(digits), word)
         self._add_axis(setting, Axis(setting.key, "seeds", field_ids, values), self._where(field_ids[0]))
 

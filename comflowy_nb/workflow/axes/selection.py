@@ -136,7 +136,11 @@ def _read_table(source: Any, *, keep_empty: bool) -> Table:
 def _add(axes: Axes, axis: Axis) -> Axes:
     """Add the axis of a table or a file. Rows without a value get the fixed value of the field."""
     varied = {name: axis.name for axis in axes.axes for name in axis.fields}
-    problems = [f"{name} is set twice: by {axis.name} and by {varied[name]}" for name in axis.fields if name in varied]
+    problems = [
+        f"{name} is set twice, by the axes {axis.name} and {varied[name]}. Keep one."
+        for name in axis.fields
+        if name in varied
+    ]
     for name in axis.fields:
         is_set = name in axes.fixed or any(name in word.fields for word in axes.seeds)
         if is_set and all(name in value.params for value in axis.values):
@@ -182,7 +186,7 @@ def _zip(axes: Axes, names: Sequence[str]) -> Axes:
             listed = f"the axes are {', '.join(known)}" if known else "the sweep has no axes"
             raise FieldError(f"{typed}: {name!r} is not an axis; {listed}{nearest_tip(name, known)}")
         if axis in zipped_axes or axis.parts:
-            raise FieldError(f"{typed}: {name} is zipped twice")
+            raise FieldError(f"{typed}: {name} is zipped twice; name each axis once")
         zipped_axes.append(axis)
     zipped = zip_axes(zipped_axes)
     first, *others = zipped_axes

@@ -107,7 +107,7 @@ def _split_key(line: str, number: int) -> tuple[str, str]:
     if len(key) > 1 and key[0] == key[-1] and key[0] in "\"'":
         key = key[1:-1]
     if not key:
-        raise LineError(f"line {number}: the field before the colon is missing")
+        raise LineError(f"line {number}: the field before the colon is missing: write FIELD: VALUE")
     return key, line[end.end() :].strip(_BLANK)
 
 

@@ -79,7 +79,7 @@ def read_range(text: str, *, whole: bool = False) -> list[float]:
 
 def _read_number(part: str, text: str, *, whole: bool) -> Fraction:
     if not _NUMBER.fullmatch(part):
-        reason = f"{part!r} is not a number" if part else "an end is missing"
+        reason = f"{part!r} is not a number" if part else "an end is missing; write it as 4..8"
         raise ValueError(f"{text!r} is not a range: {reason}")
     mantissa, _, exponent = part.lower().partition("e")
     if len(mantissa) > _MAX_DIGITS or len(exponent) > 4 or abs(int(exponent or 0)) > _MAX_DIGITS:

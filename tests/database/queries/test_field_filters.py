@@ -95,7 +95,7 @@ def test_conditions_of_the_values_of_a_run(condition, found):
     assert is_fulfilled(PARAMS, parse_condition(condition)) is found
 
 
-def test_too_many_fields_of_the_same_names_are_an_error_that_asks_for_ids():
+def test_too_many_fields_of_the_same_names_are_an_error_that_suggests_ids():
     params = {f"{node}::{name}": node for node in range(20) for name in ("a", "b", "c")}
     with pytest.raises(SettingsError, match="several fields of a run have the names a, b, c: use their ids"):
         is_fulfilled(params, parse_condition("a < 0 or b < 0 or c < 0"))
@@ -138,7 +138,7 @@ def test_a_condition_of_known_values_is_what_a_sweep_evaluates(text, a, b):
 
 
 @given(text=CONDITIONS, a=st.integers(0, 3))
-def test_what_is_true_without_a_value_is_true_with_each(text, a):
+def test_a_condition_that_is_true_without_a_value_is_true_for_each_value(text, a):
     condition = parse_condition(text)
     if condition.is_true({"a": a}):
         assert all(condition.is_true({"a": a, "b": b}) for b in range(4))

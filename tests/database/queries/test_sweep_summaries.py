@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from history_fixtures import bring
+from history_fixtures import advance_to
 
 from comflowy_nb.status import Status, StatusEvent
 
@@ -19,7 +19,7 @@ def entered(history, sweep_request, cells, run_request):
         for number, status in enumerate(statuses, 1):
             if status is not None:
                 run = history.record_or_reuse(run_request(f"{key}{number}", cell=(record.token, number))).record
-                bring(history, run.token, status)
+                advance_to(history, run.token, status)
         return history.sweeps.get(record.token)
 
     return enter

@@ -48,7 +48,7 @@ def test_the_numbers_of_a_cell_narrow_and_its_image_is_reused(swept, shell):
     assert fixed == "stays as in s1.7: sampler_name euler (not a number)"
 
 
-def test_the_line_is_the_same_sweep(swept, shell):
+def test_the_printed_line_is_the_same_sweep(swept, shell):
     shown = texts(swept("a = %comflowy sweep --around s1.7"))
     line = next(line for line in shown.splitlines() if line.startswith("%comflowy"))
     swept(f"b = {line}")
@@ -57,8 +57,8 @@ def test_the_line_is_the_same_sweep(swept, shell):
     assert [cell.run.token for cell in b] == [cell.run.token for cell in a]
 
 
-def test_the_line_of_any_prompt_is_the_same_sweep(swept, shell):
-    """Where a prompt can't be typed on a line, the line begins with the run."""
+def test_the_printed_line_is_the_same_sweep_for_any_prompt(swept, shell):
+    """If a prompt can't be typed on a line, the printed line starts from the run."""
     for prompt in ('it\'s a sky, or "two" {{x}}', "a || b, c", "#1 bottle", "who is there?", " a ", "7", "", "random"):
         shell.user_ns["prompt"] = prompt
         swept(f"p = %comflowy sweep default 6::text={{prompt}} cfg=4,6 steps=1 {SMALL}")
@@ -88,7 +88,7 @@ def test_a_run_needs_the_names_of_fields(swept, shell):
     assert values(shell.user_ns["a"]) == {"3::cfg": [5.5, 6.0, 6.5]}
 
 
-def test_a_field_at_its_limit_stays_and_says_so(swept):
+def test_a_field_at_its_limit_is_fixed_with_a_note(swept):
     shown = texts(swept("%comflowy sweep --around s1.7 cfg denoise --dry-run"))
     assert "stays as in s1.7: denoise 1 (it is the maximum)" in shown
 
@@ -119,17 +119,17 @@ def test_a_range_that_was_narrowed_narrows_again(swept, shell):
         ("s1.7 seed", FieldError, "no field of s1.7 can vary: seed 5 (a seed"),
         ("s1.7 sampler_name", FieldError, "sampler_name euler (not a number)"),
         ("s1.7 denoise", FieldError, "denoise 1 (it is the maximum)"),
-        ("s1.7 --from r1", UsageError, "--around and --from exclude each other"),
+        ("s1.7 --from r1", UsageError, "--around can't be used with --from"),
     ],
 )
-def test_wrong_lines_submit_nothing(swept, line, error, problem):
+def test_invalid_lines_submit_nothing(swept, line, error, problem):
     found = swept(f"%comflowy sweep --around {line}")
     assert isinstance(found.error, error)
     assert problem in str(found.error)
     assert history.open_library().history.sweeps.count() == 1
 
 
-def test_presets_tables_and_texts_stay(swept, shell, tmp_path):
+def test_presets_tables_and_texts_are_fixed(swept, shell, tmp_path):
     table = tmp_path / "looks.csv"
     table.write_text("label,steps\nfast,1\nslow,3\n")
     swept(f"t = %comflowy sweep default --table {table} cfg=4,6 6::text=a||b {SMALL} seed=random")
@@ -140,7 +140,7 @@ def test_presets_tables_and_texts_stay(swept, shell, tmp_path):
     assert shell.user_ns["a"].cell(2).params["3::seed"] == shell.user_ns["t"].cell(1).params["3::seed"]
 
 
-def test_in_python(swept, shell):
+def test_plan_sweep_accepts_the_same_in_python(swept, shell):
     swept("import comflowy_nb\nclient = comflowy_nb.connect('sandbox')")
     client = shell.user_ns["client"]
     s = shell.user_ns["s"]

@@ -49,19 +49,19 @@ def connected(cell, handles):
 
 @pytest.fixture
 def answers(shell, monkeypatch):
-    """`answers("y")`: a user who answers this to the next question; the list of the questions so far."""
-    asked, given = [], []
+    """Return a function: `answers("y")` sets the next answers, and returns the list of the questions so far."""
+    questions, pending = [], []
 
     def ask(question=""):
-        asked.append(question)
-        return given.pop(0)
+        questions.append(question)
+        return pending.pop(0)
 
     monkeypatch.setattr(shell, "kernel", SimpleNamespace(_allow_stdin=True), raising=False)
     monkeypatch.setattr(builtins, "input", ask)
 
     def answer(*words):
-        given.extend(words)
-        return asked
+        pending.extend(words)
+        return questions
 
     return answer
 
@@ -99,14 +99,14 @@ def test_prune_lists_asks_and_removes(cell, stored, library, answers):
     run = stored("a", 2)
     stored("b", name="best")
     age(library)
-    asked = answers("n", "", "y")
+    questions = answers("n", "", "y")
     for _ in range(2):
         declined = cell("%comflowy prune --older 60d")
         assert declined.error is None
         assert "nothing was removed" in texts(declined)
     assert image_path(library.folder, run.images[0]).is_file()
     found = cell("%comflowy prune --older 60d")
-    assert asked == ["Remove 2 originals? [y/N] "] * 3
+    assert questions == ["Remove 2 originals? [y/N] "] * 3
     assert "2 originals of 1 run that ended on " in texts(found)
     assert "1 original as old stays, because it has a name, a rating or a note" in texts(found)
     assert "2 originals removed" in texts(found)
@@ -157,27 +157,27 @@ def test_a_dry_run_of_prune_removes_nothing_and_asks_nothing(cell, handles, stor
         ("disk usage", "unexpected word 'usage'"),
     ],
 )
-def test_wrong_usage_says_what_to_type(cell, line, text):
+def test_the_error_of_wrong_usage_has_the_correct_line(cell, line, text):
     found = cell(f"%comflowy {line}")
     assert isinstance(found.error, UsageError)
     assert text in str(found.error)
 
 
-def test_delete_says_that_the_request_would_run_again_and_asks(cell, stored, library, answers):
+def test_delete_warns_that_the_request_would_run_again_and_asks(cell, stored, library, answers):
     run = stored("a", 2)
-    asked = answers("no", "yes")
+    questions = answers("no", "yes")
     declined = cell("%comflowy delete r1")
     assert "The same request would then be submitted again." in texts(declined)
     assert "nothing was deleted" in texts(declined)
     assert library.history.get(run.token) is not None
     deleted = cell("%comflowy delete r1")
-    assert asked == ["Delete r1? [y/N] "] * 2
+    assert questions == ["Delete r1? [y/N] "] * 2
     assert "r1 deleted, " in texts(deleted)
     assert library.history.get(run.token) is None
     assert isinstance(cell("%comflowy show r1").error, RefError)
 
 
-def test_delete_of_a_run_that_cost_money_says_that_it_would_cost_again(cell, handles, stored):
+def test_delete_warns_that_a_run_would_cost_money_again(cell, handles, stored):
     stored("a", origin="https://app.comflowy.com")
     found = cell("%comflowy delete r1")
     assert "The same request would then be submitted again and cost again." in texts(found)
@@ -197,7 +197,7 @@ def test_delete_fails_where_no_user_can_answer_and_deletes_nothing(cell, handles
     assert library.history.get(run.token) is None
 
 
-def test_a_dry_run_of_delete_lists_what_would_go(cell, handles, stored, library):
+def test_a_dry_run_of_delete_lists_what_would_be_deleted(cell, handles, stored, library):
     run = stored("a")
     shown = texts(cell("%comflowy delete r1 --dry-run"))
     assert "r1: 4 files" in shown
@@ -229,7 +229,7 @@ def test_a_deleted_run_can_not_be_shown_or_fetched(connected):
     assert "there is no run r0" in str(connected("%comflowy show r0").error)
 
 
-def test_delete_without_stdin_says_no(cell, stored, library, answers, monkeypatch):
+def test_delete_without_stdin_deletes_nothing(cell, stored, library, answers, monkeypatch):
     """A kernel can lose its front end after it was started."""
     run = stored("a")
 
@@ -322,7 +322,7 @@ def test_refetch_needs_a_connection(cell, handles, stored, library):
     assert isinstance(cell("%comflowy show r1 --refetch").error, SettingsError)
 
 
-def test_a_run_of_another_service_is_fetched_there(connected, run_request):
+def test_a_run_of_another_service_is_fetched_from_that_service(connected, run_request):
     history = open_library().history
     token = history.record_or_reuse(
         run_request("elsewhere", service="studio", origin="https://studio.example")
@@ -364,10 +364,10 @@ def test_a_kernel_asks_its_front_end(stored, library):
     run = stored("a")
     manager, client = start_new_kernel(env={**os.environ, "COMFLOWY_HOME": str(library.home)})
     try:
-        asked = []
+        questions = []
 
         def answer(message):
-            asked.append(message["content"]["prompt"])
+            questions.append(message["content"]["prompt"])
             client.input("y")
 
         client.execute_interactive("%load_ext comflowy_nb", timeout=60)
@@ -375,7 +375,7 @@ def test_a_kernel_asks_its_front_end(stored, library):
             "%comflowy delete r1", allow_stdin=True, stdin_hook=answer, output_hook=lambda message: None, timeout=60
         )
         assert reply["content"]["status"] == "ok"
-        assert asked == ["Delete r1? [y/N] "]
+        assert questions == ["Delete r1? [y/N] "]
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

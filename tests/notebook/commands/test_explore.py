@@ -78,7 +78,7 @@ def test_no_connection_is_needed(explored, sandbox, shell, answering):
         ("save {both} one.txt", "can't save a .txt file: use a folder (one), one.zip"),
     ],
 )
-def test_wrong_lines_are_explained(explored, sandbox, line, message):
+def test_invalid_lines_are_errors_with_the_correct_usage(explored, sandbox, line, message):
     explored(705)
     sandbox("both = s.cells[:2]")
     result = sandbox(f"%comflowy {line}")

@@ -25,17 +25,17 @@ def refs(cell):
 
 @pytest.fixture
 def ck(sandbox):
-    """A sweep named `ck` of the values 21, 22 and 23 of cfg and two samplers."""
-    made = sandbox(f"%comflowy sweep default {TINY} cfg=21,22,23 sampler_name=euler,heun seed=7301 --as ck")
-    assert made.error is None, made.error
-    return made.value
+    """Return a sweep named `ck` of the values 21, 22 and 23 of cfg and two samplers."""
+    result = sandbox(f"%comflowy sweep default {TINY} cfg=21,22,23 sampler_name=euler,heun seed=7301 --as ck")
+    assert result.error is None, result.error
+    return result.value
 
 
 def cfgs(cell):
     return sorted(run.params["3::cfg"] for run in cell.value)
 
 
-def test_comparisons_intervals_and_alternatives(sandbox, ck):
+def test_runs_are_found_by_comparisons_intervals_and_alternatives(sandbox, ck):
     """`runs cfg>3` and `runs cfg=2..5` found nothing."""
     assert cfgs(sandbox("%comflowy runs cfg>21 seed=7301")) == [22, 22, 23, 23]
     assert cfgs(sandbox("%comflowy runs cfg>=22 cfg<23 seed=7301")) == [22, 22]
@@ -54,7 +54,7 @@ def test_a_value_of_another_type_does_not_match(sandbox, ck):
     assert len(sandbox("%comflowy runs --where 'sampler_name > 3 or seed = 7301'").value) == 6
 
 
-def test_nothing_found_says_how_many_runs_there_are_and_the_nearest_field(sandbox, ck):
+def test_an_empty_result_has_the_number_of_runs_and_the_nearest_field(sandbox, ck):
     count = len(history.runs(limit=None))
     nothing = text(sandbox("%comflowy runs cfg>9000"))
     assert nothing == f"No runs match. %comflowy runs shows the latest. The history has {count:,} runs."
@@ -75,13 +75,13 @@ def test_nothing_found_says_how_many_runs_there_are_and_the_nearest_field(sandbo
         ("--where 'cfg >' seed>3", LineError, "invalid condition 'cfg >'"),
     ],
 )
-def test_what_can_not_be_read_is_an_error(sandbox, line, error, message):
+def test_an_invalid_condition_is_an_error(sandbox, line, error, message):
     with pytest.raises(error, match=message):
         raise sandbox(f"%comflowy runs {line}").error
 
 
 @pytest.mark.parametrize("words", ["<lora:a:0.8>", "a->b", '"cfg>21"', "cfg>abc"])
-def test_other_words_with_these_signs_are_texts(sandbox, ck, words):
+def test_other_words_with_comparison_signs_are_searched_as_text(sandbox, ck, words):
     """A prompt may contain `<lora:name:0.8>`."""
     assert "No runs match" in text(sandbox(f"%comflowy runs {words}"))
 
@@ -138,7 +138,7 @@ def test_the_name_of_a_sweep_is_a_reference_everywhere(sandbox, ck, tmp_path):
     assert image.error is None, image.error
 
 
-def test_a_list_that_is_cut_says_so(sandbox, ck):
+def test_a_list_that_is_cut_has_a_note(sandbox, ck):
     """`runs cfg>3` showed 20 of 40 runs as if they were all."""
     cut = sandbox("%comflowy runs seed=7301 cfg>20 --limit 4")
     assert len(cut.value) == 4
@@ -179,10 +179,10 @@ def test_a_value_of_another_type_is_named_if_nothing_is_found(sandbox, ck, line,
 
 def test_the_values_of_the_workflow_are_found(sandbox):
     """`runs cfg=8` did not find a run of `default` whose cfg is the workflow's own 8."""
-    made = sandbox(f"%comflowy run default {TINY} seed=7401")
-    assert made.error is None, made.error
+    result = sandbox(f"%comflowy run default {TINY} seed=7401")
+    assert result.error is None, result.error
     for line in ("cfg=8", "3::cfg=8", "cfg>7 cfg<9", "sampler_name=euler", "--where 'cfg = 8 and scheduler = normal'"):
-        assert [run.ref for run in sandbox(f"%comflowy runs seed=7401 {line}").value] == [made.value.ref]
+        assert [run.ref for run in sandbox(f"%comflowy runs seed=7401 {line}").value] == [result.value.ref]
     assert len(sandbox("%comflowy runs seed=7401 cfg!=8").value) == 0
     assert "No run has a field" not in text(sandbox("%comflowy runs seed=7401 scheduler=nothing"))
     other = sandbox(f"%comflowy run default {TINY} seed=7401 cfg=9")
@@ -194,9 +194,11 @@ def test_cells_are_found_by_the_columns_and_labels_of_their_table(sandbox, tmp_p
     monkeypatch.chdir(tmp_path)
     rows = "label,6::text,mood,score\nday,a boat at noon,calm,7\nnight,a boat at night,tense,12\n"
     (tmp_path / "t.csv").write_text(rows, encoding="utf-8")
-    made = sandbox(f"%comflowy sweep default {TINY} --table t.csv --info mood,score seed=7501 cfg=4,5")
-    assert made.error is None, made.error
-    day, night = ({cell.run.ref for cell in made.value.cells if cell.labels["row"] == row} for row in ("day", "night"))
+    result = sandbox(f"%comflowy sweep default {TINY} --table t.csv --info mood,score seed=7501 cfg=4,5")
+    assert result.error is None, result.error
+    day, night = (
+        {cell.run.ref for cell in result.value.cells if cell.labels["row"] == row} for row in ("day", "night")
+    )
     for line, found in {
         "mood=calm": day,
         "mood=calm,tense": day | night,

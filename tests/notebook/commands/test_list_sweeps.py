@@ -32,7 +32,7 @@ def text(cell):
 
 @pytest.fixture
 def killed(shell, cell, handles, home):
-    """A home folder in which a kernel was killed during a sweep of 12 cells."""
+    """Return a home folder in which a kernel was killed during a sweep of 12 cells."""
     with subprocess.Popen([sys.executable, "-c", SCRIPT], env={**os.environ}, stdout=subprocess.PIPE, text=True) as one:
         started = one.stdout.readline()
         one.kill()

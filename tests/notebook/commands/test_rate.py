@@ -36,7 +36,7 @@ def own(ref):
     return image.rating, image.rejected, image.note
 
 
-def test_a_cell_is_rated_and_the_line_says_how_to_undo_it(swept):
+def test_a_cell_is_rated_and_the_line_shows_the_undo(swept):
     found = swept('%comflowy rate s1.2 4 --note "best sky"')
     assert texts(found) == "s1.2: rated 4, note 'best sky'; undo: %comflowy rate s1.2 0 --note \"\""
     assert found.value is None
@@ -112,7 +112,7 @@ def test_an_image_of_several_is_named(swept):
         ("s1.1 cfg=4", UsageError, "unexpected word 'cfg=4'"),
     ],
 )
-def test_wrong_lines_change_nothing(swept, line, error, problem):
+def test_invalid_lines_change_nothing(swept, line, error, problem):
     found = swept(f"%comflowy rate {line}")
     assert isinstance(found.error, error)
     first = history.find("s1.1").run.ref  # cells are submitted at once, so any can have the first number
@@ -205,7 +205,7 @@ def test_deduplicated_cells_share_a_rating_and_a_fresh_one_starts_without(swept)
     assert history.find("last").run.rating is None
 
 
-def test_prune_keeps_what_is_rated_or_noted(swept):
+def test_prune_keeps_originals_with_a_rating_or_a_note(swept):
     swept("%comflowy rate s1.1 1")
     swept("%comflowy rate s1.2 --note keep")
     swept("%comflowy rate s1.3 --reject")

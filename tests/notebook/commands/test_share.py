@@ -47,7 +47,7 @@ def elsewhere(shell, tmp_path, monkeypatch):
     return go
 
 
-def test_save_says_what_the_zip_file_holds_before_it_is_written(swept):
+def test_save_lists_the_content_of_the_zip_file_before_it_is_written(swept):
     swept("%comflowy rate s1.2 4 --note mine")
     shown = texts(swept("%comflowy save looks bottles.zip"))
     first, second, third = shown.splitlines()
@@ -87,7 +87,7 @@ def test_a_loaded_sweep_is_shown_compared_and_found_without_a_connection(swept, 
     assert swept("%comflowy rate looks.1 5").error is None
 
 
-def test_from_a_loaded_sweep_a_run_is_submitted_here(swept, elsewhere):
+def test_a_run_is_submitted_from_the_values_of_a_loaded_sweep(swept, elsewhere):
     swept("%comflowy save looks bottles.zip")
     elsewhere()
     swept("x = %comflowy load bottles.zip")
@@ -106,8 +106,8 @@ def test_from_a_loaded_sweep_a_run_is_submitted_here(swept, elsewhere):
 def test_an_input_image_of_a_loaded_run_is_submitted_again(swept, elsewhere, tmp_path):
     """The name of an uploaded image is one of the sender's service; its content is in the archive."""
     Image.effect_noise((64, 64), 90).convert("RGB").save("photo.png")
-    made = swept("%comflowy run img2img image=file:photo.png denoise=0.3 seed=3 steps=2 --as sketch")
-    assert made.error is None
+    result = swept("%comflowy run img2img image=file:photo.png denoise=0.3 seed=3 steps=2 --as sketch")
+    assert result.error is None
     assert "1 input image" in texts(swept("%comflowy save sketch one.zip"))
     assert "1 input image" not in texts(swept("%comflowy save sketch none.zip --without inputs"))
     original = comflowy_nb.history.find("sketch[0]").image.bytes
@@ -131,7 +131,7 @@ def test_several_references_are_saved_together(swept):
     assert texts(swept("%comflowy save {two} two.zip")).startswith("two.zip: r1, r5 cat, 2 images")
 
 
-def test_figures_and_animations(swept):
+def test_a_sweep_is_saved_as_a_figure_or_an_animation(swept):
     assert texts(swept("%comflowy save s1 grid.png")).startswith("grid.png: the grid of s1 looks (4 cells), 4 images, ")
     with Image.open("grid.png") as figure:
         assert figure.width > 900
@@ -145,7 +145,7 @@ def test_figures_and_animations(swept):
     assert "at cfg 6" in texts(swept("%comflowy save s1 text.webp --along text cfg=6"))
 
 
-def test_a_page(swept):
+def test_a_sweep_is_saved_as_a_page(swept):
     shown = texts(swept("%comflowy save s1 page.html")).splitlines()
     assert shown[0].startswith("page.html: s1 looks (4 cells), 4 images as previews of 512 pixels, ")
     assert "--full embeds the images in full size" in shown
@@ -199,7 +199,7 @@ def two_by_two(make_sweep, axis, tmp_path, monkeypatch):
         ("save s1 x.gif --along size", comflowy_nb.ComflowyError, "'size' is not an axis"),
         ("save s1 x.gif --along cfg text=nothing", comflowy_nb.ComflowyError, "s1 has no cell with text=nothing"),
         ("save s1 s1.1 x.png", SettingsError, "the grid of one sweep, or of runs"),
-        ("save s1.1 s1.2 x.jpg", SettingsError, "holds one image"),
+        ("save s1.1 s1.2 x.jpg", SettingsError, "can contain only one image"),
         ("save s1.1 x.gif --along cfg", SettingsError, "an animation shows one sweep"),
         ("save s1 x.mp4", SettingsError, "can't save a .mp4 file"),
         ("load x.txt", SettingsError, "can't load 'x.txt'"),
@@ -207,14 +207,14 @@ def two_by_two(make_sweep, axis, tmp_path, monkeypatch):
         ("load", UsageError, "missing argument"),
     ],
 )
-def test_errors(cell, handles, two_by_two, tmp_path, line, error, text):  # noqa: PLR0917 - fixtures
+def test_invalid_lines_save_and_load_nothing(cell, handles, two_by_two, tmp_path, line, error, text):  # noqa: PLR0917 - fixtures
     found = cell(f"%comflowy {line}")
     assert isinstance(found.error, error)
     assert text in str(found.error)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("x.")]
 
 
-def test_completion(shell, two_by_two, tmp_path):
+def test_options_and_files_are_completed(shell, two_by_two, tmp_path):
     (tmp_path / "bottles.zip").write_bytes(b"")
     (tmp_path / "ratings.json").write_bytes(b"")
     assert completions_at(shell, "%comflowy load ", "") == ["bottles.zip", "home/", "ratings.json"]

@@ -215,7 +215,7 @@ def test_status_of_a_sweep_with_one_cell_uses_the_singular(sandbox):
     assert texts(sandbox("%comflowy show single"))[-1].partition(": ")[2].startswith("1 cell, 1 image\n")
 
 
-def test_another_table_says_which_rows_it_replaces(sandbox, tmp_path, monkeypatch):
+def test_another_table_names_the_rows_it_replaces(sandbox, tmp_path, monkeypatch):
     """`sweep --from S --table FILE` dropped the rows of the earlier table without a note."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.csv").write_text("label,6::text\nday,a boat at noon\nnight,a boat at night\n", encoding="utf-8")

@@ -337,7 +337,7 @@ def test_export_writes_a_file_with_the_options(sandbox, tmp_path, monkeypatch):
 
 
 def test_export_replaces_another_file_only_if_asked(sandbox, tmp_path, monkeypatch):
-    """`--export` overwrote any file, and created missing folders, without a word."""
+    """`--export` overwrote any file, and created missing folders, without a message."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "night.yaml"
     file.write_text("my own notes\n")

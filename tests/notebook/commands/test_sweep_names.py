@@ -17,23 +17,23 @@ night,a boat at night on the sea,tense,12,5
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "moods.csv").write_text(MOODS, encoding="utf-8")
     return tmp_path
 
 
 @pytest.fixture
-def moods(sandbox, here):
-    """A sweep named `moods` of a table with the labels `day` and `night`, and the column `mood` of `--info`."""
-    made = sandbox(f"%comflowy sweep default --table moods.csv --info mood,score denoise=0.8,1 --as moods {TINY}")
-    assert made.error is None, made.error
-    return made.value
+def moods(sandbox, working_folder):
+    """Return a sweep named `moods` of a table with the labels `day` and `night`, and the column `mood` of `--info`."""
+    result = sandbox(f"%comflowy sweep default --table moods.csv --info mood,score denoise=0.8,1 --as moods {TINY}")
+    assert result.error is None, result.error
+    return result.value
 
 
-def rows(made):
-    assert made.error is None, made.error
-    return sorted({cell.labels["row"] for cell in made.value.cells})
+def rows(result):
+    assert result.error is None, result.error
+    return sorted({cell.labels["row"] for cell in result.value.cells})
 
 
 @pytest.mark.parametrize("source", ["default --table moods.csv --info mood,score denoise=0.8,1", "--from moods"])
@@ -57,21 +57,23 @@ def test_names_of_a_table_select_cells_also_of_an_earlier_sweep(sandbox, moods, 
     assert rows(sandbox(f'%comflowy sweep {source} --where "{where}" --dry-run {TINY}')) == kept
 
 
-def test_rows_without_unique_labels_are_compared_by_label(sandbox, here):
+def test_rows_without_unique_labels_are_compared_by_label(sandbox, working_folder):
     """`--where` did not accept labels of rows if two rows had the same label: `there is no field row`."""
-    (here / "p.csv").write_text("label,6::text\nsea,a boat\nsea,a fish\nsky,a star\nsky,a cloud\n", encoding="utf-8")
-    made = sandbox("%comflowy sweep default --table p.csv --where 'row = sea' --dry-run")
-    assert rows(made) == ["sea"]
-    assert len(made.value.cells) == 2
+    (working_folder / "p.csv").write_text(
+        "label,6::text\nsea,a boat\nsea,a fish\nsky,a star\nsky,a cloud\n", encoding="utf-8"
+    )
+    result = sandbox("%comflowy sweep default --table p.csv --where 'row = sea' --dry-run")
+    assert rows(result) == ["sea"]
+    assert len(result.value.cells) == 2
 
 
 def test_a_labelled_axis_is_compared_by_label_however_it_is_named(sandbox):
     """`3::cfg: {low: 4, high: 8}` with `--where "cfg = low"` compared 4 with the text `low`."""
     body = "\n3::cfg: {low: 4, high: 8}\ndenoise: 0.5,1.0\n"
     for name in ("cfg", "3::cfg"):
-        made = sandbox(f'%%comflowy sweep default --dry-run --where "{name} = low"{body}')
-        assert made.error is None, made.error
-        assert [cell.labels["3::cfg"] for cell in made.value.cells] == ["low", "low"]
+        result = sandbox(f'%%comflowy sweep default --dry-run --where "{name} = low"{body}')
+        assert result.error is None, result.error
+        assert [cell.labels["3::cfg"] for cell in result.value.cells] == ["low", "low"]
 
 
 @pytest.mark.parametrize(
@@ -83,25 +85,25 @@ def test_a_labelled_axis_is_compared_by_label_however_it_is_named(sandbox):
 )
 def test_a_label_compared_with_a_number_is_an_error_that_shows_the_labels(sandbox, where, tip):
     body = "\ncfg: {low: 4, high: 8}\nlook:\n  soft: {denoise: 0.5}\n  2: {denoise: 1}\n"
-    made = sandbox(f'%%comflowy sweep default --dry-run --where "{where}"{body}')
-    assert isinstance(made.error, FieldError)
-    assert ": 'low' is a text" in str(made.error) or "'soft' is a text" in str(made.error)
-    assert tip in str(made.error)
+    result = sandbox(f'%%comflowy sweep default --dry-run --where "{where}"{body}')
+    assert isinstance(result.error, FieldError)
+    assert ": 'low' is a text" in str(result.error) or "'soft' is a text" in str(result.error)
+    assert tip in str(result.error)
 
 
 def test_an_unknown_name_in_a_condition_shows_the_nearest(sandbox, moods):
-    made = sandbox("%comflowy sweep --from moods --where 'moood = calm' --dry-run")
-    assert isinstance(made.error, FieldError)
-    assert "--where 'moood = calm': default has no field 'moood'" in str(made.error)
-    assert "Did you mean mood?" in str(made.error)
+    result = sandbox("%comflowy sweep --from moods --where 'moood = calm' --dry-run")
+    assert isinstance(result.error, FieldError)
+    assert "--where 'moood = calm': default has no field 'moood'" in str(result.error)
+    assert "Did you mean mood?" in str(result.error)
 
 
 # -- --label -----------------------------------------------------------------------------------------------------------
 
 
-def images(made):
-    assert made.error is None, made.error
-    return [data["image/jpeg"] for data in made.last if "image/jpeg" in data]
+def images(result):
+    assert result.error is None, result.error
+    return [data["image/jpeg"] for data in result.last if "image/jpeg" in data]
 
 
 def words(sweep, **options):
@@ -148,13 +150,13 @@ def test_label_accepts_columns_in_each_command_that_shows_the_rows(sandbox, mood
 
 def test_generated_seeds_are_shown_in_texts(sandbox):
     """The texts of `seed=random#2` said `seed=1` and `seed=2`, which are the numbers of the seeds."""
-    made = sandbox("%comflowy sweep default seed=random#2 cfg=4 width=64 height=64 steps=1")
-    assert made.error is None, made.error
-    seeds = [str(cell.params["3::seed"]) for cell in made.value.cells]
-    assert [f"seed={seed}" in made.last[-1]["text/plain"] for seed in seeds] == [True, True]
-    assert [seed in repr(cell) for seed, cell in zip(seeds, made.value.cells, strict=True)] == [True, True]
-    table = sandbox(f"%comflowy runs {made.value.ref}").last[0]["text/plain"]
-    assert [line.split()[-1] for line in table.splitlines() if line.startswith(f"{made.value.ref}.")] == seeds
+    result = sandbox("%comflowy sweep default seed=random#2 cfg=4 width=64 height=64 steps=1")
+    assert result.error is None, result.error
+    seeds = [str(cell.params["3::seed"]) for cell in result.value.cells]
+    assert [f"seed={seed}" in result.last[-1]["text/plain"] for seed in seeds] == [True, True]
+    assert [seed in repr(cell) for seed, cell in zip(seeds, result.value.cells, strict=True)] == [True, True]
+    table = sandbox(f"%comflowy runs {result.value.ref}").last[0]["text/plain"]
+    assert [line.split()[-1] for line in table.splitlines() if line.startswith(f"{result.value.ref}.")] == seeds
     zipped = sandbox("%comflowy sweep default seed=random#2 cfg=4,5 --zip seed,cfg width=64 height=64 --dry-run")
     first = zipped.value.cells[0]
     assert f"seed+cfg={first.params['3::seed']} + 4" in repr(first)

@@ -30,7 +30,7 @@ def connected(cell, handles, api, monkeypatch):
 
 @pytest.fixture
 def enabled(home):
-    """Let a Jupyter server with the prefix /user/ann/ and the extension seem to run."""
+    """Write the file of a running Jupyter server with the prefix /user/ann/ and the extension."""
     files = WebhookFiles(home)
     lock = ProcessLock(files.folder)
     files.add_server(ServerNote("/user/ann/", lock.name))
@@ -70,7 +70,7 @@ def test_the_command_and_the_option_are_completed(shell):
     assert completions_at(shell, "%comflowy connect cloud ", "--w") == ["--webhooks"]
 
 
-def test_without_a_connection_the_command_says_how_to_connect(cell, handles, monkeypatch):
+def test_without_a_connection_the_command_shows_how_to_connect(cell, handles, monkeypatch):
     assert "%comflowy connect cloud --webhooks https://..." in text_of(cell)
     cell("%config Comflowy.callback_url = 'https://hub.example.org/user/ann/'")
     assert "through https://hub.example.org/user/ann/comflowy/hooks/***" in text_of(cell)

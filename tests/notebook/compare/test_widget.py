@@ -48,9 +48,9 @@ def replies(comparison, monkeypatch):
     return replies_sent
 
 
-def ask(comparison, **asked):
+def ask(comparison, **message):
     """Send a request as a view does."""
-    comparison._handle_custom_msg({"view": "v1", **asked}, [])
+    comparison._handle_custom_msg({"view": "v1", **message}, [])
 
 
 def image_of(content):
@@ -124,10 +124,10 @@ def test_a_deleted_file_is_reported_to_the_view(comparison, replies, pair):
     assert all(buffers is None for _, buffers in replies)
 
 
-@pytest.mark.parametrize("asked", [{"ask": "image", "index": 7}, {"ask": "image", "index": -1},
+@pytest.mark.parametrize("message", [{"ask": "image", "index": 7}, {"ask": "image", "index": -1},
                                    {"ask": "difference", "pair": [0]}, {"ask": "/etc/passwd"}, {}])  # fmt: skip
-def test_unknown_requests_get_an_error(comparison, replies, asked):
-    ask(comparison, **asked)
+def test_unknown_requests_get_an_error(comparison, replies, message):
+    ask(comparison, **message)
     ((content, _),) = replies
     assert content["problem"].startswith("the page sent a request that this version does not know")
 
@@ -311,8 +311,8 @@ def test_the_command_shows_the_comparison_once_and_returns_it(sandbox, tmp_path)
     assert page.read_text() == "mine"
     assert sandbox(f"%comflowy compare {first.ref} {other.ref} --save {page} --overwrite").error is None
     assert sandbox(f"%comflowy compare {first.ref} {other.ref} --save {page}").error is None  # the same content
-    said = sandbox(f"%comflowy compare {first.ref} {other.ref} --save {tmp_path}/pages/why").last[-1]["text/plain"]
-    assert said == "saved: why.html in the new folder pages"
+    last_text = sandbox(f"%comflowy compare {first.ref} {other.ref} --save {tmp_path}/pages/why").last[-1]["text/plain"]
+    assert last_text == "saved: why.html in the new folder pages"
     assert "--overwrite needs --save" in str(sandbox(f"%comflowy compare {first.ref} {other.ref} --overwrite").error)
     assert sandbox(f"%comflowy compare {first.ref} {other.ref};").value is None
 

@@ -33,7 +33,7 @@ def axis(field, values):
 
 @pytest.fixture
 def make_sweep(folder):
-    """`swept(axis, axis ...)`: a sweep whose cells have no runs; `give(cell, ...)` gives one a run from the folder."""
+    """Return a function: `make_sweep(axis, ...)` makes a sweep whose cells have no runs; `give` adds a run."""
 
     def make(*axes, sending=True):
         laid_out = Axes({}, axes, (), tuple(axis.name for axis in axes))
@@ -106,7 +106,7 @@ def test_only_changed_cells_are_painted_again(folder, make_sweep):
     assert changed[:, 1].max() < box.x + box.width
 
 
-def test_every_state_looks_different_and_progress_changes_the_image(folder, make_sweep):
+def test_every_state_has_a_different_image_and_progress_changes_it(folder, make_sweep):
     sweep = make_sweep(axis("3::cfg", range(6)))
     painting = SweepPainting(sweep, NOWHERE, scale=1)
     give(folder, sweep, 2, status=Status.RUNNING)

@@ -176,7 +176,7 @@ def test_a_later_kernel_runs_the_missing_cells_of_the_history(opened, api, clien
         assert counts(library.sweep(history.find("s1").sweep)) == {"success": 3, "failed": 3}
 
 
-def test_a_sweep_of_another_service_is_not_submitted_here(opened, api, stopped):
+def test_a_sweep_of_another_service_is_not_submitted_to_this_service(opened, api, stopped):
     with connect(f"other={api.url}", key="the-key") as other:
         view = opened(stopped, client=lambda: other)
         plan, _ = view.ask(ask="plan", action="missing", items=None)
@@ -185,7 +185,7 @@ def test_a_sweep_of_another_service_is_not_submitted_here(opened, api, stopped):
 
 
 def test_a_fresh_sweep_is_continued_with_fresh_runs(opened, client, api):
-    """A success from before the fresh sweep does not answer its missing cells."""
+    """A success from before the fresh sweep is not reused for its missing cells."""
     client.sweep("wf-1", values(6), timeout=60)
     api.finished = FAILED
     fresh = client.sweep("wf-1", values(6), timeout=60, window=1, fresh=True)
@@ -199,7 +199,7 @@ def test_a_fresh_sweep_is_continued_with_fresh_runs(opened, client, api):
     assert api.count(RUN) == 6 + 3 + 3
 
 
-def test_runs_that_are_no_cells_are_not_submitted(opened, client, api, stopped):
+def test_runs_that_are_not_cells_are_not_submitted(opened, client, api, stopped):
     run = stopped.cells[0].run if stopped.cells[0].run is not None else stopped.cells[-1].run
     view = opened(run, client=lambda: client)
     plan, _ = view.ask(ask="plan", action="retry", items=None)

@@ -74,7 +74,7 @@ def test_the_first_cell_is_one_that_the_condition_shows(sweep, where, number):
     explorer.close()
 
 
-def test_the_current_cell_of_a_combination_that_was_not_asked_for_is_none(library, stored):
+def test_the_current_cell_of_a_combination_without_a_run_is_none(library, stored):
     for cfg, steps in ((8, 10), (4, 10), (4, 20)):
         stored(f"{cfg}-{steps}", params={"3::cfg": cfg, "3::steps": steps})
     explorer = Explorer(Exploration([library.run(record) for record in library.history.recent(3)]))
@@ -85,7 +85,7 @@ def test_the_current_cell_of_a_combination_that_was_not_asked_for_is_none(librar
     explorer.close()
 
 
-def test_a_condition_decides_what_is_visible_at_once(explorer):
+def test_a_condition_changes_the_visible_cells_immediately(explorer):
     explorer.set_state({"_visible": [5, 0]})
     assert refs(explorer.visible) == ["s1.6", "s1.1"], "as the view sorts them"
     explorer.where = "cfg > 6"
@@ -96,7 +96,7 @@ def test_a_condition_decides_what_is_visible_at_once(explorer):
 
 
 @pytest.mark.parametrize(("where", "kind"), [("cfg >", LineError), ("cgf > 3", FieldError)])
-def test_a_wrong_condition_changes_nothing(explorer, where, kind):
+def test_an_invalid_condition_changes_nothing(explorer, where, kind):
     explorer.where = "cfg > 6"
     with pytest.raises(kind):
         explorer.where = where
@@ -104,7 +104,7 @@ def test_a_wrong_condition_changes_nothing(explorer, where, kind):
     assert len(explorer.visible) == 3
 
 
-def test_a_wrong_condition_typed_in_the_view_is_explained_there(explorer):
+def test_the_error_of_a_condition_typed_in_the_view_is_shown_in_the_view(explorer):
     explorer.set_state({"where": "cfg > 6"})
     explorer.set_state({"where": "cgf > 3"})
     assert explorer.where == "cfg > 6"
@@ -159,7 +159,7 @@ def test_explore_takes_sweeps_cells_runs_references_and_lists(sweep):
         (("s9",), "there is no sweep s9"),
     ],
 )
-def test_what_can_not_be_explored_is_explained(sweep, arguments, message):
+def test_an_object_that_can_not_be_explored_is_an_error(sweep, arguments, message):
     with pytest.raises(RefError, match=message):
         comflowy_nb.explore(*arguments)
 
@@ -173,7 +173,7 @@ def test_a_view_gets_the_document(view, sweep):
     assert [item["ref"] for item in reply["document"]["items"]] == [cell.ref for cell in sweep.cells]
 
 
-def test_thumbnails_come_in_the_order_asked_without_those_that_are_missing(view, sweep):
+def test_thumbnails_are_sent_in_the_requested_order_without_missing_ones(view, sweep):
     reply, buffers = view.ask(ask="thumbs", images=["r5[0]", "r99[0]", "r1[0]"])
     assert reply == {"kinds": ["image/jpeg", "image/jpeg"], "missing": ["r99[0]"]}
     for content, cell in zip(buffers, (sweep.cells[4], sweep.cells[0]), strict=True):
@@ -200,7 +200,7 @@ def test_a_full_image_is_the_file(view, sweep):
         {"do": "everything", "submits": 3},
     ],
 )
-def test_a_request_that_can_not_be_answered_gets_a_problem(view, request_sent):
+def test_the_reply_to_an_invalid_request_has_a_problem(view, request_sent):
     reply, buffers = view.ask(**request_sent)
     assert list(reply) == ["problem"]
     assert "Traceback" not in reply["problem"]
@@ -255,7 +255,7 @@ def test_ratings_of_other_commands_are_sent_when_they_are_read_again(view, sweep
     assert view.newest("s1.1")["images"][0]["scores"] == {"wide": 96.0}
 
 
-def test_a_condition_on_ratings_follows_them(view, sweep):
+def test_a_condition_on_ratings_is_evaluated_again_after_a_rating(view, sweep):
     view.ask(ask="document")
     view.explorer.where = "rating >= 4"
     assert view.explorer.visible == []
@@ -263,7 +263,7 @@ def test_a_condition_on_ratings_follows_them(view, sweep):
     wait_until(lambda: refs(view.explorer.visible) == ["s1.2"])
 
 
-def test_a_running_sweep_is_followed_at_most_four_times_a_second(client, api, opened):
+def test_updates_of_a_running_sweep_are_sent_at_most_four_times_a_second(client, api, opened):
     api.live_statuses = ["running"]
     sweep = client.sweep("wf-1", {"3::cfg": list(range(12)), "3::seed": 7}, wait=False)
     view = opened(sweep)
@@ -274,7 +274,7 @@ def test_a_running_sweep_is_followed_at_most_four_times_a_second(client, api, op
     assert len(view.updates) < 40, "updates are collected: 12 cells change about five times each"
 
 
-def test_the_axis_of_the_images_comes_with_the_first_cell_that_has_several(client, api, opened):
+def test_the_image_axis_is_added_with_the_first_cell_of_several_images(client, api, opened):
     api.outputs = {"9": ["/images/a.png", "/images/b.png"]}
     sweep = client.sweep("wf-1", {"3::cfg": [1, 2], "3::seed": 7}, wait=False)
     view = opened(sweep)
@@ -287,14 +287,14 @@ def test_the_axis_of_the_images_comes_with_the_first_cell_that_has_several(clien
     sweep.wait(60)
 
 
-def test_before_a_view_has_asked_nothing_is_sent(opened, sweep):
+def test_nothing_is_sent_before_the_first_request_of_a_view(opened, sweep):
     view = opened(sweep)
     view.explorer.reread()
     view.explorer.send_changes()
     assert view.sent == []
 
 
-def test_a_closed_explorer_answers_no_more_and_has_no_listener(view, sweep):
+def test_a_closed_explorer_sends_no_reply_and_has_no_listener(view, sweep):
     view.ask(ask="document")
     explorer = view.explorer
     explorer.close()
@@ -324,7 +324,7 @@ def test_a_closed_explorer_is_freed(sweep):
 # -- static versions --------------------------------------------------------------------------------------------------
 
 
-def test_the_saved_notebook_holds_a_grid_and_little_else(explorer):
+def test_the_saved_notebook_contains_a_grid_and_no_other_images(explorer):
     data, metadata = explorer.bundle()
     assert {"text/plain", "text/html", "image/jpeg", "application/vnd.jupyter.widget-view+json"} == set(data)
     image = Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"])))

@@ -42,7 +42,7 @@ def test_numbers_of_a_list_are_checked_by_the_field():
 
 
 @pytest.mark.parametrize(
-    ("given", "type_"),
+    ("abbreviation", "type_"),
     [
         (True, FieldType.BOOLEAN),
         ("text", FieldType.STRING),
@@ -51,17 +51,19 @@ def test_numbers_of_a_list_are_checked_by_the_field():
         (Image.new("RGB", (4, 4)), FieldType.IMAGEUPLOAD),
     ],
 )
-def test_single_value_defines_the_type_of_a_field_of_unknown_type(given, type_):
-    field = read_abbreviation(OPEN, given)
+def test_single_value_defines_the_type_of_a_field_of_unknown_type(abbreviation, type_):
+    field = read_abbreviation(OPEN, abbreviation)
     assert field.field.type is type_
-    assert field.value == given
+    assert field.value == abbreviation
 
 
-@pytest.mark.parametrize("given", [(5, 1), (1, 1), (1, 2, 0), (1, 2, 3, 4), [], {}, [("a", 1), ("a", 2)], (-5, 20)])
-def test_error_for_an_invalid_abbreviation_has_the_field(given):
-    field = CFG if given == (-5, 20) else OPEN
+@pytest.mark.parametrize(
+    "abbreviation", [(5, 1), (1, 1), (1, 2, 0), (1, 2, 3, 4), [], {}, [("a", 1), ("a", 2)], (-5, 20)]
+)
+def test_error_for_an_invalid_abbreviation_has_the_field(abbreviation):
+    field = CFG if abbreviation == (-5, 20) else OPEN
     with pytest.raises(FieldError, match="node 3"):
-        read_abbreviation(field, given)
+        read_abbreviation(field, abbreviation)
 
 
 def test_a_range_for_a_text_is_rejected():

@@ -93,7 +93,7 @@ def settle(form):
     """Wait until the runs are settled and the form shows their status, thumbnails and images."""
 
     def is_shown():
-        with form._history._lock:  # drawing holds it to its end
+        with form._history._lock:  # the form holds the lock while it draws
             statuses = {each["token"]: each["status"] for each in form._history.strip.items}
             successful = {run.token for run in form.runs if run.status is Status.SUCCESS}
             return successful <= set(form._history.strip.thumbs) and all(
@@ -213,7 +213,7 @@ def test_a_double_click_submits_once_unless_a_value_changes(form):
     assert item(opened_form, 2)["changed"] == "cfg 2.75 → 3.25"
 
 
-def test_each_of_several_runs_shows_its_own_status(form):
+def test_each_of_several_runs_shows_its_status(form):
     opened_form = form("steps=40 width=256 height=256 seed=71")
     statuses_shown = []
     opened_form._history.strip.observe(

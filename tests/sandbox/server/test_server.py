@@ -82,10 +82,12 @@ def test_wrong_key_gets_no_token(sandbox, words):
     assert answer.json() == {"success": False, "error": "the API key is missing or wrong"}
 
 
-@pytest.mark.parametrize("given", [None, "Bearer wrong", "Basic YTpi", "Bearer", "wrong"])
+@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic YTpi", "Bearer", "wrong"])
 @pytest.mark.parametrize("path", ["run", "check?id=x", "cancel?id=x", "../../../upload/image"])
-def test_requests_without_a_valid_token_are_rejected(sandbox, path, given):
-    answer = sandbox.post(path, token=False, headers={"Authorization": given} if given else {}, data="{}")
+def test_requests_without_a_valid_token_are_rejected(sandbox, path, authorization):
+    answer = sandbox.post(
+        path, token=False, headers={"Authorization": authorization} if authorization else {}, data="{}"
+    )
     assert answer.status_code == 401
     assert answer.json()["success"] is False
 

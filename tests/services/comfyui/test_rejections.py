@@ -21,7 +21,7 @@ def error(kind, details="", message="No", **extra):
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("body", "words"),
     [
         (
             error("value_not_in_list", input_name="a", input_config=[["one", "two"], {}], received_value="on"),
@@ -56,8 +56,8 @@ def error(kind, details="", message="No", **extra):
         (error("value_smaller_than_min", input_name="a", received_value=1), "a: 1 is below None"),
     ],
 )
-def test_each_shape_of_error_has_a_text(given, words):
-    text = refused(given)
+def test_each_shape_of_error_has_a_text(body, words):
+    text = refused(body)
     assert text.startswith("node 3 (My sampler)")
     assert words in text
     assert "/srv" not in text

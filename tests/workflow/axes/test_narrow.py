@@ -1,4 +1,4 @@
-"""The values around one of an axis."""
+"""New values of an axis, around one of its values."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_values_of_a_float(center, values, options, expected):
         (512, [], {"step": 8}, [464, 512, 560]),
     ],
 )
-def test_values_of_an_int_are_whole(center, values, options, expected):
+def test_values_of_an_int_are_whole_numbers(center, values, options, expected):
     found = narrow(center, values, Field("3::steps", INT, **options))
     assert found == expected
     assert all(isinstance(value, int) for value in found)
 
 
-def test_a_field_of_unknown_type_has_whole_numbers_if_its_axis_has():
+def test_a_field_of_unknown_type_gets_whole_numbers_if_its_axis_has_only_whole_numbers():
     assert narrow(6, [2, 6, 10], Field("3::x", UNKNOWN)) == [4, 6, 8]
     assert narrow(6, [2.5, 6, 10], Field("3::x", UNKNOWN)) == [4.25, 6, 8.0]
 
@@ -72,7 +72,7 @@ def test_a_field_of_unknown_type_has_whole_numbers_if_its_axis_has():
         (1.0, [1.0, 1.0 + 2**-52], {}, "no value is between"),
     ],
 )
-def test_a_value_without_room_says_why(center, values, options, reason):
+def test_a_value_without_room_has_a_reason(center, values, options, reason):
     with pytest.raises(FieldError, match=reason):
         narrow(center, values, Field("3::cfg", FLOAT, **options))
 

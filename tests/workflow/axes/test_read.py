@@ -201,7 +201,7 @@ def test_lists_of_numbers_below_a_key(workflow):
     assert values(body(workflow, "cfg: [\n  4, # soft\n  8,\n]\n")) == [4.0, 8.0]
 
 
-def test_option_with_a_comma_is_quoted_or_the_whole_value():
+def test_option_with_a_comma_is_in_quotes_or_is_the_whole_value():
     workflow = Workflow("w", fields={"1::x": read_field("1::x", [["a", "b", "a,b", "c (d, e)"]])})
     assert line(workflow, "x=a,b").fixed == {"1::x": "a,b"}
     assert values(line(workflow, 'x="a,b",b')) == ["a,b", "b"]
@@ -371,7 +371,7 @@ def test_labels_on_several_lines_are_read(workflow):
         ("cfg: {a: 1..3}", "range"),
         ("cfg: {a: , b: 4}", "value 'a': the value is empty"),
         ("prompt: {a: beautiful scenery, glass bottle}", "'glass bottle' has no label"),
-        ("prompt: {a: [x, y]}", "one value is expected here, not a list"),
+        ("prompt: {a: [x, y]}", "a list is not allowed here: use one value"),
     ],
 )
 def test_invalid_labels_are_reported(workflow, typed, part):

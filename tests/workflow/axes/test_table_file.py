@@ -36,7 +36,7 @@ def test_json_lines_keep_types_and_leave_out_null(tmp_path):
     assert [row.where for row in table.rows] == ["a.jsonl, row 1 (line 1)", "a.jsonl, row 2 (line 3)"]
 
 
-def test_all_wrong_lines_of_a_file_are_reported_together(tmp_path):
+def test_all_invalid_lines_of_a_file_are_reported_together(tmp_path):
     deep = '{"a": ' * 100_000
     text = f'{{"cfg": 4}}\n[1]\n{{"cfg": 5, "cfg": 6}}\n{{"cfg" 7}}\n{deep}\n'
     with pytest.raises(FieldError) as caught:

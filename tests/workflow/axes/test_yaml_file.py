@@ -86,7 +86,7 @@ def test_file_with_only_a_workflow_is_read(file):
     assert read(file, "workflow: a b\nfields:\n").settings == []
 
 
-def test_python_names_are_not_expanded_and_plain_texts_are_read_as_in_a_body(workflow, undescribed, file):
+def test_python_names_are_not_expanded_and_unquoted_texts_are_read_as_in_a_body(workflow, undescribed, file):
     axes = axes_in(workflow, file, "  prompt: a {day} || b\n  7::text: 007\n  sampler_name: euler, heun\n")
     assert [value.params["6::text"] for value in axes.axes[0].values] == ["a {day}", "b"]
     assert axes.fixed == {"7::text": "007"}
@@ -196,7 +196,7 @@ def test_unreadable_file_is_an_error(file, tmp_path):
     file.write_bytes(b"workflow: \xff\xfe")
     with pytest.raises(WorkflowError, match="UTF-8"):
         read_sweep_file(file)
-    with pytest.raises(WorkflowError, match="can't be read"):
+    with pytest.raises(WorkflowError, match="is a folder, not a file"):
         read_sweep_file(tmp_path)
 
 

@@ -258,7 +258,7 @@ def test_comments_in_other_encodings(tmp_path, comment):
 # -- untrusted content -----------------------------------------------------------------------------------------------
 
 
-def test_values_of_a_wrong_type_become_extras(tmp_path):
+def test_values_of_an_invalid_type_become_extras(tmp_path):
     """Such values are named and not used: a negative seed, a size that is not a number, a prompt that is a list."""
     wrong = {
         "positive_prompt": ["a"],
@@ -380,7 +380,7 @@ def test_files_that_are_not_images(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(ImageError, match="can't be read as an image"):
         generation_of_image(tmp_path / "a.png")
-    with pytest.raises(ImageError, match="there is no image"):
+    with pytest.raises(ImageError, match="there is no file"):
         generation_of_image(tmp_path / "missing.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
     assert generation_of_image(tmp_path / "bare.png") is None

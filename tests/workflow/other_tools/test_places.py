@@ -52,11 +52,11 @@ BASE = {
 }
 
 
-def test_the_default_workflow():
+def test_fields_of_the_default_workflow():
     assert find_places(workflow(DEFAULT)).fields == PLACES
 
 
-def test_the_links_decide_and_not_the_order():
+def test_roles_are_found_by_links_and_not_by_the_order_of_nodes():
     places = find_places(workflow({**BASE, "3": sampler(positive=["7", 0], negative=["6", 0])})).fields
     assert (places["prompt"], places["negative"]) == (("7::text",), ("6::text",))
 
@@ -194,7 +194,7 @@ def described(*titles, extra=()):
     return Workflow("w", "id1", fields={one.id: one for one in fields})
 
 
-def test_titles_tell_the_prompts_apart():
+def test_titles_distinguish_the_prompts():
     for titles in (("Positive", "Negative"), ("CLIP Text Encode (Prompt)", "Negative Prompt")):
         found = find_places(described(*titles)).fields
         assert (found["prompt"], found["negative"]) == (("6::text",), ("7::text",))

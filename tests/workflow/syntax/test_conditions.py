@@ -117,7 +117,7 @@ def test_values_of_different_types_are_an_error(text, problem):
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_a_condition_or_an_error_of_ours(text):
+def test_any_text_is_a_condition_or_a_line_error(text):
     with suppress(ComflowyError):
         assert parse_condition(text).matches(VALUES) in {True, False}
 

@@ -131,7 +131,7 @@ def test_any_text_is_read_or_rejected(text):
     try:
         values = read_range(text)
     except ValueError as error:
-        assert repr(text) in str(error)  # noqa: PT017 - most texts are refused, some are not
+        assert repr(text) in str(error)  # noqa: PT017 - most texts are rejected, some are valid
         return
     assert 0 < len(values) <= LARGEST_AXIS
     assert len(set(values)) == len(values)
