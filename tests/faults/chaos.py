@@ -29,6 +29,7 @@ if __name__ == "__main__":  # as pytest does, see pyproject.toml
     sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from chaotic_api import ChaoticApi
+from forking import forking_context
 from promises import broken_images, broken_statuses, damage, leftover_files, log_statuses, lost_runs, read_rows
 
 from comflowy_nb.errors import ComflowyError, RunHeld
@@ -39,7 +40,6 @@ BATCH = 120
 KILLS = [0, 2, 4, 6, 9]  # of one batch
 BATCH_TIMEOUT_S = 240.0
 SETTLE_S = 60.0  # maximum wait of a worker for its runs; the next worker continues them
-PRELOAD = ["chaos", "comflowy_nb.client", "comflowy_nb.images.thumbnails", "comflowy_nb.services.comflowy.webhooks"]
 
 
 # -- in the worker processes --------------------------------------------------------------------------------------
@@ -184,8 +184,7 @@ class Race:
         self.api = api
         self.seed = seed
         self.report = Report(seed, 0)
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOAD)
+        self._context = forking_context()
         self._usual_s = 4.0  # duration of a batch, which limits the random times of the kills
 
     def run(self, runs: int, *, seconds: float = float("inf"), progress: bool = False) -> Report:
