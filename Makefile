@@ -1,7 +1,7 @@
 # make demo   run notebooks/quickstart.ipynb on the sandbox; leaves an HTML page and the grid under build/demo/
 # make lab    open the same notebook in JupyterLab
 # make test-fast  the tests that need no kernel, notebook, sandbox, browser or long wait
-# make coverage  test-fast with the coverage of the package
+# make coverage  test-fast with the coverage of the package; fails below fail_under in pyproject.toml
 # make test   every test this machine can run (browser tests need Chromium; with REQUIRE_BROWSER=1 they fail without it)
 # make chaos  race processes against a service that fails, and kill them at random (RUNS=..., SEED=...)
 # make test-matrix  the tests with the lowest versions, those of Google Colab, Python 3.11 to 3.14, and the front ends (JOBS=..., TESTS=...)

@@ -21,7 +21,7 @@ from comflowy_nb.workflow.images import (
 from comflowy_nb.workflow.syntax.json_values import plain, shown
 from comflowy_nb.workflow.syntax.line import NAMES_ALONE, expand, expand_text, is_name
 from comflowy_nb.workflow.syntax.lists import Item, MultipleValues, as_item, from_python
-from comflowy_nb.workflow.syntax.ranges import has_range, is_range, read_range, split_items
+from comflowy_nb.workflow.syntax.ranges import has_range, is_range, range_for_dash, read_range, split_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,6 +115,10 @@ class ValueReader:
                 unspaced = ",".join(part.strip() for part in text.split(","))
                 tip = f"several values are written without quotes: {field.name}={unspaced}"
                 raise FieldError(f"{error}; {tip}") from None
+            is_int = field.type is FieldType.INT
+            if field.type.is_number and (range_meant := range_for_dash(text, whole=is_int)) is not None:
+                where = "" if self._is_sweep else " in a sweep"
+                raise FieldError(f"{error}; a range is written {field.name}={range_meant}{where}") from None
             if self.namespace is not None and text.startswith("{"):
                 raise FieldError(f"{error}; {NAMES_ALONE.format(field=field.name)}") from None
             raise

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import multiprocessing
 import os
 import random
 import sys
@@ -28,11 +27,16 @@ from pathlib import Path
 if __name__ == "__main__":  # as pytest does, see pyproject.toml
     sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
+from typing import TYPE_CHECKING
+
 from chaotic_api import ChaoticApi
 from forking import forking_context
 from promises import broken_images, broken_statuses, damage, leftover_files, log_statuses, lost_runs, read_rows
 
 from comflowy_nb.errors import ComflowyError, RunHeld
+
+if TYPE_CHECKING:
+    import multiprocessing
 
 WORKERS = 3
 THREADS = 3

@@ -476,6 +476,16 @@ def test_error_for_a_seed_below_its_range_suggests_random(workflow):
     assert "random" not in problems(line, workflow, "cfg=-1")[0]
 
 
+def test_error_for_a_range_with_a_dash_shows_how_a_range_is_written(workflow):
+    """The error for `seed=1-4` was only `'1-4' is not a whole number`."""
+    assert problems(line, workflow, "seed=1-4")[0].endswith(
+        "'1-4' is not a whole number; a range is written seed=1..4 in a sweep"
+    )
+    assert problems(line, workflow, "cfg=8-2")[0].endswith("a range is written cfg=8..2..-1 in a sweep")
+    assert "range" not in problems(line, workflow, "sampler_name=1-4")[0]
+    assert line(workflow, "6::text=1-4") == {"6::text": "1-4"}
+
+
 @pytest.mark.parametrize(
     ("spec", "several", "single"),
     [

@@ -10,6 +10,7 @@ _NUMBER_PATTERN = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBER = re.compile(_NUMBER_PATTERN)
 _RANGE = re.compile(rf"{_NUMBER_PATTERN}\.\.{_NUMBER_PATTERN}(?:\.\.{_NUMBER_PATTERN}|#[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
+_DASHED = re.compile(rf"({_NUMBER_PATTERN})\s*[-\u2013]\s*({_NUMBER_PATTERN})")  # U+2013 is the en dash
 _MAX_DIGITS = 400  # doubles go from 5e-324 to 2e308; arithmetic with longer numbers is slow
 
 
@@ -32,6 +33,21 @@ def has_range(text: str) -> bool:
     """Return True if a text is a range, or a list of numbers and ranges with at least one range."""
     items = split_items(text)
     return any(map(is_range, items)) and all(is_range(item) or is_number(item) for item in items)
+
+
+def range_for_dash(text: str, *, whole: bool) -> str | None:
+    """Return the range that a text such as `1-4` may mean, here `1..4`; None for other texts."""
+    dashed = _DASHED.fullmatch(text)
+    if dashed is None:
+        return None
+    first, last = dashed.groups()
+    for range_text in (f"{first}..{last}", f"{first}..{last}..-1", f"{first}..{last}#5"):
+        try:
+            values = read_range(range_text, whole=whole)
+        except ValueError:
+            continue
+        return range_text if len(values) > 1 else None
+    return None
 
 
 def split_items(text: str) -> list[str]:

@@ -564,6 +564,12 @@ def test_seed_words_are_text_in_other_fields(workflow, undescribed):
     assert "is not a number" in problems(line, workflow, "cfg=random")[0]
 
 
+@pytest.mark.parametrize("typed", ["seed=1-4", "seed=1-4,9", "seed=[9,1-4]"])
+def test_error_for_a_range_with_a_dash_shows_how_a_range_is_written(workflow, typed):
+    (problem,) = problems(line, workflow, typed)
+    assert problem.endswith("'1-4' is not a whole number; a range is written seed=1..4")
+
+
 def test_a_range_for_fields_of_several_types_is_an_error():
     """If the first field was a text, the number below it silently got the first value of the range."""
     fields = {key: read_field(key, [kind]) for key, kind in (("1::size", "STRING"), ("2::size", "INT"))}

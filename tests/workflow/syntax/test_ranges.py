@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, has_range, is_range, read_range
+from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS, has_range, is_range, range_for_dash, read_range
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,29 @@ def test_a_huge_range_is_rejected_with_its_count_and_never_expanded(text):
 def test_huge_numbers_are_rejected_quickly(text):
     with pytest.raises(ValueError, match=r"not a range|too large"):
         read_range(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "meant"),
+    [
+        ("1-4", True, "1..4"),
+        ("1 - 4", True, "1..4"),
+        ("1\u20134", True, "1..4"),
+        ("-2-2", True, "-2..2"),
+        ("8-2", False, "8..2..-1"),
+        ("0.5-2", False, "0.5..2#5"),
+        ("0.5-2", True, None),
+        ("4-4", True, None),
+        ("1-", True, None),
+        ("2026-11-29", True, None),
+        ("a-b", True, None),
+        ("7", True, None),
+        ("1e-3", False, None),
+    ],
+)
+def test_two_numbers_with_a_dash_may_mean_a_range(text, whole, meant):
+    assert range_for_dash(text, whole=whole) == meant
+    assert meant is None or len(read_range(meant, whole=whole)) > 1
 
 
 cents = st.integers(-100_000, 100_000).map(lambda number: Decimal(number) / 100)
