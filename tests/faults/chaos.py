@@ -23,11 +23,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # as pytest does, see pyproject.toml
     sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-
-from typing import TYPE_CHECKING
 
 from chaotic_api import ChaoticApi
 from forking import forking_context
