@@ -120,7 +120,7 @@ class Scheduler:
             self._changed.notify()
 
     def every(self, period_s: float, action: Callable[[], bool]) -> None:
-        """Run an action now and then every `period_s` seconds while it returns True.
+        """Run an action at once, and repeat it every `period_s` seconds while it returns True.
 
         An action that raises is run again, so that one failed read of the history does not end a watch.
         """

@@ -83,7 +83,7 @@ class Original:
 
 
 def is_protected(original: Original) -> bool:
-    """Return True if a prune without `all` keeps this original. This function is the only owner of the rule."""
+    """Return True if a prune without `all` keeps this original. Only this function defines the rule."""
     return original.is_named or original.is_input or original.is_rated
 
 

@@ -181,7 +181,7 @@ class SweepPlanner:
         )  # fmt: skip
 
     def draft_cells(self, sweep: Sweep, workflow: Workflow, cells: Sequence[SweepCell], *, retry: Retry) -> Draft:
-        """Plan the submit of some cells of a recorded sweep. Their params and requests stay as they were recorded.
+        """Plan the submit of some cells of a recorded sweep. Their params and requests are the recorded ones.
 
         Raises
         ------

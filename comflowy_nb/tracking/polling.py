@@ -184,7 +184,7 @@ class PollSchedule:
             self._event_due_s = self._tracker.scheduler.clock() + self._event_interval_s()
 
     def note_reported_end(self) -> None:
-        """Rely on events no longer. If a check does not confirm the end, the rule finds it."""
+        """Stop relying on events, so that the poll rule finds the end if the next check does not confirm it."""
         self._is_end_reported = True
 
     def note_live(self, age_s: float, *, is_known: bool) -> None:

@@ -152,7 +152,7 @@ class Tracker:
             self._check_after(run_tracker, event.status)
 
     def _handle_webhook(self, run_tracker: RunTracker, event: Event, kind: str) -> None:
-        """Display an event. Only a reported end triggers a check, or any status of a run that is not polled."""
+        """Display an event. A reported end triggers a check, as does any status of a run that is not polled."""
         run = run_tracker.run
         run.note_event(RunEvent(kind, time.time(), event.text, event.progress), event.status)
         if event.status and (event.status.is_final or run.status.is_held):

@@ -188,7 +188,9 @@ def test_a_workflow_is_exported_in_api_format(connected, folder):
     assert connected("%comflowy workflow export default out.json --overwrite").error is None
     assert (folder / "out.json").read_text() == (folder / "out2.json").read_text()
     assert "is for workflow export" in str(connected("%comflowy workflow remove default --overwrite").error)
-    assert "must end in .json" in str(connected("%comflowy workflow export default out.txt").error)
+    assert "use a name that ends in .json, as out.json" in str(
+        connected("%comflowy workflow export default out.txt").error
+    )
     assert "workflow export needs" in str(connected("%comflowy workflow export default").error)
 
 
