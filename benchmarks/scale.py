@@ -24,8 +24,14 @@ from pathlib import Path
 
 from measuring import Section, absent_rows, interleave, middle, run_child, spread, values
 
-LIMITS_MS = {"last 50": 1.0, "find the same request": 1.0, "find by params": 1.0, "search text": 100.0}
-FIGURES = ("write a run", "last 50", "find the same request", "find by params", "search text", "`%comflowy`")
+LIMITS_MS = {
+    "last 50": 1.0,
+    "find the same request": 1.0,
+    "find by params": 1.0,
+    "find a rare value": 1.0,
+    "search text": 100.0,
+}
+FIGURES = ("write a run", *LIMITS_MS, "`%comflowy`")
 SUBJECTS = ("lighthouse", "castle", "fox", "harbour", "orchard", "glacier", "market", "library")
 
 
@@ -55,6 +61,7 @@ def fill(home: Path, count: int) -> None:
     """Create a history of `count` runs with an image each."""
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.database.runs import History
+    from comflowy_nb.database.value_index import put_run_values
     from comflowy_nb.status import StatusEvent
 
     home.mkdir(parents=True)
@@ -72,6 +79,8 @@ def fill(home: Path, count: int) -> None:
             copies = ([_copy(row, number, now)[name] for name in columns] for number in range(1, count))
             marks = ",".join("?" * len(columns))
             database.executemany(f"INSERT INTO {table} ({','.join(columns)}) VALUES ({marks})", copies)
+        for number in range(1, count):
+            put_run_values(database, number + 1, {"params": request(number).params})
 
 
 def _copy(row: dict, number: int, now: float) -> dict:
@@ -115,6 +124,7 @@ def measure_calls() -> dict[str, float]:
         "last 50": timed(lambda _: history.search(limit=50), 30),
         "find the same request": timed(same, 30),
         "find by params": timed(lambda number: history.search(params={"cfg": number % 20}, limit=20), 10),
+        "find a rare value": timed(lambda number: history.search(params={"seed": number}, limit=20), 10),
         "search text": timed(lambda number: history.search(f"lighthouse {number} strokes", limit=20), 5),
         "`%comflowy`": timed(overview, 5),
         "write a run": timed(write, 30),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from comflowy_nb.database.ratings import find_ratings, put_rating
 from comflowy_nb.database.references import check_name
-from comflowy_nb.database.rows import insert, json_list, put_image, put_name, put_shared
+from comflowy_nb.database.rows import insert, insert_run_row, json_list, put_image, put_name, put_shared
 
 if TYPE_CHECKING:
     import sqlite3
@@ -172,7 +172,7 @@ def _add_run(connection: sqlite3.Connection, run: NewRun, file: str, sweeps: set
     key = f"{IMPORTED}:{run.token}"  # never the key of a request, which is a sha256
     graph = None if run.graph is None else put_shared(connection, "graphs", run.graph)
     own = {"identity": IMPORTED, "origin": IMPORTED, "key": key, "owner": "", "imported": file}
-    insert(connection, "runs", {"token": run.token, **columns, **own, "graph": graph})
+    insert_run_row(connection, {"token": run.token, **columns, **own, "graph": graph})
     for image in run.outputs:
         put_image(connection, run.token, image)
     _put_free_name(connection, "runs", run.token, name, added)

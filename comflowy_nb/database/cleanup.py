@@ -262,11 +262,14 @@ _DELETIONS = """
     DELETE FROM ratings WHERE run IN (SELECT value FROM json_each(:runs));
     DELETE FROM scores WHERE run IN (SELECT value FROM json_each(:runs));
     DELETE FROM images WHERE run IN (SELECT value FROM json_each(:runs));
+    DELETE FROM run_values WHERE run IN
+        (SELECT number FROM runs WHERE token IN (SELECT value FROM json_each(:runs)));
     DELETE FROM runs WHERE token IN (SELECT value FROM json_each(:runs));
     UPDATE runs SET sweep = (SELECT cells.sweep FROM cells WHERE cells.run = runs.token LIMIT 1)
         WHERE sweep IN (SELECT value FROM json_each(:sweeps));
     DELETE FROM graphs WHERE sha256 NOT IN (SELECT graph FROM runs WHERE graph IS NOT NULL);
-    DELETE FROM defaults WHERE sha256 NOT IN (SELECT defaults FROM runs WHERE defaults IS NOT NULL)
+    DELETE FROM defaults WHERE sha256 NOT IN (SELECT defaults FROM runs WHERE defaults IS NOT NULL);
+    DELETE FROM workflow_values WHERE sha256 NOT IN (SELECT sha256 FROM graphs UNION SELECT sha256 FROM defaults)
 """
 
 

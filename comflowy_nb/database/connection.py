@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from comflowy_nb.database.migrations import MIGRATIONS, VERSION
+from comflowy_nb.database.value_index import add_functions
 from comflowy_nb.errors import HistoryError
 
 if TYPE_CHECKING:
@@ -355,6 +356,7 @@ def _check(path: Path, connection: sqlite3.Connection) -> int:
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring a file of an earlier version up to date, in one transaction. The caller holds the lock of the file."""
     if version < VERSION:
+        add_functions(connection)
         statements = "".join(MIGRATIONS[number] for number in range(version + 1, VERSION + 1))
         connection.executescript(f"BEGIN IMMEDIATE; {statements} PRAGMA user_version = {VERSION}; COMMIT;")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-VERSION = 3  # version of schema.sql, stored as PRAGMA user_version
-# Version -> the statements that migrate a file of the previous version to it.
+VERSION = 4  # version of schema.sql, stored as PRAGMA user_version
+# Version -> the statements that migrate a file of the previous version to it. `add_functions` of value_index.py adds
+# the functions `run_hashes` and `workflow_hashes`.
 MIGRATIONS = {
     2: """
         ALTER TABLE runs ADD COLUMN started_at REAL;
@@ -27,5 +28,17 @@ MIGRATIONS = {
             run TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, value REAL, error TEXT,
             PRIMARY KEY (run, position, name)
         ) WITHOUT ROWID;
+    """,
+    4: """
+        CREATE TABLE run_values (hash INTEGER NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (hash, run)) WITHOUT ROWID;
+        INSERT OR IGNORE INTO run_values SELECT each.value, number
+        FROM runs, json_each(run_hashes(params, graph, defaults)) AS each ORDER BY each.value, number;
+        CREATE TABLE workflow_values (
+            hash INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (hash, sha256)
+        ) WITHOUT ROWID;
+        INSERT OR IGNORE INTO workflow_values SELECT each.value, sha256
+        FROM graphs, json_each(workflow_hashes('graphs', content)) AS each;
+        INSERT OR IGNORE INTO workflow_values SELECT each.value, sha256
+        FROM defaults, json_each(workflow_hashes('defaults', content)) AS each;
     """,
 }

@@ -57,6 +57,14 @@ CREATE TABLE graphs (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROW
 -- Field id -> value of a workflow as it was described when the run was submitted.
 CREATE TABLE defaults (sha256 TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
 
+-- The index of values (value_index.py): the hash of a field's name and value, or of the workflow of a run.
+CREATE TABLE run_values (hash INTEGER NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (hash, run)) WITHOUT ROWID;
+
+-- The same for the values of graphs and defaults.
+CREATE TABLE workflow_values (
+    hash INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (hash, sha256)
+) WITHOUT ROWID;
+
 CREATE TABLE sweeps (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     token TEXT NOT NULL UNIQUE,

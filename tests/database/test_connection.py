@@ -449,7 +449,7 @@ def test_a_file_of_version_1_is_migrated_and_keeps_its_runs(home, run_request):
     opened.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_new_file_and_a_migrated_file_have_the_same_tables(tmp_path, version):
     def tables(home, script=None):
         if script is not None:
@@ -501,3 +501,34 @@ def test_a_file_of_version_2_is_migrated_and_keeps_its_runs_and_sweeps(home, run
     opened.ratings.change([("t1", 0)], 4)
     assert opened.ratings.of_runs(["t1"])["t1", 0][0].rating == 4
     opened.close()
+
+
+def test_a_file_of_version_3_is_brought_up_to_date_and_its_runs_are_found_by_params(home):
+    """The index of values was added in version 4."""
+    home.mkdir(exist_ok=True)
+    connection = sqlite3.connect(home / "history.sqlite")
+    connection.executescript(Path(__file__).with_name("history_version_3.sql").read_text())
+    graph = '{"3":{"class_type":"K","inputs":{"steps":20}}}'
+    connection.execute("INSERT INTO graphs (sha256, content) VALUES ('g', ?)", (graph,))
+    connection.execute("INSERT INTO defaults (sha256, content) VALUES ('d', '{\"3::steps\":30}')")
+    run = {"identity": "sandbox", "origin": "o", "service": "sandbox", "workflow": "default", "set_params": "[]"}
+    run |= {"key": "k", "status": "success", "owner": "a", "created_at": 10.0}
+    for token, seed, graph_of_run, defaults in (("t1", 2**64 - 1, "g", None), ("t2", '"\\ud800"', None, "d")):
+        values = run | {"token": token, "params": f'{{"3::seed":{seed}}}', "graph": graph_of_run, "defaults": defaults}
+        marks = ", ".join("?" * len(values))
+        connection.execute(f"INSERT INTO runs ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    connection.execute("PRAGMA user_version = 3")
+    connection.commit()
+    connection.close()
+
+    opened = History.open(home)
+    assert opened.warnings == ()
+    for params, token in (
+        ({"seed": 2**64 - 1}, "t1"),
+        ({"seed": "\ud800"}, "t2"),
+        ({"steps": 20}, "t1"),
+        ({"steps": "30.0"}, "t2"),
+    ):
+        assert [found.token for found in opened.search(params=params)] == [token]
+    opened.close()
+    assert pragma(home, "user_version") == store.VERSION

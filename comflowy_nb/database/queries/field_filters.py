@@ -6,11 +6,12 @@ import itertools
 import json
 import math
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.queries.compared_values import values_of
+from comflowy_nb.database.value_index import as_decimal
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.workflow.syntax.json_values import read_untyped
 from comflowy_nb.workflow.syntax.ranges import is_range
@@ -38,7 +39,7 @@ class Interval:
 
     def contains(self, stored: Any) -> bool:
         """Return True if a stored value is a number in the interval."""
-        number = None if isinstance(stored, bool) or not isinstance(stored, int | float) else _number(stored)
+        number = None if isinstance(stored, bool) or not isinstance(stored, int | float) else as_decimal(stored)
         return number is not None and self.low <= number <= self.high
 
 
@@ -98,8 +99,8 @@ def is_equal(stored: Any, wanted: Any) -> bool:
     if isinstance(stored, int | float):
         if isinstance(wanted, int | float):
             return bool(stored == wanted)
-        number = _number(wanted)
-        return number is not None and number == _number(stored)
+        number = as_decimal(wanted)
+        return number is not None and number == as_decimal(stored)
     if isinstance(stored, str):
         return stored == str(wanted)
     if isinstance(wanted, str):
@@ -117,7 +118,7 @@ def may_equal(stored: Any, wanted: Any) -> bool:
     if isinstance(stored, bool):
         return str(wanted).casefold() in {"true", "false"}
     if isinstance(stored, int | float):
-        return isinstance(wanted, Interval) or _number(wanted) is not None
+        return isinstance(wanted, Interval) or as_decimal(wanted) is not None
     return not isinstance(wanted, Interval)
 
 
@@ -183,10 +184,3 @@ def _values(
         return [review[key]] if review.get(key) is not None else []
     found = [*values_of(params, key), *columns.get(key, ())]
     return found or ([review[key]] if key in review else [])
-
-
-def _number(value: Any) -> Decimal | None:
-    try:
-        return Decimal(str(value).strip())
-    except InvalidOperation:
-        return None

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from comflowy_nb.database.queries.compared_values import ComparedValues, read_json
+from comflowy_nb.database.queries.candidates import candidates
+from comflowy_nb.database.queries.compared_values import ComparedValues
 from comflowy_nb.database.queries.field_filters import REVIEW_FLAGS, has_params, is_equal, is_fulfilled
 from comflowy_nb.database.ratings import read_review_values
-from comflowy_nb.database.rows import find_runs, json_list
+from comflowy_nb.database.rows import find_runs, json_list, read_json
 from comflowy_nb.errors import RefError, SettingsError
 from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
@@ -63,7 +64,13 @@ class RunRow:
 
 
 def search(
-    connection: sqlite3.Connection, text: str | None = None, *, limit: int | None = 20, **filters: Any
+    connection: sqlite3.Connection,
+    text: str | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    where: str | None = None,
+    limit: int | None = 20,
+    **columns: Any,
 ) -> list[RunRecord]:
     """Return the runs for which all conditions hold, newest first; see `Filters`.
 
@@ -80,7 +87,11 @@ def search(
         If the condition can't be parsed.
     """
     _check_limit(limit)
-    return _read(connection, islice(_find(connection, text, **filters), limit))
+    if (text is None or text == "") and not params and where is None:
+        condition, values = _columns_condition(**columns)
+        clause = f"WHERE {condition} ORDER BY number DESC LIMIT ?"
+        return find_runs(connection, clause, *values, -1 if limit is None else limit)
+    return _read(connection, islice(_find(connection, text, params=params, where=where, **columns), limit))
 
 
 def search_rows(
@@ -122,28 +133,50 @@ def _find(
     *,
     params: Mapping[str, Any] | None = None,
     where: str | None = None,
-    since: float | None = None,
-    status: Status | str | None = None,
-    workflow: str | None = None,
+    **columns: Any,
 ) -> Iterator[sqlite3.Row]:
     """Yield rows of the runs that match, newest first, with the columns that a search reads."""
-    if status is not None and status not in list(Status):
-        raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
+    columns_condition = _columns_condition(**columns)
     condition = None if where is None else parse_run_condition(where)
     if not isinstance(text, str | None):
         raise SettingsError(f'invalid text {text!r}: use words to search for, as in runs("bottle", cfg=7)')
-    names = {*(params or ()), *(condition.names if condition is not None else ())}
+    params = params or {}
+    names = {*params, *(condition.names if condition is not None else ())}
     reviews_of = read_review_values(connection, names)
-    rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM runs WHERE (:since IS NULL OR created_at >= :since) "  # noqa: S608 - not user input
-        "AND (:status IS NULL OR status = :status) "
-        "AND (:workflow IS NULL OR workflow = :workflow OR workflow_id = :workflow) ORDER BY number DESC",
-        {"since": since, "status": status, "workflow": workflow},
-    )
     words = (text or "").casefold().split()
     compared = ComparedValues(connection, names)
+    rows = _read_rows(connection, *columns_condition, candidates(connection, params, compared))
     # Params are compared here: SQLite reads an integer above 2**63, as a seed may be, as a float.
-    return (row for row in rows if _matches(row, words, params or {}, condition, compared, reviews_of(row["token"])))
+    return (row for row in rows if _matches(row, words, params, condition, compared, reviews_of(row["token"])))
+
+
+def _columns_condition(
+    *, since: float | None = None, status: Status | str | None = None, workflow: str | None = None
+) -> tuple[str, list[Any]]:
+    """Return the SQL condition of the filters that compare a column, and its values."""
+    if status is not None and status not in list(Status):
+        raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
+    wanted: dict[str, list[Any]] = {
+        "created_at >= ?": [since],
+        "status = ?": [status],
+        "(workflow = ? OR workflow_id = ?)": [workflow, workflow],
+    }
+    used = {condition: values for condition, values in wanted.items() if values[0] is not None}
+    return " AND ".join(used) or "TRUE", [value for values in used.values() for value in values]
+
+
+def _read_rows(
+    connection: sqlite3.Connection, condition: str, values: Sequence[Any], numbers: Iterator[int] | None
+) -> Iterator[sqlite3.Row]:
+    """Yield the rows with these numbers for which a condition holds, newest first. None selects every number."""
+    sql = f"SELECT {_COLUMNS} FROM runs WHERE {condition}"  # noqa: S608 - not user input
+    if numbers is None:
+        yield from connection.execute(f"{sql} ORDER BY number DESC", values)
+        return
+    for number in numbers:
+        row = connection.execute(f"{sql} AND number = ?", (*values, number)).fetchone()
+        if row is not None:
+            yield row
 
 
 def _read(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> list[RunRecord]:
@@ -187,7 +220,7 @@ def _matches(  # noqa: PLR0917 - all that a search compares
     if not words and not wanted and condition is None:
         return True
     params = read_json(row["params"])
-    values, columns = compared.params(row, params), compared.columns(row)
+    values, columns = compared.params(row, params), compared.columns(row["token"])
     if not any(
         has_params(values, wanted, columns, review)
         and (condition is None or is_fulfilled(values, condition, columns, review))
