@@ -16,6 +16,9 @@
 #
 # PYTHON=... chooses the Python, 3.11 or newer; without it the newest suitable one on the path is taken.
 
+# Hundreds of processes of the tests would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
