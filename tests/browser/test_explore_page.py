@@ -308,6 +308,17 @@ def test_two_panes_share_their_controls_and_zoom(explored, sweep_page):
     page.await_colour(right, (3, 2, 1))
 
 
+@pytest.mark.parametrize("width_px", [1280, 1180, 930])
+def test_two_axes_share_the_width_and_options_stay_on_one_line(explored, tmp_path, width_px):
+    """On wide pages the options of the second axis wrapped, beside a third column that was empty."""
+    content = document((axis("cfg", [2, 4, 6, 8]), axis("sampler_name", ["euler", "heun", "dpmpp_2m"], "list")))
+    page = explored(write_page(tmp_path / "two.html", content), IMAGE_VIEW)
+    page.page.set_viewport_size({"width": width_px, "height": 900})
+    page.frames()
+    boxes = [choice.bounding_box() for choice in page.root.locator(".cx-axis .cx-choices button").all()]
+    assert len({box["y"] for box in boxes}) == 1, boxes
+
+
 def test_an_axis_is_played_and_stops_with_reduced_motion(explored, sweep_page):
     page = explored(sweep_page, IMAGE_VIEW)
     page.button("Play cfg").click()
