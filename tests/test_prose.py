@@ -23,7 +23,7 @@ SEARCHED = [
 # Pattern -> the standard term. Patterns match whole words, in any case.
 BANNED = {
     r"nobody|somebody|whoever": "name the actor: the tracker, the server, another process",
-    r"pictures?": "image",
+    r"(?<!<)(?<!</)pictures?": "image",  # <picture> is an element of HTML
     r"told|heard": "notified, received; an event or a notification",
     r"wish(es)?": "request, or the name of the option",
     r"what (is|are|was|were) (no|not) \w+": "name the thing: 'a file that is not an image'",

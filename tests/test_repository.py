@@ -98,6 +98,7 @@ def test_paths_in_the_docs_exist(page):
     text = (ROOT / page).read_text()
     named = set(re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.(?:py|ipynb|json|md|txt))?)`", text))
     named |= {f"{Path(page).parent}/{link}" for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)}
+    named |= {f"{Path(page).parent}/{image}" for image in re.findall(r'\b(?:src|srcset)="([^"]+)"', text)}
     generated_folders = {"images/", "inputs/", "sandbox/"} if page == "README.md" else set()  # in the home folder
     assert not [
         n
