@@ -4,7 +4,7 @@
 # make coverage  test-fast with the coverage of the package; fails below fail_under in pyproject.toml
 # make test   every test this machine can run (browser tests need Chromium; with REQUIRE_BROWSER=1 they fail without it)
 # make chaos  race processes against a service that fails, and kill them at random (RUNS=..., SEED=...)
-# make test-matrix  the tests with the lowest versions, those of Google Colab, Python 3.11 to 3.14, and the front ends (JOBS=..., TESTS=...)
+# make test-matrix  the tests with the lowest versions, those of Google Colab, ipykernel 6.29, Python 3.11 to 3.14, and the front ends (JOBS=..., TESTS=...)
 # make check  ruff, formatting, mypy, the docstrings of the public API, the list of modules, keys in notebooks, the files of .github, and lint-js
 # make lint-js  lint and formatting of the widgets' scripts; needs Node, without it nothing is checked
 # make bench  the benchmarks, into benchmarks/RESULTS.md; QUICK=1 takes fewer rounds, ONLY=... some of them

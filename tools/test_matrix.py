@@ -29,7 +29,7 @@ NO_BROWSER = ("-m", "not browser")
 class Job:
     name: str
     python: str
-    versions: tuple[str, ...] = ()  # options of `uv pip install`; without them the newest versions
+    versions: tuple[str, ...] = ()  # options and pins of `uv pip install`; without them the newest versions
     extra: str = "test"
     options: tuple[str, ...] = NO_BROWSER  # of pytest
     tests: tuple[str, ...] = ()  # unless TESTS names others; without both all
@@ -38,6 +38,7 @@ class Job:
 JOBS = (
     Job("lowest", "3.11", ("--resolution", "lowest-direct")),
     Job("colab", "3.12", ("--constraint", "tools/colab.txt")),
+    Job("ipykernel6.29", "3.12", ("ipykernel==6.29.*", "ipython==8.*"), tests=("tests/notebook", "tests/cli")),
     Job("python3.11", "3.11"),
     Job("python3.12", "3.12"),
     Job("python3.13", "3.13"),
@@ -53,7 +54,7 @@ def main(names: list[str], tests: list[str]) -> int:
         print(f"unknown job {', '.join(unknown)}: use {', '.join(known)}", file=sys.stderr)
         return 2
     results = {name: run(known[name], tests) for name in names or known}
-    print("\n" + "\n".join(f"{name:12} {known[name].python:6} {result}" for name, result in results.items()))
+    print("\n" + "\n".join(f"{name:14} {known[name].python:6} {result}" for name, result in results.items()))
     return 0 if "passed" in results.values() and not any("failed" in result for result in results.values()) else 1
 
 
