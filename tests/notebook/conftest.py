@@ -19,7 +19,7 @@ from waiting import wait_until
 
 from comflowy_nb.images.thumbnails import make_thumbnails
 from comflowy_nb.notebook import interrupts
-from comflowy_nb.notebook.commands import runs as runs_commands
+from comflowy_nb.notebook.commands import show
 from comflowy_nb.notebook.display import live, views
 from comflowy_nb.notebook.display.status_line import StatusLine
 from comflowy_nb.status import Status
@@ -98,7 +98,7 @@ def answering(handles, shell, monkeypatch):
 def interrupting(monkeypatch):
     """Return a context manager that sends SIGINT once the cell waits and the condition holds."""
     waits = threading.Event()
-    for module in (interrupts, runs_commands):
+    for module in (interrupts, show):
 
         def wait(*args, real=module.wait_drawing):
             waits.set()  # within the block that catches an interrupt

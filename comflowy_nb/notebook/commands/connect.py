@@ -9,8 +9,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
 from comflowy_nb.notebook.commands.cleanup import disk_line
-from comflowy_nb.notebook.commands.list_runs import rows_table
-from comflowy_nb.notebook.commands.list_sweeps import unfinished, unfinished_lines
+from comflowy_nb.notebook.commands.runs import rows_table, unfinished, unfinished_lines
 from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.status_line import day, plain_line
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key

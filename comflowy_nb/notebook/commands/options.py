@@ -137,7 +137,7 @@ COMMANDS: Mapping[str, Command] = {
             "run:form", (_AS, _FROM), words=(0, 1), has_fields=True,
         ),
         Command(
-            "sweeps", "sweeps [TEXT]", "search earlier sweeps", "list_sweeps:sweeps",
+            "sweeps", "sweeps [TEXT]", "search earlier sweeps", "runs:sweeps",
             (
                 Option("--where", "CONDITION", 'only sweeps with a matching cell: "rating >= 4"'),
                 Option("--since", "TIME", "only sweeps of the last 2h, 30d ...", duration_s),
@@ -146,7 +146,7 @@ COMMANDS: Mapping[str, Command] = {
             words=(0, None),
         ),
         Command(
-            "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "list_runs:runs",
+            "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "runs:runs",
             (
                 Option(
                     "--where", "CONDITION", 'only runs with these values: "cfg < 6 or rating >= 4"', names="condition"
@@ -160,7 +160,7 @@ COMMANDS: Mapping[str, Command] = {
             words=(0, None), has_fields=True,
         ),
         Command(
-            "show", "show REF ...", "show runs and sweeps again, with their images", "runs:show",
+            "show", "show REF ...", "show runs and sweeps again, with their images", "show:show",
             (
                 Option("--page", "N", "page N of a sweep with several pages", whole_from(1)),
                 _LABEL,
@@ -170,7 +170,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "compare", "compare REF REF ...", "compare 2 to 9 images: slider, blink, side by side, difference",
-            "runs:compare",
+            "show:compare",
             (
                 Option("--mode", "MODE", "the initial mode", choices=_MODES),
                 _LABEL,
@@ -181,7 +181,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             "explore", "explore REF ...  or  explore --since TIME --where CONDITION",
-            "step through the images of sweeps or runs, rate and compare them", "explore:explore",
+            "step through the images of sweeps or runs, rate and compare them", "show:explore",
             (
                 Option("--where", "CONDITION", 'show only matching cells: "cfg < 6 and rating >= 3"'),
                 Option("--since", "TIME", "without REF: runs of the last 2h, 30d ...", duration_s),
@@ -218,8 +218,8 @@ COMMANDS: Mapping[str, Command] = {
             "load", "load FILE", "load a shared archive (NAME.zip) or shared ratings (ratings.json)", "share:load",
             (Option("--by", "NAME", "name of the person who made the ratings"),), words=(1, 1),
         ),
-        Command("cancel", "cancel REF ...", "cancel unfinished runs", "runs:cancel", words=(1, None)),
-        Command("resume", "resume [REF ...]", "continue to track unfinished runs", "runs:resume", words=(0, None)),
+        Command("cancel", "cancel REF ...", "cancel unfinished runs", "resume:cancel", words=(1, None)),
+        Command("resume", "resume [REF ...]", "continue to track unfinished runs", "resume:resume", words=(0, None)),
         Command("disk", "disk", "show the disk usage of the home folder", "cleanup:disk"),
         Command(
             "prune", "prune --older TIME", "remove the originals of old runs; keep history and thumbnails",
