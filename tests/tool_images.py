@@ -116,7 +116,7 @@ def a1111_png(path, text=A1111):
 
 
 def a1111_exif(path, text=A1111):
-    """As `piexif.helper.UserComment.dump(text, encoding="unicode")`, which A1111 uses."""
+    """Write the comment as `piexif.helper.UserComment.dump(text, encoding="unicode")` does, which A1111 uses."""
     return with_comment(path, b"UNICODE\0" + text.encode("utf-16-be"))
 
 
@@ -140,7 +140,7 @@ def novelai_png(path, settings=NOVELAI, **chunks):
 
 
 def novelai_webp(path, settings=NOVELAI):
-    """As `extract_exif_metadata` of NovelAI reads it: the comment in ASCII, and the model in Software."""
+    """Write the comment in ASCII and the model in Software, as `extract_exif_metadata` of NovelAI reads them."""
     exif = Image.Exif()
     exif[0x010D], exif[0x010E], exif[SOFTWARE] = "NovelAI generated image", "a lighthouse", "NovelAI Diffusion V4.5"
     exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"ASCII\0\0\0" + json.dumps(settings).encode()
@@ -153,7 +153,7 @@ def fooocus_png(path, settings=FOOOCUS):
 
 
 def fooocus_exif(path, settings=FOOOCUS):
-    """As `get_exif` of Fooocus: the comment is in the first directory, not in that of Exif."""
+    """Write the comment into the first directory, not into the Exif directory, as `get_exif` of Fooocus does."""
     exif = Image.Exif()
     exif[USER_COMMENT] = json.dumps(settings)
     exif[SOFTWARE] = "Fooocus v2.5.5"

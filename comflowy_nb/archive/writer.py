@@ -110,9 +110,10 @@ class Archive:
                 target = move_new(part, target)
         missing, saved = self._collected.missing, len(self._collected.sources)
         if missing:
+            refs = " ".join(dict.fromkeys(ref.partition("[")[0] for ref in missing[:_MAX_LISTED_REFS]))
             raise ImageError(
                 f"{saved} of {saved + len(missing)} images saved in {target.name}; not on disk: {listed(missing)}. "
-                f"%comflowy show {missing[0].partition('[')[0]} fetches them again"
+                f"%comflowy show {refs} fetches them again"
             )
         return target
 

@@ -114,6 +114,9 @@ def test_images_that_are_not_on_disk_are_named_and_the_rest_is_saved(bottles, ot
     bottles[1].images[0].path.unlink()
     with pytest.raises(ImageError, match=r"3 of 4 images saved in x\.zip; not on disk: s1\.2\[0\]"):
         bottles.save(tmp_path / "x.zip")
+    bottles[2].images[0].path.unlink()
+    with pytest.raises(ImageError, match=r"%comflowy show s1\.2 s1\.3 fetches them again$"):
+        bottles.save(tmp_path / "y.zip")
     loaded = other.load(tmp_path / "x.zip")
     assert loaded.images == 3
     with pytest.raises(ImageError, match=r"not in x\.zip.*no service here has it: r2 was loaded from x\.zip"):

@@ -37,7 +37,7 @@ IS_READY = f"async editor => (await ({TO_PROMPT})(editor))['1']?.class_type === 
 
 @pytest.fixture(scope="module")
 def editor(browser, tmp_path_factory):
-    """The page of the editor, before the scripted server."""
+    """Open the page of the editor, with the scripted server as its backend."""
     try:
         package = distribution("comfyui-frontend-package")
     except PackageNotFoundError:

@@ -114,7 +114,7 @@ class Explored:
             self.page.evaluate("new Promise(done => requestAnimationFrame(done))")
 
     def until(self, expression):
-        """Wait until an expression is true. As a text it would need `eval`, which the page forbids."""
+        """Wait until an expression is true, as a function: a text would need `eval`, which the page forbids."""
         self.page.wait_for_function(f"() => {expression}", timeout=SHORT_MS)
 
     def refs(self):

@@ -281,7 +281,7 @@ def test_an_input_image_is_uploaded_once_by_content(client, file_of, tmp_path):
 
 
 def is_near(pixel, wanted):
-    """ComfyUI computes in 32 bits and truncates: an inverted image is darker by up to 1."""
+    """Return whether colours are equal up to rounding: ComfyUI computes in 32 bits and truncates."""
     return np.abs(pixel.astype(int) - wanted).max() <= 2
 
 

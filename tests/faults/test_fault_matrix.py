@@ -60,7 +60,7 @@ SILENT = {"no response", "slow response", "slow response headers"}  # faults tha
 
 @pytest.fixture
 def limits(request, one_retry):
-    """Default limits except for silent faults: a busy machine must not turn another fault into a timeout."""
+    """Set short timeouts for silent faults only: a busy machine must not turn another fault into a timeout."""
     fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
     if fault is not None and fault.name in SILENT:
         request.getfixturevalue("short_timeouts")

@@ -42,7 +42,7 @@ def counts(home: Path) -> tuple[int, int]:
 
 
 def expect_runs(home: Path, api: ChaoticApi) -> None:
-    """Each request has a success with its image, or is held because its submit may have arrived."""
+    """Assert that each request has a success with its image, or is held because its submit may have arrived."""
     rows = read_rows(home, "SELECT status, count(*) FROM runs GROUP BY status")
     assert {status for status, _ in rows} <= {"success", "unknown"}
     assert read_rows(home, "SELECT run FROM images WHERE state <> 'kept'") == []

@@ -115,7 +115,7 @@ client.close()
 
 @pytest.mark.slow
 def test_an_hour_of_sleep_causes_at_most_one_check_of_each_run(api, child):
-    """The clock has moved on by an hour, the server has closed all connections, and a check was in flight."""
+    """The clock was moved forward by an hour, the server has closed all connections, and a check was in flight."""
     api.on(CHECK, reply(RUNNING))
     process = child(ASLEEP)
     api.wait_for(RUN, RUNS, timeout_s=60)

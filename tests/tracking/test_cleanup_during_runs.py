@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("short_delays")
 
 @pytest.fixture
 def other(home):
-    """The history as another process sees it."""
+    """Open the history as another process does."""
     opened = Library(home)
     yield opened
     opened.close()

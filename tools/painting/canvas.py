@@ -93,7 +93,7 @@ class Canvas:
 
     @property
     def vignette(self) -> Plane:
-        """Weights of 1 that fall to 0 along the edges, so that no shadow ends at a straight line."""
+        """Weights that are 1 in the middle and fall to 0 at the edges, so that no shadow ends at a straight line."""
         rows, columns = (np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) / (0.05 * n) for n in self.shape)
         return np.asarray(np.clip(np.minimum(rows[:, None], columns[None, :]), 0, 1), dtype=np.float32)
 

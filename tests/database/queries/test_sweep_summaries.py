@@ -12,7 +12,7 @@ from comflowy_nb.status import Status, StatusEvent
 
 @pytest.fixture
 def entered(history, sweep_request, cells, run_request):
-    """`entered("sk", "name", [statuses])`: a sweep whose cells have runs in these statuses; None was not submitted."""
+    """Return a function: `entered("sk", "name", [statuses])` records a sweep with a cell for each status or None."""
 
     def enter(key, name, statuses, **changes):
         record = history.sweeps.record_or_update(sweep_request(key, name=name, **changes), cells(len(statuses), key))
