@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import multiprocessing
 import os
 import random
 import sys
@@ -24,6 +23,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # as pytest does, see pyproject.toml
     sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
@@ -33,6 +33,9 @@ from forking import forking_context
 from promises import broken_images, broken_statuses, damage, leftover_files, log_statuses, lost_runs, read_rows
 
 from comflowy_nb.errors import ComflowyError, RunHeld
+
+if TYPE_CHECKING:
+    import multiprocessing
 
 WORKERS = 3
 THREADS = 3
