@@ -136,10 +136,14 @@ class Notebook:
         self.path = lab.folder / name
         self.requested_hosts = set()
         self.problems = []  # errors on the console
-        page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("websocket", lambda socket: self.requested_hosts.add(urlsplit(socket.url).netloc))
-        page.on("request", self._note)
+        self._handlers = {
+            "console": self._on_console,
+            "pageerror": lambda error: self.problems.append(str(error)),
+            "websocket": lambda socket: self.requested_hosts.add(urlsplit(socket.url).netloc),
+            "request": self._note,
+        }
+        for event, handler in self._handlers.items():
+            page.on(event, handler)
 
     def _on_console(self, message):
         # JupyterLab polls the list of kernels; its server may fail on a kernel that is ending.
@@ -152,13 +156,33 @@ class Notebook:
             self.requested_hosts.add(urlsplit(request.url).netloc)
 
     def open(self):
+        """Load the page with this notebook."""
         self.page.goto(f"{self.lab.origin}/{self.within}/{self.name}?{self.lab.query}reset")
+        return self._await_kernel()
+
+    def open_in_loaded_page(self):
+        """Open this notebook in a page of JupyterLab that is loaded and has no notebook."""
+        self.page.evaluate(_OPEN, self.name)
+        return self._await_kernel()
+
+    def _await_kernel(self):
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=SHORT_MS * 2)
-        idle = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-        self.page.wait_for_function(idle, timeout=CELL_MS)
+        idle = "name => { const widget = window.jupyterapp?.shell?.currentWidget; "
+        idle += "return widget?.context?.path === name && widget.sessionContext?.session?.kernel?.status === 'idle' }"
+        self.page.wait_for_function(idle, arg=self.name, timeout=CELL_MS)
         self.page.evaluate(_WATCH)
         self.problems.clear()  # errors before the first cell are not of this project (Notebook 7 has one)
         return self
+
+    def close(self):
+        """Close this notebook; return whether its page can be used for another one."""
+        for event, handler in self._handlers.items():
+            self.page.remove_listener(event, handler)
+        if self.within != "lab/tree" or self.page.is_closed():
+            return False
+        self.page.set_viewport_size(VIEWPORT)
+        self.page.emulate_media(reduced_motion="null")
+        return self.page.evaluate(_CLOSE)
 
     def cell(self, index):
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
@@ -283,9 +307,35 @@ _WATCH = """
 """
 
 
+# Reads the kernel of the notebook first, which the page does not know yet.
+_OPEN = """
+async path => {
+  await jupyterapp.serviceManager.kernelspecs.refreshSpecs()
+  await jupyterapp.commands.execute('docmanager:open', {path})
+}
+"""
+
+# A dialog, for example about a kernel that has died, would cover the next notebook.
+_CLOSE = """
+async () => {
+  for (const widget of [...jupyterapp.shell.widgets('main')]) {
+    if (widget.context) widget.context.model.dirty = false
+    widget.close()
+  }
+  if (document.body.dataset.jpThemeName !== 'JupyterLab Light')
+    await jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})
+  return !document.querySelector('.jp-Dialog')
+}
+"""
+
+
 @contextmanager
-def opening_notebooks(lab, browser):
-    """Return a function that opens a notebook with a number of empty cells and a COMFLOWY_HOME."""
+def opening_notebooks(lab, browser, loaded=None):
+    """Return a function that opens a notebook with a number of empty cells and a COMFLOWY_HOME.
+
+    `loaded` is a list of pages of JupyterLab without a notebook. They are used first, because loading one takes
+    seconds, and the pages of the notebooks are added to it at the end.
+    """
     notebooks = []
 
     def make(cells, home, *, within="lab/tree"):
@@ -300,16 +350,20 @@ def opening_notebooks(lab, browser):
         content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell() for _ in range(cells)])
         content.metadata.kernelspec = {"name": name, "display_name": "Python 3", "language": "python"}
         nbformat.write(content, lab.folder / f"{name}.ipynb")
-        context = browser.new_context(viewport=VIEWPORT)
-        notebook = Notebook(context.new_page(), lab, f"{name}.ipynb", home, within=within)
-        notebooks.append((context, notebook))
-        return notebook.open()
+        is_loaded = bool(loaded) and within == "lab/tree"
+        page = loaded.pop() if is_loaded else browser.new_context(viewport=VIEWPORT).new_page()
+        notebook = Notebook(page, lab, f"{name}.ipynb", home, within=within)
+        notebooks.append(notebook)
+        return notebook.open_in_loaded_page() if is_loaded else notebook.open()
 
     yield make
-    for context, notebook in notebooks:
-        context.close()
+    for notebook in notebooks:
+        if loaded is not None and notebook.close():
+            loaded.append(notebook.page)
+        else:
+            notebook.page.context.close()
         for session in json.loads(lab.request("/api/sessions")):
             if session["path"] == notebook.name:
                 lab.request(f"/api/sessions/{session['id']}", "DELETE")
-    for _, notebook in notebooks:
+    for notebook in notebooks:
         notebook.check()

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from comflowy_nb.errors import ServiceError
     from comflowy_nb.status import Status
 
+WEBHOOK_PATH = "comflowy/hooks"  # before the secret of a run, in the address of every webhook
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -22,10 +22,16 @@ def lab(chromium_path):
     assert not sandboxes_left(running.homes), "a sandbox outlived its kernel"
 
 
+@pytest.fixture(scope="module")
+def loaded_pages(browser):
+    """Return the pages of JupyterLab in which the tests of a module open their notebooks."""
+    return []
+
+
 @pytest.fixture
-def new_notebook(lab, browser, home):
+def new_notebook(lab, browser, loaded_pages, home):
     """Return a function that opens a notebook with a number of empty cells and this test's COMFLOWY_HOME."""
-    with opening_notebooks(lab, browser) as make:
+    with opening_notebooks(lab, browser, loaded_pages) as make:
         yield lambda cells, **options: make(cells, home, **options)
 
 

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tornado.web import RequestHandler, stream_request_body
 
+from comflowy_nb.services.types import WEBHOOK_PATH
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tornado.httputil import HTTPServerRequest
 
 
-PATH = "comflowy/hooks"  # before the secret, in the address of every webhook
+PATH = WEBHOOK_PATH
 VIA_HEADER = "X-Comflowy-Via"  # set by the server extension
 MAX_EVENT_BYTES = 1024 * 1024  # a result lists the URLs of all images
 MAX_BODIES = 16  # bodies that are received and delivered at the same time

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.services.types import Problem
+from comflowy_nb.services.types import WEBHOOK_PATH, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,8 @@ _NAMED_CREDENTIALS = re.compile(
     (?= [^\s"',;]* [0-9] ) [^\s"',;]{8,}
     """
 )
+# The address of a webhook, whose last part is a secret; it may be quoted in a URL.
+_WEBHOOK = re.compile(rf"(?i)({WEBHOOK_PATH.replace('/', '(?:/|%2f)')}(?:/|%2f))[\w%.~-]+")
 _HIDDEN_TAGS = re.compile(r"(?is)<!--.*?(?:-->|$)|<(script|style|noscript|template|svg)\b.*?(?:</\1\s*>|$)")
 _HEADINGS = re.compile(r"(?is)<(title|h1)\b[^<>]*>(.*?)(?:</\1\s*>|$)")
 _TAG = re.compile(r"<[^<>]*>")
@@ -89,7 +91,7 @@ def read_message(body: bytes) -> str | None:
 def one_line(value: object) -> str:
     """Return one line of printable text of at most 400 characters. A traceback is reduced to its last line.
 
-    Query strings of URLs, which may be signed, and credentials in a known format are masked.
+    Query strings of URLs, which may be signed, credentials in a known format, and the secrets of webhooks are masked.
     """
     if not isinstance(value, str):
         return ""
@@ -97,8 +99,13 @@ def one_line(value: object) -> str:
     if "Traceback (most recent call last)" in text:
         text = next((line for line in reversed(text.splitlines()) if line.strip()), text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    text = _CREDENTIALS.sub("***", _QUERY.sub(r"\1?…", text))
+    text = mask_webhooks(_CREDENTIALS.sub("***", _QUERY.sub(r"\1?…", text)))
     return _truncate(_NAMED_CREDENTIALS.sub(r"\1***", text))
+
+
+def mask_webhooks(text: str) -> str:
+    """Mask the secrets in the addresses of webhooks, which a service may repeat."""
+    return _WEBHOOK.sub(r"\1***", text)
 
 
 def _truncate(text: str) -> str:

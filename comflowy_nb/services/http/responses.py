@@ -29,7 +29,7 @@ from comflowy_nb.errors import (
     ServiceError,
     UnreachableError,
 )
-from comflowy_nb.services.http.error_text import read_message
+from comflowy_nb.services.http.error_text import mask_webhooks, read_message
 from comflowy_nb.services.http.transport import NotPublicError
 from comflowy_nb.services.types import Rejected, Unknown
 from comflowy_nb.settings import settings
@@ -275,13 +275,16 @@ def _read_date(header: str | None) -> float | None:
 
 
 def mask_secrets(text: str | None, hide: tuple[Secret, ...]) -> str | None:
-    """Mask secrets that the message of a service may contain."""
-    if text is not None:
-        for secret in hide:
-            plain = secret.reveal()
-            for form in {plain, quote(plain), quote_plus(plain), quote(plain, safe="")} - {""}:
-                text = text.replace(form, "***")
-    return text
+    """Mask secrets that the message of a service may contain. A truncated message may end within one."""
+    if text is None:
+        return None
+    for secret in hide:
+        plain = secret.reveal()
+        for form in {plain, quote(plain), quote_plus(plain), quote(plain, safe="")} - {""}:
+            text = text.replace(form, "***")
+            cut = next((size for size in range(len(form) - 1, 3, -1) if text.endswith(f"{form[:size]}…")), 0)
+            text = f"{text[: -cut - 1]}***…" if cut else text
+    return mask_webhooks(text)
 
 
 def outcome_of_failure(failure: Failure, label: str) -> Rejected | Unknown:

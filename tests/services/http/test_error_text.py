@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from comflowy_nb.services.http.error_text import read_message, read_problem
+from comflowy_nb.services.http.error_text import MAX_CHARS, read_message, read_problem
+from comflowy_nb.services.http.responses import mask_secrets
 from comflowy_nb.services.types import Problem
+from comflowy_nb.settings import Secret
 
 INVALID = {
     "error": {
@@ -183,3 +186,23 @@ def test_a_named_credential_that_a_service_quotes_is_masked(text, shown):
 )
 def test_text_without_credentials_is_unchanged(text):
     assert read_problem(text).message == text
+
+
+@pytest.mark.parametrize("separator", ["/", "%2F"])
+def test_the_address_of_a_webhook_that_a_service_quotes_is_masked(separator):
+    """A service that repeated the request in its error put the secret of the run into the history, or a part of it."""
+    address = separator.join(["https:", "", "hub.example", "user", "ann", "comflowy", "hooks", "Xk3-_canary"])
+    for length in (0, 300, 350, 360, 370, 380, 600):
+        text = f"{'a ' * (length // 2)}can't reach {address}, which is down"
+        shown = [read_problem(text).message, read_message(json.dumps({"error": text}).encode())]
+        assert not [message for message in shown if "Xk3" in message], length
+    assert read_problem(f"can't reach {address}").message == f"can't reach {address.replace('Xk3-_canary', '***')}"
+
+
+def test_a_secret_is_masked_where_the_end_of_a_message_is_cut_off():
+    """A service's message was shortened first, so that the beginning of a key stayed in the history."""
+    key = "canary+key/1234567890"
+    for form in (key, quote(key, safe="")):
+        for length in range(MAX_CHARS - len(form) - 8, MAX_CHARS + 8):
+            message = read_message(json.dumps({"error": f"{'a' * length} {form} is wrong"}).encode())
+            assert "canary" not in mask_secrets(message, (Secret(key),)), length
