@@ -16,7 +16,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from measuring import Section, absent_rows, interleave, ratios, run_child, spread, values
+from measuring import Section, interleave, run_child, table_of_methods
 from sweep_client import serve
 
 METHODS = ("`.content` and write", "receive", "`Client.run`")
@@ -79,14 +79,10 @@ def _sections(count: int, rounds: int) -> list[Section]:
     finally:
         server.stdin.close()
         server.wait(10)
-    columns = ["method", "CPU of `.content`", "CPU ms an image", "wall s", "memory MB"]
-    table = Section(f"{count} images of 1.2 MB, {rounds} rounds", "benchmarks/downloads.py", columns)
-    for method, each in results.items():
-        if method not in absent:
-            shown = [spread(values(each, name)) for name in ("cpu_ms", "wall_s", "rss_mb")]
-            table.rows.append([method, spread(ratios(each, results[METHODS[0]], "cpu_ms")), *shown])
-    table.rows += absent_rows(absent, len(columns))
-    return [table]
+    title = f"{count} images of 1.2 MB, {rounds} rounds"
+    columns = {"CPU ms an image": ("cpu_ms", 2), "wall s": ("wall_s", 2), "memory MB": ("rss_mb", 2)}
+    ratio = ("CPU of `.content`", "cpu_ms")
+    return [table_of_methods(title, "benchmarks/downloads.py", results, absent, ratio, columns)]
 
 
 def main() -> None:

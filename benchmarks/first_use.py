@@ -9,13 +9,10 @@ execution of a cell to the idle kernel, or to its last image. CPU is that of the
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import tempfile
 import time
 
-from measuring import Section, absent_rows, interleave, middle, run_child, spread, values
+from measuring import Section, absent_rows, interleave, middle, run_child, run_script, spread, values
 
 CELLS = {
     "`%load_ext comflowy_nb`": "%load_ext comflowy_nb",
@@ -31,7 +28,7 @@ FIRST_IMAGE = "from `connect` to the first image"
 KINDS = ("new", "warm", "cold")
 
 
-def cells_of_a_kernel(number: int) -> dict[str, float]:
+def cells_of_a_kernel(number: str) -> dict[str, float]:
     """Run all cells in a new kernel and return their figures."""
     from kernel import Kernel
 
@@ -52,8 +49,8 @@ def measure(kind: str) -> dict[str, float]:
         if kind == "cold":
             variables |= {"MPLCONFIGDIR": f"{folder}/mpl", "PYTHONPYCACHEPREFIX": f"{folder}/bytecode"}
         if kind == "warm":
-            run_child(__file__, "--kernel", "1", **variables)
-        figures = run_child(__file__, "--kernel", "2", **variables)
+            run_child(__file__, "--measure", "1", **variables)
+        figures = run_child(__file__, "--measure", "2", **variables)
         time.sleep(6)  # the sandbox ends when no client is left
         return figures
 
@@ -76,16 +73,5 @@ def _sections(rounds: int) -> list[Section]:
     return [table]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--kernel", type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.kernel:
-        print(json.dumps(cells_of_a_kernel(args.kernel)), flush=True)
-        os._exit(0)
-    print("\n".join(table.text() for table in _sections(args.rounds)))
-
-
 if __name__ == "__main__":
-    main()
+    run_script(__doc__, _sections, cells_of_a_kernel)

@@ -1,6 +1,6 @@
-"""Measure the CPU time of a grid of 144 images, compared with decoding them once and with plt.subplots.
+"""Measure the CPU time of grids of 4 to 144 images, compared with decoding them once and with other libraries.
 
-    python benchmarks/grid.py [--side 12] [--px 1024] [--rounds 3]
+    python benchmarks/grid.py [--rounds 3]
 
 Each method draws in a separate process, after it has drawn a small grid, so that imports and fonts are not counted.
 The baseline is Pillow's full decode of the same files on one thread.
@@ -8,27 +8,20 @@ The baseline is Pillow's full decode of the same files on one thread.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import os
-import random
 import resource
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from typing import TYPE_CHECKING
 
-from measuring import Section, absent_rows, interleave, middle, ratios, run_child, spread, values
+from measuring import Section, interleave, middle, ratios, run_child, run_script, table_of_methods
 from sweep_client import serve
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-TARGET = "target: comflowy_nb <= 0.35 of the CPU of decoding once"
 
 
 def open_sweep(ref: str):
@@ -108,31 +101,32 @@ def with_ipyplot(ref: str) -> bytes:
     return "".join(one.data for one in shown).encode()
 
 
-def first_grid(ref: str) -> bytes:
-    """Draw the grid from the original files, as if the thumbnails were missing."""
+def remove_thumbnails(ref: str) -> None:
     for path in paths_of(ref):
         for size_px in (256, 512):
             path.with_suffix(f".t{size_px}.jpg").unlink(missing_ok=True)
-    return own_grid(ref)
 
 
+FLOOR = "decode once (Pillow)"
+OWN = "comflowy_nb, from thumbnails"
+WITHOUT_THUMBNAILS = "comflowy_nb, thumbnails missing"
 METHODS = {
-    "decode once (Pillow)": decode,
-    "comflowy_nb, from thumbnails": own_grid,
+    FLOOR: decode,
+    OWN: own_grid,
     "plain plt.subplots": subplots,
-    "comflowy_nb, thumbnails missing": first_grid,
+    WITHOUT_THUMBNAILS: own_grid,
     "mediapy": with_mediapy,
     "ipyplot": with_ipyplot,
 }
-FLOOR = "decode once (Pillow)"
-OWN = "comflowy_nb, from thumbnails"
+SIDES = (2, 4, 8, 12)  # images in a row and in a column
+IMAGE_PX = 1024
 SLOW_SIDE = 4
 LIMITS = {16: (0.45, 1.7), 144: (0.15, 1.1)}  # number of images -> limits of the ratio with thumbnails, and without
 
 
 def sections(*, quick: bool) -> list[Section]:
     """Return the tables for RESULTS.md."""
-    return [_section(side, rounds=1 if quick else 2) for side in ((4, 12) if quick else (2, 4, 8, 12))]
+    return [_section(side, rounds=1 if quick else 2) for side in ((4, 12) if quick else SIDES)]
 
 
 def _section(side: int, rounds: int) -> Section:
@@ -140,23 +134,23 @@ def _section(side: int, rounds: int) -> Section:
     methods = [method for method in METHODS if not (is_slow and method == "ipyplot")]
     with tempfile.TemporaryDirectory() as home:
         os.environ["COMFLOWY_HOME"] = home
-        fill(argparse.Namespace(side=side, px=1024))
+        fill(side)
         results, absent = interleave(
-            methods, rounds, lambda method: run_child(__file__, "--method", method, COMFLOWY_HOME=home)
+            methods, rounds, lambda method: run_child(__file__, "--measure", method, COMFLOWY_HOME=home)
         )
     del os.environ["COMFLOWY_HOME"]
     count = side**2
-    columns = ["method", "CPU of decoding once", "CPU s", "wall s", "notebook MB", "memory MB"]
-    table = Section(f"A grid of {count} images of 1024x1024, {rounds} rounds", "benchmarks/grid.py", columns)
-    for method, each in results.items():
-        if method not in absent:
-            relative = spread(ratios(each, results[FLOOR], "cpu_s"))
-            names = ("cpu_s", "wall_s", "mb", "rss_mb")
-            table.rows.append([method, relative, *(spread(values(each, name)) for name in names)])
-    table.rows += absent_rows(absent, len(columns))
+    table = table_of_methods(
+        f"A grid of {count} images of {IMAGE_PX}x{IMAGE_PX}, {rounds} rounds",
+        "benchmarks/grid.py",
+        results,
+        absent,
+        ("CPU of decoding once", "cpu_s"),
+        {"CPU s": ("cpu_s", 2), "wall s": ("wall_s", 2), "notebook MB": ("mb", 2), "memory MB": ("rss_mb", 2)},
+    )
     if is_slow:
         table.notes.append("ipyplot is left out: it takes more than a minute for this number of images.")
-    for method, limit in zip((OWN, "comflowy_nb, thumbnails missing"), LIMITS.get(count, ()), strict=False):
+    for method, limit in zip((OWN, WITHOUT_THUMBNAILS), LIMITS.get(count, ()), strict=False):
         relative = middle(ratios(results[method], results[FLOOR], "cpu_s"))
         table.target(f"{count} images, {method}, CPU of decoding once", relative, limit)
     return table
@@ -165,6 +159,8 @@ def _section(side: int, rounds: int) -> Section:
 def measure(method: str) -> dict:
     draw = METHODS[method]
     draw("small")
+    if method == WITHOUT_THUMBNAILS:
+        remove_thumbnails("large")
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cpu_s, began_s = time.process_time(), time.monotonic()
     image = draw("large")
@@ -173,57 +169,24 @@ def measure(method: str) -> dict:
     return {"cpu_s": cpu_s, "wall_s": wall_s, "mb": len(base64.b64encode(image)) / 1e6, "rss_mb": growth_kib / 1024}
 
 
-def fill(args: argparse.Namespace) -> None:
+def fill(side: int) -> None:
     """Create two sweeps in a new history, with images and thumbnails on disk."""
     import comflowy_nb
 
     server, url = serve()
-    options = {"slots": 16, "seconds": 0.0, "images": 1, "image_px": args.px}
+    options = {"slots": 16, "seconds": 0.0, "images": 1, "image_px": IMAGE_PX}
     urllib.request.urlopen(urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")).close()
     try:
         with comflowy_nb.connect(f"bench={url}", key="key") as client:
-            for name, side in (("small", 2), ("large", args.side)):
-                axes = {"1::x": list(range(side)), "1::y": list(range(100, 100 + side))}
-                assert client.sweep("bench", axes, name=name, max_runs=side**2).status_counts() == {"success": side**2}
+            for name, count in (("small", 2), ("large", side)):
+                axes = {"1::x": list(range(count)), "1::y": list(range(100, 100 + count))}
+                assert client.sweep("bench", axes, name=name, max_runs=count**2).status_counts() == {
+                    "success": count**2
+                }
     finally:
         server.stdin.close()
         server.wait(30)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=12, help="images in a row and in a column")
-    parser.add_argument("--px", type=int, default=1024, help="width and height of an image")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.method:
-        print(json.dumps(measure(args.method)))
-        return
-
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["COMFLOWY_HOME"] = home
-        fill(args)
-        size = sum(path.stat().st_size for path in paths_of("large")) / 1e6
-        results: dict[str, list[dict]] = {method: [] for method in METHODS}
-        for method in [name for _ in range(args.rounds) for name in random.sample(list(METHODS), len(METHODS))]:
-            print(f"\r{method:40}", end="", file=sys.stderr, flush=True)
-            command = [sys.executable, __file__, "--method", method]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
-            results[method].append(json.loads(done.stdout.splitlines()[-1]))
-        print(file=sys.stderr)
-    floor_s = statistics.median(result["cpu_s"] for result in results["decode once (Pillow)"])
-    count = args.side**2
-    print(f"{count} images of {args.px} x {args.px}, {size:.0f} MB; load average {os.getloadavg()[0]:.1f}")
-    print(f"{'':30} {'CPU s':>7} {'of decoding':>12} {'wall s':>7} {'notebook MB':>12} {'memory MB':>10}")
-    for method, each in results.items():
-        middle = {name: statistics.median(result[name] for result in each) for name in each[0]}
-        print(
-            f"{method:30} {middle['cpu_s']:7.2f} {middle['cpu_s'] / floor_s:12.2f} {middle['wall_s']:7.2f} "
-            f"{middle['mb']:12.2f} {middle['rss_mb']:10.0f}"
-        )
-    print(TARGET)
-
-
 if __name__ == "__main__":
-    main()
+    run_script(__doc__, lambda rounds: [_section(side, rounds) for side in SIDES], measure)

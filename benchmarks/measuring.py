@@ -6,6 +6,7 @@ reason, and does not stop the others.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Figures = dict[str, float]
 
@@ -126,6 +127,47 @@ def spread(numbers: Sequence[float], digits: int = 2) -> str:
         return "-"
     shown = f"{statistics.median(numbers):,.{digits}f}"
     return shown if len(numbers) == 1 else f"{shown} ({min(numbers):,.{digits}f}-{max(numbers):,.{digits}f})"
+
+
+def table_of_methods(  # noqa: PLR0917 - all that a table says
+    title: str,
+    command: str,
+    results: Mapping[str, Sequence[Figures | None]],
+    absent: dict[str, str],
+    ratio: tuple[str, str],
+    columns: Mapping[str, tuple[str, int]],
+) -> Section:
+    """Return a table with a row for each method.
+
+    Parameters
+    ----------
+    ratio
+        A column, and the figure of which it shows the ratio to that of the first method.
+    columns
+        Column -> the figure that it shows, and the number of decimals.
+    """
+    base = next(iter(results.values()))
+    table = Section(title, command, ["method", ratio[0], *columns])
+    for method, each in results.items():
+        if method not in absent:
+            shown = [spread(values(each, name), digits) for name, digits in columns.values()]
+            table.rows.append([method, spread(ratios(each, base, ratio[1])), *shown])
+    table.rows += absent_rows(absent, len(table.columns))
+    return table
+
+
+def run_script(
+    docstring: str, tables: Callable[[int], list[Section]], measure: Callable[[str], Figures], *, rounds: int = 3
+) -> None:
+    """Run the command line of a benchmark: print its tables, or with `--measure METHOD` the figures of one process."""
+    parser = argparse.ArgumentParser(description=docstring.split("\n", 1)[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure is not None:
+        print(json.dumps(measure(args.measure)))
+    else:
+        print("\n".join(table.text() for table in tables(args.rounds)))
 
 
 def absent_rows(absent: dict[str, str], columns: int) -> list[list[str]]:

@@ -8,13 +8,11 @@ direction, in float32 on one core. A denoiser that compares an image with all la
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
-from measuring import Section, absent_rows, interleave, ratios, run_child, spread, values
+from measuring import Section, interleave, run_child, run_script, table_of_methods
 
 STEPS = 20
 METHODS = ("matrix products", "image, 256x256", "image, 512x512", "image, 1024x1024")
@@ -66,26 +64,11 @@ def sections(*, quick: bool) -> list[Section]:
 
 def _sections(rounds: int) -> list[Section]:
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    results, absent = interleave(METHODS, rounds, lambda method: run_child(__file__, "--method", method, **one_thread))
-    columns = ["method", "CPU of the matrix products", "CPU s"]
-    table = Section(f"An image of the sandbox, {STEPS} steps, {rounds} rounds", "benchmarks/sandbox.py", columns)
-    for method, each in results.items():
-        if method not in absent:
-            table.rows.append([method, spread(ratios(each, results[METHODS[0]], "s")), spread(values(each, "s"), 3)])
-    table.rows += absent_rows(absent, len(columns))
-    return [table]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.method:
-        print(json.dumps(measure(args.method)))
-        return
-    print("\n".join(table.text() for table in _sections(args.rounds)))
+    results, absent = interleave(METHODS, rounds, lambda method: run_child(__file__, "--measure", method, **one_thread))
+    title = f"An image of the sandbox, {STEPS} steps, {rounds} rounds"
+    ratio, columns = ("CPU of the matrix products", "s"), {"CPU s": ("s", 3)}
+    return [table_of_methods(title, "benchmarks/sandbox.py", results, absent, ratio, columns)]
 
 
 if __name__ == "__main__":
-    main()
+    run_script(__doc__, _sections, measure, rounds=5)
