@@ -7,8 +7,14 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docutils import nodes
 
 import comflowy_nb
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "comflowy_nb"
 author = "The comflowy_nb maintainers"
@@ -69,3 +75,19 @@ html_theme_options = {
 }
 html_sidebars = {"index": [], "start": []}
 html_show_sourcelink = False
+
+
+def describe_images(_app: Sphinx, document: nodes.document) -> None:
+    """Set the alternative text of the images in outputs, which would be the names of their files."""
+    for image in document.findall(nodes.image):
+        cell = image.parent
+        while cell is not None and "cell" not in cell.get("classes", ()):
+            cell = cell.parent
+        if cell is not None and not image.get("alt"):
+            source = next(cell.findall(nodes.literal_block)).astext().strip()
+            image["alt"] = f"Output of {source.splitlines()[-1]}" if source else "Output"
+
+
+def setup(app: Sphinx) -> None:
+    """Register the function above."""
+    app.connect("doctree-read", describe_images)

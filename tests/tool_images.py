@@ -106,7 +106,7 @@ def png(path, **chunks):
 def with_comment(path, comment):
     """Write a JPEG or WebP file with an Exif UserComment."""
     exif = Image.Exif()
-    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = comment
+    exif[EXIF_IFD] = {USER_COMMENT: comment}  # Pillow 10 does not save a change of `get_ifd`
     Image.new("RGB", (8, 8)).save(path, exif=exif)
     return path
 
@@ -143,7 +143,7 @@ def novelai_webp(path, settings=NOVELAI):
     """Write the comment in ASCII and the model in Software, as `extract_exif_metadata` of NovelAI reads them."""
     exif = Image.Exif()
     exif[0x010D], exif[0x010E], exif[SOFTWARE] = "NovelAI generated image", "a lighthouse", "NovelAI Diffusion V4.5"
-    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"ASCII\0\0\0" + json.dumps(settings).encode()
+    exif[EXIF_IFD] = {USER_COMMENT: b"ASCII\0\0\0" + json.dumps(settings).encode()}
     Image.new("RGB", (8, 8)).save(path, exif=exif)
     return path
 

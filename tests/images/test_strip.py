@@ -21,7 +21,7 @@ def exif(orientation=1):
     data = Image.Exif()
     data[0x010E] = PROMPT
     data[0x0112] = orientation
-    data.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + PROMPT.encode("utf-16-be")
+    data[0x8769] = {0x9286: b"UNICODE\0" + PROMPT.encode("utf-16-be")}  # Pillow 10 does not save a change of `get_ifd`
     return data
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 import time
 
+import IPython
 import pytest
 from completing import completions_at
 from history_fixtures import each_connection
 
 from comflowy_nb.library import open_library
 from comflowy_nb.notebook.completion_words import file_words, split_unfinished
+
+# In a terminal, IPython 7 passes only the line to a matcher, and it replaces a word only after its last `:` or `=`.
+AFTER_IPYTHON_7 = pytest.mark.skipif(IPython.version_info[0] < 8, reason="needs the matchers of IPython 8")
 
 RUNS = 10_000
 FILES = 5_000
@@ -74,15 +78,20 @@ def test_files_of_images_tables_lines_and_folders(shell, working_folder):
     assert completions_at(shell, "%comflowy save r1 ", "k") == ["keep/"]
     assert completions_at(shell, "%comflowy run default --save ", "k") == ["keep/"]
     assert completions_at(shell, "%comflowy compare ", "ket") == ["ketch.png"]
+
+
+@AFTER_IPYTHON_7
+def test_files_in_a_body(shell, working_folder):
     assert completions_at(shell, "%%comflowy run img2img\nimage: ", "file:kel") == ["file:kelp.JPG"]
+    assert completions_at(shell, "%%comflowy run img2img\nimage: ", "file:my b") == ["file:my boat.png"]
 
 
+@AFTER_IPYTHON_7
 def test_a_file_with_a_space_is_quoted(shell, working_folder):
     assert completions_at(shell, "%comflowy run img2img image=", "file:my") == ['"file:my boat.png"']
     assert completions_at(shell, '%comflowy run img2img image="', "file:my b") == ["file:my boat.png"]
     assert completions_at(shell, '%comflowy sweep img2img image=file:ketch.png||"', "file:my b") == ["file:my boat.png"]
     assert completions_at(shell, "%comflowy sweep img2img image=file:ketch.png||", "file:my") == ['"file:my boat.png"']
-    assert completions_at(shell, "%%comflowy run img2img\nimage: ", "file:my b") == ["file:my boat.png"]
 
 
 def test_variables_after_a_brace(shell):

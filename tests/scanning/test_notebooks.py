@@ -39,13 +39,23 @@ def png(**texts):
 def exif(*, wide=False):
     data = Image.Exif()
     if wide:
-        data.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + f"{TOKEN} and more".encode("utf-16-le")
+        text = f"{TOKEN} and more".encode("utf-16-le")
+        data[0x8769] = {0x9286: b"UNICODE\0" + text}  # Pillow 10 does not save a change of `get_ifd`
     else:
         data[0x010E] = f"made with {TOKEN}"
     return data
 
 
 XMP = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><d>{TOKEN}</d></x:xmpmeta>".encode()
+
+
+def jpeg_with_xmp():
+    """Return a JPEG with XMP in its first segment, where Pillow 11 writes it; Pillow 10 writes none."""
+    content = encode("JPEG")
+    segment = b"http://ns.adobe.com/xap/1.0/\0" + XMP
+    return content[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + content[2:]
+
+
 GRAPH = json.dumps({"3": {"inputs": {"text": f"say \n{TOKEN}"}}})
 IMAGES = {
     "PNG text": png(prompt=(GRAPH, False)),
@@ -56,7 +66,7 @@ IMAGES = {
     "JPEG comment": encode("JPEG", comment=TOKEN.encode()),
     "JPEG Exif": encode("JPEG", exif=exif()),
     "JPEG Exif in UTF-16": encode("JPEG", exif=exif(wide=True)),
-    "JPEG XMP": encode("JPEG", xmp=XMP),
+    "JPEG XMP": jpeg_with_xmp(),
     "WebP Exif": encode("WEBP", exif=exif()),
     "WebP XMP": encode("WEBP", xmp=XMP),
     "PNG, data after its end": png() + TOKEN.encode(),

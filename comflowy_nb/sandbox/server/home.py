@@ -90,7 +90,7 @@ class Paths:
         """Return the address of the last sandbox, running or not; None without a readable file."""
         try:
             address = msgspec.json.decode(self.address.read_bytes(), type=Address)
-        except (OSError, ValueError):  # msgspec's errors are ValueErrors
+        except (OSError, ValueError, msgspec.MsgspecError):  # not a ValueError before msgspec 0.23
             return None
         return address if len(address.key) >= 32 else None  # the file is damaged: keys are longer
 

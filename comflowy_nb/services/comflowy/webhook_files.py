@@ -119,5 +119,5 @@ def _read(path: Path, kind: type[T]) -> T | None:
     try:
         with path.open("rb") as file:
             return msgspec.json.decode(file.read(_MAX_BYTES), type=kind)
-    except (OSError, ValueError):  # msgspec's errors are ValueErrors
+    except (OSError, ValueError, msgspec.MsgspecError):  # not a ValueError before msgspec 0.23
         return None
