@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ports import free_port
 from waiting import end_process, wait_until
 
 if TYPE_CHECKING:
@@ -51,12 +51,6 @@ def isolated_environment(root, home):
     folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
     variables |= {name: str(root / folder) for name, folder in folders.items()}
     return variables | {"HOME": str(root), "IPYTHONDIR": str(root / "ipython"), "COMFLOWY_HOME": str(home)}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from urllib.parse import urlsplit
 import nbformat
 import pytest
 from filelock import FileLock, Timeout
+from ports import free_port
 from waiting import end_process, wait_until
 
 START_S = 90  # the server, on a machine busy with other tests
@@ -91,12 +91,6 @@ def running_lab():
         end_process(server)
         log.close()
         shutil.rmtree(root, ignore_errors=True)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _await_server(lab, server, log):

@@ -1,4 +1,4 @@
-"""A run that a test changes and reads in a process of its own.
+"""A run that a test changes and reads in a separate process.
 
 Without pytest and hypothesis, so that a child process starts fast.
 """

@@ -196,7 +196,8 @@ class Race:
         self.complete(open_history, self.home)
         log_statuses(self.home)
         for first in range(0, runs, BATCH):
-            if time.monotonic() - start_s > seconds or self.api.doubled:
+            is_over = time.monotonic() - start_s > seconds and self.report.kills  # some batches have no kill
+            if is_over or self.api.doubled:
                 break
             numbers = range(first, min(first + BATCH, runs))
             self._race(numbers)

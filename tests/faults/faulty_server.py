@@ -27,6 +27,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from ports import free_port
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
@@ -468,7 +470,4 @@ def unresponsive_port(host: str = "127.0.0.1") -> Iterator[int]:
 
 def closed_port(host: str = "127.0.0.1") -> int:
     """Return a port at which no process listens."""
-    with socket.socket() as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-        return port
+    return free_port(host)

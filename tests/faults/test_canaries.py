@@ -215,7 +215,7 @@ def notebook(tmp_path, home, server):
 
 
 def send_raw(server, head: str) -> bytes:
-    """Send a request as it is; return the response."""
+    """Send a request unchanged; return the response."""
     parts = urlsplit(server.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as sender:
         sender.sendall(head.encode())

@@ -10,7 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from front_end_processes import SMALL, require, serving
-from lab_pages import CELL_MS, Lab, Notebook, free_port
+from lab_pages import CELL_MS, Lab, Notebook
+from ports import free_port
 
 require("jupyterhub")
 pytestmark = pytest.mark.browser

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from front_end_processes import require, serving
-from lab_pages import CELL_MS, SHORT_MS, free_port
+from lab_pages import CELL_MS, SHORT_MS
+from ports import free_port
 
 require("marimo")
 pytestmark = pytest.mark.browser

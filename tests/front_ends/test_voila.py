@@ -6,7 +6,8 @@ import sys
 
 import pytest
 from front_end_processes import SMALL, require, serving, write_notebook
-from lab_pages import CELL_MS, SHORT_MS, free_port
+from lab_pages import CELL_MS, SHORT_MS
+from ports import free_port
 
 require("voila")
 pytestmark = pytest.mark.browser

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_server_process import free_port, isolated_environment
+from jupyter_server_process import isolated_environment
 from nbclient import NotebookClient
+from ports import free_port
 from waiting import end_process, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

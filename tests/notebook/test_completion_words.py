@@ -222,9 +222,9 @@ def test_a_large_history_and_a_large_folder_are_read_little(shell, large, folder
 
     with each_connection(large, watch):
         folder_reads.count = 0
-        began_s = time.perf_counter()
+        began_s = time.process_time()
         found = completions_at(shell, *typed)
-        took_s = time.perf_counter() - began_s
+        took_s = time.process_time() - began_s
         read, folder_reads.count = folder_reads.count, None
     assert len(found) == count
     assert len([text for text in statements if text.startswith("SELECT")]) <= 8

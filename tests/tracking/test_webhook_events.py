@@ -83,7 +83,8 @@ def test_a_run_with_events_costs_one_submit_and_one_check(client, api):
     Reporting(api, 1.2, step_s=0.1)
     run = client.run("wf-1", {"3::cfg": 1}, timeout=60)
     assert run.status == "success"
-    assert (api.count(RUN), api.count(CHECK)) == (1, 1)
+    assert api.count(RUN) == 1
+    assert api.count(CHECK) <= 2, "on a busy machine, one before the first event arrives"
     assert [event.kind for event in run.events] == ["waiting", "pending", "running", "success"]
 
 
@@ -122,9 +123,14 @@ def test_after_a_run_without_events_the_next_run_is_polled_without_delay(client,
     client.run("wf-1", {"3::cfg": 1}, timeout=60)
     reporting.events, reporting.end = (), None
     client.run("wf-1", {"3::cfg": 2}, timeout=60)
-    before = time.monotonic()
-    client.run("wf-1", {"3::cfg": 3}, timeout=60)
-    assert time.monotonic() - before < 1.8
+    took_s = []
+    for cfg in range(3, 8):  # a busy machine delays some of them; the fault delayed all
+        before = time.monotonic()
+        client.run("wf-1", {"3::cfg": cfg}, timeout=60)
+        took_s.append(time.monotonic() - before)
+        if took_s[-1] < 1.8:
+            break
+    assert min(took_s) < 1.8, "each waited 2 s for its first event"
 
 
 def test_a_status_without_an_event_ends_the_reliance_on_events(client, api):
@@ -201,20 +207,24 @@ def test_an_end_that_was_reported_before_the_response_to_the_submit_is_found_soo
 def test_an_end_that_is_reported_during_a_check_is_found_soon(client, api):
     """The check in progress postponed the next one by the long interval of a run with events."""
     reporting = Reporting(api, 2.5, end=None)
-    real_check, is_reported = reporting._check, []
+    real_check, reported = reporting._check, set()
+    late_s = []
 
     def check(request):
-        if not is_reported:
-            is_reported.append(True)
+        if request.query["id"] not in reported:
+            reported.add(request.query["id"])
             assert post(reporting.url, {"type": "success"}) == 204
-            wait_until(lambda: run.reported_end == "success")
+            wait_until(lambda: client.live()[0].reported_end == "success")
         return real_check(request)
 
     api.on(CHECK, choose(check))
-    run = client.submit("wf-1", {"3::cfg": 1}).run
-    assert run.wait(60).status == "success"
-    (end_s,) = reporting.ends_s.values()
-    assert time.monotonic() - end_s < 3, "with the long interval: 3.5 s"
+    for workflow in ("wf-1", "wf-2", "wf-3"):  # a busy machine delays some of them; the fault delayed all
+        run = client.submit(workflow, {"3::cfg": 1}).run
+        assert run.wait(60).status == "success"
+        late_s.append(time.monotonic() - max(reporting.ends_s.values()))
+        if late_s[-1] < 3:
+            break
+    assert min(late_s) < 3, "with the long interval: 3.5 s"
 
 
 def test_repeated_ends_trigger_few_checks(client, api):
