@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Filters", "RunRow", "find_by_service_id", "is_equal", "search", "search_rows"]
 
 _COLUMNS = "number, token, sweep, params, graph, defaults, name, workflow, workflow_id, service_run_id, problem, reason"
+_CHUNK_ROWS = 50  # rows that one statement reads of the runs that the index of values selects
 
 
 class Filters(TypedDict, total=False):
@@ -173,10 +174,9 @@ def _read_rows(
     if numbers is None:
         yield from connection.execute(f"{sql} ORDER BY number DESC", values)
         return
-    for number in numbers:
-        row = connection.execute(f"{sql} AND number = ?", (*values, number)).fetchone()
-        if row is not None:
-            yield row
+    while chunk := list(islice(numbers, _CHUNK_ROWS)):
+        among = "number IN (SELECT value FROM json_each(?)) ORDER BY number DESC"
+        yield from connection.execute(f"{sql} AND {among}", (*values, json_list(chunk)))
 
 
 def _read(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> list[RunRecord]:
