@@ -229,6 +229,7 @@ def section(px: int, args: argparse.Namespace) -> Section:
     """Measure all methods at one image size."""
     args.px = px
     methods = [method for method in METHODS if not (args.steps and method in _EMPTY_IMAGE_ONLY)]
+    methods = [method for method in methods if not args.only or any(word in method for word in ("bare", *args.only))]
     results, absent = interleave(methods, args.rounds, lambda method: measure(method, args))
     where = "a real server" if args.real else f"the scripted server, {args.node_ms:g} ms a node"
     columns = ["method", "of the bare client", "ms more", "ms a run", "CPU ms a run", "failed runs"]
@@ -248,9 +249,9 @@ def section(px: int, args: argparse.Namespace) -> Section:
             ]
             table.rows.append([*row, failed])
     table.rows += absent_rows(absent, len(columns))
-    own = middle(relative["`Client.run`"])
+    own = middle(relative.get("`Client.run`", []))
     table.target(f"`Client.run`, {px} px, of the bare client", own, MAX_RATIO.get(px, 1.15))
-    table.target("`Client.sweep`, of the bare client", middle(relative["`Client.sweep`"]), 1.0)
+    table.target("`Client.sweep`, of the bare client", middle(relative.get("`Client.sweep`", [])), 1.0)
     peer = middle(relative.get("ComfyScript", []))
     if peer is not None:
         table.target("`Client.run` before ComfyScript", own, round(peer, 2))
@@ -286,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=0, help="of the default graph; 0 takes a graph without a model")
     parser.add_argument("--node-ms", type=float, default=10.0, help="minimum time of a node of the scripted server")
     parser.add_argument("--url", help="a server that runs already")
+    parser.add_argument("--only", nargs="+", help="words in the names of the methods to compare with the bare client")
     parser.add_argument("--profile", help="where to write a cProfile of the methods of comflowy_nb")
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=int, default=0, help=argparse.SUPPRESS)

@@ -31,7 +31,7 @@ _SWEEP_COLUMNS = tuple(field.name for field in fields(SweepRecord))
 _REQUEST_COLUMNS = tuple(
     field.name for field in fields(RunRequest) if field.name not in {"name", "graph", "defaults", "cell"}
 )
-_EVENT_COLUMNS = ("status", *(name for name in RunChanges.__annotations__ if name != "images"))
+_EVENT_COLUMNS = ("status", *(name for name in RunChanges.__annotations__ if name not in {"images", "sample_s"}))
 
 
 class Table(Generic[R]):

@@ -11,7 +11,6 @@ The age of a run at a check is the time from the response to its submit to the c
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import threading
@@ -20,7 +19,6 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.small_tables import MAX_SAMPLES
-from comflowy_nb.errors import HistoryError
 from comflowy_nb.status import event_of, next_status
 
 if TYPE_CHECKING:
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
 
-
-_log = logging.getLogger(__name__)
 
 SAFETY_FACTOR = 1.05  # the first check is at the median duration times this factor
 FIRST_HIT_FACTOR = 0.9  # the duration is the age at a successful first check times this factor
@@ -296,13 +292,6 @@ class DurationCache:
             samples = self._history.durations.last_samples(self._identity, workflow_key)
             rule = self._rules.setdefault(workflow_key, PollRule(samples))  # another thread may have been first
         return rule
-
-    def record(self, workflow_key: str, seconds: float) -> None:
-        """Record a duration for later processes. A failure is ignored, because it only makes checks less well timed."""
-        try:
-            self._history.durations.add(self._identity, workflow_key, seconds)
-        except HistoryError as error:
-            _log.debug("the duration of %s was not recorded: %s", workflow_key, error)
 
 
 class SpacedCounter:

@@ -147,7 +147,8 @@ def test_image_that_did_not_fit_on_the_disk_is_downloaded_by_the_next_refresh(cl
         raise ImageError("the image can't be stored: the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("comflowy_nb.tracking.downloads.store_output", full)
+        for name in ("store_output", "store_received"):
+            patch.setattr(f"comflowy_nb.tracking.downloads.{name}", full)
         run = client.run(one_of(tmp_path, 8), timeout=60)
     assert run.status == "success"
     assert "the disk is full" in run.images[0].record.error
