@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import time
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,7 +29,7 @@ from comflowy_nb.images.receive import (
 from comflowy_nb.images.thumbnails import announce_thumbnails
 from comflowy_nb.services.types import Output
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files import atomic_write, write_file
+from comflowy_nb.workflow.files import atomic_write, locked_file, write_file
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def store_output(
     ServiceError
         If the connection breaks.
     """
-    stem = file_stem(token, output.index)
+    stem, checked = file_stem(token, output.index), None
     with readable_disk_errors():
         sha256 = None if before is None else before.sha256
         month = image_path(folder, before).parent if before is not None and before.file else _this_month(folder)
@@ -100,13 +101,16 @@ def store_output(
             stored = _find_kept(folder, stem, output, stream.length, sha256, defer=defer)
             if stored is not None:
                 return stored
-            if output.ending is None:
-                return _write_image(receive_image(stream), month / stem, output, folder, defer=defer)
-            path = month / f"{stem}{_suffix(output, None)}"
-            assert_inside(path, folder)
-            with atomic_write(path, mode=0o600) as part, part.open("wb") as file:
-                sha256 = receive(stream, file.write, settings.image_max_bytes)
-    return _make_record(output, folder, path, None, sha256, defer=defer)
+            part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
+            with locked_file(part, mode=0o600):
+                with part.open("wb") as file:
+                    sha256 = receive(stream, file.write, settings.image_max_bytes)
+                if output.ending is None:
+                    checked = check_image(part.read_bytes())
+                path = month / f"{stem}{_suffix(output, checked)}"
+                assert_inside(path, folder)
+                part.replace(path)
+    return _make_record(output, folder, path, checked, sha256, defer=defer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ class ReceivedImage:
 
 
 def receive_image(stream: ImageStream) -> ReceivedImage:
-    """Receive a still image and decode it.
+    """Receive a still image into memory, and decode it.
 
     Raises
     ------
@@ -138,22 +142,17 @@ def store_received(
     image: ReceivedImage, *, folder: Path, token: str, output: Output, defer: Defer = _call
 ) -> ImageRecord:
     """Store an image that was received before. No file of this output may be on disk; otherwise as `store_output`."""
+    path = _this_month(folder) / f"{file_stem(token, output.index)}{_suffix(output, image.checked)}"
     with readable_disk_errors():
-        month = _this_month(folder)
-        make_folder(month)
-        return _write_image(image, month / file_stem(token, output.index), output, folder, defer=defer)
+        make_folder(path.parent)
+        assert_inside(path, folder)
+        with atomic_write(path, mode=0o600) as part:
+            part.write_bytes(image.content)
+    return _make_record(output, folder, path, image.checked, image.sha256, defer=defer)
 
 
 def _this_month(folder: Path) -> Path:
     return folder / time.strftime("%Y-%m", time.gmtime())
-
-
-def _write_image(image: ReceivedImage, stem: Path, output: Output, folder: Path, *, defer: Defer) -> ImageRecord:
-    path = stem.with_name(f"{stem.name}{_suffix(output, image.checked)}")
-    assert_inside(path, folder)
-    with atomic_write(path, mode=0o600) as part:
-        part.write_bytes(image.content)
-    return _make_record(output, folder, path, image.checked, image.sha256, defer=defer)
 
 
 def find_stored(folder: Path, token: str, image: ImageRecord) -> ImageRecord | None:
