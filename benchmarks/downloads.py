@@ -41,8 +41,8 @@ def measure(method: str, url: str, count: int) -> dict[str, float]:
 
         def work() -> None:
             for number, each in enumerate(urls):
-                with images.open(each) as stream:
-                    receive(stream, folder / f"{number}.png", 2**26)
+                with images.open(each) as stream, (folder / f"{number}.png").open("wb") as file:
+                    receive(stream, file.write, 2**26)
     else:
         import comflowy_nb
 

@@ -29,11 +29,13 @@ class Kernel:
 
     def run(self, code: str, timeout_s: float = 120) -> dict:
         """Run a cell until the kernel is idle. An error in the cell raises RuntimeError."""
-        image_s, errors = [], []
+        image_s, errors, updates = [], [], 0
         cpu_s, began_s = self.cpu_s(), time.monotonic()
 
         def receive(message: dict) -> None:
+            nonlocal updates
             content = message["content"]
+            updates += message["msg_type"] == "update_display_data"
             if message["msg_type"] == "error":
                 errors.append(content["evalue"])
             data = content.get("data") or {}
@@ -44,7 +46,8 @@ class Kernel:
         wall_s = time.monotonic() - began_s
         if errors:
             raise RuntimeError(errors[0])
-        return {"wall_s": wall_s, "cpu_s": self.cpu_s() - cpu_s, "image_s": image_s[-1] if image_s else None}
+        last_s = image_s[-1] if image_s else None
+        return {"wall_s": wall_s, "cpu_s": self.cpu_s() - cpu_s, "image_s": last_s, "updates": updates}
 
     def cpu_s(self) -> float:
         """Return the CPU time of the kernel and of the processes that it started."""

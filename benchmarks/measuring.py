@@ -36,6 +36,7 @@ class Section:
     rows: list[Sequence[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     checks: list[tuple[str, str, bool]] = field(default_factory=list)  # target, measured value, whether it is met
+    middles: dict[str, float | None] = field(default_factory=dict)  # method -> the figure that a target compares
 
     def target(self, text: str, value: float | None, limit: float, unit: str = "") -> None:
         """Compare a figure with the largest value that the target allows."""

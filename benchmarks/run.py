@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("first_use", "comfyui", "grid", "sweep_client", "scale", "explore", "sandbox", "downloads")
+BENCHMARKS = ("first_use", "comfyui", "grid", "sweep_client", "scale", "explore", "sandbox", "downloads", "progress")
 VERSIONS = (
     "comflowy_nb", "matplotlib", "numpy", "Pillow", "requests", "ipython", "ipykernel", "comfy-script", "comfy-sdk",
     "comfy-api-proxy", "comfy-api-simplified", "mediapy", "ipyplot", "playwright",

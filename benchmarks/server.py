@@ -4,24 +4,46 @@
 
 The server is a separate process, so that its CPU is not counted, and responds in one loop without a framework, so that
 it does not limit the client. Times are from the monotonic clock, which all processes of a machine share on Linux.
-Two more routes: `POST /reset` takes `{"slots", "seconds", "images", "image_px"}`, and `GET /stats` returns the numbers
-of requests and the end of each run.
+Two more routes: `POST /reset` takes `{"slots", "seconds", "spread", "delay_s", "images", "image_px"}`, and `GET /stats`
+returns the numbers of requests and the end of each run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import heapq
 import io
 import itertools
 import json
+import math
+import random
 import sys
 import time
 from collections import Counter, deque
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 API = "/api/open/v0"
 DIFFERENT = 12  # images, used in turn
+
+
+def durations_s(seconds: float, spread: float) -> Iterator[float]:
+    """Yield the durations of runs, the same ones each time: log-normal with this median and this sigma of the log."""
+    numbers = random.Random(18)
+    while True:
+        yield numbers.lognormvariate(math.log(seconds), spread) if seconds else 0.0
+
+
+def ideal_s(runs: int, *, slots: int, seconds: float, spread: float = 0.0) -> float:
+    """Return the time of a sweep if each slot begins the next run at once."""
+    free_s = [0.0] * slots  # a heap: when each slot becomes free
+    for duration_s in itertools.islice(durations_s(seconds, spread), runs):
+        heapq.heapreplace(free_s, free_s[0] + duration_s)
+    return max(free_s)
 
 
 class Service:
@@ -34,7 +56,8 @@ class Service:
 
     def reset(self, options: dict) -> None:
         self.slots = options.get("slots", 16)
-        self.seconds = options.get("seconds", 0.2)
+        self.durations_s = durations_s(options.get("seconds", 0.2), options.get("spread", 0.0))
+        self.delay_s = options.get("delay_s", 0.0)  # of each response, and of each event
         self.images = options.get("images", 0)
         self.image_px = options.get("image_px", 64)
         self.ids = (f"run-{number}" for number in itertools.count(1))
@@ -62,7 +85,7 @@ class Service:
             self.running += 1
             run_id = self.waiting.popleft()
             self.states[run_id] = "running"
-            asyncio.get_running_loop().call_later(self.seconds, self.end, run_id)
+            asyncio.get_running_loop().call_later(next(self.durations_s), self.end, run_id)
 
     def end(self, run_id: str) -> None:
         self.running -= 1
@@ -76,6 +99,7 @@ class Service:
 
     async def notify(self, run_id: str, url: str) -> None:
         """Send the event of a result and read the response, as a service does."""
+        await asyncio.sleep(self.delay_s)
         parts = urlsplit(url)
         body = json.dumps({"type": "success", "run_id": run_id}).encode()
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -137,9 +161,16 @@ class Connection(asyncio.Protocol):
             kind = "image/png" if isinstance(content, bytes) else "application/json"
             raw = content if isinstance(content, bytes) else json.dumps(content).encode()
             head = f"HTTP/1.1 {status} OK\r\nContent-Type: {kind}\r\nContent-Length: {len(raw)}\r\n\r\n"
-            self.transport.write(head.encode() + raw)
-            if headers.get("connection", "").lower() == "close":
-                self.transport.close()
+            is_last = headers.get("connection", "").lower() == "close"
+            if self.service.delay_s:
+                asyncio.get_running_loop().call_later(self.service.delay_s, self.send, head.encode() + raw, is_last)
+            else:
+                self.send(head.encode() + raw, is_last)
+
+    def send(self, response: bytes, is_last: bool) -> None:  # noqa: FBT001 - positional in `call_later`
+        self.transport.write(response)
+        if is_last:
+            self.transport.close()
 
 
 @functools.cache

@@ -1,10 +1,11 @@
 """Measure a sweep of short runs: latency of its end, number of requests, and CPU time of the client.
 
     python benchmarks/sweep_client.py [--runs 512] [--seconds 0.2] [--slots 16] [--rounds 3] [--profile FILE]
+    python benchmarks/sweep_client.py --runs 96 --seconds 2 --spread 0.3 --delay-s 0.05     runs of varying length
 
-Each method has a separate process, home folder and server of `server.py`; the rounds are shuffled. Ratios are to the
-ideal time, runs x seconds / slots. CPU is that of the client's process, from the call to the last received result,
-without imports. Latency is from the end of a run on the server until the client has received it.
+Each method has a separate process and home folder; the rounds are shuffled. Ratios are to the ideal time, in which each
+slot of `server.py` begins the next run at once. CPU is that of the client's process, from the call to the last received
+result, without imports. Latency is from the end of a run on the server until the client has received it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import urllib.request
 from pathlib import Path
 
 from measuring import Absent, Section, absent_rows, interleave, middle, spread, values
+from server import ideal_s
 
 HERE = Path(__file__).parent
 TARGETS = (
@@ -130,11 +132,10 @@ def measure(method: str, url: str, args: argparse.Namespace) -> dict:
     requests = {route: count - warm.get(route, 0) for route, count in stats["counts"].items()}
     own_runs = [run_id for run_id in known_s if run_id in stats["ends_s"]]
     latencies = sorted(known_s[run_id] - stats["ends_s"][run_id] for run_id in own_runs)
-    ideal_s = args.runs * args.seconds / args.slots
     assert len(latencies) >= args.runs, "not every run is known"
     return {
-        "ratio": (max(known_s.values()) - began_s) / ideal_s,
-        "server": (max(stats["ends_s"].values()) - began_s) / ideal_s,
+        "ratio": (max(known_s.values()) - began_s) / _ideal_s(args),
+        "server": (max(stats["ends_s"].values()) - began_s) / _ideal_s(args),
         "requests": sum(requests.values()) / args.runs,
         "submits": requests.get("POST /run", 0),
         "median_ms": 1000 * statistics.median(latencies),
@@ -146,6 +147,10 @@ def measure(method: str, url: str, args: argparse.Namespace) -> dict:
 # -- all of them ------------------------------------------------------------------------------------------------------
 
 
+def _ideal_s(args: argparse.Namespace) -> float:
+    return ideal_s(args.runs, slots=args.slots, seconds=args.seconds, spread=args.spread)
+
+
 def serve() -> tuple[subprocess.Popen, str]:
     server = subprocess.Popen(
         [sys.executable, str(HERE / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -154,7 +159,7 @@ def serve() -> tuple[subprocess.Popen, str]:
 
 
 def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
-    options = {"slots": args.slots, "seconds": args.seconds, "images": args.images}
+    options = {name: getattr(args, name) for name in ("slots", "seconds", "spread", "delay_s", "images")}
     urllib.request.urlopen(urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")).close()
     with tempfile.TemporaryDirectory() as home:
         variables = {
@@ -164,7 +169,7 @@ def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COMFLOWY_")}
         command = [sys.executable, __file__, "--method", method, "--url", url]
-        for name in ("runs", "seconds", "slots", "images"):
+        for name in ("runs", "seconds", "spread", "slots", "images"):
             command += [f"--{name}", str(getattr(args, name))]
         command += [
             argument
@@ -182,26 +187,38 @@ def run_one(method: str, url: str, args: argparse.Namespace) -> dict:
 
 
 def sections(*, quick: bool) -> list[Section]:
-    """Return the table for RESULTS.md."""
-    args = argparse.Namespace(runs=256 if quick else 512, seconds=0.2, slots=16, images=0, window=None, profile=None)
+    """Return the tables for RESULTS.md: short runs of one length, and longer ones of varying length."""
+    short = _section(["--runs", "256" if quick else "512"], rounds=2 if quick else 3)
+    for method, limit in (("comflowy_nb, webhooks off", 1.03), ("comflowy_nb, webhooks on", 1.02)):
+        short.target(f"{method}, of the ideal", short.middles[method], limit)
+    varying = ["--runs", "96", "--seconds", "2", "--spread", "0.3", "--delay-s", "0.05"]
+    return [short, _section(varying, rounds=1 if quick else 2)]
+
+
+def _section(options: list[str], rounds: int) -> Section:
+    args = _parser().parse_args(options)
     server, url = serve()
     try:
-        results, absent = interleave(list(METHODS), 2 if quick else 3, lambda method: run_one(method, url, args))
+        results, absent = interleave(list(METHODS), rounds, lambda method: run_one(method, url, args))
     finally:
         server.stdin.close()
         server.wait(10)
-    ideal_s = args.runs * args.seconds / args.slots
     columns = ["method", "of the ideal", "requests a run", "latency ms, median", "CPU ms a run"]
-    title = f"A sweep of {args.runs} runs of {args.seconds} s on {args.slots} slots: ideal {ideal_s:.2f} s"
-    table = Section(title, "benchmarks/sweep_client.py", columns)
+    table = Section(_title(args), " ".join(["benchmarks/sweep_client.py", *options]), columns)
     names = ("ratio", "requests", "median_ms", "cpu_ms")
     for method, each in results.items():
         if method not in absent:
             table.rows.append([method, spread(values(each, "ratio"), 3), *(spread(values(each, n)) for n in names[1:])])
     table.rows += absent_rows(absent, len(columns))
-    for method, limit in (("comflowy_nb, webhooks off", 1.03), ("comflowy_nb, webhooks on", 1.02)):
-        table.target(f"{method}, of the ideal", middle(values(results[method], "ratio")), limit)
-    return [table]
+    table.middles = {method: middle(values(each, "ratio")) for method, each in results.items()}
+    return table
+
+
+def _title(args: argparse.Namespace) -> str:
+    length = f"{args.seconds:g} s"
+    if args.spread:
+        length = f"about {length} (sigma {args.spread:g}), responses after {1000 * args.delay_s:g} ms,"
+    return f"A sweep of {args.runs} runs of {length} on {args.slots} slots: ideal {_ideal_s(args):.2f} s"
 
 
 def show(method: str, results: list[dict]) -> None:
@@ -215,10 +232,12 @@ def show(method: str, results: list[dict]) -> None:
     )
 
 
-def main() -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=512)
-    parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--seconds", type=float, default=0.2, help="median duration of a run")
+    parser.add_argument("--spread", type=float, default=0.0, help="sigma of the logarithm of the durations")
+    parser.add_argument("--delay-s", type=float, default=0.0, help="delay of each response and event")
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=0, help="images of 64 x 64 that each run gives")
@@ -227,7 +246,11 @@ def main() -> None:
     parser.add_argument("--profile", help="file for a profile of all threads, for pstats (wants yappi)")
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = _parser().parse_args()
     if args.method:
         print(json.dumps(measure(args.method, args.url, args)))
         return
@@ -244,10 +267,9 @@ def main() -> None:
         print(file=sys.stderr)
         server.stdin.close()
         server.wait(10)
-    ideal_s = args.runs * args.seconds / args.slots
     load = os.getloadavg()[0]
     busy = f"load average {load:.1f} on {os.cpu_count()} cores"
-    print(f"{args.runs} runs of {args.seconds} s on {args.slots} slots: ideal {ideal_s:.2f} s; {busy}")
+    print(f"{_title(args)}; {busy}")
     print(f"{'':30} {'ratio':>6} {'':13} {'req./run':>9} {'median':>8} {'p95 ms':>7} {'CPU ms':>8} {'submits':>8}")
     for method in methods:
         show(method, results[method])

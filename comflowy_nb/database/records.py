@@ -237,6 +237,7 @@ class RunChanges(TypedDict, total=False):
     started_at: float | None
     finished_at: float | None
     images: Iterable[ImageRecord] | None
+    sample_s: float | None  # duration for later estimates, which is stored beside the run
     origin: str | None  # which of several servers accepted the run
     service: str | None
 
@@ -254,6 +255,7 @@ def apply(record: RunRecord, event: StatusEvent, **changes: Unpack[RunChanges]) 
     now = time.time()
     known: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     outputs = _merge(record.outputs, known.pop("images", ()))
+    known.pop("sample_s", None)
     if "service_run_id" in known and record.accepted_at is None:
         known.setdefault("accepted_at", now)
     explained = {"problem": None, "reason": None, "finished_at": now if status.is_final else None}

@@ -35,7 +35,7 @@ _REQUEST_COLUMNS = tuple(
     field.name for field in fields(RunRequest) if field.name not in {"name", "graph", "defaults", "cell"}
 )
 _WITH_IMAGES = frozenset(status for status in Status if status.is_final)  # other runs have no images
-_EVENT_COLUMNS = ("status", *(name for name in RunChanges.__annotations__ if name != "images"))
+_EVENT_COLUMNS = ("status", *(name for name in RunChanges.__annotations__ if name not in {"images", "sample_s"}))
 
 
 class Table(Generic[R]):

@@ -31,7 +31,7 @@ from comflowy_nb.database.rows import (
     put_status,
 )
 from comflowy_nb.database.scores import Scores
-from comflowy_nb.database.small_tables import Durations, Inputs, Seeds, Senders
+from comflowy_nb.database.small_tables import Durations, Inputs, Seeds, Senders, put_sample
 from comflowy_nb.database.sweeps import Sweeps
 from comflowy_nb.errors import HistoryError
 from comflowy_nb.images.removal import finish_removals
@@ -148,7 +148,7 @@ class History(Table[RunRecord]):
     def apply(self, token: str, event: StatusEvent, **changes: Unpack[RunChanges]) -> RunRecord | None:
         """Apply an event to a run. Return its new record; None if the event does not apply to the run's status.
 
-        `images` are written together with the status.
+        `images` and `sample_s` are written together with the status.
         """
         # Flush the id to the disk, because the run can be found by its id after a power failure.
         with self._store.write(full=changes.get("service_run_id") is not None) as connection:
@@ -160,6 +160,9 @@ class History(Table[RunRecord]):
             put_status(connection, record)
             for image in changes.get("images") or ():
                 put_image(connection, token, image)
+            sample_s = changes.get("sample_s")
+            if sample_s is not None:
+                put_sample(connection, record.identity, record.workflow_key, sample_s)
             return _record(connection, token)
 
     def set_images(self, token: str, *images: ImageRecord, is_damaged: bool = False) -> RunRecord:

@@ -125,15 +125,15 @@ class Durations:
             rows = connection.execute(sql, (identity, workflow_key, MAX_SAMPLES)).fetchall()
         return [row["seconds"] for row in reversed(rows)]
 
-    def add(self, identity: str, workflow_key: str, seconds: float) -> None:
-        """Store a duration; delete all but the last 24 of the workflow."""
-        values = {"identity": identity, "key": workflow_key, "seconds": seconds, "kept": MAX_SAMPLES}
-        with self._store.write() as connection:
-            connection.execute(
-                "INSERT INTO samples (identity, workflow_key, seconds) VALUES (:identity, :key, :seconds)", values
-            )
-            connection.execute(
-                "DELETE FROM samples WHERE identity = :identity AND workflow_key = :key AND id NOT IN (SELECT id "
-                "FROM samples WHERE identity = :identity AND workflow_key = :key ORDER BY id DESC LIMIT :kept)",
-                values,
-            )
+
+def put_sample(connection: sqlite3.Connection, identity: str, workflow_key: str, seconds: float) -> None:
+    """Store a duration; delete all but the last 24 of the workflow."""
+    values = {"identity": identity, "key": workflow_key, "seconds": seconds, "kept": MAX_SAMPLES}
+    connection.execute(
+        "INSERT INTO samples (identity, workflow_key, seconds) VALUES (:identity, :key, :seconds)", values
+    )
+    connection.execute(
+        "DELETE FROM samples WHERE identity = :identity AND workflow_key = :key AND id NOT IN (SELECT id "
+        "FROM samples WHERE identity = :identity AND workflow_key = :key ORDER BY id DESC LIMIT :kept)",
+        values,
+    )

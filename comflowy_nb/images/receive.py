@@ -14,7 +14,7 @@ from comflowy_nb.errors import ImageError
 from comflowy_nb.images.save_target import os_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from comflowy_nb.database.records import ImageRecord
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
-def receive(stream: ImageStream, part: Path, max_bytes: int) -> str:
-    """Write a stream to a file and return the sha256 of its content.
+def receive(stream: ImageStream, write: Callable[[bytes], object], max_bytes: int) -> str:
+    """Pass each chunk of a stream to `write`, and return the sha256 of its content.
 
     Raises
     ------
@@ -38,13 +38,12 @@ def receive(stream: ImageStream, part: Path, max_bytes: int) -> str:
     if stream.length is not None and stream.length > max_bytes:
         raise too_large
     digest, received_bytes = hashlib.sha256(), 0
-    with part.open("wb") as file:
-        for chunk in stream.chunks():
-            received_bytes += len(chunk)
-            if received_bytes > max_bytes:
-                raise too_large
-            digest.update(chunk)
-            file.write(chunk)
+    for chunk in stream.chunks():
+        received_bytes += len(chunk)
+        if received_bytes > max_bytes:
+            raise too_large
+        digest.update(chunk)
+        write(chunk)
     if stream.length is not None and received_bytes != stream.length:
         raise ImageError(f"the image is truncated: {received_bytes} of {stream.length} bytes received")
     if received_bytes == 0:

@@ -11,6 +11,7 @@ import json
 import re
 import time
 import uuid
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from comflowy_nb.database.connection import make_folder
@@ -28,7 +29,7 @@ from comflowy_nb.images.receive import (
 from comflowy_nb.images.thumbnails import announce_thumbnails
 from comflowy_nb.services.types import Output
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files import locked_file, write_file
+from comflowy_nb.workflow.files import atomic_write, locked_file, write_file
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -94,9 +95,7 @@ def store_output(
     stem, checked = file_stem(token, output.index), None
     with readable_disk_errors():
         sha256 = None if before is None else before.sha256
-        month = folder / time.strftime("%Y-%m", time.gmtime())
-        if before is not None and before.file:
-            month = image_path(folder, before).parent
+        month = image_path(folder, before).parent if before is not None and before.file else _this_month(folder)
         make_folder(month)
         with exclusive_lock(folder / f"{stem}.lock", settings.image_deadline_s):
             stored = _find_kept(folder, stem, output, stream.length, sha256, defer=defer)
@@ -104,13 +103,56 @@ def store_output(
                 return stored
             part = month / f"{stem}.{uuid.uuid4().hex[:8]}.part"
             with locked_file(part, mode=0o600):
-                sha256 = receive(stream, part, settings.image_max_bytes)
+                with part.open("wb") as file:
+                    sha256 = receive(stream, file.write, settings.image_max_bytes)
                 if output.ending is None:
                     checked = check_image(part.read_bytes())
                 path = month / f"{stem}{_suffix(output, checked)}"
                 assert_inside(path, folder)
                 part.replace(path)
     return _make_record(output, folder, path, checked, sha256, defer=defer)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedImage:
+    """A complete still image that is not on disk yet."""
+
+    content: bytes = field(repr=False)
+    sha256: str
+    checked: CheckedImage
+
+
+def receive_image(stream: ImageStream) -> ReceivedImage:
+    """Receive a still image into memory, and decode it.
+
+    Raises
+    ------
+    ImageError
+        If the content is truncated, too large, or not a supported format.
+    ServiceError
+        If the connection breaks.
+    """
+    buffer = bytearray()
+    sha256 = receive(stream, buffer.extend, settings.image_max_bytes)
+    content = bytes(buffer)
+    return ReceivedImage(content, sha256, check_image(content))
+
+
+def store_received(
+    image: ReceivedImage, *, folder: Path, token: str, output: Output, defer: Defer = _call
+) -> ImageRecord:
+    """Store an image that was received before. No file of this output may be on disk; otherwise as `store_output`."""
+    path = _this_month(folder) / f"{file_stem(token, output.index)}{_suffix(output, image.checked)}"
+    with readable_disk_errors():
+        make_folder(path.parent)
+        assert_inside(path, folder)
+        with atomic_write(path, mode=0o600) as part:
+            part.write_bytes(image.content)
+    return _make_record(output, folder, path, image.checked, image.sha256, defer=defer)
+
+
+def _this_month(folder: Path) -> Path:
+    return folder / time.strftime("%Y-%m", time.gmtime())
 
 
 def find_stored(folder: Path, token: str, image: ImageRecord) -> ImageRecord | None:

@@ -122,6 +122,7 @@ class Event:
     progress: Progress | None = None
     kind: str | None = None  # `type` of a webhook; None if it is unknown, and for events from a WebSocket
     text: str | None = None  # the text of a `message`, or the error of `failed`
+    outputs: tuple[Output, ...] = ()  # of a node that has ended before its run; their `index` is not known yet
 
 
 MESSAGE = "message"  # the kind of an event with a text

@@ -6,24 +6,36 @@ import contextlib
 import math
 import threading
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.errors import AuthError, ComflowyError, ImageError, NotFoundError, ServiceError
 from comflowy_nb.images.receive import is_damaged, stored_file
 from comflowy_nb.images.removal import remove_if_deleted
-from comflowy_nb.images.store import IMAGE_FORMATS, find_stored, format_of, store_output, write_sidecar
+from comflowy_nb.images.store import (
+    IMAGE_FORMATS,
+    ReceivedImage,
+    find_stored,
+    format_of,
+    receive_image,
+    store_output,
+    store_received,
+    write_sidecar,
+)
 from comflowy_nb.images.thumbnails import thumbnail_files
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.tracking.polling import backoff_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
+    from comflowy_nb.database.records import RunRecord
     from comflowy_nb.database.runs import History
     from comflowy_nb.services.base import Service
-    from comflowy_nb.services.types import Output
+    from comflowy_nb.services.types import ImageStream, Output
     from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
@@ -32,6 +44,8 @@ MAX_ATTEMPTS = 4
 THREADS = 4
 THREADS_PER_RUN = 3
 REWRITE_S = 3.0  # between attempts to write images to the history
+EARLY_WAIT_S = 0.02  # for an image that is about to arrive when a check has found the end of its run
+THUMBNAIL_WAIT_S = 0.05  # so that thumbnails do not delay the next submit of a script
 RECHECK_S = 30.0  # for this time, the URLs of one check are used for all images of its run
 
 
@@ -47,6 +61,8 @@ class Downloads:
         self._queue = FairQueue(self._scheduler)
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
         self._rechecked: dict[str, tuple[float, Mapping[int, Output]]] = {}  # token -> when, and outputs by index
+        self._thumbnails: deque[Callable[[], None]] = deque()  # make the thumbnails of one image each
+        self._early = EarlyImages(self._scheduler, self._receive)
 
     def reset_missing(self, run: Run, *, refetch: bool = False) -> bool:
         """Set images that are not on disk back to `expected`. Return True if any image must be downloaded.
@@ -74,6 +90,30 @@ class Downloads:
     def _is_damaged(self, image: ImageRecord) -> bool:
         path = stored_file(self._folder, image)
         return image.state == "kept" and path is not None and is_damaged(path, image)
+
+    def receive_early(self, run: Run, outputs: Sequence[Output]) -> None:
+        """Receive images of a run that has not ended. They are stored after a check has confirmed the end."""
+        self._early.receive(run, outputs)
+
+    def store_early(self, run: Run, outputs: Sequence[Output]) -> tuple[ImageRecord, ...]:
+        """Store the images that were received early, of the outputs of an ended run. Return the records of all."""
+        return tuple(self._store_early(run, output) or expected_image(output) for output in outputs)
+
+    def _store_early(self, run: Run, output: Output) -> ImageRecord | None:
+        received = self._early.get(run, output, EARLY_WAIT_S)
+        with contextlib.suppress(ComflowyError):  # `fetch` stores it, or reports why not
+            return None if received is None else self._store(run, output, received)
+        return None
+
+    def write_early_sidecar(self, ended: RunRecord | None) -> None:
+        """Write the sidecar of a run before its end is recorded, if its images are stored, so that it is settled."""
+        with contextlib.suppress(ComflowyError):  # the images are stored, and the history describes the run
+            if ended is not None and ended.is_settled:
+                write_sidecar(self._folder, ended)
+
+    def forget(self, run: Run) -> None:
+        """Drop the images that were received early, after the end of a run."""
+        self._early.forget(run)
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Download every expected image of a run. An image that the service no longer lists becomes `missing`."""
@@ -118,32 +158,48 @@ class Downloads:
 
     def close(self) -> None:
         self._scheduler.close()
+        while self._thumbnails:  # views wait for them
+            self._make_next_thumbnails()
+
+    def _receive(self, output: Output) -> ReceivedImage:
+        with self._service.open_image(output) as stream:
+            return receive_image(stream)
 
     def _queue_attempt(self, run: Run, output: Output, *, tries: int) -> None:
         self._queue.add(run.token, lambda: self._try(run, output, tries))
 
-    def _try(self, run: Run, output: Output, tries: int) -> None:
-        before = next((image for image in run.record.outputs if image.index == output.index), None)
+    def _store(self, run: Run, output: Output, content: ReceivedImage | ImageStream) -> ImageRecord:
+        folder, token = self._folder, run.token
         thumbnails: list[Callable[[], None]] = []
+        if isinstance(content, ReceivedImage):
+            image = store_received(content, folder=folder, token=token, output=output, defer=thumbnails.append)
+        else:
+            before = next((image for image in run.record.outputs if image.index == output.index), None)
+            image = store_output(
+                content, folder=folder, token=token, output=output, before=before, defer=thumbnails.append
+            )
+        self._thumbnails.append(lambda: self._make_thumbnails(run, image, thumbnails))
+        self._scheduler.submit_at(self._scheduler.clock() + THUMBNAIL_WAIT_S, self._make_next_thumbnails)
+        return image
+
+    def _try(self, run: Run, output: Output, tries: int) -> None:
         try:
-            with self._service.open_image(output) as stream:
-                image = store_output(
-                    stream,
-                    folder=self._folder,
-                    token=run.token,
-                    output=output,
-                    before=before,
-                    defer=thumbnails.append,
-                )
+            received = self._early.get(run, output)
+            if received is not None:
+                image = self._store(run, output, received)
+            else:
+                with self._service.open_image(output) as stream:
+                    image = self._store(run, output, stream)
         except ComflowyError as error:
             self._handle_failure(run, output, error, tries)
         except Exception as error:  # noqa: BLE001 - an image must not stay expected for ever
             self._record_images(run, _given_up(run, output, f"{type(error).__name__}: {error}"))
         else:
-            try:
-                self._record_images(run, image)
-            finally:  # after the record, because a script does not wait for thumbnails
-                self._make_thumbnails(run, image, thumbnails)
+            self._record_images(run, image)
+
+    def _make_next_thumbnails(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread made the last ones
+            self._thumbnails.popleft()()
 
     def _make_thumbnails(self, run: Run, image: ImageRecord, makers: Sequence[Callable[[], None]]) -> None:
         for make in makers:
@@ -199,6 +255,57 @@ class Downloads:
             self._rewriting.discard(run.token)
             if run.unwritten_images and not run.unwritten:
                 self.write_images(run)
+
+
+class EarlyImages:
+    """Still images that are received while their run is live, because the service has named them.
+
+    They are only in memory until a check of the ended run lists them.
+
+    Parameters
+    ----------
+    receive
+        Receives one image, on a thread of the scheduler.
+    """
+
+    def __init__(self, scheduler: Scheduler, receive: Callable[[Output], ReceivedImage]) -> None:
+        self._scheduler = scheduler
+        self._receive = receive
+        self._futures: dict[str, dict[_EarlyKey, Future[ReceivedImage]]] = {}  # token of a run -> its images
+        self._lock = threading.Lock()
+
+    def receive(self, run: Run, outputs: Sequence[Output]) -> None:
+        """Begin to receive images, at most `THREADS_PER_RUN` of a run."""
+        with self._lock:
+            if not run.status.is_live:
+                return
+            futures = self._futures.setdefault(run.token, {})
+            for output in outputs:
+                key = _early_key(output)
+                if output.ending is None and key not in futures and len(futures) < THREADS_PER_RUN:
+                    futures[key] = self._scheduler.submit(partial(self._receive, output))
+
+    def get(self, run: Run, output: Output, timeout_s: float | None = None) -> ReceivedImage | None:
+        """Wait for an image, and return it; None if it was not named early, if it failed, or after the timeout."""
+        with self._lock:
+            future = self._futures.get(run.token, {}).get(_early_key(output))
+        if future is None or future.cancel():  # no thread has begun to receive it
+            return None
+        with contextlib.suppress(Exception):  # it is downloaded again, which reports the error
+            return future.result(timeout_s)
+        return None
+
+    def forget(self, run: Run) -> None:
+        """Drop the images of a run whose status is no longer live."""
+        with self._lock:
+            self._futures.pop(run.token, None)
+
+
+_EarlyKey: TypeAlias = "tuple[str | None, int, str]"
+
+
+def _early_key(output: Output) -> _EarlyKey:
+    return output.node, output.node_index, output.url  # the index in the run is not known early
 
 
 def expected_image(output: Output) -> ImageRecord:

@@ -11,7 +11,6 @@ The age of a run at a check is the time from the response to its submit to the c
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import threading
@@ -20,7 +19,6 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.small_tables import MAX_SAMPLES
-from comflowy_nb.errors import HistoryError
 from comflowy_nb.status import event_of, next_status
 
 if TYPE_CHECKING:
@@ -33,13 +31,12 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.tracker import Tracker
 
 
-_log = logging.getLogger(__name__)
-
 SAFETY_FACTOR = 1.05  # the first check is at the median duration times this factor
 FIRST_HIT_FACTOR = 0.9  # the duration is the age at a successful first check times this factor
 # Runs of a workflow of unknown duration that are checked by the rule. The others wait for the first end.
 MAX_EARLY_RUNS = 3
 MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enough for a live display
+CAPACITY_WAIT_S = 0.05  # to the first check of a run whose start lets the concurrency limit grow
 IDLE_WAIT_S = 30.0  # between checks of a run, if no run of its workflow has ended yet
 MAX_LATE_S = 10.0  # a check that begins later than this after its due time shows that the process was stopped
 LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks if webhooks report the ends
@@ -268,8 +265,11 @@ class PollSchedule:
         if due_by_events_s is not None:
             return due_by_events_s
         queue = self._tracker.submit_queue
-        live_runs = 1 if queue.shows_capacity(self._run) else queue.live_runs
+        shows_capacity = queue.shows_capacity(self._run)
+        live_runs = 1 if shows_capacity else queue.live_runs
         wait_s = live_wait_s(max(0.0, now_s - self.accepted_s), live_runs=live_runs)
+        if shows_capacity and self.missed_age_s is None:
+            wait_s = CAPACITY_WAIT_S
         live_due_s = None if wait_s is None else now_s + wait_s
         return min((due for due in (self.rule_due_s, live_due_s) if due is not None), default=now_s + IDLE_WAIT_S)
 
@@ -296,13 +296,6 @@ class DurationCache:
             samples = self._history.durations.last_samples(self._identity, workflow_key)
             rule = self._rules.setdefault(workflow_key, PollRule(samples))  # another thread may have been first
         return rule
-
-    def record(self, workflow_key: str, seconds: float) -> None:
-        """Record a duration for later processes. A failure is ignored, because it only makes checks less well timed."""
-        try:
-            self._history.durations.add(self._identity, workflow_key, seconds)
-        except HistoryError as error:
-            _log.debug("the duration of %s was not recorded: %s", workflow_key, error)
 
 
 class SpacedCounter:

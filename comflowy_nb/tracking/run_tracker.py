@@ -8,10 +8,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
+from comflowy_nb.database.records import apply
 from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError, UnreachableError
 from comflowy_nb.services.types import Accepted, Progress, Rejected, Submission, Unknown
 from comflowy_nb.status import Status, StatusEvent, event_of, next_status
-from comflowy_nb.tracking.downloads import expected_image
 from comflowy_nb.tracking.execution_times import end_times
 from comflowy_nb.tracking.polling import PollSchedule, SpacedCounter, backoff_s
 
@@ -255,33 +255,36 @@ class RunTracker:
             self.poll_schedule.check_after(0.0)
         else:
             # The age of an adopted run is unknown, and the age of another run may contain a pause
-            if snapshot.status is Status.SUCCESS and self._submission and not self.poll_schedule.was_paused:
-                self._learn(age_s)
-            self._handle_end(snapshot)
+            is_known = snapshot.status is Status.SUCCESS and self._submission and not self.poll_schedule.was_paused
+            self._handle_end(snapshot, self._learn(age_s) if is_known else None)
 
-    def _handle_end(self, snapshot: Snapshot) -> None:
-        seen_at, now = self.seen_running_at, time.time()
-        started_at, finished_at = end_times(self.run.record, snapshot.times, seen_running_at=seen_at, now=now)
-        self._record(
-            event_of(snapshot.status),
-            service_status=snapshot.service_status,
-            problem=snapshot.problem,
-            warning=snapshot.warning,
-            images=tuple(map(expected_image, snapshot.outputs)),
-            started_at=started_at,
-            finished_at=finished_at,
+    def _handle_end(self, snapshot: Snapshot, sample_s: float | None) -> None:
+        event, now, downloads = event_of(snapshot.status), time.time(), self._tracker.downloads
+        started_at, finished_at = end_times(
+            self.run.record, snapshot.times, seen_running_at=self.seen_running_at, now=now
         )
+        changes: RunChanges = {
+            "service_status": snapshot.service_status,
+            "problem": snapshot.problem,
+            "warning": snapshot.warning,
+            "images": downloads.store_early(self.run, snapshot.outputs),
+            "started_at": started_at,
+            "finished_at": finished_at,
+            "sample_s": sample_s,
+        }
+        downloads.write_early_sidecar(apply(self.run.record, event, **changes))
+        self._record(event, **changes)
+        downloads.fetch(self.run, snapshot.outputs)
         self._release()
-        self._tracker.downloads.fetch(self.run, snapshot.outputs)
 
-    def _learn(self, age_s: float) -> None:
-        """Record the duration of the run, which determines when later runs of the workflow are checked."""
+    def _learn(self, age_s: float) -> float:
+        """Return the duration of the run, which determines when later runs of the workflow are checked."""
         # After a reported end the run is checked at once, so its age is its duration, not an upper bound.
         missed_age_s = age_s if self.is_end_reported else self.poll_schedule.missed_age_s
         sample_s = self.rule.add(done_age_s=age_s, missed_age_s=missed_age_s)
         self._tracker.note_end(was_reported=self.is_end_reported)
         self._tracker.note_first_end(self)
-        self._tracker.durations.record(self.run.record.workflow_key, sample_s)
+        return sample_s
 
     def _handle_live(self, snapshot: Snapshot, age_s: float) -> None:
         run, now_s = self.run, self._scheduler.clock()

@@ -144,6 +144,8 @@ class Tracker:
     def _handle_socket_event(self, run_tracker: RunTracker, event: Event) -> None:
         """Handle an event from the service's own socket, or an event of an unknown kind."""
         run = run_tracker.run
+        if event.outputs:
+            self.downloads.receive_early(run, event.outputs)
         if event.progress is not None and run.status.is_live:
             run.report(progress=event.progress)
         if event.status is Status.RUNNING and self.service.starts_with is not None:
@@ -216,6 +218,7 @@ class Tracker:
         """Stop tracking a run, and start the submits that the concurrency limit permits now."""
         run = run_tracker.run
         self.service.forget(run.record.service_run_id or run.token)
+        self.downloads.forget(run)
         if forget:
             with self._lock:
                 if self._run_trackers.get(run.token) is run_tracker:

@@ -116,10 +116,14 @@ class Waitable(ABC, Generic[T]):
         check_not_forked(self._process, self.ref)
         check_timeout(timeout)
         countdown = Countdown(math.inf if timeout is None else timeout)
+        settled = threading.Event()  # not `wait_change`, which wakes this thread for each of thousands of events
         try:
-            while not self.wait_change(min(READ_EVERY_S, countdown.left_s())):
-                if timeout is not None and countdown.left_s() <= 0:
-                    raise self.timeout_error(timeout)
+            with contextlib.ExitStack() as listening:
+                listening.callback(self.once(lambda: self.is_settled, settled.set))
+                while not self.is_settled:
+                    if timeout is not None and countdown.left_s() <= 0:
+                        raise self.timeout_error(timeout)
+                    settled.wait(min(READ_EVERY_S, countdown.left_s()))
         except KeyboardInterrupt as interrupt:
             interrupt.args = (f"stopped waiting; {self.ref} continues: %comflowy cancel {self.ref} cancels it",)
             raise

@@ -193,14 +193,14 @@ def test_write_ahead_log_of_a_damaged_file_is_also_renamed(home):
     """SQLite removes the log with the last connection, and the last runs of a killed kernel may be only there."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
-        f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).seeds.store_missing({{'a': 7}}); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     damage_header(home / "history.sqlite")
     damage_header(home / "history.sqlite-wal")  # an intact log would repair the file
     log = (home / "history.sqlite-wal").read_bytes()
     new_history = History.open(home)
-    assert new_history.durations.last_samples("a", "b") == []
+    assert new_history.seeds.get("a") is None
     (renamed_file,) = home.glob("history.sqlite.damaged-*-wal")
     assert renamed_file.read_bytes() == log
     new_history.close()
@@ -209,11 +209,11 @@ def test_write_ahead_log_of_a_damaged_file_is_also_renamed(home):
 def test_write_ahead_log_of_a_killed_kernel_is_read(home):
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
-        f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).seeds.store_missing({{'a': 7}}); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     new_history = History.open(home)
-    assert new_history.durations.last_samples("a", "b") == [1.0]
+    assert new_history.seeds.get("a") == 7
     new_history.close()
 
 
@@ -222,14 +222,14 @@ def test_write_ahead_log_of_a_missing_or_empty_file_is_renamed(home, damage):
     """SQLite removes the log of an empty file, and writes the pages of an old log into a new file."""
     code = (
         "import os; from pathlib import Path; from comflowy_nb.database.runs import History; "
-        f"History.open(Path({str(home)!r})).durations.add('a', 'b', 1.0); os.kill(os.getpid(), 9)"
+        f"History.open(Path({str(home)!r})).seeds.store_missing({{'a': 7}}); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     log = (home / "history.sqlite-wal").read_bytes()
     damage(home / "history.sqlite")
     new_history = History.open(home)
     assert len(new_history.warnings) == 1
-    assert new_history.durations.last_samples("a", "b") == []
+    assert new_history.seeds.get("a") is None
     (renamed_file,) = home.glob("history.sqlite.damaged-*-wal")
     assert renamed_file.read_bytes() == log
     new_history.close()

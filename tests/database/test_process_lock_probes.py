@@ -46,7 +46,7 @@ def test_stopped_kernel_that_probes_locks_does_not_block_writers_of_other_kernel
         thread = threading.Thread(target=lambda: operation(history, run_request, sweep))
         thread.start()
         while thread.is_alive():
-            other.durations.add("sandbox", "w", 1.0)
+            other.seeds.store_missing({"a": 7})
             gaps_s.append(time.monotonic() - written_s)
             written_s = time.monotonic()
         took_s = time.monotonic() - began_s

@@ -47,9 +47,8 @@ sys.stdin.readline()
 for n in range(100):
     token = history.record_or_reuse(run_request(f"{os.getpid()}-{n}")).record.token
     assert history.apply(token, StatusEvent.ACCEPTED, service_run_id=token)
-    assert history.apply(token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)])
+    assert history.apply(token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)], sample_s=1.0)
     history.set_images(token, ImageRecord(0, "9", 0, "missing"))
-    history.durations.add("sandbox", "w", 1.0)
 say("done")
 """
     processes = [start(code) for _ in range(2)]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from comflowy_nb.database.process_locks import ProcessLock
+from comflowy_nb.status import StatusEvent
 
 
 @pytest.fixture
@@ -50,10 +51,14 @@ def test_a_requested_cancel_is_visible_to_other_processes(history, run_request):
     assert not history.is_cancel_requested("no such run")
 
 
-def test_last_24_durations_are_kept_by_workflow_and_service(history):
+def test_last_24_durations_are_kept_by_workflow_and_service(history, run_request):
+    def end(seconds, **request):
+        token = history.record_or_reuse(run_request(**request)).record.token
+        assert history.apply(token, StatusEvent.SEEN_SUCCESS, sample_s=seconds)
+
     for n in range(30):
-        history.durations.add("sandbox", "w", float(n))
-    history.durations.add("cloud", "w", 99.0)
+        end(float(n), key=f"sandbox {n}", identity="sandbox", workflow_id="w")
+    end(99.0, key="cloud", identity="cloud", workflow_id="w")
     assert history.durations.last_samples("sandbox", "w") == [float(n) for n in range(6, 30)]
     assert history.durations.last_samples("cloud", "w") == [99.0]
     assert history.durations.last_samples("sandbox", "other") == []

@@ -51,6 +51,34 @@ def test_each_image_is_downloaded_once(client, comfy, two_images):
         assert image.bytes == path.read_bytes()
 
 
+def test_an_image_is_received_while_its_run_continues_and_stored_after_its_end(client, comfy, two_images):
+    run = run_with_one_image(client, comfy, two_images)
+    wait_until(lambda: comfy.requests_to("GET", "/view") == 1)
+    assert run.status == "running"
+    assert len(run.images) == 0
+    assert not list(client.library.folder.glob("*/*.png"))
+    comfy.resume()
+    run.wait(60)
+    assert comfy.requests_to("GET", "/view") == 2
+    assert [image.pil().convert("RGB").getpixel((3, 3)) for image in run.images] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_an_image_that_was_damaged_on_the_way_is_received_again_after_the_end(client, comfy, two_images):
+    comfy.lose("/view")
+    run = run_with_one_image(client, comfy, two_images)
+    wait_until(lambda: comfy.requests_to("GET", "/view") == 1)
+    comfy.resume()
+    run.wait(60)
+    assert comfy.requests_to("GET", "/view") == 3
+    assert [image.record.state for image in run.images] == ["kept", "kept"]
+
+
+def test_the_thumbnails_of_the_last_image_are_made_before_the_client_is_closed(client, comfy, tmp_path):
+    run = client.run(one_of(tmp_path, 0x123456), timeout=60)
+    client.close()
+    assert len(list(run.images[0].path.parent.glob("*.t*.jpg"))) == 2
+
+
 def test_the_sidecar_agrees_with_the_history(client, comfy, tmp_path):
     run = client.run(one_of(tmp_path, 0x00FF00), timeout=60)
     sidecar = json.loads(run.images[0].path.with_name(f"{run.token}.json").read_text())
@@ -147,7 +175,8 @@ def test_image_that_did_not_fit_on_the_disk_is_downloaded_by_the_next_refresh(cl
         raise ImageError("the image can't be stored: the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("comflowy_nb.tracking.downloads.store_output", full)
+        for name in ("store_output", "store_received"):
+            patch.setattr(f"comflowy_nb.tracking.downloads.{name}", full)
         run = client.run(one_of(tmp_path, 8), timeout=60)
     assert run.status == "success"
     assert "the disk is full" in run.images[0].record.error

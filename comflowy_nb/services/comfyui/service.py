@@ -98,7 +98,7 @@ class ComfyUI(Service):
         self._secrets = tuple((headers or {}).values())
         self._http = Http(self.origin, headers)
         self._images = Images(origin_of(address), label, headers, behind_proxy=True)
-        self._events = EventReader()
+        self._events = EventReader(self.origin)
         self._socket = Socket(self.origin, headers or {}, self._read_message)
         self._on_event: Callable[[Event], None] | None = None
         self._closing = threading.Event()

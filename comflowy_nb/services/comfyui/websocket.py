@@ -22,6 +22,7 @@ import certifi
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from comflowy_nb.services.comfyui.responses import read_outputs
 from comflowy_nb.services.http.error_text import json_object, number, one_line
 from comflowy_nb.services.http.transport import ca_bundle, reveal_all
 from comflowy_nb.services.targets import is_loopback
@@ -229,9 +230,16 @@ class WatchedRun:
 
 
 class EventReader:
-    """Keeps the state of the watched runs, and converts messages about them to events."""
+    """Keeps the state of the watched runs, and converts messages about them to events.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    address
+        The server's address, for the URLs of images.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
         self._watched: dict[str, WatchedRun] = {}
         self._executing: str | None = None  # prompt id of our run that is executing
         self._lock = threading.Lock()  # held by submits and by the socket's thread
@@ -285,9 +293,12 @@ class EventReader:
         if kind in {"execution_start", "executing", "progress", "progress_state"}:
             run.has_started = True
             self._executing = prompt_id
-        if status is None and run.progress == before:
+        node = data.get("node")
+        is_output = kind == "executed" and isinstance(node, str)
+        outputs = tuple(read_outputs({node: data.get("output")}, self._address)) if is_output else ()
+        if status is None and run.progress == before and not outputs:
             return None
-        return Event(prompt_id, status, prompt_id, run.progress)
+        return Event(prompt_id, status, prompt_id, run.progress, outputs=outputs)
 
     def _read_frame(self, frame: bytes) -> Event | None:
         if len(frame) < 8:

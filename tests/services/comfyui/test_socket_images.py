@@ -122,7 +122,7 @@ def test_an_invalid_image_is_missing(client, comfy, tmp_path):
 
 def test_socket_images_have_a_size_limit(monkeypatch):
     monkeypatch.setattr(comfyui_socket, "MAX_SOCKET_IMAGES_BYTES", 100)
-    reader = comfyui_socket.EventReader()
+    reader = comfyui_socket.EventReader("http://127.0.0.1:1")
     reader.watch("p", {}, frozenset("3"), frozenset("3"))
     about = json.dumps({"prompt_id": "p", "node_id": "3"}).encode()
     for size in (60, 50, 40):

@@ -27,7 +27,7 @@ def prompt_id_of(name):
 
 
 def listen(name, *, watched=True):
-    reader, prompt_id = EventReader(), prompt_id_of(name)
+    reader, prompt_id = EventReader("http://127.0.0.1:1"), prompt_id_of(name)
     if watched:
         reader.watch(prompt_id, TITLES, frozenset("3456789"))
     return reader, prompt_id, [event for message in messages(name) if (event := reader.read(message)) is not None]
@@ -71,7 +71,7 @@ def test_runs_of_other_clients_have_no_events():
 
 
 def test_an_error_event_of_a_node_does_not_end_the_run():
-    reader = EventReader()
+    reader = EventReader("http://127.0.0.1:1")
     reader.watch("p", {}, frozenset("12"))
     blocked = {"type": "execution_error", "data": {"prompt_id": "p", "exception_type": "ExecutionBlocked"}}
     assert reader.read(json.dumps(blocked)) is None
@@ -83,7 +83,7 @@ def test_an_error_event_of_a_node_does_not_end_the_run():
 
 
 def test_preview_without_an_id_belongs_to_the_executing_run_of_this_client():
-    reader = EventReader()
+    reader = EventReader("http://127.0.0.1:1")
     reader.watch("p", {}, frozenset("1"))
     frame = struct.pack(">II", 1, 2) + b"\x89PNG"
     assert reader.read(frame) is None  # of another client
@@ -94,7 +94,7 @@ def test_preview_without_an_id_belongs_to_the_executing_run_of_this_client():
 
 
 def test_preview_with_an_id_and_text_frames_are_read():
-    reader = EventReader()
+    reader = EventReader("http://127.0.0.1:1")
     reader.watch("p", {}, frozenset("1"))
     about = json.dumps({"prompt_id": "p", "node_id": "1", "image_type": "image/jpeg"}).encode()
     event = reader.read(struct.pack(">II", 4, len(about)) + about + b"\xff\xd8\xff")
@@ -126,7 +126,7 @@ def test_preview_with_an_id_and_text_frames_are_read():
     ],
 )
 def test_invalid_messages_are_ignored(message):
-    reader = EventReader()
+    reader = EventReader("http://127.0.0.1:1")
     reader.watch("p", {}, frozenset("1"))
     reader.read(message)
     end = reader.read(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}}))
@@ -135,7 +135,7 @@ def test_invalid_messages_are_ignored(message):
 
 
 def test_run_that_is_no_longer_watched_has_no_events():
-    reader = EventReader()
+    reader = EventReader("http://127.0.0.1:1")
     reader.watch("p", {}, frozenset("1"))
     reader.forget("p")
     assert reader.read(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}})) is None
