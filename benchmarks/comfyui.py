@@ -3,7 +3,7 @@
     python benchmarks/comfyui.py [--runs 12] [--rounds 9] [--px 64 512] [--node-ms 10] [--url URL] [--profile FILE]
 
 Without `--url` the methods run on the scripted server of the tests, in a separate process. There a node takes at least
-`--node-ms`: 10 ms, because ComfyScript loses runs that end before it has read the queue. RESULTS.md has two other tables.
+`--node-ms`: 10 ms, as ComfyScript loses runs that end before it has read the queue. RESULTS.md has two other tables.
 Without node time, a run of the bare client takes about as long as these two nodes on a real ComfyUI 0.3.64 on two busy
 cores (64 px: 4.7 ms at best, 7 to 11 ms typically; 512 px: 12 to 16 ms). With 200 ms a node, it takes as long as the
 shortest run with a model that was measured there: the default graph, a tiny checkpoint, 64 px, 4 steps, 0.4 to 0.5 s.

@@ -137,7 +137,7 @@ class Notebook:
     """An IPython shell in an empty folder, with the names that the prepared lines use."""
 
     def __init__(self, folder: Path) -> None:
-        sys.path[:0] = [str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "comfyui"), str(ROOT / "tests")]
+        sys.path[:0] = [str(ROOT / "tests" / name) for name in ("", "faults", "comfyui")]
         from faulty_server import html, redirect, reply, truncated  # type: ignore[import-not-found] # noqa: PLC0415 - on the path now
         from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - after the environment is set
         from scripted_api import RUN, TOKEN, ScriptedApi  # type: ignore[import-not-found] # noqa: PLC0415
