@@ -44,7 +44,6 @@ class RunTracker:
 
     def __init__(self, tracker: Tracker, run: Run, rule: PollRule, submission: Submission | None = None) -> None:
         self.run = run
-        self.rule = rule
         self.cancel_requested = False
         self.is_end_reported = False  # a webhook reported the end of the run
         self.reported_id: str | None = None  # the id that a webhook reported before the response to the submit was read
@@ -150,7 +149,7 @@ class RunTracker:
             service=server.label if server is not None else None,
         )
         self._tracker.submit_queue.note_accepted(self.run)
-        if self.rule.estimate_s is not None:
+        if self.poll_schedule.rule.estimate_s is not None:
             self.poll_schedule.follow_rule()
         else:
             self._tracker.poll_early_runs_by_rule(self)
@@ -259,20 +258,18 @@ class RunTracker:
             self._handle_end(snapshot, self._learn(age_s) if is_known else None)
 
     def _handle_end(self, snapshot: Snapshot, sample_s: float | None) -> None:
-        event, now, downloads = event_of(snapshot.status), time.time(), self._tracker.downloads
-        started_at, finished_at = end_times(
-            self.run.record, snapshot.times, seen_running_at=self.seen_running_at, now=now
-        )
+        event, record, downloads = event_of(snapshot.status), self.run.record, self._tracker.downloads
+        times = end_times(record, snapshot.times, seen_running_at=self.seen_running_at, now=time.time())
         changes: RunChanges = {
             "service_status": snapshot.service_status,
             "problem": snapshot.problem,
             "warning": snapshot.warning,
             "images": downloads.store_early(self.run, snapshot.outputs),
-            "started_at": started_at,
-            "finished_at": finished_at,
+            "started_at": times[0],
+            "finished_at": times[1],
             "sample_s": sample_s,
         }
-        downloads.write_early_sidecar(apply(self.run.record, event, **changes))
+        downloads.write_early_sidecar(apply(record, event, **changes))
         self._record(event, **changes)
         downloads.fetch(self.run, snapshot.outputs)
         self._release()
@@ -281,7 +278,7 @@ class RunTracker:
         """Return the duration of the run, which determines when later runs of the workflow are checked."""
         # After a reported end the run is checked at once, so its age is its duration, not an upper bound.
         missed_age_s = age_s if self.is_end_reported else self.poll_schedule.missed_age_s
-        sample_s = self.rule.add(done_age_s=age_s, missed_age_s=missed_age_s)
+        sample_s = self.poll_schedule.rule.add(done_age_s=age_s, missed_age_s=missed_age_s)
         self._tracker.note_end(was_reported=self.is_end_reported)
         self._tracker.note_first_end(self)
         return sample_s

@@ -234,7 +234,8 @@ class Tracker:
 
     def _others(self, run_tracker: RunTracker) -> list[RunTracker]:
         """Return the other tracked runs of the same workflow."""
-        return [other for other in self._all() if other.rule is run_tracker.rule and other is not run_tracker]
+        rule = run_tracker.poll_schedule.rule
+        return [other for other in self._all() if other.poll_schedule.rule is rule and other is not run_tracker]
 
     def _tracker_of(self, run: Run) -> RunTracker:
         """Return the tracker of a run. Make one if the run is not tracked."""
