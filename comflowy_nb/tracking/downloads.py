@@ -45,7 +45,7 @@ THREADS = 4
 THREADS_PER_RUN = 3
 REWRITE_S = 3.0  # between attempts to write images to the history
 EARLY_WAIT_S = 0.02  # for an image that is about to arrive when a check has found the end of its run
-THUMBNAIL_WAIT_S = 0.05  # so that thumbnails do not delay the next submit of a script
+THUMBNAIL_WAIT_S = 0.015  # so that thumbnails do not delay the next submit of a script
 RECHECK_S = 30.0  # for this time, the URLs of one check are used for all images of its run
 
 
