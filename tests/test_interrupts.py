@@ -15,6 +15,7 @@ from waiting import wait_until
 from comflowy_nb import connect
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
+from comflowy_nb.tracking.run import Run
 
 pytestmark = pytest.mark.usefixtures("short_delays")
 
@@ -91,13 +92,19 @@ def test_an_interrupt_where_the_service_can_not_cancel_names_what_continues(clie
     assert api.count(RUN) == 1
 
 
-def test_an_interrupt_does_not_cancel_a_run_of_another_process(client, api):
+def test_an_interrupt_does_not_cancel_a_run_of_another_process(client, api, monkeypatch):
     api.live_statuses = ["running"] * 100_000
     client.submit("wf-1", {"3::cfg": 7})
+    waits, wait = threading.Event(), Run.wait
+
+    def note_wait(run, *args):
+        waits.set()
+        return wait(run, *args)
+
+    monkeypatch.setattr(Run, "wait", note_wait)
     with connect(f"test={api.url}", key="the-key") as other:
-        joined = lambda: bool(other.runs(limit=1)) and other.runs()[0].status is Status.RUNNING  # noqa: E731
         other.service.can_cancel = True
-        with pytest.raises(KeyboardInterrupt) as caught, interrupting(joined):
+        with pytest.raises(KeyboardInterrupt) as caught, interrupting(waits.is_set):
             other.run("wf-1", {"3::cfg": 7})
         assert re.match(r"r1 continues in another process; client\.find\('r1'\)", str(caught.value))
     api.live_statuses = []
