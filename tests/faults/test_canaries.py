@@ -69,6 +69,8 @@ comflowy_nb.connect("cloud")
 LIVE = """
 number += 1
 live = client.submit("wf-1", {"3::seed": number}).run
+while live.status == "submitting":
+    live.wait_change(1)
 """
 VALUES = """
 runs = client.runs(limit=None)

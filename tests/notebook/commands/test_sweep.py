@@ -344,7 +344,7 @@ def test_export_replaces_another_file_only_if_asked(sandbox, tmp_path, monkeypat
     line = f"%comflowy sweep default {SMALL} cfg=2,3 seed=1 --export"
     refused = sandbox(f"{line} night.yaml").error
     assert isinstance(refused, WorkflowError)
-    assert "night.yaml can't be written: a file of this name has another content" in str(refused)
+    assert "night.yaml can't be written: a different file with this name exists" in str(refused)
     assert "--overwrite replaces it, or use another name" in str(refused)
     assert file.read_text() == "my own notes\n"
     assert sandbox(f"{line} night.yaml --overwrite").error is None
