@@ -6,6 +6,7 @@ search compares the params of each run that it finds here.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
 from decimal import Decimal, InvalidOperation
@@ -65,13 +66,20 @@ def workflow_values(table: str, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Add the SQL functions with which a migration indexes earlier runs: they return the hashes as a JSON array."""
+    """Add the SQL functions with which a migration indexes earlier runs: they return the hashes as a JSON array.
+
+    A damaged row is not indexed. It must not prevent the migration of the others.
+    """
 
     def run_hashes(params: str, graph: str | None, defaults: str | None) -> str:
-        return json.dumps(_run_hashes(json.loads(params), graph, defaults))
+        with contextlib.suppress(Exception):
+            return json.dumps(_run_hashes(json.loads(params), graph, defaults))
+        return "[]"
 
     def workflow_hashes(table: str, content: str) -> str:
-        return json.dumps(_value_hashes(workflow_values(table, json.loads(content))))
+        with contextlib.suppress(Exception):
+            return json.dumps(_value_hashes(workflow_values(table, json.loads(content))))
+        return "[]"
 
     connection.create_function("run_hashes", 3, run_hashes)
     connection.create_function("workflow_hashes", 2, workflow_hashes)

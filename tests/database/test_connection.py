@@ -517,6 +517,10 @@ def test_a_file_of_version_3_is_brought_up_to_date_and_its_runs_are_found_by_par
         values = run | {"token": token, "params": f'{{"3::seed":{seed}}}', "graph": graph_of_run, "defaults": defaults}
         marks = ", ".join("?" * len(values))
         connection.execute(f"INSERT INTO runs ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    damaged = run | {"token": "t3", "params": '{"3::seed":'}
+    marks = ", ".join("?" * len(damaged))
+    connection.execute(f"INSERT INTO runs ({', '.join(damaged)}) VALUES ({marks})", tuple(damaged.values()))
+    connection.execute("INSERT INTO graphs (sha256, content) VALUES ('h', '[')")
     connection.execute("PRAGMA user_version = 3")
     connection.commit()
     connection.close()

@@ -38,4 +38,6 @@ def test_a_script_is_valid(name, tmp_path):
 
 def test_scripts_and_styles_load_nothing_and_parse_no_html():
     for text in (*map(widget_script, SCRIPTS), *map(widget_style, STYLES)):
-        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|import\(|url\(|fetch\(|innerHTML|</script", text)
+        assert not re.search(
+            r"https?://(?!www\.w3\.org/2000/svg)|@import|import\(|url\(|fetch\(|innerHTML|</script", text
+        )
