@@ -57,7 +57,7 @@ def lines():
     for pattern in SEARCHED:
         for path in sorted(ROOT.glob(pattern)):
             name = path.relative_to(ROOT).as_posix()
-            if path.is_file() and path.suffix not in {".png", ".zip", ".json"} and name not in EXCUSED:
+            if path.is_file() and path.suffix not in {".png", ".zip", ".json", ".pyc"} and name not in EXCUSED:
                 for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
                     if '"image/png"' not in line:  # a base64 text in a notebook
                         yield f"{name}:{number}", line
