@@ -1,16 +1,15 @@
-"""Measure explorer pages of 100 to 5,000 cells: time to the first image, time of one step, and memory.
+"""Measure explorers of 100 to 5,000 cells: time to the first image, time of one step, memory, and notebook bytes.
 
-    python benchmarks/explore.py [--cells 100 1000 5000] [--steps 60] [--rounds 3]
+    python benchmarks/explore.py [--rounds 3]
 
 The page is a saved page with synthetic previews of 256 x 256, opened from a file in headless Chromium. A step is an
 arrow key: from the event to the frame that shows the other cell. Each round opens every page in a new browser, in
-random order.
+random order. The explorers of the second table show sweeps in a history, with images of 64 x 64.
 """
 
 from __future__ import annotations
 
-import argparse
-import random
+import json
 import shutil
 import statistics
 import sys
@@ -18,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from measuring import Absent, Section, interleave, middle, spread, values
+from grid import fill
+from measuring import Absent, Section, interleave, middle, run_child, run_script, spread, values
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -27,7 +27,8 @@ from explorer_pages import axis, document, draw, images_of
 
 from comflowy_nb.sharing.page import page_html
 
-TARGETS = "targets for 1,000 cells: the first image within 1 s, a step within 50 ms"
+STEPS = 30
+SIDES = (10, 32, 71)  # cells in a row and in a column of a sweep
 SHAPES = {100: (10, 5, 2), 1000: (25, 10, 4), 5000: (50, 25, 4)}  # cells -> values of each axis
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 STEP = """
@@ -51,7 +52,7 @@ def write_page(cells: int, path: Path) -> None:
     path.write_text(page_html(content, dict.fromkeys(images_of(content), preview), {}), encoding="utf-8")
 
 
-def measure(url: str, steps: int) -> dict[str, float]:
+def measure_page(url: str, steps: int) -> dict[str, float]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 900})
@@ -73,7 +74,15 @@ def measure(url: str, steps: int) -> dict[str, float]:
 
 
 def sections(*, quick: bool) -> list[Section]:
-    """Return the table for RESULTS.md."""
+    """Return the tables for RESULTS.md."""
+    return _sections(1 if quick else 3)
+
+
+def _sections(rounds: int) -> list[Section]:
+    return [_pages(rounds), _notebooks(rounds)]
+
+
+def _pages(rounds: int) -> Section:
     if CHROMIUM is None:
         raise Absent("there is no Chromium here")
     names = {f"{cells:,} cells, {view}": (cells, view) for cells in SHAPES for view in VIEWS}
@@ -83,9 +92,9 @@ def sections(*, quick: bool) -> list[Section]:
 
         def open_page(name: str) -> dict[str, float]:
             cells, view = names[name]
-            return measure((Path(folder) / f"{cells}.html").as_uri() + VIEWS[view], 30)
+            return measure_page((Path(folder) / f"{cells}.html").as_uri() + VIEWS[view], STEPS)
 
-        results, absent = interleave(list(names), 1 if quick else 3, open_page)
+        results, absent = interleave(list(names), rounds, open_page)
     columns = ["page", "first image s", "step ms, median", "step ms, p95", "heap MB"]
     table = Section("The explorer in a saved page", "benchmarks/explore.py", columns)
     for name, each in results.items():
@@ -98,34 +107,32 @@ def sections(*, quick: bool) -> list[Section]:
         name = f"1,000 cells, {view}"
         table.target(f"{name}, first image", middle(values(results[name], "first_s")), 1.0, " s")
         table.target(f"{name}, step", middle(values(results[name], "step_ms")), 50, " ms")
-    return [table]
+    return table
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, nargs="+", default=list(SHAPES), choices=list(SHAPES))
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
-    if CHROMIUM is None:
-        print("explore: skipped, because there is no Chromium here")
-        return
-    results: dict[tuple[int, str], list[dict[str, float]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for cells in args.cells:
-            write_page(cells, Path(folder) / f"{cells}.html")
-        for _ in range(args.rounds):
-            turns = [(cells, view) for cells in args.cells for view in VIEWS]
-            random.shuffle(turns)
-            for cells, view in turns:
-                url = (Path(folder) / f"{cells}.html").as_uri() + VIEWS[view]
-                results.setdefault((cells, view), []).append(measure(url, args.steps))
-    print(f"{'cells':>6} {'view':6} {'first s':>8} {'step ms':>8} {'p95 ms':>7} {'heap MB':>8}")
-    for (cells, view), found in sorted(results.items()):
-        first, step, p95, heap = (statistics.median(one[key] for one in found) for key in found[0])
-        print(f"{cells:6,} {view:6} {first:8.2f} {step:8.1f} {p95:7.1f} {heap:8.1f}")
-    print(TARGETS)
+def _notebooks(rounds: int) -> Section:
+    columns = ["cells", "CPU s to open", "output in the notebook, MB", "state of the widget, MB"]
+    table = Section("The explorer in a notebook", "benchmarks/explore.py", columns)
+    for side in SIDES:
+        with tempfile.TemporaryDirectory() as home:
+            fill(side, home, image_px=64)
+            opened = [run_child(__file__, "--measure", "open", COMFLOWY_HOME=home) for _ in range(rounds)]
+        figures = (spread(values(opened, name)) for name in ("cpu_s", "output_mb", "state_mb"))
+        table.rows.append([f"{side**2:,}", *figures])
+    return table
+
+
+def measure_open(_: str) -> dict[str, float]:
+    """Open the explorer of a sweep in this process, and draw its static version, as a cell does."""
+    import comflowy_nb
+
+    cpu_s = time.process_time()
+    explorer = comflowy_nb.explore("large")
+    data, _ = explorer.bundle()
+    cpu_s = time.process_time() - cpu_s
+    state = json.dumps(explorer.get_state(), default=str)
+    return {"cpu_s": cpu_s, "output_mb": len(json.dumps(data)) / 1e6, "state_mb": len(state) / 1e6}
 
 
 if __name__ == "__main__":
-    main()
+    run_script(__doc__, _sections, measure_open)

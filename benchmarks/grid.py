@@ -133,12 +133,10 @@ def _section(side: int, rounds: int) -> Section:
     is_slow = side > SLOW_SIDE
     methods = [method for method in METHODS if not (is_slow and method == "ipyplot")]
     with tempfile.TemporaryDirectory() as home:
-        os.environ["COMFLOWY_HOME"] = home
-        fill(side)
+        fill(side, home)
         results, absent = interleave(
             methods, rounds, lambda method: run_child(__file__, "--measure", method, COMFLOWY_HOME=home)
         )
-    del os.environ["COMFLOWY_HOME"]
     count = side**2
     table = table_of_methods(
         f"A grid of {count} images of {IMAGE_PX}x{IMAGE_PX}, {rounds} rounds",
@@ -169,12 +167,13 @@ def measure(method: str) -> dict:
     return {"cpu_s": cpu_s, "wall_s": wall_s, "mb": len(base64.b64encode(image)) / 1e6, "rss_mb": growth_kib / 1024}
 
 
-def fill(side: int) -> None:
-    """Create two sweeps in a new history, with images and thumbnails on disk."""
+def fill(side: int, home: str, image_px: int = IMAGE_PX) -> None:
+    """Create two sweeps in the history of a new home folder, with images and thumbnails on disk."""
     import comflowy_nb
 
+    os.environ["COMFLOWY_HOME"] = home
     server, url = serve()
-    options = {"slots": 16, "seconds": 0.0, "images": 1, "image_px": IMAGE_PX}
+    options = {"slots": 16, "seconds": 0.0, "images": 1, "image_px": image_px}
     urllib.request.urlopen(urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")).close()
     try:
         with comflowy_nb.connect(f"bench={url}", key="key") as client:
@@ -186,6 +185,7 @@ def fill(side: int) -> None:
     finally:
         server.stdin.close()
         server.wait(30)
+        del os.environ["COMFLOWY_HOME"]
 
 
 if __name__ == "__main__":
