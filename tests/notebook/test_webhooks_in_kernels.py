@@ -48,7 +48,7 @@ def test_events_of_a_run_arrive_through_the_jupyter_server(server, tmp_path):
         f"%load_ext comflowy_nb\n%comflowy connect sandbox --webhooks {server.url}",
         RECORD,
         "r = %comflowy run default 3::steps=8 5::width=64 5::height=64",
-        "print(len(checks), *(event.kind for event in r.events))",
+        "print(len(checks), (r.queued_s or 0) + r.seconds, *(event.kind for event in r.events))",
         "%comflowy webhooks",
         "%comflowy sweep default 3::steps=4 3::seed=1..12 5::width=64 5::height=64",
         "print(len(checks))",
@@ -57,11 +57,11 @@ def test_events_of_a_run_arrive_through_the_jupyter_server(server, tmp_path):
     )  # fmt: skip
     assert "webhooks: an event arrived through the server extension in " in texts(notebook, 0)
     assert "success" in texts(notebook, 2)
-    checks, *kinds = texts(notebook, 3).split()
+    checks, took_s, *kinds = texts(notebook, 3).split()
     assert kinds[:2] == ["waiting", "pending"]
     assert kinds[-1] == "success"
     assert set(kinds[2:-1]) == {"running"}
-    assert int(checks) <= 2, "one confirms the end, on a busy machine another one before"
+    assert int(checks) <= 2 + float(took_s), "one confirms the end, others only while a busy machine delays events"
     shown = texts(notebook, 4)
     assert f"webhooks: on, through {server.url}/comflowy/hooks/***" in shown
     assert "server extension: enabled at the Jupyter server with the prefix /user/ann/" in shown
