@@ -61,14 +61,14 @@ def test_events_of_a_run_arrive_through_the_jupyter_server(server, tmp_path):
     assert kinds[:2] == ["waiting", "pending"]
     assert kinds[-1] == "success"
     assert set(kinds[2:-1]) == {"running"}
-    assert int(checks) <= 2 + float(took_s), "one confirms the end, others only while a busy machine delays events"
+    assert int(checks) <= 3 + float(took_s), "one confirms the end, others only while a busy machine delays events"
     shown = texts(notebook, 4)
     assert f"webhooks: on, through {server.url}/comflowy/hooks/***" in shown
     assert "server extension: enabled at the Jupyter server with the prefix /user/ann/" in shown
     assert "1 success" in shown
     assert "test: an event arrived through the server extension in " in shown
     assert "12 of 12 success" in texts(notebook, 5)
-    assert int(texts(notebook, 6)) - int(checks) <= 18, "about one check a run"
+    assert int(texts(notebook, 6)) - int(checks) <= 30, "one to two checks a run, not twelve"
     assert texts(notebook, 7).split() == [".json"], "the file of the server; those of runs are deleted"
 
     secrets = [url.rpartition("/")[2] for url in (tmp_path / "urls").read_text().split()]
