@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -230,11 +229,8 @@ sys.stdin.read()
         kernel.kill()
         kernel.wait()
 
-        def is_forgotten():
-            time.sleep(0.1)  # below the limit of 20 events a second, which rejects with 429
-            return server.post(url) == 404
-
-        wait_until(is_forgotten)
+        # More than 20 events a second are rejected with 429.
+        wait_until(lambda: server.post(url) == 404, interval_s=0.1)
     finally:
         kernel.kill()
         kernel.communicate()

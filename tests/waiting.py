@@ -8,12 +8,12 @@ import time
 __all__ = ["end_process", "wait_until"]
 
 
-def wait_until(condition, timeout_s=30.0, message=lambda: ""):
+def wait_until(condition, timeout_s=30.0, message=lambda: "", *, interval_s=0.01):
     """Return once the condition holds. Fail the test after the deadline, with the text of `message`."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, f"the condition did not become true {message()}"
-        time.sleep(0.01)
+        time.sleep(interval_s)
 
 
 def end_process(process, timeout_s=60.0):

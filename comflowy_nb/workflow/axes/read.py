@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.syntax.lists import ParsedValue, Setting
     from comflowy_nb.workflow.workflow import Workflow
 
-
 _LARGEST_SWEEP = 100_000  # cells; a larger number is probably a typing error
 
 
@@ -119,9 +118,7 @@ def _seed_values(workflow: Workflow, field_ids: Sequence[str], count: int, word:
     if count < 1:
         raise ValueError(f"{word} generates no seeds: use at least random#1")
     if count > LARGEST_AXIS:
-        raise ValueError(
-            f"{word} generates {count:,} seeds, but an axis has at most {LARGEST_AXIS:,}: use a smaller number"
-        )
+        raise ValueError(f"{word} generates too many seeds: an axis has at most {LARGEST_AXIS:,}, use a smaller number")
     low, high = seed_range(narrowest_field(workflow, field_ids))
     if count > (high - low + 1) / 2:  # at least half of the range must be free, because equal seeds are generated again
         raise ValueError(
@@ -283,11 +280,8 @@ class _SweepReader:
         if not numbered:
             self._seeds.append(SeedWord(field_ids, cast("Literal['random', 'each']", kind)))
             return
-        if len(digits) > 9:  # Python reads at most 4300 digits
-            raise ValueError(
-                f"{word} generates too many seeds, but an axis has at most {LARGEST_AXIS:,}: use a smaller number"
-            )
-        values = _seed_values(self._workflow, field_ids, int(digits), word)
+        count = int(digits.lstrip("0")[:9] or 0)  # 9 digits are too many already; Python reads at most 4300
+        values = _seed_values(self._workflow, field_ids, count, word)
         self._add_axis(setting, Axis(setting.key, "seeds", field_ids, values), self._where(field_ids[0]))
 
     # -- search and replace ------------------------------------------------------------------------------------------
