@@ -39,8 +39,8 @@ if [ -z "$$found" ]; then \
 fi
 endef
 
-# Most tests wait for a kernel, a server or a page, so three test files run at the same time on two cores.
-AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
+# Many tests wait for a kernel, a server or a page, so four test files run at the same time on two cores.
+AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 -b html docs build/docs

@@ -33,8 +33,16 @@ hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Run slow tests first, so that parallel workers end at about the same time."""
-    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("browser", "slow")))
+    """Run the files with slow tests first, so that parallel workers end at about the same time.
+
+    Files with browser tests, which keep the processor busy, alternate with files that mostly wait.
+    """
+    browser, slow = (
+        list(dict.fromkeys(item.path for item in items if item.get_closest_marker(name))) for name in ("browser", "slow")
+    )
+    slow = [path for path in slow if path not in browser]
+    ranks = {path: rank for paths in (browser, slow) for rank, path in enumerate(paths)}
+    items.sort(key=lambda item: ranks.get(item.path, len(items)))
 
 
 @pytest.fixture(autouse=True)
