@@ -27,7 +27,7 @@ from ports import free_port
 from waiting import end_process, wait_until
 
 START_S = 90  # the server, on a machine busy with other tests
-CELL_MS = 180_000  # the execution of a cell, in parallel with two other test files
+CELL_MS = 180_000  # the execution of a cell, in parallel with three other test files
 SHORT_MS = 60_000  # timeout for changes of the page without an execution
 
 SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
