@@ -37,11 +37,12 @@ def pytest_collection_modifyitems(items):
 
     Files with browser tests, which keep the processor busy, alternate with files that mostly wait.
     """
-    browser, slow = (
-        list(dict.fromkeys(item.path for item in items if item.get_closest_marker(name))) for name in ("browser", "slow")
-    )
-    slow = [path for path in slow if path not in browser]
-    ranks = {path: rank for paths in (browser, slow) for rank, path in enumerate(paths)}
+    marked = {
+        name: list(dict.fromkeys(item.path for item in items if item.get_closest_marker(name)))
+        for name in ("browser", "slow")
+    }
+    waiting = [path for path in marked["slow"] if path not in marked["browser"]]
+    ranks = {path: rank for paths in (marked["browser"], waiting) for rank, path in enumerate(paths)}
     items.sort(key=lambda item: ranks.get(item.path, len(items)))
 
 

@@ -74,11 +74,10 @@ def test_a_sweep_of_a_killed_kernel_is_named_and_continued(killed):
     assert "not submitted" not in text(killed("%comflowy"))
 
 
-def test_a_sweep_of_this_kernel_needs_no_advice(cell, handles):
-    assert cell("%comflowy connect sandbox").error is None
+def test_a_sweep_of_this_kernel_needs_no_advice(connected):
     axes = {"cfg": [1, 2, 3], "steps": 1501, "seed": 5, "width": 64, "height": 64}
     swept = current_session().connected().sweep("default", axes, wait=False, name="mine")
-    line = next(line for line in text(cell("%comflowy")).splitlines() if line.startswith(f"{swept.ref} mine: "))
+    line = next(line for line in text(connected("%comflowy")).splitlines() if line.startswith(f"{swept.ref} mine: "))
     assert "0 of 3 done" in line
     assert ";" not in line
     swept.cancel()
