@@ -14,7 +14,9 @@ from comflowy_nb.notebook.magics import current_session
 SCRIPT = """
 from comflowy_nb import connect
 client = connect("sandbox")
-axes = {"3::cfg": [1, 2, 3, 4], "3::steps": [2, 500, 501], "3::seed": 987321, "5::width": 64, "5::height": 64}
+# cells 2 to 4 take seconds
+axes = {f"c{n}": {"3::cfg": n, "3::steps": 500 if n in (2, 3, 4) else 2} for n in range(1, 13)}
+axes = {"length": axes, "3::seed": 987321, "5::width": 64, "5::height": 64}
 swept = client.sweep("default", axes, wait=False, name="longsweep2", window=4)
 def count(status):
     return sum(cell.status == status for cell in swept.cells)
