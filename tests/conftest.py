@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items):
     }
     waiting = [path for path in marked["slow"] if path not in marked["browser"]]
     ranks = {path: rank for paths in (marked["browser"], waiting) for rank, path in enumerate(paths)}
-    items.sort(key=lambda item: ranks.get(item.path, len(items)))
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))  # a list that is being sorted has the length 0
 
 
 @pytest.fixture(autouse=True)
