@@ -17,7 +17,7 @@ from scripted_api import ScriptedApi
 from comflowy_nb import connect
 from comflowy_nb.settings import settings
 
-pytest_plugins = ["chromium", "history_fixtures"]
+pytest_plugins = ["chromium", "history_fixtures", "shared_sandbox"]
 
 # A shell starts background processes with SIGINT ignored, and tests of interrupts need it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

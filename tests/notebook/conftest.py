@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import threading
 import time
@@ -18,13 +17,11 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 from waiting import wait_until
 
-from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.images.thumbnails import make_thumbnails
 from comflowy_nb.notebook import interrupts
 from comflowy_nb.notebook.commands import show
 from comflowy_nb.notebook.display import live, views
 from comflowy_nb.notebook.display.status_line import StatusLine
-from comflowy_nb.services.comflowy.sandbox_process import start_sandbox
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import ImageRecord, Run, RunRecord
 
@@ -145,20 +142,6 @@ def fast_updates(monkeypatch):
         monkeypatch.setattr(module, "UPDATE_S", 0.02)
 
 
-@pytest.fixture(scope="session")
-def shared_home(tmp_path_factory):
-    return tmp_path_factory.mktemp("shared") / "home"
-
-
-@pytest.fixture(scope="session")
-def shared_address(shared_home):
-    """Start the sandbox of the shared home folder, and keep it running. Return the path of its address file."""
-    lock = ProcessLock(shared_home / "locks")
-    start_sandbox(shared_home)
-    yield shared_home / "sandbox" / "address.json"
-    lock.release()
-
-
 @pytest.fixture
 def sandbox(shell, shared_home, monkeypatch, cell, handles):
     """Connect to one sandbox that the tests of this folder share. Each test submits different requests."""
@@ -169,11 +152,8 @@ def sandbox(shell, shared_home, monkeypatch, cell, handles):
 
 
 @pytest.fixture
-def connected(home, shared_address, cell, handles):
-    """Connect to the shared sandbox with an empty history: starting a sandbox takes more than a second of CPU time."""
-    address = home / "sandbox" / "address.json"
-    address.parent.mkdir(mode=0o700, parents=True)
-    shutil.copy(shared_address, address)
+def connected(on_shared_sandbox, cell, handles):
+    """Connect to the shared sandbox with an empty history."""
     assert cell("%comflowy connect sandbox").error is None
     return cell
 
