@@ -142,17 +142,19 @@ def fast_updates(monkeypatch):
         monkeypatch.setattr(module, "UPDATE_S", 0.02)
 
 
-@pytest.fixture(scope="session")
-def shared_home(tmp_path_factory):
-    return tmp_path_factory.mktemp("shared") / "home"
-
-
 @pytest.fixture
 def sandbox(shell, shared_home, monkeypatch, cell, handles):
     """Connect to one sandbox that the tests of this folder share. Each test submits different requests."""
     monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
     connected = cell("%comflowy connect sandbox")
     assert connected.error is None
+    return cell
+
+
+@pytest.fixture
+def connected(on_shared_sandbox, cell, handles):
+    """Connect to the shared sandbox with an empty history."""
+    assert cell("%comflowy connect sandbox").error is None
     return cell
 
 
