@@ -151,7 +151,7 @@ class Notebook:
         settings.lost_gap_s = 0.05
         self.shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
         self.shell.run_cell("import comflowy_nb, numpy as np\nfrom comflowy_nb import connect, form, compare")
-        # So that there are display handles, as in a notebook. After the import of ipywidgets 7, which needs a real kernel.
+        # So that there are display handles, as in a notebook. ipywidgets 7, imported above, would need a real kernel.
         self.shell.kernel = object()
         self.shell.run_line_magic("load_ext", "comflowy_nb")
         self.setup_names = {
