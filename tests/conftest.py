@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import signal
@@ -29,6 +30,17 @@ SLOW_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow
 hypothesis_settings.register_profile("ci", derandomize=True, **SLOW_MACHINE)
 hypothesis_settings.register_profile("local", **SLOW_MACHINE)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Exempt the collected tests from garbage collection: each pass over half a million objects takes 0.25 s."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
