@@ -158,17 +158,28 @@ def table_of_methods(  # noqa: PLR0917 - all that a table says
 
 
 def run_script(
-    docstring: str, tables: Callable[[int], list[Section]], measure: Callable[[str], Figures], *, rounds: int = 3
+    docstring: str,
+    tables: Callable[..., list[Section]],
+    measure: Callable[..., Figures],
+    *,
+    rounds: int = 3,
+    **sizes: int,
 ) -> None:
-    """Run the command line of a benchmark: print its tables, or with `--measure METHOD` the figures of one process."""
+    """Run the command line of a benchmark: print its tables, or with `--measure METHOD` the figures of one process.
+
+    Both functions get `sizes`, such as a number of images. Each is an option, and this is its default.
+    """
     parser = argparse.ArgumentParser(description=docstring.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
+    for name, default in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
+    chosen = {name: getattr(args, name) for name in sizes}
     if args.measure is not None:
-        print(json.dumps(measure(args.measure)))
+        print(json.dumps(measure(args.measure, **chosen)))
     else:
-        print("\n".join(table.text() for table in tables(args.rounds)))
+        print("\n".join(table.text() for table in tables(args.rounds, **chosen)))
 
 
 def absent_rows(absent: dict[str, str], columns: int) -> list[list[str]]:

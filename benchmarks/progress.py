@@ -7,7 +7,6 @@ The scripted ComfyUI server sends two events a step, as fast as it can. The bare
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 
 from comfyui import SERVER, serving
-from measuring import Section, absent_rows, interleave, ratios, run_child, spread, values
+from measuring import Section, absent_rows, interleave, ratios, run_child, run_script, spread, values
 
 METHODS = ("bare client", "`Client.run`", "`%comflowy run` in a kernel")
 EVENTS_PER_STEP = 2  # `progress` and `progress_state`
@@ -29,7 +28,8 @@ def graph(events: int) -> dict:
     return nodes
 
 
-def measure(method: str, url: str, events: int) -> dict[str, float]:
+def measure(method: str, events: int) -> dict[str, float]:
+    url = os.environ["BENCH_URL"]
     if method == METHODS[0]:
         sys.path.insert(0, str(SERVER))
         from bare_client import BareClient
@@ -57,14 +57,14 @@ def measure(method: str, url: str, events: int) -> dict[str, float]:
 
 
 def sections(*, quick: bool) -> list[Section]:
-    return _sections(10_000, 1 if quick else 3)
+    return _sections(1 if quick else 3, 10_000)
 
 
-def _sections(events: int, rounds: int) -> list[Section]:
+def _sections(rounds: int, events: int) -> list[Section]:
     def run(method: str) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as home:
-            command = [__file__, "--method", method, "--url", url, "--events", str(events)]
-            return run_child(*command, COMFLOWY_HOME=home)
+            command = [__file__, "--measure", method, "--events", str(events)]
+            return run_child(*command, COMFLOWY_HOME=home, BENCH_URL=url)
 
     with serving(0.0) as url:
         results, absent = interleave(METHODS, rounds, run)
@@ -82,18 +82,5 @@ def _sections(events: int, rounds: int) -> list[Section]:
     return [table]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--events", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.method:
-        print(json.dumps(measure(args.method, args.url, args.events)), flush=True)
-        os._exit(0)
-    print("\n".join(table.text() for table in _sections(args.events, args.rounds)))
-
-
 if __name__ == "__main__":
-    main()
+    run_script(__doc__, _sections, measure, events=10_000)

@@ -29,6 +29,7 @@ from waiting import end_process, wait_until
 START_S = 90  # the server, on a machine busy with other tests
 CELL_MS = 180_000  # the execution of a cell, in parallel with three other test files
 SHORT_MS = 60_000  # timeout for changes of the page without an execution
+POLL_MS = 50  # Playwright's default is each frame, which keeps the browser busy during a long wait
 
 SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 TOKEN = "browser-tests"
@@ -163,7 +164,7 @@ class Notebook:
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=SHORT_MS * 2)
         idle = "name => { const widget = window.jupyterapp?.shell?.currentWidget; "
         idle += "return widget?.context?.path === name && widget.sessionContext?.session?.kernel?.status === 'idle' }"
-        self.page.wait_for_function(idle, arg=self.name, timeout=CELL_MS)
+        self.page.wait_for_function(idle, arg=self.name, timeout=CELL_MS, polling=POLL_MS)
         self.page.evaluate(_WATCH)
         self.problems.clear()  # errors before the first cell are not of this project (Notebook 7 has one)
         return self
@@ -247,7 +248,7 @@ class Notebook:
         from playwright.sync_api import TimeoutError as TooLate
 
         try:
-            self.page.wait_for_function(condition, arg=argument, timeout=CELL_MS)
+            self.page.wait_for_function(condition, arg=argument, timeout=CELL_MS, polling=POLL_MS)
         except TooLate:  # the present text explains more than the timeout
             self.screenshot(f"timeout-{self.path.stem}")
             pytest.fail(f"{condition} {argument} did not come; cell {index} says {self.text(index)!r}")

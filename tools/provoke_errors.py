@@ -150,9 +150,10 @@ class Notebook:
         settings.retry_base_s, settings.retry_max_s, settings.retries = 0.001, 0.002, 1
         settings.lost_gap_s = 0.05
         self.shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
-        self.shell.kernel = object()  # so that there are display handles, as in a notebook
-        self.shell.run_line_magic("load_ext", "comflowy_nb")
         self.shell.run_cell("import comflowy_nb, numpy as np\nfrom comflowy_nb import connect, form, compare")
+        # So that there are display handles, as in a notebook. ipywidgets 7, imported above, would need a real kernel.
+        self.shell.kernel = object()
+        self.shell.run_line_magic("load_ext", "comflowy_nb")
         self.setup_names = {
             "os": os, "sqlite3": sqlite3, "shell": self.shell, "api": self.api, "reply": reply, "html": html,
             "RUN": RUN, "TOKEN": TOKEN, "redirect": redirect, "truncated": truncated, "settings": settings,

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -66,6 +66,23 @@ class ProcessLock:
 
     def __repr__(self) -> str:
         return f"<ProcessLock {self.name[:8]}>"
+
+
+class _OwnLock(FileLock):
+    """A lock that only the process that acquired it releases.
+
+    A forked child inherits the lock. filelock 3.19 and earlier release it at the end of the child, for the parent too.
+    """
+
+    process = 0
+
+    def acquire(self, *args: Any, **options: Any) -> Any:
+        self.process = os.getpid()
+        return super().acquire(*args, **options)
+
+    def release(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - as in the base class
+        if self.process == os.getpid():
+            super().release(force)
 
 
 def check_not_forked(process: int, label: str) -> None:
@@ -126,7 +143,7 @@ def remove_free_locks(folder: Path) -> None:
 def _hold(path: Path) -> FileLock:
     # A process that cleans up may take the lock between the file's creation and our lock, and remove the file: retry.
     while True:
-        lock = FileLock(path, timeout=10, thread_local=False)
+        lock = _OwnLock(path, timeout=10, thread_local=False)
         lock.acquire()
         if path.exists():
             return lock

@@ -127,6 +127,11 @@ class SubmitQueue:
     def live_runs(self) -> int:
         return len(self._in_flight)
 
+    def in_flight(self) -> list[RunTracker]:
+        """Return the live runs that are not queued."""
+        with self._lock:
+            return list(self._in_flight)
+
     def submit(self, run_tracker: RunTracker) -> None:
         """Submit a run as soon as the limit permits it."""
         with self._lock:

@@ -112,8 +112,10 @@ class Downloads:
                 write_sidecar(self._folder, ended)
 
     def forget(self, run: Run) -> None:
-        """Drop the images that were received early, after the end of a run."""
-        self._early.forget(run)
+        """Drop the URLs of a run and its images that were received early, once each is stored or given up."""
+        if run.record.is_settled:
+            self._rechecked.pop(run.token, None)
+            self._early.forget(run)
 
     def fetch(self, run: Run, outputs: tuple[Output, ...]) -> None:
         """Download every expected image of a run. An image that the service no longer lists becomes `missing`."""
@@ -152,8 +154,7 @@ class Downloads:
             self._rewriting.add(run.token)
             self._scheduler.submit_at(self._scheduler.clock() + REWRITE_S, lambda: self._write_again(run))
         run.update(record)
-        if run.record.is_settled:
-            self._rechecked.pop(run.token, None)
+        self.forget(run)
         return warning
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import random
 import threading
+import time
 from collections import deque
 from statistics import median
 from typing import TYPE_CHECKING
@@ -93,7 +94,10 @@ class PollRule:
 
 
 def live_wait_s(age_s: float, *, live_runs: int) -> float | None:
-    """Return the wait to the next check for a live display, in seconds; None if too many runs are live."""
+    """Return the wait to the next check for a live display, in seconds; None if too many runs are live.
+
+    `age_s` is the time since the run was first seen running, or since its acceptance while it waits.
+    """
     return min(2.0, max(0.3, 0.25 * age_s)) if live_runs <= MAX_RUNS_SHOWN_LIVE else None
 
 
@@ -116,6 +120,8 @@ class PollSchedule:
         self.rule = rule
         self.rule_due_s: float | None = None  # the rule's next check; None while the run waits for a first end
         self.accepted_s = tracker.scheduler.clock()  # when the response to the submit arrived
+        self.seen_running_at: float | None = None  # when an event or a check first showed it running
+        self._seen_running_s: float | None = None  # the same by the monotonic clock
         self.missed_age_s: float | None = None  # age of the run at the newest check that found it live
         self.was_paused = False  # the process or the machine was stopped meanwhile, so the age is not a duration
         self._tracker = tracker
@@ -156,6 +162,12 @@ class PollSchedule:
     def check_when_due(self, now_s: float) -> None:
         """Check by the rule; events that arrive until then postpone the check."""
         self.check_at(self.next_due_s(now_s), may_postpone=True)
+
+    def check_earlier(self) -> None:
+        """Replace a check that the rule scheduled by an earlier one, if so few runs are live now that they need it."""
+        due_s = self.next_due_s(self._tracker.scheduler.clock())
+        if self._may_postpone and due_s < self._due_s:
+            self.check_at(due_s, may_postpone=True)
 
     def check_first(self, *, is_end_reported: bool) -> None:
         """Schedule the first check of an accepted run: now if an event has reported its end, else by the rule."""
@@ -223,6 +235,12 @@ class PollSchedule:
             interval_s = max(interval_s, LOST_EVENT_FACTOR * self.rule.usual_s)
         return float(min(interval_s, MAX_EVENT_INTERVAL_S))
 
+    def note_running(self) -> None:
+        """Note that an event or a check shows the run running."""
+        if self.seen_running_at is None:
+            self.seen_running_at = time.time()
+            self._seen_running_s = self._tracker.scheduler.clock()
+
     def begin(self) -> float:
         """Note that a check begins, and return the time. Its response is newer than all earlier events."""
         now_s = self._tracker.scheduler.clock()
@@ -267,7 +285,8 @@ class PollSchedule:
         queue = self._tracker.submit_queue
         shows_capacity = queue.shows_capacity(self._run)
         live_runs = 1 if shows_capacity else queue.live_runs
-        wait_s = live_wait_s(max(0.0, now_s - self.accepted_s), live_runs=live_runs)
+        since_s = self.accepted_s if self._seen_running_s is None else self._seen_running_s
+        wait_s = live_wait_s(max(0.0, now_s - since_s), live_runs=live_runs)
         if shows_capacity and self.missed_age_s is None:
             wait_s = CAPACITY_WAIT_S
         live_due_s = None if wait_s is None else now_s + wait_s

@@ -47,7 +47,6 @@ class RunTracker:
         self.cancel_requested = False
         self.is_end_reported = False  # a webhook reported the end of the run
         self.reported_id: str | None = None  # the id that a webhook reported before the response to the submit was read
-        self.seen_running_at: float | None = None  # when an event or a check first showed it running
         self._tracker = tracker
         self._scheduler = tracker.scheduler
         self._service = tracker.service
@@ -136,7 +135,7 @@ class RunTracker:
         """Record that the run has begun, after an event of the service."""
         run, event = self.run, StatusEvent.SEEN_RUNNING
         if run.record.service_run_id and not self.is_end_reported and next_status(run.status, event):
-            self._record(event, service_status=str(Status.RUNNING), started_at=self.seen_running_at)
+            self._record(event, service_status=str(Status.RUNNING), started_at=self.poll_schedule.seen_running_at)
 
     def _set_accepted(self, service_run_id: str, outcome: Accepted | None = None) -> None:
         server = outcome.server if outcome is not None else None
@@ -259,7 +258,8 @@ class RunTracker:
 
     def _handle_end(self, snapshot: Snapshot, sample_s: float | None) -> None:
         event, record, downloads = event_of(snapshot.status), self.run.record, self._tracker.downloads
-        times = end_times(record, snapshot.times, seen_running_at=self.seen_running_at, now=time.time())
+        seen_running_at = self.poll_schedule.seen_running_at
+        times = end_times(record, snapshot.times, seen_running_at=seen_running_at, now=time.time())
         changes: RunChanges = {
             "service_status": snapshot.service_status,
             "problem": snapshot.problem,
@@ -289,9 +289,9 @@ class RunTracker:
         self.poll_schedule.note_live(age_s, is_known=not next_status(run.shown_record.status, event))
         run.clear_reported()
         if snapshot.service_status == str(Status.RUNNING):  # an unrecognised status does not set the start
-            self.seen_running_at = self.seen_running_at or time.time()
+            self.poll_schedule.note_running()
         if next_status(run.status, event):
-            started_at = self.seen_running_at
+            started_at = self.poll_schedule.seen_running_at
             self._record(event, service_status=service_status, warning=snapshot.warning, started_at=started_at)
         elif service_status != run.service_status:  # another text for the same status is only displayed
             run.update(replace(run.record, service_status=service_status))

@@ -15,7 +15,7 @@ from comflowy_nb.services.types import RunEvent
 from comflowy_nb.status import Status, event_of, next_status
 from comflowy_nb.tracking.concurrency import MAX_LIMIT, SubmitQueue
 from comflowy_nb.tracking.downloads import Downloads
-from comflowy_nb.tracking.polling import MAX_EARLY_RUNS, DurationCache, PollRule
+from comflowy_nb.tracking.polling import MAX_EARLY_RUNS, MAX_RUNS_SHOWN_LIVE, DurationCache, PollRule
 from comflowy_nb.tracking.run_tracker import RunTracker
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Tracker:
                 run_tracker.execute(run_tracker.accept_late)
                 return
         if event.status is Status.RUNNING:
-            run_tracker.seen_running_at = run_tracker.seen_running_at or time.time()
+            run_tracker.poll_schedule.note_running()
         if event.status is not None and event.status.is_final:
             run_tracker.is_end_reported = True
             run_tracker.poll_schedule.note_reported_end()
@@ -227,6 +227,9 @@ class Tracker:
                 self.webhooks.forget(run.token)
         self.submit_queue.note_status(run_tracker)
         self.submit_queue.note_released(run)
+        if self.submit_queue.live_runs <= MAX_RUNS_SHOWN_LIVE:
+            for other in self.submit_queue.in_flight():
+                other.poll_schedule.check_earlier()
 
     def _all(self) -> list[RunTracker]:
         with self._lock:

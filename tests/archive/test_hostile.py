@@ -233,7 +233,7 @@ def test_an_invalid_last_image_leaves_no_other_image(archive, refused):
         (b"\xff\xfe", "its JSON is invalid"),
         (b"[1, 2", "its JSON is invalid"),
         (b"[" * 100_000, "nested too deep"),
-        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested too deep"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deep"),  # Python 3.13 reads 5,000 levels
         (b'{"format": "comflowy_nb archive", "version": ' + b"9" * 5000 + b"}", "too large"),
         (b'{"format": "comflowy_nb archive", "version": 1e999}', "too large"),
         (b'{"format": "comflowy_nb archive", "version": NaN}', "is not allowed"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from archives import all_files, change_manifest, png, read_zip
+from killed_steps import load, run_killed
 
 import comflowy_nb
 from comflowy_nb.library import Library
@@ -19,47 +18,6 @@ from comflowy_nb.library import Library
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 MAX_STEPS = 300
-STEPS = ("unlink", "replace", "rename", "write_bytes", "write_text", "mkdir", "touch")
-
-
-def run_killed(home, path, step):
-    """Load an archive in another process, which kills itself before a step. Return False if it ended first.
-
-    Steps are the statements that change the history, and everything that changes a file.
-    """
-    pid = os.fork()
-    if pid == 0:
-        try:
-            left = step
-
-            def count(*_):
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            library = Library(home)
-            assert library.history  # opened before the steps are counted
-            library.close()
-            connect, rmtree = sqlite3.connect, shutil.rmtree
-
-            def traced(*args, **options):
-                connection = connect(*args, **options)
-                connection.set_trace_callback(lambda sql: None if sql.startswith(("SELECT", "PRAGMA")) else count())
-                return connection
-
-            sqlite3.connect = traced
-            shutil.rmtree = lambda *args, **options: (count(), rmtree(*args, **options), count())
-            for name in STEPS:
-                real = getattr(Path, name)
-                setattr(Path, name, lambda *args, real=real, **options: (count(), real(*args, **options))[1])
-            Library(home).load(path)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the load failed"
-    return os.WIFSIGNALED(status)
 
 
 def counts(home):
@@ -123,7 +81,7 @@ def assert_clean(home):
 def test_a_load_that_is_killed_at_any_step_is_finished_or_undone_by_the_next_start(bottles_zip, homes):
     killed, states = 0, set()
     for step, home in homes():
-        if not run_killed(home, bottles_zip, step):
+        if not run_killed(home, load, step, bottles_zip):
             break
         killed += 1
         assert counts(home) in (FULL, EMPTY)
@@ -144,7 +102,7 @@ def test_a_running_process_finishes_a_killed_load_at_its_next_load(bottles_zip, 
     for step, home in homes():
         library = Library(home)
         assert library.history
-        was_killed = run_killed(home, bottles_zip, step)
+        was_killed = run_killed(home, load, step, bottles_zip)
         library.load(bottles_zip)
         library.close()
         assert counts(home) == FULL

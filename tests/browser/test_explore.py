@@ -266,6 +266,7 @@ KEYS += [*"abcdefghijklmnopqrstuvwxyz", "Shift+M", "Delete", "Backspace", "-", "
 REDRAWS = ["e.x = 'cfg'", "e.where = 'cfg > 4'", "e.where = ''", "e.x = ''", "e.selected = []"]
 
 
+@pytest.mark.usefixtures("on_shared_sandbox")
 def test_no_key_reaches_the_notebook_after_any_redraw(explored_alone):
     """In command mode `0 0` restarts the kernel, `d d` deletes the cell and `x` cuts it."""
     notebook = explored_alone()
@@ -291,6 +292,7 @@ def test_no_key_reaches_the_notebook_after_any_redraw(explored_alone):
     assert notebook.enter(4, "print(os.getpid())") == process
 
 
+@pytest.mark.usefixtures("on_shared_sandbox")
 def test_no_key_reaches_notebook_7(explored_alone, library):
     """Notebook 7 reads a key before the explorer does, and JupyterLab after it."""
     notebook = explored_alone(line="e = %comflowy explore s1 --x cfg --y steps", within="notebooks")
@@ -369,6 +371,7 @@ def test_a_running_sweep_is_followed_to_its_end(explored_alone, library):
 BLOCK = "import pathlib, time\nwhile not pathlib.Path('go-on').exists(): time.sleep(0.05)"
 
 
+@pytest.mark.usefixtures("on_shared_sandbox")
 def test_no_rating_is_lost_while_the_kernel_is_busy(explored_alone, library, lab):
     """JupyterLab sends the request at once if the kernel has subshells. Otherwise the explorer shows that it waits."""
     notebook = explored_alone(line="e = %comflowy explore s1 --x cfg --y steps")
@@ -393,6 +396,7 @@ def test_no_rating_is_lost_while_the_kernel_is_busy(explored_alone, library, lab
     page.wait_for_selector(".comflowy-explore .cx-notice[hidden]", state="attached", timeout=SHORT_MS)
 
 
+@pytest.mark.usefixtures("on_shared_sandbox")
 def test_the_explorer_works_after_a_kill_of_the_kernel_and_ratings_are_downloaded(explored_alone, library, tmp_path):
     notebook = explored_alone(line="e = %comflowy explore s1 --x cfg --y steps")
     page = notebook.page

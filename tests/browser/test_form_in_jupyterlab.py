@@ -13,7 +13,7 @@ TALL = {"width": 1280, "height": 1900}
 
 
 @pytest.fixture
-def opened(new_notebook):
+def opened(on_shared_sandbox, new_notebook):
     """Open a form in the third cell of a notebook with more cells below."""
 
     def make(line=FORM, cells=1, **options):

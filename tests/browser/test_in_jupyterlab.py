@@ -21,8 +21,8 @@ LONG = "%comflowy run default 3::steps=2000 3::seed=5"
 
 
 @pytest.fixture
-def connected(new_notebook):
-    """Open notebooks whose first two cells load the extension and connect."""
+def connected_alone(new_notebook):
+    """Open notebooks whose first two cells load the extension and connect, which starts a sandbox."""
 
     def make(cells, **options):
         notebook = new_notebook(cells + 2, **options)
@@ -33,6 +33,12 @@ def connected(new_notebook):
     return make
 
 
+@pytest.fixture
+def connected(on_shared_sandbox, connected_alone):
+    """Open notebooks as `connected_alone`, but on the shared sandbox."""
+    return connected_alone
+
+
 def outputs_of(notebook_file, index):
     return notebook_file.cells[index].outputs
 
@@ -41,8 +47,8 @@ def key_of(home):
     return json.loads((home / "sandbox" / "address.json").read_text())["key"]
 
 
-def test_three_cells_give_a_live_status_and_one_grid(connected):
-    notebook = connected(1)
+def test_three_cells_give_a_live_status_and_one_grid(connected_alone):
+    notebook = connected_alone(1)
     assert "sandbox" in notebook.text(1)
     output = notebook.enter(2, RUN.replace('"3::sampler', '"3::steps": 120,\n"3::sampler'))
     notebook.await_images(2, 1)

@@ -125,6 +125,7 @@ def test_an_interrupt_keeps_the_grid_and_the_same_cell_continues(connected):
     notebook.await_images(2, 1)
 
 
+@pytest.mark.usefixtures("on_shared_sandbox")
 def test_a_background_sweep_is_shown_in_the_cell_that_started_it(connected):
     notebook = connected(2)
     notebook.enter(2, f"{SWEEP} --background --as back")
@@ -135,6 +136,7 @@ def test_a_background_sweep_is_shown_in_the_cell_that_started_it(connected):
     assert notebook.enter(3, "print(back.status_counts())") == "{'success': 12}"
 
 
+@pytest.mark.usefixtures("on_shared_sandbox")
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_a_sweep_is_readable_in_both_themes(connected, theme):
     notebook = connected(1)

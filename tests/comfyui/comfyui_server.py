@@ -53,6 +53,8 @@ class ComfyServer:
         self.paused = threading.Event()
         self.nodes = object_info()
         self._resumed = threading.Event()
+        self._sends_images = threading.Event()
+        self._sends_images.set()
         self._cut = None  # type of the message that cuts the socket
         self._lost, self._failing, self._late = {}, {}, {}
         self._ended = {}
@@ -94,6 +96,13 @@ class ComfyServer:
     def resume(self):
         self.pause_node = None
         self._resumed.set()
+
+    def hold_images(self):
+        """Receive requests for images, and respond after `send_images`."""
+        self._sends_images.clear()
+
+    def send_images(self):
+        self._sends_images.set()
 
     def drop_at(self, kind):
         """Cut the socket without a close frame instead of sending this message; once."""
@@ -226,6 +235,7 @@ class ComfyServer:
 
     def close(self):
         self.resume()
+        self.send_images()
         self.queue.close()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
@@ -394,7 +404,8 @@ class _Interrupt(_Handler):
 
 
 class _View(_Handler):
-    def get(self):
+    async def get(self):
+        await asyncio.to_thread(self.server._sends_images.wait)
         name, subfolder = self.get_argument("filename", None), self.get_argument("subfolder", "")
         kind = self.get_argument("type", "output")
         if name is None:

@@ -4,57 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
+from killed_steps import delete, prune, run_killed
 
 from comflowy_nb.library import Library
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 MAX_STEPS = 200
-
-
-def run_killed(home, action, step):
-    """Run an action in another process, which kills itself before a step. Return False if it ended first.
-
-    Steps are the statements that change the history, and the removals and renames of files.
-    """
-    pid = os.fork()
-    if pid == 0:
-        try:
-            left = step
-
-            def count(*_):
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            library = Library(home)
-            assert library.history  # opened before the steps are counted
-            library.close()
-            connect = sqlite3.connect
-
-            def traced(*args, **options):
-                connection = connect(*args, **options)
-                connection.set_trace_callback(lambda sql: None if sql.startswith(("SELECT", "PRAGMA")) else count())
-                return connection
-
-            sqlite3.connect = traced
-            for name in ("unlink", "replace"):
-                real = getattr(Path, name)
-                setattr(Path, name, lambda *args, real=real, **options: (count(), real(*args, **options))[1])
-            action(Library(home))
-            os._exit(0)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the action failed"
-    return os.WIFSIGNALED(status)
 
 
 def read(home):
@@ -119,7 +79,7 @@ def assert_no_leftovers(home):
 def test_a_prune_that_is_killed_at_any_step_is_finished_by_the_next_start(homes):
     killed = 0
     for step, home in homes():
-        if not run_killed(home, lambda library: library.prune(0), step):
+        if not run_killed(home, prune, step):
             break
         killed += 1
         assert set(read(home)) == {1, 2, 3}
@@ -142,7 +102,7 @@ def test_a_prune_that_is_killed_at_any_step_is_finished_by_the_next_start(homes)
 def test_a_delete_that_is_killed_at_any_step_is_finished_by_the_next_start(homes):
     killed = 0
     for step, home in homes():
-        if not run_killed(home, lambda library: library.delete("r2", "r3"), step):
+        if not run_killed(home, delete, step):
             break
         killed += 1
         assert set(read(home)) in ({1, 2, 3}, {1}), "both runs are deleted in one transaction"
@@ -201,7 +161,7 @@ def test_a_running_process_finishes_a_killed_prune_at_its_next_prune(homes):
     library = Library(home)
     assert library.history
     while True:
-        assert run_killed(home, lambda other: other.prune(0), step), "no step between the transaction and the end"
+        assert run_killed(home, prune, step), "no step between the transaction and the end"
         if read(home)[2][1][0][1] == "pruned" and (home / "images" / read(home)[2][1][0][0]).exists():
             break
         step += 1
@@ -216,7 +176,7 @@ def test_a_prune_finished_after_a_kill_keeps_an_original_that_was_fetched_again(
     from comflowy_nb.images.store import store_output
 
     for step, home in homes():
-        assert run_killed(home, lambda library: library.prune(0), step)
+        assert run_killed(home, prune, step)
         token, images = read(home)[2]
         if images[0][1] == "pruned" and (home / "images" / images[0][0]).exists():
             break

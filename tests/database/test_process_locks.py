@@ -128,17 +128,16 @@ def test_stopped_probe_is_not_mistaken_for_a_live_process(locks, other, monkeypa
 
 def test_lock_file_that_another_process_removes_at_its_creation_is_created_again(locks, monkeypatch):
     """A lock file exists before its lock is held; another process that cleans up can remove it then."""
-    real_lock, removed = owners.FileLock, []
+    real_acquire, removed = owners.FileLock.acquire, []
 
-    class LockWithRemovedFile(real_lock):
-        def acquire(self, *args, **kwargs):
-            proxy = super().acquire(*args, **kwargs)
-            if not removed:
-                removed.append(self.lock_file)
-                Path(self.lock_file).unlink()
-            return proxy
+    def acquire(lock, *args, **kwargs):
+        proxy = real_acquire(lock, *args, **kwargs)
+        if not removed:
+            removed.append(lock.lock_file)
+            Path(lock.lock_file).unlink()
+        return proxy
 
-    monkeypatch.setattr(owners, "FileLock", LockWithRemovedFile)
+    monkeypatch.setattr(owners.FileLock, "acquire", acquire)
     lock = ProcessLock(locks)
     assert removed == [str(lock._path)]
     assert lock._path.exists()

@@ -23,6 +23,7 @@ class Terminal:
         self.child = pexpect.spawn(
             sys.executable, ["-m", *command], env=variables | {"TERM": "xterm", "COLUMNS": "200"}, cwd=str(folder),
             dimensions=(50, 200), encoding="utf-8", timeout=DEADLINE_S,
+            use_poll=True,  # select() fails if this process has 1024 files open, as after many tests
         )  # fmt: skip
         self.number = 0  # of the last prompt
         self.await_prompt()

@@ -24,6 +24,7 @@ from comflowy_nb.notebook.display import live, views
 from comflowy_nb.notebook.display.status_line import StatusLine
 from comflowy_nb.status import Status
 from comflowy_nb.tracking.run import ImageRecord, Run, RunRecord
+from comflowy_nb.workflow.catalogue import FILE_NAME
 
 PROMPT = "beautiful scenery nature glass bottle landscape, purple galaxy bottle,"
 
@@ -142,17 +143,23 @@ def fast_updates(monkeypatch):
         monkeypatch.setattr(module, "UPDATE_S", 0.02)
 
 
-@pytest.fixture(scope="session")
-def shared_home(tmp_path_factory):
-    return tmp_path_factory.mktemp("shared") / "home"
-
-
 @pytest.fixture
 def sandbox(shell, shared_home, monkeypatch, cell, handles):
-    """Connect to one sandbox that the tests of this folder share. Each test submits different requests."""
+    """Connect to one sandbox that the tests of this folder share. Each test submits different requests.
+
+    The names and aliases of workflows are removed after each test: a form shows the alias of a field as its label.
+    """
     monkeypatch.setenv("COMFLOWY_HOME", str(shared_home))
     connected = cell("%comflowy connect sandbox")
     assert connected.error is None
+    yield cell
+    (shared_home / FILE_NAME).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def connected(on_shared_sandbox, cell, handles):
+    """Connect to the shared sandbox with an empty history."""
+    assert cell("%comflowy connect sandbox").error is None
     return cell
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from bare_client import empty_node, save_node
@@ -10,6 +11,7 @@ from waiting import wait_until
 
 from comflowy_nb import connect
 from comflowy_nb.errors import HistoryError, ImageError, RunFailed
+from comflowy_nb.services.types import Output
 from comflowy_nb.status import StatusEvent
 from comflowy_nb.tracking import run_tracker
 
@@ -53,8 +55,7 @@ def test_each_image_is_downloaded_once(client, comfy, two_images):
 
 def test_an_image_is_received_while_its_run_continues_and_stored_after_its_end(client, comfy, two_images):
     run = run_with_one_image(client, comfy, two_images)
-    wait_until(lambda: comfy.requests_to("GET", "/view") == 1)
-    assert run.status == "running"
+    wait_until(lambda: comfy.requests_to("GET", "/view") == 1 and run.status == "running")
     assert len(run.images) == 0
     assert not list(client.library.folder.glob("*/*.png"))
     comfy.resume()
@@ -71,6 +72,114 @@ def test_an_image_that_was_damaged_on_the_way_is_received_again_after_the_end(cl
     run.wait(60)
     assert comfy.requests_to("GET", "/view") == 3
     assert [image.record.state for image in run.images] == ["kept", "kept"]
+
+
+def name_image(comfy, run, node, file):
+    """Send the message that an image was saved, as the server does."""
+    images = [{"filename": file, "subfolder": "", "type": "output"}]
+    data = {"node": node, "display_node": node, "output": {"images": images}, "prompt_id": run.token}
+    (client,) = comfy.sockets
+    comfy.send(client, "executed", data)
+
+
+def test_an_image_that_is_named_again_is_downloaded_once(client, comfy, two_images):
+    run = run_with_one_image(client, comfy, two_images)
+    name_image(comfy, run, "2", "of1_00001_.png")
+    comfy.resume()
+    run.wait(60)
+    assert comfy.requests_to("GET", "/view") == 2
+
+
+def test_an_image_that_the_history_does_not_list_is_not_stored(client, comfy, two_images):
+    run = run_with_one_image(client, comfy, two_images)
+    shutil.copy(comfy.folder / "output" / "of1_00001_.png", comfy.folder / "output" / "other.png")
+    name_image(comfy, run, "2", "other.png")
+    wait_until(lambda: comfy.requests_to("GET", "/view") == 2)
+    comfy.resume()
+    run.wait(60)
+    assert [image.node for image in run.images] == ["2", "4"]
+    assert len(list(client.library.folder.glob("*/*.png"))) == 2
+
+
+def test_two_runs_whose_images_have_the_same_address_keep_their_own(client, comfy, tmp_path):
+    """A server whose output folder was emptied uses the names of files again."""
+    comfy.fail("/history", 500, times=10**6)  # the end of a run is not confirmed
+    runs = []
+    for number, color in enumerate((0xFF0000, 0x0000FF), start=1):
+        runs.append(client.submit(one_of(tmp_path, color), {}).run)
+        comfy.wait_end(runs[-1].token)
+        wait_until(lambda number=number: comfy.requests_to("GET", "/view") == number)
+        comfy.queue.saved = 0
+    comfy.fail("/history", 500, times=0)
+    colors = [run.wait(60).images[0].pil().convert("RGB").getpixel((3, 3)) for run in runs]
+    assert colors == [(255, 0, 0), (0, 0, 255)]
+    assert comfy.requests_to("GET", "/view") == 2
+
+
+def test_an_image_that_was_deleted_here_is_downloaded_again(client, comfy, tmp_path):
+    """Images are in memory only until the end of their run."""
+    run = client.run(one_of(tmp_path, 0x00FF00), timeout=60)
+    run.images[0].path.unlink()
+    assert client.connection.registry.refresh(run)
+    run.wait(60)
+    assert run.images[0].record.state == "kept"
+    assert comfy.requests_to("GET", "/view") == 2
+
+
+def test_an_image_that_is_named_after_the_end_of_its_run_is_not_received(client, comfy, tmp_path):
+    """It would stay in memory until the client is closed."""
+    run = client.run(one_of(tmp_path, 0x00FF00), timeout=60)
+    output = Output(0, "2", 0, f"{comfy.url}/view?filename=of1_00001_.png&subfolder=&type=output")
+    client.connection.tracker.downloads.receive_early(run, (output,))
+    client.run(one_of(tmp_path, 0x0000FF), timeout=60)
+    assert comfy.requests_to("GET", "/view") == 2
+
+
+def test_at_most_three_images_of_a_run_are_in_memory(client, comfy, tmp_path):
+    path = tmp_path / "many.json"
+    path.write_text(
+        json.dumps({"1": empty_node(5, 7), "2": save_node("1"), "3": empty_node(6, 7), "4": save_node("3")})
+    )
+    comfy.pause_at("4")
+    run = client.submit(str(path), {}).run
+    assert comfy.paused.wait(30)
+    wait_until(lambda: comfy.requests_to("GET", "/view") == 3)
+    client.submit(one_of(tmp_path, 7), {})  # waits at the server; the requests of other images would be sent meanwhile
+    assert comfy.requests_to("GET", "/view") == 3
+    comfy.resume()
+    assert len(run.wait(60).images) == 14
+
+
+def test_the_end_of_a_run_does_not_wait_for_its_image(client, comfy, tmp_path):
+    comfy.hold_images()
+    run = client.submit(one_of(tmp_path, 0x00FF00), {}).run
+    wait_until(lambda: run.status == "success")
+    assert run.images[0].record.state == "expected"
+    comfy.send_images()
+    run.wait(60)
+    assert run.images[0].record.state == "kept"
+    assert comfy.requests_to("GET", "/view") == 1
+
+
+def test_an_image_that_is_damaged_at_the_server_is_missing(client, comfy, two_images):
+    comfy.hold_images()
+    run = run_with_one_image(client, comfy, two_images)
+    path = comfy.folder / "output" / "of1_00001_.png"
+    path.write_bytes(path.read_bytes()[:-20])
+    comfy.send_images()
+    comfy.resume()
+    run.wait(60)
+    assert [image.record.state for image in run.images] == ["missing", "kept"]
+
+
+def test_an_animation_is_downloaded_after_the_end_of_its_run(client, comfy, tmp_path):
+    """Only still images are decoded, so only these are received early."""
+    path = tmp_path / "animation.json"
+    save = {"class_type": "SaveAnimatedWEBP", "inputs": {"images": ["1", 0], "filename_prefix": "moving"}}
+    path.write_text(json.dumps({"1": empty_node(0xFF0000, 3), "2": save}))
+    run = client.run(str(path), timeout=60)
+    assert run.files[0].record.state == "kept"
+    assert comfy.requests_to("GET", "/view") == 1
 
 
 def test_the_thumbnails_of_the_last_image_are_made_before_the_client_is_closed(client, comfy, tmp_path):

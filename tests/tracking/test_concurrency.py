@@ -1,9 +1,11 @@
 """The concurrency limit: with a simulated service, and in a sweep."""
 
 import heapq
+import time
+from collections import Counter
 
 import pytest
-from scripted_api import RUN
+from scripted_api import CHECK, RUN
 from waiting import wait_until
 
 from comflowy_nb.tracking.concurrency import MAX_LIMIT, ConcurrencyLimit
@@ -122,8 +124,49 @@ def test_sweep_uses_all_slots_of_a_service_that_executes_all_runs_at_once(client
     assert all(cell.run is None or cell.run.status.is_live for cell in sweep.cells)
 
 
-def test_a_sweep_whose_runs_wait_at_the_service_keeps_the_initial_limit(client, api):
+class Clock:
+    """A clock for the tracker of a client that moves only by `advance`."""
+
+    def __init__(self, scheduler):
+        self._scheduler, self._now_s = scheduler, time.monotonic()
+
+    def __call__(self):
+        return self._now_s
+
+    def advance(self, seconds):
+        self._now_s += seconds
+        self._scheduler.execute(lambda: None)  # wakes its threads
+
+
+@pytest.fixture
+def clock(client, monkeypatch):
+    scheduler = client.connection.tracker.scheduler
+    stopped = Clock(scheduler)
+    monkeypatch.setattr(scheduler, "clock", stopped)
+    return stopped
+
+
+def count_runs(sweep, *statuses):
+    return sum(cell.run is not None and cell.run.status in statuses for cell in sweep.cells)
+
+
+def test_the_newest_run_is_checked_soon_so_that_the_limit_grows_at_once(client, api, clock):
+    """With the first check after 0.3 s, half of 16 slots were idle until the first run of 0.2 s had ended."""
+    api.live_statuses = ["running"] * 100_000
+    sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
+    for in_flight in (8, 16, 32):
+        wait_until(lambda limit=in_flight: count_runs(sweep, "waiting", "running") == limit)
+        clock.advance(0.06)
+
+
+def test_a_sweep_whose_runs_wait_at_the_service_keeps_the_initial_limit(client, api, clock):
     api.live_statuses = ["pending"] * 100_000
     sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
-    wait_until(lambda: sum(cell.run is not None and cell.run.status == "pending" for cell in sweep.cells) == 8)
+
+    def are_all_checked_twice():
+        clock.advance(0.5)
+        counts = Counter(request.query["id"] for request in api.requests(CHECK))
+        return min(counts.values(), default=0) >= 2 and count_runs(sweep, "pending") == len(counts) >= 8
+
+    wait_until(are_all_checked_twice)
     assert api.count(RUN) == 8

@@ -1,9 +1,14 @@
 import itertools
 import random
+import time
 
 import pytest
+from faulty_server import choose, reply
+from scripted_api import CHECK
+from waiting import wait_until
 
 from comflowy_nb.database.small_tables import MAX_SAMPLES
+from comflowy_nb.settings import settings
 from comflowy_nb.tracking.polling import FIRST_HIT_FACTOR, SAFETY_FACTOR, PollRule, live_wait_s
 
 
@@ -92,3 +97,34 @@ def test_live_checks_stop_when_many_runs_are_live():
     assert live_wait_s(4.0, live_runs=8) == pytest.approx(1.0)
     assert live_wait_s(400.0, live_runs=8) == pytest.approx(2.0)
     assert live_wait_s(4.0, live_runs=9) is None
+
+
+def report_statuses(api, status_of):
+    """Let the scripted service respond to each check with the status that a function of the run's id returns."""
+    api.on(CHECK, choose(lambda request: reply({"success": True, "data": {"status": status_of(request.query["id"])}})))
+
+
+def test_a_run_that_waited_long_is_checked_often_once_it_runs(client, api, monkeypatch):
+    """The ends of the last runs of a sweep were found up to 2 s late: their time in the queue counted as their age."""
+    waited_s, status = 0.0, "waiting"
+    monkeypatch.setattr(client.connection.tracker.scheduler, "clock", lambda: time.monotonic() + waited_s)
+    report_statuses(api, lambda _: status)
+    run = client.submit("wf-1", {"3::cfg": 1}).run
+    api.wait_for(CHECK)
+    waited_s, status = 60.0, "running"
+    wait_until(lambda: run.status == "running")
+    times_s = [request.at_s for request in api.wait_for(CHECK, api.count(CHECK) + 3)[-4:]]
+    assert min(later - earlier for earlier, later in itertools.pairwise(times_s)) < 1.0
+
+
+def test_the_last_eight_runs_are_checked_as_soon_as_the_others_have_ended(client, api):
+    """They kept the check that was scheduled while more runs were live, up to 30 s later."""
+    settings.window, failing, ids = 11, set(), []
+    report_statuses(api, lambda run_id: "failed" if run_id in failing else "running")
+    for number in range(11):
+        run = client.submit("wf-1", {"3::cfg": number}).run
+        wait_until(lambda run=run: run.record.service_run_id)
+        ids.append(run.record.service_run_id)
+    failing.update(ids[:3])  # the rule checks only these: no run of the workflow has ended before
+    last = set(ids[8:])  # they were accepted while more than eight runs were live
+    wait_until(lambda: last <= {request.query["id"] for request in api.requests(CHECK)}, timeout_s=15)

@@ -27,12 +27,11 @@ def values(sweep):
 
 
 @pytest.fixture
-def swept(cell, handles):
+def swept(connected):
     """Run s1: cfg 4, 6, 8 by steps 2, 4 by two samplers, in an empty history."""
-    assert cell("%comflowy connect sandbox").error is None
-    found = cell(f"s = %comflowy sweep default cfg=4..8..2 steps=2,4 sampler_name=euler,heun seed=5 {SMALL} --y steps")
-    assert found.error is None
-    return cell
+    axes = "cfg=4..8..2 steps=2,4 sampler_name=euler,heun seed=5"
+    assert connected(f"s = %comflowy sweep default {axes} {SMALL} --y steps").error is None
+    return connected
 
 
 def test_the_numbers_of_a_cell_narrow_and_its_image_is_reused(swept, shell):

@@ -41,13 +41,6 @@ def age(library, days=90):
 
 
 @pytest.fixture
-def connected(cell, handles):
-    """Connect to a sandbox of this test alone: a prune is for all runs of the home folder."""
-    assert cell("%comflowy connect sandbox").error is None
-    return cell
-
-
-@pytest.fixture
 def answers(shell, monkeypatch):
     """Return a function: `answers("y")` sets the next answers, and returns the list of the questions so far."""
     questions, pending = [], []

@@ -18,13 +18,6 @@ def texts(found):
 
 
 @pytest.fixture
-def connected(cell, handles):
-    """Connect to a sandbox with a history of this test alone."""
-    assert cell("%comflowy connect sandbox").error is None
-    return cell
-
-
-@pytest.fixture
 def swept(connected):
     """Run a sweep of three cells, s1."""
     assert connected(f"%comflowy sweep default cfg=4,6,8 seed=1 {SMALL}").error is None

@@ -24,15 +24,14 @@ def texts(found):
 
 
 @pytest.fixture
-def swept(cell, handles, tmp_path, monkeypatch):
-    """Run a sweep of 2 x 2 cells, s1 `looks`, on a sandbox of this test alone; the working folder is empty."""
+def swept(connected, tmp_path, monkeypatch):
+    """Run a sweep of 2 x 2 cells, s1 `looks`, in an empty history; the working folder is empty."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    assert cell("%comflowy connect sandbox").error is None
     line = f'%comflowy sweep default cfg=4,6 6::text="a red barn"||"a glass bottle" seed=11 {SMALL} --as looks'
-    assert cell(line).error is None
-    return cell
+    assert connected(line).error is None
+    return connected
 
 
 @pytest.fixture
