@@ -15,7 +15,7 @@ from scripted_api import CHECK
 from waiting import wait_until
 
 from comflowy_nb.database.records import ImageRecord, RunRecord
-from comflowy_nb.services.types import Progress
+from comflowy_nb.services.types import Progress, RunEvent
 from comflowy_nb.status import Status, may_follow
 from comflowy_nb.tracking.run import Run
 
@@ -49,6 +49,24 @@ def test_repr_of_a_running_run_has_its_progress():
         assert expected in repr(run)
     run.update(record(Status.SUCCESS))
     assert "/20" not in repr(run)
+
+
+def test_repr_of_a_run_has_its_name_or_its_workflow():
+    assert "'boat'" in repr(Run(record(name="boat")))
+    assert "'default'" in repr(Run(record(workflow="default")))
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (RunEvent("waiting", 0.0), "waiting"),
+        (RunEvent("running", 0.0, progress=Progress(title="KSampler", value=5, max=20)), "running KSampler 5/20"),
+        (RunEvent("running", 0.0, progress=Progress(node="3", max=20)), "running node 3 0/20"),
+        (RunEvent("message", 0.0, text="half"), "message 'half'"),
+    ],
+)
+def test_repr_of_an_event_has_its_text_and_progress(event, text):
+    assert repr(event) == f"<RunEvent {text}>"
 
 
 def test_a_removed_listener_is_not_called():
