@@ -258,6 +258,7 @@ class PollSchedule:
         """Cancel the scheduled check."""
         with self._lock:
             self._newest += 1
+            self._may_postpone = False  # `check_earlier` of another thread must not schedule it again
         self.rule_due_s = None
 
     # -- the rule -----------------------------------------------------------------------------------------------
