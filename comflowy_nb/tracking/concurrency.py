@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 MAX_LIMIT = 256  # runs in flight
 MIN_GAIN = 1.15  # a limit twice as large must raise the throughput by this factor to be doubled again
+LONG_ROUND, MORE_SLOTS_GAIN = 4, 1.5  # the same for a sufficient limit; runs of one duration end in groups
 MAX_EARLY_FACTOR = 4  # times the start: how far the limit grows before the first round has ended
+PROBE_SHARE = 2 / 3  # of the limit: how many runs a service executes at once, at least, when the probe has begun
 
 
 class ConcurrencyLimit:
@@ -29,9 +32,10 @@ class ConcurrencyLimit:
     round is as many successes as the limit. The limit stops growing when a round raises the throughput by less than
     15 % over the best earlier round; it is then about 2n.
 
-    The first round takes as long as a run. During it, the limit therefore also doubles whenever the newest run has
-    begun, because then no run waits. This ends at 4 times the start, because a service may report waiting runs as
-    `running`.
+    The first round takes as long as a run. During it, the limit therefore also doubles when the probe begins: the run
+    that fills two thirds of the limit. This ends at 4 times the start, because a service may report waiting runs as
+    `running`. If the probe waits more than twice as long as the probes of smaller limits did, then n is below two
+    thirds of the limit, which suffices. It then stays, unless the throughput shows that the service has added slots.
 
     Parameters
     ----------
@@ -48,41 +52,57 @@ class ConcurrencyLimit:
         self.max_size = max_size
         self.is_fixed = not grows
         self._grows = grows
+        self._start_s: float | None = None  # until a probe was seen running, at most, after its acceptance
+        self._is_sufficient = False
         self._best_per_s = 0.0
         self._ends = 0
         self._since_s: float | None = None  # when the current round began
 
     @property
-    def may_grow_early(self) -> bool:
-        """Whether the limit may still grow before the end of the first round."""
-        max_early = min(MAX_EARLY_FACTOR * self.start, self.max_size)
-        return self._grows and not self._best_per_s and self.size < max_early
+    def is_probing(self) -> bool:
+        """Whether a probe can still change the limit: it can until the end of the first round."""
+        return self._grows and not self._best_per_s and not self._is_sufficient
+
+    @property
+    def probe_position(self) -> int:
+        """Number of accepted runs at which the last one becomes the probe."""
+        return math.ceil(PROBE_SHARE * self.size)
 
     def note_submit(self, now_s: float) -> None:
         """Begin the first round at the first submit."""
         if self._since_s is None:
             self._since_s = now_s
 
-    def note_capacity(self, now_s: float) -> None:
-        """Double the limit, because the newest run has begun. Begin a new round."""
-        if self.may_grow_early:
+    def note_probe_running(self, age_s: float, now_s: float) -> None:
+        """Double the limit, because the probe has begun. Begin a new round."""
+        self._start_s = max(age_s, self._start_s or 0.0)
+        max_early = min(MAX_EARLY_FACTOR * self.start, self.max_size)
+        if self.size < max_early:
             self.size = min(2 * self.size, self.max_size)
             self._ends, self._since_s = 0, now_s
+
+    def note_probe_waiting(self, age_s: float) -> None:
+        """Note that the limit suffices, if the probe waits much longer than the probes before it took to begin."""
+        # At the first limit, a service that begins runs late does not differ from one with few slots.
+        self._is_sufficient = self._start_s is not None and age_s > 2 * self._start_s
 
     def note_end(self, now_s: float) -> None:
         """Count a success. At the end of a round, double the limit if the throughput has grown."""
         if not self._grows or self._since_s is None:
             return
         self._ends += 1
-        if self._ends < self.size:
+        if self._ends < self.size * (LONG_ROUND if self._is_sufficient else 1):
             return
         per_s = self._ends / max(now_s - self._since_s, 1e-6)
         self._ends, self._since_s = 0, now_s
-        if per_s <= MIN_GAIN * self._best_per_s:
-            self._grows = False
-        else:
+        if self._is_sufficient and not self._best_per_s:
             self._best_per_s = per_s
+        elif per_s > self._best_per_s * (MORE_SLOTS_GAIN if self._is_sufficient else MIN_GAIN):
+            self._best_per_s = per_s
+            self._is_sufficient = False
             self.size = min(2 * self.size, self.max_size)
+        elif not self._is_sufficient:
+            self._grows = False
 
     def note_idle(self) -> None:
         """End the round without a measurement: with nothing left to submit, it does not measure the throughput."""
@@ -117,7 +137,8 @@ class SubmitQueue:
         self._lock = threading.Lock()
         self._in_flight: set[RunTracker] = set()  # live and not queued
         self._queued: deque[RunTracker] = deque()
-        self._newest: Run | None = None  # the run that the service accepted last
+        self._probe: Run | None = None  # the run whose start or wait shows whether the limit suffices
+        self._probe_size = 0  # the limit at which it was chosen
         self._sources: list[RunSource] = []
         self._submitting = 0  # calls of `submit_next` that have not returned
         start, max_size = sizes()
@@ -198,33 +219,41 @@ class SubmitQueue:
                 self._in_flight.add(run_tracker)
 
     def note_accepted(self, run: Run) -> None:
-        """Note the run that the service accepted last."""
-        self._newest = run
-
-    def shows_capacity(self, run: Run) -> bool:
-        """Return True if the limit may grow when this run begins: it is the newest run, and the limit is reached."""
-        return (
-            bool(self._sources)
-            and run is self._newest
-            and self._last_limit.may_grow_early
-            and len(self._in_flight) >= self._last_limit.size
-        )
-
-    def note_running(self, run: Run) -> None:
-        """Raise the limit if the start of this run shows that no run waits."""
+        """Choose a run that the service has accepted as the probe, if it fills the limit far enough."""
         with self._lock:
-            if not self.shows_capacity(run):
+            limit = self._last_limit
+            if not self._sources or not limit.is_probing or self._probe_size == limit.size:
                 return
-            self._last_limit.note_capacity(self._scheduler.clock())
+            accepted = sum(tracker.run.status is not Status.SUBMITTING for tracker in self._in_flight)
+            if accepted >= limit.probe_position:
+                self._probe, self._probe_size = run, limit.size
+
+    def is_probe(self, run: Run) -> bool:
+        """Return True if the limit depends on whether this run has begun."""
+        return run is self._probe and bool(self._sources) and self._last_limit.is_probing
+
+    def note_live(self, run: Run, age_s: float, *, is_running: bool) -> None:
+        """Note that a run is seen waiting or running, `age_s` after its acceptance. If it is the probe, it counts."""
+        with self._lock:
+            if not self.is_probe(run):
+                return
+            if is_running:
+                self._probe = None
+                self._last_limit.note_probe_running(age_s, self._scheduler.clock())
+            else:
+                self._last_limit.note_probe_waiting(age_s)
         self.fill()
 
     def note_released(self, run: Run) -> None:
         """Count a success, and start the submits that the limit permits now."""
         with self._lock:
-            if run.status is Status.SUCCESS and (self._sources or self._queued):
-                self._limit().note_end(self._scheduler.clock())
-            elif run.status is Status.SUCCESS:
-                self._limit().note_idle()
+            if run.status is Status.SUCCESS:
+                self._probe = None  # the run that ended may have let it begin
+                if self._sources or self._queued:
+                    self._limit().note_end(self._scheduler.clock())
+                else:
+                    self._probe_size = 0
+                    self._limit().note_idle()
         self.fill()
 
     # -- internal, with the lock held -------------------------------------------------------------------------------
@@ -236,6 +265,7 @@ class SubmitQueue:
         last = self._last_limit
         if (last.start, last.max_size, last.is_fixed) != (start, max_size, bool(fixed)):
             self._last_limit = ConcurrencyLimit(start, grows=not fixed, max_size=max_size)
+            self._probe, self._probe_size = None, 0
         return self._last_limit
 
     def _start(self, run_tracker: RunTracker) -> None:

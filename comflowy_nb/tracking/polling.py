@@ -37,7 +37,7 @@ FIRST_HIT_FACTOR = 0.9  # the duration is the age at a successful first check ti
 # Runs of a workflow of unknown duration that are checked by the rule. The others wait for the first end.
 MAX_EARLY_RUNS = 3
 MAX_RUNS_SHOWN_LIVE = 8  # up to this many live runs are also checked often enough for a live display
-CAPACITY_WAIT_S = 0.05  # to the first check of a run whose start lets the concurrency limit grow
+PROBE_WAIT_S = 0.02  # to the first check of the run on whose start the concurrency limit depends; then it doubles
 IDLE_WAIT_S = 30.0  # between checks of a run, if no run of its workflow has ended yet
 MAX_LATE_S = 10.0  # a check that begins later than this after its due time shows that the process was stopped
 LOST_EVENT_WAIT_S, LOST_EVENT_FACTOR = 0.5, 1.5  # how much later the rule checks if webhooks report the ends
@@ -284,12 +284,12 @@ class PollSchedule:
         if due_by_events_s is not None:
             return due_by_events_s
         queue = self._tracker.submit_queue
-        shows_capacity = queue.shows_capacity(self._run)
-        live_runs = 1 if shows_capacity else queue.live_runs
+        is_probe = queue.is_probe(self._run)
+        live_runs = 1 if is_probe else queue.live_runs
         since_s = self.accepted_s if self._seen_running_s is None else self._seen_running_s
         wait_s = live_wait_s(max(0.0, now_s - since_s), live_runs=live_runs)
-        if shows_capacity and self.missed_age_s is None:
-            wait_s = CAPACITY_WAIT_S
+        if is_probe and wait_s is not None:
+            wait_s = min(wait_s, max(PROBE_WAIT_S, now_s - self.accepted_s))
         live_due_s = None if wait_s is None else now_s + wait_s
         return min((due for due in (self.rule_due_s, live_due_s) if due is not None), default=now_s + IDLE_WAIT_S)
 

@@ -295,8 +295,7 @@ class RunTracker:
             self._record(event, service_status=service_status, warning=snapshot.warning, started_at=started_at)
         elif service_status != run.service_status:  # another text for the same status is only displayed
             run.update(replace(run.record, service_status=service_status))
-        if run.status is Status.RUNNING:
-            self._tracker.submit_queue.note_running(run)
+        self._tracker.submit_queue.note_live(run, age_s, is_running=run.status is Status.RUNNING)
         progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
         if run.status in {Status.WAITING, Status.PENDING} and age_s > self._settings.stall_s:
             idle = "; no run is before it, so check whether the service hangs" if snapshot.ahead == 0 else ""

@@ -163,7 +163,8 @@ class Tracker:
             self.expects_events = True
             run_tracker.poll_schedule.note_event()
             if event.status is Status.RUNNING:
-                self.submit_queue.note_running(run)
+                age_s = self.scheduler.clock() - run_tracker.poll_schedule.accepted_s
+                self.submit_queue.note_live(run, age_s, is_running=True)
 
     def _check_after(self, run_tracker: RunTracker, status: Status) -> None:
         """Check a run now if a reported status can follow its own."""

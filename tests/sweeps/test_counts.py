@@ -376,7 +376,7 @@ def test_many_live_runs_are_checked_only_near_their_expected_end(client, api):
     api.reset_counts()
     time.sleep(2.5)
     checks = Counter(request.query["id"] for request in api.requests(CHECK))
-    # The first runs of an unknown workflow are checked often, and the newest run once, to find whether it has begun.
+    # The first runs of an unknown workflow are checked often, and the probe of the limit once, to find whether it runs.
     assert sum(count > 1 for count in checks.values()) <= 3, checks
     assert len(checks) <= 4, checks
     release.set()

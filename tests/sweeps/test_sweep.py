@@ -223,7 +223,7 @@ def test_a_fixed_window_is_never_exceeded(client, api):
 
 
 def test_a_window_fixed_at_the_initial_size_does_not_grow(client, api):
-    """The fixed limit grew: once the newest run had begun, twice as many runs were in flight."""
+    """The fixed limit grew: once the probe had begun, twice as many runs were in flight."""
     api.live_statuses = ["running"] * 100_000
     assert settings.window == 8
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False, window=8)
@@ -234,7 +234,7 @@ def test_a_window_fixed_at_the_initial_size_does_not_grow(client, api):
     sweep.cancel()
 
 
-def test_the_limit_grows_once_the_newest_run_has_started(client, api):
+def test_the_limit_grows_once_the_probe_has_started(client, api):
     api.live_statuses = ["running"] * 100_000
     assert settings.window == 8
     sweep = client.sweep("wf-1", {"3::cfg": range(1, 41)}, wait=False)

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 import pytest
+from faulty_server import choose, reply
 from scripted_api import CHECK, RUN
 from waiting import wait_until
 
@@ -48,26 +49,56 @@ def test_small_initial_limit_adds_at_most_5_percent():
     assert took_s <= 1.05 * 512 * 0.2 / 16
 
 
+START_S = 0.05  # from the acceptance of a run to its start, if a slot is free
+
+
 def grow_early(limit, *, slots):
-    """Record each start of the newest run while the limit is reached, as a tracker does, before any run has ended."""
+    """Note the state of each probe, as a tracker does, before any run has ended."""
     limit.note_submit(0.0)
-    while limit.may_grow_early and limit.size <= slots:
-        limit.note_capacity(0.05)
+    for _ in range(5):
+        if not limit.is_probing:
+            return
+        if limit.probe_position <= slots:
+            limit.note_probe_running(START_S, START_S)
+        else:
+            limit.note_probe_waiting(1.5 * START_S)
+            assert limit.is_probing, "the wait must be clearly longer than the time in which other runs began"
+            limit.note_probe_waiting(2.5 * START_S)
 
 
-def test_a_start_of_the_newest_run_raises_the_limit_before_the_first_end():
+def test_a_start_of_the_probe_raises_the_limit_before_the_first_end():
     limit = ConcurrencyLimit(8)
     grow_early(limit, slots=64)
     assert limit.size == 32, "at most four times the initial limit: a service may report waiting runs as `running`"
-    assert not limit.may_grow_early
 
 
-def test_newest_run_that_waits_does_not_raise_the_limit():
+def test_a_probe_that_waits_does_not_raise_the_limit():
     limit = ConcurrencyLimit(8)
     grow_early(limit, slots=0)
     assert limit.size == 8
     drive(limit, slots=32, takes_s=0.2, count=1500)
     assert limit.size >= 64, "the measured throughput still raises the limit for a service that starts late"
+
+
+@pytest.mark.parametrize("slots", [6, 8, 10, 11, 16, 21])
+def test_a_limit_whose_probe_waits_is_sufficient(slots):
+    """On 16 slots, 64 runs were in flight; each was checked at twice the interval, so its end was found later."""
+    limit = ConcurrencyLimit(8)
+    grow_early(limit, slots=slots)
+    grown = limit.size
+    assert 1.5 * slots <= grown <= 3 * slots
+    drive(limit, slots=slots, takes_s=0.2, count=1500)
+    assert limit.size == grown
+
+
+def test_a_sufficient_limit_grows_when_the_service_adds_slots():
+    limit = ConcurrencyLimit(8)
+    grow_early(limit, slots=8)
+    drive(limit, slots=8, takes_s=0.2, count=200)
+    limit.note_idle()
+    assert limit.size == 16
+    drive(limit, slots=32, takes_s=0.2, count=1500)
+    assert 48 <= limit.size <= 128
 
 
 @pytest.mark.parametrize("slots", [8, 16, 32, 64])
@@ -150,13 +181,65 @@ def count_runs(sweep, *statuses):
     return sum(cell.run is not None and cell.run.status in statuses for cell in sweep.cells)
 
 
-def test_the_newest_run_is_checked_soon_so_that_the_limit_grows_at_once(client, api, clock):
+def checks_per_run(api):
+    return Counter(int(request.query["id"].removeprefix("run-")) for request in api.requests(CHECK))
+
+
+def test_the_probe_is_checked_soon_so_that_the_limit_grows_at_once(client, api, clock):
     """With the first check after 0.3 s, half of 16 slots were idle until the first run of 0.2 s had ended."""
     api.live_statuses = ["running"] * 100_000
     sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
     for in_flight in (8, 16, 32):
         wait_until(lambda limit=in_flight: count_runs(sweep, "waiting", "running") == limit)
-        clock.advance(0.06)
+        clock.advance(0.025)
+
+
+def test_a_probe_that_waits_is_checked_at_growing_intervals(client, api, clock):
+    api.live_statuses = ["pending"] * 100_000
+    sweep = client.sweep("wf-1", {"3::cfg": list(range(40))}, wait=False)
+    wait_until(lambda: count_runs(sweep, "waiting") == 8)
+    for checks, step_s in enumerate((0.025, 0.03, 0.06, 0.12), start=1):
+        clock.advance(step_s)
+        wait_until(lambda count=checks: max(checks_per_run(api).values(), default=0) == count)
+
+
+def test_a_limit_that_has_grown_stays_while_its_probe_waits(client, api, clock):
+    """A sweep on 16 slots had 64 runs in flight after the first round."""
+    slots, ended = 16, 0
+
+    def state(request):
+        number = int(request.query["id"].removeprefix("run-"))
+        status = "success" if number <= ended else "running" if number <= ended + slots else "pending"
+        return reply({"success": True, "data": {"status": status, "output_images": [], "full_outputs": {}}})
+
+    api.on(CHECK, choose(state))
+    sweep = client.sweep("wf-1", {"3::cfg": list(range(100))}, wait=False)
+    live = ("waiting", "pending", "running")
+    for in_flight in (8, 16, 32):
+        wait_until(lambda limit=in_flight: count_runs(sweep, *live) == limit)
+        clock.advance(0.025)
+
+    def probe_checks():
+        return max((count for number, count in checks_per_run(api).items() if number > slots), default=0)
+
+    wait_until(lambda: probe_checks() == 1)
+    clock.advance(0.06)
+    wait_until(lambda: probe_checks() == 2)
+    ended = 32
+
+    def have_all_ended():
+        clock.advance(0.5)
+        return count_runs(sweep, "success") == 32 and count_runs(sweep, *live) >= 32
+
+    wait_until(have_all_ended)
+    checks = api.count(CHECK)
+
+    def are_checked_again():
+        clock.advance(0.5)
+        return api.count(CHECK) >= checks + 32
+
+    wait_until(are_checked_again)
+    assert api.count(RUN) == 64
 
 
 def test_a_sweep_whose_runs_wait_at_the_service_keeps_the_initial_limit(client, api, clock):
@@ -165,7 +248,7 @@ def test_a_sweep_whose_runs_wait_at_the_service_keeps_the_initial_limit(client, 
 
     def are_all_checked_twice():
         clock.advance(0.5)
-        counts = Counter(request.query["id"] for request in api.requests(CHECK))
+        counts = checks_per_run(api)
         return min(counts.values(), default=0) >= 2 and count_runs(sweep, "pending") == len(counts) >= 8
 
     wait_until(are_all_checked_twice)
