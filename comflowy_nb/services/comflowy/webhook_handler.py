@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PATH = WEBHOOK_PATH
 VIA_HEADER = "X-Comflowy-Via"  # set by the server extension
 MAX_EVENT_BYTES = 1024 * 1024  # a result lists the URLs of all images
-MAX_BODIES = 16  # bodies that are received and delivered at the same time
+MAX_BODIES = 32  # bodies that are received and delivered at the same time
 READ_TIMEOUT_S = 5.0
 EVENTS_PER_S, MAX_BURST = 20.0, 60.0  # per run; a service reports about ten steps a second
 MAX_LIMITED_RUNS = 4096  # runs with a rate limit at the same time

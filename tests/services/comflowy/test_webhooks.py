@@ -17,7 +17,7 @@ import pytest
 from comflowy_nb.services.comflowy import webhook_handler, webhooks
 from comflowy_nb.services.comflowy.webhook_events import read_event
 from comflowy_nb.services.comflowy.webhook_files import WebhookFiles
-from comflowy_nb.services.comflowy.webhook_handler import MAX_BURST, MAX_EVENT_BYTES
+from comflowy_nb.services.comflowy.webhook_handler import MAX_BODIES, MAX_BURST, MAX_EVENT_BYTES
 from comflowy_nb.services.comflowy.webhooks import Receiver
 from comflowy_nb.services.types import Event, Progress
 from comflowy_nb.settings import Secret
@@ -336,6 +336,26 @@ def test_a_result_of_the_largest_size_is_accepted_and_a_larger_one_is_not(receiv
     with contextlib.suppress(ConnectionError):  # it may close the connection before the body is sent
         assert post(receiver, path_of(receiver), body + b" " * 200) in {400, 413}
     assert len(events.wait_for(1)) == 1
+
+
+def test_the_events_of_many_runs_that_end_at_once_are_accepted(receiver, events):
+    """Of 17 bodies that arrived at the same time, one was rejected, so that this end was found later, by a check."""
+    head = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 19\r\nExpect: 100-continue\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        senders = []
+        for number in range(MAX_BODIES):
+            sender = stack.enter_context(socket.create_connection(("127.0.0.1", receiver.port), timeout=60))
+            sender.sendall(head.format(path_of(receiver, f"t{number}")).encode())
+            assert b" 100 " in sender.recv(100)
+            senders.append(sender)
+        last = path_of(receiver, "last")
+        assert post(receiver, last) == 429
+        for sender in senders:
+            sender.sendall(b'{"type": "success"}')
+        for sender in senders:
+            assert b" 204 " in sender.recv(100)
+    assert post(receiver, last, {"type": "success"}) == 204
+    assert [event.status for event in events.wait_for(MAX_BODIES + 1)] == [Status.SUCCESS] * (MAX_BODIES + 1)
 
 
 @pytest.mark.slow
