@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import PNG_MAGIC, flatten, png_chunks
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _Read = TypeVar("_Read")
 
-PREVIEW_PX = max(THUMBNAIL_SIZES_PX)
+PREVIEW_PX = LARGE_THUMBNAIL_PX
 
 _BROWSER_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 _BROWSER_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # browsers display CMYK differently, for example

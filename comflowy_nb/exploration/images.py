@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.comparison.pixels import for_browser
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.disk_usage import size_text
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX, is_thumbnail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def problem_of(image: RunImage) -> str | None:
 
 
 def read_thumbnail(image: RunImage, side_px: int) -> bytes:
-    """Return the JPEG thumbnail that fits into a square of `side_px` (256 or 512) pixels.
+    """Return the JPEG thumbnail that fits into a square of `side_px` pixels, one of `THUMBNAIL_SIZES_PX`.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def read_thumbnail(image: RunImage, side_px: int) -> bytes:
         If the thumbnail does not exist and can't be created.
     """
     path = image.thumbnail(side_px)
-    if path.suffix != ".jpg" or not path.stem.endswith(f".t{side_px}"):
+    if not is_thumbnail(path.name):
         raise ImageError(f"{image.ref} has no thumbnail")  # the original may be too large to decode
     return _read(path, image)
 
@@ -52,7 +52,7 @@ def read_full(image: RunImage) -> tuple[bytes, str, str | None]:
         If the file is not on disk, can't be decoded, or is larger than `MAX_FILE_BYTES`.
     """
     if image.is_pruned:
-        side_px = max(THUMBNAIL_SIZES_PX)
+        side_px = LARGE_THUMBNAIL_PX
         note = f"the original was pruned; {image.run.record.fetch_tip('fetches it', option=' --refetch')}"
         return read_thumbnail(image, side_px), "image/jpeg", note
     path = image.path

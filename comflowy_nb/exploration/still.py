@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import RefError
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX, THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.page import CellState, Tile, longest_side_px
 from comflowy_nb.layout.run_captions import state_of_run
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet, arrange
@@ -82,7 +82,7 @@ def _draw_entries(exploration: Exploration, entries: Sequence[Entry], note: str)
     with DRAWING:
         page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)
         side = longest_side_px(len(page.boxes))
-        side = side if side in THUMBNAIL_SIZES_PX else max(THUMBNAIL_SIZES_PX)
+        side = side if side in THUMBNAIL_SIZES_PX else LARGE_THUMBNAIL_PX
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
             image = next(image for image in entries[tile.cell].images if image.record.index == tile.image)

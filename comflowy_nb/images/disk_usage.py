@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from comflowy_nb.images.thumbnail_sizes import is_thumbnail
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -27,7 +29,6 @@ DISK_PARTS = {
 }
 PRUNED_BY_DEFAULT_S = 30 * 86400.0  # minimum age of the runs whose originals `disk` counts as prunable
 _MAY_BE_LINKS = {"images", "inputs", "sandbox"}  # folders of the home folder that are counted if they are links too
-_THUMBNAIL = re.compile(r".+\.t(?:256|512)\.jpg")
 _ORIGINAL = re.compile(r".+_[0-9]+\.(?:png|jpg|webp)")
 
 
@@ -143,7 +144,7 @@ def _part(folder: tuple[str, ...], name: str, others: set[str]) -> str:
     """Return the key in `DISK_PARTS` of a file; `others` are the names of outputs that are not still images."""
     top = folder[0] if folder else ""
     if top == "images":
-        if _THUMBNAIL.fullmatch(name):
+        if is_thumbnail(name):
             return "thumbnails"
         if name.endswith(".json") and "_" not in name:
             return "history"

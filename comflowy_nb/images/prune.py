@@ -15,7 +15,8 @@ from comflowy_nb.errors import ComflowyError, SettingsError
 from comflowy_nb.images.disk_usage import Usage, size_text
 from comflowy_nb.images.removal import finish_removals, original_path, remove_if_deleted, size_of
 from comflowy_nb.images.store import write_sidecar
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX, thumbnail_files, thumbnail_path
+from comflowy_nb.images.thumbnail_sizes import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnails import thumbnail_files, thumbnail_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,6 +12,7 @@ from PIL import Image
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import check_image, flatten
 from comflowy_nb.images.receive import image_path, readable_disk_errors
+from comflowy_nb.images.thumbnail_sizes import THUMBNAIL_SIZES_PX, thumbnail_of
 from comflowy_nb.settings import settings
 from comflowy_nb.workflow.files import atomic_write
 from comflowy_nb.workflow.images import too_many_pixels
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.records import ImageRecord
 
 
-THUMBNAIL_SIZES_PX = (512, 256)  # largest first: each is made from the one before
 _MAKE_TIMEOUT_S = 10.0
 
 _announced: dict[Path, threading.Event] = {}  # images whose thumbnails another thread is about to make
@@ -45,19 +45,19 @@ def announce_thumbnails(image: Image.Image, path: Path) -> Callable[[], None]:
 
 
 def make_thumbnails(image: Image.Image, path: Path) -> None:
-    """Write `<path without suffix>.t512.jpg` and `.t256.jpg`. An image is never enlarged; `image` is changed."""
+    """Write the thumbnails of all sizes beside an image file. An image is never enlarged; `image` is changed."""
     small = image if image.mode == "RGB" and not image.has_transparency_data else flatten(image)
     for size_px in THUMBNAIL_SIZES_PX:
         # reducing_gap: averaging most of the way takes a tenth of the time of Lanczos alone
         small.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=1.0)
-        with atomic_write(path.with_suffix(f".t{size_px}.jpg")) as part:
+        with atomic_write(thumbnail_of(path, size_px)) as part:
             small.save(part, "JPEG", quality=settings.jpeg_quality)
 
 
 def thumbnail_files(folder: Path, image: ImageRecord) -> list[Path]:
     """Return the paths of the thumbnails of an image, whether or not they exist."""
     path = image_path(folder, image)
-    return [path.with_suffix(f".t{size_px}.jpg") for size_px in THUMBNAIL_SIZES_PX]
+    return [thumbnail_of(path, size_px) for size_px in THUMBNAIL_SIZES_PX]
 
 
 def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
@@ -66,7 +66,7 @@ def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
     Parameters
     ----------
     size_px
-        512 or 256.
+        One of `THUMBNAIL_SIZES_PX`.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
     if size_px not in THUMBNAIL_SIZES_PX:
         raise ValueError(f"invalid thumbnail size {size_px}: use one of {THUMBNAIL_SIZES_PX}")
     path = image_path(folder, image)
-    thumbnail = path.with_suffix(f".t{size_px}.jpg")
+    thumbnail = thumbnail_of(path, size_px)
     announced = None if thumbnail.exists() else _announced.get(path)
     if announced is not None:
         announced.wait(_MAKE_TIMEOUT_S)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX, SMALL_THUMBNAIL_PX
 from comflowy_nb.layout.text import LINE_PX, wrap
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def longest_side_px(count: int) -> int:
     """Return the longest side of each image if `count` are shown together. From 5 on, it is a thumbnail's."""
     if count <= 4:
         return 768
-    return 512 if count <= 9 else 256  # the sizes of thumbnails
+    return LARGE_THUMBNAIL_PX if count <= 9 else SMALL_THUMBNAIL_PX
 
 
 def fit(size: tuple[float, float], into: tuple[float, float]) -> tuple[float, float]:

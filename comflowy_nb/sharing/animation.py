@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from comflowy_nb.errors import ImageError, RefError, SettingsError
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
 from comflowy_nb.layout.page import TextRun
 from comflowy_nb.layout.text import LINE_PX, Paragraph, Part, wrap
 from comflowy_nb.layout.value_text import add_part, bare_name
@@ -77,7 +78,7 @@ def _image_of(cell: SweepCell, index: int) -> RunImage | None:
     images = list(cell.images)
     image = images[index] if index < len(images) else None
     try:
-        return image if image is not None and image.thumbnail(512).exists() else None
+        return image if image is not None and image.thumbnail(LARGE_THUMBNAIL_PX).exists() else None
     except ImageError:
         return None
 
@@ -147,7 +148,7 @@ def _read(image: RunImage, size: tuple[int, int]) -> Image.Image:
     record = image.record
     width, height = record.width_px or size[0], record.height_px or size[1]
     factor = min(1.0, size[0] / width, size[1] / height)
-    path = image.thumbnail(512) if image.is_pruned or record.error else image.path
+    path = image.thumbnail(LARGE_THUMBNAIL_PX) if image.is_pruned or record.error else image.path
     return read_image(path, (max(1, round(width * factor)), max(1, round(height * factor))))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
 from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
@@ -77,7 +78,7 @@ def _page_of_runs(runs: Sequence[Run], *, reads_graphs: bool) -> DrawnPage:
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
             images = {image.record.index: image for image in runs[tile.cell].images}
             image = images[tile.image or 0]
-            return read_image(image.thumbnail(512) if image.is_pruned else image.path, size)
+            return read_image(image.thumbnail(LARGE_THUMBNAIL_PX) if image.is_pruned else image.path, size)
 
         scale = _scale_of(*page.size_px)
         palette = current_palette()

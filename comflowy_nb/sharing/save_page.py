@@ -13,7 +13,7 @@ from comflowy_nb.exploration.exploration import Exploration
 from comflowy_nb.exploration.images import read_full, read_thumbnail
 from comflowy_nb.images.save_target import write_new, writing_to
 from comflowy_nb.images.strip import strip_metadata
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
 from comflowy_nb.sharing.page import page_html
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 MAX_PAGE_BYTES = 200_000_000  # a browser opens a larger page only slowly
-_PREVIEW_PX = max(THUMBNAIL_SIZES_PX)
+_PREVIEW_PX = LARGE_THUMBNAIL_PX
 _SUFFIXES = {
     "image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif", "video/mp4": ".mp4",
     "video/webm": ".webm",
@@ -147,7 +147,9 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 def _size_of(image: RunImage, *, full: bool = False) -> int:
     """Return the size of the preview or of the file in bytes; 0 if there is none."""
-    find: Callable[[], Path] = (lambda: image.path) if full and not image.is_pruned else lambda: image.thumbnail(512)
+    find: Callable[[], Path] = (
+        (lambda: image.path) if full and not image.is_pruned else lambda: image.thumbnail(_PREVIEW_PX)
+    )
     try:
         path = find()
         return path.stat().st_size if full or path.suffix == ".jpg" else 0

@@ -17,7 +17,7 @@ from PIL import Image
 from comflowy_nb.database.queries.search import is_equal
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import flatten
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnail_sizes import SMALL_THUMBNAIL_PX, thumbnail_of
 from comflowy_nb.layout.text import without_mathematics
 from comflowy_nb.layout.value_text import name_fields
 from comflowy_nb.tracking.reviews import best_review, read_reviews
@@ -52,7 +52,7 @@ class Thumbnail:
     def jpeg(self) -> tuple[bytes, tuple[int, int]] | None:
         """Return the image within 96 x 96 px, and its size; None if it is not on disk."""
         # The smallest thumbnail made at download; the original if it was removed.
-        for path in (self.path.with_suffix(f".t{min(THUMBNAIL_SIZES_PX)}.jpg"), self.path):
+        for path in (thumbnail_of(self.path, SMALL_THUMBNAIL_PX), self.path):
             try:
                 with open_image_file(path) as image:
                     image.draft("RGB", (2 * SIDE_PX, 2 * SIDE_PX))
@@ -148,7 +148,7 @@ def _pruned_thumbnail(cell: SweepCell | RunRow) -> Path | None:
     for image in cell.images:
         with contextlib.suppress(ImageError):
             if image.is_pruned:
-                path: Path = image.thumbnail(min(THUMBNAIL_SIZES_PX))
+                path: Path = image.thumbnail(SMALL_THUMBNAIL_PX)
                 return path
     return None
 

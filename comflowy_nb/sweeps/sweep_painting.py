@@ -9,6 +9,7 @@ from PIL import Image
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.decode import flatten
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX, SMALL_THUMBNAIL_PX
 from comflowy_nb.layout.page import CellState, Tile, mosaic
 from comflowy_nb.layout.review_text import NO_REVIEW, write_review
 from comflowy_nb.layout.sweep_grid import MOSAIC_GAP_PX, arrange_sweep
@@ -222,7 +223,8 @@ class SweepPainting:
         record = image.record
         try:
             is_original = self._uses_originals and not image.is_pruned
-            path = image.intact_path if is_original else image.thumbnail(512 if max(size) > 256 else 256)
+            size_px = LARGE_THUMBNAIL_PX if max(size) > SMALL_THUMBNAIL_PX else SMALL_THUMBNAIL_PX
+            path = image.intact_path if is_original else image.thumbnail(size_px)
             return read_image(path, size)
         except (ComflowyError, OSError):
             if not record.error and not image.is_pruned:

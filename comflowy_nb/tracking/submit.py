@@ -15,7 +15,6 @@ from comflowy_nb.images.inputs import store_input, stored_input
 from comflowy_nb.services.http.client import retry_read
 from comflowy_nb.services.types import Submission
 from comflowy_nb.status import Status, StatusEvent
-from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.workflow import request_key
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
     from comflowy_nb.workflow.workflow import Workflow
-
-
-_IMAGE_TYPES = {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +110,7 @@ class Submitter:
         restored = dict(params)
         for key, value in params.items():
             field = workflow.fields.get(key) if workflow is not None else None
-            if not isinstance(value, str) or (field is not None and field.type not in _IMAGE_TYPES):
+            if not isinstance(value, str) or (field is not None and not field.type.takes_images):
                 continue
             content_sha256 = history.inputs.find(identity, value)
             content = None if content_sha256 is None else stored_input(self._inputs, content_sha256)

@@ -6,7 +6,7 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX, THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.page import longest_side_px
 from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
@@ -133,7 +133,7 @@ class Grid:
             image = images[tile.image]
             is_small = side in THUMBNAIL_SIZES_PX
             if image.is_pruned and not is_small:
-                return read_image(image.thumbnail(max(THUMBNAIL_SIZES_PX)), size)
+                return read_image(image.thumbnail(LARGE_THUMBNAIL_PX), size)
             return read_image(image.thumbnail(side) if is_small else image.intact_path, size)
 
         return draw_encoded(page, load)

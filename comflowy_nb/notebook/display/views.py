@@ -8,6 +8,7 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
 from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.value_text import bare_name, write_value
 from comflowy_nb.notebook.display.html import files_bundle
@@ -254,6 +255,6 @@ def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
     reviews = reviews_to_show(run.images)
     for image in (*run.images, *run.files):
         if image.record.state in {"kept", "pruned"} and (only is None or image.record.index in only):
-            path = image.thumbnail(512) if image.is_pruned else image.path
+            path = image.thumbnail(LARGE_THUMBNAIL_PX) if image.is_pruned else image.path
             review = write_review(reviews[image.token]) if image.token in reviews else ""
             print(f"  {path}  {review}".rstrip())  # noqa: T201 - a terminal has no handles

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import ComflowyError, ImageError, SettingsError, spelled
 from comflowy_nb.exploration.exploration import image_review
 from comflowy_nb.exploration.images import read_full, read_thumbnail
-from comflowy_nb.images.thumbnails import THUMBNAIL_SIZES_PX
+from comflowy_nb.images.thumbnail_sizes import SMALL_THUMBNAIL_PX, THUMBNAIL_SIZES_PX
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.explore.submits import plan_cells, start_cells
 
@@ -68,7 +68,7 @@ class Answers:
             case {"ask": "document"}:
                 return {"document": self._exploration.document()}, []
             case {"ask": "thumbs", "images": [*keys]} if len(keys) <= MAX_THUMBNAILS:
-                return self._thumbnails([str(key) for key in keys], request.get("side", min(THUMBNAIL_SIZES_PX)))
+                return self._thumbnails([str(key) for key in keys], request.get("side", SMALL_THUMBNAIL_PX))
             case {"ask": "full", "image": str(key)}:
                 return self._full(key)
             case {"rate": {"image": str(key)}}:

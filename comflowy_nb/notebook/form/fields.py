@@ -175,7 +175,7 @@ def _range(field: Field, abbreviation: tuple[Any, ...]) -> FormField:
         )
     if field.type is FieldType.UNKNOWN:
         field = replace(field, type=FieldType.INT if is_whole else FieldType.FLOAT)
-    elif field.type not in {FieldType.INT, FieldType.FLOAT}:
+    elif not field.type.is_number:
         raise FieldError(
             f"{field.where}: {shown(abbreviation)} is a range, but the field has type {field.type}: use one value"
         )

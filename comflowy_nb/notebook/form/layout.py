@@ -246,7 +246,7 @@ def _control_for(field: Field, label: str, values: Sequence[Any]) -> Control:
             kind = SwitchControl
         case FieldType.INT if max(abs(field.min or 0), abs(field.max or 0)) > MAX_EXACT_INT:
             kind = TextControl
-        case FieldType.INT | FieldType.FLOAT if are_numbers:
+        case type_ if type_.is_number and are_numbers:
             kind = SliderControl if _fits_slider(field, values) else NumberControl
         case FieldType.UNKNOWN if are_numbers and field.default is not None:
             kind = NumberControl

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from comflowy_nb.comparison.differences import mark_words
 from comflowy_nb.errors import ComflowyError, RunHeld, SettingsError
+from comflowy_nb.images.thumbnail_sizes import SMALL_THUMBNAIL_PX
 from comflowy_nb.layout.text import html_text, shorten
 from comflowy_nb.layout.value_text import time_text, write_value
 from comflowy_nb.notebook.display.html import data_url, plain
@@ -137,7 +138,7 @@ class FormRun(LiveView):
         """Set the thumbnail to a small data URL of the first image that can be read."""
         stored = [image for image in self.run.images if image.record.state in {"kept", "pruned"}]
         try:
-            self.thumbnail = _small_url(stored[0].thumbnail(256)) if stored else None
+            self.thumbnail = _small_url(stored[0].thumbnail(SMALL_THUMBNAIL_PX)) if stored else None
         except ComflowyError:
             self.thumbnail = None
 

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 CACHE_S = 20.0  # a new model file on the server is in the choices after this time
 _DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"  # a choice whose options have inputs
-# Inputs of these types take values; inputs of all other types are links.
-_VALUE_TYPES = frozenset(
-    {FieldType.INT, FieldType.FLOAT, FieldType.BOOLEAN, FieldType.STRING, FieldType.CHOICE, FieldType.IMAGEUPLOAD}
-)
 
 
 class NodeTypes:
@@ -101,7 +97,7 @@ def _read_value_field(field_id: str, spec: Any, title: str | None, class_type: s
         field = read_field(field_id, spec, node_title=title, class_type=class_type)
     except FieldError:
         return None
-    return field if field.type in _VALUE_TYPES else None
+    return field if field.type is not FieldType.UNKNOWN else None  # inputs of all other types are links
 
 
 def _inputs(description: Mapping[str, Any] | None, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def narrow(center: float, values: Iterable[float], field: Field) -> list[float]:
     """
     known = [value for value in values if is_finite(value)]
     is_whole = field.type is FieldType.INT or (
-        field.type is not FieldType.FLOAT and all(isinstance(value, int) for value in (center, *known))
+        not field.type.is_number and all(isinstance(value, int) for value in (center, *known))
     )
     middle, step = _exact(center), _step_of(field, is_whole=is_whole)
     others = [_exact(value) for value in known]

@@ -35,6 +35,8 @@ from comflowy_nb.workflow.syntax.conditions import parse_condition
         (f"{2**64 - 2}..{2**64 - 1}", 2**64 - 1, True),
         (f"{2**64 - 2}..{2**64 - 1}", 2**64 - 3, False),
         ("7.5", 7.5, True),
+        ("null", None, True),
+        ("null", "null", False),
         ("[1,2]", [1, 2], True),
         ("a,", "a,", True),
         ("a,", "a", False),

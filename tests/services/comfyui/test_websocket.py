@@ -1,4 +1,4 @@
-"""The events in recorded WebSocket messages of a ComfyUI server."""
+"""The events in recorded WebSocket messages of a ComfyUI server, and the socket behind a proxy."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import struct
 
 import pytest
 from comfyui_nodes import RECORDED
+from faulty_server import FaultyServer
 
-from comflowy_nb.services.comfyui.websocket import EventReader
+from comflowy_nb.services.comfyui.websocket import EventReader, Socket
 from comflowy_nb.status import Status
 
 TITLES = {"3": "KSampler", "4": "Load Checkpoint", "9": "Save Image"}
@@ -140,3 +141,39 @@ def test_run_that_is_no_longer_watched_has_no_events():
     reader.forget("p")
     assert reader.read(json.dumps({"type": "executing", "data": {"node": None, "prompt_id": "p"}})) is None
     assert reader.get("p") is None
+
+
+# -- the socket behind a proxy ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    """A proxy for all hosts, in the environment variables."""
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with FaultyServer() as server:
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, server.url)
+        yield server
+
+
+def test_the_socket_to_loopback_bypasses_proxies(comfy, proxy):
+    """Otherwise a run on this machine has no progress and no previews if a proxy is set."""
+    socket = Socket(comfy.url, {}, lambda _: None)
+    socket.start()
+    try:
+        assert socket.wait_open(10)
+        assert proxy.connections == 0
+    finally:
+        socket.close()
+
+
+def test_the_socket_to_another_host_uses_the_proxy(proxy):
+    """Otherwise a run on a server behind the proxy has no progress and no previews."""
+    socket = Socket("http://comfyui.example:8188", {}, lambda _: None)
+    socket.start()
+    try:
+        assert not socket.wait_open(10)
+        assert proxy.requests()[0].method == "CONNECT"
+    finally:
+        socket.close()
