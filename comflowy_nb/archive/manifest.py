@@ -266,12 +266,11 @@ def _read_json(content: bytes, name: str) -> Any:
         If it is not JSON, is nested too deep, or contains a number that is not finite or too large.
     """
     try:
-        document = json.loads(content, parse_constant=_reject_constant, parse_int=_read_int, parse_float=_read_float)
+        return json.loads(content, parse_constant=_reject_constant, parse_int=_read_int, parse_float=_read_float)
     except RecursionError:
         raise load_error(name, "its JSON is nested too deep") from None
     except ValueError as error:
         raise load_error(name, f"its JSON is invalid ({error})") from None
-    return document
 
 
 def _reject_constant(constant: str) -> NoReturn:
