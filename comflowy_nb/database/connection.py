@@ -15,7 +15,7 @@ import time
 import uuid
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -129,6 +129,15 @@ class Store:
             connection.execute("BEGIN")
             yield connection
             connection.execute("COMMIT")
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """Return the rows that one statement selects."""
+        with self.read() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: Any) -> Any:
+        """Return the first row that one statement selects; None if it selects none."""
+        return next(iter(self.rows(sql, *values)), None)
 
     @contextlib.contextmanager
     def write(self, *, full: bool = False) -> Iterator[sqlite3.Connection]:
@@ -307,6 +316,13 @@ class Store:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+class Queries:
+    """Base class of the groups of queries, such as `History.ratings`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
 
 _Identity = tuple[int, int]  # device and inode

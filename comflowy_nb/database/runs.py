@@ -65,9 +65,10 @@ class History(Table[RunRecord]):
     """
 
     table = "runs"
+    _find = staticmethod(find_runs)
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store, find_runs)
+        super().__init__(store)
         self._images = store.folder / "images"
         self.warnings = store.warnings
         self.sweeps = Sweeps(store)
@@ -191,8 +192,7 @@ class History(Table[RunRecord]):
     def is_cancel_requested(self, token: str) -> bool:
         """Return True if any client asked the service to cancel a run."""
         sql = "SELECT 1 FROM runs WHERE token = ? AND cancel_asked_at IS NOT NULL"
-        with self._store.read() as connection:
-            return connection.execute(sql, (token,)).fetchone() is not None
+        return self._store.row(sql, token) is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -206,8 +206,7 @@ class History(Table[RunRecord]):
             "UNION ALL SELECT token, number, created_at FROM sweeps) "
             "WHERE token NOT IN (SELECT value FROM json_each(?)) ORDER BY created_at DESC, number DESC LIMIT 1 OFFSET ?"
         )
-        with self._store.read() as connection:
-            row = connection.execute(sql, (json_list(without), back)).fetchone()
+        row = self._store.row(sql, json_list(without), back)
         return None if row is None else str(row["token"])
 
     def by_service_id(self, prefix: str) -> RunRecord | None:
@@ -229,8 +228,7 @@ class History(Table[RunRecord]):
     def graph(self, token: str) -> dict[str, Any] | None:
         """Return the graph of a run; None if it was submitted by a workflow id."""
         sql = "SELECT content FROM runs JOIN graphs ON graphs.sha256 = runs.graph WHERE token = ?"
-        with self._store.read() as connection:
-            row = connection.execute(sql, (token,)).fetchone()
+        row = self._store.row(sql, token)
         return None if row is None else dict(json.loads(row["content"]))
 
     def successes_of(self, identity: str, workflow_key: str, *, limit: int) -> list[RunRecord]:
@@ -267,8 +265,7 @@ class History(Table[RunRecord]):
 
     def recent_params(self, limit: int = 200) -> list[dict[str, Any]]:
         """Return the params of the newest runs, newest first."""
-        with self._store.read() as connection:
-            rows = connection.execute("SELECT params FROM runs ORDER BY number DESC LIMIT ?", (limit,)).fetchall()
+        rows = self._store.rows("SELECT params FROM runs ORDER BY number DESC LIMIT ?", limit)
         return [json.loads(row["params"]) for row in rows]
 
     def reference_words(self, prefix: str) -> list[str]:
@@ -288,9 +285,7 @@ class History(Table[RunRecord]):
 
         Return None if the earlier owner is alive, or if the run is imported.
         """
-        with self._store.read() as connection:
-            sql = "SELECT owner FROM runs WHERE token = ? AND imported IS NULL"
-            row = connection.execute(sql, (token,)).fetchone()
+        row = self._store.row("SELECT owner FROM runs WHERE token = ? AND imported IS NULL", token)
         if row is None:
             return None
         dead = dead_owners(self._store.locks, {row["owner"]} - {owner})

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.database.connection import Store
     from comflowy_nb.database.deduplication import Decision, RetryOptions
     from comflowy_nb.database.queries.sweep_summaries import SweepSummary
     from comflowy_nb.database.records import CellRecord, SweepRequest
@@ -37,9 +36,7 @@ class Sweeps(Table[SweepRecord]):
     """The sweeps of the history and their cells."""
 
     table = "sweeps"
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store, find_sweeps)
+    _find = staticmethod(find_sweeps)
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -126,9 +123,7 @@ class Sweeps(Table[SweepRecord]):
 
     def runs_of(self, token: str) -> dict[int, str]:
         """Return a mapping from cell number to the token of its run."""
-        with self._store.read() as connection:
-            rows = connection.execute("SELECT number, run FROM cells WHERE sweep = ? AND run IS NOT NULL", (token,))
-            return dict(rows.fetchall())
+        return dict(self._store.rows("SELECT number, run FROM cells WHERE sweep = ? AND run IS NOT NULL", token))
 
     def of_runs(self, tokens: Sequence[str]) -> dict[str, SweepRecord]:
         """Return a mapping from run token to the sweep that submitted the run; other runs are left out."""
@@ -147,8 +142,7 @@ class Sweeps(Table[SweepRecord]):
             "JOIN cells ON cells.sweep = runs.sweep AND cells.run = runs.token "
             "WHERE runs.token IN (SELECT value FROM json_each(?)) GROUP BY runs.token"
         )
-        with self._store.read() as connection:
-            return {token: f"s{numbers}" for token, numbers in connection.execute(sql, (json_list(tokens),))}
+        return {token: f"s{numbers}" for token, numbers in self._store.rows(sql, json_list(tokens))}
 
     def columns(self, tokens: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return a mapping from run token to the labels and `--info` columns of its cells, by name."""
