@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from comflowy_nb.errors import NotFoundError, ServiceError, UnreachableError, WorkflowError
 from comflowy_nb.services.base import Service
-from comflowy_nb.services.types import Accepted, Rejected, Server, Unknown
+from comflowy_nb.services.types import Accepted, Rejected, Unknown
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 
@@ -130,7 +130,7 @@ class ComfyUICluster(Service):
                 with self._lock:
                     member.active = (member.active - {submission.token}) | {outcome.run_id}
                     self._at[outcome.run_id] = member
-                return replace(outcome, server=Server(member.service.origin, member.service.label))
+                return replace(outcome, origin=member.service.origin, label=member.service.label)
             with self._lock:
                 member.active.discard(submission.token)
                 if isinstance(outcome, Unknown):
