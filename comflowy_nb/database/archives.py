@@ -90,8 +90,7 @@ class Archives(Queries):
 
     def known(self, tokens: Iterable[str]) -> dict[str, str]:
         """Return a mapping from token to reference, for the runs and sweeps in the history."""
-        with self._store.read() as connection:
-            return _known(connection, tokens)
+        return self._read(_known, tokens)
 
     def add(
         self,

@@ -125,8 +125,7 @@ class Cleanup(Queries):
     def originals(self, *, before: float) -> list[Original]:
         """Return the originals of runs that ended before a time (UTC seconds since 1970), including protected ones."""
         in_submission = self._sweeps_in_submission()
-        with self._store.read() as connection:
-            return _originals(connection, before, in_submission)
+        return self._read(_originals, before, in_submission)
 
     def prune(self, chosen: Iterable[Original], *, before: float, all: bool) -> list[Original]:  # noqa: A002 - the option
         """Set images to `pruned`, and list their originals for removal, in one transaction.
@@ -153,8 +152,7 @@ class Cleanup(Queries):
     def runs_to_delete(self, runs: Mapping[str, str | None], sweeps: Collection[str]) -> RunsToDelete:
         """Return the runs that `delete` would remove, without changes. See `delete` for the parameters."""
         in_submission = self._sweeps_in_submission()
-        with self._store.read() as connection:
-            return _runs_to_delete(connection, runs, sweeps, in_submission)
+        return self._read(_runs_to_delete, runs, sweeps, in_submission)
 
     def delete(
         self, runs: Mapping[str, str | None], sweeps: Collection[str], *, only: Collection[str] | None = None

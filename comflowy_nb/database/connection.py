@@ -15,7 +15,7 @@ import time
 import uuid
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -24,8 +24,11 @@ from comflowy_nb.database.value_index import add_functions
 from comflowy_nb.errors import HistoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FILE_NAME = "history.sqlite"
 BUSY_TIMEOUT_S = 10.0  # maximum wait for another process that writes
@@ -323,6 +326,11 @@ class Queries:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **options: P.kwargs) -> T:
+        """Call a query with a connection, in a read transaction."""
+        with self._store.read() as connection:
+            return query(connection, *args, **options)
 
 
 _Identity = tuple[int, int]  # device and inode

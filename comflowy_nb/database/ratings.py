@@ -81,8 +81,7 @@ class Ratings(Queries):
 
     def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
         """Return a mapping from (token of a run, index of an image) to its ratings, this user's first."""
-        with self._store.read() as connection:
-            return find_ratings(connection, runs)
+        return self._read(find_ratings, runs)
 
     def change(
         self,

@@ -68,16 +68,14 @@ class Table(Queries, Generic[R]):
 
     def recent(self, limit: int | None = 20) -> list[R]:
         """Return the newest records, newest first."""
-        with self._store.read() as connection:
-            return self._find(connection, "ORDER BY number DESC LIMIT ?", -1 if limit is None else limit)
+        return self._read(self._find, "ORDER BY number DESC LIMIT ?", -1 if limit is None else limit)
 
     def count(self) -> int:
         """Return the number of records."""
         return int(self._store.row(f"SELECT count(*) FROM {self.table}")[0])  # noqa: S608 - not user input
 
     def _first(self, clause: str, *values: Any) -> R | None:
-        with self._store.read() as connection:
-            return next(iter(self._find(connection, clause, *values)), None)
+        return next(iter(self._read(self._find, clause, *values)), None)
 
 
 # -- values -----------------------------------------------------------------------------------------------------------

@@ -217,8 +217,7 @@ class History(Table[RunRecord]):
         RefError
             If there are several; it lists them.
         """
-        with self._store.read() as connection:
-            return search.find_by_service_id(connection, prefix)
+        return self._read(search.find_by_service_id, prefix)
 
     def by_content(self, sha256: str) -> RunRecord | None:
         """Return the newest run that produced a file with this content."""
@@ -240,8 +239,7 @@ class History(Table[RunRecord]):
             "WHERE identity = ? AND coalesce(workflow_id, workflow) = ? AND status = 'success' "
             "AND imported IS NULL ORDER BY number DESC LIMIT ?"
         )
-        with self._store.read() as connection:
-            return find_runs(connection, clause, identity, workflow_key, limit)
+        return self._read(find_runs, clause, identity, workflow_key, limit)
 
     def search(self, text: str | None = None, **filters: Unpack[search.Filters]) -> list[RunRecord]:
         """Return the runs that match, newest first; see `search.search`."""
@@ -255,13 +253,11 @@ class History(Table[RunRecord]):
 
     def field_names(self) -> set[str]:
         """Return the field ids, bare field names and sweep columns that occur in any run."""
-        with self._store.read() as connection:
-            return field_names(connection)
+        return self._read(field_names)
 
     def known_values(self, name: str) -> list[Any]:
         """Return the different values of a field or a column, from the newest runs first."""
-        with self._store.read() as connection:
-            return known_values(connection, name)
+        return self._read(known_values, name)
 
     def recent_params(self, limit: int = 200) -> list[dict[str, Any]]:
         """Return the params of the newest runs, newest first."""
@@ -275,8 +271,7 @@ class History(Table[RunRecord]):
 
     def cell_words(self, sweep: str, digits: str) -> list[str]:
         """Return the numbers of the cells of a sweep that begin with these digits."""
-        with self._store.read() as connection:
-            return cell_words(connection, sweep, digits)
+        return self._read(cell_words, sweep, digits)
 
     # -- orphaned runs ------------------------------------------------------------------------------------------
 

@@ -20,8 +20,7 @@ class Seeds(Queries):
     """Seeds generated for sweeps: `History.seeds`. The key of a seed is a sha256 of the sweep and its fields."""
 
     def get(self, seed_key: str) -> int | None:
-        with self._store.read() as connection:
-            return _find_seeds(connection, [seed_key]).get(seed_key)
+        return self._read(_find_seeds, [seed_key]).get(seed_key)
 
     def store_missing(self, seeds: Mapping[str, int]) -> dict[str, int]:
         """Store the seeds whose key has none yet; return the stored seeds of all keys.

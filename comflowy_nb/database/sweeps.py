@@ -108,18 +108,15 @@ class Sweeps(Table[SweepRecord]):
 
     def find_same(self, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:
         """Return the sweep that `record_or_update` would reuse; None if it would record a new one."""
-        with self._store.read() as connection:
-            return _same(connection, identity, key, fresh=fresh)
+        return self._read(_same, identity, key, fresh=fresh)
 
     def cells(self, token: str) -> list[CellRecord]:
         """Return the cells of a sweep with their runs, ordered by number."""
-        with self._store.read() as connection:
-            return read_cells(connection, token)
+        return self._read(read_cells, token)
 
     def cell(self, token: str, number: int) -> CellRecord | None:
         """Return one cell of a sweep, with its run."""
-        with self._store.read() as connection:
-            return next(iter(read_cells(connection, token, number)), None)
+        return next(iter(self._read(read_cells, token, number)), None)
 
     def runs_of(self, token: str) -> dict[int, str]:
         """Return a mapping from cell number to the token of its run."""
@@ -146,19 +143,16 @@ class Sweeps(Table[SweepRecord]):
 
     def columns(self, tokens: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return a mapping from run token to the labels and `--info` columns of its cells, by name."""
-        with self._store.read() as connection:
-            found = columns_of_runs(connection, tokens)
+        found = self._read(columns_of_runs, tokens)
         return {run: {name: ", ".join(texts) for name, texts in columns.items()} for run, columns in found.items()}
 
     def known_columns(self, limit: int) -> dict[str, list[str]]:
         """Return the labels and the columns of `--info` of the newest sweeps that have any, with their values."""
-        with self._store.read() as connection:
-            return known_columns(connection, limit)
+        return self._read(known_columns, limit)
 
     def summaries(self, tokens: Sequence[str]) -> list[SweepSummary]:
         """Return the summaries of sweeps, newest first."""
-        with self._store.read() as connection:
-            return find_summaries(connection, tokens)
+        return self._read(find_summaries, tokens)
 
     def search(
         self,
@@ -169,13 +163,11 @@ class Sweeps(Table[SweepRecord]):
         limit: int | None = 20,
     ) -> list[SweepSummary]:
         """Return the sweeps that match, newest first; see `sweep_summaries.search_summaries`."""
-        with self._store.read() as connection:
-            return search_summaries(connection, text, where=where, since=since, limit=limit)
+        return self._read(search_summaries, text, where=where, since=since, limit=limit)
 
     def unfinished(self, *, since: float, limit: int) -> list[SweepSummary]:
         """Return the sweeps with cells that are live or were not submitted, newest first."""
-        with self._store.read() as connection:
-            return unfinished_summaries(connection, since=since, limit=limit)
+        return self._read(unfinished_summaries, since=since, limit=limit)
 
     def peek(
         self, keys: Sequence[str], *, sweep: str | None = None, **options: Unpack[RetryOptions]
@@ -194,8 +186,7 @@ class Sweeps(Table[SweepRecord]):
             none.
         """
         dead = dead_submitters(self._store)
-        with self._store.read() as connection:
-            return look_up(connection, keys, sweep=sweep, dead=dead, **options)
+        return self._read(look_up, keys, sweep=sweep, dead=dead, **options)
 
 
 def _same(connection: sqlite3.Connection, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:
