@@ -268,11 +268,8 @@ def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, .
     without_node = itertools.count()
     outputs = []
     for index, (image, url) in enumerate(urls.items()):
-        if image in nodes:
-            node, position, _ = nodes[image]
-            outputs.append(Output(index, node, position, url))
-        else:
-            outputs.append(Output(index, None, next(without_node), url))
+        producer, position, _ = nodes.get(image) or (None, next(without_node), url)
+        outputs.append(Output(index, producer, position, url))
     limited, warning = limit_outputs(outputs)
     return limited, "; ".join(dict.fromkeys((*filter(None, [warning]), *problems))) or None
 
