@@ -162,12 +162,8 @@ def _rejection(body: bytes) -> str | None:
 
 def read_confirmed(body: bytes) -> bool:
     """Return whether a response to `cancel` confirms it."""
-    try:
-        _decode_success(body, _SUCCESS)
-    except SchemaError as error:
-        if error.is_rejection:
-            return False
-        raise
+    if not _decode(body, _SUCCESS).success:
+        return False
     data = (json_object(body) or {}).get("data")
     return not (isinstance(data, dict) and data.get("cancelled") is False)
 
