@@ -28,9 +28,8 @@ def _window(figure: Figure, u: float, v: float, half: float, tall: float) -> Non
         figure.shine(0.5 * np.exp(-(reach**2)), _WARM)
 
 
-def lighthouse(figure: Figure, look: str) -> None:
+def lighthouse(figure: Figure, _look: str) -> None:
     """Paint a white lighthouse with red bands, on a rock."""
-    del look
     palette, u, v = figure.palette, figure.u, figure.v
     lamp = np.hypot(u, v + 0.87)
     halo = bell(lamp, 0.11) * 0.5 + bell(lamp, 0.3) * 0.16
@@ -56,9 +55,8 @@ def lighthouse(figure: Figure, look: str) -> None:
     figure.lay(roof, figure.lit(rgb("b8332f"), _round(figure, 0, 0.07)))
 
 
-def cabin(figure: Figure, look: str) -> None:
+def cabin(figure: Figure, _look: str) -> None:
     """Paint a log house with smoke from its chimney."""
-    del look
     u, v, palette = figure.u, figure.v, figure.palette
     figure.shadow(0.75, 0.07, 0.45)
     rise = np.clip(-v - 0.95, 0, 1)
@@ -81,9 +79,8 @@ def cabin(figure: Figure, look: str) -> None:
     _window(figure, 0.0, -0.53, 0.06, 0.12)
 
 
-def boat(figure: Figure, look: str) -> None:
+def boat(figure: Figure, _look: str) -> None:
     """Paint a boat with two sails, and their reflection on the water."""
-    del look
     u, v = figure.u, figure.v
     waves = np.sin(v * 95 + 2 * np.sin(u * 9))
     mirror = bell(u - 0.06, 0.16 + 0.12 * v) * smooth(0.0, 0.03, v) * smooth(0.38, 0.0, v)
@@ -192,9 +189,8 @@ def _leaves(figure: Figure, look: str) -> None:
         figure.lay(distance, figure.lit(mix(leaf * np.float32(0.8), pale, light**1.5), light), soft=3)
 
 
-def castle(figure: Figure, look: str) -> None:
+def castle(figure: Figure, _look: str) -> None:
     """Paint a castle: towers with pointed roofs on a hill."""
-    del look
     u, v = figure.u, figure.v
     rough = figure.canvas.noise(541, 5, octaves=4)
     hill = np.maximum(-0.17 + 0.62 * np.abs(u) ** 1.7 + 0.015 * rough - v, v - 0.13 + 0.16 * np.abs(u))
