@@ -241,7 +241,7 @@ def _find_sidecar(folder: Path, sha256: str) -> RunMetadata | None:
 # -- the cell that reproduces a run --------------------------------------------------------------------------------
 
 
-def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = "run") -> str:
+def write_cell(workflow: Workflow, params: Mapping[str, Any]) -> str:
     """Return a cell that submits exactly these params to this workflow when it is executed.
 
     The body has a line for each field if these lines are parsed to the same values. Otherwise it is a payload, for
@@ -252,10 +252,8 @@ def write_cell(workflow: Workflow, params: Mapping[str, Any], *, command: str = 
     params
         Field id -> value as submitted. An image that is not uploaded yet is written as `run:REF` or `file:PATH`. Only
         the name is known of an image that was chosen in a browser.
-    command
-        The command of the cell.
     """
-    head = f"%%comflowy {command} {_word(workflow.name)}"
+    head = f"%%comflowy run {_word(workflow.name)}"
     values = {key: _image_text(value) if isinstance(value, InputImage) else value for key, value in params.items()}
     if not values:
         return head

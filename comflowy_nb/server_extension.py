@@ -56,8 +56,7 @@ def _load_jupyter_server_extension(app: Any) -> None:
     pattern = f"{re.escape(prefix.rstrip('/'))}/{PATH}(|/.*)"
     app.web_app.add_handlers(".*$", [(pattern, _handler(), {"gate": gate})])
     app.log.info("comflowy_nb: webhooks are accepted below %s", f"{prefix.rstrip('/')}/{PATH}/")
-    counts = Counts(gate, app.log)
-    app.io_loop.call_later(COUNT_PERIOD_S, counts.write_again, app.io_loop)
+    app.io_loop.call_later(COUNT_PERIOD_S, log_counts, gate, app.log, app.io_loop, {})
 
 
 def _handler() -> type[WebhookHandler]:
@@ -151,19 +150,13 @@ class KernelGate(Gate[Registration]):
         return alive
 
 
-class Counts:
-    """Log the numbers of requests if they have changed. Nothing else about requests is logged."""
+def log_counts(gate: KernelGate, log: Any, loop: Any, logged: dict[str, int]) -> None:
+    """Log the numbers of requests now and every `COUNT_PERIOD_S` seconds, if they differ from `logged`.
 
-    def __init__(self, gate: KernelGate, log: Any) -> None:
-        self._gate = gate
-        self._log = log
-        self._written: dict[str, int] = {}
-
-    def write_again(self, loop: Any) -> None:
-        """Write the numbers now and every `COUNT_PERIOD_S` seconds."""
-        counts = dict(self._gate.counts)
-        if counts != self._written:
-            self._written = counts
-            texts = [f"{counts.get(kind, 0)} {kind}" for kind in ("accepted", "rejected", "limited")]
-            self._log.info("comflowy_nb: webhooks since the start: %s", ", ".join(texts))
-        loop.call_later(COUNT_PERIOD_S, self.write_again, loop)
+    Nothing else about requests is logged.
+    """
+    counts = dict(gate.counts)
+    if counts != logged:
+        texts = [f"{counts.get(kind, 0)} {kind}" for kind in ("accepted", "rejected", "limited")]
+        log.info("comflowy_nb: webhooks since the start: %s", ", ".join(texts))
+    loop.call_later(COUNT_PERIOD_S, log_counts, gate, log, loop, counts)

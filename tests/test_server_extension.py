@@ -20,7 +20,7 @@ from waiting import wait_until
 
 import comflowy_nb
 from comflowy_nb.database.process_locks import ProcessLock
-from comflowy_nb.server_extension import Counts
+from comflowy_nb.server_extension import log_counts
 from comflowy_nb.services.comflowy.webhook_files import Registration, WebhookFiles
 from comflowy_nb.services.comflowy.webhook_handler import MAX_BURST, MAX_EVENT_BYTES, digest_of, new_secret
 from comflowy_nb.services.comflowy.webhook_round_trip import try_round_trip
@@ -341,11 +341,11 @@ def test_concurrent_kernels_register_and_forget_runs_while_events_arrive(server,
 def test_the_counts_are_logged_when_they_have_changed():
     logged, scheduled = [], []
     gate = SimpleNamespace(counts=Counter())
-    counts = Counts(gate, SimpleNamespace(info=lambda text, *values: logged.append(text % values)))
+    log = SimpleNamespace(info=lambda text, *values: logged.append(text % values))
     loop = SimpleNamespace(
         call_later=lambda seconds, function, *arguments: scheduled.append((seconds, function, arguments))
     )
-    counts.write_again(loop)
+    log_counts(gate, log, loop, {})
     gate.counts.update({"accepted": 3, "rejected": 1})
     for _ in range(2):
         seconds, function, arguments = scheduled.pop()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zipfile import ZipFile, ZipInfo
@@ -24,12 +25,10 @@ from comflowy_nb.sandbox.engine import layers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from painting.canvas import Palette
-
 FOLDER: Final = Path(layers.__file__).parent
 _FIGURES: Final = {
-    "bottle": bottles.bottle,
-    "flask": bottles.flask,
+    "bottle": partial(bottles.bottle, shape="bottle", level=-0.6),
+    "flask": partial(bottles.bottle, shape="flask", level=-0.56),
     "vase": figures.vase,
     "lighthouse": figures.lighthouse,
     "cabin": figures.cabin,
@@ -55,12 +54,12 @@ def paint_lands(shape: str, name: str) -> tuple[Plane, list[Paint]]:
     return average_down(painted[0][0]), [average_down(paint) for _, paint in painted]
 
 
-def paint_subject(subject: layers.Subject, palettes: Sequence[Palette] = PALETTES) -> tuple[Plane, list[Paint]]:
+def paint_subject(subject: layers.Subject) -> tuple[Plane, list[Paint]]:
     """Paint a subject in every look and light: its coverage, the same in all, and its colours."""
     canvas = Canvas.part(layers.SUBJECT_ROWS, *subject.box)
     painted = []
     for look in subject.looks:
-        for palette in palettes:
+        for palette in PALETTES:
             figure = Figure(canvas, 0.0, subject.foot, subject.size, palette)
             _FIGURES[subject.name](figure, look)
             painted.append(figure)

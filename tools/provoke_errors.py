@@ -73,27 +73,22 @@ def read_excuses(text: str) -> set[str]:
     return {line for line in text.splitlines() if line and not line.startswith("#")}
 
 
-class Recorder:
-    """Record where each ComflowyError is created: file and line of the first frame outside of `errors.py`."""
+def record_errors() -> set[tuple[str, int]]:
+    """Record from now on where a ComflowyError is created: file and line of the first frame outside of `errors.py`."""
+    from comflowy_nb import errors  # noqa: PLC0415 - after the environment is set
 
-    def __init__(self) -> None:
-        self.made: set[tuple[str, int]] = set()
+    made: set[tuple[str, int]] = set()
 
-    def install(self) -> None:
-        """Replace `ComflowyError.__init__` with one that records."""
-        from comflowy_nb import errors  # noqa: PLC0415 - after the environment is set
+    def record(self: Exception, *args: object) -> None:
+        Exception.__init__(self, *args)
+        frame = sys._getframe(1)  # noqa: SLF001 - the documented function for a caller's frame
+        while frame is not None and frame.f_code.co_filename == errors.__file__:
+            frame = frame.f_back
+        if frame is not None:
+            made.add((frame.f_code.co_filename, frame.f_lineno))
 
-        made = self.made
-
-        def record(self: Exception, *args: object) -> None:
-            Exception.__init__(self, *args)
-            frame = sys._getframe(1)  # noqa: SLF001 - the documented function for a caller's frame
-            while frame is not None and frame.f_code.co_filename == errors.__file__:
-                frame = frame.f_back
-            if frame is not None:
-                made.add((frame.f_code.co_filename, frame.f_lineno))
-
-        errors.ComflowyError.__init__ = record  # type: ignore[method-assign]
+    errors.ComflowyError.__init__ = record  # type: ignore[method-assign]
+    return made
 
 
 def raises() -> Iterator[tuple[Path, str, int, int, str]]:
@@ -303,8 +298,7 @@ def main() -> int:
     os.environ["IPYTHONDIR"] = str(folder / "ipython")
     make_files(folder)
     os.chdir(folder)
-    recorder = Recorder()
-    recorder.install()
+    made = record_errors()
     notebook = Notebook(folder)
     try:
         cells = read_cells(CELLS.read_text(encoding="utf-8"))
@@ -315,7 +309,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     silent = [cell.source for cell, error in zip(cells, errors, strict=True) if not error]
     excused = read_excuses(EXCUSES.read_text(encoding="utf-8"))
-    unreached = missing(recorder.made, excused)
+    unreached = missing(made, excused)
     unused = sorted(excused - {place(path, function) for path, function, *_ in raises()})
     text = page(cells, errors)
     is_new = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text

@@ -6,14 +6,14 @@ Each file is verified before it is written, and one transaction adds all records
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from comflowy_nb.archive.manifest import load_error
 from comflowy_nb.archive.reader import open_archive
-from comflowy_nb.database.archives import Added, NewReview, NewRun, NewSweep
+from comflowy_nb.database.archives import NewReview, NewRun, NewSweep
 from comflowy_nb.database.ratings import OWN, Rating
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.scores import Score
@@ -104,7 +104,7 @@ def load_archive(path: Path, history: History, home: Path, *, source: str | None
     with open_archive(path) as archive, staging(history, home) as files:
         manifest = archive.manifest
         known = history.archives.known(entry.token for entry in manifest.records)
-        runs, images = _new_runs(archive, files, [run for run in manifest.runs if run.token not in known])
+        runs = [_new_run(archive, files, run) for run in manifest.runs if run.token not in known]
         new = [entry.token for entry in manifest.records if entry.token not in known]
         if new:
             for image in manifest.inputs:
@@ -119,13 +119,8 @@ def load_archive(path: Path, history: History, home: Path, *, source: str | None
             inputs=[(name, image.identity) for image in manifest.inputs for name in image.names],
             reviews=list(_reviews(manifest, source)),
         )
-    return _loaded(history, file, added, manifest, images=images, source=source, known=known)
-
-
-def _loaded(
-    history: History, file: str, added: Added, manifest: Manifest, *, images: int, source: str, known: dict[str, str]
-) -> Loaded:
     refs = history.archives.known([*added.runs, *added.sweeps])
+    images = sum(output.state == "kept" for run in runs for output in run.outputs)
     return Loaded(
         file,
         tuple(refs[token] for token in added.runs),
@@ -157,33 +152,34 @@ def check_source(source: object, path: Path) -> str:
 # -- runs -------------------------------------------------------------------------------------------------------------
 
 
-def _new_runs(archive: OpenArchive, files: Staging, entries: Iterable[RunEntry]) -> tuple[list[NewRun], int]:
-    """Write the verified outputs of runs; return the runs, and the number of outputs."""
-    runs, count = [], 0
-    for run in entries:
-        outputs = [_output(archive, files, run.token, image) for image in run.outputs]
-        count += sum(output.state == "kept" for output in outputs)
-        graph = None if run.graph is None else archive.manifest.graphs[run.graph]
-        columns: dict[str, Any] = {
-            name: getattr(run, name)
-            for name in (
-                "name", "workflow", "workflow_id", "service", "params", "set_params", "status", "created_at",
-                "started_at", "finished_at", "sweep",
-            )
-        }  # fmt: skip
-        runs.append(NewRun(run.token, {**columns, "reason": run.error}, graph, outputs))
-    return runs, count
+def _new_run(archive: OpenArchive, files: Staging, run: RunEntry) -> NewRun:
+    """Write the verified outputs of a run, and return the run."""
+    outputs = [_output(archive, files, run.token, image) for image in run.outputs]
+    graph = None if run.graph is None else archive.manifest.graphs[run.graph]
+    columns: dict[str, Any] = {
+        name: getattr(run, name)
+        for name in (
+            "name", "workflow", "workflow_id", "service", "params", "set_params", "status", "created_at",
+            "started_at", "finished_at", "sweep",
+        )
+    }  # fmt: skip
+    return NewRun(run.token, {**columns, "reason": run.error}, graph, outputs)
 
 
 def _output(archive: OpenArchive, files: Staging, token: str, entry: ImageEntry) -> ImageRecord:
     """Check an output, write it with its thumbnails, and return its record."""
+    record = ImageRecord(entry.index, entry.node, entry.node_index, format=entry.format)
     if entry.file is None or entry.sha256 is None:
-        reason = entry.error or f"not in {archive.name}"
-        return ImageRecord(entry.index, entry.node, entry.node_index, "missing", format=entry.format, error=reason)
+        return replace(record, state="missing", error=entry.error or f"not in {archive.name}")
     content = archive.read(entry.file, entry.sha256)
+    kept = replace(record, state="kept", sha256=entry.sha256, size_bytes=len(content))
     name = entry.file[:80]
-    if entry.format is not None and entry.format not in IMAGE_FORMATS:
-        return _other_output(files, token, entry, content, name, archive.name)
+    if entry.format is not None and entry.format not in IMAGE_FORMATS:  # an animation, a video, a sound or a text
+        suffix = entry.format.removeprefix("ANIMATED ").lower()
+        if suffix not in _OTHER_SUFFIXES:
+            raise load_error(archive.name, f"its file {name!r} has the type {suffix}, which is not accepted")
+        _, file = files.add_output(token, entry.index, f".{suffix}", content)
+        return replace(kept, file=file)
     try:
         checked = check_image(content)
     except ImageError as error:
@@ -191,39 +187,9 @@ def _output(archive: OpenArchive, files: Staging, token: str, entry: ImageEntry)
     path, file = files.add_output(token, entry.index, IMAGE_FORMATS[checked.format], content)
     if checked.image is not None:
         make_thumbnails(checked.image, path)
-    return ImageRecord(
-        entry.index,
-        entry.node,
-        entry.node_index,
-        "kept",
-        file=file,
-        sha256=entry.sha256,
-        size_bytes=len(content),
-        width_px=checked.size[0],
-        height_px=checked.size[1],
-        format=checked.format,
-        error=checked.problem,
-    )
-
-
-def _other_output(  # noqa: PLR0917 - the parts of one output
-    files: Staging, token: str, entry: ImageEntry, content: bytes, name: str, archive: str
-) -> ImageRecord:
-    """Write an output that is not a still image: an animation, a video, a sound or a text."""
-    assert entry.format is not None
-    suffix = entry.format.removeprefix("ANIMATED ").lower()
-    if suffix not in _OTHER_SUFFIXES:
-        raise load_error(archive, f"its file {name!r} has the type {suffix}, which is not accepted")
-    _, file = files.add_output(token, entry.index, f".{suffix}", content)
-    return ImageRecord(
-        entry.index,
-        entry.node,
-        entry.node_index,
-        "kept",
-        file=file,
-        sha256=entry.sha256,
-        size_bytes=len(content),
-        format=entry.format,
+    width_px, height_px = checked.size
+    return replace(
+        kept, file=file, width_px=width_px, height_px=height_px, format=checked.format, error=checked.problem
     )
 
 

@@ -5,18 +5,21 @@ An archive comes from another person, so nothing in it is trusted: no path, no n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 
 from comflowy_nb.archive.manifest_checks import find_problems
 from comflowy_nb.errors import ImageError
+from comflowy_nb.workflow.files import no_such_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 FORMAT = "comflowy_nb archive"
@@ -266,12 +269,11 @@ def _read_json(content: bytes, name: str) -> Any:
         If it is not JSON, is nested too deep, or contains a number that is not finite or too large.
     """
     try:
-        document = json.loads(content, parse_constant=_reject_constant, parse_int=_read_int, parse_float=_read_float)
+        return json.loads(content, parse_constant=_reject_constant, parse_int=_read_int, parse_float=_read_float)
     except RecursionError:
         raise load_error(name, "its JSON is nested too deep") from None
     except ValueError as error:
         raise load_error(name, f"its JSON is invalid ({error})") from None
-    return document
 
 
 def _reject_constant(constant: str) -> NoReturn:
@@ -289,6 +291,18 @@ def _read_float(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("a number is too large")
     return number
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to load. Raise an ImageError if it does not exist or can't be read."""
+    try:
+        if not path.is_file():
+            raise ImageError(no_such_file(path))
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise ImageError(f"{path.name} can't be read: {error.strerror or type(error).__name__}") from error
 
 
 def load_error(name: str, why: str) -> ImageError:

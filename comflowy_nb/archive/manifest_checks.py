@@ -16,7 +16,7 @@ from comflowy_nb.workflow.syntax.json_values import is_too_deep
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from comflowy_nb.archive.manifest import ImageEntry, Manifest, Rating, RunEntry, SweepEntry
+    from comflowy_nb.archive.manifest import ImageEntry, Manifest, Rating, RecordEntry, RunEntry, SweepEntry
 
 
 _MAX_TIME = 1e11  # in UTC seconds; `datetime` can't represent later times
@@ -61,12 +61,17 @@ def _problems_of_files(manifest: Manifest) -> Iterator[str]:
         yield "an input image is invalid"
 
 
+def _problems_of_record(record: RecordEntry, error: str | None, *times: float | None) -> Iterator[str]:
+    """Yield the problems of the fields that runs and sweeps share, and of the error and the other times."""
+    names = [record.ref, record.name, record.workflow, record.workflow_id, record.service]
+    if not are_names(names) or not are_texts([error]) or not record.workflow or not _is_name(record.name):
+        yield f"a name or a text of {record.ref[:20]!r} has control characters, or is too long"
+    if not _are_times(record.created_at, *times):
+        yield f"a time of {record.ref} is out of range"
+
+
 def _problems_of_run(run: RunEntry, graphs: Mapping[str, Any], sweeps: set[str]) -> Iterator[str]:
-    names = [run.ref, run.name, run.workflow, run.workflow_id, run.service]
-    if not are_names(names) or not are_texts([run.error]) or not run.workflow or not _is_name(run.name):
-        yield f"a name or a text of {run.ref[:20]!r} has control characters, or is too long"
-    if not _are_times(run.created_at, run.started_at, run.finished_at):
-        yield f"a time of {run.ref} is out of range"
+    yield from _problems_of_record(run, run.error, run.started_at, run.finished_at)
     if run.graph is not None and run.graph not in graphs:
         yield f"the graph of {run.ref} is missing"
     if run.sweep is not None and run.sweep not in sweeps:
@@ -94,11 +99,7 @@ def _problems_of_image(image: ImageEntry, ref: str) -> Iterator[str]:
 
 
 def _problems_of_sweep(sweep: SweepEntry, runs: set[str]) -> Iterator[str]:
-    texts = [sweep.ref, sweep.name, sweep.workflow, sweep.workflow_id, sweep.service]
-    if not are_names(texts) or not sweep.workflow or not _is_name(sweep.name):
-        yield f"a name or a text of {sweep.ref[:20]!r} has control characters, or is too long"
-    if not _are_times(sweep.created_at, sweep.ended_at):
-        yield f"a time of {sweep.ref} is out of range"
+    yield from _problems_of_record(sweep, None, sweep.ended_at)
     try:
         axes = axes_from_json(msgspec.to_builtins(sweep.spec))
     except (ComflowyError, KeyError, TypeError, ValueError, AttributeError, IndexError):

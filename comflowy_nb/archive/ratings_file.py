@@ -9,11 +9,9 @@ import re
 from typing import TYPE_CHECKING
 
 from comflowy_nb.archive.loader import MAX_SOURCE_CHARS, Loaded, check_source
-from comflowy_nb.archive.manifest import Entry, decode_versioned, load_error
+from comflowy_nb.archive.manifest import Entry, decode_versioned, load_error, opened
 from comflowy_nb.archive.manifest_checks import are_names, are_texts
 from comflowy_nb.database.ratings import MAX_NOTE_LENGTH, MAX_RATING, Rating
-from comflowy_nb.errors import ImageError
-from comflowy_nb.workflow.files import no_such_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,13 +63,8 @@ def load_ratings(path: Path, history: History, *, source: str | None = None) -> 
 
 
 def _read(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise ImageError(no_such_file(path))
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ImageError(f"{path.name} can't be read: {error.strerror or type(error).__name__}") from error
+    with opened(path) as file:
+        content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise load_error(path.name, f"it is larger than {MAX_BYTES // 2**20} MiB")
     return content

@@ -15,10 +15,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from comflowy_nb.archive.manifest import MANIFEST, MAX_MANIFEST_BYTES, decode_manifest, load_error
+from comflowy_nb.archive.manifest import MANIFEST, MAX_MANIFEST_BYTES, decode_manifest, load_error, opened
 from comflowy_nb.errors import ImageError
 from comflowy_nb.settings import settings
-from comflowy_nb.workflow.files import no_such_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,20 +92,14 @@ def open_archive(path: Path) -> Iterator[OpenArchive]:
         If it does not exist, is not an archive, or contains anything that `save` never writes: absolute paths, links,
         duplicate names, wrong sizes.
     """
-    name = path.name
-    try:
-        if not path.is_file():
-            raise ImageError(no_such_file(path))
-        with path.open("rb") as file:
-            size_bytes = path.stat().st_size
-            try:
-                archive = zipfile.ZipFile(_BoundedFile(file))
-            except _ZIP_ERRORS:
-                raise ImageError(f"{name} is not a zip file, or it is damaged") from None
-            with archive:
-                yield OpenArchive(archive, name, size_bytes)
-    except OSError as error:
-        raise ImageError(f"{name} can't be read: {error.strerror or type(error).__name__}") from error
+    with opened(path) as file:
+        size_bytes = path.stat().st_size
+        try:
+            archive = zipfile.ZipFile(_BoundedFile(file))
+        except _ZIP_ERRORS:
+            raise ImageError(f"{path.name} is not a zip file, or it is damaged") from None
+        with archive:
+            yield OpenArchive(archive, path.name, size_bytes)
 
 
 class _BoundedFile:

@@ -70,14 +70,9 @@ class Archive:
             raise _nothing_to_save(self._collected, [run for run, _ in runs], sweeps)
         self._name_files()
 
-    @property
-    def contents(self) -> Contents:
-        """The contents of the file."""
-        return contents_of(self._collected)
-
     def lines(self, name: str) -> list[str]:
         """Return lines for the user: the contents of the file, its size, and the omitted parts."""
-        contents = self.contents
+        contents = contents_of(self._collected)
         lines = [f"{name}: {contents.what}, {size_text(contents.size_bytes)}", contents.parts_text(self._parts)]
         if self._dropped:
             lines.append(f"left out, because their metadata can't be removed: {listed(self._dropped)}")

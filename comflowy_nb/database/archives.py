@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.database.connection import Queries
 from comflowy_nb.database.ratings import find_ratings, put_rating
 from comflowy_nb.database.references import check_name
 from comflowy_nb.database.rows import insert, insert_run_row, json_list, put_image, put_name, put_shared
@@ -15,20 +16,12 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
-    from comflowy_nb.database.connection import Store
     from comflowy_nb.database.ratings import Rating
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.database.scores import Score
 
 
 IMPORTED = "imported"  # identity and origin of loaded runs; no service has this identity
-
-
-class RunDetails(NamedTuple):
-    """Columns that a `RunRecord` omits: the graph's sha256 and the sweep's token."""
-
-    graph: str | None
-    sweep: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,45 +63,34 @@ class Added:
     renamed: dict[str, str] = field(default_factory=dict)
 
 
-class Archives:
+class Archives(Queries):
     """Queries for archives, and the transaction that adds the data of a loaded archive."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def details(self, runs: Sequence[str]) -> dict[str, RunDetails]:
-        """Return a mapping from the token of a run to its details."""
+    def details(self, runs: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
+        """Return token of a run -> columns that a `RunRecord` omits: the graph's sha256 and the sweep's token."""
         sql = "SELECT token, graph, sweep FROM runs WHERE token IN (SELECT value FROM json_each(?))"
-        with self._store.read() as connection:
-            rows = connection.execute(sql, (json_list(runs),)).fetchall()
-        return {row["token"]: RunDetails(row["graph"], row["sweep"]) for row in rows}
+        return {token: (graph, sweep) for token, graph, sweep in self._store.rows(sql, json_list(runs))}
 
     def graphs(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return a mapping from the sha256 of a graph to the graph."""
         sql = "SELECT sha256, content FROM graphs WHERE sha256 IN (SELECT value FROM json_each(?))"
-        with self._store.read() as connection:
-            return {row["sha256"]: json.loads(row["content"]) for row in connection.execute(sql, (json_list(keys),))}
+        return {row["sha256"]: json.loads(row["content"]) for row in self._store.rows(sql, json_list(keys))}
 
     def inputs(self, identity: str) -> dict[str, str]:
         """Return a mapping from the name of an uploaded image on a service to its sha256."""
-        with self._store.read() as connection:
-            return dict(
-                connection.execute("SELECT name, sha256 FROM inputs WHERE identity = ?", (identity,)).fetchall()
-            )
+        return dict(self._store.rows("SELECT name, sha256 FROM inputs WHERE identity = ?", identity))
 
     def images_by_content(self, sha256: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
         """Return a mapping from sha256 to the images with this content, as (token of the run, index)."""
         sql = "SELECT run, position, sha256 FROM images WHERE sha256 IN (SELECT value FROM json_each(?))"
         found: dict[str, list[tuple[str, int]]] = {}
-        with self._store.read() as connection:
-            for row in connection.execute(sql, (json_list(sha256),)):
-                found.setdefault(row["sha256"], []).append((row["run"], row["position"]))
+        for row in self._store.rows(sql, json_list(sha256)):
+            found.setdefault(row["sha256"], []).append((row["run"], row["position"]))
         return found
 
     def known(self, tokens: Iterable[str]) -> dict[str, str]:
         """Return a mapping from token to reference, for the runs and sweeps in the history."""
-        with self._store.read() as connection:
-            return _known(connection, tokens)
+        return self._read(_known, tokens)
 
     def add(
         self,
@@ -203,7 +185,7 @@ def _fill_cells(connection: sqlite3.Connection, sweep: NewSweep) -> None:
         for number, at, _, run in sweep.cells
         if run is not None
     ]
-    connection.executemany(sql, [(run, *rest) for run, *rest in rows])
+    connection.executemany(sql, rows)
 
 
 def _put_free_name(connection: sqlite3.Connection, table: str, token: str, name: str | None, added: Added) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from comflowy_nb.database.connection import Queries
 from comflowy_nb.database.process_locks import dead_owners
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.rows import find_runs, json_list
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable, Mapping
 
-    from comflowy_nb.database.connection import Store
     from comflowy_nb.database.records import RunRecord
 
 
@@ -106,32 +106,26 @@ class RunsToDelete:
     reusable_keys: frozenset[str]
 
 
-class Cleanup:
+class Cleanup(Queries):
     """The queries of `disk`, the changes that prune and delete make, and the list of files to remove."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     # -- disk ---------------------------------------------------------------------------------------------------
 
     def workflows(self) -> dict[str, str]:
         """Return a mapping from run token to the name of its workflow."""
-        with self._store.read() as connection:
-            return dict(connection.execute("SELECT token, workflow FROM runs").fetchall())
+        return dict(self._store.rows("SELECT token, workflow FROM runs"))
 
     def other_outputs(self) -> set[str]:
         """Return the names of the stored files that are not still images."""
         sql = "SELECT file FROM images WHERE file IS NOT NULL AND format NOT IN ('PNG', 'JPEG', 'WEBP')"
-        with self._store.read() as connection:
-            return {row["file"].rpartition("/")[2] for row in connection.execute(sql)}
+        return {row["file"].rpartition("/")[2] for row in self._store.rows(sql)}
 
     # -- prune --------------------------------------------------------------------------------------------------
 
     def originals(self, *, before: float) -> list[Original]:
         """Return the originals of runs that ended before a time (UTC seconds since 1970), including protected ones."""
         in_submission = self._sweeps_in_submission()
-        with self._store.read() as connection:
-            return _originals(connection, before, in_submission)
+        return self._read(_originals, before, in_submission)
 
     def prune(self, chosen: Iterable[Original], *, before: float, all: bool) -> list[Original]:  # noqa: A002 - the option
         """Set images to `pruned`, and list their originals for removal, in one transaction.
@@ -158,8 +152,7 @@ class Cleanup:
     def runs_to_delete(self, runs: Mapping[str, str | None], sweeps: Collection[str]) -> RunsToDelete:
         """Return the runs that `delete` would remove, without changes. See `delete` for the parameters."""
         in_submission = self._sweeps_in_submission()
-        with self._store.read() as connection:
-            return _runs_to_delete(connection, runs, sweeps, in_submission)
+        return self._read(_runs_to_delete, runs, sweeps, in_submission)
 
     def delete(
         self, runs: Mapping[str, str | None], sweeps: Collection[str], *, only: Collection[str] | None = None
@@ -196,23 +189,19 @@ class Cleanup:
 
     def pending(self) -> list[Removal]:
         """Return the listed removals."""
-        with self._store.read() as connection:
-            rows = connection.execute("SELECT run, position FROM removals ORDER BY run, position").fetchall()
-        return [Removal(*row) for row in rows]
+        return [Removal(*row) for row in self._store.rows("SELECT run, position FROM removals ORDER BY run, position")]
 
     def pruned_file(self, removal: Removal) -> str | None:
         """Return the stored file name of an image that is still pruned; None if the image was fetched again."""
         sql = "SELECT file FROM images WHERE run = ? AND position = ? AND state = 'pruned'"
-        with self._store.read() as connection:
-            row = connection.execute(sql, removal).fetchone()
+        row = self._store.row(sql, *removal)
         return None if row is None else row["file"]
 
     def deleted_runs(self, tokens: Iterable[str]) -> set[str]:
         """Return the tokens that do not belong to a run in the history."""
         searched = set(tokens)
-        with self._store.read() as connection:
-            sql = "SELECT token FROM runs WHERE token IN (SELECT value FROM json_each(?))"
-            return searched - {row["token"] for row in connection.execute(sql, (json_list(searched),))}
+        sql = "SELECT token FROM runs WHERE token IN (SELECT value FROM json_each(?))"
+        return searched - {row["token"] for row in self._store.rows(sql, json_list(searched))}
 
     def forget(self, done: Iterable[Removal]) -> None:
         """Delete entries of the list after their files were removed, or if the files must be kept."""
@@ -221,8 +210,7 @@ class Cleanup:
 
     def _sweeps_in_submission(self) -> set[str]:
         """Return the tokens of the sweeps that a live process is submitting."""
-        with self._store.read() as connection:
-            rows = connection.execute("SELECT sweep, owner FROM senders").fetchall()
+        rows = self._store.rows("SELECT sweep, owner FROM senders")
         dead = dead_owners(self._store.locks, {row["owner"] for row in rows})
         return {row["sweep"] for row in rows if row["owner"] not in dead}
 

@@ -15,7 +15,7 @@ import time
 import uuid
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -24,8 +24,11 @@ from comflowy_nb.database.value_index import add_functions
 from comflowy_nb.errors import HistoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FILE_NAME = "history.sqlite"
 BUSY_TIMEOUT_S = 10.0  # maximum wait for another process that writes
@@ -129,6 +132,15 @@ class Store:
             connection.execute("BEGIN")
             yield connection
             connection.execute("COMMIT")
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """Return the rows that one statement selects."""
+        with self.read() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: Any) -> Any:
+        """Return the first row that one statement selects; None if it selects none."""
+        return next(iter(self.rows(sql, *values)), None)
 
     @contextlib.contextmanager
     def write(self, *, full: bool = False) -> Iterator[sqlite3.Connection]:
@@ -307,6 +319,18 @@ class Store:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+class Queries:
+    """Base class of the groups of queries, such as `History.ratings`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **options: P.kwargs) -> T:
+        """Call a query with a connection, in a read transaction."""
+        with self._store.read() as connection:
+            return query(connection, *args, **options)
 
 
 _Identity = tuple[int, int]  # device and inode

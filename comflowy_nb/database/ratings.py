@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from comflowy_nb.database.connection import Queries
 from comflowy_nb.database.queries.field_filters import REVIEW_NAMES
 from comflowy_nb.database.rows import json_list, storable_text
 from comflowy_nb.errors import HistoryError
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from comflowy_nb.database.connection import Store
     from comflowy_nb.database.scores import Score
 
     ReviewsOf: TypeAlias = Callable[[str], Sequence[Mapping[str, Any]]]  # token of a run -> values of its images
@@ -76,16 +76,12 @@ class Review:
         return not self.own.rejected, self.own.rating or 0, bool(self.own.note)
 
 
-class Ratings:
+class Ratings(Queries):
     """The ratings of the images of all runs."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
         """Return a mapping from (token of a run, index of an image) to its ratings, this user's first."""
-        with self._store.read() as connection:
-            return find_ratings(connection, runs)
+        return self._read(find_ratings, runs)
 
     def change(
         self,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from comflowy_nb.database.connection import Queries
 from comflowy_nb.database.records import CellRecord, ImageRecord, RunChanges, RunRecord, RunRequest, SweepRecord
 from comflowy_nb.database.value_index import put_run_values, put_workflow_values, workflow_values
 from comflowy_nb.errors import HistoryError
@@ -38,7 +39,7 @@ _WITH_IMAGES = frozenset(status for status in Status if status.is_final)  # othe
 _EVENT_COLUMNS = ("status", *(name for name in RunChanges.__annotations__ if name not in {"images", "sample_s"}))
 
 
-class Table(Generic[R]):
+class Table(Queries, Generic[R]):
     """The queries that the tables of runs and of sweeps have in common.
 
     Parameters
@@ -48,10 +49,7 @@ class Table(Generic[R]):
     """
 
     table: str  # name of the table of SQL
-
-    def __init__(self, store: Store, find: Callable[..., list[R]]) -> None:
-        self._store = store
-        self._find = find
+    _find: Callable[..., list[R]]  # returns the records that a clause selects
 
     def get(self, token: str) -> R | None:
         return self._first("WHERE token = ?", token)
@@ -61,8 +59,7 @@ class Table(Generic[R]):
 
     def had(self, number: int) -> bool:
         """Return True if a record was created with this number, even if it was deleted."""
-        with self._store.read() as connection:
-            row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (self.table,)).fetchone()
+        row = self._store.row("SELECT seq FROM sqlite_sequence WHERE name = ?", self.table)
         return row is not None and 0 < number <= row[0]
 
     def by_name(self, name: str) -> R | None:
@@ -71,17 +68,14 @@ class Table(Generic[R]):
 
     def recent(self, limit: int | None = 20) -> list[R]:
         """Return the newest records, newest first."""
-        with self._store.read() as connection:
-            return self._find(connection, "ORDER BY number DESC LIMIT ?", -1 if limit is None else limit)
+        return self._read(self._find, "ORDER BY number DESC LIMIT ?", -1 if limit is None else limit)
 
     def count(self) -> int:
         """Return the number of records."""
-        with self._store.read() as connection:
-            return int(connection.execute(f"SELECT count(*) FROM {self.table}").fetchone()[0])  # noqa: S608 - not user input
+        return int(self._store.row(f"SELECT count(*) FROM {self.table}")[0])  # noqa: S608 - not user input
 
     def _first(self, clause: str, *values: Any) -> R | None:
-        with self._store.read() as connection:
-            return next(iter(self._find(connection, clause, *values)), None)
+        return next(iter(self._read(self._find, clause, *values)), None)
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
@@ -196,9 +190,7 @@ def find_runs(connection: sqlite3.Connection, clause: str, *values: Any) -> list
 
 def find_owners(store: Store, condition: str) -> set[str]:
     """Return the owners of the runs that an SQL condition selects."""
-    with store.read() as connection:
-        rows = connection.execute(f"SELECT DISTINCT owner FROM runs WHERE {condition}").fetchall()  # noqa: S608 - not user input
-    return {row["owner"] for row in rows}
+    return {row["owner"] for row in store.rows(f"SELECT DISTINCT owner FROM runs WHERE {condition}")}  # noqa: S608 - not user input
 
 
 def _read_images(connection: sqlite3.Connection, runs: Sequence[str]) -> dict[str, list[ImageRecord]]:

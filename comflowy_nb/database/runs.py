@@ -65,9 +65,10 @@ class History(Table[RunRecord]):
     """
 
     table = "runs"
+    _find = staticmethod(find_runs)
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store, find_runs)
+        super().__init__(store)
         self._images = store.folder / "images"
         self.warnings = store.warnings
         self.sweeps = Sweeps(store)
@@ -191,8 +192,7 @@ class History(Table[RunRecord]):
     def is_cancel_requested(self, token: str) -> bool:
         """Return True if any client asked the service to cancel a run."""
         sql = "SELECT 1 FROM runs WHERE token = ? AND cancel_asked_at IS NOT NULL"
-        with self._store.read() as connection:
-            return connection.execute(sql, (token,)).fetchone() is not None
+        return self._store.row(sql, token) is not None
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -206,8 +206,7 @@ class History(Table[RunRecord]):
             "UNION ALL SELECT token, number, created_at FROM sweeps) "
             "WHERE token NOT IN (SELECT value FROM json_each(?)) ORDER BY created_at DESC, number DESC LIMIT 1 OFFSET ?"
         )
-        with self._store.read() as connection:
-            row = connection.execute(sql, (json_list(without), back)).fetchone()
+        row = self._store.row(sql, json_list(without), back)
         return None if row is None else str(row["token"])
 
     def by_service_id(self, prefix: str) -> RunRecord | None:
@@ -218,8 +217,7 @@ class History(Table[RunRecord]):
         RefError
             If there are several; it lists them.
         """
-        with self._store.read() as connection:
-            return search.find_by_service_id(connection, prefix)
+        return self._read(search.find_by_service_id, prefix)
 
     def by_content(self, sha256: str) -> RunRecord | None:
         """Return the newest run that produced a file with this content."""
@@ -229,8 +227,7 @@ class History(Table[RunRecord]):
     def graph(self, token: str) -> dict[str, Any] | None:
         """Return the graph of a run; None if it was submitted by a workflow id."""
         sql = "SELECT content FROM runs JOIN graphs ON graphs.sha256 = runs.graph WHERE token = ?"
-        with self._store.read() as connection:
-            row = connection.execute(sql, (token,)).fetchone()
+        row = self._store.row(sql, token)
         return None if row is None else dict(json.loads(row["content"]))
 
     def successes_of(self, identity: str, workflow_key: str, *, limit: int) -> list[RunRecord]:
@@ -242,8 +239,7 @@ class History(Table[RunRecord]):
             "WHERE identity = ? AND coalesce(workflow_id, workflow) = ? AND status = 'success' "
             "AND imported IS NULL ORDER BY number DESC LIMIT ?"
         )
-        with self._store.read() as connection:
-            return find_runs(connection, clause, identity, workflow_key, limit)
+        return self._read(find_runs, clause, identity, workflow_key, limit)
 
     def search(self, text: str | None = None, **filters: Unpack[search.Filters]) -> list[RunRecord]:
         """Return the runs that match, newest first; see `search.search`."""
@@ -257,18 +253,15 @@ class History(Table[RunRecord]):
 
     def field_names(self) -> set[str]:
         """Return the field ids, bare field names and sweep columns that occur in any run."""
-        with self._store.read() as connection:
-            return field_names(connection)
+        return self._read(field_names)
 
     def known_values(self, name: str) -> list[Any]:
         """Return the different values of a field or a column, from the newest runs first."""
-        with self._store.read() as connection:
-            return known_values(connection, name)
+        return self._read(known_values, name)
 
     def recent_params(self, limit: int = 200) -> list[dict[str, Any]]:
         """Return the params of the newest runs, newest first."""
-        with self._store.read() as connection:
-            rows = connection.execute("SELECT params FROM runs ORDER BY number DESC LIMIT ?", (limit,)).fetchall()
+        rows = self._store.rows("SELECT params FROM runs ORDER BY number DESC LIMIT ?", limit)
         return [json.loads(row["params"]) for row in rows]
 
     def reference_words(self, prefix: str) -> list[str]:
@@ -278,8 +271,7 @@ class History(Table[RunRecord]):
 
     def cell_words(self, sweep: str, digits: str) -> list[str]:
         """Return the numbers of the cells of a sweep that begin with these digits."""
-        with self._store.read() as connection:
-            return cell_words(connection, sweep, digits)
+        return self._read(cell_words, sweep, digits)
 
     # -- orphaned runs ------------------------------------------------------------------------------------------
 
@@ -288,9 +280,7 @@ class History(Table[RunRecord]):
 
         Return None if the earlier owner is alive, or if the run is imported.
         """
-        with self._store.read() as connection:
-            sql = "SELECT owner FROM runs WHERE token = ? AND imported IS NULL"
-            row = connection.execute(sql, (token,)).fetchone()
+        row = self._store.row("SELECT owner FROM runs WHERE token = ? AND imported IS NULL", token)
         if row is None:
             return None
         dead = dead_owners(self._store.locks, {row["owner"]} - {owner})

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from comflowy_nb.database.connection import Queries
 from comflowy_nb.database.rows import json_list, storable_text
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Mapping
-
-    from comflowy_nb.database.connection import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +20,19 @@ class Score:
     error: str | None = None
 
 
-class Scores:
+class Scores(Queries):
     """The scores of the images of all runs."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
         """Return a mapping from (token of a run, index of an image) to its scores by name, sorted by name."""
-        with self._store.read() as connection:
-            return find_scores(connection, runs)
+        found: dict[tuple[str, int], dict[str, Score]] = {}
+        sql = (
+            "SELECT run, position, name, value, error FROM scores WHERE run IN (SELECT value FROM json_each(?)) "
+            "ORDER BY run, position, name"
+        )
+        for row in self._store.rows(sql, json_list(runs)):
+            found.setdefault((row["run"], row["position"]), {})[row["name"]] = Score(row["value"], row["error"])
+        return found
 
     def put(self, name: str, scores: Mapping[tuple[str, int], Score]) -> None:
         """Store scores with one name, and replace earlier ones, in one transaction.
@@ -55,17 +56,4 @@ class Scores:
 
     def names(self) -> list[str]:
         """Return the names of all scores, in alphabetical order."""
-        with self._store.read() as connection:
-            return [str(row[0]) for row in connection.execute("SELECT DISTINCT name FROM scores ORDER BY name")]
-
-
-def find_scores(connection: sqlite3.Connection, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
-    """Return the scores of runs; see `Scores.of_runs`."""
-    found: dict[tuple[str, int], dict[str, Score]] = {}
-    sql = (
-        "SELECT run, position, name, value, error FROM scores WHERE run IN (SELECT value FROM json_each(?)) "
-        "ORDER BY run, position, name"
-    )
-    for row in connection.execute(sql, (json_list(runs),)):
-        found.setdefault((row["run"], row["position"]), {})[row["name"]] = Score(row["value"], row["error"])
-    return found
+        return [str(row[0]) for row in self._store.rows("SELECT DISTINCT name FROM scores ORDER BY name")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from comflowy_nb.database.connection import Queries
 from comflowy_nb.database.process_locks import dead_owners
 from comflowy_nb.database.rows import json_list
 
@@ -11,21 +12,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from comflowy_nb.database.connection import Store
-
 
 MAX_SAMPLES = 24  # per workflow; the estimate of a duration uses no more
 
 
-class Seeds:
+class Seeds(Queries):
     """Seeds generated for sweeps: `History.seeds`. The key of a seed is a sha256 of the sweep and its fields."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
     def get(self, seed_key: str) -> int | None:
-        with self._store.read() as connection:
-            return _find_seeds(connection, [seed_key]).get(seed_key)
+        return self._read(_find_seeds, [seed_key]).get(seed_key)
 
     def store_missing(self, seeds: Mapping[str, int]) -> dict[str, int]:
         """Store the seeds whose key has none yet; return the stored seeds of all keys.
@@ -49,14 +44,11 @@ def _find_seeds(connection: sqlite3.Connection, seed_keys: Iterable[str]) -> dic
     return dict(connection.execute(sql, (json_list(seed_keys),)).fetchall())
 
 
-class Inputs:
+class Inputs(Queries):
     """The content of uploaded images by the names that a service gave them: `History.inputs`.
 
     The params of a run contain only these names.
     """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     def store_name(self, identity: str, name: str, content_sha256: str) -> None:
         """Store the name that a service gave to an uploaded image."""
@@ -67,21 +59,16 @@ class Inputs:
     def find(self, identity: str, name: str) -> str | None:
         """Return the sha256 of the image that a service knows by this name; None if it is not an uploaded image."""
         sql = "SELECT sha256 FROM inputs WHERE identity = ? AND name = ?"
-        with self._store.read() as connection:
-            row = connection.execute(sql, (identity, name)).fetchone()
+        row = self._store.row(sql, identity, name)
         return None if row is None else str(row["sha256"])
 
 
-class Senders:
+class Senders(Queries):
     """The processes that submit each sweep: `History.senders`. Every process can read them and ask them to stop."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     def begin(self, sweep: str, owner: str) -> None:
         """Record that an owner is submitting the cells of a sweep; delete the rows of dead owners."""
-        with self._store.read() as connection:
-            rows = connection.execute("SELECT DISTINCT owner FROM senders WHERE owner <> ?", (owner,)).fetchall()
+        rows = self._store.rows("SELECT DISTINCT owner FROM senders WHERE owner <> ?", owner)
         dead = dead_owners(self._store.locks, (row["owner"] for row in rows))
         with self._store.write() as connection:
             connection.executemany("DELETE FROM senders WHERE owner = ?", [(name,) for name in dead])
@@ -95,8 +82,7 @@ class Senders:
 
     def live_owners(self, sweep: str, *, except_for: str | None = None) -> set[str]:
         """Return the live owners that are submitting a sweep, without `except_for`."""
-        with self._store.read() as connection:
-            rows = connection.execute("SELECT owner FROM senders WHERE sweep = ?", (sweep,)).fetchall()
+        rows = self._store.rows("SELECT owner FROM senders WHERE sweep = ?", sweep)
         owners = {row["owner"] for row in rows} - {except_for}
         return owners - dead_owners(self._store.locks, owners)
 
@@ -108,21 +94,16 @@ class Senders:
     def is_stop_requested(self, sweep: str, owner: str) -> bool:
         """Return True if an owner was asked to stop submitting a sweep."""
         sql = "SELECT 1 FROM senders WHERE sweep = ? AND owner = ? AND stop_asked"
-        with self._store.read() as connection:
-            return connection.execute(sql, (sweep, owner)).fetchone() is not None
+        return self._store.row(sql, sweep, owner) is not None
 
 
-class Durations:
+class Durations(Queries):
     """Durations of the last runs of each workflow: `History.durations`."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     def last_samples(self, identity: str, workflow_key: str) -> list[float]:
         """Return the last durations of a workflow on a service, in seconds, newest last."""
         sql = "SELECT seconds FROM samples WHERE identity = ? AND workflow_key = ? ORDER BY id DESC LIMIT ?"
-        with self._store.read() as connection:
-            rows = connection.execute(sql, (identity, workflow_key, MAX_SAMPLES)).fetchall()
+        rows = self._store.rows(sql, identity, workflow_key, MAX_SAMPLES)
         return [row["seconds"] for row in reversed(rows)]
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.database.connection import Store
     from comflowy_nb.database.deduplication import Decision, RetryOptions
     from comflowy_nb.database.queries.sweep_summaries import SweepSummary
     from comflowy_nb.database.records import CellRecord, SweepRequest
@@ -37,9 +36,7 @@ class Sweeps(Table[SweepRecord]):
     """The sweeps of the history and their cells."""
 
     table = "sweeps"
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store, find_sweeps)
+    _find = staticmethod(find_sweeps)
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -111,24 +108,19 @@ class Sweeps(Table[SweepRecord]):
 
     def find_same(self, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:
         """Return the sweep that `record_or_update` would reuse; None if it would record a new one."""
-        with self._store.read() as connection:
-            return _same(connection, identity, key, fresh=fresh)
+        return self._read(_same, identity, key, fresh=fresh)
 
     def cells(self, token: str) -> list[CellRecord]:
         """Return the cells of a sweep with their runs, ordered by number."""
-        with self._store.read() as connection:
-            return read_cells(connection, token)
+        return self._read(read_cells, token)
 
     def cell(self, token: str, number: int) -> CellRecord | None:
         """Return one cell of a sweep, with its run."""
-        with self._store.read() as connection:
-            return next(iter(read_cells(connection, token, number)), None)
+        return next(iter(self._read(read_cells, token, number)), None)
 
     def runs_of(self, token: str) -> dict[int, str]:
         """Return a mapping from cell number to the token of its run."""
-        with self._store.read() as connection:
-            rows = connection.execute("SELECT number, run FROM cells WHERE sweep = ? AND run IS NOT NULL", (token,))
-            return dict(rows.fetchall())
+        return dict(self._store.rows("SELECT number, run FROM cells WHERE sweep = ? AND run IS NOT NULL", token))
 
     def of_runs(self, tokens: Sequence[str]) -> dict[str, SweepRecord]:
         """Return a mapping from run token to the sweep that submitted the run; other runs are left out."""
@@ -147,24 +139,20 @@ class Sweeps(Table[SweepRecord]):
             "JOIN cells ON cells.sweep = runs.sweep AND cells.run = runs.token "
             "WHERE runs.token IN (SELECT value FROM json_each(?)) GROUP BY runs.token"
         )
-        with self._store.read() as connection:
-            return {token: f"s{numbers}" for token, numbers in connection.execute(sql, (json_list(tokens),))}
+        return {token: f"s{numbers}" for token, numbers in self._store.rows(sql, json_list(tokens))}
 
     def columns(self, tokens: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return a mapping from run token to the labels and `--info` columns of its cells, by name."""
-        with self._store.read() as connection:
-            found = columns_of_runs(connection, tokens)
+        found = self._read(columns_of_runs, tokens)
         return {run: {name: ", ".join(texts) for name, texts in columns.items()} for run, columns in found.items()}
 
     def known_columns(self, limit: int) -> dict[str, list[str]]:
         """Return the labels and the columns of `--info` of the newest sweeps that have any, with their values."""
-        with self._store.read() as connection:
-            return known_columns(connection, limit)
+        return self._read(known_columns, limit)
 
     def summaries(self, tokens: Sequence[str]) -> list[SweepSummary]:
         """Return the summaries of sweeps, newest first."""
-        with self._store.read() as connection:
-            return find_summaries(connection, tokens)
+        return self._read(find_summaries, tokens)
 
     def search(
         self,
@@ -175,13 +163,11 @@ class Sweeps(Table[SweepRecord]):
         limit: int | None = 20,
     ) -> list[SweepSummary]:
         """Return the sweeps that match, newest first; see `sweep_summaries.search_summaries`."""
-        with self._store.read() as connection:
-            return search_summaries(connection, text, where=where, since=since, limit=limit)
+        return self._read(search_summaries, text, where=where, since=since, limit=limit)
 
     def unfinished(self, *, since: float, limit: int) -> list[SweepSummary]:
         """Return the sweeps with cells that are live or were not submitted, newest first."""
-        with self._store.read() as connection:
-            return unfinished_summaries(connection, since=since, limit=limit)
+        return self._read(unfinished_summaries, since=since, limit=limit)
 
     def peek(
         self, keys: Sequence[str], *, sweep: str | None = None, **options: Unpack[RetryOptions]
@@ -200,8 +186,7 @@ class Sweeps(Table[SweepRecord]):
             none.
         """
         dead = dead_submitters(self._store)
-        with self._store.read() as connection:
-            return look_up(connection, keys, sweep=sweep, dead=dead, **options)
+        return self._read(look_up, keys, sweep=sweep, dead=dead, **options)
 
 
 def _same(connection: sqlite3.Connection, identity: str, key: str, *, fresh: bool) -> SweepRecord | None:

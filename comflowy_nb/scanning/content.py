@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 512 * 1024 * 1024  # of one file, and of all members of a zip file
 _MAX_DEPTH = 4  # of files in files, such as base64 in a zip file in base64
 _IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x1cftyp")
-_ZIP_MAGIC = b"PK\x03\x04"
+ZIP_MAGIC = b"PK\x03\x04"
 
 # A data URI, or base64 that begins like a PNG, JPEG, WebP, GIF or zip file; on one line, or in lines as in MIME.
 _BASE64 = re.compile(
@@ -105,7 +105,7 @@ def secrets_in_bytes(content: bytes, *, depth: int = 0) -> list[Match]:
     """
     if content.startswith(_IMAGE_MAGIC):
         return _without_lines(_secrets_in_image(content, depth))
-    if content.startswith(_ZIP_MAGIC) and depth < _MAX_DEPTH:
+    if content.startswith(ZIP_MAGIC) and depth < _MAX_DEPTH:
         members = zip_members(content)
         return _without_lines([match for _, member in members for match in secrets_in_bytes(member, depth=depth + 1)])
     return secrets_in_text(decode_text(content), depth=depth)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.scanning.content import (
     MAX_BYTES,
+    ZIP_MAGIC,
     UnreadableError,
     decode_text,
     secrets_in_bytes,
@@ -99,27 +100,26 @@ def scan_file(path: Path, *, fix: bool = False) -> list[Finding]:
 
 
 def _scan_content(content: bytes) -> list[Finding]:
-    if content.startswith(b"PK\x03\x04"):
+    if content.startswith(ZIP_MAGIC):
         found = [
             Finding(", ".join(part for part in (f"member {shown_name(name)}", finding.where) if part), finding.kind)
             for name, member in zip_members(content)
             for finding in _scan_member(name, member)
         ]
     else:
-        found = [
-            Finding("" if match.line is None else f"line {match.line}", match.kind)
-            for match in secrets_in_bytes(content)
-        ]
+        found = _scan_bytes(content)
     return list(dict.fromkeys(found))
+
+
+def _scan_bytes(content: bytes, *, depth: int = 0) -> list[Finding]:
+    matches = secrets_in_bytes(content, depth=depth)
+    return [Finding("" if match.line is None else f"line {match.line}", match.kind) for match in matches]
 
 
 def _scan_member(name: str, content: bytes) -> list[Finding]:
     findings = _scan_notebook(decode_text(content), None) if name.endswith(".ipynb") else None
     if findings is None:
-        findings = [
-            Finding("" if match.line is None else f"line {match.line}", match.kind)
-            for match in secrets_in_bytes(content, depth=1)
-        ]
+        findings = _scan_bytes(content, depth=1)
     return [*findings, *(Finding("name", match.kind) for match in secrets_in_text(name))]
 
 

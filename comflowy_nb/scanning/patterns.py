@@ -71,7 +71,7 @@ _TOKEN = re.compile(
     + "|".join(f"(?P<t{index}>{pattern})" for index, pattern in enumerate(_TOKENS.values()))
     + r")(?![A-Za-z0-9_])"
 )
-_TOKEN_KINDS = dict(zip((f"t{index}" for index in range(len(_TOKENS))), _TOKENS, strict=True))
+_TOKEN_KINDS = {f"t{index}": kind for index, kind in enumerate(_TOKENS)}
 
 # Kind -> pattern for secrets without a format, which are found by the text before them. One group matches the secret.
 _QUOTE = r"""["'`]"""
@@ -149,19 +149,12 @@ def find_secrets(text: str) -> list[Match]:
     >>> find_secrets("token = 'r8_" + "a1B2c3D4" * 5 + "'")
     [Match(kind='Replicate token', line=1)]
     """
-    found: dict[tuple[str, int], Match] = {}
-    kinds = set()
-    for kind, position in _search(text):
-        match = Match(kind, text.count("\n", 0, position) + 1)
-        kinds.add(kind)
-        found.setdefault((kind, match.line or 0), match)
-    for variant in _variants(text):
-        for kind, _ in _search(variant):
-            if kind not in kinds:
-                kinds.add(kind)
-                found[kind, 0] = Match(kind, None)
-    specific = {match.line for match in found.values() if match.kind != _GENERIC}
-    return [match for match in found.values() if match.kind != _GENERIC or match.line not in specific]
+    found = dict.fromkeys(Match(kind, text.count("\n", 0, position) + 1) for kind, position in _search(text))
+    kinds = {match.kind for match in found}
+    hidden = (kind for variant in _variants(text) for kind, _ in _search(variant))
+    found |= dict.fromkeys(Match(kind, None) for kind in hidden if kind not in kinds)
+    specific = {match.line for match in found if match.kind != _GENERIC}
+    return [match for match in found if match.kind != _GENERIC or match.line not in specific]
 
 
 def is_placeholder(secret: str) -> bool:

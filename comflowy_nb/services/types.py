@@ -107,10 +107,6 @@ class Progress:
     preview: bytes | None = field(default=None, repr=False)
     ahead: int | None = None
 
-    @property
-    def is_waiting(self) -> bool:
-        return self.ahead is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -182,20 +178,13 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """One of the servers of a service: its origin, and its label for messages."""
-
-    origin: str = field(repr=False)
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
 class Accepted:
     """The service accepted the run under this id."""
 
     run_id: str
     warning: str | None = None  # for the user: outputs that the service will not produce
-    server: Server | None = None  # the server that accepted it, of several
+    origin: str | None = field(default=None, repr=False)  # of the server that accepted it, of several
+    label: str | None = None  # of that server, for messages
 
 
 @dataclass(frozen=True, slots=True)

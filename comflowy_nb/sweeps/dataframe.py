@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from PIL import Image
 
-from comflowy_nb.database.queries.search import is_equal
+from comflowy_nb.database.queries.field_filters import is_equal
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import flatten
 from comflowy_nb.images.thumbnail_sizes import SMALL_THUMBNAIL_PX, thumbnail_of

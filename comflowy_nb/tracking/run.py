@@ -349,7 +349,8 @@ class Run(Waitable["Run"], Scorable, Reported):
         """
         with self._changed:
             # A position in the queue that was read before the run began is out of date.
-            if progress is not None and (progress.ahead is None or self._progress is None or self._progress.is_waiting):
+            has_begun = self._progress is not None and self._progress.ahead is None
+            if progress is not None and not (has_begun and progress.ahead is not None):
                 self._set_progress(progress)
             self._warning = warning
             self._changed.notify_all()

@@ -112,7 +112,7 @@ class RunTracker:
         if isinstance(outcome, Unknown) and self.reported_id:
             outcome = Accepted(self.reported_id)
         if isinstance(outcome, Accepted):
-            self._set_accepted(outcome.run_id, outcome)
+            self._set_accepted(outcome)
         elif isinstance(outcome, Rejected):
             self._handle_rejection(outcome)
         else:
@@ -129,7 +129,7 @@ class RunTracker:
     def accept_late(self) -> None:
         """Track an `unknown` run after a webhook has reported its id, which shows that the service accepted it."""
         if self.run.status is Status.UNKNOWN and self.reported_id:
-            self._set_accepted(self.reported_id)
+            self._set_accepted(Accepted(self.reported_id))
 
     def start(self) -> None:
         """Record that the run has begun, after an event of the service."""
@@ -137,15 +137,14 @@ class RunTracker:
         if run.record.service_run_id and not self.is_end_reported and next_status(run.status, event):
             self._record(event, service_status=str(Status.RUNNING), started_at=self.poll_schedule.seen_running_at)
 
-    def _set_accepted(self, service_run_id: str, outcome: Accepted | None = None) -> None:
-        server = outcome.server if outcome is not None else None
+    def _set_accepted(self, accepted: Accepted) -> None:
         self._record(
             StatusEvent.FOUND if self.run.status.is_held else StatusEvent.ACCEPTED,
-            service_run_id=service_run_id,
+            service_run_id=accepted.run_id,
             accepted_at=time.time(),
-            warning=outcome.warning if outcome is not None else None,
-            origin=server.origin if server is not None else None,
-            service=server.label if server is not None else None,
+            warning=accepted.warning,
+            origin=accepted.origin,
+            service=accepted.label,
         )
         self._tracker.submit_queue.note_accepted(self.run)
         if self.poll_schedule.rule.estimate_s is not None:
@@ -240,7 +239,7 @@ class RunTracker:
             self._not_found_checks.reset()
             self._refused_connections.reset()
             if record.service_run_id is None and run.status is Status.UNKNOWN:
-                self._set_accepted(run_id)  # the response to the submit was lost, but the service accepted the run
+                self._set_accepted(Accepted(run_id))  # the response to its submit was lost
             self._handle_snapshot(snapshot, checked_s - self.poll_schedule.accepted_s)
 
     def _handle_snapshot(self, snapshot: Snapshot, age_s: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from painting.canvas import OUTLINES, WHITE, cover, glow, mix, ramp, rgb, smooth
+from painting.canvas import OUTLINES, WHITE, bell, cover, glow, mix, ramp, rgb, smooth
 from painting.skies import spiral, stars
 
 if TYPE_CHECKING:
@@ -15,18 +15,8 @@ if TYPE_CHECKING:
     from painting.figure import Figure
 
 
-def bottle(figure: Figure, look: str) -> None:
-    """Paint a corked bottle with straight walls."""
-    _paint(figure, look, "bottle", level=-0.6)
-
-
-def flask(figure: Figure, look: str) -> None:
-    """Paint a corked round bottle."""
-    _paint(figure, look, "flask", level=-0.56)
-
-
-def _paint(figure: Figure, look: str, shape: str, *, level: float) -> None:
-    """Paint a bottle that is filled up to a level: its shadow, the landscape inside, then the glass."""
+def bottle(figure: Figure, look: str, *, shape: str, level: float) -> None:
+    """Paint a corked bottle that is filled up to a level: its shadow, the landscape inside, then the glass."""
     palette, u, v = figure.palette, figure.u, figure.v
     outline, half = figure.profile(OUTLINES[shape])
     across = u / half  # -1 to 1 from wall to wall
@@ -42,7 +32,7 @@ def _paint(figure: Figure, look: str, shape: str, *, level: float) -> None:
     rim = level + 0.018 * np.sqrt(np.clip(1 - across**2, 0, 1))
     filled = inside * smooth(-0.008, 0.008, v - rim)
     figure.wash(filled * 0.98, world)
-    surface = np.exp(-(((v - rim) / 0.012) ** 2)) * inside
+    surface = bell(v - rim, 0.012) * inside
     figure.wash(surface * 0.45, mix(shine, WHITE, 0.5))
     _glaze(figure, outline, across, inside)
     _cork(figure)
@@ -57,19 +47,19 @@ def _glaze(figure: Figure, outline: Plane, across: Plane, inside: Plane) -> None
     wall = glass * (1 - inside)
     figure.tint(0.35 * glass * smooth(0.7, 1.0, np.abs(across)), mix(palette.zenith, palette.shade, 0.5))
     figure.wash(0.75 * wall, mix(palette.haze, bright, 0.45))
-    figure.wash(0.5 * glass * np.exp(-(((across - 0.9) / 0.05) ** 2)), bright)
-    figure.wash(0.4 * glass * np.exp(-(((across + 0.91) / 0.045) ** 2)), bright)
-    streak = np.exp(-(((across + 0.66) / 0.085) ** 2)) * body * smooth(-0.08, -0.22, v)
+    figure.wash(0.5 * glass * bell(across - 0.9, 0.05), bright)
+    figure.wash(0.4 * glass * bell(across + 0.91, 0.045), bright)
+    streak = bell(across + 0.66, 0.085) * body * smooth(-0.08, -0.22, v)
     figure.wash(0.78 * glass * streak, WHITE)
-    thin = np.exp(-(((across + 0.44) / 0.03) ** 2)) * body * smooth(-0.22, -0.3, v)
+    thin = bell(across + 0.44, 0.03) * body * smooth(-0.22, -0.3, v)
     figure.wash(0.45 * glass * thin, WHITE)
-    figure.wash(0.4 * glass * np.exp(-(((across - 0.7) / 0.05) ** 2)) * body * smooth(-0.5, -0.3, v), bright)
+    figure.wash(0.4 * glass * bell(across - 0.7, 0.05) * body * smooth(-0.5, -0.3, v), bright)
     neck = smooth(-0.92, -0.88, v) * smooth(-0.64, -0.72, v)
-    figure.wash(0.7 * glass * neck * np.exp(-(((across + 0.45) / 0.16) ** 2)), WHITE)
+    figure.wash(0.7 * glass * neck * bell(across + 0.45, 0.16), WHITE)
     lip = figure.box(-0.09, 0.09, -0.935, -0.895, rounding=0.018)
     figure.lay(lip, mix(palette.haze, bright, 0.55), opacity=0.85)
-    figure.wash(cover(lip, figure.pixel) * 0.8 * np.exp(-(((figure.u + 0.045) / 0.02) ** 2)), WHITE)
-    foot = np.exp(-(((v + 0.03) / 0.014) ** 2)) * glass * (1 - across**2)
+    figure.wash(cover(lip, figure.pixel) * 0.8 * bell(figure.u + 0.045, 0.02), WHITE)
+    foot = bell(v + 0.03, 0.014) * glass * (1 - across**2)
     figure.wash(0.55 * np.clip(foot, 0, 1), bright)
 
 
@@ -104,7 +94,7 @@ def _nebula(figure: Figure) -> Paint:
     canvas, u, v = figure.canvas, figure.u, figure.v
     world = _gas(figure, 417, "0a0a34 231a7a 5a24a8 8a3ac8", "7a4aff 18a0e8 c8b4ff")
     bend = 0.05 * canvas.noise(419, 4, octaves=4)
-    pillar = np.exp(-(((u + bend + 0.1 * np.sin(v * 7)) / 0.1) ** 2)) * smooth(-0.62, -0.5, v)
+    pillar = bell(u + bend + 0.1 * np.sin(v * 7), 0.1) * smooth(-0.62, -0.5, v)
     world = glow(world, rgb("ff6ab0"), 0.7 * pillar)
     world = glow(world, rgb("ffe0c0"), 0.75 * pillar**4)
     return glow(world, rgb("ffffff"), stars(canvas, 421, 150, size=0.9))
@@ -144,7 +134,7 @@ def _sea(figure: Figure) -> Paint:
     for distance, colour in ((hull, "8a3d2e"), (sail, "fffaf0"), (jib, "ffe3d0")):
         world = mix(world, rgb(colour), cover(distance, figure.pixel * 1.5))
     world = mix(world, sea, smooth(-0.006, 0.006, v - level))
-    return mix(world, rgb("f4ffff"), np.exp(-(((v - level) / 0.009) ** 2)) * 0.85)
+    return mix(world, rgb("f4ffff"), bell(v - level, 0.009) * 0.85)
 
 
 def _forest(figure: Figure) -> Paint:
@@ -173,8 +163,8 @@ def _fireflies(figure: Figure) -> Paint:
         x, y = rng.uniform(-0.2, 0.2), rng.uniform(-0.54, -0.1)
         size = rng.uniform(0.006, 0.017)
         reach = np.hypot(u - np.float32(x), v - np.float32(y))
-        world = glow(world, rgb("ffd45e"), np.exp(-((reach / (size * 2.6)) ** 2)) * 0.8)
-        world = glow(world, rgb("fffbe0"), np.exp(-((reach / size) ** 2)))
+        world = glow(world, rgb("ffd45e"), bell(reach, size * 2.6) * 0.8)
+        world = glow(world, rgb("fffbe0"), bell(reach, size))
     return mix(world, rgb("0c2013"), 0.15 * np.clip(canvas.noise(443, 6, octaves=3), 0, 1))
 
 
@@ -186,7 +176,7 @@ def _flowers(figure: Figure) -> Paint:
     for k in range(30):
         x, y = rng.uniform(-0.24, 0.24), -0.52 + 0.44 * (k / 30) ** 0.8 + rng.uniform(-0.04, 0.04)
         size = rng.uniform(0.03, 0.05)
-        stem = np.exp(-(((u - np.float32(x * 0.8)) / 0.006) ** 2)) * (v > y)
+        stem = bell(u - np.float32(x * 0.8), 0.006) * (v > y)
         world = mix(world, rgb("4f8a46"), 0.5 * stem)
         angle = np.arctan2(v - np.float32(y), u - np.float32(x)) * 5 + rng.uniform(0, 6)
         reach = np.hypot(u - np.float32(x), v - np.float32(y))
@@ -209,7 +199,7 @@ def _potion(figure: Figure) -> Paint:
     for _ in range(26):
         x, y, size = rng.uniform(-0.22, 0.22), rng.uniform(-0.56, -0.06), rng.uniform(0.005, 0.018)
         reach = np.hypot(u - np.float32(x), v - np.float32(y)) / np.float32(size)
-        world = glow(world, rgb("f2fff6"), 0.75 * np.exp(-(((reach - 0.8) / 0.28) ** 2)))
+        world = glow(world, rgb("f2fff6"), 0.75 * bell(reach - 0.8, 0.28))
     return world
 
 

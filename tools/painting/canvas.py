@@ -160,6 +160,11 @@ def cover(distance: Plane, soft: float) -> Plane:
     return np.asarray(np.clip(0.5 - distance / np.float32(soft), 0, 1))
 
 
+def bell(offset: Plane, width: Plane | float) -> Plane:
+    """Return a Gaussian of an offset: 1 at 0, and 1/e at `width`."""
+    return np.asarray(np.exp(-((offset / width) ** 2)))
+
+
 def mix(below: Paint, above: Paint, amount: Plane | float) -> Paint:
     """Blend a colour over another. `amount` is the opacity, 0 to 1."""
     mixed = (above - below) * np.asarray(amount, dtype=np.float32)
@@ -177,6 +182,21 @@ def ramp(stops: Sequence[tuple[float, Paint]], value: Plane) -> Paint:
     positions = [position for position, _ in stops]
     channels = [np.interp(value, positions, [float(colour[c, 0, 0]) for _, colour in stops]) for c in range(3)]
     return np.asarray(channels, dtype=np.float32)
+
+
+class Painting:
+    """What is painted on a canvas so far, in one light."""
+
+    def __init__(self, canvas: Canvas, palette: Palette) -> None:
+        self.canvas = canvas
+        self.palette = palette
+        self.alpha: Plane = np.zeros(canvas.shape, dtype=np.float32)
+        self.paint: Paint = np.zeros((3, *canvas.shape), dtype=np.float32) + palette.haze
+
+    def lit(self, albedo: Paint, light: Plane | float, far: Plane | float = 0.0) -> Paint:
+        """Return the colour of a surface for an amount of light and a distance."""
+        tint = mix(self.palette.shade, self.palette.light, light)
+        return mix(albedo * tint * np.float32(1.08), self.palette.haze, far)
 
 
 def average_down(painted: NDArray[np.float32]) -> NDArray[np.float32]:

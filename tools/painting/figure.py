@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from painting.canvas import cover, glow, mix
+from painting.canvas import Painting, cover, glow, mix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,20 +14,17 @@ if TYPE_CHECKING:
     from painting.canvas import Canvas, Paint, Palette, Plane
 
 
-class Figure:
+class Figure(Painting):
     """A figure in coordinates u (0 in the middle) and v (0 at the foot, -1 at the top), with its paint so far.
 
     Distances are signed, inside negative, in figure heights.
     """
 
     def __init__(self, canvas: Canvas, cx: float, foot: float, size: float, palette: Palette) -> None:
-        self.canvas = canvas
-        self.palette = palette
+        super().__init__(canvas, palette)
         self.u: Plane = (canvas.x - np.float32(cx)) / np.float32(size)
         self.v: Plane = (canvas.y - np.float32(foot)) / np.float32(size)
         self.pixel = canvas.pixel / size
-        self.alpha: Plane = np.zeros(canvas.shape, dtype=np.float32)
-        self.paint: Paint = np.zeros((3, *canvas.shape), dtype=np.float32) + palette.haze
 
     def lay(self, distance: Plane, colour: Paint, *, soft: float = 1.5, opacity: Plane | float = 1.0) -> None:
         """Paint a shape, given as a distance, over the figure."""
@@ -47,11 +44,6 @@ class Figure:
     def shine(self, amount: Plane, colour: Paint) -> None:
         """Add light to the figure, but not outside of its outline."""
         self.paint = glow(self.paint, colour, amount)
-
-    def lit(self, albedo: Paint, light: Plane | float) -> Paint:
-        """Return the colour of a surface for an amount of light."""
-        tint = mix(self.palette.shade, self.palette.light, light)
-        return albedo * tint * np.float32(1.08)
 
     def shadow(self, width: float, height: float = 0.045, strength: float = 0.5) -> None:
         """Paint a soft shadow on the ground around the foot."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from painting.canvas import OUTLINES, WHITE, cover, mix, rgb, smooth
+from painting.canvas import OUTLINES, WHITE, bell, cover, mix, rgb, smooth
 
 if TYPE_CHECKING:
     from painting.canvas import Plane
@@ -28,12 +28,11 @@ def _window(figure: Figure, u: float, v: float, half: float, tall: float) -> Non
         figure.shine(0.5 * np.exp(-(reach**2)), _WARM)
 
 
-def lighthouse(figure: Figure, look: str) -> None:
+def lighthouse(figure: Figure, _look: str) -> None:
     """Paint a white lighthouse with red bands, on a rock."""
-    del look
     palette, u, v = figure.palette, figure.u, figure.v
     lamp = np.hypot(u, v + 0.87)
-    halo = np.exp(-((lamp / 0.11) ** 2)) * 0.5 + np.exp(-((lamp / 0.3) ** 2)) * 0.16
+    halo = bell(lamp, 0.11) * 0.5 + bell(lamp, 0.3) * 0.16
     figure.wash(halo, mix(_WARM, palette.horizon, 0.15 if palette.is_night else 0.6))
     rough = figure.canvas.noise(501, 5, octaves=4)
     top = -0.045 + np.abs(u) ** 1.6 * 0.42 + 0.018 * rough
@@ -56,14 +55,13 @@ def lighthouse(figure: Figure, look: str) -> None:
     figure.lay(roof, figure.lit(rgb("b8332f"), _round(figure, 0, 0.07)))
 
 
-def cabin(figure: Figure, look: str) -> None:
+def cabin(figure: Figure, _look: str) -> None:
     """Paint a log house with smoke from its chimney."""
-    del look
     u, v, palette = figure.u, figure.v, figure.palette
     figure.shadow(0.75, 0.07, 0.45)
     rise = np.clip(-v - 0.95, 0, 1)
     drift = 0.27 + 0.25 * rise + 0.05 * np.sin(rise * 16)
-    smoke = np.exp(-(((u - drift) / (0.03 + 0.14 * rise)) ** 2)) * smooth(-0.93, -1.0, v) * smooth(-1.4, -1.1, v)
+    smoke = bell(u - drift, 0.03 + 0.14 * rise) * smooth(-0.93, -1.0, v) * smooth(-1.4, -1.1, v)
     figure.wash(0.55 * smoke, mix(palette.haze, WHITE, 0.25))
     logs = 0.5 + 0.5 * np.cos(v * 88)
     wall = figure.lit(mix(rgb("a8713f"), rgb("7d4f2c"), (1 - logs) ** 3), np.clip(0.72 + 0.25 * u + 0.1 * logs, 0, 1))
@@ -81,12 +79,11 @@ def cabin(figure: Figure, look: str) -> None:
     _window(figure, 0.0, -0.53, 0.06, 0.12)
 
 
-def boat(figure: Figure, look: str) -> None:
+def boat(figure: Figure, _look: str) -> None:
     """Paint a boat with two sails, and their reflection on the water."""
-    del look
     u, v = figure.u, figure.v
     waves = np.sin(v * 95 + 2 * np.sin(u * 9))
-    mirror = np.exp(-(((u - 0.06) / (0.16 + 0.12 * v)) ** 2)) * smooth(0.0, 0.03, v) * smooth(0.38, 0.0, v)
+    mirror = bell(u - 0.06, 0.16 + 0.12 * v) * smooth(0.0, 0.03, v) * smooth(0.38, 0.0, v)
     figure.wash(mirror * np.clip(0.42 + 0.3 * waves, 0, 1), mix(figure.palette.lamp, figure.palette.light, 0.5))
     figure.wash(0.5 * np.exp(-((u / 0.4) ** 2) - ((v - 0.01) / 0.02) ** 2), figure.lit(rgb("24364a"), 0.2))
     belly = 0.035 * np.sin(np.clip((v + 0.98) / 0.8, 0, 1) * np.pi)
@@ -157,10 +154,8 @@ def cat(figure: Figure, look: str) -> None:
         mix(palette.lamp, fur, 0.25),
     )
     edge = np.maximum(-0.012 - np.minimum(head, 9), 0)
-    figure.tint(
-        cover(body, figure.pixel) * 0.4 * np.exp(-((edge / 0.02) ** 2)) * (v > -0.68), figure.lit(fur * 0.5, 0.2)
-    )
-    collar = np.exp(-(((v + 0.605 - 0.25 * u**2) / 0.016) ** 2)) * cover(body, figure.pixel)
+    figure.tint(cover(body, figure.pixel) * 0.4 * bell(edge, 0.02) * (v > -0.68), figure.lit(fur * 0.5, 0.2))
+    collar = bell(v + 0.605 - 0.25 * u**2, 0.016) * cover(body, figure.pixel)
     figure.tint(0.9 * collar, figure.lit(rgb("e0435c"), 0.8))
 
 
@@ -194,9 +189,8 @@ def _leaves(figure: Figure, look: str) -> None:
         figure.lay(distance, figure.lit(mix(leaf * np.float32(0.8), pale, light**1.5), light), soft=3)
 
 
-def castle(figure: Figure, look: str) -> None:
+def castle(figure: Figure, _look: str) -> None:
     """Paint a castle: towers with pointed roofs on a hill."""
-    del look
     u, v = figure.u, figure.v
     rough = figure.canvas.noise(541, 5, octaves=4)
     hill = np.maximum(-0.17 + 0.62 * np.abs(u) ** 1.7 + 0.015 * rough - v, v - 0.13 + 0.16 * np.abs(u))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from painting.canvas import cover, glow, mix, rgb, smooth
+from painting.canvas import Painting, bell, cover, glow, mix, rgb, smooth
 from painting.skies import LAMP_X
 
 if TYPE_CHECKING:
@@ -14,29 +14,17 @@ if TYPE_CHECKING:
     from painting.canvas import Canvas, Paint, Palette, Plane
 
 
-class Ground:
+class Ground(Painting):
     """A land that is painted in layers, from far to near."""
-
-    def __init__(self, canvas: Canvas, palette: Palette) -> None:
-        self.canvas = canvas
-        self.palette = palette
-        self.alpha: Plane = np.zeros(canvas.shape, dtype=np.float32)
-        self.paint: Paint = np.zeros((3, *canvas.shape), dtype=np.float32) + palette.haze
 
     def lay(self, shape: Plane, colour: Paint) -> None:
         """Paint a shape over the earlier layers."""
         self.paint = mix(self.paint, colour, shape)
         self.alpha = np.maximum(self.alpha, shape)
 
-    def below(self, line: Plane | float, soft: float = 1.0) -> Plane:
+    def below(self, line: Plane | float) -> Plane:
         """Return the coverage of the area below a line."""
-        return cover(np.float32(line) - self.canvas.y, self.canvas.pixel * 1.5 * soft)
-
-    def lit(self, albedo: Paint, light: Plane | float, far: Plane | float = 0.0) -> Paint:
-        """Return the colour of a surface for an amount of light and a distance."""
-        palette = self.palette
-        tint = mix(palette.shade, palette.light, light)
-        return mix(albedo * tint * np.float32(1.08), palette.haze, far)
+        return cover(np.float32(line) - self.canvas.y, self.canvas.pixel * 1.5)
 
     def mountains(self, base: float, height: float, seed: int, far: float, *, snow: float = 0.0) -> Plane:
         """Paint mountains with lit and shaded slopes and snow on their tops. Return the line of their crest."""
@@ -90,7 +78,7 @@ class Ground:
         colour = mix(colour, mix(palette.horizon, palette.lamp, 0.3), np.clip(waves * 0.2 * (1 - 0.35 * near), 0, 0.5))
         colour = mix(colour, deep, np.clip(-waves * 0.22, 0, 0.5))
         width = 0.022 + 0.16 * near
-        path = np.exp(-(((canvas.x - LAMP_X * canvas.aspect) / width) ** 2)) * smooth(0, 0.02, near)
+        path = bell(canvas.x - LAMP_X * canvas.aspect, width) * smooth(0, 0.02, near)
         colour = glow(colour, palette.lamp, glitter * path * np.clip(0.22 + 0.6 * waves, 0, 1))
         self.lay(self.below(top), colour)
 
@@ -144,9 +132,9 @@ def _sea(ground: Ground) -> None:
     wet = smooth(0.05, 0.0, canvas.y - shore)
     sand = ground.lit(rgb("e8cfa0"), np.clip(0.78 + 0.07 * canvas.noise(217, 30, octaves=3, stretch=2.5), 0, 1))
     ground.lay(ground.below(shore), mix(sand, sand * 0.72, wet))
-    foam = np.exp(-(((canvas.y - shore) / 0.006) ** 2)) * np.clip(0.75 + 0.4 * canvas.noise(219, 20, octaves=2), 0, 1)
+    foam = bell(canvas.y - shore, 0.006) * np.clip(0.75 + 0.4 * canvas.noise(219, 20, octaves=2), 0, 1)
     ground.paint = mix(ground.paint, ground.lit(rgb("ffffff"), 0.9), foam)
-    wave = np.exp(-(((canvas.y - shore + 0.045) / 0.007) ** 2)) * smooth(0.1, 0.8, canvas.noise(221, 4, stretch=3))
+    wave = bell(canvas.y - shore + 0.045, 0.007) * smooth(0.1, 0.8, canvas.noise(221, 4, stretch=3))
     ground.paint = mix(ground.paint, ground.lit(rgb("ffffff"), 0.9), 0.8 * wave)
 
 
@@ -163,7 +151,7 @@ def _cliffs(ground: Ground) -> None:
         )
         light = np.clip(0.5 - (x - middle) / width * 0.4 + 0.3 * rough, 0, 1)
         ground.lay(inside, ground.lit(rgb("8f8178"), light, far))
-        foam = np.exp(-(((canvas.y - 0.66) / 0.006) ** 2)) * smooth(0.02, -0.01, np.abs(x - middle) - width)
+        foam = bell(canvas.y - 0.66, 0.006) * smooth(0.02, -0.01, np.abs(x - middle) - width)
         ground.paint = mix(ground.paint, ground.lit(rgb("ffffff"), 0.8), 0.7 * foam)
     edge = 0.36 + (x + 0.5) * 1.5 + 0.02 * rough + 0.05 * np.tanh((x + 0.36) * 14)
     strata = np.sin(canvas.y * 70 + rough * 1.8)

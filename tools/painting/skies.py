@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from painting.canvas import WHITE, cover, glow, mix, ramp, rgb, smooth
+from painting.canvas import WHITE, bell, cover, glow, mix, ramp, rgb, smooth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,18 +14,6 @@ if TYPE_CHECKING:
 
 HORIZON: Final = 0.62
 LAMP_X: Final = 0.22  # of the width, to the right of the middle
-
-SKY_TAGS: Final[dict[str, dict[str, float]]] = {
-    "sun": {"sun": 1.0, "bright": 0.3},
-    "clouds": {"clouds": 1.0, "storm": 0.4},
-    "cirrus": {"clouds": 0.4},
-    "rainbow": {"rainbow": 1.5},
-    "moon": {"moon": 1.0},
-    "stars": {"star": 1.0},
-    "galaxy": {"galaxy": 1.0, "star": 0.3},
-    "nebula": {"galaxy": 0.9, "purple": 0.2},
-    "aurora": {"aurora": 1.0},
-}
 
 
 def paint_sky(canvas: Canvas, kind: str, palette: Palette) -> Paint:
@@ -89,7 +77,7 @@ def _sun(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:
     sky = glow(sky, palette.lamp, 0.22 * rays * np.exp(-reach * 4.5))
     streaks = smooth(0.3, 1.6, canvas.noise(21, 5, octaves=4, stretch=7)) * smooth(0.1, 0.45, canvas.y)
     sky = mix(sky, mix(palette.horizon, palette.light, 0.5), 0.5 * streaks)
-    sky = glow(sky, palette.lamp, 0.9 * np.exp(-((reach / 0.085) ** 2)))
+    sky = glow(sky, palette.lamp, 0.9 * bell(reach, 0.085))
     return mix(sky, mix(palette.lamp, WHITE, 0.6), cover(reach - 0.062, 0.012))
 
 
@@ -146,7 +134,7 @@ def _stars(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:
     along = (canvas.x + 0.28 * canvas.aspect) * 0.88 + (canvas.y - 0.12) * 0.47
     beside = -(canvas.x + 0.28 * canvas.aspect) * 0.47 + (canvas.y - 0.12) * 0.88
     tail = np.clip(along / 0.22, 0, 1) * (along < 0.22)
-    return glow(sky, WHITE, tail**1.5 * np.exp(-((beside / (0.0022 + 0.003 * tail)) ** 2)))
+    return glow(sky, WHITE, tail**1.5 * bell(beside, 0.0022 + 0.003 * tail))
 
 
 def _galaxy(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:
@@ -154,9 +142,9 @@ def _galaxy(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:
     bend = 0.05 * canvas.noise(81, 2, octaves=3)
     beside = canvas.x * 0.62 / max(0.8, canvas.aspect) + (canvas.y - 0.27) * 0.78 + bend
     grain = canvas.noise(82, 5, octaves=5, gain=0.62)
-    band = np.exp(-((beside / 0.13) ** 2)) * np.clip(0.75 + 0.35 * grain, 0, 1.5) * smooth(0.66, 0.45, canvas.y)
-    core = np.exp(-((beside / 0.055) ** 2)) * smooth(0.62, 0.35, canvas.y)
-    lane = np.exp(-(((beside + 0.012 + 0.022 * canvas.noise(83, 6, octaves=4)) / 0.02) ** 2))
+    band = bell(beside, 0.13) * np.clip(0.75 + 0.35 * grain, 0, 1.5) * smooth(0.66, 0.45, canvas.y)
+    core = bell(beside, 0.055) * smooth(0.62, 0.35, canvas.y)
+    lane = bell(beside + 0.012 + 0.022 * canvas.noise(83, 6, octaves=4), 0.02)
     outer, inner = mix(palette.middle, palette.horizon, 0.55), mix(palette.horizon, palette.lamp, 0.6)
     sky = glow(sky, outer, 0.75 * band)
     sky = glow(sky, inner, 0.6 * core * np.clip(0.7 + 0.4 * grain, 0, 1.3))
@@ -185,13 +173,13 @@ def spiral(canvas: Canvas, below: Paint, place: tuple[float, float, float], ligh
     u, v = dx * 0.94 + dy * 0.34, (-dx * 0.34 + dy * 0.94) * 1.75
     radius = np.hypot(u, v) + 1e-4
     turn = np.arctan2(v, u) * 2 + 5.2 * np.log(radius + 0.12)
-    fade = np.exp(-((radius / 0.62) ** 2))
+    fade = bell(radius, 0.62)
     arms = (0.5 + 0.5 * np.cos(turn)) ** 2.2 * fade * smooth(0.03, 0.25, radius)
     dim = 1 - 0.25 * np.clip(canvas.noise(97, 14, octaves=3), 0, 1)
     below = glow(below, rgb("a06bff"), 0.75 * fade)
     below = glow(below, rgb("ff8fd8"), 0.85 * arms * dim)
     below = glow(below, rgb("9fd0ff"), 0.6 * arms**2 * dim)
-    return glow(below, light, np.exp(-((radius / 0.14) ** 2)) + 0.4 * np.exp(-radius * 5))
+    return glow(below, light, bell(radius, 0.14) + 0.4 * np.exp(-radius * 5))
 
 
 def _aurora(canvas: Canvas, palette: Palette, sky: Paint) -> Paint:

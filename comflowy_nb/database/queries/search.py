@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from comflowy_nb.database.queries.candidates import candidates
 from comflowy_nb.database.queries.compared_values import ComparedValues
-from comflowy_nb.database.queries.field_filters import REVIEW_FLAGS, has_params, is_equal, is_fulfilled
+from comflowy_nb.database.queries.field_filters import REVIEW_FLAGS, has_params, is_fulfilled
 from comflowy_nb.database.ratings import read_review_values
 from comflowy_nb.database.rows import find_runs, json_list, read_json
 from comflowy_nb.errors import RefError, SettingsError
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import RunRecord
     from comflowy_nb.workflow.syntax.conditions import Condition
-
-__all__ = ["Filters", "RunRow", "find_by_service_id", "is_equal", "search", "search_rows"]
 
 _COLUMNS = "number, token, sweep, params, graph, defaults, name, workflow, workflow_id, service_run_id, problem, reason"
 _CHUNK_ROWS = 50  # rows that one statement reads of the runs that the index of values selects

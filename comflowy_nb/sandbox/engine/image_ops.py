@@ -40,18 +40,15 @@ def read_image(path: Path) -> tuple[Pixels, Pixels]:
     ValueError
         If the file is not an image, is damaged, or has more than `MAX_AREA_PX` pixels.
     """
+    limit = f"the sandbox accepts up to {MAX_AREA_PX / 1e6:.1f} million"
     try:
         with Image.open(path) as opened:
             if opened.width * opened.height > MAX_AREA_PX:
-                size = f"{opened.width}x{opened.height}"
-                raise ValueError(
-                    f"{path.name} has {size} pixels; the sandbox accepts up to {MAX_AREA_PX / 1e6:.1f} million"
-                )
+                raise ValueError(f"{path.name} has {opened.width}x{opened.height} pixels; {limit}")
             turned = ImageOps.exif_transpose(opened)
             rgba = np.asarray(turned.convert("RGBA"), dtype=np.float32) / np.float32(255)
     except Image.DecompressionBombError as error:
-        most = f"{MAX_AREA_PX / 1e6:.1f} million"
-        raise ValueError(f"{path.name} has too many pixels; the sandbox accepts up to {most}") from error
+        raise ValueError(f"{path.name} has too many pixels; {limit}") from error
     except (OSError, SyntaxError) as error:
         raise ValueError(f"cannot identify image file '{path.name}'") from error
     return rgba[None, ..., :3].copy(), 1 - rgba[None, ..., 3]
@@ -199,6 +196,11 @@ def warp(planes: Pixels, right: Pixels, down: Pixels) -> Pixels:
     upper = flat[:, corner] * (1 - part_x) + flat[:, corner + 1] * part_x
     lower = flat[:, corner + columns] * (1 - part_x) + flat[:, corner + columns + 1] * part_x
     return upper * (1 - part_y) + lower * part_y
+
+
+def luma(colours: Pixels) -> Pixels:
+    """Return the grey level of (3, ...) colours, as in ITU-R BT.601."""
+    return np.asarray(0.3 * colours[0] + 0.59 * colours[1] + 0.11 * colours[2])
 
 
 def grain(rows: int, columns: int) -> Pixels:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image
 
-from comflowy_nb.sandbox.engine.image_ops import resize_plane, sharpen, warp
+from comflowy_nb.sandbox.engine.image_ops import luma, resize_plane, sharpen, warp
 from comflowy_nb.sandbox.engine.styles import STYLES
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _drift(planes: Pixels) -> Pixels:
 
 def _light(colour: Pixels, light: Pixels) -> Pixels:
     exposure, warmth, saturation = light
-    grey = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]  # luma of ITU-R BT.601
+    grey = luma(colour)
     colour = (grey + (colour - grey) * (1 + 0.9 * saturation)) * np.exp2(exposure)
     return np.asarray(colour * np.stack([1 + 0.3 * warmth, np.ones_like(warmth), 1 - 0.3 * warmth]))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from comflowy_nb.sandbox.engine.image_ops import grain, soften
+from comflowy_nb.sandbox.engine.image_ops import grain, luma, soften
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +35,6 @@ class Style:
     finish: Callable[[Pixels], Pixels]
 
 
-def _grey(colours: Pixels) -> Pixels:
-    return np.asarray(0.3 * colours[0] + 0.59 * colours[1] + 0.11 * colours[2])  # luma of ITU-R BT.601
-
-
 def _mix(below: Pixels, above: Pixels, amount: float) -> Pixels:
     return below + (above - below) * np.float32(amount)
 
@@ -55,7 +51,7 @@ def _film(colours: Pixels) -> Pixels:
 def _dilute(colours: Pixels) -> Pixels:
     """Return thin colours on white paper."""
     pale = 1 - 0.86 * (1 - np.clip(colours, 0, 1) ** 0.72)
-    grey = _grey(pale)
+    grey = luma(pale)
     return np.asarray(grey + (pale - grey) * 1.12, dtype=np.float32)
 
 
@@ -64,7 +60,7 @@ def _paper(colours: Pixels) -> Pixels:
     _, rows, columns = colours.shape
     reach = max(1, round(min(rows, columns) / 110))
     wash = _mix(colours, soften(colours, reach), 0.6)
-    grey = _grey(wash)
+    grey = luma(wash)
     edge = np.clip(soften(grey[None], 2 * reach)[0] - grey, 0, 0.15)
     hollows = soften(grain(rows, columns)[None], 1)[0]
     dense = 1 - 0.55 * grey
@@ -73,7 +69,7 @@ def _paper(colours: Pixels) -> Pixels:
 
 def _ink(colours: Pixels) -> Pixels:
     """Map grey levels to inks from indigo to cream, mixed with 30 % of the original colour."""
-    grey = np.clip(_grey(colours), 0, 1)
+    grey = np.clip(luma(colours), 0, 1)
     toned = np.stack([np.interp(grey, _INK_TONES, channel) for channel in _INKS.T]).astype(np.float32)
     return _mix(toned, colours, 0.3)
 
@@ -82,7 +78,7 @@ def _hatch(colours: Pixels) -> Pixels:
     """Draw dark lines along edges, and grain in light areas."""
     _, rows, columns = colours.shape
     reach = max(1, round(min(rows, columns) / 200))
-    grey = _grey(colours)
+    grey = luma(colours)
     line = np.clip(soften(grey[None], 2 * reach)[0] - soften(grey[None], reach)[0] - 0.01, 0, 0.1)
     dry = grain(rows, columns) * np.clip(grey, 0, 1)
     return np.asarray(colours - 2.2 * line + np.float32(0.016) * dry, dtype=np.float32)

@@ -181,11 +181,10 @@ def _node_errors(graph: Graph, node_id: str, input_folder: Path) -> Iterator[Bod
 
 
 def _check_link(graph: Graph, name: str, config: list[Any], value: list[Any]) -> Body | None:
+    facts = {"input_name": name, "input_config": config}
     if len(value) != 2:
         message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
-        return _error(
-            "bad_linked_input", message, name, input_name=name, input_config=config, received_value=_short(value)
-        )
+        return _error("bad_linked_input", message, name, **facts, received_value=_short(value))
     linked, slot = value
     source = graph.get(linked) if isinstance(linked, str) else None
     given_types = NODE_TYPES[source["class_type"]].outputs if source else []
@@ -195,16 +194,10 @@ def _check_link(graph: Graph, name: str, config: list[Any], value: list[Any]) ->
         return _error("exception_during_validation", message, f"{_short(linked)!r}", exception_type=kind, traceback=[])
     if given_types[slot] == config[0]:
         return None
-    details = f"{name}, received_type({given_types[slot]}) mismatch input_type({_type_name(config)})"
-    return _error(
-        "return_type_mismatch",
-        "Return type mismatch between linked nodes",
-        details,
-        input_name=name,
-        input_config=config,
-        received_type=given_types[slot],
-        linked_node=value,
-    )
+    facts |= {"received_type": given_types[slot], "linked_node": value}
+    expected = config[0] if isinstance(config[0], str) else "COMBO"
+    details = f"{name}, received_type({given_types[slot]}) mismatch input_type({expected})"
+    return _error("return_type_mismatch", "Return type mismatch between linked nodes", details, **facts)
 
 
 def _check_file(name: str, input_folder: Path) -> Body | None:
@@ -254,15 +247,9 @@ def _read_literal(name: str, config: list[Any], value: Any) -> tuple[Any, Body |
         return _convert(config[0], value), None
     except (ValueError, TypeError, OverflowError) as error:
         message = f"Failed to convert an input value to a {config[0]} value"
-        return value, _error(
-            "invalid_input_type",
-            message,
-            f"{name}, {_short(value)}, {error}",
-            input_name=name,
-            input_config=config,
-            received_value=_short(value),
-            exception_message=str(error),
-        )
+        details = f"{name}, {_short(value)}, {error}"
+        facts = {"input_name": name, "input_config": config, "received_value": _short(value)}
+        return value, _error("invalid_input_type", message, details, **facts, exception_message=str(error))
 
 
 def _convert(kind: str, value: Any) -> Any:
@@ -270,30 +257,23 @@ def _convert(kind: str, value: Any) -> Any:
         raise ValueError(f"an input of type {kind} takes a link to another node")
     if value is None or isinstance(value, (list, dict)):
         raise TypeError(f"not {'an' if kind == 'INT' else 'a'} {kind}")
-    match kind:
-        case "STRING":
-            text = str(value)
-            if len(text) > MAX_TEXT:
-                raise ValueError(f"a text of {len(text)} characters; the sandbox accepts up to {MAX_TEXT}")
-            return text
-        case "INT":
-            _assert_number(value)
-            if isinstance(value, float) and value != int(value):
-                raise ValueError("not a whole number")
-            return int(value)
-        case _:
-            _assert_number(value)
-            number = float(value)
-            if not math.isfinite(number):
-                raise ValueError("not a finite number")
-            return number
-
-
-def _assert_number(value: Any) -> None:
+    if kind == "STRING":
+        text = str(value)
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"a text of {len(text)} characters; the sandbox accepts up to {MAX_TEXT}")
+        return text
     if isinstance(value, bool):
         raise TypeError("true and false are not numbers")
     if isinstance(value, str) and len(value) > 400:  # the longest float has about 310 digits
         raise ValueError("too long for a number")
+    if kind == "INT":
+        if isinstance(value, float) and value != int(value):
+            raise ValueError("not a whole number")
+        return int(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
 
 
 def _check_range(name: str, config: list[Any], value: Any) -> Body | None:
@@ -315,10 +295,6 @@ def _check_range(name: str, config: list[Any], value: Any) -> Body | None:
 
 def _error(kind: str, message: str, details: str, **extra_info: Any) -> Body:
     return {"type": kind, "message": message, "details": details, "extra_info": extra_info}
-
-
-def _type_name(config: list[Any]) -> str:
-    return config[0] if isinstance(config[0], str) else "COMBO"
 
 
 def _short(value: Any) -> str:

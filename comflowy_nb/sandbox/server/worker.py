@@ -31,7 +31,7 @@ class Pipe:
     def __init__(self, orders: BinaryIO, messages: BinaryIO) -> None:
         self._orders = orders
         self._messages = messages
-        self._stopped: set[str] = set()
+        self.stopped: set[str] = set()  # ids of the runs that the server stopped
         self.runs: SimpleQueue[dict[str, Any]] = SimpleQueue()
 
     def send(self, kind: str, **values: Any) -> None:
@@ -46,13 +46,10 @@ class Pipe:
         for line in self._orders:
             order = json.loads(line)
             if order["kind"] == "stop":
-                self._stopped.add(order["run_id"])
+                self.stopped.add(order["run_id"])
             else:
                 self.runs.put(order)
         os._exit(0)
-
-    def is_stopped(self, run_id: str) -> bool:
-        return run_id in self._stopped
 
 
 def main(inputs: str, images: str) -> None:
@@ -95,7 +92,7 @@ def _run(engine: Engine, pipe: Pipe, order: Mapping[str, Any], folder: Path) -> 
         outputs = engine.run(
             graph,
             on_progress=lambda payload: pipe.send("progress", run_id=run_id, payload=payload),
-            should_stop=lambda: pipe.is_stopped(run_id),
+            should_stop=lambda: run_id in pipe.stopped,
         )
         images: list[dict[str, str]] = []
         for node, files in outputs.items():

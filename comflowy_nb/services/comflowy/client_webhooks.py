@@ -61,21 +61,16 @@ class Webhooks:
         # The sandbox calls addresses on loopback only.
         return None if url is None or (self._service.kind == "sandbox" and not is_loopback(url)) else url
 
-    @property
-    def is_on(self) -> bool:
-        """Whether the next run gets the addresses of the receiver."""
-        try:
-            has_url = self.public_url() is not None
-        except SettingsError as error:
-            self.problem = str(error)
-            return False
-        is_automatic = settings.webhooks == "auto" and self._service.on_loopback
-        return settings.webhooks != "off" and (has_url or settings.webhooks == "on" or is_automatic)
-
     def receiver(self) -> Receiver | None:
         """Return the receiver, and start it if necessary. None if webhooks are off, or if it can't start."""
         self.problem = None
-        if not self.is_on:
+        try:
+            url = self.public_url()
+        except SettingsError as error:
+            self.problem = str(error)
+            return None
+        is_automatic = settings.webhooks == "auto" and (url is not None or self._service.on_loopback)
+        if settings.webhooks != "on" and not is_automatic:
             return None
         with self._lock:
             if self._receiver is None and not self._is_closed:
@@ -91,7 +86,7 @@ class Webhooks:
                     self.problem = str(error)
                     return None
             if self._receiver is not None:
-                self._receiver.public_url = self.public_url()
+                self._receiver.public_url = url
             return self._receiver
 
     def urls(self, token: str) -> Mapping[str, str]:

@@ -162,12 +162,8 @@ def _rejection(body: bytes) -> str | None:
 
 def read_confirmed(body: bytes) -> bool:
     """Return whether a response to `cancel` confirms it."""
-    try:
-        _decode_success(body, _SUCCESS)
-    except SchemaError as error:
-        if error.is_rejection:
-            return False
-        raise
+    if not _decode(body, _SUCCESS).success:
+        return False
     data = (json_object(body) or {}).get("data")
     return not (isinstance(data, dict) and data.get("cancelled") is False)
 
@@ -268,11 +264,8 @@ def read_outputs(output_images: Any, full_outputs: Any) -> tuple[tuple[Output, .
     without_node = itertools.count()
     outputs = []
     for index, (image, url) in enumerate(urls.items()):
-        if image in nodes:
-            node, position, _ = nodes[image]
-            outputs.append(Output(index, node, position, url))
-        else:
-            outputs.append(Output(index, None, next(without_node), url))
+        producer, position, _ = nodes.get(image) or (None, next(without_node), url)
+        outputs.append(Output(index, producer, position, url))
     limited, warning = limit_outputs(outputs)
     return limited, "; ".join(dict.fromkeys((*filter(None, [warning]), *problems))) or None
 

@@ -91,9 +91,6 @@ class Gate(ABC, Generic[T]):
     async def deliver(self, found: T, secret: str, body: bytes, request: HTTPServerRequest) -> int:
         """Deliver an event. Return the HTTP status of the response."""
 
-    def count(self, kind: str) -> None:
-        self.counts[kind] += 1
-
 
 @stream_request_body
 class WebhookHandler(RequestHandler):
@@ -133,7 +130,7 @@ class WebhookHandler(RequestHandler):
 
     def _reject(self, status: int, kind: str) -> None:
         self._found = None
-        self._gate.count(kind)
+        self._gate.counts[kind] += 1
         self.set_status(status)
         self.set_header("Connection", "close")
         self.finish()
@@ -147,7 +144,7 @@ class WebhookHandler(RequestHandler):
         self._body.clear()
         if found is not None:
             status = await self._gate.deliver(found, self._secret, body, self.request)
-            self._gate.count("accepted" if status < 300 else "rejected")
+            self._gate.counts["accepted" if status < 300 else "rejected"] += 1
             self.set_status(status)
 
     def on_finish(self) -> None:

@@ -246,8 +246,7 @@ class _Server:
         self.port: int = listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._calls = concurrent.futures.ThreadPoolExecutor(1, "comflowy-events")
-        self._waiting = 0  # number of events in `_calls`
-        self._waiting_lock = threading.Lock()
+        self._slots = threading.Semaphore(MAX_WAITING_EVENTS)  # for events in `_calls`
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="comflowy-webhooks")
         self._thread.start()
         self._http = asyncio.run_coroutine_threadsafe(self._serve(listener), self._loop).result()
@@ -297,16 +296,12 @@ class _Server:
 
     def call(self, function: Callable[[Event], None], event: Event) -> None:
         """Call a function on the thread of the listeners, unless too many events wait."""
-        with self._waiting_lock:
-            if self._waiting >= MAX_WAITING_EVENTS:
-                return
-            self._waiting += 1
-        with contextlib.suppress(RuntimeError):  # the receiver was closed meanwhile
-            self._calls.submit(self._call, function, event)
+        if self._slots.acquire(blocking=False):
+            with contextlib.suppress(RuntimeError):  # the receiver was closed meanwhile
+                self._calls.submit(self._call, function, event)
 
     def _call(self, function: Callable[[Event], None], event: Event) -> None:
-        with self._waiting_lock:
-            self._waiting -= 1
+        self._slots.release()
         function(event)
 
     async def _stop(self) -> None:

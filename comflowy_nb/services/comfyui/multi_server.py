@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from comflowy_nb.errors import NotFoundError, ServiceError, UnreachableError, WorkflowError
-from comflowy_nb.services.base import Service
-from comflowy_nb.services.types import Accepted, Rejected, Server, Unknown
+from comflowy_nb.services.comfyui.service import GraphService
+from comflowy_nb.services.types import Accepted, Rejected, Unknown
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from comflowy_nb.services.base import Service
     from comflowy_nb.services.types import Event, ImageStream, Outcome, Output, Snapshot, Submission
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph
@@ -48,7 +49,7 @@ class _Member:
         return self.service.starts_with or settings.window
 
 
-class ComfyUICluster(Service):
+class ComfyUICluster(GraphService):
     """ComfyUI servers under one name.
 
     A run is checked at the server that accepted it. If that is unknown, all servers are asked for its prompt id, which
@@ -61,14 +62,6 @@ class ComfyUICluster(Service):
     identity, label : str
         The key in the deduplication of requests, and the name in messages.
     """
-
-    kind = "comfyui"
-    costs_money = False
-    can_cancel = True
-    can_upload = True
-    runs_graphs = True
-    queue_in_memory = True
-    resubmits_lost = True
 
     def __init__(self, servers: Sequence[Service], *, identity: str, label: str) -> None:
         self.identity = identity
@@ -130,7 +123,7 @@ class ComfyUICluster(Service):
                 with self._lock:
                     member.active = (member.active - {submission.token}) | {outcome.run_id}
                     self._at[outcome.run_id] = member
-                return replace(outcome, server=Server(member.service.origin, member.service.label))
+                return replace(outcome, origin=member.service.origin, label=member.service.label)
             with self._lock:
                 member.active.discard(submission.token)
                 if isinstance(outcome, Unknown):
@@ -152,9 +145,6 @@ class ComfyUICluster(Service):
             best = min(untried, key=cost)
             best.active.add(token)
             return best
-
-    def run_id_of(self, token: str) -> str | None:
-        return token
 
     def check(self, run_id: str) -> Snapshot:
         """Check a run at its server, or at all servers if its server is unknown."""

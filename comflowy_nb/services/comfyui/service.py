@@ -67,7 +67,23 @@ SOCKET_TIMEOUT_S = 10.0
 T = TypeVar("T")
 
 
-class ComfyUI(Service):
+class GraphService(Service):
+    """What one ComfyUI server and several servers under one name have in common."""
+
+    kind = "comfyui"
+    costs_money = False
+    can_cancel = True
+    can_upload = True
+    runs_graphs = True
+    queue_in_memory = True
+    resubmits_lost = True
+
+    def run_id_of(self, token: str) -> str | None:
+        """Return the token, which is the prompt id."""
+        return token
+
+
+class ComfyUI(GraphService):
     """One ComfyUI server.
 
     Parameters
@@ -80,14 +96,7 @@ class ComfyUI(Service):
         Headers for every request to a server behind a proxy. Their values are masked in messages.
     """
 
-    kind = "comfyui"
-    costs_money = False
-    can_cancel = True
-    can_upload = True
-    runs_graphs = True
     starts_with: int | None = 2  # one running and one pending: more would delay prompts of other users
-    queue_in_memory = True
-    resubmits_lost = True
 
     def __init__(self, address: str, *, identity: str, label: str, headers: Mapping[str, Secret] | None = None) -> None:
         self.origin = address.rstrip("/")
@@ -245,10 +254,6 @@ class ComfyUI(Service):
             except ServiceError:
                 continue
         return None
-
-    def run_id_of(self, token: str) -> str | None:
-        """Return the token, which is the prompt id."""
-        return token
 
     # -- check and cancel ---------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import DecodeError, NewConnectionError
 
 from comflowy_nb.countdown import READ_EVERY_S, Countdown
+from comflowy_nb.services.http.error_text import mask_webhooks
 from comflowy_nb.settings import Secret, settings
 
 if TYPE_CHECKING:
@@ -327,7 +328,6 @@ def _decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:
 # -- logs -------------------------------------------------------------------------------------------------------
 
 _QUERY = re.compile(r"\?\S*")
-_WEBHOOK = re.compile(r"(?<=/comflowy/hooks/)[\w-]+")
 
 
 class _QueryMask(logging.Filter):
@@ -336,7 +336,7 @@ class _QueryMask(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if _deadline.get() is not None:
             with suppress(TypeError, ValueError):
-                record.msg, record.args = _WEBHOOK.sub("***", _QUERY.sub("?***", record.getMessage())), ()
+                record.msg, record.args = mask_webhooks(_QUERY.sub("?***", record.getMessage())), ()
         return True
 
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from history_fixtures import each_connection
 
-from comflowy_nb.database.queries.search import is_equal
+from comflowy_nb.database.queries.field_filters import is_equal
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status, StatusEvent

@@ -47,13 +47,13 @@ def counts(pair):
 
 def test_the_next_run_goes_to_the_server_with_the_fewest_runs(service, pair):
     outcomes = [service.submit(submission(color)) for color in range(5)]
-    assert [outcome.server.label for outcome in outcomes] == ["home/1", "home/2", "home/1", "home/2", "home/1"]
+    assert [outcome.label for outcome in outcomes] == ["home/1", "home/2", "home/1", "home/2", "home/1"]
     assert counts(pair) == [3, 2]
     assert service.cancel(outcomes[0].run_id)
     assert service.check(outcomes[0].run_id).status is Status.CANCELLED
     service.cancel(outcomes[2].run_id)
     service.check(outcomes[2].run_id)
-    assert service.submit(submission(9)).server.label == "home/1"
+    assert service.submit(submission(9)).label == "home/1"
 
 
 def test_the_initial_limit_is_the_sum_of_the_servers_limits(service, pair):
@@ -67,7 +67,7 @@ def test_unreachable_server_is_skipped_and_no_run_is_submitted_twice(pair):
     first, _ = pair
     service = multi_server(f"http://127.0.0.1:{closed_port()}", first.url)
     for color in range(3):
-        assert service.submit(submission(color)).server.label == "home/2"
+        assert service.submit(submission(color)).label == "home/2"
     assert first.requests_to("POST", "/prompt") == 3
     service.check_access()
     assert service.last_graph() is None
