@@ -294,7 +294,7 @@ def _write_title(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, 
     names = name_fields(shown)
     params: Mapping[str, Any] = sweep.cells[0].params if sweep.cells else axes.fixed
     generated = {key: seeds.word for seeds in axes.seeds for key in seeds.fields}
-    replaced = [_flat(axis.name) for group in axes.axes for axis in group.simple if axis.kind == "replace"]
+    replaced = [_flat(axis.name) for axis in axes.simple if axis.kind == "replace"]
     paragraphs = []
     for key in shown:
         if generated.get(key) == "each":

@@ -43,6 +43,11 @@ class FieldType(StrEnum):
         return self in {FieldType.INT, FieldType.FLOAT}
 
     @property
+    def takes_texts(self) -> bool:
+        """Whether a value may be any text."""
+        return self in {FieldType.STRING, FieldType.UNKNOWN}
+
+    @property
     def takes_images(self) -> bool:
         """Whether a value may be an image."""
         return self in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}

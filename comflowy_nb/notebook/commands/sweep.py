@@ -208,7 +208,7 @@ def _export(
     options = {"name": request.options.get("as"), **{key: value for key, value in typed.items() if key in FILE_OPTIONS}}
     if "pin" in request.options:
         ids = {name for word in axes.seeds for name in word.fields}
-        ids |= {name for group in axes.axes for axis in group.simple if axis.kind == "seeds" for name in axis.fields}
+        ids |= {name for axis in axes.simple if axis.kind == "seeds" for name in axis.fields}
         pinned = {name: [cell.params[name] for cell in planned.cells] for name in sorted(ids)}
     else:
         pinned = {}

@@ -52,12 +52,6 @@ def paragraph(*lines: str) -> dict[str, str]:
     return {"text/plain": "\n".join(lines), "text/html": f'<div style="{FONT};padding:2px 0">{body}</div>'}
 
 
-def preformatted(text: str) -> dict[str, str]:
-    """Return a bundle with text in a monospaced font, so that columns stay aligned."""
-    style = "font-size:12.5px;line-height:1.5;margin:2px 0;white-space:pre-wrap;background:none;color:inherit"
-    return {"text/plain": text, "text/html": f'<pre style="{style}">{html_text(text)}</pre>'}
-
-
 def columns_bundle(text: str) -> dict[str, str]:
     """Return a bundle of a help text, unchanged and as HTML whose paragraphs and columns wrap at any width.
 

@@ -150,11 +150,10 @@ def write_cells(
     pinned
         Field id -> the generated seed of each cell, so that the seeds are not generated again.
     """
-    simple = [axis for group in axes.axes for axis in group.simple]
-    for axis in simple:
+    for axis in axes.simple:
         if axis.kind == "rows":
             yield from _rows(file, axis, cells, write_value)
-    yield from _lines(file, [axis for axis in simple if axis.kind == "lines"], cells)
+    yield from _lines(file, [axis for axis in axes.simple if axis.kind == "lines"], cells)
     groups = [[part.name for part in axis.parts] for axis in axes.axes if axis.parts]
     if groups:
         yield f"zip: {json.dumps(groups, ensure_ascii=False)}"

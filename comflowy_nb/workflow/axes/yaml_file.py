@@ -276,8 +276,7 @@ class _Writer:
         for name in [*before, *self._axes.set_params]:
             if name in done:
                 continue
-            simple = [axis for group in self._axes.axes for axis in group.simple]
-            axes = [axis for axis in simple if name in axis.fields and axis.kind not in {"rows", "lines"}]
+            axes = [axis for axis in self._axes.simple if name in axis.fields and axis.kind not in {"rows", "lines"}]
             word = next((word for word in self._axes.seeds if name in word.fields), None)
             if word is not None:
                 done.update(word.fields)
