@@ -103,7 +103,7 @@ class Archive:
         ImageError
             If the file can't be written, or if images are not on disk. In that case the file has the other images.
         """
-        with writing_to(target.parent, target.name):
+        with writing_to(target.parent, f"{target.name} can't be written"):
             part = target.with_name(f".{uuid.uuid4().hex}.part")
             with locked_file(part):
                 self._write(part)

@@ -230,16 +230,15 @@ def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
 
 
 def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
-    size = (image.width_px, image.height_px) if image.width_px and image.height_px else None
-    if image.state in {"kept", "pruned"} and size:
-        return Tile(position, image.index, size)
+    if image.state in {"kept", "pruned"} and image.size_px:
+        return Tile(position, image.index, image.size_px)
     ref = f"{record.ref}[{image.index}]"
     if image.state == "missing":
         reason = f"{ref}: {image.error}" if image.error else ref
         state = CellState("error", "missing", f"{reason}. {record.fetch_tip('fetches it')}.")
     else:
         state = CellState("live", "fetching", ref)
-    return Tile(position, image.index, size, state)
+    return Tile(position, image.index, image.size_px, state)
 
 
 def _node_title(node: str | None, titles: Mapping[str, str]) -> str:

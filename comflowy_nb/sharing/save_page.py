@@ -84,7 +84,7 @@ class SavedPage:
             return self._write_folder(target)
         embedded = [{key: (kind, content) for key, kind, content in part} for part in self._parts()]
         page = page_html(self._exploration.document(), *embedded).encode()
-        with writing_to(target.parent, target.name):
+        with writing_to(target.parent, f"{target.name} can't be written"):
             return write_new(target, page)
 
     def _parts(self) -> tuple[Iterator[tuple[str, str, bytes]], Iterator[tuple[str, str, bytes]]]:
@@ -104,7 +104,7 @@ class SavedPage:
     def _write_folder(self, target: Path) -> Path:
         """Write the images beside the page, one at a time; rename the folder when it is complete."""
         with (
-            writing_to(target.parent, target.stem),
+            writing_to(target.parent, f"{target.stem} can't be written"),
             tempfile.TemporaryDirectory(dir=target.parent, prefix=".comflowy-") as temporary,
         ):
             folder = Path(temporary) / target.stem

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _MIN_FILLED = 1 / 3  # of the positions of a grid; fewer cells are listed, each with its values
 _LONG_NOTE = 16  # characters: a longer text goes into the legend
-_SEVERAL_FIELDS = frozenset({"preset", "rows", "zip"})  # kinds of axes whose values set several fields
+SEVERAL_FIELDS = frozenset({"preset", "rows", "zip"})  # kinds of axes whose values set several fields
 
 LegendEntry = tuple[str, int, Paragraph]  # axis, index of the value, text
 
@@ -196,7 +196,7 @@ def _write_axis(
         headings.append(Heading(text, "" if is_lettered else note))
         if not is_lettered and not (is_named and explanation):
             continue
-        has_fields = axis.kind in _SEVERAL_FIELDS
+        has_fields = axis.kind in SEVERAL_FIELDS
         parts = [Part(f"{text}  ", "strong"), *([] if has_fields else [Part(f"{name} ", "muted")])]
         if is_lettered and (is_named or axis.kind == "seeds" or not explanation):
             parts.append(Part(f"{label} {note} ".replace("  ", " "), "text" if explanation else "strong"))
@@ -225,17 +225,21 @@ def _explain(axis: Axis, sweep: Sweep, named: Sequence[str] = ()) -> tuple[list[
     no_notes = [""] * len(axis.values)
     no_texts: list[tuple[Part, ...]] = [()] * len(axis.values)
     if axis.kind == "seeds":
-        return _seeds(axis, sweep), no_texts
-    if axis.kind in _SEVERAL_FIELDS:
+        return seed_texts(axis, sweep), no_texts
+    if axis.kind in SEVERAL_FIELDS:
         return _named_values(axis, named), shorten_keeping_differences(_write_presets(axis))
-    if axis.kind == "replace":
-        texts = distinct_texts([value.word or "" for value in axis.values])
-    else:
-        texts = distinct_texts([next(iter(value.params.values()), "") for value in axis.values])
+    texts = value_texts(axis)
     if any(len(text) > _LONG_NOTE for text in texts):
         return no_notes, _differences(texts)
     pairs = zip(axis.values, texts, strict=True)
     return [text if value.is_named and text != value.label else "" for value, text in pairs], no_texts
+
+
+def value_texts(axis: Axis) -> list[str]:
+    """Return distinct texts for the values of an axis of one field, or for the words of a search and replace."""
+    if axis.kind == "replace":
+        return distinct_texts([value.word or "" for value in axis.values])
+    return distinct_texts([next(iter(value.params.values()), "") for value in axis.values])
 
 
 def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
@@ -273,7 +277,7 @@ def _write_presets(axis: Axis) -> list[list[Part]]:
     return presets
 
 
-def _seeds(axis: Axis, sweep: Sweep) -> list[str]:
+def seed_texts(axis: Axis, sweep: Sweep) -> list[str]:
     """Return the seed that was generated for each index of an axis."""
     position = [other.name for other in sweep.axes.axes].index(axis.name)
     seeds = [""] * len(axis.values)

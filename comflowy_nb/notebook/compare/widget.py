@@ -297,7 +297,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         parent = super()._repr_mimebundle_()
         data, metadata = parent if isinstance(parent, tuple) else (parent or {}, {})
         still = self._draw()
-        width, height = still.size_px
+        width, height = still.page.size_px
         jpeg = base64.b64encode(still.jpeg).decode("ascii")
         table = html_table(self._images, self._differences)
         warnings = "".join(f"<div>{html_text(line)}</div>" for line in self._content["warnings"])

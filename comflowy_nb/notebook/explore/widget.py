@@ -362,7 +362,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
         parent = super()._repr_mimebundle_()
         data, metadata = parent if isinstance(parent, tuple) else (parent or {}, {})
         still = self._draw()
-        width, height = still.drawn.size_px
+        width, height = still.drawn.page.size_px
         jpeg = base64.b64encode(still.drawn.jpeg).decode("ascii")
         title = plain(" \N{MIDDLE DOT} ".join(filter(None, (self.exploration.title, still.note))))
         # nbconvert prefers HTML to images, so the HTML contains the grid too.
