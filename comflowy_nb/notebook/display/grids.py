@@ -86,8 +86,11 @@ class Grid:
 
     def files(self) -> list[str]:
         """Return the file names of the images."""
-        images = [image for run in self._runs for image in run.record.images]
-        return _file_names(image for image in images if self._only is None or image.index in self._only)
+        return _file_names(image.record for image in self._images())
+
+    def _images(self) -> list[RunImage]:
+        images = [image for run in self._runs for image in run.images]
+        return [image for image in images if self._only is None or image.record.index in self._only]
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return data and metadata for a notebook: a JPEG, and the file names as text."""
@@ -101,14 +104,11 @@ class Grid:
     def __str__(self) -> str:
         refs = ", ".join(run.ref for run in self._runs)
         files = self.files()
-        images = [image for run in self._runs for image in run.images if self._is_shown(image)]
+        images = self._images()
         reviews = reviews_to_show(images)
         noted = [(image.ref, str(write_review(reviews[image.token]))) for image in images]
         lines = [*(f"  {name}" for name in files), *(f"  {ref}: {text}" for ref, text in noted if text)]
         return "\n".join([f"{refs}: {_count(files, 'image')}", *lines])
-
-    def _is_shown(self, image: RunImage) -> bool:
-        return self._only is None or image.record.index in self._only
 
     def __repr__(self) -> str:
         return f"<Grid of {', '.join(run.ref for run in self._runs)}>"

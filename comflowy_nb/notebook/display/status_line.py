@@ -299,16 +299,12 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
         return
     if not total and record.status is Status.SUCCESS:
         line.add(("the run made no images", "warning"))
-    missing = [image for image in record.images if image.state == "missing"]
-    if missing:
-        text = _describe_images(record, missing, "missing")
-        pronoun = "it" if len(missing) == 1 else "them"
-        line.add((f"{text};", "warning"), (record.fetch_tip(f"fetches {pronoun}"), "muted"))
-    pruned = [image for image in record.images if image.state == "pruned"]
-    if pruned:
-        text = _describe_images(record, pruned, "pruned")
-        pronoun = "it" if len(pruned) == 1 else "them"
-        line.add((f"{text};", "warning"), (record.fetch_tip(f"fetches {pronoun}", option=" --refetch"), "muted"))
+    for state, option in (("missing", ""), ("pruned", " --refetch")):
+        images = [image for image in record.images if image.state == state]
+        if images:
+            text = _describe_images(record, images, state)
+            pronoun = "it" if len(images) == 1 else "them"
+            line.add((f"{text};", "warning"), (record.fetch_tip(f"fetches {pronoun}", option=option), "muted"))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
         line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "warning"))
