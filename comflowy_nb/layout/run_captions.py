@@ -38,7 +38,7 @@ _STATE_KINDS: dict[Status, CellStateKind] = {
     Status.CANCELLED: "warning",
 }
 _NOTE_LINES, _CAPTION_LINES = 3, 4  # limit of lines below one of several images, and below the grid
-_DETAILS = {
+STATUS_DETAILS = {
     Status.SUCCESS: "without any image",
     Status.UNKNOWN: "it is not known whether the service accepted this run",
     Status.LOST: "the service no longer has it",
@@ -252,4 +252,5 @@ def state_of_run(record: RunRecord) -> CellState:
     """Return the state to show for a run without images."""
     status = record.status
     reason = str(record.problem) if record.problem is not None else record.reason or ""
-    return CellState(_STATE_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))
+    detail = STATUS_DETAILS.get(status) or " ".join(reason.split())
+    return CellState(_STATE_KINDS.get(status, "waiting"), str(status), detail)

@@ -235,8 +235,7 @@ def contact_sheet_limits(cells: int) -> PageLimits:
         good_px=side // 2,
         paged_px=side // 2,
         smallest_px=side * 3 // 8,
-        next_page="",
-        is_zoomed=False,
+        is_in_notebook=False,
     )
 
 

@@ -273,6 +273,11 @@ def split_id(field_id: str) -> tuple[str, str]:
     return node, name
 
 
+def unwrap(value: Any) -> Any:
+    """Return the list in ComfyUI's form of a list of values (`WRAPPED`); other values unchanged."""
+    return value[WRAPPED] if isinstance(value, dict) and set(value) == {WRAPPED} else value
+
+
 # -- parsing and checking by type ----------------------------------------------------------------------------------
 
 
@@ -342,8 +347,7 @@ def _check_number(field: Field, value: object) -> float:
 def _check_choice(field: Field, value: Any) -> Any:
     if not field.is_multiple:
         return _choose(field, value)
-    if isinstance(value, dict) and set(value) == {WRAPPED}:
-        value = value[WRAPPED]
+    value = unwrap(value)
     chosen = list(value) if isinstance(value, (list, tuple, set)) else [value]
     return {WRAPPED: [_choose(field, plain(item)) for item in chosen]}
 

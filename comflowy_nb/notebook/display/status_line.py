@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.errors import spelled
+from comflowy_nb.layout.run_captions import STATUS_DETAILS
 from comflowy_nb.layout.text import html_text, shorten
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
@@ -234,10 +235,8 @@ def _success_text(record: RunRecord) -> str:
 def _add_problem(line: StatusLine, run: Run) -> None:
     """Append why a run did not succeed, and which of its images were downloaded."""
     record, status, seconds = run.record, run.record.status, run.record.seconds
-    if status is Status.UNKNOWN:
-        line.add(("unknown: it is not known whether the service accepted this run", "warning"))
-    elif status is Status.LOST:
-        line.add(("lost: the service no longer has it", "warning"))
+    if status.is_held:
+        line.add((f"{status}: {STATUS_DETAILS[status]}", "warning"))
     else:
         after = f" after {time_text(seconds)}" if seconds is not None and status is not Status.REJECTED else ""
         line.add((f"{status}{after}", "warning" if status is Status.CANCELLED else "error"))

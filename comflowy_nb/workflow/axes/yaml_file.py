@@ -19,14 +19,15 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, get_args
 
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from comflowy_nb.errors import ImageError, WorkflowError, nearest_tip, write_problem
+from comflowy_nb.status import Retry
 from comflowy_nb.workflow.axes.selection import CellOptions
-from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, write_cells
+from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, NodeReader, write_cells
 from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.files import (
     MAX_YAML_BYTES,
@@ -59,7 +60,7 @@ FILE_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, c
     "y": _TEXT,
     "z": _TEXT,
     "fresh": (r"(?i)true|false", lambda text: text.lower() == "true", "true or false"),
-    "retry": (r"failed|unknown|all|none", str, "one of failed, unknown, all, none"),
+    "retry": ("|".join(get_args(Retry)), str, f"one of {', '.join(get_args(Retry))}"),
     "max_runs": _COUNT,
     "stop_after": (r"[0-9]{1,9}", int, "a whole number, 0 or greater"),
     "window": _COUNT,
@@ -99,11 +100,11 @@ def _is_plain_text(node: Any) -> bool:
     return is_plain and not _WHOLE_FLOAT.fullmatch(node.value)
 
 
-class _FileReader:
-    """Reads the YAML nodes of a sweep file. Every error contains the file and the line."""
+class _FileReader(NodeReader):
+    """Reads a whole sweep file."""
 
     def __init__(self, file: Path, text: str) -> None:
-        self._file = file
+        super().__init__(file)
         self._text = text
 
     def sweep(self, root: Any) -> SweepFile:
@@ -130,7 +131,7 @@ class _FileReader:
         if not workflow:
             self._fail(key_node, "workflow is empty")
         settings = self._settings(parts["fields"][1]) if "fields" in parts else []
-        reader = CellReader(self._file.parent, self._exact, self._fail)
+        reader = CellReader(self._file, self._exact)
         cells = reader.read({key: value for key, (_, value) in parts.items() if key in CELL_KEYS})
         return SweepFile(workflow, settings, options, cells, tuple(reader.warnings))
 
@@ -181,9 +182,6 @@ class _FileReader:
             return Item(float(node.value), is_python_value=True, where=self._where(node))
         return Item(node.value, quoted=bool(node.style), where=self._where(node))
 
-    def _where(self, node: Any) -> str:
-        return f"{self._file.name}, line {node.start_mark.line + 1}"
-
     def _pairs(self, node: Any) -> dict[str, tuple[Any, Any]]:
         """Return a mapping from key to the YAML nodes of the key and the value."""
         if not isinstance(node, MappingNode):
@@ -195,15 +193,6 @@ class _FileReader:
                 self._fail(key_node, f"duplicate key {key!r}")
             pairs[key] = key_node, value
         return pairs
-
-    def _scalar(self, node: Any, name: str, key_node: Any = None) -> str:
-        if not isinstance(node, ScalarNode):
-            self._fail(key_node or node, f"{name} must be one value")
-        return str(node.value)
-
-    def _fail(self, node: Any, problem: str) -> NoReturn:
-        where = self._where(node) if node is not None else self._file.name  # an empty file has no node
-        raise WorkflowError(f"{where}: {problem}")
 
 
 def write_sweep_file(
