@@ -167,9 +167,9 @@ def write_cells(
     yield from _lines(file, [axis for axis in axes.simple if axis.kind == "lines"], cells)
     groups = [[part.name for part in axis.parts] for axis in axes.axes if axis.parts]
     if groups:
-        yield f"zip: {json.dumps(groups, ensure_ascii=False)}"
+        yield f"zip: [{', '.join(map(_list, groups))}]"
     if axes.where is not None:
-        yield f"where: {json.dumps(axes.where, ensure_ascii=False)}"
+        yield f"where: {quote(axes.where)}"
     if axes.sample is not None:
         yield f"sample: {axes.sample}"
         yield f"sample_seed: {axes.sample_seed}"
@@ -177,7 +177,7 @@ def write_cells(
     if seeds:
         yield "pinned:"
         for name, values in seeds.items():
-            yield f"  {json.dumps(name)}: {values[0] if len(set(values)) == 1 else list(values)}"
+            yield f"  {quote(name)}: {values[0] if len(set(values)) == 1 else list(values)}"
 
 
 def _lines(file: Path, axes: Sequence[Axis], cells: CellOptions) -> Iterator[str]:
@@ -185,9 +185,8 @@ def _lines(file: Path, axes: Sequence[Axis], cells: CellOptions) -> Iterator[str
         yield "lines:"
     for axis in axes:
         source = cells.get("lines", {}).get(axis.name)
-        texts = [json.dumps(next(iter(value.params.values())), ensure_ascii=False) for value in axis.values]
-        text = _named_file(file, source) if isinstance(source, (str, Path)) else f"[{', '.join(texts)}]"
-        yield f"  {json.dumps(axis.name)}: {text}"
+        texts = [next(iter(value.params.values())) for value in axis.values]
+        yield f"  {quote(axis.name)}: {_named_file(file, source) if isinstance(source, (str, Path)) else _list(texts)}"
 
 
 def _rows(file: Path, axis: Axis, cells: CellOptions, write_value: Callable[[Any], str]) -> Iterator[str]:
@@ -202,19 +201,29 @@ def _rows(file: Path, axis: Axis, cells: CellOptions, write_value: Callable[[Any
         for value in axis.values:
             columns = {name: write_value(param) for name, param in value.params.items()}
             if value.is_named:
-                columns["label"] = json.dumps(value.label, ensure_ascii=False)
-            columns |= {name: json.dumps(text, ensure_ascii=False) for name, text in value.info.items()}
-            pairs = ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {text}" for name, text in columns.items())
+                columns["label"] = quote(value.label)
+            columns |= {name: quote(text) for name, text in value.info.items()}
+            pairs = ", ".join(f"{quote(name)}: {text}" for name, text in columns.items())
             yield f"  - {{{pairs}}}"
     if info:
-        yield f"info: {json.dumps(info, ensure_ascii=False)}"
+        yield f"info: {_list(info)}"
+
+
+def quote(text: str) -> str:
+    """Return a text in double quotes: a JSON string with YAML's escapes for characters that are not printable."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
+
+
+def _list(texts: Sequence[str]) -> str:
+    return f"[{', '.join(map(quote, texts))}]"
 
 
 def _named_file(file: Path, source: str | Path) -> str:
     """Return the path of a file relative to the sweep file, and the hash of its content."""
     path = Path(source).expanduser()
     relative = Path(os.path.relpath(path.resolve(), file.resolve().parent)).as_posix()
-    return f"{{file: {json.dumps(relative, ensure_ascii=False)}, sha256: {sha256_of(path)}}}"
+    return f"{{file: {quote(relative)}, sha256: {sha256_of(path)}}}"
 
 
 def sha256_of(path: Path) -> str:

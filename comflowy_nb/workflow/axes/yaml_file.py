@@ -27,7 +27,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from comflowy_nb.errors import ImageError, WorkflowError, nearest_tip, write_problem
 from comflowy_nb.status import Retry
 from comflowy_nb.workflow.axes.selection import CellOptions
-from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, NodeReader, write_cells
+from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, NodeReader, quote, write_cells
 from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.files import (
     MAX_YAML_BYTES,
@@ -233,7 +233,7 @@ def write_sweep_file(
     if unknown:
         raise WorkflowError(f"a sweep file has no option {unknown[0]}")
     try:
-        lines = [f"workflow: {_text(workflow)}"]
+        lines = [f"workflow: {quote(workflow)}"]
         lines += [f"{name}: {_scalar(value)}" for name, value in explicit.items()]
         writer = _Writer(file, axes)
         lines += write_cells(file, axes, cells or {}, writer.value, pinned or {})
@@ -295,10 +295,10 @@ class _Writer:
         texts = {self._axes.texts[name] for name in fields}
         yield f"{_key(_shared_key(fields))}:"
         if len(texts) == 1:  # otherwise these are the values of the workflow
-            yield f"  in: {_text(texts.pop())}"
+            yield f"  in: {quote(texts.pop())}"
         yield "  replace:"
         for axis in axes:
-            for line in self._values(axis.name, axis.values, [_text(value.word or "") for value in axis.values]):
+            for line in self._values(axis.name, axis.values, [quote(value.word or "") for value in axis.values]):
                 yield f"    {line}"
 
     def _values(self, key: str, values: Sequence[AxisValue], texts: Sequence[str]) -> Iterator[str]:
@@ -316,7 +316,7 @@ class _Writer:
             return _scalar(value)
         parts = saved_parts(self._file, value)
         self.images[parts["file"]] = value
-        return f"!image {{{', '.join(f'{key}: {_text(text)}' for key, text in parts.items())}}}"
+        return f"!image {{{', '.join(f'{key}: {quote(text)}' for key, text in parts.items())}}}"
 
 
 def _name_themselves(values: Sequence[AxisValue]) -> bool:
@@ -333,18 +333,12 @@ def _shared_key(fields: Sequence[str]) -> str:
 
 
 def _key(key: str) -> str:
-    return key if _PLAIN_KEY.fullmatch(key) else _text(key)
+    return key if _PLAIN_KEY.fullmatch(key) else quote(key)
 
 
 def _scalar(value: Any) -> str:
     """Return a value as YAML. Images are handled by the caller."""
     if isinstance(value, str):
-        return _text(value)
+        return quote(value)
     text = json.dumps(value)
-    return text if value is None or isinstance(value, (bool, int, float)) else f"!json {_text(text)}"
-
-
-def _text(text: str) -> str:
-    """Return a text in double quotes: a JSON string with YAML's escapes for characters that are not printable."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
+    return text if value is None or isinstance(value, (bool, int, float)) else f"!json {quote(text)}"
