@@ -99,30 +99,14 @@ def sheet_of_sweep(
             axis, sweep, letters, named=label or (), all_letters=axis.name in lettered
         )
         legend += entries
+    columns, rows = (headings[axis.name] if axis is not None else None for axis in (x, y))
     if len(headings) > 1 and not any(layout.values()) and len(sweep.cells) < _MIN_FILLED * sweep.axes.count:
-        listed = _list_cells(sweep, headings)
-        numbers = tuple(cell.number for cell in sweep.cells)
-        return SweepSheet(
-            _write_title(sweep, label),
-            (Panel((numbers,)),),
-            x=listed,
-            legend=tuple(legend),
-            ref=_ref_of(sweep),
-            reviews=reviews or {},
-        )
-    return SweepSheet(
-        head=_write_title(sweep, label),
-        panels=_panels(sweep, x, y, further, headings),
-        x=headings[x.name] if x else None,
-        y=headings[y.name] if y else None,
-        legend=tuple(legend),
-        ref=_ref_of(sweep),
-        reviews=reviews or {},
-    )
-
-
-def _ref_of(sweep: Sweep) -> str | None:
-    return sweep.ref if sweep.record is not None else None
+        panels: tuple[Panel, ...] = (Panel((tuple(cell.number for cell in sweep.cells),)),)
+        columns, rows = _list_cells(sweep, headings), None
+    else:
+        panels = _panels(sweep, x, y, further, headings)
+    ref = sweep.ref if sweep.record is not None else None
+    return SweepSheet(_write_title(sweep, label), panels, columns, rows, tuple(legend), ref, reviews or {})
 
 
 def _list_cells(sweep: Sweep, headings: Mapping[str, Headings]) -> Headings:

@@ -265,6 +265,11 @@ class Request:
         """Return the text of a reference; the Python object for exactly `{name}` or `{name.attribute}`."""
         return expand_ref(word.text, self.namespace)
 
+    def items(self, word: Word) -> list[Any]:
+        """Return the items of a reference that is a Python list, else the reference alone."""
+        ref = self.ref(word)
+        return list(ref) if isinstance(ref, list | tuple) else [ref]
+
     def refs(self) -> list[Any]:
         """Return the words as references. A Python list counts as its items.
 
@@ -275,8 +280,7 @@ class Request:
         """
         found: list[Any] = []
         for word in self.words:
-            ref = self.ref(word)
-            items = list(ref) if isinstance(ref, list | tuple) else [ref]
+            items = self.items(word)
             if not items:
                 raise UsageError(f"{word.raw} is an empty list, so it names no run")
             found += items
