@@ -87,6 +87,7 @@ class StatusEvent(StrEnum):
 
 _FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.CANCELLED})
 _HELD = frozenset({Status.UNKNOWN, Status.LOST})
+UNSUCCESSFUL = (_FINAL | _HELD) - {Status.SUCCESS}
 _SUBMITTING = frozenset({Status.SUBMITTING})
 _WAITING = frozenset({Status.WAITING})
 _PENDING = frozenset({Status.PENDING})

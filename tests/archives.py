@@ -48,5 +48,14 @@ def change_manifest(path, change):
     return write_zip(path.with_name("changed.zip"), files)
 
 
+def contains_text(parts, text):
+    """Return whether one of several contents contains a text, in UTF-8, UTF-16, Latin-1 or with the escapes of JSON."""
+    escaped = "".join(char if " " <= char <= "~" else f"\\u{ord(char):04x}" for char in text)
+    forms = {text.encode(code, "surrogatepass") for code in ("utf-8", "utf-16-le", "utf-16-be")}
+    forms.add(escaped.encode("ascii"))
+    forms.add(text.encode("latin-1", "replace"))
+    return any(form in part for part in parts for form in forms)
+
+
 def all_files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

@@ -63,9 +63,9 @@ class Archive:
     ) -> None:
         self._collected = collect_without(history, home, runs, sweeps, parts)
         self._parts = parts
-        self._strips = strips_metadata(parts)
-        self._private: list[str] = []  # references of the images whose metadata has a home path or a host
-        self._dropped = self._drop_other_files() if self._strips else []
+        strips = strips_metadata(parts)
+        self._metadata = MetadataFilter(self._collected.clean, strips=strips)
+        self._dropped = self._drop_other_files() if strips else []
         if not self._collected.sources:
             raise _nothing_to_save(self._collected, [run for run, _ in runs], sweeps)
         self._name_files()
@@ -82,9 +82,7 @@ class Archive:
 
     def notes(self) -> list[str]:
         """Return lines for the user that are known only after the write."""
-        if not self._private:
-            return []
-        return [f"metadata with a home path or a host name was removed from {listed(self._private)}"]
+        return self._metadata.notes()
 
     def write(self, target: Path) -> Path:
         """Write the zip file.
@@ -98,7 +96,7 @@ class Archive:
         ImageError
             If the file can't be written, or if images are not on disk. In that case the file has the other images.
         """
-        with writing_to(target.parent, target.name):
+        with writing_to(target.parent, f"{target.name} can't be written"):
             part = target.with_name(f".{uuid.uuid4().hex}.part")
             with locked_file(part):
                 self._write(part)
@@ -138,27 +136,51 @@ class Archive:
         with zipfile.ZipFile(part, "w") as archive:
             for run, image in _images(collected):
                 if image.file is not None:
-                    content = self._content(run, image, collected.sources[run.token, image.index].read_bytes())
+                    content = collected.sources[run.token, image.index].read_bytes()
+                    content = self._metadata.apply(content, f"{run.ref}[{image.index}]")
                     image.sha256 = hashlib.sha256(content).hexdigest()
                     archive.writestr(zipfile.ZipInfo(image.file), content)  # not compressed: images already are
             for entry in collected.manifest.inputs:
-                content = self._content(None, None, collected.inputs[entry.identity])
+                content = self._metadata.apply(collected.inputs[entry.identity], "an input image")
                 entry.sha256 = hashlib.sha256(content).hexdigest()
                 archive.writestr(zipfile.ZipInfo(entry.file), content)
             manifest = encode_manifest(collected.manifest)
             archive.writestr(zipfile.ZipInfo(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
 
-    def _content(self, run: RunEntry | None, image: ImageEntry | None, content: bytes) -> bytes:
-        """Return the content to save: without metadata if the user or a private text requires that."""
-        if self._strips:
-            return strip_metadata(content)
-        if not has_private_text(content, self._collected.clean):
-            return content
-        self._private.append(f"{run.ref}[{image.index}]" if run and image else "an input image")
-        return strip_metadata(content)
+
+class MetadataFilter:
+    """Removes the metadata of images: of all, or of those whose metadata contains a home path or a service's host.
+
+    Parameters
+    ----------
+    clean
+        Returns a text without home paths and hosts.
+    strips
+        Remove the metadata of all images.
+    """
+
+    def __init__(self, clean: Callable[[str], str], *, strips: bool) -> None:
+        self._clean = clean
+        self._strips = strips
+        self._private: list[str] = []  # references of the images whose metadata has a home path or a host
+
+    def apply(self, content: bytes, ref: str) -> bytes:
+        """Return the content of an image file without the metadata to remove."""
+        if not self._strips:
+            if not _has_private_text(content, self._clean):
+                return content
+            self._private.append(ref)
+        stripped = strip_metadata(content)
+        # A colour profile has texts too, and changes the colours a little if it is removed.
+        return strip_metadata(content, keep_profile=False) if _has_private_text(stripped, self._clean) else stripped
+
+    def notes(self) -> list[str]:
+        """Return a line for the user about the images whose metadata was removed because of a home path or a host."""
+        refs = listed(self._private)
+        return [f"metadata with a home path or a host name was removed from {refs}"] if refs else []
 
 
-def has_private_text(content: bytes, clean: Callable[[str], str]) -> bool:
+def _has_private_text(content: bytes, clean: Callable[[str], str]) -> bool:
     """Return True if the metadata of an image file contains a home path or the host of a service."""
     try:
         parts = embedded_texts(content)

@@ -227,7 +227,7 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
             [
                 cell.ref,
                 *map(_shorten, cell.axis_texts.values()),
-                NOT_SUBMITTED if cell.status is None else str(cell.status),
+                cell.status_text,
                 "" if seconds is None else time_text(seconds),
                 "" if cell.run is None else cell.run.ref,
                 (cell.error or "") if path is None else os.fspath(path),

@@ -62,6 +62,11 @@ class ImageRecord:
         return self.format in _IMAGE_FORMATS
 
     @property
+    def size_px(self) -> tuple[int, int] | None:
+        """Width and height in pixels; None if they are not known."""
+        return (self.width_px, self.height_px) if self.width_px and self.height_px else None
+
+    @property
     def media_type(self) -> str | None:
         """The media type of an animation, a video or a sound that browsers play; None for any other output."""
         return _MEDIA_TYPES.get(self.format or "")

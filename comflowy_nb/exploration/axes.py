@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.text import shorten
 from comflowy_nb.layout.value_text import LONG_TEXT, bare_name, distinct_texts, letter_of, name_fields, write_value
+from comflowy_nb.sweeps.captions import SEVERAL_FIELDS, seed_texts, value_texts
+from comflowy_nb.workflow.fields import is_finite
 from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 MAX_FIELDS = 6  # runs that differ in more fields have one axis, the run
 _NOT_SET = "(not set)"  # label of runs that do not set the field
 _OTHER = "(other)"  # label of cells that match no preset of another sweep
-_SEVERAL_FIELDS = frozenset({"preset", "rows", "zip"})
 _RESERVED = frozenset({"sweep", "image", "run", "repeat"})
 
 
@@ -94,7 +95,7 @@ def find_axis(axes: Sequence[ExploredAxis], name: str) -> ExploredAxis:
 
 def place_cells(sweep: Sweep) -> Placed:
     """Return the axes of a sweep, with the values in the order typed, and the indices of its cells on them."""
-    axes = [_axis_of_sweep(axis, position, sweep) for position, axis in enumerate(sweep.axes.axes)]
+    axes = [_axis_of_sweep(axis, sweep) for axis in sweep.axes.axes]
     return _unique(axes), [cell.at for cell in sweep.cells]
 
 
@@ -121,11 +122,9 @@ def place_sweeps(sweeps: Sequence[Sweep]) -> Placed:
     return _unique([first, *(axis for axis, _ in kept)]), ats
 
 
-def _axis_of_sweep(axis: Axis, position: int, sweep: Sweep) -> ExploredAxis:
+def _axis_of_sweep(axis: Axis, sweep: Sweep) -> ExploredAxis:
     if axis.kind == "seeds":
-        texts = ["" for _ in axis.values]
-        for cell in sweep.cells:
-            texts[cell.at[position]] = next((str(cell.params[key]) for key in axis.fields if key in cell.params), "")
+        texts = seed_texts(axis, sweep)
         explored = [
             ExploredValue(text or value.label, value.label) for text, value in zip(texts, axis.values, strict=True)
         ]
@@ -135,19 +134,17 @@ def _axis_of_sweep(axis: Axis, position: int, sweep: Sweep) -> ExploredAxis:
     explored = []
     for value, text, label in zip(axis.values, texts, shortened, strict=True):
         is_named = value.is_named or axis.kind in {"rows", "lines"}
-        chosen = value.label if is_named or axis.kind in _SEVERAL_FIELDS else label
+        chosen = value.label if is_named or axis.kind in SEVERAL_FIELDS else label
         full_text = f"{value.label}: {text}" if is_named and text not in {"", value.label} else text
         explored.append(ExploredValue(full_text or chosen, shorten(chosen, 2 * LONG_TEXT) or '""'))
     values = [value.params.get(axis.fields[0]) if len(axis.fields) == 1 else None for value in axis.values]
     is_number = axis.kind in {"values", "lines"} and not any(value.is_named for value in axis.values)
-    return _new_axis(axis, explored, is_number=is_number and all(map(_is_number, values)))
+    return _new_axis(axis, explored, is_number=is_number and all(map(is_finite, values)))
 
 
 def _texts_of_axis(axis: Axis) -> list[str]:
-    if axis.kind == "replace":
-        return distinct_texts([value.word or "" for value in axis.values])
-    if axis.kind not in _SEVERAL_FIELDS:
-        return distinct_texts([next(iter(value.params.values()), "") for value in axis.values])
+    if axis.kind not in SEVERAL_FIELDS:
+        return value_texts(axis)
     names = name_fields(axis.fields)
     return [_write_params({names[key]: param for key, param in value.params.items()}) for value in axis.values]
 
@@ -196,7 +193,7 @@ class _MergedAxis:
         found = [self._identity(index, cell) for index, cell in cells]
         order = list(self._values)
         numbers = [value for _, _, value in self._values.values()]
-        is_number = all(map(_is_number, numbers))
+        is_number = all(map(is_finite, numbers))
         if is_number:
             order.sort(key=lambda identity: float(self._values[identity][2]))
         texts = [self._values[identity][0] for identity in order]
@@ -274,7 +271,7 @@ def _place_values(
     by_identity = dict(zip(identities, values, strict=True))
     order = list(by_identity)
     known = [value for value in by_identity.values() if value is not None]
-    is_number = all(map(_is_number, known))
+    is_number = all(map(is_finite, known))
     if is_number:  # runs that do not set the field are first
         order.sort(key=lambda key: float("-inf") if by_identity[key] is None else float(by_identity[key]))
     present = [key for key in order if by_identity[key] is not None]
@@ -312,10 +309,6 @@ def _labels(texts: Sequence[str]) -> list[str]:
     if len(set(short)) == len(set(texts)):
         return short
     return [f"{letter_of(index)}: {label}" for index, label in enumerate(short)]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _unique(axes: Sequence[ExploredAxis]) -> tuple[ExploredAxis, ...]:

@@ -139,7 +139,7 @@ class Exploration:
 
     def document(self) -> dict[str, Any]:
         """Return the document: axes, columns, and all items with their ratings, as JSON values."""
-        reviews = self._read_reviews(self.entries)
+        reviews = self.reviews()
         return {
             "version": 1,
             "title": self.title,
@@ -151,15 +151,12 @@ class Exploration:
 
     def items(self, entries: Sequence[Entry]) -> list[dict[str, Any]]:
         """Return the items of the document for some entries."""
-        reviews = self._read_reviews(entries)
+        reviews = self.reviews(entries)
         return [_item(entry, reviews) for entry in entries]
 
-    def reviews(self) -> dict[str, Review]:
-        """Return a mapping from the token of an image to its current ratings and scores."""
-        return self._read_reviews(self.entries)
-
-    def _read_reviews(self, entries: Iterable[Entry]) -> dict[str, Review]:
-        return read_reviews(image for entry in entries for image in entry.images)
+    def reviews(self, entries: Iterable[Entry] | None = None) -> dict[str, Review]:
+        """Return a mapping from the token of an image to its current ratings and scores, by default of all entries."""
+        return read_reviews(image for entry in (self.entries if entries is None else entries) for image in entry.images)
 
     def columns(self, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
         """Return the columns of the document: the columns of `--info`, and the scores."""
@@ -208,7 +205,7 @@ class Exploration:
         """Choose at most `count` entries, in order: the best rated, then evenly spaced others with images first."""
         if len(self.entries) <= count:
             return list(self.entries)
-        reviews = self._read_reviews(self.entries)
+        reviews = self.reviews()
         ratings = {entry.number: _best_rating(entry, reviews) or 0 for entry in self.entries}
         rated = [entry for entry in self.entries if ratings[entry.number]]
         rated.sort(key=lambda entry: ratings[entry.number], reverse=True)
@@ -245,12 +242,11 @@ def _item(entry: Entry, reviews: Mapping[str, Review]) -> dict[str, Any]:
 
 def _image(entry: Entry, image: RunImage, review: Review) -> dict[str, Any]:
     record = image.record
-    size = [record.width_px, record.height_px] if record.width_px and record.height_px else None
     return {
         "ref": _image_ref(entry, image),
         "key": image.ref,
         "sha256": record.sha256,
-        "size": size,
+        "size": None if record.size_px is None else list(record.size_px),
         "video": (record.media_type or "").startswith("video/"),
         **image_review(review),
         "problem": problem_of(image),

@@ -12,7 +12,7 @@ from comflowy_nb.layout.run_captions import state_of_run
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet, arrange
 from comflowy_nb.layout.text import Paragraph, Part
 from comflowy_nb.layout.value_text import add_part
-from comflowy_nb.painting.pages import DrawnPage, draw_encoded, encode, read_image
+from comflowy_nb.painting.pages import DrawnPage, draw_encoded, encode_within, read_image
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.captions import choose_axes
@@ -66,10 +66,7 @@ def _draw_sweep(exploration: Exploration, layout: Mapping[str, str | None]) -> D
         layout = {}
     painting = SweepPainting(sweep, layout if any(layout.values()) else sweep.layout, scale=1)
     painting.refresh()
-    for quality in _QUALITIES:
-        jpeg = encode(painting.paper, quality=quality)
-        if len(jpeg) <= _MAX_BYTES:
-            break
+    jpeg = encode_within(painting.paper, _MAX_BYTES, _QUALITIES)
     return DrawnPage(painting.page, painting.paper, painting.scale, jpeg, painting.palette)
 
 
@@ -95,9 +92,8 @@ def _tiles(position: int, entry: Entry) -> tuple[Tile, ...]:
     tiles = []
     for image in entry.images:
         record = image.record
-        size = (record.width_px, record.height_px) if record.width_px and record.height_px else None
-        if record.is_image and record.state in {"kept", "pruned"} and size is not None:
-            tiles.append(Tile(position, record.index, size))
+        if record.is_image and record.state in {"kept", "pruned"} and record.size_px is not None:
+            tiles.append(Tile(position, record.index, record.size_px))
     if tiles:
         return tuple(tiles)
     run = entry.run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -118,26 +117,21 @@ def measure_disk(home: Path, cleanup: Cleanup, *, prunable: Usage | None = None,
     `by_workflow=False` reads no workflows of runs from the history, and leaves `workflows` and `unknown` empty.
     """
     parts = dict.fromkeys(DISK_PARTS, Usage())
-    by_run: dict[str, Usage] = {}
+    of_runs: list[tuple[str, int]] = []  # run and size of each file in the images' folder
     others = cleanup.other_outputs()
     for folder, name, size_bytes in _files(home):
         part = _part(folder, name, others)
         parts[part] = parts[part].add_file(size_bytes)
         if by_workflow and folder[:1] == ("images",):
-            run = re.split("[_.]", name, maxsplit=1)[0]
-            by_run[run] = by_run.get(run, Usage()).add_file(size_bytes)
+            of_runs.append((re.split("[_.]", name, maxsplit=1)[0], size_bytes))
     workflow_of = cleanup.workflows() if by_workflow else {}
-    counts: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    unknown = Usage()
-    for run, usage in by_run.items():
-        if run in workflow_of:
-            counts[workflow_of[run]] += usage.files
-            sizes[workflow_of[run]] += usage.size_bytes
-        else:
-            unknown = Usage(unknown.files + usage.files, unknown.size_bytes + usage.size_bytes)
-    workflows = {name: Usage(counts[name], size_bytes) for name, size_bytes in sizes.most_common()}
-    return DiskUsage(parts, workflows, unknown, prunable or Usage())
+    usages: dict[str | None, Usage] = {None: Usage()}  # None: runs that are unknown here
+    for run, size_bytes in of_runs:
+        workflow = workflow_of.get(run)
+        usages[workflow] = usages.get(workflow, Usage()).add_file(size_bytes)
+    unknown = usages.pop(None)
+    workflows = sorted(usages.items(), key=lambda item: item[1].size_bytes, reverse=True)
+    return DiskUsage(parts, {str(name): usage for name, usage in workflows}, unknown, prunable or Usage())
 
 
 def _part(folder: tuple[str, ...], name: str, others: set[str]) -> str:

@@ -79,9 +79,9 @@ def age_s(older: float | timedelta) -> float:
     return float(seconds)
 
 
-def prunable(history: History, images: Path, *, before: float, all: bool = False) -> Pruned:  # noqa: A002 - the option
+def prunable(history: History, images: Path, *, before: float) -> Pruned:
     """Return the originals that a prune would remove, of runs that ended before a time."""
-    chosen, protected = _choose(history, images, before, all=all)
+    chosen, protected = _choose(history, images, before, all=False)
     return _summary(chosen, protected, is_done=False)
 
 

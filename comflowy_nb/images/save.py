@@ -13,7 +13,7 @@ from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.images.receive import is_damaged, stored_file
-from comflowy_nb.images.save_target import kind_of_target, os_reason, write_new
+from comflowy_nb.images.save_target import kind_of_target, write_new, writing_to
 from comflowy_nb.images.strip import strip_metadata
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def save_run(
     folder = target if kind == "folder" else target.parent
     paths: list[Path] = []
     originals = Originals(images_folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_to(folder, f"{record.ref} can't be saved in {folder.name or folder}"):
         for image in outputs:
             source = originals.find(image, f"{record.ref}[{image.index}]")
             if source is None:
@@ -81,10 +80,6 @@ def save_run(
             path = target if kind == "image" else folder / f"{readable_name(record, image)}{source.suffix}"
             metadata = run_metadata(record) if adds_params else None
             paths.append(copy_with_params(source, path, metadata, strips=strips))
-    except OSError as error:
-        raise ImageError(
-            f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error, folder)}"
-        ) from error
     originals.check(record.ref, f"{len(paths)} of {len(outputs)} images saved in {folder.name or folder}")
     return paths
 

@@ -93,13 +93,13 @@ def write_new(target: Path, content: bytes) -> Path:
 
 
 @contextmanager
-def writing_to(folder: Path, name: str) -> Iterator[None]:
-    """Create the folder of a file to be written. An OSError becomes an ImageError that names the file."""
+def writing_to(folder: Path, problem: str) -> Iterator[None]:
+    """Create a folder to write to. An OSError becomes an ImageError: the problem, such as `x.png can't be written`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        raise ImageError(f"{name} can't be written: {os_reason(error, folder)}") from error
+        raise ImageError(f"{problem}: {os_reason(error, folder)}") from error
 
 
 def move_new(part: Path, target: Path) -> Path:

@@ -15,7 +15,7 @@ from comflowy_nb.errors import ImageError
 from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 
 # Chunks that belong to the pixels; all others are text, times, Exif data or chunks of other programs.
@@ -61,16 +61,6 @@ def embedded_texts(content: bytes) -> list[bytes]:
     """
     _, dropped = _split(content, keep_profile=False)
     return [part for chunk in dropped for part in (chunk, *_inflated(chunk))]
-
-
-def contains_text(parts: Iterable[bytes], text: str) -> bool:
-    """Return True if one of several contents contains a text, in UTF-8, UTF-16 or with the escapes of JSON."""
-    escaped = "".join(char if " " <= char <= "~" else f"\\u{ord(char):04x}" for char in text)
-    forms = {text.encode(code, "surrogatepass") for code in ("utf-8", "utf-16-le", "utf-16-be")}
-    forms.add(escaped.encode("ascii"))
-    if max(text, default="") < "\u0100":
-        forms.add(text.encode("latin-1"))
-    return bool(text) and any(form in part for part in parts for form in forms)
 
 
 def _split(content: bytes, *, keep_profile: bool) -> tuple[list[bytes], list[bytes]]:

@@ -83,8 +83,8 @@ def thumbnail_path(folder: Path, image: ImageRecord, size_px: int) -> Path:
     if not thumbnail.exists():
         if not path.exists():
             raise ImageError(f"image [{image.index}] is not on disk any more")
-        size = (image.width_px or 0, image.height_px or 0)
-        if size[0] * size[1] > settings.image_max_px:  # known without reading the file
+        size = image.size_px
+        if size is not None and size[0] * size[1] > settings.image_max_px:  # known without reading the file
             raise ImageError(f"image [{image.index}] has no thumbnail: it {too_many_pixels(size)}")
         with readable_disk_errors():
             content = path.read_bytes()

@@ -75,10 +75,11 @@ def describe_rating(rating: Rating) -> str:
 
 
 def describe_score(name: str, score: Score) -> str:
-    """Return a score as in captions: `sharpness 0.31`, or `sharpness failed` if the function raised."""
-    return f"{name} failed" if score.value is None else f"{name} {score_text(score.value)}"
+    """Return a score as in captions: `sharpness 0.31`, or `sharpness failed` if the function raised.
 
-
-def score_text(value: float) -> str:
-    """Return the value of a score with three significant digits; a whole number with all digits."""
-    return f"{value:.0f}" if value == round(value) and abs(value) < _MAX_WHOLE else f"{value:.{_DIGITS}g}"
+    The value has three significant digits; a whole number has all digits.
+    """
+    if score.value is None:
+        return f"{name} failed"
+    is_whole = score.value == round(score.value) and abs(score.value) < _MAX_WHOLE
+    return f"{name} {score.value:.0f}" if is_whole else f"{name} {score.value:.{_DIGITS}g}"

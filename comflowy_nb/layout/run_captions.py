@@ -38,7 +38,7 @@ _STATE_KINDS: dict[Status, CellStateKind] = {
     Status.CANCELLED: "warning",
 }
 _NOTE_LINES, _CAPTION_LINES = 3, 4  # limit of lines below one of several images, and below the grid
-_DETAILS = {
+STATUS_DETAILS = {
     Status.SUCCESS: "without any image",
     Status.UNKNOWN: "it is not known whether the service accepted this run",
     Status.LOST: "the service no longer has it",
@@ -230,16 +230,15 @@ def _texts(key: str, records: Sequence[RunRecord]) -> dict[str, str]:
 
 
 def _image_tile(position: int, record: RunRecord, image: ImageRecord) -> Tile:
-    size = (image.width_px, image.height_px) if image.width_px and image.height_px else None
-    if image.state in {"kept", "pruned"} and size:
-        return Tile(position, image.index, size)
+    if image.state in {"kept", "pruned"} and image.size_px:
+        return Tile(position, image.index, image.size_px)
     ref = f"{record.ref}[{image.index}]"
     if image.state == "missing":
         reason = f"{ref}: {image.error}" if image.error else ref
         state = CellState("error", "missing", f"{reason}. {record.fetch_tip('fetches it')}.")
     else:
         state = CellState("live", "fetching", ref)
-    return Tile(position, image.index, size, state)
+    return Tile(position, image.index, image.size_px, state)
 
 
 def _node_title(node: str | None, titles: Mapping[str, str]) -> str:
@@ -253,4 +252,5 @@ def state_of_run(record: RunRecord) -> CellState:
     """Return the state to show for a run without images."""
     status = record.status
     reason = str(record.problem) if record.problem is not None else record.reason or ""
-    return CellState(_STATE_KINDS.get(status, "waiting"), str(status), _DETAILS.get(status) or " ".join(reason.split()))
+    detail = STATUS_DETAILS.get(status) or " ".join(reason.split())
+    return CellState(_STATE_KINDS.get(status, "waiting"), str(status), detail)

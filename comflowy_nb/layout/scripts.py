@@ -32,9 +32,9 @@ def widget_script(name: str) -> str:
 
 
 @cache
-def widget_style(*names: str) -> str:
-    """Return style sheets as one text; each name is a file below `comflowy_nb/notebook/`."""
-    return "\n".join((_FOLDER / name).read_text("utf-8") for name in names)
+def widget_style(name: str) -> str:
+    """Return the style sheet of a widget, a file below `comflowy_nb/notebook/`."""
+    return (_FOLDER / name).read_text("utf-8")
 
 
 def _read(path: Path, texts: dict[Path, str]) -> None:

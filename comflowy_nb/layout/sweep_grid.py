@@ -63,7 +63,7 @@ def arrange_sweep(
     SettingsError
         If the grid has no page of this number.
     """
-    if not limits.is_zoomed:
+    if not limits.is_in_notebook:
         return _arrange(make_sheet, limits, measure, images, page)
     count = make_sheet(()).count
     return arrange_legibly(

@@ -44,10 +44,9 @@ class PageLimits:
         Smallest side of a cell on a page that is higher.
     paged_px
         Smallest side of a cell on several pages.
-    next_page
-        Template of the command that shows another page, with `{ref}` and `{page}`.
-    is_zoomed
-        Whether pages of few cells are zoomed to make the text legible (`arrange_legibly`).
+    is_in_notebook
+        Whether pages of few cells are zoomed to make the text legible (`arrange_legibly`), and pages name the command
+        that shows another page.
     """
 
     width_px: int
@@ -57,8 +56,7 @@ class PageLimits:
     good_px: int = 96
     paged_px: int = 72
     smallest_px: int = 64
-    next_page: str = "%comflowy show {ref} --page {page}"
-    is_zoomed: bool = True
+    is_in_notebook: bool = True
 
     def reduced(self, width_px: int, zoom: float) -> PageLimits:
         """Return the limits of a page with this width, before it is enlarged by the factor `zoom`."""
@@ -111,8 +109,8 @@ def arrange_page(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], n
 
 def _page_note(bands: Bands, limits: PageLimits, page_bands: Sequence[Band], number: int, of: int) -> Paragraph:
     cells = sum(len(block.rows) * len(block.columns) for band in page_bands for block in band)
-    ref, command = bands.sheet.ref, limits.next_page
-    tip = f"; {command.format(ref=ref, page=number % of + 1)} for another" if ref and command else ""
+    ref, is_shown = bands.sheet.ref, limits.is_in_notebook
+    tip = f"; %comflowy show {ref} --page {number % of + 1} for another" if ref and is_shown else ""
     return Paragraph((Part(f"page {number} of {of}: {cells} of {bands.sheet.count} cells{tip}", "muted"),), 2)
 
 

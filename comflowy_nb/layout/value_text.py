@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.text import ELLIPSIS, Part
-from comflowy_nb.workflow.fields import WRAPPED
+from comflowy_nb.workflow.fields import unwrap
 from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def write_value(value: Any) -> str:
         return " ".join(value.split())
     if isinstance(value, float):
         return f"{value:g}"
-    if isinstance(value, dict) and set(value) == {WRAPPED}:
-        value = value[WRAPPED]
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(unwrap(value), ensure_ascii=False, default=str)
 
 
 def name_fields(field_ids: Iterable[str]) -> dict[str, str]:

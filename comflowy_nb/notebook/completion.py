@@ -183,7 +183,8 @@ class Completions:
             case "load", 0:
                 return file_words(typed, LOADED_SUFFIXES)
             case "runs", count:
-                return [*(self._refs(typed) if not count else []), *self._recent_fields(), "rating="]
+                fields = [f"{name}=" for name in self._recent_names()]
+                return [*(self._refs(typed) if not count else []), *fields, "rating="]
             case "connect", 0:
                 return [*_TARGETS, *read_names(home())]
             case "help", 0:
@@ -366,11 +367,8 @@ class Completions:
     def _refs(self, typed: str) -> list[str]:
         return reference_words(self._session.library, typed)
 
-    def _recent_fields(self) -> list[str]:
-        """Return the names and the ids of the fields of the newest runs, with `=`."""
-        return [f"{name}=" for name in self._recent_names()]
-
     def _recent_names(self) -> list[str]:
+        """Return the names and the ids of the fields of the newest runs."""
         ids = list(dict.fromkeys(key for params in self._session.library.history.recent_params() for key in params))
         return list(dict.fromkeys([*(field_id.partition("::")[2] for field_id in ids), *ids]))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.notebook.commands.options import COMMANDS
-from comflowy_nb.workflow.images import IMAGE_SUFFIXES
+from comflowy_nb.workflow.images import IMAGE_SUFFIXES, natural_order
 from comflowy_nb.workflow.syntax.conditions import unfinished_word
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
 from comflowy_nb.workflow.syntax.ranges import is_number
@@ -35,7 +35,6 @@ AFTER_SEPARATOR = re.compile(r".*(?:,|\|\|)\s*", re.DOTALL)
 _MAX_FILES = 200  # the user types one more character for the others
 _MAX_ENTRIES = 50_000  # maximum number of entries to read in a folder
 _KEY = re.compile(rf"[^={SPACE}\"']*=?")
-_DIGITS = re.compile(r"(\d+)")
 _CELL = re.compile(r"(?P<sweep>[^.:\[\]]+)\.(?P<digits>[0-9]*)")
 _IMAGE = re.compile(r"(?P<run>[^:\[\]]+)(?::[^\[\]]*)?(?:\[[0-9]*\]?)?")
 
@@ -164,26 +163,18 @@ def file_words(typed: str, suffixes: Collection[str] | None) -> list[str]:
                 if not entry.name.startswith(name) or (entry.name.startswith(".") and not name):
                     continue
                 suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - one of thousands
-                if suffixes is None or suffix in suffixes:
-                    is_folder = entry.is_dir()
-                elif entry.is_dir():
-                    is_folder = True
-                else:
-                    continue
-                words.append(f"{folder}{entry.name}{'/' if is_folder else ''}")
+                is_folder = entry.is_dir()
+                if is_folder or suffixes is None or suffix in suffixes:
+                    words.append(f"{folder}{entry.name}{'/' if is_folder else ''}")
     except (OSError, ValueError):
         return []
-    return sorted(words, key=_natural_order)[:_MAX_FILES]
+    return sorted(words, key=natural_order)[:_MAX_FILES]
 
 
 def _split_path(typed: str) -> tuple[str, str]:
     """Split a path into its folder, with the separator, and the beginning of a name."""
     end = max(typed.rfind(separator) for separator in filter(None, (os.sep, os.altsep))) + 1
     return typed[:end], typed[end:]
-
-
-def _natural_order(word: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(word)]
 
 
 # -- conditions -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import keyword
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from IPython.core.error import UsageError
 
@@ -22,6 +22,11 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION_FORMS = "30, 30s, 5m, 2h or 30d"
 _RESERVED_NAME = re.compile(r"last|[rs]\d+")
+
+# What the value of an option names, which completion offers.
+Named: TypeAlias = Literal[
+    "axes", "axis", "condition", "fields", "file", "folder", "lines", "parts", "ref", "sweep axis", "table", "workflow"
+]  # fmt: skip
 
 
 def duration_s(text: str) -> float:
@@ -84,23 +89,7 @@ class Option:
     help: str
     parse: Callable[[str], Any] = str
     choices: tuple[str, ...] = ()
-    names: (
-        Literal[
-            "axes",
-            "axis",
-            "condition",
-            "fields",
-            "file",
-            "folder",
-            "lines",
-            "parts",
-            "ref",
-            "sweep axis",
-            "table",
-            "workflow",
-        ]
-        | None
-    ) = None
+    names: Named | None = None
     repeats: bool = False
 
     @property

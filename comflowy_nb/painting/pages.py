@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from comflowy_nb.layout.page import Box, Page, Tile
     from comflowy_nb.painting.palette import Palette
 
-__all__ = ["MAX_DOUBLED_BYTES", "DrawnPage", "draw_encoded", "draw_page", "encode", "paint_box", "read_image"]
+__all__ = [
+    "MAX_DOUBLED_BYTES", "DrawnPage", "draw_encoded", "draw_page", "encode", "encode_within", "paint_box", "read_image",
+]  # fmt: skip
 
 # Maximum size of a JPEG with two pixels for each CSS pixel. As base64 it is just under 1 MB.
 MAX_DOUBLED_BYTES = 740_000
@@ -56,7 +58,7 @@ class DrawnPage:
 
         page, scale, paper = self.page, self.scale * self.page.zoom, self.palette.paper
         with DRAWING:
-            inches = [(side + _LESS_THAN_A_PIXEL) / DPI for side in self.size_px]
+            inches = [(side + _LESS_THAN_A_PIXEL) / DPI for side in page.size_px]
             figure = Figure((inches[0], inches[1]), DPI * FINE, facecolor=paper, edgecolor=paper)
             figure.set_layout_engine("none")  # overrides the user's rcParams
             FigureCanvasAgg(figure)
@@ -72,11 +74,6 @@ class DrawnPage:
             axes.imshow(np.asarray(images), extent=extent, interpolation="none", aspect="auto")
             add_texts(axes, page.texts, page.zoom, self.palette)
             return figure
-
-    @property
-    def size_px(self) -> tuple[int, int]:
-        """Width and height in a notebook, in CSS pixels."""
-        return self.page.size_px
 
 
 def draw_encoded(
@@ -99,11 +96,7 @@ def draw_encoded(
     if len(jpeg) <= max_bytes:
         return DrawnPage(page, pixels, 2, jpeg, palette)
     pixels = draw_page(page, 1, load, palette)
-    for quality in qualities:
-        jpeg = encode(pixels, quality=quality)
-        if len(jpeg) <= max_bytes:
-            break
-    return DrawnPage(page, pixels, 1, jpeg, palette)
+    return DrawnPage(page, pixels, 1, encode_within(pixels, max_bytes, qualities), palette)
 
 
 def draw_page(
@@ -151,6 +144,15 @@ def encode(drawn: Image.Image, *, quality: int | None = None) -> bytes:
     stream = io.BytesIO()
     drawn.save(stream, "JPEG", quality=quality or settings.jpeg_quality, optimize=True)
     return stream.getvalue()
+
+
+def encode_within(drawn: Image.Image, max_bytes: int, qualities: Sequence[int | None]) -> bytes:
+    """Return the image as a JPEG of the first quality that has at most `max_bytes`, else of the last quality."""
+    for quality in qualities:
+        jpeg = encode(drawn, quality=quality)
+        if len(jpeg) <= max_bytes:
+            break
+    return jpeg
 
 
 def read_image(path: Path, size: tuple[int, int]) -> Image.Image:

@@ -177,7 +177,7 @@ class Finder:
         try:
             classes = node_classes(found.editor)
             types = self._scheduler.run(lambda: self._service.node_types(classes))
-            return convert(found.editor, types).with_groups()
+            return convert(found.editor, types)
         except WorkflowError as error:
             raise WorkflowError(f"{found.name} can't run on {self._label}: {error}") from None
 

@@ -16,6 +16,7 @@ from comflowy_nb.painting.pages import read_image
 from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure, write_texts
 from comflowy_nb.sweeps.captions import choose_axes
+from comflowy_nb.workflow.fields import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ _SCALE = 2  # scale of the text, in images at least 512 pixels wide
 
 
 def choose_frames(
-    sweep: Sweep, along: str, conditions: Mapping[str, str] | None = None, *, image: int = 0
+    sweep: Sweep, along: str, conditions: Mapping[str, str]
 ) -> tuple[Axis, list[tuple[SweepCell, RunImage]], list[str]]:
     """Choose the images of an animation.
 
@@ -42,9 +43,7 @@ def choose_frames(
     along
         Name of the axis. Each frame shows one of its values.
     conditions
-        Axis name -> value, for other axes. The default is the first value that has an image.
-    image
-        Index of the image within its cell.
+        Axis name -> value, for other axes. Without a condition, the first value that has an image is used.
 
     Returns
     -------
@@ -58,25 +57,24 @@ def choose_frames(
     axis = choose_axes(sweep.axes, {"x": along})[0]
     assert axis is not None
     position = sweep.axes.axes.index(axis)
-    chosen = sweep.select(**dict(conditions or {}))
+    chosen = sweep.select(**conditions)
     if not chosen:
-        typed = " ".join(f"{name}={value}" for name, value in (conditions or {}).items())
+        typed = " ".join(f"{name}={value}" for name, value in conditions.items())
         raise RefError(f"{sweep.ref} has no cell with {typed}")
     # All indices of a cell but that on the axis.
     others = {(*cell.at[:position], *cell.at[position + 1 :]) for cell in chosen}
     for rest in sorted(others):
         row = [cell for cell in chosen if (*cell.at[:position], *cell.at[position + 1 :]) == rest]
         row.sort(key=lambda cell: cell.at[position])
-        frames = [(cell, found) for cell in row if (found := _image_of(cell, image)) is not None]
+        frames = [(cell, found) for cell in row if (found := _first_image(cell)) is not None]
         if frames:
             shown = {cell.number for cell, _ in frames}
             return axis, frames, [cell.ref for cell in row if cell.number not in shown]
     raise ImageError(f"{sweep.ref} has no images along {axis.name} to animate")
 
 
-def _image_of(cell: SweepCell, index: int) -> RunImage | None:
-    images = list(cell.images)
-    image = images[index] if index < len(images) else None
+def _first_image(cell: SweepCell) -> RunImage | None:
+    image = next(iter(cell.images), None)
     try:
         return image if image is not None and image.thumbnail(LARGE_THUMBNAIL_PX).exists() else None
     except ImageError:
@@ -98,14 +96,8 @@ def encode_animation(
     suffix
         `gif` or `webp`.
     frame_s
-        Duration of a frame in seconds.
-
-    Raises
-    ------
-    SettingsError
-        If the duration is out of range.
+        Duration of a frame in seconds, for which `check_frame_s` was called.
     """
-    check_frame_s(frame_s)
     size = _size_of([image for _, image in frames])
     captions = [_caption(sweep, axis, cell) for cell, _ in frames]
     palette = current_palette()
@@ -131,8 +123,7 @@ def encode_animation(
 
 def check_frame_s(frame_s: object) -> None:
     """Raise a SettingsError if a duration of a frame is not a number of seconds in the range."""
-    is_number = isinstance(frame_s, int | float) and not isinstance(frame_s, bool)
-    if not is_number or not MIN_FRAME_S <= float(frame_s) <= MAX_FRAME_S:  # type: ignore[arg-type]  # a number
+    if not is_finite(frame_s) or not MIN_FRAME_S <= frame_s <= MAX_FRAME_S:
         raise SettingsError(f"invalid frame duration of {frame_s!r} s: use {MIN_FRAME_S:g} to {MAX_FRAME_S:g} seconds")
 
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from comflowy_nb.archive.redaction import collect_without
 from comflowy_nb.database.ratings import Rating
-from comflowy_nb.database.rows import read_params
 from comflowy_nb.database.scores import Score
 from comflowy_nb.images.inputs import stored_input
+from comflowy_nb.sweeps.stored_sweep import stored_cells
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.tracking.run import Run
-from comflowy_nb.workflow.axes.types import Cell, axes_from_json
+from comflowy_nb.workflow.axes.types import axes_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from comflowy_nb.archive.collect import Collected
-    from comflowy_nb.archive.manifest import RunEntry, SweepEntry
+    from comflowy_nb.archive.manifest import Manifest, RunEntry, SweepEntry
     from comflowy_nb.database.records import ImageRecord, RunRecord, SweepRecord
     from comflowy_nb.database.runs import History
 
@@ -51,6 +50,7 @@ class SavedContent:
         self.collected = collect_without(history, home, runs, sweeps, parts)
         self._images, self._inputs = home / "images", home / "inputs"
         manifest = self.collected.manifest
+        self._reviews = _Reviews(manifest)
         by_token = {entry.token: self._run(entry) for entry in manifest.runs}
         self.all_runs = list(by_token.values())
         self.runs = [by_token[record.token] for record, _ in runs if record.token in by_token]
@@ -76,23 +76,15 @@ class SavedContent:
             reason=entry.error,
             warning=None,
         ).with_outputs(outputs)
-        reviews = Reviews(self.collected)
-        return Run(shown, self._images, history=reviews)  # type: ignore[arg-type]  # the part of History that Run uses
+        return Run(shown, self._images, history=self._reviews)  # type: ignore[arg-type]  # the part of History that Run uses
 
     def _sweep(self, entry: SweepEntry, runs: dict[str, Run]) -> Sweep:
         record = self.collected.sweeps[entry.token]
         spec = msgspec.to_builtins(entry.spec)
         axes = axes_from_json(spec, partial(stored_input, self._inputs))
-        images = {image.content_sha256: image for image in axes.images()}
-        cells = [
-            Cell(
-                cell.number, tuple(cell.at), read_params(cell.params, images), axes.labels(cell.at), axes.info(cell.at)
-            )
-            for cell in entry.cells
-        ]
         sweep = Sweep(
             axes,
-            [(cell, "") for cell in cells],
+            [(cell, "") for cell in stored_cells(axes, entry.cells)],
             workflow=entry.workflow,
             service=entry.service,
             layout=entry.spec.layout,  # type: ignore[arg-type]  # its keys are x, y and z
@@ -115,40 +107,27 @@ class SavedContent:
         return sweep
 
 
-class Reviews:
+class _Reviews:
     """The collected ratings and scores, with the interface of a history: `ratings.of_runs`, `scores.of_runs`."""
 
-    def __init__(self, collected: Collected) -> None:
-        self.ratings = _Ratings(collected)
-        self.scores = _Scores(collected)
-
-
-class _Ratings:
-    def __init__(self, collected: Collected) -> None:
-        self._collected = collected
-
-    def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], list[Rating]]:
-        return {
-            (run.token, image.index): [
+    def __init__(self, manifest: Manifest) -> None:
+        outputs = {(run.token, image.index): image for run in manifest.runs for image in run.outputs}
+        self.ratings = _OfRuns({
+            key: [
                 Rating(rating.rating, rating.rejected, rating.note or "", rating.source, rating.rated_at)
                 for rating in image.ratings
             ]
-            for run in self._collected.manifest.runs
-            if run.token in runs
-            for image in run.outputs
-            if image.ratings
-        }
+            for key, image in outputs.items()
+        })  # fmt: skip
+        self.scores = _OfRuns({
+            key: {score.name: Score(score.value, score.error) for score in image.scores}
+            for key, image in outputs.items()
+        })  # fmt: skip
 
 
-class _Scores:
-    def __init__(self, collected: Collected) -> None:
-        self._collected = collected
+class _OfRuns:
+    def __init__(self, values: Mapping[tuple[str, int], Any]) -> None:
+        self._values = values
 
-    def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], dict[str, Score]]:
-        return {
-            (run.token, image.index): {score.name: Score(score.value, score.error) for score in image.scores}
-            for run in self._collected.manifest.runs
-            if run.token in runs
-            for image in run.outputs
-            if image.scores
-        }
+    def of_runs(self, runs: Iterable[str]) -> dict[tuple[str, int], Any]:
+        return {key: value for key, value in self._values.items() if key[0] in runs}

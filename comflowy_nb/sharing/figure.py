@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from comflowy_nb.database.records import RunRecord
     from comflowy_nb.layout.page import Tile
+    from comflowy_nb.layout.run_grid import Sheet
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
 
@@ -32,7 +34,7 @@ _MAX_PX = 60_000_000  # per page, which takes about 200 MB while it is drawn
 _MANY_CELLS = 1_000_000  # no sweep has more, so originals are drawn, not thumbnails
 
 
-def figure_pages(sweep: Sweep | None, runs: Sequence[Run], *, reads_graphs: bool = True) -> Iterator[DrawnPage]:
+def figure_pages(sweep: Sweep | None, runs: Sequence[Run], *, reads_graphs: bool) -> Iterator[DrawnPage]:
     """Draw the grid of a sweep, or of runs.
 
     Parameters
@@ -61,18 +63,8 @@ def _scale_of(width: int, height: int) -> int:
 
 
 def _page_of_runs(runs: Sequence[Run], *, reads_graphs: bool) -> DrawnPage:
-    read = read_graph_of if reads_graphs else lambda _: ({}, {})
     with DRAWING:
-        if len(runs) == 1:
-            seeds, titles = read(runs[0])
-            by_token = reviews_to_show(runs[0].images)
-            reviews = {image.record.index: write_review(by_token[image.token]) for image in runs[0].images}
-            sheet = sheet_of_run(runs[0].record, titles=titles, seeds=seeds, reviews=reviews)
-        else:
-            by_run = [read(run)[0] if not seeds_of(run.params) else {} for run in runs]
-            by_token = reviews_to_show(image for run in runs for image in run.images)
-            best = {run.token: write_review(best_review(run.images, by_token)) for run in runs}
-            sheet = sheet_of_runs([run.record for run in runs], seeds=by_run, reviews=best)
+        sheet = sheet_of(runs, [run.record for run in runs], reads_graphs=reads_graphs)
         page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
@@ -83,3 +75,33 @@ def _page_of_runs(runs: Sequence[Run], *, reads_graphs: bool) -> DrawnPage:
         scale = _scale_of(*page.size_px)
         palette = current_palette()
         return DrawnPage(page, draw_page(page, scale, load, palette), scale, b"", palette)
+
+
+def sheet_of(
+    runs: Sequence[Run],
+    records: Sequence[RunRecord],
+    *,
+    only: Sequence[int] | None = None,
+    label: Sequence[str] | None = None,
+    reads_graphs: bool = True,
+) -> Sheet:
+    """Return the content of a grid of runs, with their reviews and, from their graphs, seeds and titles of nodes.
+
+    Parameters
+    ----------
+    records
+        The records of the runs, whose params the captions show.
+    only, label
+        As for `sheet_of_run`; `only` is for a single run.
+    reads_graphs
+        Whether the graphs are read.
+    """
+    read = read_graph_of if reads_graphs else lambda _: ({}, {})
+    by_token = reviews_to_show(image for run in runs for image in run.images)
+    if len(runs) == 1:
+        seeds, titles = read(runs[0])
+        reviews = {image.record.index: write_review(by_token[image.token]) for image in runs[0].images}
+        return sheet_of_run(records[0], titles=titles, seeds=seeds, only=only, label=label, reviews=reviews)
+    seeds_by_run = [read(run)[0] if not seeds_of(run.params) else {} for run in runs]
+    best = {run.token: write_review(best_review(run.images, by_token)) for run in runs}
+    return sheet_of_runs(records, seeds=seeds_by_run, label=label, reviews=best)

@@ -196,7 +196,7 @@ def _plan_figure(request: _SaveRequest) -> SavePlan:
 
     def write() -> list[Path]:
         paths = [target, *(target.with_stem(f"{target.stem}_{number}") for number in range(2, len(contents) + 1))]
-        with writing_to(target.parent, target.name):
+        with writing_to(target.parent, f"{target.name} can't be written"):
             return [write_new(path, content) for path, content in zip(paths, contents, strict=True)]
 
     return SavePlan(_lines(saved, request, f"the grid of {{}}{count}", size_bytes), write)
@@ -221,7 +221,7 @@ def _plan_animation(request: _SaveRequest) -> SavePlan:
         lines.append(f"without an image, so left out: {', '.join(missing)}")
 
     def write() -> list[Path]:
-        with writing_to(target.parent, target.name):
+        with writing_to(target.parent, f"{target.name} can't be written"):
             return [write_new(target, content)]
 
     return SavePlan(lines, write)

@@ -7,12 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comflowy_nb.archive.writer import has_private_text, listed
+from comflowy_nb.archive.writer import MetadataFilter, listed
 from comflowy_nb.errors import ImageError
 from comflowy_nb.exploration.exploration import Exploration
 from comflowy_nb.exploration.images import read_full, read_thumbnail
 from comflowy_nb.images.save_target import write_new, writing_to
-from comflowy_nb.images.strip import strip_metadata
 from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
 from comflowy_nb.sharing.page import page_html
 
@@ -45,10 +44,8 @@ class SavedPage:
     """
 
     def __init__(self, saved: SavedContent, *, full: bool, strips: bool) -> None:
-        self._clean = saved.collected.clean
-        self._strips = strips
+        self._metadata = MetadataFilter(saved.collected.clean, strips=strips)
         self._exploration = Exploration([*saved.sweeps, *saved.runs])
-        self._private: list[str] = []
         images = {image.ref: image for entry in self._exploration.entries for image in entry.images}
         self._previews = {key: image for key, image in images.items() if image.record.is_image and _size_of(image)}
         chosen = images if full else {key: image for key, image in images.items() if not image.record.is_image}
@@ -68,9 +65,7 @@ class SavedPage:
 
     def notes(self) -> list[str]:
         """Return lines for the user that are known only after the write."""
-        if not self._private:
-            return []
-        return [f"metadata with a home path or a host name was removed from {listed(self._private)}"]
+        return self._metadata.notes()
 
     def write(self, target: Path) -> Path:
         """Write the page, and return the path of the file or folder.
@@ -84,7 +79,7 @@ class SavedPage:
             return self._write_folder(target)
         embedded = [{key: (kind, content) for key, kind, content in part} for part in self._parts()]
         page = page_html(self._exploration.document(), *embedded).encode()
-        with writing_to(target.parent, target.name):
+        with writing_to(target.parent, f"{target.name} can't be written"):
             return write_new(target, page)
 
     def _parts(self) -> tuple[Iterator[tuple[str, str, bytes]], Iterator[tuple[str, str, bytes]]]:
@@ -94,17 +89,12 @@ class SavedPage:
 
     def _read(self, image: RunImage) -> tuple[str, bytes]:
         content, kind, _ = read_full(image)
-        if image.record.is_image and self._strips:
-            return kind, strip_metadata(content)
-        if has_private_text(content, self._clean):
-            self._private.append(image.ref)
-            return kind, strip_metadata(content)
-        return kind, content
+        return kind, self._metadata.apply(content, image.ref)
 
     def _write_folder(self, target: Path) -> Path:
         """Write the images beside the page, one at a time; rename the folder when it is complete."""
         with (
-            writing_to(target.parent, target.stem),
+            writing_to(target.parent, f"{target.stem} can't be written"),
             tempfile.TemporaryDirectory(dir=target.parent, prefix=".comflowy-") as temporary,
         ):
             folder = Path(temporary) / target.stem

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _MIN_FILLED = 1 / 3  # of the positions of a grid; fewer cells are listed, each with its values
 _LONG_NOTE = 16  # characters: a longer text goes into the legend
-_SEVERAL_FIELDS = frozenset({"preset", "rows", "zip"})  # kinds of axes whose values set several fields
+SEVERAL_FIELDS = frozenset({"preset", "rows", "zip"})  # kinds of axes whose values set several fields
 
 LegendEntry = tuple[str, int, Paragraph]  # axis, index of the value, text
 
@@ -99,30 +99,14 @@ def sheet_of_sweep(
             axis, sweep, letters, named=label or (), all_letters=axis.name in lettered
         )
         legend += entries
+    columns, rows = (headings[axis.name] if axis is not None else None for axis in (x, y))
     if len(headings) > 1 and not any(layout.values()) and len(sweep.cells) < _MIN_FILLED * sweep.axes.count:
-        listed = _list_cells(sweep, headings)
-        numbers = tuple(cell.number for cell in sweep.cells)
-        return SweepSheet(
-            _write_title(sweep, label),
-            (Panel((numbers,)),),
-            x=listed,
-            legend=tuple(legend),
-            ref=_ref_of(sweep),
-            reviews=reviews or {},
-        )
-    return SweepSheet(
-        head=_write_title(sweep, label),
-        panels=_panels(sweep, x, y, further, headings),
-        x=headings[x.name] if x else None,
-        y=headings[y.name] if y else None,
-        legend=tuple(legend),
-        ref=_ref_of(sweep),
-        reviews=reviews or {},
-    )
-
-
-def _ref_of(sweep: Sweep) -> str | None:
-    return sweep.ref if sweep.record is not None else None
+        panels: tuple[Panel, ...] = (Panel((tuple(cell.number for cell in sweep.cells),)),)
+        columns, rows = _list_cells(sweep, headings), None
+    else:
+        panels = _panels(sweep, x, y, further, headings)
+    ref = sweep.ref if sweep.record is not None else None
+    return SweepSheet(_write_title(sweep, label), panels, columns, rows, tuple(legend), ref, reviews or {})
 
 
 def _list_cells(sweep: Sweep, headings: Mapping[str, Headings]) -> Headings:
@@ -196,7 +180,7 @@ def _write_axis(
         headings.append(Heading(text, "" if is_lettered else note))
         if not is_lettered and not (is_named and explanation):
             continue
-        has_fields = axis.kind in _SEVERAL_FIELDS
+        has_fields = axis.kind in SEVERAL_FIELDS
         parts = [Part(f"{text}  ", "strong"), *([] if has_fields else [Part(f"{name} ", "muted")])]
         if is_lettered and (is_named or axis.kind == "seeds" or not explanation):
             parts.append(Part(f"{label} {note} ".replace("  ", " "), "text" if explanation else "strong"))
@@ -225,17 +209,21 @@ def _explain(axis: Axis, sweep: Sweep, named: Sequence[str] = ()) -> tuple[list[
     no_notes = [""] * len(axis.values)
     no_texts: list[tuple[Part, ...]] = [()] * len(axis.values)
     if axis.kind == "seeds":
-        return _seeds(axis, sweep), no_texts
-    if axis.kind in _SEVERAL_FIELDS:
+        return seed_texts(axis, sweep), no_texts
+    if axis.kind in SEVERAL_FIELDS:
         return _named_values(axis, named), shorten_keeping_differences(_write_presets(axis))
-    if axis.kind == "replace":
-        texts = distinct_texts([value.word or "" for value in axis.values])
-    else:
-        texts = distinct_texts([next(iter(value.params.values()), "") for value in axis.values])
+    texts = value_texts(axis)
     if any(len(text) > _LONG_NOTE for text in texts):
         return no_notes, _differences(texts)
     pairs = zip(axis.values, texts, strict=True)
     return [text if value.is_named and text != value.label else "" for value, text in pairs], no_texts
+
+
+def value_texts(axis: Axis) -> list[str]:
+    """Return distinct texts for the values of an axis of one field, or for the words of a search and replace."""
+    if axis.kind == "replace":
+        return distinct_texts([value.word or "" for value in axis.values])
+    return distinct_texts([next(iter(value.params.values()), "") for value in axis.values])
 
 
 def _differences(texts: Sequence[str]) -> list[tuple[Part, ...]]:
@@ -273,7 +261,7 @@ def _write_presets(axis: Axis) -> list[list[Part]]:
     return presets
 
 
-def _seeds(axis: Axis, sweep: Sweep) -> list[str]:
+def seed_texts(axis: Axis, sweep: Sweep) -> list[str]:
     """Return the seed that was generated for each index of an axis."""
     position = [other.name for other in sweep.axes.axes].index(axis.name)
     seeds = [""] * len(axis.values)
@@ -294,7 +282,7 @@ def _write_title(sweep: Sweep, label: Sequence[str] | None) -> tuple[Paragraph, 
     names = name_fields(shown)
     params: Mapping[str, Any] = sweep.cells[0].params if sweep.cells else axes.fixed
     generated = {key: seeds.word for seeds in axes.seeds for key in seeds.fields}
-    replaced = [_flat(axis.name) for group in axes.axes for axis in group.simple if axis.kind == "replace"]
+    replaced = [_flat(axis.name) for axis in axes.simple if axis.kind == "replace"]
     paragraphs = []
     for key in shown:
         if generated.get(key) == "each":

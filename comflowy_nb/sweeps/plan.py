@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import SettingsError, option
-from comflowy_nb.status import Status
+from comflowy_nb.status import UNSUCCESSFUL, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MAX_PAID_RUNS = 64  # without --max-runs, on a service that costs money
 MAX_FREE_RUNS = 500  # without --max-runs, on any other service
-_RETRIED = frozenset({Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +202,7 @@ def needs_permit(plan: SweepPlan, *, costs_money: bool) -> bool:
 
 
 def _is_retry(kind: DecisionKind, record: RunRecord | None) -> bool:
-    return kind == "new" and record is not None and record.status in _RETRIED
+    return kind == "new" and record is not None and record.status in UNSUCCESSFUL
 
 
 def _describe_successes(records: Sequence[RunRecord], now: datetime) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import uuid
 import weakref
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
 from comflowy_nb.database.records import SweepRequest
 from comflowy_nb.errors import FieldError, HistoryError, RefError, WorkflowError, option
@@ -16,13 +15,13 @@ from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.settings import settings
 from comflowy_nb.sweeps.estimate import MAX_TIMED_RUNS, estimate_s
 from comflowy_nb.sweeps.plan import check_count, make_plan, planned_text
-from comflowy_nb.sweeps.sender import SubmitLimits, SweepSender, SweepWatcher
+from comflowy_nb.sweeps.sender import SweepSender, SweepWatcher
 from comflowy_nb.sweeps.sweep import Sweep
 from comflowy_nb.workflow.axes.expand import even_order, expand
 from comflowy_nb.workflow.axes.names import cell_filter
 from comflowy_nb.workflow.axes.types import axes_to_json
 from comflowy_nb.workflow.values import generate_seed, narrowest_field
-from comflowy_nb.workflow.workflow import canonical_json
+from comflowy_nb.workflow.workflow import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,8 +122,7 @@ class SweepPlanner:
         """
         service, history = self._tracker.service, self._library.history
         spec = axes_to_json(axes)
-        content = canonical_json([service.identity, workflow.content, spec])
-        key = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+        key = sha256_of([service.identity, workflow.content, spec])
         known = history.sweeps.find_same(service.identity, key, fresh=fresh)
         continued = known.token if fresh and known is not None else None
         generated: dict[str, int] = {}
@@ -233,8 +231,10 @@ class SweepPlanner:
             cost_per_run=settings.cost_per_run,
         )
 
-    def start(self, draft: Draft, *, max_runs: int | None, **limits: Unpack[SubmitLimits]) -> Sweep:
+    def start(self, draft: Draft, *, max_runs: int | None, stop_after: int, window: int | None) -> Sweep:
         """Record the sweep, unless it is recorded, and submit its new cells while the concurrency limit permits.
+
+        `SweepSender` describes `stop_after` and `window`.
 
         Raises
         ------
@@ -267,7 +267,8 @@ class SweepPlanner:
             submitter=self._submitter,
             scheduler=self._scheduler,
             owner=self._owner,
-            **limits,
+            stop_after=stop_after,
+            window=window,
         )
         for cell, record in reused.items():
             run = self._registry.run(record)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.records import run_metadata
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.save import Originals, add_parts, copy_with_params, slug, values_in_name
-from comflowy_nb.images.save_target import os_reason
+from comflowy_nb.images.save_target import writing_to
 from comflowy_nb.images.store import utc
 from comflowy_nb.layout.value_text import mark_differing_words
 from comflowy_nb.painting.pages import encode
@@ -58,18 +58,13 @@ def save_sweep(
     if record is None or not any(cell.run is not None and cell.run.record.images for cell in sweep.cells):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.status_counts().items())
         raise ImageError(f"{sweep.ref} has no images to save ({counts})")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_to(folder, f"{record.ref} can't be saved in {folder.name or folder}"):
         originals = Originals(images_folder)
         saved = _copy_all(sweep, originals, folder, strips=strips, adds_params=adds_params)
         number_suffix = _free_suffix(folder, record.token)
         sheets = _write_contact_sheets(sweep, folder, number_suffix)
         content = json.dumps(_sweep_json(sweep, record, saved, sheets), indent=2)
         write_file(folder / f"sweep{number_suffix}.json", content.encode("ascii"))
-    except OSError as error:
-        raise ImageError(
-            f"{record.ref} can't be saved in {folder.name or folder}: {os_reason(error, folder)}"
-        ) from error
     copies = [path for images in saved.values() for path in images.values()]
     total = len(copies) + originals.left_out
     originals.check(record.ref, f"{len(copies)} of {total} images saved in {folder.name or folder}")

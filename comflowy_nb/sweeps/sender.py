@@ -7,7 +7,7 @@ import logging
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError, option
 from comflowy_nb.status import Status
@@ -31,21 +31,6 @@ HISTORY_CHECK_S = 0.4  # interval at which the cells that another process submit
 MAX_UNKNOWN_IN_A_ROW = 3  # lost responses after which nothing more is submitted
 
 
-class SubmitLimits(TypedDict):
-    """Limits of a sweep: when it stops, and how many runs it has in flight.
-
-    Attributes
-    ----------
-    stop_after : int
-        Number of failures in a row, before any success, after which the sweep stops; 0 never stops it.
-    window : int or None
-        Fixed concurrency limit while the sweep is submitted. With None, the limit adapts.
-    """
-
-    stop_after: int
-    window: int | None
-
-
 class SweepSender:
     """Submits the cells of one sweep. The tracker calls `submit_next` while the concurrency limit permits it.
 
@@ -57,6 +42,10 @@ class SweepSender:
         The scheduler on which the ends of runs are counted and recorded. Listeners of runs must not do that.
     owner
         Name of this client's lock file.
+    stop_after
+        Number of failures in a row, before any success, after which the sweep stops; 0 never stops it.
+    window
+        Fixed concurrency limit while the sweep is submitted. With None, the limit adapts.
     """
 
     is_here = True
@@ -70,10 +59,11 @@ class SweepSender:
         submitter: Submitter,
         scheduler: Scheduler,
         owner: str,
-        **limits: Unpack[SubmitLimits],
+        stop_after: int,
+        window: int | None,
     ) -> None:
         assert draft.sweep.token is not None
-        self.window = limits["window"]
+        self.window = window
         self._sweep = draft.sweep
         self._token = draft.sweep.token
         self._workflow = draft.workflow
@@ -88,7 +78,7 @@ class SweepSender:
         self._submitter = submitter
         self._scheduler = scheduler
         self._owner = owner
-        self._stop_after = limits["stop_after"]
+        self._stop_after = stop_after
         self._never_stops = f"{option('stop_after', 0)} never stops"  # `spelled` applies to this thread only
         self._lock = threading.Lock()
         self._busy = 0  # cells that were taken, and whose listeners were not yet notified of the run

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from comflowy_nb.errors import RefError
 from comflowy_nb.images.save_target import target_path
-from comflowy_nb.status import Status
+from comflowy_nb.status import UNSUCCESSFUL, Status
 from comflowy_nb.sweeps.cell import NOT_SUBMITTED, SweepCell, cell_count, find_cells
 from comflowy_nb.tracking.run_images import Images
 from comflowy_nb.tracking.scoring import Scorable
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from comflowy_nb.workflow.axes.types import Axes, Cell
 
 __all__ = ["Sweep", "SweepCell"]
-
-_FAILED = {Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.UNKNOWN, Status.LOST}
 
 
 class Sweep(Waitable[SweepCell | None], Scorable):
@@ -174,7 +172,7 @@ class Sweep(Waitable[SweepCell | None], Scorable):
     @property
     def errors(self) -> dict[str, str]:
         """The errors of the cells, by reference of the cell (`s1.7`)."""
-        return {cell.ref: cell.error or str(cell.status) for cell in self.cells if cell.status in _FAILED}
+        return {cell.ref: cell.error or str(cell.status) for cell in self.cells if cell.status in UNSUCCESSFUL}
 
     def status_counts(self) -> dict[str, int]:
         """Return the number of cells by status.

@@ -15,7 +15,7 @@ from comflowy_nb.layout.review_text import NO_REVIEW, write_review
 from comflowy_nb.layout.sweep_grid import MOSAIC_GAP_PX, arrange_sweep
 from comflowy_nb.layout.sweep_page import PageLimits
 from comflowy_nb.painting.cell_states import draw_panel
-from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, paint_box, read_image
+from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, encode_within, paint_box, read_image
 from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
@@ -92,7 +92,7 @@ class SweepPainting:
         self._sizes: set[ImageSizes] = set()
         self._states: dict[int, CellState] = {}
         self._boxes: dict[int, Box] = {}
-        self._paper = Image.new("RGB", (1, 1))
+        self.paper = Image.new("RGB", (1, 1))  # the pixels, which the next `refresh` changes
         self.palette = current_palette()
         self._reviews: dict[int, ReviewText] = {}  # by the number of the cell
 
@@ -107,11 +107,6 @@ class SweepPainting:
     def _pixels(self) -> float:
         """Pixels of the paper for each pixel of the layout."""
         return self.scale * self.page.zoom
-
-    @property
-    def paper(self) -> Image.Image:
-        """The pixels. The next `refresh` changes them."""
-        return self._paper
 
     def refresh(self, numbers: Iterable[int] | None = None) -> bool:
         """Paint the changed cells among the cells with these numbers; None checks all cells.
@@ -138,22 +133,18 @@ class SweepPainting:
                 return True
             shown = [self._boxes[number] for number in changed if number in self._boxes]
             for box in shown:
-                paint_box(self._paper, box, self._pixels, self._load, self.palette)
+                paint_box(self.paper, box, self._pixels, self._load, self.palette)
             return bool(shown)
 
     def jpeg(self) -> bytes:
         """Return the page as a JPEG. In a notebook, it has less than a megabyte."""
-        jpeg = encode(self._paper)
+        jpeg = encode(self.paper)
         if self._chooses_scale and self.scale > 1 and len(jpeg) > MAX_DOUBLED_BYTES:
             self._chooses_scale, self.scale = False, 1
             self._draw()
-            jpeg = encode(self._paper)
+            jpeg = encode(self.paper)
         limit_bytes = MAX_DOUBLED_BYTES // (2 if len(self._boxes) > _MAX_LARGE_CELLS else 1)
-        for quality in _QUALITIES:
-            if len(jpeg) <= limit_bytes:
-                break
-            jpeg = encode(self._paper, quality=quality)
-        return jpeg
+        return jpeg if len(jpeg) <= limit_bytes else encode_within(self.paper, limit_bytes, _QUALITIES)
 
     def _make_sheet(self, lettered: Collection[str]) -> SweepSheet:
         return sheet_of_sweep(self._sweep, self._layout, label=self._label, lettered=lettered, reviews=self._reviews)
@@ -185,7 +176,7 @@ class SweepPainting:
             self._boxes = {box.tile.cell: box for box in page.boxes if box.tile.input_image is None}
             for number in self._boxes.keys() - self._states.keys():
                 self._states[number] = self._state(self._sweep.cells[number - 1])
-            self._paper = draw_page(page, self.scale, self._load, self.palette)
+            self.paper = draw_page(page, self.scale, self._load, self.palette)
 
     def _state(self, cell: SweepCell) -> CellState:
         return cell_state_of(cell, node=self._node, image=self._image)
@@ -197,7 +188,7 @@ class SweepPainting:
         return [image for image in cell.run.images if image.record.index in chosen]
 
     def _sizes_of(self, cell: SweepCell) -> ImageSizes:
-        return tuple(size for image in self._images(cell) if (size := _size(image)))
+        return tuple(size for image in self._images(cell) if (size := image.record.size_px))
 
     def _load(self, tile: Tile, size: tuple[int, int]) -> Image.Image:
         """Return the content of a box: an input image, or the images or the state of a cell."""
@@ -211,7 +202,7 @@ class SweepPainting:
         images = {image.record.index: image for image in self._images(self._sweep.cells[tile.cell - 1])}
         fetching = CellState("live", "fetching")
         tiles = [
-            Tile(tile.cell, index, _size(image), fetching if image.record.state == "expected" else None)
+            Tile(tile.cell, index, image.record.size_px, fetching if image.record.state == "expected" else None)
             for index, image in images.items()
         ]
         for box in mosaic(tiles, (size[0] / scale, size[1] / scale), gap=MOSAIC_GAP_PX):
@@ -246,8 +237,7 @@ def contact_sheet_limits(cells: int) -> PageLimits:
         good_px=side // 2,
         paged_px=side // 2,
         smallest_px=side * 3 // 8,
-        next_page="",
-        is_zoomed=False,
+        is_in_notebook=False,
     )
 
 
@@ -283,8 +273,3 @@ def _load_input(image: InputImage, size: tuple[int, int], background: str) -> Im
     small.thumbnail(size)
     paper.paste(small)
     return paper
-
-
-def _size(image: RunImage) -> tuple[int, int] | None:
-    width, height = image.record.width_px, image.record.height_px
-    return (width, height) if width and height else None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import WorkflowError
@@ -46,32 +45,6 @@ _DATE_PART = re.compile("|".join(_DATE_PARTS))
 _NOT_IN_A_PATH = re.compile(r"[/?<>\\:*|\"\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class ConversionResult:
-    """A converted workflow.
-
-    Attributes
-    ----------
-    graph
-        The graph in API format, with the titles of the nodes, in the order in which the editor runs them.
-    notes
-        The inputs and nodes that were left out or are different, one sentence each.
-    groups
-        Node id -> title of its group or subgraph on the canvas, for the nodes that have one.
-    """
-
-    graph: Graph
-    notes: tuple[str, ...] = ()
-    groups: Mapping[str, str] = field(default_factory=dict)
-
-    def with_groups(self) -> Graph:
-        """Return the graph with its notes, and with the groups in the metadata of the nodes."""
-        nodes = dict(self.graph.nodes)
-        for node, group in self.groups.items():
-            nodes[node] = {**nodes[node], "_meta": {**nodes[node]["_meta"], "group": group}}
-        return Graph(nodes, self.notes)
-
-
 def node_classes(editor: Mapping[str, Any]) -> list[str]:
     """Return the node classes of a workflow whose descriptions are required.
 
@@ -91,8 +64,12 @@ def node_classes(editor: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def convert(editor: Mapping[str, Any], descriptions: Mapping[str, Mapping[str, Any] | None]) -> ConversionResult:
+def convert(editor: Mapping[str, Any], descriptions: Mapping[str, Mapping[str, Any] | None]) -> Graph:
     """Convert a workflow of the editor to API format.
+
+    The nodes of the result are in the order in which the editor runs them. Their metadata has their titles and, as
+    `group`, the title of their group or subgraph on the canvas. Its notes are one sentence for each input or node that
+    was left out or is different.
 
     Parameters
     ----------
@@ -110,7 +87,7 @@ def convert(editor: Mapping[str, Any], descriptions: Mapping[str, Mapping[str, A
     --------
     >>> nodes = [{"id": 1, "type": "EmptyImage", "widgets_values": [64], "inputs": []}]
     >>> description = {"input": {"required": {"width": ["INT", {"default": 512}]}}}
-    >>> convert({"nodes": nodes, "links": []}, {"EmptyImage": description}).graph.nodes["1"]["inputs"]
+    >>> convert({"nodes": nodes, "links": []}, {"EmptyImage": description}).nodes["1"]["inputs"]
     {'width': 64}
     """
     if is_too_deep(editor):
@@ -131,7 +108,6 @@ class _Conversion:
         self._descriptions = descriptions
         self._nodes: dict[str, dict[str, Any]] = {}
         self._names: dict[str, str] = {}  # in `%NAME.widget%` -> node id
-        self._groups: dict[str, str] = {}
         self._problems: list[str] = []
         self._muted: list[str] = []
         self._bypassed: list[str] = []
@@ -157,10 +133,9 @@ class _Conversion:
             display_name = (self._descriptions[class_type] or {}).get("display_name")
             title = node.title or (display_name if isinstance(display_name, str) and display_name else class_type)
             inputs = self._inputs(canvas, node, node_id)
-            self._nodes[node_id] = {"class_type": class_type, "inputs": inputs, "_meta": {"title": title}}
             group = canvas.group_of(node)
-            if group is not None:
-                self._groups[node_id] = group
+            meta = {"title": title} if group is None else {"title": title, "group": group}
+            self._nodes[node_id] = {"class_type": class_type, "inputs": inputs, "_meta": meta}
             for name in (node.properties.get("Node name for S&R", class_type), title):
                 if isinstance(name, str):
                     self._names.setdefault(name, node_id)
@@ -208,7 +183,7 @@ class _Conversion:
             self._with_own_values.append(_node_text(node_id, node.title, node.class_type))
         return inputs
 
-    def result(self) -> ConversionResult:
+    def result(self) -> Graph:
         """Return the converted workflow.
 
         Raises
@@ -228,7 +203,7 @@ class _Conversion:
             prefix = node["inputs"].get("filename_prefix")
             if isinstance(prefix, str) and node["class_type"] in _SAVING:
                 node["inputs"]["filename_prefix"] = _PLACEHOLDER.sub(self._replacement, prefix)
-        return ConversionResult(Graph(self._nodes), tuple(self._notes()), self._groups)
+        return Graph(self._nodes, tuple(self._notes()))
 
     def _replacement(self, placeholder: re.Match[str]) -> str:
         """Return the value for `%NODE.widget%`, and the server's notation (`%year%-...`) for `%date:yyyy-MM-dd%`."""

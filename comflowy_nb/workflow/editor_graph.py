@@ -6,12 +6,12 @@ that uses the subgraph: node 39 in the subgraph of node 70 is `70:39`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import WorkflowError
+from comflowy_nb.workflow.fields import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -282,7 +282,7 @@ def _node(saved: object, index: int) -> EditorNode | None:
         class_type,
         _text(node.get("title")),
         node.get("mode"),
-        order if _is_number(order) else index,
+        order if is_finite(order) else index,
         inputs,
         tuple(_type(_mapping(slot).get("type")) for slot in _items(node.get("outputs"))),
         values if isinstance(values, (list, Mapping)) else [],
@@ -325,10 +325,6 @@ def _id(value: object) -> str | None:
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _pair(value: object) -> list[Any]:
     """Return the two numbers of a position or size. Old versions of the editor save `{"0": x, "1": y}`."""
     return [value.get("0"), value.get("1")] if isinstance(value, Mapping) else _items(value)[:2]
@@ -336,7 +332,7 @@ def _pair(value: object) -> list[Any]:
 
 def _box(numbers: object) -> _Box | None:
     four = _items(numbers)
-    return (four[0], four[1], four[2], four[3]) if len(four) == 4 and all(map(_is_number, four)) else None
+    return (four[0], four[1], four[2], four[3]) if len(four) == 4 and all(map(is_finite, four)) else None
 
 
 def _contains(outer: _Box, box: _Box | None) -> bool:

@@ -43,6 +43,11 @@ class FieldType(StrEnum):
         return self in {FieldType.INT, FieldType.FLOAT}
 
     @property
+    def takes_texts(self) -> bool:
+        """Whether a value may be any text."""
+        return self in {FieldType.STRING, FieldType.UNKNOWN}
+
+    @property
     def takes_images(self) -> bool:
         """Whether a value may be an image."""
         return self in {FieldType.IMAGEUPLOAD, FieldType.UNKNOWN}
@@ -268,6 +273,11 @@ def split_id(field_id: str) -> tuple[str, str]:
     return node, name
 
 
+def unwrap(value: Any) -> Any:
+    """Return the list in ComfyUI's form of a list of values (`WRAPPED`); other values unchanged."""
+    return value[WRAPPED] if isinstance(value, dict) and set(value) == {WRAPPED} else value
+
+
 # -- parsing and checking by type ----------------------------------------------------------------------------------
 
 
@@ -337,8 +347,7 @@ def _check_number(field: Field, value: object) -> float:
 def _check_choice(field: Field, value: Any) -> Any:
     if not field.is_multiple:
         return _choose(field, value)
-    if isinstance(value, dict) and set(value) == {WRAPPED}:
-        value = value[WRAPPED]
+    value = unwrap(value)
     chosen = list(value) if isinstance(value, (list, tuple, set)) else [value]
     return {WRAPPED: [_choose(field, plain(item)) for item in chosen]}
 

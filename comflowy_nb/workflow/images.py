@@ -277,7 +277,7 @@ def open_images(pattern: str) -> list[InputImage]:
         If no file matches, a file is not an image, or there are more files than an axis can have.
     """
     files = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - the pattern may be absolute
-    files = sorted((file for file in files if file.is_file()), key=_natural_order)
+    files = sorted((file for file in files if file.is_file()), key=lambda file: natural_order(file.as_posix()))
     if not files:
         raise ImageError(f"no file matches {pattern!r}")
     if len(files) > LARGEST_AXIS:
@@ -312,9 +312,9 @@ def _path_parts(image: InputImage, number: int) -> tuple[str, ...]:
     return (f"image {number}" if is_generated else image.name,)
 
 
-def _natural_order(file: Path) -> tuple[tuple[int, str], ...]:
-    parts = _DIGITS.split(file.as_posix())
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+def natural_order(path: str) -> list[tuple[int, str]]:
+    """Return the sort key of a path or a name: `a2` comes before `a10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(path)]
 
 
 def saved_parts(file: Path, image: InputImage) -> dict[str, str]:

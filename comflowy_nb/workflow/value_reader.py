@@ -167,7 +167,7 @@ class ValueReader:
         if field.is_multiple or not isinstance(item, Item):
             return [self.value(field, item)]
         if isinstance(item.value, str) and not (item.value or item.quoted or item.is_python_value or item.exact):
-            tip = '; an empty text is written ""' if field.type in {FieldType.STRING, FieldType.UNKNOWN} else ""
+            tip = '; an empty text is written ""' if field.type.takes_texts else ""
             raise FieldError(f"{field.where}: the value is empty{tip}")
         word = self.seed_word(field, item)
         if word is not None:

@@ -8,13 +8,12 @@ import json
 import zlib
 
 import pytest
-from archives import PROMPTS, png, read_manifest, read_zip
+from archives import PROMPTS, contains_text, png, read_manifest, read_zip
 from PIL import Image
 
 import comflowy_nb
 from comflowy_nb.errors import ImageError, SettingsError
 from comflowy_nb.images.store import store_output
-from comflowy_nb.images.strip import contains_text
 from comflowy_nb.services.types import Output
 from comflowy_nb.status import Status, StatusEvent
 from comflowy_nb.tracking.run import ImageRecord

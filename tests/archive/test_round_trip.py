@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 
@@ -261,6 +262,23 @@ def test_hosts_and_home_paths_are_never_in_an_archive(library, run_request, stre
     assert manifest["runs"][0]["params"]["6::text"] == "see ~/x.png and http://host/view"
     assert archive.notes() == ["metadata with a home path or a host name was removed from r1[0]"]
     assert Image.open(run.images[0].path).text, "the original is not changed"
+
+
+def test_a_home_path_in_a_colour_profile_is_removed(library, run_request, stream, home, tmp_path):
+    """The other metadata was removed, but not the profile, although the note named the image."""
+    buffer = io.BytesIO()
+    profile = b"\0" * 128 + f"made from {home}/camera.icc".encode()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG", icc_profile=profile)
+    record = library.history.record_or_reuse(run_request("a")).record
+    output = Output(0, "9", 0, url="")
+    library.history.apply(record.token, StatusEvent.SEEN_SUCCESS, images=[ImageRecord(0, "9", 0)])
+    kept = store_output(stream(buffer.getvalue()), folder=library.folder, token=record.token, output=output)
+    library.history.set_images(record.token, kept)
+    run = library.find(record.ref).run
+    files = read_zip(run.save(tmp_path / "x.zip")[0])
+    (image,) = [content for name, content in files.items() if name.startswith("images/")]
+    assert "icc_profile" not in Image.open(io.BytesIO(image)).info
+    assert Image.open(run.images[0].path).info["icc_profile"] == profile
 
 
 def test_words_equal_to_a_host_name_are_kept(library, run_request, stored, tmp_path):

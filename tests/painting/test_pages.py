@@ -92,5 +92,5 @@ def test_a_zoomed_page_has_larger_texts_and_images():
     right = np.argwhere(pixels[60:].min(axis=2) < 128)[:, 1].max()
     assert 2.5 * measure("cfg 7", "strong") < right <= 3 * (measure("cfg 7", "strong") + 1)
     drawn = DrawnPage(page, draw_page(page, 2, teal, LIGHT), 2, b"", LIGHT)
-    assert drawn.size_px == (90, 60)
+    assert drawn.page.size_px == (90, 60)
     assert drawn.figure.axes[0].texts[0].get_fontsize() == pytest.approx(1.5 * 12 * 72 / 100)

@@ -96,5 +96,5 @@ def test_a_bom_before_a_body_is_removed(before):
     assert (steps.key, steps.value) == ("steps", "4")
     assert text.value == "a\ufeffb", "within a text it is sent as typed"
     payload = read_body(f'{before}{{"params": {{"3::steps": 4}}}}')
-    assert payload.is_payload
+    assert [setting.key for setting in payload.settings] == ["3::steps"]
     assert list(read_console(f'{before}{{"3::cfg": ["FLOAT", {{"default": 8.0}}]}}')) == ["3::cfg"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import time
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from IPython.core.error import UsageError
 
@@ -21,18 +22,17 @@ from comflowy_nb.notebook.option_types import (
     save_target,
     whole_from,
 )
-from comflowy_nb.status import Status
+from comflowy_nb.status import Retry, Status
 from comflowy_nb.workflow.syntax.line import expand_ref, expand_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.syntax.line import Word
 
 
-_MODES = ("slider", "blink", "side", "difference")
-_RETRY = ("failed", "unknown", "all", "none")
+MODES = ("slider", "blink", "side", "difference")  # of a comparison
 
 _AS = Option("--as", "NAME", "assign the result to this variable, and name it so in the history", identifier)
 _FROM = Option("--from", "REF|IMAGE", "start from the workflow and values of a run or image", names="ref")
@@ -44,7 +44,7 @@ _SUBMIT = (
     _AS,
     _FROM,
     Option("--fresh", None, "run it again even if it has succeeded"),
-    Option("--retry", "WHICH", "which unsuccessful runs to submit again, default failed", choices=_RETRY),
+    Option("--retry", "WHICH", "which unsuccessful runs to submit again, default failed", choices=get_args(Retry)),
     Option("--background", None, "return at once; the output is still updated"),
     Option("--timeout", "TIME", "wait at most 30, 30s, 5m, 2h; the run continues", duration_s),
     Option(
@@ -172,7 +172,7 @@ COMMANDS: Mapping[str, Command] = {
             "compare", "compare REF REF ...", "compare 2 to 9 images: slider, blink, side by side, difference",
             "show:compare",
             (
-                Option("--mode", "MODE", "the initial mode", choices=_MODES),
+                Option("--mode", "MODE", "the initial mode", choices=MODES),
                 _LABEL,
                 Option("--save", "FILE.html", "also write it as one HTML page that works offline", names="file"),
                 _OVERWRITE,
@@ -252,6 +252,11 @@ class Request:
     body: str | None
     namespace: Mapping[str, Any]
 
+    @property
+    def since(self) -> float | None:
+        """The time that was `--since` ago, in UTC seconds since 1970; None without this option."""
+        return time.time() - self.options["since"] if "since" in self.options else None
+
     def text(self, word: Word) -> str:
         """Return the text of a WORKFLOW, REF or DIR."""
         return expand_text(word.text, self.namespace)
@@ -260,8 +265,13 @@ class Request:
         """Return the text of a reference; the Python object for exactly `{name}` or `{name.attribute}`."""
         return expand_ref(word.text, self.namespace)
 
-    def refs(self, words: Sequence[Word] | None = None) -> list[Any]:
-        """Return words as references, by default all words. A Python list counts as its items.
+    def items(self, word: Word) -> list[Any]:
+        """Return the items of a reference that is a Python list, else the reference alone."""
+        ref = self.ref(word)
+        return list(ref) if isinstance(ref, list | tuple) else [ref]
+
+    def refs(self) -> list[Any]:
+        """Return the words as references. A Python list counts as its items.
 
         Raises
         ------
@@ -269,9 +279,8 @@ class Request:
             If a list is empty.
         """
         found: list[Any] = []
-        for word in self.words if words is None else words:
-            ref = self.ref(word)
-            items = list(ref) if isinstance(ref, list | tuple) else [ref]
+        for word in self.words:
+            items = self.items(word)
             if not items:
                 raise UsageError(f"{word.raw} is an empty list, so it names no run")
             found += items

@@ -37,7 +37,7 @@ def rate(session: Session, request: Request) -> None:
         raise UsageError(f"rate needs the reference of an image: %comflowy rate r41[0] {last}")
     if rating is None and not options:
         raise UsageError(f"rate needs a rating from 1 to 5, --note or --reject: %comflowy {request.command.usage}")
-    refs = [ref for word in words for ref in _as_list(request.ref(word))]
+    refs = [ref for word in words for ref in request.items(word)]
     images = [_image_of(session, ref) for ref in refs]
     changes = change_ratings(images, rating, note=options.get("note"), rejected=True if "reject" in options else None)
     shown = zip(refs, images, changes, strict=True)
@@ -49,10 +49,6 @@ def _read_rating(value: float | str) -> int:
     if not _WHOLE.fullmatch(text) or not 0 <= int(text) <= 5:
         raise UsageError(f"invalid rating {text}: use a whole number from 1 to 5, or 0 to remove it")
     return int(text)
-
-
-def _as_list(ref: Any) -> list[Any]:
-    return list(ref) if isinstance(ref, list | tuple) else [ref]
 
 
 def _shown_ref(ref: Any, image: RunImage) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import RunHeld
-from comflowy_nb.notebook.commands.share import saved_lines
+from comflowy_nb.notebook.commands.share import save_to
 from comflowy_nb.notebook.commands.start_from import show_left_out, start
 from comflowy_nb.notebook.commands.sweep import run_count
 from comflowy_nb.notebook.display.html import paragraph
@@ -60,7 +59,9 @@ def run(session: Session, request: Request) -> Run | Sweep:
     if not wait_in_cell(session, client, request, lambda: show(submitted)):
         return submitted.run
     if "save" in options and submitted.run.status is Status.SUCCESS:
-        save_run(session, submitted.run, options["save"])
+        from comflowy_nb.sharing.save import save_run_to  # noqa: PLC0415 - loads Pillow
+
+        save_to(session, options["save"], lambda path: save_run_to(session.library, submitted.run, path))
     error = error_for_status(submitted.run)
     if error is not None:
         raise error
@@ -88,11 +89,3 @@ def form(session: Session, request: Request) -> Form | None:
     if "as" in request.options:
         session.shell.push({request.options["as"]: made})
     return made
-
-
-def save_run(session: Session, run: Run, target: str) -> None:
-    """Save copies of the images of a run. Show only their names."""
-    from comflowy_nb.sharing.save import save_run_to  # noqa: PLC0415 - loads Pillow
-
-    path = Path(target).expanduser()
-    session.say(paragraph(*saved_lines(save_run_to(session.library, run, path), path, target)))

@@ -67,14 +67,14 @@ def runs(session: Session, request: Request) -> RunList:
             return mark_shown(session, [cell.run for cell in sweep.cells if cell.run is not None])
         if named is not None:
             mark = mark_of(best_review(named.run.images, read_reviews(named.run.images)).own)
-            session.say(_table([_run_row(named.run, mark=mark)]))
+            session.say(_table([_run_row(named.run, mark)]))
             return mark_shown(session, [named.run])
     words, params, where = _read_filters(request)
     history, limit = session.library.history, options.get("limit", DEFAULT_LIMIT)
     filters: dict[str, Any] = {
         "params": params,
         "where": where,
-        "since": time.time() - options["since"] if "since" in options else None,
+        "since": request.since,
         "status": options.get("status"),
         "workflow": options.get("workflow"),
         "limit": limit + 1,  # request one more row, to detect whether there are more
@@ -85,7 +85,7 @@ def runs(session: Session, request: Request) -> RunList:
         cells = history.sweeps.cell_refs([run.token for run in found])
         reviews = read_reviews(image for run in found for image in run.images)
         content = _table(
-            _run_row(run, cells.get(run.token, ""), mark_of(best_review(run.images, reviews).own)) for run in found
+            _run_row(run, mark_of(best_review(run.images, reviews).own), cells.get(run.token, "")) for run in found
         )
     else:
         rows = history.search_rows(" ".join(words) or None, **filters)
@@ -117,7 +117,7 @@ def rows_table(session: Session, rows: Sequence[RunRow]) -> dict[str, str]:
     for row, runs in zip(rows, runs_of, strict=True):
         mark = mark_of(best_review((image for run in runs for image in run.images), reviews).own)
         summary = by_token.get(row.sweep or "")
-        table_rows.append(_run_row(runs[0], mark=mark) if summary is None else _sweep_row(summary, mark))
+        table_rows.append(_run_row(runs[0], mark) if summary is None else _sweep_row(summary, mark))
     return _table(table_rows)
 
 
@@ -205,7 +205,7 @@ def _condition(name: str, sign: str, value: str, *, is_quoted: bool = False) -> 
 # -- showing --------------------------------------------------------------------------------------------------------
 
 
-def _run_row(run: Run, cell: str = "", mark: str = "") -> tuple[str, ...]:
+def _run_row(run: Run, mark: str, cell: str = "") -> tuple[str, ...]:
     record = run.record
     names = name_fields(record.set_params)
     values = [f"{names[key]}={write_value(record.params[key])}" for key in record.set_params if key in record.params]
@@ -294,7 +294,7 @@ def sweeps(session: Session, request: Request) -> None:
     found = history.sweeps.search(
         " ".join(request.text(word) for word in request.words) or None,
         where=options.get("where"),
-        since=time.time() - options["since"] if "since" in options else None,
+        since=request.since,
         limit=limit + 1,
     )
     if found:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.workflow.syntax.json_values import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from comflowy_nb.archive.loader import Loaded
     from comflowy_nb.notebook.commands.options import Request
@@ -40,13 +41,19 @@ def save(session: Session, request: Request) -> None:
 def saved_lines(paths: Sequence[Path], target: Path, typed: str) -> list[str]:
     """Return the names of written files, without their folders: a path may contain a user's name."""
     names = [path.name for path in paths]
-    listed = ", ".join(names)
+    shown = ", ".join(names)
     if len(names) > _MAX_NAMED_FILES:
-        listed = f"{', '.join(names[: _MAX_NAMED_FILES - 1])} ... {names[-1]}"
+        shown = f"{', '.join(names[: _MAX_NAMED_FILES - 1])} ... {names[-1]}"
     if kind_of_target(target) != "folder":
-        return [f"saved: {listed}"]
+        return [f"saved: {shown}"]
     count = f"{len(names)} files: " if len(names) > _MAX_NAMED_FILES else ""
-    return [f"saved in {target.name or typed}: {count}{listed}"]
+    return [f"saved in {target.name or typed}: {count}{shown}"]
+
+
+def save_to(session: Session, target: str, save: Callable[[Path], list[Path]]) -> None:
+    """Save copies to the target of `--save`, and show only the names of the files."""
+    path = Path(target).expanduser()
+    session.say(paragraph(*saved_lines(save(path), path, target)))
 
 
 def load(session: Session, request: Request) -> Loaded:
@@ -60,18 +67,17 @@ def load(session: Session, request: Request) -> Loaded:
 def _loaded_lines(loaded: Loaded) -> list[str]:
     parts = [*loaded.sweeps]
     if loaded.runs:
-        parts.append(_count(len(loaded.runs), "run") if loaded.sweeps else _listed(loaded.runs))
+        parts.append(_count(len(loaded.runs), "run") if loaded.sweeps else listed(loaded.runs, _MAX_LISTED_REFS))
     if loaded.images:
         parts.append(_count(loaded.images, "image"))
     if loaded.ratings:
         parts.append(f"{_count(loaded.ratings, 'rating')} by {loaded.source}")
     lines = [f"loaded from {loaded.file}: {', '.join(parts)}" if parts else f"nothing new in {loaded.file}"]
     if loaded.known:
-        lines.append(f"already in the history: {_listed(loaded.known)}")
+        lines.append(f"already in the history: {listed(loaded.known, _MAX_LISTED_REFS)}")
     if loaded.unknown_images:
-        lines.append(
-            f"{_count(loaded.unknown_images, 'image')} of the file {_are(loaded.unknown_images)} not in the history"
-        )
+        verb = "is" if loaded.unknown_images == 1 else "are"
+        lines.append(f"{_count(loaded.unknown_images, 'image')} of the file {verb} not in the history")
     lines += [f"the name {old} is in use here, so {old} is renamed {new}" for old, new in loaded.renamed.items()]
     first = next(iter((*loaded.sweeps, *loaded.runs)), None)
     if first is not None:
@@ -79,14 +85,5 @@ def _loaded_lines(loaded: Loaded) -> list[str]:
     return lines
 
 
-def _listed(refs: Sequence[str]) -> str:
-    more = len(refs) - _MAX_LISTED_REFS
-    return ", ".join(refs[:_MAX_LISTED_REFS]) + (f" and {more} more" if more > 0 else "")
-
-
 def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"

@@ -150,8 +150,7 @@ def explore(session: Session, request: Request) -> Explorer:
     if request.words:
         found = explore_sources.find_sources(request.refs(), session)
     else:
-        since = explore_sources.since_of(options.get("since"))
-        found = explore_sources.find_runs(session, where=where, since=since)
+        found = explore_sources.find_runs(session, where=where, since=request.since)
         if len(found) == explore_sources.MAX_RUNS:
             session.say(paragraph(f"the newest {len(found):,} runs"))
     explorer = explore_sources.open_explorer(

@@ -13,8 +13,8 @@ from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.workflow.axes.names import caption_names
+from comflowy_nb.workflow.axes.table import describe_fields
 from comflowy_nb.workflow.axes.types import Axes
-from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import is_file_name, no_such_file
 from comflowy_nb.workflow.image_metadata import RunMetadata, generation_of_image
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 
 _TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".md")
-_TEXT_TYPES = frozenset({FieldType.STRING, FieldType.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ def _warn_about_files(session: Session, workflow: Workflow, settings: Iterable[S
 
 def _is_text_field(workflow: Workflow, key: str) -> bool:
     with suppress(FieldError):
-        return any((workflow.fields.get(name) or Field(name)).type in _TEXT_TYPES for name in workflow.find(key))
+        return any(field.type.takes_texts for field in describe_fields(workflow, workflow.find(key)))
     return False
 
 

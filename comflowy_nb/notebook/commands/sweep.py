@@ -12,7 +12,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import RefError
 from comflowy_nb.images.save_target import check_sweep_target
-from comflowy_nb.notebook.commands.share import saved_lines
+from comflowy_nb.notebook.commands.share import save_to
 from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.interrupts import cancel_view, wait_in_cell
@@ -110,12 +110,6 @@ def run_count(session: Session, request: Request, begin: Start) -> Sweep:
     return _submit(session, request, begin, axes)
 
 
-def save_sweep(session: Session, saved: Sweep, target: str) -> None:
-    """Save a sweep, and show only the names of the files."""
-    path = Path(target).expanduser()
-    session.say(paragraph(*saved_lines(saved.save(path), path, target)))
-
-
 def _with_layout(options: Mapping[str, Any], before: Sweep, axes: Axes) -> dict[str, Any]:
     """Return the options with the layout (`x`, `y`, `z`) of the earlier sweep, for the axes that still exist."""
     result = dict(options)
@@ -173,7 +167,7 @@ def _submit(session: Session, request: Request, begin: Start, axes: Axes, notice
     if not wait_in_cell(session, client, request, lambda: session.sweep_view(new_sweep, **grid_options)):
         return new_sweep
     if "save" in options and any(cell.status is Status.SUCCESS for cell in new_sweep.cells):
-        save_sweep(session, new_sweep, options["save"])
+        save_to(session, options["save"], new_sweep.save)
     if options.get("strict"):
         raise_for_failures(new_sweep)
     return new_sweep
@@ -208,7 +202,7 @@ def _export(
     options = {"name": request.options.get("as"), **{key: value for key, value in typed.items() if key in FILE_OPTIONS}}
     if "pin" in request.options:
         ids = {name for word in axes.seeds for name in word.fields}
-        ids |= {name for group in axes.axes for axis in group.simple if axis.kind == "seeds" for name in axis.fields}
+        ids |= {name for axis in axes.simple if axis.kind == "seeds" for name in axis.fields}
         pinned = {name: [cell.params[name] for cell in planned.cells] for name in sorted(ids)}
     else:
         pinned = {}

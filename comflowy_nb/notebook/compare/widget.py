@@ -6,8 +6,6 @@ time, and the widget does not store them.
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from comflowy_nb.comparison.pixels import HEAT, canvas_size, find_difference, fo
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError, nearest_tip
 from comflowy_nb.layout.scripts import widget_script, widget_style
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.notebook.commands.options import MODES
 from comflowy_nb.notebook.compare.text import (
     captions_of,
     describe_difference,
@@ -30,17 +29,13 @@ from comflowy_nb.notebook.compare.text import (
     warnings_of,
     widget_table,
 )
-from comflowy_nb.notebook.display.front_end import without_unusable_view
-from comflowy_nb.notebook.display.html import plain
+from comflowy_nb.notebook.display.html import plain, widget_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.comparison.inputs import ComparedImage
     from comflowy_nb.painting.pages import DrawnPage, Figure
-
-
-MODES = ("slider", "blink", "side", "difference")
 
 
 def compare(*items: Any, mode: str | None = None, label: Sequence[str] | None = None) -> Comparison:
@@ -294,19 +289,11 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         """
         if self._is_closed:
             return {"text/plain": repr(self)}, {}
-        parent = super()._repr_mimebundle_()
-        data, metadata = parent if isinstance(parent, tuple) else (parent or {}, {})
-        still = self._draw()
-        width, height = still.size_px
-        jpeg = base64.b64encode(still.jpeg).decode("ascii")
         table = html_table(self._images, self._differences)
         warnings = "".join(f"<div>{html_text(line)}</div>" for line in self._content["warnings"])
-        alt = html.escape(plain(f"{', '.join(self.names)} side by side"))
-        # nbconvert prefers HTML to images, so the HTML contains the figure too.
-        figure = f'<img width="{width}" style="max-width:100%" alt="{alt}" src="data:image/jpeg;base64,{jpeg}">'
-        markup = f"<div>{table}{warnings}{figure}</div>"
-        data = {**without_unusable_view(data), "text/plain": self.text, "text/html": markup, "image/jpeg": jpeg}
-        return data, {**metadata, "image/jpeg": {"width": width, "height": height}}
+        alt = plain(f"{', '.join(self.names)} side by side")
+        parent = super()._repr_mimebundle_()
+        return widget_bundle(parent, self._draw(), text=self.text, markup=table + warnings, alt=alt)
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(self.names)}>"

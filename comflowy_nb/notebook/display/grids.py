@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX, THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.page import longest_side_px
 from comflowy_nb.layout.review_text import write_review
-from comflowy_nb.layout.run_captions import sheet_of_run, sheet_of_runs
 from comflowy_nb.layout.run_grid import arrange
-from comflowy_nb.layout.value_text import seeds_of
 from comflowy_nb.painting.pages import DrawnPage, draw_encoded, read_image
 from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure
-from comflowy_nb.recipe import read_graph_of
 from comflowy_nb.settings import settings
+from comflowy_nb.sharing.figure import sheet_of
 from comflowy_nb.sweeps.captions import choose_axes, chosen_images, explain_labels
 from comflowy_nb.sweeps.sweep_painting import SweepPainting, may_be_doubled
 from comflowy_nb.tracking.reviews import best_review, reviews_to_show
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import ImageRecord, RunRecord
     from comflowy_nb.layout.page import Tile
-    from comflowy_nb.layout.run_grid import Sheet
     from comflowy_nb.painting.pages import Figure
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.tracking.run import Run, RunImage
@@ -85,12 +82,15 @@ class Grid:
     @property
     def size_px(self) -> tuple[int, int]:
         """Width and height in a notebook, in CSS pixels."""
-        return self._draw_once().size_px
+        return self._draw_once().page.size_px
 
     def files(self) -> list[str]:
         """Return the file names of the images."""
-        images = [image for run in self._runs for image in run.record.images]
-        return _file_names(image for image in images if self._only is None or image.index in self._only)
+        return _file_names(image.record for image in self._images())
+
+    def _images(self) -> list[RunImage]:
+        images = [image for run in self._runs for image in run.images]
+        return [image for image in images if self._only is None or image.record.index in self._only]
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return data and metadata for a notebook: a JPEG, and the file names as text."""
@@ -104,14 +104,11 @@ class Grid:
     def __str__(self) -> str:
         refs = ", ".join(run.ref for run in self._runs)
         files = self.files()
-        images = [image for run in self._runs for image in run.images if self._is_shown(image)]
+        images = self._images()
         reviews = reviews_to_show(images)
         noted = [(image.ref, str(write_review(reviews[image.token]))) for image in images]
         lines = [*(f"  {name}" for name in files), *(f"  {ref}: {text}" for ref, text in noted if text)]
         return "\n".join([f"{refs}: {_count(files, 'image')}", *lines])
-
-    def _is_shown(self, image: RunImage) -> bool:
-        return self._only is None or image.record.index in self._only
 
     def __repr__(self) -> str:
         return f"<Grid of {', '.join(run.ref for run in self._runs)}>"
@@ -123,7 +120,9 @@ class Grid:
             return self._drawn
 
     def _draw(self) -> DrawnPage:
-        page = arrange(self._sheet(), width_px=settings.grid_width_px, measure=measure)
+        records = [self._captioned(run) for run in self._runs]
+        sheet = sheet_of(self._runs, records, only=self._only, label=self._label)
+        page = arrange(sheet, width_px=settings.grid_width_px, measure=measure)
         side = longest_side_px(len(page.boxes))
 
         def load(tile: Tile, size: tuple[int, int]) -> Image.Image:
@@ -137,21 +136,6 @@ class Grid:
             return read_image(image.thumbnail(side) if is_small else image.intact_path, size)
 
         return draw_encoded(page, load)
-
-    def _sheet(self) -> Sheet:
-        if len(self._runs) == 1:
-            run = self._runs[0]
-            seeds, titles = read_graph_of(run)
-            by_token = reviews_to_show(run.images)
-            reviews = {image.record.index: write_review(by_token[image.token]) for image in run.images}
-            return sheet_of_run(
-                self._captioned(run), titles=titles, seeds=seeds, only=self._only, label=self._label, reviews=reviews
-            )
-        seeds_by_run = [read_graph_of(run)[0] if not seeds_of(run.params) else {} for run in self._runs]
-        by_token = reviews_to_show(image for run in self._runs for image in run.images)
-        best = {run.token: write_review(best_review(run.images, by_token)) for run in self._runs}
-        records = [self._captioned(run) for run in self._runs]
-        return sheet_of_runs(records, seeds=seeds_by_run, label=self._label, reviews=best)
 
     def _captioned(self, run: Run) -> RunRecord:
         """Return the record of a run with its columns among the params."""

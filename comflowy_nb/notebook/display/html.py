@@ -7,17 +7,20 @@ it is readable on light and dark pages. Text of users and services is escaped.
 from __future__ import annotations
 
 import base64
+import html
 import re
 from itertools import groupby, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.disk_usage import size_text
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.notebook.display.front_end import without_unusable_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from comflowy_nb.painting.pages import DrawnPage
     from comflowy_nb.tracking.run import Run, RunImage
 
 
@@ -50,12 +53,6 @@ def paragraph(*lines: str) -> dict[str, str]:
     lines = tuple(plain(line) for line in lines)
     body = "<br>".join(html_text(line) for line in lines)
     return {"text/plain": "\n".join(lines), "text/html": f'<div style="{FONT};padding:2px 0">{body}</div>'}
-
-
-def preformatted(text: str) -> dict[str, str]:
-    """Return a bundle with text in a monospaced font, so that columns stay aligned."""
-    style = "font-size:12.5px;line-height:1.5;margin:2px 0;white-space:pre-wrap;background:none;color:inherit"
-    return {"text/plain": text, "text/html": f'<pre style="{style}">{html_text(text)}</pre>'}
 
 
 def columns_bundle(text: str) -> dict[str, str]:
@@ -222,3 +219,25 @@ def _read_kept(file: RunImage) -> bytes | None:
 def data_url(content: bytes, media_type: str) -> str:
     """Return a data URL with this content."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def widget_bundle(
+    parent: Any, drawn: DrawnPage, *, text: str, markup: str, alt: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return data and metadata of a widget, with text, HTML and an image for front ends without widgets.
+
+    Parameters
+    ----------
+    parent
+        The bundle of ipywidgets: data and metadata, only data, or None.
+    drawn
+        The image, which is shown below `markup`.
+    """
+    data, metadata = parent if isinstance(parent, tuple) else (parent or {}, {})
+    width, height = drawn.page.size_px
+    jpeg = base64.b64encode(drawn.jpeg).decode("ascii")
+    # nbconvert prefers HTML to images, so the HTML contains the image too.
+    source = f'alt="{html.escape(alt)}" src="data:image/jpeg;base64,{jpeg}"'
+    shown = f'<div>{markup}<img width="{width}" style="max-width:100%" {source}></div>'
+    data = {**without_unusable_view(data), "text/plain": text, "text/html": shown, "image/jpeg": jpeg}
+    return data, {**metadata, "image/jpeg": {"width": width, "height": height}}

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.countdown import Countdown
-from comflowy_nb.errors import ComflowyError, RunTimeout
+from comflowy_nb.errors import ComflowyError
 from comflowy_nb.notebook.display.front_end import is_stdin_allowed
 
 if TYPE_CHECKING:
@@ -62,10 +62,6 @@ class LiveView(ABC):
     @abstractmethod
     def note(self, text: str) -> None:
         """Show a text at the end of the status line."""
-
-    def timeout(self, timeout_s: float) -> RunTimeout:
-        """Return the error for a wait that took longer than `timeout_s`."""
-        return self.value.timeout_error(timeout_s)
 
 
 class LiveUpdater:
@@ -147,7 +143,7 @@ def wait_drawing(views: Sequence[LiveView], timeout_s: float | None = None) -> N
                 if settled:
                     break
                 if timeout_s is not None and countdown.left_s() <= 0:
-                    raise view.timeout(timeout_s)
+                    raise view.value.timeout_error(timeout_s)
             view.finish()
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.errors import spelled
+from comflowy_nb.layout.run_captions import STATUS_DETAILS
 from comflowy_nb.layout.text import html_text, shorten
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
@@ -234,10 +235,8 @@ def _success_text(record: RunRecord) -> str:
 def _add_problem(line: StatusLine, run: Run) -> None:
     """Append why a run did not succeed, and which of its images were downloaded."""
     record, status, seconds = run.record, run.record.status, run.record.seconds
-    if status is Status.UNKNOWN:
-        line.add(("unknown: it is not known whether the service accepted this run", "warning"))
-    elif status is Status.LOST:
-        line.add(("lost: the service no longer has it", "warning"))
+    if status.is_held:
+        line.add((f"{status}: {STATUS_DETAILS[status]}", "warning"))
     else:
         after = f" after {time_text(seconds)}" if seconds is not None and status is not Status.REJECTED else ""
         line.add((f"{status}{after}", "warning" if status is Status.CANCELLED else "error"))
@@ -299,16 +298,12 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
         return
     if not total and record.status is Status.SUCCESS:
         line.add(("the run made no images", "warning"))
-    missing = [image for image in record.images if image.state == "missing"]
-    if missing:
-        text = _describe_images(record, missing, "missing")
-        pronoun = "it" if len(missing) == 1 else "them"
-        line.add((f"{text};", "warning"), (record.fetch_tip(f"fetches {pronoun}"), "muted"))
-    pruned = [image for image in record.images if image.state == "pruned"]
-    if pruned:
-        text = _describe_images(record, pruned, "pruned")
-        pronoun = "it" if len(pruned) == 1 else "them"
-        line.add((f"{text};", "warning"), (record.fetch_tip(f"fetches {pronoun}", option=" --refetch"), "muted"))
+    for state, option in (("missing", ""), ("pruned", " --refetch")):
+        images = [image for image in record.images if image.state == state]
+        if images:
+            text = _describe_images(record, images, state)
+            pronoun = "it" if len(images) == 1 else "them"
+            line.add((f"{text};", "warning"), (record.fetch_tip(f"fetches {pronoun}", option=option), "muted"))
     undecoded = [image for image in record.images if image.state == "kept" and image.error]
     if undecoded:
         line.add((_describe_images(record, undecoded, "kept, without a thumbnail"), "warning"))

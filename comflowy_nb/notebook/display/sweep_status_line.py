@@ -33,7 +33,7 @@ _PROBLEMS: Mapping[Status, Tone] = {
 _MIN_ENDED_RUNS = 3  # required to estimate the remaining time from the runs of this sweep
 
 
-def sweep_line(sweep: Sweep, *, began_s: float, submitted_here: bool = True, note: str | None = None) -> StatusLine:
+def sweep_line(sweep: Sweep, *, began_s: float, submitted_here: bool, note: str | None = None) -> StatusLine:
     """Return the status line of a sweep.
 
     Parameters
@@ -84,8 +84,7 @@ def cells_table(sweep: Sweep) -> dict[str, str]:
     rows = []
     for cell in sweep.cells:
         record = cell.run.record if cell.run is not None else None
-        status = "not submitted" if cell.status is None else str(cell.status)
-        text = status if not cell.error else f"{status}: {cell.error}"
+        text = f"{cell.status_text}: {cell.error}" if cell.error else cell.status_text
         times = (None, None) if record is None else (record.seconds, record.queued_s)
         took, queued = ("" if seconds is None else time_text(seconds) for seconds in times)
         run = record.ref if record is not None else ""
@@ -142,14 +141,12 @@ def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool)
     if held:
         line.add((held, "warning"))
     images = [cell.run.record.images for cell in sweep.cells if cell.run is not None]
-    missing = sum(any(image.state == "missing" for image in images_of_run) for images_of_run in images)
-    if missing:
-        hint = f"not in {file}" if file else f"%comflowy show {sweep.ref} fetches them again"
-        line.add((f"images of {missing} are missing;", "warning"), (hint, "muted"))
-    pruned = sum(any(image.state == "pruned" for image in images_of_run) for images_of_run in images)
-    if pruned:
-        text = f"images of {pruned} are pruned;"
-        line.add((text, "warning"), (f"%comflowy show {sweep.ref} --refetch fetches them again", "muted"))
+    fetch = f"%comflowy show {sweep.ref}"
+    missing_hint = f"not in {file}" if file else f"{fetch} fetches them again"
+    for state, hint in (("missing", missing_hint), ("pruned", f"{fetch} --refetch fetches them again")):
+        count = sum(any(image.state == state for image in images_of_run) for images_of_run in images)
+        if count:
+            line.add((f"images of {count} are {state};", "warning"), (hint, "muted"))
     kept = [image for images_of_run in images for image in images_of_run if image.state == "kept"]
     undecoded = [image.error for image in kept if image.error]
     if undecoded:

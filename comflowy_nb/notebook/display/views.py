@@ -6,6 +6,7 @@ import base64
 import threading
 import time
 from abc import abstractmethod
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from comflowy_nb.sweeps.sweep import Sweep, SweepCell
     from comflowy_nb.sweeps.sweep_painting import SweepPainting
     from comflowy_nb.tracking.run import Run
-
-
-def _import_grids() -> None:
-    from comflowy_nb.notebook.display import grids  # noqa: F401, PLC0415 - loads matplotlib
 
 
 _PAUSE_FACTOR = 4  # between drawings of the grid, so that drawing takes at most a fifth of one processor
@@ -135,7 +132,8 @@ class RunView(View):
         super().__init__(run, in_kernel=in_kernel, with_images=with_images)
         if in_kernel and with_images and not run.is_settled:
             # The cell waits for the service meanwhile; the first image then appears half a second earlier.
-            threading.Thread(target=_import_grids, name="comflowy-import", daemon=True).start()
+            grids = "comflowy_nb.notebook.display.grids"  # loads matplotlib
+            threading.Thread(target=import_module, args=(grids,), name="comflowy-import", daemon=True).start()
 
     def _line(self) -> StatusLine:
         return status_line(self.run, note=self._note, **self._options)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.exploration.exploration import Exploration
     from comflowy_nb.notebook.explore.submits import Action, CellPlan
+    from comflowy_nb.tracking.run import RunImage
 
     Reply: TypeAlias = tuple[dict[str, Any], list[bytes]]
 
@@ -96,18 +97,19 @@ class Answers:
         return {"kinds": ["image/jpeg"] * len(found), "missing": missing}, found
 
     def _full(self, key: str) -> Reply:
-        image = self._exploration.images([key]).get(key)
-        if image is None:
-            raise ImageError(f"{key} is not an image of this exploration")
-        content, kind, note = read_full(image)
+        content, kind, note = read_full(self._image(key))
         return {"kind": kind, **({"note": note} if note else {})}, [content]
 
     def _rate(self, key: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        image = self._image(key)
+        image.rate(changes.get("rating"), rejected=changes.get("rejected"), note=changes.get("note"))
+        return {"saved": changes.get("number"), "image": {"key": key, **image_review(image.review)}}
+
+    def _image(self, key: str) -> RunImage:
         image = self._exploration.images([key]).get(key)
         if image is None:
             raise ImageError(f"{key} is not an image of this exploration")
-        image.rate(changes.get("rating"), rejected=changes.get("rejected"), note=changes.get("note"))
-        return {"saved": changes.get("number"), "image": {"key": key, **image_review(image.review)}}
+        return image
 
     def _plan(self, action: Action, items: object) -> CellPlan:
         only = None if items is None else {int(item) for item in items} if isinstance(items, Sequence) else set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.comparison.inputs import flatten
@@ -16,11 +15,10 @@ from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.syntax.json_values import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from comflowy_nb.client import Client
-    from comflowy_nb.database.records import SweepRecord
-    from comflowy_nb.library import Found
+    from comflowy_nb.library import Library
     from comflowy_nb.notebook.session import Session
 
 
@@ -132,14 +130,13 @@ def find_sources(items: Iterable[Any], session: Session | None) -> list[Sweep | 
     RefError
         If an item is another object, or a reference does not exist.
     """
-    find: Callable[[str], Found] = open_library().find if session is None else session.find
-    sweep_of: Callable[[SweepRecord], Sweep] = open_library().sweep if session is None else session.sweep
+    owner: Library | Session = open_library() if session is None else session
     sources: dict[str, Sweep | SweepCell | Run] = {}
     for item in flatten(items):
         source = item
         if isinstance(item, str):
-            found = find(item)
-            source = sweep_of(found.sweep) if found.sweep is not None else found.run
+            found = owner.find(item)
+            source = owner.sweep(found.sweep) if found.sweep is not None else found.run
         elif isinstance(item, RunImage):
             source = item.run
         if not isinstance(source, Sweep | SweepCell | Run):
@@ -148,8 +145,3 @@ def find_sources(items: Iterable[Any], session: Session | None) -> list[Sweep | 
             session.keep_sweep(source)
         sources.setdefault(source.ref, source)
     return list(sources.values())
-
-
-def since_of(seconds: float | None) -> float | None:
-    """Return the time that was `seconds` ago, in UTC seconds since 1970."""
-    return None if seconds is None else time.time() - seconds

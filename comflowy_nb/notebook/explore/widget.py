@@ -6,8 +6,6 @@ images by messages, and the widget keeps none of them.
 
 from __future__ import annotations
 
-import base64
-import html
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,8 +16,7 @@ import traitlets
 from comflowy_nb.errors import ComflowyError, RefError, SettingsError
 from comflowy_nb.layout.scripts import widget_script, widget_style
 from comflowy_nb.layout.text import html_text
-from comflowy_nb.notebook.display.front_end import without_unusable_view
-from comflowy_nb.notebook.display.html import FONT, plain
+from comflowy_nb.notebook.display.html import FONT, plain, widget_bundle
 from comflowy_nb.notebook.display.live import LiveUpdater
 from comflowy_nb.notebook.explore.following import Changes, ExplorerUpdates
 from comflowy_nb.notebook.explore.requests import Answers, is_submit, is_write
@@ -359,18 +356,10 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
         """
         if self.is_closed:
             return {"text/plain": repr(self)}, {}
-        parent = super()._repr_mimebundle_()
-        data, metadata = parent if isinstance(parent, tuple) else (parent or {}, {})
         still = self._draw()
-        width, height = still.drawn.size_px
-        jpeg = base64.b64encode(still.drawn.jpeg).decode("ascii")
         title = plain(" \N{MIDDLE DOT} ".join(filter(None, (self.exploration.title, still.note))))
-        # nbconvert prefers HTML to images, so the HTML contains the grid too.
-        content = f'alt="{html.escape(title)}" src="data:image/jpeg;base64,{jpeg}"'
-        image = f'<img width="{width}" style="max-width:100%" {content}>'
-        markup = f'<div style="{FONT}">{html_text(title)}<br>{image}</div>'
-        data = {**without_unusable_view(data), "text/plain": self.text, "text/html": markup, "image/jpeg": jpeg}
-        return data, {**metadata, "image/jpeg": {"width": width, "height": height}}
+        markup = f'<div style="{FONT}">{html_text(title)}</div>'
+        return widget_bundle(super()._repr_mimebundle_(), still.drawn, text=self.text, markup=markup, alt=title)
 
     def close(self) -> None:
         """Close the widget in the browser, and stop following its runs."""

@@ -18,7 +18,7 @@ from comflowy_nb.layout.text import html_text
 from comflowy_nb.layout.value_text import LONG_TEXT
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.fields import range_text
-from comflowy_nb.workflow.fields import WRAPPED, Field, FieldType
+from comflowy_nb.workflow.fields import Field, FieldType, unwrap
 from comflowy_nb.workflow.syntax.json_values import text_of
 
 if TYPE_CHECKING:
@@ -299,7 +299,7 @@ class SelectionControl(ChoiceControl):
         return self.field.check(self.input.value)
 
     def _show(self, value: Any) -> None:
-        self.input.value = tuple(self.field.check(() if value is None else value)[WRAPPED])
+        self.input.value = tuple(unwrap(self.field.check(() if value is None else value)))
 
 
 class SwitchControl(Control):

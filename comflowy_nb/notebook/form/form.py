@@ -307,7 +307,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
         run = widgets.Button(description="Run", button_style="primary", tooltip="run with these values")
         copy = widgets.Button(description="Copy as cell", tooltip="copy the cell that runs these values")
         tooltip = {TOOLTIP: "run it even if these values have succeeded before"}
-        self._run_button, stop = run, self._history.stop_button
+        stop = self._history.stop_button
         self._fresh = widgets.Checkbox(description="run again", indent=False, **tooltip)
         run.on_click(lambda _: self._run_callback(self._on_run))
         stop.on_click(lambda _: self._run_callback(self.stop))

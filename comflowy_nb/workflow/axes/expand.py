@@ -46,9 +46,7 @@ def expand(
     """
     seeds = _SeedSource(axes, workflow_content, identity, seed_of)
     shared = {name: seeds.seed(word.fields, {}) for word in axes.seeds if word.word == "random" for name in word.fields}
-    seed_columns = {
-        axis.name: seeds.axis_seeds(axis) for group in axes.axes for axis in group.simple if axis.kind == "seeds"
-    }
+    seed_columns = {axis.name: seeds.axis_seeds(axis) for axis in axes.simple if axis.kind == "seeds"}
     fields_per_seed = [word.fields for word in axes.seeds if word.word == "each"]
     order = {name: index for index, name in enumerate(axes.set_params)}
     cells: list[tuple[Cell, dict[str, Any]]] = []
@@ -135,7 +133,7 @@ class _SeedSource:
     ) -> None:
         if isinstance(content, Mapping):
             content = without_titles(content)
-        names = sorted(_canonical_name(axis) for group in axes.axes for axis in group.simple)
+        names = sorted(map(_canonical_name, axes.simple))
         self._base = sha256_of([identity, content, dict(axes.fixed), dict(axes.texts), names])
         self._seed_of = seed_of
 

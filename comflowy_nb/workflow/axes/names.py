@@ -12,7 +12,7 @@ from comflowy_nb.workflow.syntax.json_values import listed
 from comflowy_nb.workflow.syntax.ranges import is_number, read_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from comflowy_nb.workflow.axes.types import Axes, Axis, Cell
     from comflowy_nb.workflow.workflow import Workflow
@@ -77,23 +77,19 @@ def caption_names(names: Iterable[str], axes: Axes, workflow: Workflow) -> list[
     return [key for keys in resolved for key in keys]
 
 
-def _simple(axes: Axes) -> Iterator[Axis]:
-    return (axis for group in axes.axes for axis in group.simple)
-
-
 def _find(name: str, axes: Axes, workflow: Workflow) -> tuple[str, ...]:
     """Return the ids of the fields of a name. The error suggests the nearest axis or column too."""
     try:
         return workflow.find(name)
     except FieldError as error:
         problem = error.problems[0]
-        near = nearest_tip(name, [*(axis.name for axis in _simple(axes)), *axes.columns])
+        near = nearest_tip(name, [*(axis.name for axis in axes.simple), *axes.columns])
         raise FieldError(problem if problem.endswith("?") else f"{problem}{near}") from None
 
 
 def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any]:
     """Return a function that reads the value of a name from a cell. The name is not an axis with labels."""
-    column = [value.info[name] for axis in _simple(axes) for value in axis.values if name in value.info]
+    column = [value.info[name] for axis in axes.simple for value in axis.values if name in value.info]
     if column:
         read: Callable[[str], Any] = read_number if all(map(is_number, column)) else str
         return lambda cell: read(cell.info[name]) if name in cell.info else None
@@ -114,7 +110,7 @@ def _comparable(value: Any) -> Any:
 
 def _labelled_axis(name: str, axes: Axes, workflow: Workflow) -> Axis | None:
     """Return the axis with labels that a name selects: by axis name, by field, or `label` for rows of a table."""
-    labelled = [axis for axis in _simple(axes) if axis.has_labels]
+    labelled = [axis for axis in axes.simple if axis.has_labels]
     for axis in labelled:
         if name == axis.name or (name == LABEL and axis.kind == "rows"):
             return axis

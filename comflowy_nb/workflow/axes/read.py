@@ -316,7 +316,7 @@ class _SweepReader:
 
     def _search_text(self, field: Field, explicit: ParsedValue | None) -> str:
         """Return the text in which words are replaced: the explicit text, else from `--from`, else the workflow's."""
-        if field.type not in {FieldType.STRING, FieldType.UNKNOWN}:
+        if not field.type.takes_texts:
             raise FieldError(f"{field.where}: replace needs a text field, and {field.name} is of type {field.type}")
         if explicit is not None:
             return self._values.text(field, explicit)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import ComflowyError, FieldError, WorkflowError, nearest_tip, option
 from comflowy_nb.workflow.axes.types import LABEL, Axis, AxisValue
 from comflowy_nb.workflow.fields import Field, FieldType
-from comflowy_nb.workflow.files import no_such_file, read_named_text
+from comflowy_nb.workflow.files import read_typed_file
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import plain, shown, text_of
 from comflowy_nb.workflow.syntax.lists import Item
@@ -98,7 +98,8 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     """
     ids = workflow.find(key)
     if isinstance(source, (str, Path)):
-        name, lines = Path(source).name, _read_lines(source)
+        file, text = read_typed_file(source, _MAX_LINES_BYTES)
+        name, lines = file.name, text.removesuffix("\n").split("\n")
         is_kept = [bool(line.strip()) and not line.startswith("# ") for line in lines]
     else:
         name, lines = key, list(source)
@@ -108,7 +109,7 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     for number, line in itertools.compress(enumerate(lines, 1), is_kept):
         try:
             fields = describe_fields(workflow, ids)
-            params = {field.id: field.read(line if _is_text(field) else line.strip()) for field in fields}
+            params = {field.id: field.read(line if field.type.takes_texts else line.strip()) for field in fields}
         except FieldError as error:
             problems.append(f"{name}, line {number}: {error}")
             continue
@@ -122,14 +123,6 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     skipped = len(lines) - len(values)
     note = f"{name}: {skipped} empty or comment line{'s' * (skipped != 1)} skipped" if skipped else None
     return Axis(key, "lines", ids, tuple(values)), note
-
-
-def _read_lines(path: str | Path) -> list[str]:
-    file = Path(path).expanduser()
-    try:
-        return read_named_text(file, _MAX_LINES_BYTES, file.name).removesuffix("\n").split("\n")
-    except FileNotFoundError:
-        raise WorkflowError(no_such_file(path)) from None
 
 
 def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[dict[str, list[Field]], list[str]]:
@@ -164,13 +157,9 @@ def describe_fields(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
     return (workflow.fields.get(field_id) or Field(field_id) for field_id in ids)
 
 
-def _is_text(field: Field) -> bool:
-    return field.type in {FieldType.STRING, FieldType.UNKNOWN}
-
-
 def _read(field: Field, value: object, reader: ValueReader, *, is_text: bool) -> Any:
     """Parse one table cell by the type of its field."""
-    if isinstance(value, str) and (is_text or field.type not in {FieldType.STRING, FieldType.UNKNOWN}):
+    if isinstance(value, str) and (is_text or not field.type.takes_texts):
         if field.type.takes_images or field.is_multiple:
             return reader.value(field, Item(value))
         text = value if field.type is FieldType.STRING else value.strip()

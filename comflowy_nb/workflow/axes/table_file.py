@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from comflowy_nb.errors import FieldError, WorkflowError
-from comflowy_nb.workflow.files import no_such_file, read_named_text
+from comflowy_nb.workflow.files import no_such_file, read_typed_file
 from comflowy_nb.workflow.syntax.json_values import is_too_deep, plain, round_computed, shown
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
@@ -113,10 +113,7 @@ def read_table_file(path: str | Path, *, keep_empty: bool = False) -> Table:
         return _read_parquet(file, path)
     if suffix not in {*_SEPARATORS, ".jsonl"}:
         raise WorkflowError(f"{file.name!r} is not a table: use a .csv, .tsv, .jsonl or .parquet file")
-    try:
-        text = read_named_text(file, _MAX_BYTES, file.name)
-    except FileNotFoundError:
-        raise WorkflowError(no_such_file(path)) from None
+    _, text = read_typed_file(path, _MAX_BYTES)
     if suffix == ".jsonl":
         return _read_jsonl(file.name, text)
     return _read_csv(file.name, text, _SEPARATORS[suffix], keep_empty=keep_empty)

@@ -20,6 +20,7 @@ AxisKind: TypeAlias = Literal["values", "preset", "replace", "seeds", "rows", "l
 
 LABEL = "label"  # the column of a table with the headers of its rows
 _OPTIONAL = frozenset({"info", "parts", "sample_seed", "pinned"})  # omitted from the JSON if empty or 0
+_MAY_REPEAT = frozenset({"rows", "lines", "seeds"})  # kinds of axes with equal values
 _MAX_SHOWN_LABELS = 4  # labels of a replaced axis in a notice
 
 
@@ -90,11 +91,6 @@ class Axis:
         """
         names = () if not self.has_labels else (self.name, LABEL) if self.kind == "rows" else (self.name,)
         return tuple({**dict.fromkeys(names, value.label), **value.info} for value in self.values)
-
-    @property
-    def may_repeat(self) -> bool:
-        """Whether two values may be equal, as rows of a table and lines of a file may be."""
-        return self.kind in {"rows", "lines", "seeds"}
 
 
 def zip_axes(parts: Sequence[Axis]) -> Axis:
@@ -176,6 +172,11 @@ class Axes:
     def count(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def simple(self) -> Iterator[Axis]:
+        """The axes, with the parts of a `zip` instead of it."""
+        return (axis for group in self.axes for axis in group.simple)
+
     def labels(self, at: Sequence[int]) -> dict[str, str]:
         """Return the labels of a cell by axis name, including the parts of a `zip`."""
         chosen = [(axis, index) for group, index in zip(self.axes, at, strict=True) for axis in (group, *group.parts)]
@@ -190,7 +191,7 @@ class Axes:
     def columns(self) -> dict[str, list[str]]:
         """Labels by axis name, and `--info` values by column name."""
         found: dict[str, dict[str, None]] = {}
-        for axis in (axis for group in self.axes for axis in group.simple):
+        for axis in self.simple:
             for texts in axis.columns:
                 for name, text in texts.items():
                     found.setdefault(name, {})[text] = None
@@ -280,7 +281,7 @@ class Axes:
             params = {key: param for key, param in value.params.items() if key in fields}
             values.append(replace(value, params=params))
             content = canonical_json([value.word, params])
-            if not axis.may_repeat and content in known:
+            if axis.kind not in _MAY_REPEAT and content in known:
                 explicit = ", ".join(key for key in axis.fields if key not in fields)
                 raise FieldError(
                     f"with new values for {explicit}, the values {known[content]!r} and {value.label!r} of axis "

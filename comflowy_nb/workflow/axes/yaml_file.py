@@ -19,14 +19,15 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, get_args
 
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from comflowy_nb.errors import ImageError, WorkflowError, nearest_tip, write_problem
+from comflowy_nb.status import Retry
 from comflowy_nb.workflow.axes.selection import CellOptions
-from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, write_cells
+from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, NodeReader, quote, write_cells
 from comflowy_nb.workflow.fields import split_id
 from comflowy_nb.workflow.files import (
     MAX_YAML_BYTES,
@@ -59,7 +60,7 @@ FILE_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {  # pattern, c
     "y": _TEXT,
     "z": _TEXT,
     "fresh": (r"(?i)true|false", lambda text: text.lower() == "true", "true or false"),
-    "retry": (r"failed|unknown|all|none", str, "one of failed, unknown, all, none"),
+    "retry": ("|".join(get_args(Retry)), str, f"one of {', '.join(get_args(Retry))}"),
     "max_runs": _COUNT,
     "stop_after": (r"[0-9]{1,9}", int, "a whole number, 0 or greater"),
     "window": _COUNT,
@@ -99,11 +100,11 @@ def _is_plain_text(node: Any) -> bool:
     return is_plain and not _WHOLE_FLOAT.fullmatch(node.value)
 
 
-class _FileReader:
-    """Reads the YAML nodes of a sweep file. Every error contains the file and the line."""
+class _FileReader(NodeReader):
+    """Reads a whole sweep file."""
 
     def __init__(self, file: Path, text: str) -> None:
-        self._file = file
+        super().__init__(file)
         self._text = text
 
     def sweep(self, root: Any) -> SweepFile:
@@ -130,7 +131,7 @@ class _FileReader:
         if not workflow:
             self._fail(key_node, "workflow is empty")
         settings = self._settings(parts["fields"][1]) if "fields" in parts else []
-        reader = CellReader(self._file.parent, self._exact, self._fail)
+        reader = CellReader(self._file, self._exact)
         cells = reader.read({key: value for key, (_, value) in parts.items() if key in CELL_KEYS})
         return SweepFile(workflow, settings, options, cells, tuple(reader.warnings))
 
@@ -181,9 +182,6 @@ class _FileReader:
             return Item(float(node.value), is_python_value=True, where=self._where(node))
         return Item(node.value, quoted=bool(node.style), where=self._where(node))
 
-    def _where(self, node: Any) -> str:
-        return f"{self._file.name}, line {node.start_mark.line + 1}"
-
     def _pairs(self, node: Any) -> dict[str, tuple[Any, Any]]:
         """Return a mapping from key to the YAML nodes of the key and the value."""
         if not isinstance(node, MappingNode):
@@ -195,15 +193,6 @@ class _FileReader:
                 self._fail(key_node, f"duplicate key {key!r}")
             pairs[key] = key_node, value
         return pairs
-
-    def _scalar(self, node: Any, name: str, key_node: Any = None) -> str:
-        if not isinstance(node, ScalarNode):
-            self._fail(key_node or node, f"{name} must be one value")
-        return str(node.value)
-
-    def _fail(self, node: Any, problem: str) -> NoReturn:
-        where = self._where(node) if node is not None else self._file.name  # an empty file has no node
-        raise WorkflowError(f"{where}: {problem}")
 
 
 def write_sweep_file(
@@ -244,7 +233,7 @@ def write_sweep_file(
     if unknown:
         raise WorkflowError(f"a sweep file has no option {unknown[0]}")
     try:
-        lines = [f"workflow: {_text(workflow)}"]
+        lines = [f"workflow: {quote(workflow)}"]
         lines += [f"{name}: {_scalar(value)}" for name, value in explicit.items()]
         writer = _Writer(file, axes)
         lines += write_cells(file, axes, cells or {}, writer.value, pinned or {})
@@ -276,8 +265,7 @@ class _Writer:
         for name in [*before, *self._axes.set_params]:
             if name in done:
                 continue
-            simple = [axis for group in self._axes.axes for axis in group.simple]
-            axes = [axis for axis in simple if name in axis.fields and axis.kind not in {"rows", "lines"}]
+            axes = [axis for axis in self._axes.simple if name in axis.fields and axis.kind not in {"rows", "lines"}]
             word = next((word for word in self._axes.seeds if name in word.fields), None)
             if word is not None:
                 done.update(word.fields)
@@ -307,10 +295,10 @@ class _Writer:
         texts = {self._axes.texts[name] for name in fields}
         yield f"{_key(_shared_key(fields))}:"
         if len(texts) == 1:  # otherwise these are the values of the workflow
-            yield f"  in: {_text(texts.pop())}"
+            yield f"  in: {quote(texts.pop())}"
         yield "  replace:"
         for axis in axes:
-            for line in self._values(axis.name, axis.values, [_text(value.word or "") for value in axis.values]):
+            for line in self._values(axis.name, axis.values, [quote(value.word or "") for value in axis.values]):
                 yield f"    {line}"
 
     def _values(self, key: str, values: Sequence[AxisValue], texts: Sequence[str]) -> Iterator[str]:
@@ -328,7 +316,7 @@ class _Writer:
             return _scalar(value)
         parts = saved_parts(self._file, value)
         self.images[parts["file"]] = value
-        return f"!image {{{', '.join(f'{key}: {_text(text)}' for key, text in parts.items())}}}"
+        return f"!image {{{', '.join(f'{key}: {quote(text)}' for key, text in parts.items())}}}"
 
 
 def _name_themselves(values: Sequence[AxisValue]) -> bool:
@@ -345,18 +333,12 @@ def _shared_key(fields: Sequence[str]) -> str:
 
 
 def _key(key: str) -> str:
-    return key if _PLAIN_KEY.fullmatch(key) else _text(key)
+    return key if _PLAIN_KEY.fullmatch(key) else quote(key)
 
 
 def _scalar(value: Any) -> str:
     """Return a value as YAML. Images are handled by the caller."""
     if isinstance(value, str):
-        return _text(value)
+        return quote(value)
     text = json.dumps(value)
-    return text if value is None or isinstance(value, (bool, int, float)) else f"!json {_text(text)}"
-
-
-def _text(text: str) -> str:
-    """Return a text in double quotes: a JSON string with YAML's escapes for characters that are not printable."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
+    return text if value is None or isinstance(value, (bool, int, float)) else f"!json {quote(text)}"

@@ -9,6 +9,7 @@ from comflowy_nb.errors import FieldError, WorkflowError, nearest
 from comflowy_nb.workflow.other_tools.metadata import ROLES
 from comflowy_nb.workflow.other_tools.places import find_places
 from comflowy_nb.workflow.other_tools.samplers import SAMPLERS, SCHEDULERS, comfyui_names, comparable
+from comflowy_nb.workflow.syntax.json_values import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,9 +91,9 @@ def fill(generation: Generation, workflow: Workflow, name: str, graph: Graph | N
             f"{workflow.name} has no field for the settings in {name}; name its fields, for example: "
             f"%comflowy workflow alias {workflow.name} prompt=6::text"
         )
-    listed = _listed(left_out)
+    others = f", without: {listed(left_out, _MAX_LISTED)}" if left_out else ""
     summary = f"the settings in {name} ({generation.tool}) are used for {workflow.name}"
-    return FillResult(params, tuple(left_out), f"{summary}, without: {listed}" if listed else summary)
+    return FillResult(params, tuple(left_out), summary + others)
 
 
 def _choice(
@@ -130,9 +131,3 @@ def _check_value(fields: Sequence[Field | None], value: Any) -> tuple[Any, str |
 def _label(role: str, value: Any) -> str:
     label = _LABELS.get(role, role)
     return label if role in {"prompt", "negative"} else f"{label} {value}"
-
-
-def _listed(left_out: Sequence[str]) -> str:
-    shown = list(left_out[:_MAX_LISTED])
-    more = len(left_out) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError
+from comflowy_nb.workflow.graph import link_target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -216,10 +217,8 @@ class _GraphSearch:
 
     def _link(self, node: str, name: str) -> str | None:
         """Return the node that an input is linked to; None if the input has a value or does not exist."""
-        value = self._inputs(node).get(name)
-        if not isinstance(value, list) or len(value) != 2 or type(value[1]) is not int:
-            return None
-        return str(value[0]) if str(value[0]) in self._nodes else None
+        target = link_target(self._inputs(node).get(name))
+        return target if target in self._nodes else None
 
     def _links(self, node: str, names: Collection[str]) -> list[str]:
         return [target for name in names if (target := self._link(node, name)) is not None]

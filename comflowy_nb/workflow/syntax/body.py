@@ -38,7 +38,6 @@ class Body:
 
     settings: list[Setting]
     workflow_id: str | None = None
-    is_payload: bool = False
 
     def check_workflow(self, workflow: Workflow) -> None:
         """Raise WorkflowError if a payload names another workflow."""
@@ -70,7 +69,7 @@ def read_body(text: str, *, sweep: bool = False) -> Body:
     first = next((line for line in lines if line.strip(_BLANK) and not line.lstrip(_BLANK).startswith("#")), "")
     if is_payload(first):
         settings, workflow_id = read_payload("\n".join(lines))
-        return Body(settings, workflow_id, is_payload=True)
+        return Body(settings, workflow_id)
     indent = first[: len(first) - len(first.lstrip(_BLANK))]
     if indent and all(line.startswith(indent) for line in lines if line.strip(_BLANK)):
         lines = [line[len(indent) :] for line in lines]  # the whole body is indented

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from comflowy_nb.errors import FieldError, LineError
-from comflowy_nb.workflow.fields import WRAPPED
+from comflowy_nb.workflow.fields import WRAPPED, unwrap
 from comflowy_nb.workflow.images import is_image
 from comflowy_nb.workflow.syntax.json_values import round_computed, shown
 from comflowy_nb.workflow.syntax.line import BRACED_NAME, SPACE, flow_quote_end, is_name, scan_flow
@@ -232,6 +232,5 @@ def _chosen(parsed: ParsedValue, value_of: Callable[[Item], object]) -> list[obj
         except LineError:  # a value in braces, not a list
             return None
         return None if flow is None else _chosen(flow, value_of)
-    if isinstance(value, dict) and set(value) == {WRAPPED}:
-        value = value[WRAPPED]
+    value = unwrap(value)
     return list(value) if isinstance(value, (list, tuple)) else None

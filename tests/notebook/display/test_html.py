@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comflowy_nb.notebook.display.html import join, paragraph, plain, preformatted, table
+from comflowy_nb.notebook.display.html import join, paragraph, plain, table
 
 EVIL = "<script>alert(1)</script>&\"'"
 
@@ -10,7 +10,6 @@ EVIL = "<script>alert(1)</script>&\"'"
 def test_all_texts_are_escaped():
     bundles = [
         paragraph(EVIL),
-        preformatted(EVIL),
         table((EVIL, "b"), [(EVIL, EVIL)]),
         join(paragraph(EVIL), paragraph(EVIL)),
     ]

@@ -81,11 +81,20 @@ def choose_file(chooser, name, content):
         chooser.set_state({"metadata": [about], "data": [memoryview(content)], "_counter": 1})
 
 
+def run_button(widget):
+    """Return the button Run among the widgets inside a form; None if there is none."""
+    for part in getattr(widget, "children", ()):
+        found = part if isinstance(part, widgets.Button) and part.description == "Run" else run_button(part)
+        if found is not None:
+            return found
+    return None
+
+
 def press(form):
     """Press Run, not as a double click, and wait until the run is submitted or the form shows a problem."""
     count = len(form.runs)
     form._last_click_s = float("-inf")
-    form._run_button.click()
+    run_button(form).click()
     wait_until(lambda: len(form.runs) > count or form._problem.value)
 
 
@@ -184,7 +193,7 @@ def test_run_does_not_block_and_shows_the_image_below_the_form(sandbox, form, mo
     monkeypatch.setattr(
         opened_form.client, "submit", lambda *args, **options: may_submit.wait(30) and submit(*args, **options)
     )
-    opened_form._run_button.click()
+    run_button(opened_form).click()
     assert opened_form.runs == (), "the click did not wait for the service"
     may_submit.set()
     wait_until(lambda: opened_form.runs)
@@ -199,14 +208,14 @@ def test_run_does_not_block_and_shows_the_image_below_the_form(sandbox, form, mo
 def test_a_double_click_submits_once_unless_a_value_changes(form):
     opened_form = form(f"{SMALL} cfg=2.25")
     for _ in range(3):
-        opened_form._run_button.click()
+        run_button(opened_form).click()
     wait_until(lambda: opened_form.runs)
     settle(opened_form)
     assert len(opened_form.runs) == 1
     box(opened_form, "3::cfg").value = 2.75
-    opened_form._run_button.click()
+    run_button(opened_form).click()
     box(opened_form, "3::cfg").value = 3.25
-    opened_form._run_button.click()  # in immediate succession, like messages in the queue of a busy kernel
+    run_button(opened_form).click()  # in immediate succession, like messages in the queue of a busy kernel
     wait_until(lambda: len(opened_form.runs) == 3)
     settle(opened_form)
     assert [run.params["3::cfg"] for run in opened_form.runs] == [2.25, 2.75, 3.25]
@@ -384,7 +393,7 @@ def test_count_up_continues_from_a_seed_that_is_still_being_submitted(form, monk
     )
     for _ in range(3):
         opened_form._last_click_s = float("-inf")
-        opened_form._run_button.click()
+        run_button(opened_form).click()
     may_submit.set()
     wait_until(lambda: len(opened_form.runs) == 3)
     assert [run.params["3::seed"] for run in opened_form.runs] == [100, 101, 102]
@@ -398,7 +407,7 @@ def test_the_same_run_again_keeps_its_description_of_changes(form):
     press(opened_form)
     settle(opened_form)
     opened_form._last_click_s = float("-inf")
-    opened_form._run_button.click()
+    run_button(opened_form).click()
     wait_until(lambda: item(opened_form, 1)["status_text"] == "same")
     assert item(opened_form, 1)["changed"] == "cfg 8 → 3.75"
     assert len(opened_form.runs) == 2

@@ -7,7 +7,7 @@ from PIL import Image
 
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.axes.types import Axes
+from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file, write_sweep_file
 from comflowy_nb.workflow.images import InputImage, open_input
 from comflowy_nb.workflow.syntax.body import read_body
@@ -244,6 +244,20 @@ def test_any_value_is_read_back(undescribed, workflow, file, values, text):
     except FieldError:  # a repeated value
         return
     assert round_trip(undescribed, file, axes) == axes
+
+
+@pytest.mark.parametrize("char", ["\x7f", "\x85", "\ufeff", "\u2028", "\ud800"])
+def test_labels_of_rows_and_conditions_with_any_character_are_read_back(file, char):
+    """The character U+007F made a file that could not be read; half a surrogate pair ended the export."""
+    text = f"a{char}b"
+    rows = (AxisValue({"6::text": "x"}, text, is_named=True, info={"mood": text}), AxisValue({"6::text": "y"}, "2 y"))
+    lines = (AxisValue({"7::text": text}, "1"), AxisValue({"7::text": "c"}, "2"))
+    axes = (Axis("row", "rows", ("6::text",), rows), Axis("7::text", "lines", ("7::text",), lines))
+    write_sweep_file(file, workflow="w", axes=Axes({}, axes, where=f"row = '{text}'"), cells={"table": [{}]})
+    cells = read_sweep_file(file).cells
+    assert cells["table"] == [{"6::text": "x", "label": text, "mood": text}, {"6::text": "y"}]
+    assert cells["lines"] == {"7::text": [text, "c"]}
+    assert cells["where"] == f"row = '{text}'"
 
 
 def test_images_are_saved_beside_the_file(workflow, file, tmp_path):

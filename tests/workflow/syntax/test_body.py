@@ -191,19 +191,19 @@ def test_a_payload_is_recognised_by_its_first_line():
         "var p = {}",
         "# x\n{}",
     ):
-        assert read_body(body).is_payload, body
+        assert all(setting.is_python_value for setting in read_body(body).settings), body
     for body in ("variant: a", "letter: b", "constant: 5", "params: 5", "workflow_id: 5"):
-        assert not read_body(body).is_payload, body
+        assert not read_body(body).settings[0].is_python_value, body
 
 
 def test_a_payload_must_be_for_the_same_workflow():
     workflow = Workflow("portrait", "3fef208b")
     for workflow_id in (None, "test_workflow_id", "3fef208b", "portrait"):
-        Body([], workflow_id, is_payload=True).check_workflow(workflow)
+        Body([], workflow_id).check_workflow(workflow)
     with pytest.raises(WorkflowError, match=r"other.*portrait"):
-        Body([], "other", is_payload=True).check_workflow(workflow)
+        Body([], "other").check_workflow(workflow)
     with pytest.raises(WorkflowError):
-        Body([], "default", is_payload=True).check_workflow(Workflow("drawing"))
+        Body([], "default").check_workflow(Workflow("drawing"))
 
 
 _LINE = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=60)

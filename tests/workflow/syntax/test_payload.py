@@ -50,7 +50,6 @@ def pairs(body):
 )
 def test_example_of_the_api_page_is_read_in_each_of_its_forms(body, workflow_id):
     payload = read_body(body)
-    assert payload.is_payload
     assert payload.workflow_id == workflow_id
     assert [(setting.key, setting.value, setting.is_python_value) for setting in payload.settings] == [
         ("3::sampler_name", "euler", True),
