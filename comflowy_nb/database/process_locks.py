@@ -62,7 +62,7 @@ class ProcessLock:
         if self._process != os.getpid():
             return
         _held_here.pop(self.name, None)
-        _unlink_and_release(self._path, self._lock)
+        unlink_and_release(self._path, self._lock)
 
     def __repr__(self) -> str:
         return f"<ProcessLock {self.name[:8]}>"
@@ -159,11 +159,12 @@ def _remove_if_free(path: Path) -> bool:
         lock.acquire()
     except Timeout:
         return False
-    _unlink_and_release(path, lock)
+    unlink_and_release(path, lock)
     return True
 
 
-def _unlink_and_release(path: Path, lock: FileLock) -> None:
+def unlink_and_release(path: Path, lock: FileLock) -> None:
+    """Remove a lock file, and release its lock."""
     # The file is removed while the lock is held, so that no process sees a free lock that is about to disappear.
     with contextlib.suppress(OSError):
         path.unlink()

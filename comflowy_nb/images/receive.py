@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from comflowy_nb.database.process_locks import unlink_and_release
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.save_target import os_reason
 
@@ -109,11 +110,7 @@ def exclusive_lock(path: Path, timeout_s: float) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        lock.release()
-        with contextlib.suppress(OSError):  # Windows does not remove an open file
-            path.unlink()
+        unlink_and_release(path, lock)
 
 
 @contextlib.contextmanager

@@ -147,7 +147,7 @@ def _score(
             history.scores.put(name, pending)
             pending.clear()
 
-    line = _ProgressLine(name, len(images)) if progress else None
+    line = _ProgressLine(name, len(images), after_s=_PROGRESS_AFTER_S if progress else math.inf)
     stored_s = time.monotonic()
     try:
         for ref, image in images:
@@ -155,12 +155,10 @@ def _score(
             if time.monotonic() - stored_s > _STORE_S:
                 store()
                 stored_s = time.monotonic()
-            if line is not None:
-                line.show(len(results))
+            line.show(len(results))
     finally:
         store()
-        if line is not None:
-            line.end()
+        line.end()
     errors = {ref: score.error for ref, score in results.items() if score.error is not None}
     if errors:
         _warn(name, errors, len(images))
@@ -193,12 +191,12 @@ def _warn(name: str, errors: dict[str, str], count: int) -> None:
 
 
 class _ProgressLine:
-    """Progress line that is rewritten while a function runs."""
+    """Progress line that is rewritten while a function runs, and appears after `after_s` seconds."""
 
-    def __init__(self, name: str, count: int) -> None:
+    def __init__(self, name: str, count: int, after_s: float) -> None:
         self._name = name
         self._count = count
-        self._due_s = time.monotonic() + _PROGRESS_AFTER_S
+        self._due_s = time.monotonic() + after_s
         self._is_shown = False
 
     def show(self, done: int) -> None:

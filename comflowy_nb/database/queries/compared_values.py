@@ -39,16 +39,12 @@ class ComparedValues:
         self._by_sha256: dict[str | None, dict[str, Any]] = {None: {}}
         bare = [name for name in self._names if "::" not in name]
         self._columns = columns_by_name(connection, bare) if bare else {}
+        self.tokens_with_columns = self._columns.keys()  # of the runs that have one of the columns
 
     def params(self, row: sqlite3.Row, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the params of a run, and for the compared fields that it does not set the workflow's values."""
         values = self._workflow_values("graphs", row["graph"]) or self._workflow_values("defaults", row["defaults"])
         return {**values, **params} if values else params
-
-    @property
-    def tokens_with_columns(self) -> Collection[str]:
-        """The tokens of the runs that have one of the columns."""
-        return self._columns.keys()
 
     def columns(self, token: str) -> Mapping[str, Sequence[Any]]:
         """Return the labels and the info of the cells of a run, by name. A number is both a text and a number."""
