@@ -62,6 +62,7 @@ def document(axes=(CFG, SAMPLER, SEED), *, changes=None, left_out=(), columns=()
         items.append(item)
     return {
         "version": 1, "title": title, "sources": ["s1"], "axes": list(axes), "columns": list(columns), "items": items,
+        "thumbnail_sizes_px": [256, 512],
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from comflowy_nb.exploration.axes import (
 )
 from comflowy_nb.exploration.entries import Entry
 from comflowy_nb.exploration.images import problem_of
+from comflowy_nb.images.thumbnail_sizes import THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.value_text import bare_name, seeds_of
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.reviews import read_reviews
@@ -138,7 +139,7 @@ class Exploration:
     # -- the document -------------------------------------------------------------------------------------------
 
     def document(self) -> dict[str, Any]:
-        """Return the document: axes, columns, and all items with their ratings, as JSON values."""
+        """Return the document: axes, columns, items with their ratings, and the sizes of thumbnails, as JSON values."""
         reviews = self.reviews()
         return {
             "version": 1,
@@ -147,6 +148,7 @@ class Exploration:
             "axes": [axis.as_json() for axis in self.axes],
             "columns": self.columns(reviews),
             "items": [_item(entry, reviews) for entry in self.entries],
+            "thumbnail_sizes_px": sorted(THUMBNAIL_SIZES_PX),
         }
 
     def items(self, entries: Sequence[Entry]) -> list[dict[str, Any]]:

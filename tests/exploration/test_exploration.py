@@ -9,6 +9,7 @@ from PIL import Image
 
 from comflowy_nb.errors import FieldError, LineError, RefError
 from comflowy_nb.exploration.exploration import Exploration
+from comflowy_nb.images.thumbnail_sizes import THUMBNAIL_SIZES_PX
 from comflowy_nb.status import Status
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -33,6 +34,7 @@ def test_the_document_is_json_and_names_each_cell(sweep):
     document = Exploration([sweep]).document()
     assert json.loads(json.dumps(document)) == document
     assert (document["version"], document["title"], document["sources"]) == (1, "s1 default", ["s1"])
+    assert document["thumbnail_sizes_px"] == sorted(THUMBNAIL_SIZES_PX)
     first = document["items"][0]
     assert (first["ref"], first["run"], first["at"], first["status"]) == ("s1.1", "r1", [0, 0], "success")
     assert first["params"] == [["cfg", "4"], ["steps", "1"], ["seed", "7"]]

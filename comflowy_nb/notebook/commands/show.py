@@ -171,10 +171,10 @@ def explore(session: Session, request: Request) -> Explorer:
 def show_all(
     session: Session, sweeps: list[Sweep], runs: list[Run], names: _Names | None = None, **options: Any
 ) -> Run | Sweep | RunList:
-    """Show sweeps, each with these options of its view, and then runs."""
+    """Show sweeps, each with these options of its grid, and then runs."""
     names = names or _Names()
     views: list[View] = [
-        session.sweep_view(sweep, submitted_here=False, label=names.label, **options) for sweep in sweeps
+        session.sweep_view(sweep, submitted_here=False, grid=options | {"label": names.label}) for sweep in sweeps
     ]
     _wait(session, [*views, *(session.view(run, outcome="shown", **names.of(run)) for run in runs)])
     shown: list[Sweep | Run] = [*sweeps, *runs]

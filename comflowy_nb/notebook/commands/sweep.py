@@ -163,8 +163,8 @@ def _submit(session: Session, request: Request, begin: Start, axes: Axes, notice
             **request.arguments_for(client.sweep),
         )
     except DeferredInterrupt as interrupt:
-        raise cancel_view(session, client, session.sweep_view(interrupt.result, **grid_options)) from None
-    if not wait_in_cell(session, client, request, lambda: session.sweep_view(new_sweep, **grid_options)):
+        raise cancel_view(session, client, session.sweep_view(interrupt.result, grid=grid_options)) from None
+    if not wait_in_cell(session, client, request, lambda: session.sweep_view(new_sweep, grid=grid_options)):
         return new_sweep
     if "save" in options and any(cell.status is Status.SUCCESS for cell in new_sweep.cells):
         save_to(session, options["save"], new_sweep.save)

@@ -16,7 +16,6 @@ import { ImageLoader } from "./loader.js";
 import { Stage } from "./stage.js";
 import { buildTable } from "./table.js";
 
-const PREVIEW_PX = 512; // the longest side of a preview
 const GRIP_PX = 24; // from the slider's line: a drag within it moves the line instead of panning the images
 const SAVE_MS = 80;
 
@@ -289,7 +288,8 @@ class View {
     const { size, box } = this.stage.images[index];
     const longest = Math.max(...size);
     const shown = Math.max(box.width, box.height) * this.zoom.scale * (window.devicePixelRatio || 1);
-    return longest <= PREVIEW_PX || shown > PREVIEW_PX;
+    const { preview_px: previewPx } = this.content; // the longest side of a preview
+    return longest <= previewPx || shown > previewPx;
   }
 
   /** Display the problems, or that images are loading, over the stage. */

@@ -15,7 +15,7 @@ import traitlets
 
 from comflowy_nb.comparison.differences import find_differences
 from comflowy_nb.comparison.inputs import read_images
-from comflowy_nb.comparison.pixels import HEAT, canvas_size, find_difference, for_browser, preview_of
+from comflowy_nb.comparison.pixels import HEAT, PREVIEW_PX, canvas_size, find_difference, for_browser, preview_of
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError, nearest_tip
 from comflowy_nb.layout.scripts import widget_script, widget_style
 from comflowy_nb.layout.text import html_text
@@ -138,6 +138,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
                 for image, caption in zip(images, captions, strict=True)
             ],
             "canvas": list(self._canvas),
+            "preview_px": PREVIEW_PX,
             "table": widget_table(self._differences),
             "shared": shared_line(self._differences),
             "warnings": warnings_of(images, self._canvas, self._differences),

@@ -171,15 +171,15 @@ class SweepView(View):
 
     Parameters
     ----------
-    submitted_here
-        Whether this notebook cell submitted the sweep. False if it shows an earlier sweep.
-    options
+    grid
         The parameters `label`, `node`, `image` and `page` of `SweepGrid`.
+    options
+        The parameter `submitted_here` of `sweep_line`.
     """
 
-    def __init__(self, sweep: Sweep, *, in_kernel: bool, submitted_here: bool = True, **options: Any) -> None:
+    def __init__(self, sweep: Sweep, *, in_kernel: bool, grid: Mapping[str, Any] | None = None, **options: Any) -> None:
         self.sweep = sweep
-        self._submitted_here = submitted_here
+        self._grid_options = dict(grid or {})
         self._options = options
         self._began_s = time.monotonic()
         self._next_grid_s = float("-inf")
@@ -190,7 +190,7 @@ class SweepView(View):
         super().__init__(sweep, in_kernel=in_kernel)
 
     def _line(self) -> StatusLine:
-        return sweep_line(self.sweep, began_s=self._began_s, submitted_here=self._submitted_here, note=self._note)
+        return sweep_line(self.sweep, began_s=self._began_s, note=self._note, **self._options)
 
     def _record_change(self, cell: SweepCell | None) -> None:
         if cell is not None:
@@ -236,7 +236,7 @@ class SweepView(View):
     def _make_grid(self) -> SweepGrid:
         from comflowy_nb.notebook.display.grids import SweepGrid  # noqa: PLC0415 - loads matplotlib with the first image
 
-        return SweepGrid(self.sweep, **self._options)
+        return SweepGrid(self.sweep, **self._grid_options)
 
     def _print_cells(self) -> None:
         for cell in self.sweep.cells:

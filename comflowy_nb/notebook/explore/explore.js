@@ -115,6 +115,7 @@ class Explorer {
         return;
       }
       this.state.load(reply.document);
+      this.images.sizes = reply.document.thumbnail_sizes_px;
       this.isLoaded = true;
       this.ratings.restore(this.model.get("_unsaved"));
       this.schedule(true);

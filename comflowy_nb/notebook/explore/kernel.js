@@ -4,7 +4,6 @@
 import { ImageCache, nameView, SLOW_MS } from "../widgets/shared.js";
 
 const BATCH = 32; // thumbnails in one request
-const THUMB_SIDES = [256, 512];
 const MAX_ENLARGED_THUMB = 1.25;
 const MAX_IDLE_THUMBS = 600;
 const MAX_IDLE_THUMB_BYTES = 48e6; // cache of hidden thumbnails, to show them without a kernel
@@ -112,7 +111,7 @@ export class Images {
     this.fulls = new ImageCache(MAX_IDLE_FULL_BYTES);
     this.neededThumbs = [];
     this.neededFulls = [];
-    this.side = THUMB_SIDES[0];
+    this.sizes = []; // of thumbnails in pixels, the smallest first; the document has them
     this.isAskingThumbs = false;
     this.isAskingFull = false;
   }
@@ -129,7 +128,8 @@ export class Images {
    * `isQuick`: the user steps quickly, so full images are not requested.
    */
   need(thumbs, fulls, { px = 0, isQuick = false } = {}) {
-    this.side = px > THUMB_SIDES[0] * MAX_ENLARGED_THUMB ? THUMB_SIDES[1] : THUMB_SIDES[0];
+    const [small, large] = this.sizes;
+    this.side = px > small * MAX_ENLARGED_THUMB ? large : small;
     this.neededThumbs = [...new Set(thumbs)];
     this.neededFulls = [...new Set(fulls)];
     this.thumbs.trim(new Set(this.neededThumbs));
