@@ -268,6 +268,11 @@ def spelled(where: Literal["python", "magic", "file"]) -> Iterator[None]:
         _spelling.reset(token)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 run` or `2 runs`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def option(name: str, value: Any = None) -> str:
     """Return an option as the user types it: `max_runs=30`, `--max-runs 30`, or `max_runs: 30 in the file`.
 

@@ -1,16 +1,22 @@
-"""Decide by its earlier runs whether a request is submitted, held, or answered by an earlier run. Pure."""
+"""Decide by its earlier runs whether a request is submitted, held or answered by one of them; texts about held runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import SettingsError
+from comflowy_nb.errors import SettingsError, counted, option
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from comflowy_nb.status import DecisionKind, Retry
+
+
+HELD_TEXTS = {
+    Status.UNKNOWN: "it is not known whether the service accepted this run",
+    Status.LOST: "the service no longer has it",
+}
 
 
 def check_retry(retry: object) -> None:
@@ -66,3 +72,37 @@ def decide_submit(
         is_resubmitted = resubmit_lost and earlier[0] is Status.LOST and retry != "none"
         return ("new", None) if is_resubmitted or retry in {"unknown", "all"} else ("held", 0)
     return ("new", None) if retry in {"failed", "all"} else ("ended", 0)
+
+
+# -- texts for the user -----------------------------------------------------------------------------------------------
+
+
+def held_error_text(
+    ref: str, status: Status, *, service: str | None, reason: str | None, is_submitted_again: bool
+) -> str:
+    """Return the text of the RunHeld error of an unknown or a lost run."""
+    if status is Status.UNKNOWN:
+        return (
+            f"{ref}: it is not known whether {service} accepted this run ({reason}), "
+            f"so nothing is submitted again; {option('retry', 'unknown')} submits it again"
+        )
+    hint = submit_again_hint(is_submitted_again=is_submitted_again)
+    return f"{ref} is lost: {reason}; {hint}, %comflowy resume {ref} checks it again"
+
+
+def submit_again_hint(*, is_submitted_again: bool) -> str:
+    """Return how a held run is submitted again; `is_submitted_again`: the same request does it."""
+    if is_submitted_again:
+        return "the same request submits it again"
+    return f"nothing is submitted again automatically; {option('retry', 'unknown')} submits it again"
+
+
+def held_cells_text(count: int, *, submitted_again: int) -> str | None:
+    """Return the warning about the held cells of a sweep, some of which the same sweep submits again; None without."""
+    parts = []
+    if count > submitted_again:
+        skipped = counted(count - submitted_again, "cell")
+        parts.append(f"{skipped} without a known result skipped: {option('retry', 'unknown')} submits them again")
+    if submitted_again:
+        parts.append(f"{counted(submitted_again, 'cell')} lost: run the sweep again to submit them again")
+    return "; ".join(parts) or None

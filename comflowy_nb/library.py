@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Unpack
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.database.runs import History
-from comflowy_nb.errors import RefError, SettingsError, nearest_tip
+from comflowy_nb.errors import RefError, SettingsError, counted, nearest_tip
 from comflowy_nb.settings import home
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.files import is_file_name, no_such_file
@@ -330,7 +330,7 @@ def _of_file(name: str) -> str:
 
 
 def _describe(sweep: SweepRecord) -> str:
-    return f"{sweep.ref} is a sweep of {sweep.count} cell{'s' * (sweep.count != 1)}"
+    return f"{sweep.ref} is a sweep of {counted(sweep.count, 'cell')}"
 
 
 def _image_of(run: Run, ref: Ref) -> RunImage | None:

@@ -17,7 +17,7 @@ from comflowy_nb.database.archives import NewReview, NewRun, NewSweep
 from comflowy_nb.database.ratings import OWN, Rating
 from comflowy_nb.database.records import ImageRecord
 from comflowy_nb.database.scores import Score
-from comflowy_nb.errors import ImageError, SettingsError
+from comflowy_nb.errors import ImageError, SettingsError, counted
 from comflowy_nb.images.decode import check_image
 from comflowy_nb.images.staging import staging
 from comflowy_nb.images.store import IMAGE_FORMATS
@@ -93,7 +93,7 @@ class Loaded:
 
     def __repr__(self) -> str:
         counts = {"run": len(self.runs), "rating": self.ratings}
-        parts = [*self.sweeps, *(f"{count} {noun}{'s' * (count != 1)}" for noun, count in counts.items() if count)]
+        parts = [*self.sweeps, *(counted(count, noun) for noun, count in counts.items() if count)]
         return f"<Loaded {', '.join(parts) or 'nothing new'} from {self.file}>"
 
 

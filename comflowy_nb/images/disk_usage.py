@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from comflowy_nb.errors import counted
 from comflowy_nb.images.thumbnail_sizes import is_thumbnail
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class DiskUsage:
 def size_text(size_bytes: int) -> str:
     """Format a size: `812 bytes`, `38 kB`, `4.5 MB`, `1.2 GB`."""
     if size_bytes < 1000:
-        return f"{size_bytes} byte{'s' * (size_bytes != 1)}"
+        return counted(size_bytes, "byte")
     if size_bytes < 999_500:  # larger sizes would round to 1000 kB
         return f"{size_bytes / 1000:.0f} kB"
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 999_950_000 else f"{size_bytes / 1e9:.1f} GB"

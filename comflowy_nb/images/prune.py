@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.cleanup import is_protected
-from comflowy_nb.errors import ComflowyError, SettingsError
+from comflowy_nb.errors import ComflowyError, SettingsError, counted
 from comflowy_nb.images.disk_usage import Usage, size_text
 from comflowy_nb.images.removal import finish_removals, original_path, remove_if_deleted, size_of
 from comflowy_nb.images.store import write_sidecar
@@ -62,7 +62,7 @@ class Pruned:
     def __repr__(self) -> str:
         count, size_bytes = self.images
         verb = "removed" if self.is_done else "to remove"
-        return f"<Pruned {count} original{'s' * (count != 1)} {verb}, {size_text(size_bytes)}>"
+        return f"<Pruned {counted(count, 'original')} {verb}, {size_text(size_bytes)}>"
 
 
 def age_s(older: float | timedelta) -> float:

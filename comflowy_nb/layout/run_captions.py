@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.held_runs import HELD_TEXTS
 from comflowy_nb.layout.page import CellState, CellStateKind, Tile
 from comflowy_nb.layout.review_text import NO_REVIEW, ReviewText
 from comflowy_nb.layout.run_grid import Cell, Section, Sheet
@@ -38,10 +39,9 @@ _STATE_KINDS: dict[Status, CellStateKind] = {
     Status.CANCELLED: "warning",
 }
 _NOTE_LINES, _CAPTION_LINES = 3, 4  # limit of lines below one of several images, and below the grid
-STATUS_DETAILS = {
+_STATUS_DETAILS = {
     Status.SUCCESS: "without any image",
-    Status.UNKNOWN: "it is not known whether the service accepted this run",
-    Status.LOST: "the service no longer has it",
+    **HELD_TEXTS,
 }
 
 
@@ -252,5 +252,5 @@ def state_of_run(record: RunRecord) -> CellState:
     """Return the state to show for a run without images."""
     status = record.status
     reason = str(record.problem) if record.problem is not None else record.reason or ""
-    detail = STATUS_DETAILS.get(status) or " ".join(reason.split())
+    detail = _STATUS_DETAILS.get(status) or " ".join(reason.split())
     return CellState(_STATE_KINDS.get(status, "waiting"), str(status), detail)

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from comflowy_nb.errors import SettingsError
+from comflowy_nb.errors import SettingsError, counted
 from comflowy_nb.layout.page import (
     MARGIN_PX,
     Page,
@@ -91,7 +91,7 @@ def _arrange(
     pages = _paginate(bands, limits)
     if not 1 <= page <= len(pages):
         count = len(pages)
-        raise SettingsError(f"there is no page {page}: the grid has {count} page{'s' * (count != 1)}")
+        raise SettingsError(f"there is no page {page}: the grid has {counted(count, 'page')}")
     return arrange_page(bands, limits, pages[page - 1], page, len(pages))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import ImageError, RefError, RunFailed, option
+from comflowy_nb.errors import ImageError, RefError, RunFailed, counted
+from comflowy_nb.held_runs import held_cells_text
 from comflowy_nb.status import Status
 from comflowy_nb.workflow.images import InputImage, input_of, is_image
 
@@ -146,11 +147,6 @@ def first_path(images: Iterable[RunImage]) -> Path | None:
     return None
 
 
-def cell_count(count: int) -> str:
-    """Return `1 cell` or `4 cells`."""
-    return f"{count} cell{'s' * (count != 1)}"
-
-
 def no_run_text(ref: str) -> str:
     """Return the error for a cell without a run."""
     why = "it was not submitted, or its run was deleted"
@@ -176,7 +172,7 @@ def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCe
             return cells[key]
     count = len(cells)
     indices, refs = f"[0] to [{count - 1}]", f'["{sweep.ref}.1"] to ["{sweep.ref}.{count}"]'
-    raise RefError(f"{sweep.ref} has {cell_count(count)}, so there is no [{key!r}]: use {indices}, or {refs}")
+    raise RefError(f"{sweep.ref} has {counted(count, 'cell')}, so there is no [{key!r}]: use {indices}, or {refs}")
 
 
 # -- cells that did not succeed --------------------------------------------------------------------------------------
@@ -185,14 +181,7 @@ def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCe
 def held_text(sweep: Sweep) -> str | None:
     """Return the warning about the held cells of a sweep; None if there are none."""
     held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
-    again = sum(run.is_submitted_again for run in held)
-    parts = []
-    if len(held) > again:
-        retry = option("retry", "unknown")
-        parts.append(f"{cell_count(len(held) - again)} without a known result skipped: {retry} submits them again")
-    if again:
-        parts.append(f"{cell_count(again)} lost: run the sweep again to submit them again")
-    return "; ".join(parts) or None
+    return held_cells_text(len(held), submitted_again=sum(run.is_submitted_again for run in held))
 
 
 def raise_for_failures(sweep: Sweep) -> None:

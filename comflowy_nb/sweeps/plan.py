@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import SettingsError, option
+from comflowy_nb.errors import SettingsError, counted, option
 from comflowy_nb.status import UNSUCCESSFUL, Status
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class SweepPlan:
             phrases.append(f"about {_duration(self.seconds)}")
         if self.to_submit and self.cost is not None:
             phrases.append(f"cost about {self.cost:g}")
-        return f"{self.total} cell{'s' * (self.total != 1)}: {', '.join(phrases)}"
+        return f"{counted(self.total, 'cell')}: {', '.join(phrases)}"
 
 
 def make_plan(

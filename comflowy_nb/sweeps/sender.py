@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import ComflowyError, option
+from comflowy_nb.errors import ComflowyError, counted, option
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class SweepSender:
         """Remove all cells that were not submitted. The caller holds the lock."""
         left = len(self._waiting)
         if left:
-            self._sweep.stopped = f"{reason}; {left} cell{'s' * (left != 1)} not submitted"
+            self._sweep.stopped = f"{reason}; {counted(left, 'cell')} not submitted"
             self._waiting.clear()
 
     def _stop(self, reason: str) -> None:

@@ -7,10 +7,10 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, overload
 
-from comflowy_nb.errors import RefError
+from comflowy_nb.errors import RefError, counted
 from comflowy_nb.images.save_target import target_path
 from comflowy_nb.status import UNSUCCESSFUL, Status
-from comflowy_nb.sweeps.cell import NOT_SUBMITTED, SweepCell, cell_count, find_cells
+from comflowy_nb.sweeps.cell import NOT_SUBMITTED, SweepCell, find_cells
 from comflowy_nb.tracking.run_images import Images
 from comflowy_nb.tracking.scoring import Scorable
 from comflowy_nb.tracking.waitable import Waitable
@@ -214,7 +214,7 @@ class Sweep(Waitable[SweepCell | None], Scorable):
         7.0
         """
         if not isinstance(number, int) or not 1 <= number <= len(self.cells):
-            raise RefError(f"{self.ref} has {cell_count(len(self.cells))}, so there is no {self.ref}.{number}")
+            raise RefError(f"{self.ref} has {counted(len(self.cells), 'cell')}, so there is no {self.ref}.{number}")
         return self.cells[number - 1]
 
     def select(self, **wanted: Any) -> list[SweepCell]:
@@ -390,4 +390,4 @@ class Sweep(Waitable[SweepCell | None], Scorable):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.status_counts().items())
-        return f"<Sweep {self.ref} {cell_count(len(self.cells))}: {counts}>"
+        return f"<Sweep {self.ref} {counted(len(self.cells), 'cell')}: {counts}>"

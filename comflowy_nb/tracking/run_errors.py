@@ -1,10 +1,11 @@
-"""The errors that a settled run raises, and the texts with the command that submits a held run again."""
+"""The errors that a settled run raises."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from comflowy_nb.errors import RunCancelled, RunError, RunFailed, RunHeld, RunRejected, option
+from comflowy_nb.errors import RunCancelled, RunError, RunFailed, RunHeld, RunRejected
+from comflowy_nb.held_runs import held_error_text
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -19,22 +20,14 @@ def error_for_status(run: Run) -> RunError | None:
         return RunRejected(f"{run.ref} was rejected: {run.error}", run)
     if run.status is Status.CANCELLED:
         return RunCancelled(f"{run.ref} was cancelled", run)
-    if run.status is Status.UNKNOWN:
-        return RunHeld(
-            f"{run.ref}: it is not known whether {run.record.service} accepted this run ({run.record.reason}), "
-            f"so nothing is submitted again; {option('retry', 'unknown')} submits it again",
-            run,
+    if run.status.is_held:
+        record = run.record
+        text = held_error_text(
+            run.ref,
+            run.status,
+            service=record.service,
+            reason=record.reason,
+            is_submitted_again=run.is_submitted_again,
         )
-    if run.status is Status.LOST:
-        return RunHeld(
-            f"{run.ref} is lost: {run.record.reason}; {resubmit_hint(run)}, %comflowy resume {run.ref} checks it again",
-            run,
-        )
+        return RunHeld(text, run)
     return None
-
-
-def resubmit_hint(run: Run) -> str:
-    """Return a text with the option or command that submits a held run again."""
-    if run.is_submitted_again:
-        return "the same request submits it again"
-    return f"nothing is submitted again automatically; {option('retry', 'unknown')} submits it again"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.queries.field_filters import REVIEW_NAMES
 from comflowy_nb.database.scores import Score
-from comflowy_nb.errors import ComflowyError, RefError, SettingsError
+from comflowy_nb.errors import ComflowyError, RefError, SettingsError, counted
 from comflowy_nb.workflow.syntax.json_values import shown
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ImageScores(dict[str, float]):
         return sorted(self, key=self.__getitem__, reverse=True)
 
     def __repr__(self) -> str:
-        parts = [f"{len(self)} image{'s' * (len(self) != 1)}"]
+        parts = [counted(len(self), "image")]
         if self:
             parts[0] += f", {min(self.values()):.3g} to {max(self.values()):.3g}, highest {self.best[0]}"
         if self.errors:

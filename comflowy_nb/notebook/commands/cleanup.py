@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
+from comflowy_nb.errors import counted
 from comflowy_nb.images.disk_usage import DISK_PARTS, measure_disk, size_text
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.display.status_line import day
@@ -141,7 +142,7 @@ def _plan_of_prune(planned: Pruned) -> list[str]:
     assert planned.newest is not None
     first, last = day(planned.oldest), day(planned.newest)
     when = f"{'at' if ':' in first else 'on'} {first}" if first == last else f"from {first} to {last}"
-    runs = f"{len(planned.runs)} run{'s' * (len(planned.runs) != 1)}"
+    runs = counted(len(planned.runs), "run")
     return [
         f"{_originals(count)} of {runs} that ended {when}: {size_text(size_bytes)}",
         *_protected_lines(planned),
@@ -182,7 +183,7 @@ def _kept_lines(planned: Deleted) -> list[str]:
 def _deleted_text(found: Deleted) -> str:
     """Return the references of the deleted runs and sweeps: `s3 with 12 runs`, `r41`."""
     if found.sweeps and found.runs:
-        return f"{', '.join(found.sweeps)} with {len(found.runs)} run{'s' * (len(found.runs) != 1)}"
+        return f"{', '.join(found.sweeps)} with {counted(len(found.runs), 'run')}"
     refs = [*found.sweeps, *found.runs]
     more = f" and {len(refs) - _MAX_LISTED_REFS} more" if len(refs) > _MAX_LISTED_REFS else ""
     return f"{', '.join(refs[:_MAX_LISTED_REFS])}{more}"

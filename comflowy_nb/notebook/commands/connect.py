@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError
+from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError, counted
 from comflowy_nb.notebook.commands.cleanup import disk_line
 from comflowy_nb.notebook.commands.runs import rows_table, unfinished, unfinished_lines
 from comflowy_nb.notebook.display.html import join, paragraph
@@ -151,7 +151,7 @@ def _finished_orphans(client: Client) -> list[str]:
     refs = " ".join(list(named)[:_MAX_LISTED_RUNS])
     days = {day(run.record.created_at) for run in done}
     since = f" from {days.pop()}" if len(days) == 1 else ""
-    count = f"{len(done)} run{'s' * (len(done) != 1)}"
+    count = counted(len(done), "run")
     return [f"{count}{since} finished: %comflowy show {refs}"]
 
 

@@ -6,6 +6,7 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.errors import counted
 from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX, THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.page import longest_side_px
 from comflowy_nb.layout.review_text import write_review
@@ -231,4 +232,4 @@ def _file_names(images: Iterable[ImageRecord]) -> list[str]:
 
 
 def _count(items: Sequence[object], noun: str) -> str:
-    return f"{len(items)} {noun}{'s' * (len(items) != 1)}"
+    return counted(len(items), noun)

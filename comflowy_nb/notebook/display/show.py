@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import RefError
+from comflowy_nb.errors import RefError, counted
 from comflowy_nb.notebook.display.front_end import has_displays
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import say, show_bundle
@@ -242,7 +242,7 @@ def register_formatters(session: Session) -> None:
         if session.mark_drawn(runs) and runs:
             _show_runs(runs, in_kernel=session.in_kernel)
         elif not session.in_kernel:
-            print(f"{len(runs)} run{'s' * (len(runs) != 1)}")  # noqa: T201 - the prompt `Out[3]:` is there already
+            print(counted(len(runs), "run"))  # noqa: T201 - the prompt `Out[3]:` is there already
 
     formatter.for_type(RunList, format_list)
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from comflowy_nb.errors import spelled
-from comflowy_nb.layout.run_captions import STATUS_DETAILS
+from comflowy_nb.errors import counted, spelled
+from comflowy_nb.held_runs import HELD_TEXTS, submit_again_hint
 from comflowy_nb.layout.text import html_text, shorten
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.services.types import MESSAGE
 from comflowy_nb.status import Status
-from comflowy_nb.tracking.run_errors import resubmit_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -173,7 +172,7 @@ def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -
     line.add_title(record.ref, record.name, record.workflow, service=record.service)
     line.add((f"{status} {_step(progress)}".rstrip() if is_running else status, "live"))
     if progress and progress.ahead and record.status in {Status.WAITING, Status.PENDING}:
-        line.add((f"{progress.ahead} run{'s' * (progress.ahead != 1)} before it", "plain"))
+        line.add((f"{counted(progress.ahead, 'run')} before it", "plain"))
     if progress and progress.message and not is_running:
         line.add((progress.message, "plain"))
     if progress and progress.nodes_total and is_running:
@@ -236,7 +235,7 @@ def _add_problem(line: StatusLine, run: Run) -> None:
     """Append why a run did not succeed, and which of its images were downloaded."""
     record, status, seconds = run.record, run.record.status, run.record.seconds
     if status.is_held:
-        line.add((f"{status}: {STATUS_DETAILS[status]}", "warning"))
+        line.add((f"{status}: {HELD_TEXTS[status]}", "warning"))
     else:
         after = f" after {time_text(seconds)}" if seconds is not None and status is not Status.REJECTED else ""
         line.add((f"{status}{after}", "warning" if status is Status.CANCELLED else "error"))
@@ -245,7 +244,7 @@ def _add_problem(line: StatusLine, run: Run) -> None:
         line.add((reason, "plain"))
     if status.is_held:
         with spelled("magic"):
-            line.add((resubmit_hint(run), "muted"))
+            line.add((submit_again_hint(is_submitted_again=run.is_submitted_again), "muted"))
     if any(output.state == "kept" for output in record.outputs):
         line.add(("the finished outputs are kept", "muted"))
     _add_images(line, record)
@@ -294,7 +293,7 @@ def _add_images(line: StatusLine, record: RunRecord) -> None:
     expected = sum(output.state == "expected" for output in record.outputs)
     if expected:
         noun = "file" if record.files else "image"
-        line.add((f"fetching {expected} of {total} {noun}{'s' * (total != 1)}", "live"))
+        line.add((f"fetching {expected} of {counted(total, noun)}", "live"))
         return
     if not total and record.status is Status.SUCCESS:
         line.add(("the run made no images", "warning"))

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.errors import counted
 from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
 from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.value_text import bare_name, write_value
@@ -213,7 +214,7 @@ class SweepView(View):
         painting = self._painting = self._painting or self._make_grid().paint(scale=1)
         if painting.refresh(None if repaints_all else changed):
             data = {
-                "text/plain": f"{self.ref}: {len(self.sweep.cells)} cell{'s' * (len(self.sweep.cells) != 1)}",
+                "text/plain": f"{self.ref}: {counted(len(self.sweep.cells), 'cell')}",
                 "image/jpeg": base64.b64encode(painting.jpeg()).decode("ascii"),
             }
             size = {"width": painting.page.width, "height": painting.page.height}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from comflowy_nb.errors import SettingsError
-from comflowy_nb.sweeps.cell import SweepCell, cell_count
+from comflowy_nb.errors import SettingsError, counted
+from comflowy_nb.sweeps.cell import SweepCell
 from comflowy_nb.sweeps.plan import SweepPlan, check_count
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def plan_cells(
     held = [entry.ref for entry in chosen if entry.is_held]
     if held:
         named = ", ".join(held[:_MAX_NAMED_CELLS]) + (" ..." if len(held) > _MAX_NAMED_CELLS else "")
-        lines.append(f"{cell_count(len(held))} without a known result, not submitted again: {named}")
+        lines.append(f"{counted(len(held), 'cell')} without a known result, not submitted again: {named}")
     return CellPlan(drafts, "\n".join(lines), submits, _problem(client, submits, max_runs))
 
 

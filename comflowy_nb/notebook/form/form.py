@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import traitlets
 
-from comflowy_nb.errors import ComflowyError, FieldError, SettingsError
+from comflowy_nb.errors import ComflowyError, FieldError, SettingsError, counted
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.notebook.display.front_end import is_marimo, without_unusable_view
 from comflowy_nb.notebook.display.html import plain
@@ -384,7 +384,7 @@ class Form(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not read by myp
 
     def __repr__(self) -> str:
         count = len(self.runs)
-        return f"<Form {self.workflow.name!r} {count} run{'s' * (count != 1)}>"
+        return f"<Form {self.workflow.name!r} {counted(count, 'run')}>"
 
 
 def _inner_widgets(part: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.errors import ComflowyError, FieldError, WorkflowError, nearest_tip, option
+from comflowy_nb.errors import ComflowyError, FieldError, WorkflowError, counted, nearest_tip, option
 from comflowy_nb.workflow.axes.types import LABEL, Axis, AxisValue
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.files import read_typed_file
@@ -71,7 +71,7 @@ def rows_axis(table: Table, workflow: Workflow, reader: ValueReader, info: Seque
         values.append(AxisValue(params, label or _header(number, params.values()), is_named, info=notes))
     if problems:
         others = len(problems) - _MAX_PROBLEMS
-        more = [f"and {others} more problem{'s' * (others != 1)}"] if others > 0 else []
+        more = [f"and {counted(others, 'more problem')}"] if others > 0 else []
         raise FieldError(*problems[:_MAX_PROBLEMS], *more)
     ids = tuple(field.id for members in fields.values() for field in members)
     return Axis("row", "rows", ids, tuple(values))
@@ -121,7 +121,7 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     if len(values) > LARGEST_AXIS:
         raise FieldError(f"{name} has {len(values):,} lines; an axis has at most {LARGEST_AXIS:,} values")
     skipped = len(lines) - len(values)
-    note = f"{name}: {skipped} empty or comment line{'s' * (skipped != 1)} skipped" if skipped else None
+    note = f"{name}: {counted(skipped, 'empty or comment line')} skipped" if skipped else None
     return Axis(key, "lines", ids, tuple(values)), note
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from comflowy_nb.errors import FieldError, WorkflowError
+from comflowy_nb.errors import FieldError, WorkflowError, counted
 from comflowy_nb.workflow.files import no_such_file, read_typed_file
 from comflowy_nb.workflow.syntax.json_values import is_too_deep, plain, round_computed, shown
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
@@ -137,9 +137,9 @@ def _read_csv(name: str, text: str, separator: str, *, keep_empty: bool) -> Tabl
                 continue
             where = f"{name}, row {len(rows) + 1} (line {first_line})"
             if len(cells) != len(columns):
-                expected = f"{len(columns)} column{'s' * (len(columns) != 1)}"
+                expected = counted(len(columns), "column")
                 problems.append(
-                    f"{where}: {len(cells)} value{'s' * (len(cells) != 1)}, but the first row has {expected}; "
+                    f"{where}: {counted(len(cells), 'value')}, but the first row has {expected}; "
                     "put a text with commas in double quotes"
                 )
             values = {key: cell for key, cell in zip(columns, cells, strict=False) if cell or keep_empty}
