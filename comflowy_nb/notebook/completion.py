@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.save_target import PARTS
-from comflowy_nb.notebook.commands.options import COMMANDS
+from comflowy_nb.notebook.commands.command_table import COMMANDS
 from comflowy_nb.notebook.completion_words import (
     AFTER_SEPARATOR,
     FOLDERS_ONLY,

@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.notebook.commands.options import COMMANDS
+from comflowy_nb.notebook.commands.command_table import COMMANDS
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES, natural_order
 from comflowy_nb.workflow.syntax.conditions import unfinished_word
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from comflowy_nb.client import Client
-    from comflowy_nb.notebook.commands.options import Request
+    from comflowy_nb.notebook.commands.command_table import Request
     from comflowy_nb.notebook.session import Session
 
 

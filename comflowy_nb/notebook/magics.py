@@ -11,8 +11,8 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from traitlets import Bool, TraitError, TraitType
 
 from comflowy_nb.errors import ComflowyError, SettingsError, spelled
+from comflowy_nb.notebook.commands.command_table import execute
 from comflowy_nb.notebook.commands.line import read_line
-from comflowy_nb.notebook.commands.options import execute
 from comflowy_nb.notebook.completion import Completions
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.show import register_formatters, unregister_formatters

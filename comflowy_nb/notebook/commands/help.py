@@ -8,13 +8,13 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from comflowy_nb.notebook.commands.options import COMMANDS, find_command
+from comflowy_nb.notebook.commands.command_table import COMMANDS, find_command
 from comflowy_nb.notebook.display.html import columns_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.notebook.commands.options import Request
+    from comflowy_nb.notebook.commands.command_table import Request
     from comflowy_nb.notebook.option_types import Command
     from comflowy_nb.notebook.session import Session
 

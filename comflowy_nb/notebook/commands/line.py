@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import nearest_tip
-from comflowy_nb.notebook.commands.options import BARE, COMMANDS, Request, find_command
+from comflowy_nb.notebook.commands.command_table import BARE, COMMANDS, Request, find_command
 from comflowy_nb.notebook.option_types import DURATION_FORMS, duration_s
 from comflowy_nb.workflow.syntax.line import NAMES_ALONE, split_line
 

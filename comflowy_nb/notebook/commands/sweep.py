@@ -28,7 +28,7 @@ from comflowy_nb.workflow.files import new_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.notebook.commands.options import Request
+    from comflowy_nb.notebook.commands.command_table import Request
     from comflowy_nb.notebook.commands.start_from import Start
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep

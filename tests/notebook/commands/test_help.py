@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from IPython.core.error import UsageError
 
+from comflowy_nb.notebook.commands.command_table import COMMANDS
 from comflowy_nb.notebook.commands.help import show_help
 from comflowy_nb.notebook.commands.line import read_line
-from comflowy_nb.notebook.commands.options import COMMANDS
 
 COLUMNS = 80
 
