@@ -33,7 +33,7 @@ _PROBLEMS: Mapping[Status, Tone] = {
 _MIN_ENDED_RUNS = 3  # required to estimate the remaining time from the runs of this sweep
 
 
-def sweep_line(sweep: Sweep, *, began_s: float, submitted_here: bool, note: str | None = None) -> StatusLine:
+def sweep_line(sweep: Sweep, *, began_s: float, submitted_here: bool = True, note: str | None = None) -> StatusLine:
     """Return the status line of a sweep.
 
     Parameters
