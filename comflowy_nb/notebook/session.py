@@ -238,7 +238,7 @@ class Session:
 
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle. In a terminal, print its text."""
-        say(data, metadata, in_kernel=self.in_kernel)
+        say(data, metadata)
 
     def begin_execution(self) -> None:
         """Clear the record of values that earlier cells have displayed."""
