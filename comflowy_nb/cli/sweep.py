@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import sys
 import textwrap
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -16,7 +16,8 @@ from comflowy_nb.client import connect
 from comflowy_nb.errors import ImageError, RefError, SettingsError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.layout.value_text import time_text
-from comflowy_nb.settings import Secret, default_target
+from comflowy_nb.services.credentials import ask_key
+from comflowy_nb.settings import default_target
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.captions import choose_axes, explain_labels
 from comflowy_nb.sweeps.cell import NOT_SUBMITTED, held_text
@@ -62,8 +63,8 @@ def main(args: argparse.Namespace) -> int:
             "no target: use --connect sandbox (no key needed), --connect cloud or --connect NAME=URL, "
             "or set COMFLOWY_TARGET"
         )
-    ask_key = _ask_key if sys.stdin.isatty() else None
-    with connect(args.connect, name_address=args.connect is not None, ask_key=ask_key) as client:
+    ask = partial(ask_key, note=", not shown") if sys.stdin.isatty() else None
+    with connect(args.connect, name_address=args.connect is not None, ask_key=ask) as client:
         sweep, is_interrupted = _run(client, file)
         files, error = _save(sweep, args.out)
         is_file = args.out is not None and kind_of_target(args.out.expanduser()) != "folder"
@@ -135,15 +136,6 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
             progress.say(f"{client.label} can't cancel: {count} run{'s continue' if count > 1 else ' continues'}")
     except KeyboardInterrupt:
         progress.say("stopped waiting; the submitted runs continue")
-
-
-def _ask_key(label: str) -> Secret | None:
-    try:
-        where = " (in the settings on the home page of https://app.comflowy.com)" if label == "cloud" else ""
-        key = getpass.getpass(f"API key for {label}{where}, not shown: ").strip()
-    except EOFError:
-        return None
-    return Secret(key) if key else None
 
 
 class _Progress:

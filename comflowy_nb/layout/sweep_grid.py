@@ -8,23 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from comflowy_nb.errors import SettingsError, counted
-from comflowy_nb.layout.page import (
-    MARGIN_PX,
-    Page,
-    Tile,
-    arrange_legibly,
-    fit,
-    longest_side_px,
-    mosaic,
-)
+from comflowy_nb.layout.page import MARGIN_PX, Page, Tile, arrange_legibly, fit, longest_side_px, mosaic
 from comflowy_nb.layout.sweep_page import PageLimits, arrange_page
-from comflowy_nb.layout.sweep_sheet import (
-    CELL_GAP_PX,
-    PANEL_GAP_PX,
-    Bands,
-    BlockLayout,
-    label_width,
-)
+from comflowy_nb.layout.sweep_sheet import CELL_GAP_PX, PANEL_GAP_PX, Bands, BlockLayout, label_width
 from comflowy_nb.layout.text import LINE_PX, wrap
 
 if TYPE_CHECKING:

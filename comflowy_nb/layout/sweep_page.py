@@ -7,13 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from comflowy_nb.layout.page import MARGIN_PX, MIN_PAGE_PX, Box, Page, TextRun, Tile
-from comflowy_nb.layout.sweep_sheet import (
-    CELL_GAP_PX,
-    INPUT_IMAGE_GAP_PX,
-    INPUT_IMAGE_PX,
-    LABEL_GAP_PX,
-    wrap_heading,
-)
+from comflowy_nb.layout.sweep_sheet import CELL_GAP_PX, INPUT_IMAGE_GAP_PX, INPUT_IMAGE_PX, LABEL_GAP_PX, wrap_heading
 from comflowy_nb.layout.text import LINE_PX, Paragraph, Part, wrap
 
 if TYPE_CHECKING:

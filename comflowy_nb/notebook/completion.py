@@ -20,7 +20,6 @@ from comflowy_nb.notebook.completion_words import (
     FOLDERS_ONLY,
     FROM_SUFFIXES,
     LOADED_SUFFIXES,
-    TABLE_SUFFIXES,
     condition_words,
     field_keys,
     file_words,
@@ -38,6 +37,7 @@ from comflowy_nb.notebook.completion_words import (
 )
 from comflowy_nb.services.targets import read_names
 from comflowy_nb.settings import home
+from comflowy_nb.workflow.axes.table_file import TABLE_SUFFIXES
 from comflowy_nb.workflow.axes.types import axes_from_json
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.option_types import Command, Option
     from comflowy_nb.workflow.workflow import Workflow
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
 FROM_SUFFIXES = IMAGE_SUFFIXES | {".json"}
 LOADED_SUFFIXES = frozenset({".zip", ".json"})
 FOLDERS_ONLY: frozenset[str] = frozenset()

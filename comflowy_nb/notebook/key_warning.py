@@ -6,7 +6,6 @@ import ast
 import re
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.notebook.display.front_end import has_displays
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import say
 
@@ -51,7 +50,7 @@ class KeyWarning:
         if self._has_warned or not isinstance(source, str) or not self._contains_key(source):
             return
         self._has_warned = True
-        say(paragraph(*WARNING.splitlines()), in_kernel=has_displays())
+        say(paragraph(*WARNING.splitlines()))
 
     def _contains_key(self, source: str) -> bool:
         if _IN_MAGIC.search(source):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import weakref
 from contextlib import suppress
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.notebook.display.front_end import has_displays, is_stdin_allowed, is_voila
 from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater, capturing_outputs, message_id, say
+from comflowy_nb.services.credentials import ask_key
 from comflowy_nb.services.targets import parse_target, read_names
-from comflowy_nb.settings import Secret, default_target, home
+from comflowy_nb.settings import default_target, home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.display.views import RunView, SweepView
     from comflowy_nb.notebook.explore.widget import Explorer
     from comflowy_nb.notebook.form.form import Form
+    from comflowy_nb.settings import Secret
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.catalogue import Catalogue
@@ -114,8 +115,8 @@ class Session:
             start_sandbox_early(home())
         from comflowy_nb.client import connect  # noqa: PLC0415 - loads the HTTP stack
 
-        ask_key = self.ask_key if self.can_answer else None
-        client = connect(target, key=key, ask_key=ask_key, name_address=name_address, webhooks=webhooks)
+        ask = ask_key if self.can_answer else None
+        client = connect(target, key=key, ask_key=ask, name_address=name_address, webhooks=webhooks)
         if self.client is not None:
             self._earlier_clients.append(self.client)
         self.client, self.target, self.webhooks = client, target, webhooks
@@ -131,17 +132,6 @@ class Session:
         for client in clients:
             if client is not None:
                 client.close()
-
-    def ask_key(self, label: str) -> Secret | None:
-        """Ask for a key without echo. Return None if the user can't answer or types nothing."""
-        if not self.can_answer:
-            return None
-        try:
-            where = " (in the settings on the home page of https://app.comflowy.com)" if label == "cloud" else ""
-            text = getpass.getpass(f"API key for {label}{where}: ").strip()
-        except (EOFError, NotImplementedError):
-            return None
-        return Secret(text) if text else None
 
     def ask_confirmation(self, question: str) -> bool:
         """Ask a question. Return True if the user answers yes. Requires `can_answer`."""
@@ -238,7 +228,7 @@ class Session:
 
     def say(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Display a bundle. In a terminal, print its text."""
-        say(data, metadata, in_kernel=self.in_kernel)
+        say(data, metadata)
 
     def begin_execution(self) -> None:
         """Clear the record of values that earlier cells have displayed."""

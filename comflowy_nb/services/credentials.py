@@ -6,21 +6,33 @@ A key belongs to one origin. It is never an argument of a magic, because noteboo
 from __future__ import annotations
 
 import copy
+import getpass
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import AuthError, ServiceError
 from comflowy_nb.services.targets import is_loopback, origin_of
-from comflowy_nb.settings import Secret, cloud_url, key_from_env
+from comflowy_nb.settings import CLOUD_URL, Secret, cloud_url, key_from_env
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-WHERE_THE_KEY_IS = "Your personal API key is in the settings on the home page of https://app.comflowy.com"
+_KEY_PAGE = f"in the settings on the home page of {CLOUD_URL}"
+WHERE_THE_KEY_IS = f"Your personal API key is {_KEY_PAGE}"
 _KEYRING_SERVICE = "comflowy_nb"
 _session_keys: dict[str, Secret] = {}  # origin -> key that the keyring could not store
+
+
+def ask_key(label: str, note: str = "") -> Secret | None:
+    """Ask for a key without echo. Return None if the user can't answer or types nothing."""
+    where = f" ({_KEY_PAGE})" if label == "cloud" else ""
+    try:
+        text = getpass.getpass(f"API key for {label}{where}{note}: ").strip()
+    except (EOFError, NotImplementedError):
+        return None
+    return Secret(text) if text else None
 
 
 def find_key(

@@ -12,7 +12,7 @@ from comflowy_nb.notebook.commands.cleanup import disk_line
 from comflowy_nb.notebook.commands.runs import rows_table, unfinished, unfinished_lines
 from comflowy_nb.notebook.display.html import join, paragraph
 from comflowy_nb.notebook.display.status_line import day, plain_line
-from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, forget_key, store_key
+from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, ask_key, forget_key, store_key
 from comflowy_nb.services.finder import SERVER_LAST
 from comflowy_nb.services.targets import is_loopback, origin_of
 from comflowy_nb.settings import cloud_url, default_target
@@ -61,7 +61,7 @@ def login(session: Session, request: Request) -> None:
         server = "the sandbox" if client.service.kind == "sandbox" else "a ComfyUI server"
         raise SettingsError(f"{server} needs no key; for the cloud: %comflowy connect cloud")
     label, origin = _account(client)
-    key = session.ask_key(label)
+    key = ask_key(label) if session.can_answer else None
     if key is None:
         raise SettingsError(
             f"no key was entered. {WHERE_THE_KEY_IS}. If the notebook can't prompt for it, set the environment "

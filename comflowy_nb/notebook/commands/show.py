@@ -129,7 +129,7 @@ def compare(session: Session, request: Request) -> Comparison:
     images = read_images(request.refs(), find=session.find)
     comparison = Comparison(images, mode=options.get("mode"), label=options.get("label"))
     session.mark_drawn(comparison)  # so that the value of the cell is not shown again
-    show_comparison(comparison, in_kernel=session.in_kernel)
+    show_comparison(comparison)
     if "save" in options:
         folder = new_folder(options["save"])
         file = comparison.save(options["save"], overwrite="overwrite" in options)

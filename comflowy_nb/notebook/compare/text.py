@@ -146,14 +146,10 @@ def describe_difference(difference: Difference, first: ComparedImage, second: Co
         f"{_percent(difference.share)} of the pixels differ"
     )
     if find_differences([first.known_fields, second.known_fields]).seeds_differ:
-        return (
-            numbers,
-            "The seeds differ, so the numbers only show that the images are different, not which one is better.",
-        )
-    return (
-        numbers,
-        "The numbers measure change, not which image is better; for different seeds they mean nothing.",
-    )
+        caveat = "The seeds differ, so the numbers only show that the images are different, not which one is better."
+    else:
+        caveat = "The numbers measure change, not which image is better; for different seeds they mean nothing."
+    return numbers, caveat
 
 
 def _percent(share: float) -> str:

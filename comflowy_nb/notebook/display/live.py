@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.countdown import Countdown
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.notebook.display.front_end import is_stdin_allowed
+from comflowy_nb.notebook.display.front_end import has_displays, is_stdin_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -185,9 +185,9 @@ def show_bundle(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = No
     display(dict(data), metadata=dict(metadata or {}), raw=True)
 
 
-def say(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, *, in_kernel: bool) -> None:
+def say(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
     """Display a bundle. In a terminal, which has no displays, print its text."""
-    if in_kernel:
+    if has_displays():
         show_bundle(data, metadata)
     else:
         print(data["text/plain"])  # noqa: T201 - as above

@@ -64,15 +64,14 @@ def show(what: Run | RunImage | SweepCell | Sweep | Grid | Sequence[Run | SweepC
     from comflowy_nb.sweeps.sweep import Sweep  # noqa: PLC0415 - as above
     from comflowy_nb.tracking.run import RunImage  # noqa: PLC0415 - as above
 
-    in_kernel = has_displays()
     if isinstance(what, Grid):
         show_bundle(*what.bundle())
     elif isinstance(what, Sweep):
-        _show_sweep(what, in_kernel=in_kernel)
+        _show_sweep(what)
     elif isinstance(what, RunImage):
-        _show_image(what, in_kernel=in_kernel)
+        _show_image(what)
     else:
-        _show_runs(_as_runs(what, "show"), in_kernel=in_kernel)
+        _show_runs(_as_runs(what, "show"))
 
 
 def grid(
@@ -162,47 +161,48 @@ def _as_runs(what: object, function: str) -> list[Run]:
     return runs
 
 
-def _show_runs(runs: Sequence[Run], *, in_kernel: bool) -> None:
+def _show_runs(runs: Sequence[Run]) -> None:
     from comflowy_nb.notebook.display.status_line import status_line  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
+    in_kernel = has_displays()
     for run in runs:
-        say(status_line(run, outcome="shown").bundle, in_kernel=in_kernel)
+        say(status_line(run, outcome="shown").bundle)
         if not in_kernel:
             print_paths(run)
     if in_kernel and any(run.record.images for run in runs):
         show_bundle(*grid(runs).bundle())
 
 
-def _show_image(image: RunImage, *, in_kernel: bool) -> None:
+def _show_image(image: RunImage) -> None:
     """Display one image with its caption. In a terminal, print its path."""
     from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib
 
-    if in_kernel:
+    if has_displays():
         show_bundle(*Grid([image.run], only=[image.record.index]).bundle())
     else:
         print(f"{image.ref}  {image.path}")  # noqa: T201 - a terminal has no handles
 
 
-def _show_cell(cell: SweepCell, *, in_kernel: bool) -> None:
+def _show_cell(cell: SweepCell) -> None:
     """Display the run of a cell, or a text if the cell was not submitted."""
     if cell.run is None:
-        say(paragraph(f"{cell.ref} - {cell.status_text}"), in_kernel=in_kernel)
+        say(paragraph(f"{cell.ref} - {cell.status_text}"))
     else:
-        _show_runs([cell.run], in_kernel=in_kernel)
+        _show_runs([cell.run])
 
 
-def _show_sweep(sweep: Sweep, *, in_kernel: bool) -> None:
+def _show_sweep(sweep: Sweep) -> None:
     from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
 
-    say(paragraph(plain_sweep_line(sweep)), in_kernel=in_kernel)
-    if in_kernel:
+    say(paragraph(plain_sweep_line(sweep)))
+    if has_displays():
         show_bundle(*grid(sweep).bundle())
 
 
-def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
+def show_comparison(comparison: Comparison) -> None:
     """Display a comparison. In a terminal, print the differences and the paths of the images."""
-    if in_kernel:
+    if has_displays():
         show_bundle(*comparison.bundle())
     else:
         paths = [f"  {path}" for path in comparison.paths]
@@ -214,18 +214,12 @@ def show_comparison(comparison: Comparison, *, in_kernel: bool) -> None:
 
 # Type -> the function that shows its values. By name, so that the module is imported only if a value is shown.
 _FORMATTERS: dict[str, Callable[[Session, Any], None]] = {
-    "comflowy_nb.tracking.run.Run": lambda session, run: _show_runs([run], in_kernel=session.in_kernel),
-    "comflowy_nb.tracking.run_images.RunImage": (
-        lambda session, image: _show_image(image, in_kernel=session.in_kernel)
-    ),
-    "comflowy_nb.sweeps.cell.SweepCell": lambda session, cell: _show_cell(cell, in_kernel=session.in_kernel),
-    "comflowy_nb.sweeps.sweep.Sweep": lambda session, sweep: _show_sweep(sweep, in_kernel=session.in_kernel),
-    "comflowy_nb.archive.loader.Loaded": (
-        lambda session, loaded: say(paragraph(repr(loaded)), in_kernel=session.in_kernel)
-    ),
-    "comflowy_nb.notebook.compare.widget.Comparison": (
-        lambda session, comparison: show_comparison(comparison, in_kernel=session.in_kernel)
-    ),
+    "comflowy_nb.tracking.run.Run": lambda _, run: _show_runs([run]),
+    "comflowy_nb.tracking.run_images.RunImage": lambda _, image: _show_image(image),
+    "comflowy_nb.sweeps.cell.SweepCell": lambda _, cell: _show_cell(cell),
+    "comflowy_nb.sweeps.sweep.Sweep": lambda _, sweep: _show_sweep(sweep),
+    "comflowy_nb.archive.loader.Loaded": lambda _, loaded: say(paragraph(repr(loaded))),
+    "comflowy_nb.notebook.compare.widget.Comparison": lambda _, comparison: show_comparison(comparison),
     "comflowy_nb.notebook.explore.widget.Explorer": lambda session, explorer: session.show_explorer(explorer),
     "comflowy_nb.notebook.form.form.Form": lambda session, form: session.show_form(form),
 }
@@ -240,7 +234,7 @@ def register_formatters(session: Session) -> None:
 
     def format_list(runs: RunList) -> None:
         if session.mark_drawn(runs) and runs:
-            _show_runs(runs, in_kernel=session.in_kernel)
+            _show_runs(runs)
         elif not session.in_kernel:
             print(counted(len(runs), "run"))  # noqa: T201 - the prompt `Out[3]:` is there already
 

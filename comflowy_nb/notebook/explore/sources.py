@@ -76,15 +76,7 @@ def explore(
     sources = find_sources(items, session) if items else find_runs(session, where=where, since=since)
     if items and since is not None:
         raise RefError("since can't be used with references: it searches all runs")
-    return open_explorer(
-        sources,
-        session,
-        client=client,
-        where=where if items else "",
-        x=x,
-        y=y,
-        max_runs=max_runs,
-    )
+    return open_explorer(sources, session, client=client, where=where if items else "", x=x, y=y, max_runs=max_runs)
 
 
 def open_explorer(

@@ -8,13 +8,7 @@ import ipywidgets as widgets
 
 from comflowy_nb.errors import FieldError, ImageError, RefError
 from comflowy_nb.notebook.form.controls import TOOLTIP, Control, note_of
-from comflowy_nb.workflow.images import (
-    InputImage,
-    input_of,
-    input_of_bytes,
-    is_image,
-    open_input,
-)
+from comflowy_nb.workflow.images import InputImage, input_of, input_of_bytes, is_image, open_input
 from comflowy_nb.workflow.syntax.json_values import text_of
 
 if TYPE_CHECKING:

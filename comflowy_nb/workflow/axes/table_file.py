@@ -19,6 +19,7 @@ from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
 _MAX_BYTES = 64 * 1024 * 1024
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+TABLE_SUFFIXES = frozenset({*_SEPARATORS, ".jsonl", ".parquet"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,10 @@ def read_table_file(path: str | Path, *, keep_empty: bool = False) -> Table:
     """
     file = Path(path).expanduser()
     suffix = file.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise WorkflowError(f"{file.name!r} is not a table: use a .csv, .tsv, .jsonl or .parquet file")
     if suffix == ".parquet":
         return _read_parquet(file, path)
-    if suffix not in {*_SEPARATORS, ".jsonl"}:
-        raise WorkflowError(f"{file.name!r} is not a table: use a .csv, .tsv, .jsonl or .parquet file")
     _, text = read_typed_file(path, _MAX_BYTES)
     if suffix == ".jsonl":
         return _read_jsonl(file.name, text)
