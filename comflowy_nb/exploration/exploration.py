@@ -22,7 +22,7 @@ from comflowy_nb.exploration.images import problem_of
 from comflowy_nb.images.thumbnail_sizes import THUMBNAIL_SIZES_PX
 from comflowy_nb.layout.value_text import bare_name, seeds_of
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
-from comflowy_nb.tracking.reviews import read_reviews
+from comflowy_nb.tracking.reviews import Reviews, read_reviews
 from comflowy_nb.workflow.axes.expand import even_order
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import shown
@@ -156,11 +156,11 @@ class Exploration:
         reviews = self.reviews(entries)
         return [_item(entry, reviews) for entry in entries]
 
-    def reviews(self, entries: Iterable[Entry] | None = None) -> dict[str, Review]:
-        """Return a mapping from the token of an image to its current ratings and scores, by default of all entries."""
+    def reviews(self, entries: Iterable[Entry] | None = None) -> Reviews:
+        """Return the current ratings and scores of the images, by default of all entries."""
         return read_reviews(image for entry in (self.entries if entries is None else entries) for image in entry.images)
 
-    def columns(self, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
+    def columns(self, reviews: Reviews) -> list[dict[str, Any]]:
         """Return the columns of the document: the columns of `--info`, and the scores."""
         infos: dict[str, list[str]] = {}
         for entry in self.entries:
@@ -224,7 +224,7 @@ class Exploration:
 # -- items ------------------------------------------------------------------------------------------------------------
 
 
-def _item(entry: Entry, reviews: Mapping[str, Review]) -> dict[str, Any]:
+def _item(entry: Entry, reviews: Reviews) -> dict[str, Any]:
     run = entry.run
     return {
         "id": entry.number,
@@ -299,7 +299,7 @@ def _values_for_condition(entry: Entry, axes: Sequence[ExploredAxis]) -> dict[st
     return values
 
 
-def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str, Any]]:
+def _review_values(entry: Entry, reviews: Reviews) -> list[dict[str, Any]]:
     """Return the rating and the scores of each image. An entry without images counts as one unrated image."""
     return [
         {
@@ -313,7 +313,7 @@ def _review_values(entry: Entry, reviews: Mapping[str, Review]) -> list[dict[str
     ]
 
 
-def _best_rating(entry: Entry, reviews: Mapping[str, Review]) -> int | None:
+def _best_rating(entry: Entry, reviews: Reviews) -> int | None:
     ratings = [reviews[image.token].own for image in entry.images]
     return max((rating.rating for rating in ratings if rating.rating is not None and not rating.rejected), default=None)
 

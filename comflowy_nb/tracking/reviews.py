@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 _EMPTY = Review()
 
 
-def read_reviews(images: Iterable[RunImage]) -> dict[str, Review]:
+class Reviews(dict[str, Review]):
+    """The review of each image, by its token. It is empty for an image that arrived after the reviews were read."""
+
+    def __missing__(self, token: str) -> Review:
+        return _EMPTY
+
+
+def read_reviews(images: Iterable[RunImage]) -> Reviews:
     """Return a mapping from the token of each image to its review. Two SQL statements read all runs.
 
     Each call reads the history, so that it returns the changes of other processes.
@@ -36,16 +43,15 @@ def read_reviews(images: Iterable[RunImage]) -> dict[str, Review]:
             own = next((rating for rating in of_image if rating.source == OWN), Rating())
             others = tuple(rating for rating in of_image if rating.source != OWN)
             reviews[key] = Review(own, others, scores.get(key, {}))
-    return {image.token: reviews.get((image.run.token, image.record.index), _EMPTY) for image in images}
+    return Reviews({image.token: reviews.get((image.run.token, image.record.index), _EMPTY) for image in images})
 
 
-def reviews_to_show(images: Iterable[RunImage]) -> dict[str, Review]:
+def reviews_to_show(images: Iterable[RunImage]) -> Reviews:
     """Return the reviews. If the history can't be read, return empty reviews, so that the images are shown."""
-    images = list(images)
     try:
         return read_reviews(images)
     except HistoryError:
-        return {image.token: _EMPTY for image in images}
+        return Reviews()
 
 
 def best_review(images: Iterable[RunImage], reviews: Mapping[str, Review]) -> Review:

@@ -255,5 +255,5 @@ def print_paths(run: Run, only: Sequence[int] | None = None) -> None:
     for image in (*run.images, *run.files):
         if image.record.state in {"kept", "pruned"} and (only is None or image.record.index in only):
             path = image.thumbnail(LARGE_THUMBNAIL_PX) if image.is_pruned else image.path
-            review = write_review(reviews[image.token]) if image.token in reviews else ""
+            review = write_review(reviews[image.token])
             print(f"  {path}  {review}".rstrip())  # noqa: T201 - a terminal has no handles
