@@ -1,5 +1,6 @@
 -- Tables of history.sqlite. Rows refer to a run or a sweep by its token, a uuid4; `number` is N of rN and sN.
--- A change needs a new VERSION in migrations.py, and the statements that bring an older file up to date.
+-- A change needs a new VERSION in migrations.py, and the statements that bring an older file up to date. The columns
+-- of runs and sweeps are written and read by the fields of the records in records.py.
 
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,

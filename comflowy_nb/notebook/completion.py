@@ -35,7 +35,7 @@ from comflowy_nb.notebook.completion_words import (
     split_options,
     split_unfinished,
 )
-from comflowy_nb.services.targets import read_names
+from comflowy_nb.services.targets import TARGET_KEYWORDS, read_names
 from comflowy_nb.settings import home
 from comflowy_nb.workflow.axes.table_file import TABLE_SUFFIXES
 from comflowy_nb.workflow.axes.types import axes_from_json
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%comflowy(?P<rest>\s.*)$", re.DOTALL)
 _CELL = re.compile(r"^\s*%%comflowy(?P<rest>(?:\s.*)?)$")
-_TARGETS = ("sandbox", "cloud", "comfyui")
 _REF_COMMANDS = {"show", "compare", "explore", "rate", "cancel", "resume", "delete"}
 _MAX_SWEEPS = 10  # the newest, whose columns are offered
 _MAX_VALUE_CHARS = 60  # of a value that is offered
@@ -186,7 +185,7 @@ class Completions:
                 fields = [f"{name}=" for name in self._recent_names()]
                 return [*(self._refs(typed) if not count else []), *fields, "rating="]
             case "connect", 0:
-                return [*_TARGETS, *read_names(home())]
+                return [*TARGET_KEYWORDS, *read_names(home())]
             case "help", 0:
                 return list(COMMANDS)
         return self._workflow_words(command, plain, typed)

@@ -1,4 +1,7 @@
-"""Wait for a run or a sweep in its cell. An interrupt cancels it, and is raised again with a text of one line."""
+"""Wait for a run or a sweep in its cell. An interrupt cancels it, and is raised again with a text of one line.
+
+In Python code, `Connection.cancel_interrupted` does the same for `Client.run` and `Client.sweep`.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COMFYUI_URL = "http://127.0.0.1:8188"  # the default address of ComfyUI
 ACCEPTED_TARGETS = "sandbox, cloud, comfyui, or an address such as https://app.comflowy.com"
-_KEYWORDS = ("sandbox", "cloud", "comfyui")
+TARGET_KEYWORDS = ("sandbox", "cloud", "comfyui")
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _HOST_WITHOUT_SCHEME = re.compile(r"(localhost|[\w.-]+\.\w[\w-]*|\d+(\.\d+){3})(:\d+)?")
 _INVALID_IN_URL = re.compile(r"""[\s\\<>"'{}|^`]""")
@@ -76,18 +76,18 @@ def parse_target(text: str, names: Mapping[str, str] | None = None) -> Target:
     names = names or {}
     if rest == "comfyui":
         return Target(name, rest, (COMFYUI_URL,))
-    if rest in _KEYWORDS:
+    if rest in TARGET_KEYWORDS:
         return Target(name, rest)
     if name is None and rest in names:
         return parse_target(f"{rest}={names[rest]}")
     if not rest.strip(" ,"):
         raise SettingsError(f"connect needs a target: use {ACCEPTED_TARGETS}")
-    if rest.lower() in _KEYWORDS:
+    if rest.lower() in TARGET_KEYWORDS:
         raise SettingsError(f"unknown target {rest!r}. Did you mean {rest.lower()}?")
     # A single word that is not localhost is more probably a mistyped name than a host.
     if names and _NAME.fullmatch(rest) and not is_loopback(f"http://{rest}"):
         known = ", ".join(sorted(names))
-        tip = nearest_tip(rest, [*_KEYWORDS, *names])
+        tip = nearest_tip(rest, [*TARGET_KEYWORDS, *names])
         raise SettingsError(
             f"unknown target {rest!r}{tip or '.'} Use {ACCEPTED_TARGETS}, or a name you defined: {known}"
         )
@@ -107,7 +107,7 @@ def _split_name(text: str) -> tuple[str | None, str]:
     name = before.strip()
     if not _NAME.fullmatch(name):
         raise SettingsError(f"invalid name {_shorten(name)!r}: use letters, digits, _ and -, beginning with a letter")
-    if name.lower() in _KEYWORDS:  # a name identifies a service in the history
+    if name.lower() in TARGET_KEYWORDS:  # a name identifies a service in the history
         raise SettingsError(f"{name!r} is a keyword and can't be a name; use another, as in studio=URL")
     return name, after.strip()
 
@@ -130,7 +130,7 @@ def origin_of(url: str) -> str:
     if "://" not in text:
         host = re.split(r"[/?#]", text, maxsplit=1)[0]
         if not _HOST_WITHOUT_SCHEME.fullmatch(host):
-            tip = nearest_tip(shown, _KEYWORDS)
+            tip = nearest_tip(shown, TARGET_KEYWORDS)
             raise SettingsError(f"unknown target {shown!r}{tip or '.'} Use {ACCEPTED_TARGETS}")
         scheme = "http" if is_loopback(f"http://{host}") else "https"
         raise SettingsError(f"{shown!r} has no scheme: type {scheme}://{host}")

@@ -1,4 +1,7 @@
-"""The layout of a form: the controls of its fields in groups by node, with a search box if there are many."""
+"""The layout of a form: the controls of its fields in groups by node, with a search box if there are many.
+
+It chooses the control of each field. Columns, widths and gaps are in `form.css`.
+"""
 
 from __future__ import annotations
 
