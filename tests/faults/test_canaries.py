@@ -67,6 +67,7 @@ CONNECTING = """
 comflowy_nb.connect("cloud")
 """
 LIVE = """
+settings.connect_timeout_s = settings.read_timeout_s = settings.answer_deadline_s = settings.image_deadline_s = 30
 number += 1
 live = client.submit("wf-1", {"3::seed": number}).run
 while live.status == "submitting":
@@ -279,7 +280,7 @@ def test_no_secret_is_written_anywhere_after_any_failure(notebook, server, home,
     live_url = api.requests(RUN)[-1].json["callback_urls"]["on_result_url"]
     assert live_url.startswith(server.url)
     send_events(server, live_url, home, int(execute("import os; print(os.getpid())").outputs[0].text))
-    arrived = execute("print(len(live.events), live.status)").outputs[0].text
+    arrived = execute("print(f'{len(live.events)} {live.status}')").outputs[0].text  # one write, so one output
     api.repair()
     for source in (
         VALUES,
