@@ -19,8 +19,8 @@ from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.services.credentials import ask_key
 from comflowy_nb.settings import default_target
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.captions import choose_axes, explain_labels
 from comflowy_nb.sweeps.cell import NOT_SUBMITTED, held_text
+from comflowy_nb.sweeps.headings import choose_axes, explain_labels
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from comflowy_nb.layout.value_text import add_part
 from comflowy_nb.painting.pages import DrawnPage, draw_encoded, encode_within, read_image
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.captions import choose_axes
+from comflowy_nb.sweeps.headings import choose_axes
 from comflowy_nb.sweeps.sweep_painting import SweepPainting
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from traitlets import Bool, TraitError, TraitType
 
 from comflowy_nb.errors import ComflowyError, SettingsError, spelled
-from comflowy_nb.notebook.commands.command_table import execute
-from comflowy_nb.notebook.commands.line import read_line
-from comflowy_nb.notebook.completion import Completions
+from comflowy_nb.notebook.command_line.completion import Completions
+from comflowy_nb.notebook.command_line.parse import parse_line
+from comflowy_nb.notebook.command_line.request import execute
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.show import register_formatters, unregister_formatters
 from comflowy_nb.notebook.key_warning import KeyWarning
@@ -81,7 +81,7 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         namespace = ChainMap(dict(local_ns or {}), self.shell.user_ns)
         try:
             with spelled("magic"):
-                result = execute(self.session, read_line(text, cell, namespace))
+                result = execute(self.session, parse_line(text, cell, namespace))
         except (ComflowyError, KeyboardInterrupt) as error:
             if not self.tracebacks:
                 _shorten_traceback(error)

@@ -1,6 +1,6 @@
 """Draw the state of a cell without an image: waiting, running with a progress bar, failed, cancelled.
 
-The colours are in `palette.py`, the text itself in `layout/run_captions.py` and `sweeps/captions.py`.
+The colours are in `palette.py`, the text itself in `layout/run_captions.py` and `sweeps/headings.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The protocol of a service: submit, check and cancel runs, and read their images.
 
 A service does HTTP and WebSocket I/O only: the history holds the state of runs. The tracker's threads call its methods
-concurrently.
+concurrently. To add a service, implement the protocol in a folder beside `comfyui/`, name its target in `targets.py`
+and detect it in `connect.py`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from comflowy_nb.layout.value_text import add_part, bare_name
 from comflowy_nb.painting.pages import read_image
 from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure, write_texts
-from comflowy_nb.sweeps.captions import choose_axes
+from comflowy_nb.sweeps.headings import choose_axes
 from comflowy_nb.workflow.fields import is_finite
 
 if TYPE_CHECKING:

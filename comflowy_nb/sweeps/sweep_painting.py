@@ -19,7 +19,7 @@ from comflowy_nb.painting.pages import MAX_DOUBLED_BYTES, draw_page, encode, enc
 from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
-from comflowy_nb.sweeps.captions import cell_state_of, chosen_images, sheet_of_sweep
+from comflowy_nb.sweeps.headings import cell_state_of, chosen_images, sheet_of_sweep
 from comflowy_nb.tracking.reviews import best_review, reviews_to_show
 from comflowy_nb.workflow.images import assert_decodable, open_image_file
 

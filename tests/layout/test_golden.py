@@ -19,7 +19,7 @@ from comflowy_nb.layout.sweep_grid import arrange_sweep
 from comflowy_nb.layout.sweep_page import PageLimits
 from comflowy_nb.services.types import Problem
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.captions import sheet_of_sweep
+from comflowy_nb.sweeps.headings import sheet_of_sweep
 from comflowy_nb.sweeps.sweep_painting import contact_sheet_limits
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue

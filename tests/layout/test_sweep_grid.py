@@ -14,7 +14,7 @@ from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.sweep_grid import arrange_sweep, cell_size
 from comflowy_nb.layout.sweep_page import PageLimits
 from comflowy_nb.layout.text import LINE_PX
-from comflowy_nb.sweeps.captions import choose_axes, sheet_of_sweep
+from comflowy_nb.sweeps.headings import choose_axes, sheet_of_sweep
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue, SeedWord
 

@@ -13,7 +13,7 @@ from comflowy_nb.layout.run_captions import sheet_of_runs
 from comflowy_nb.layout.text import wrap
 from comflowy_nb.layout.value_text import letter_of, name_fields, seeds_of, write_value
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.captions import sheet_of_sweep
+from comflowy_nb.sweeps.headings import sheet_of_sweep
 from comflowy_nb.workflow.axes.expand import expand
 from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
 from comflowy_nb.workflow.images import InputImage

@@ -15,8 +15,8 @@ from scripted_api import RUN, UPLOAD, ScriptedApi, ScriptedSandbox, png
 from comflowy_nb import connect, history
 from comflowy_nb.errors import FieldError, ImageError, ServiceError, WorkflowError
 from comflowy_nb.library import open_library
-from comflowy_nb.sweeps.captions import sheet_of_sweep
 from comflowy_nb.sweeps.dataframe import table_of
+from comflowy_nb.sweeps.headings import sheet_of_sweep
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file, write_sweep_file
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.image_metadata import RunMetadata

@@ -17,7 +17,7 @@ from comflowy_nb.painting.cell_states import draw_panel
 from comflowy_nb.painting.text import measure
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps import save as save_sweep
-from comflowy_nb.sweeps.captions import cell_state_of
+from comflowy_nb.sweeps.headings import cell_state_of
 from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.axes.types import Axis, AxisValue
 from comflowy_nb.workflow.image_metadata import metadata_of_image

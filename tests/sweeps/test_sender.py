@@ -14,7 +14,7 @@ from waiting import wait_until
 
 from comflowy_nb import connect, history
 from comflowy_nb.library import open_library
-from comflowy_nb.sweeps.captions import cell_state_of
+from comflowy_nb.sweeps.headings import cell_state_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_delays")]
 

@@ -21,7 +21,7 @@ from comflowy_nb.workflow.syntax.line import expand_text
 if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.database.queries.search import RunRow
-    from comflowy_nb.notebook.commands.command_table import Request
+    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.session import Session
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.client import Client
     from comflowy_nb.library import Found
-    from comflowy_nb.notebook.commands.command_table import Request
+    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.display.show import RunList
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep

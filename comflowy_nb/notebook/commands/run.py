@@ -15,7 +15,7 @@ from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_errors import error_for_status
 
 if TYPE_CHECKING:
-    from comflowy_nb.notebook.commands.command_table import Request
+    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.display.views import RunView
     from comflowy_nb.notebook.form.form import Form
     from comflowy_nb.notebook.session import Session

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.queries.search import RunRow
     from comflowy_nb.database.queries.sweep_summaries import SweepSummary
     from comflowy_nb.library import Found
-    from comflowy_nb.notebook.commands.command_table import Request
+    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.syntax.line import Word

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.library import Found
-    from comflowy_nb.notebook.commands.command_table import Request
+    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.views import View
     from comflowy_nb.notebook.explore.widget import Explorer

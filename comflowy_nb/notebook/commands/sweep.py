@@ -19,8 +19,8 @@ from comflowy_nb.notebook.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.scheduler import DeferredInterrupt
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.around import find_center
-from comflowy_nb.sweeps.captions import choose_axes
 from comflowy_nb.sweeps.cell import raise_for_failures
+from comflowy_nb.sweeps.headings import choose_axes
 from comflowy_nb.sweeps.plan import needs_permit
 from comflowy_nb.workflow.axes.selection import CellOptions
 from comflowy_nb.workflow.files import new_folder
@@ -28,7 +28,7 @@ from comflowy_nb.workflow.files import new_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.notebook.commands.command_table import Request
+    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.commands.start_from import Start
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep

@@ -28,7 +28,7 @@ from comflowy_nb.workflow.workflow import Workflow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.notebook.commands.command_table import Request
+    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph

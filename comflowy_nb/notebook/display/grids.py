@@ -16,7 +16,7 @@ from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure
 from comflowy_nb.settings import settings
 from comflowy_nb.sharing.figure import sheet_of
-from comflowy_nb.sweeps.captions import choose_axes, chosen_images, explain_labels
+from comflowy_nb.sweeps.headings import choose_axes, chosen_images, explain_labels
 from comflowy_nb.sweeps.sweep_painting import SweepPainting, may_be_doubled
 from comflowy_nb.tracking.reviews import best_review, reviews_to_show
 

@@ -17,7 +17,7 @@ from comflowy_nb.notebook.display.html import files_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
 from comflowy_nb.notebook.display.status_line import status_line
 from comflowy_nb.notebook.display.sweep_status_line import sweep_line
-from comflowy_nb.sweeps.captions import explain_labels
+from comflowy_nb.sweeps.headings import explain_labels
 from comflowy_nb.tracking.reviews import reviews_to_show
 
 if TYPE_CHECKING:

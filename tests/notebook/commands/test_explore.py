@@ -37,7 +37,7 @@ def test_the_explorer_is_shown_once_with_its_static_grid(explored, sandbox, answ
     assert len(widgets_of(sandbox("e"))) == 1
 
 
-def test_command_table_set_the_axes_the_condition_and_the_variable(explored, sandbox):
+def test_options_set_the_axes_the_condition_and_the_variable(explored, sandbox):
     explored(702)
     result = sandbox('%comflowy explore {s} --x steps --y cfg --where "cfg > 3" --as winner')
     assert result.error is None

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import pytest
 from IPython.core.error import UsageError
 
-from comflowy_nb.notebook.commands.command_table import COMMANDS
+from comflowy_nb.notebook.command_line.command_table import COMMANDS
+from comflowy_nb.notebook.command_line.parse import parse_line
 from comflowy_nb.notebook.commands.help import show_help
-from comflowy_nb.notebook.commands.line import read_line
 
 COLUMNS = 80
 
 
 def help_on(line, kind="text/plain"):
     output = []
-    show_help(SimpleNamespace(say=output.append), read_line(line, None, {}))
+    show_help(SimpleNamespace(say=output.append), parse_line(line, None, {}))
     return output[0][kind]
 
 
@@ -63,7 +63,7 @@ def test_examples_in_help_texts_can_be_parsed():
     for name in COMMANDS:
         for line in help_on(f"help {name}").splitlines()[1:]:
             for example in line.split("%comflowy ")[1:] if line.startswith("  %comflowy") else []:
-                read_line(example.split("  ")[0].strip(), None, {"image": object()})
+                parse_line(example.split("  ")[0].strip(), None, {"image": object()})
                 count += 1
     assert count > 40
 

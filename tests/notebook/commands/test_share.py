@@ -214,7 +214,7 @@ def test_invalid_lines_save_and_load_nothing(cell, handles, two_by_two, tmp_path
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("x.")]
 
 
-def test_command_table_and_files_are_completed(shell, two_by_two, tmp_path):
+def test_options_and_files_are_completed(shell, two_by_two, tmp_path):
     (tmp_path / "bottles.zip").write_bytes(b"")
     (tmp_path / "ratings.json").write_bytes(b"")
     assert completions_at(shell, "%comflowy load ", "") == ["bottles.zip", "home/", "ratings.json"]

@@ -6,7 +6,7 @@ import pytest
 
 from comflowy_nb import grid
 from comflowy_nb.errors import FieldError, RefError
-from comflowy_nb.sweeps.captions import sheet_of_sweep
+from comflowy_nb.sweeps.headings import sheet_of_sweep
 
 TINY = "width=64 height=64 steps=1 seed=3"
 MOODS = """\

@@ -9,7 +9,7 @@ import pytest
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import FieldError, LineError, SettingsError, WorkflowError
-from comflowy_nb.sweeps.captions import sheet_of_sweep
+from comflowy_nb.sweeps.headings import sheet_of_sweep
 
 TINY = "width=64 height=64 steps=1 seed=3"
 

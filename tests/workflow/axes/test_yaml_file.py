@@ -277,7 +277,7 @@ def test_images_are_saved_beside_the_file(workflow, file, tmp_path):
         read_sweep_file(file)
 
 
-def test_command_table_are_written_to_the_file(file):
+def test_options_are_written_to_the_file(file):
     options = {"name": "n", "x": "cfg", "fresh": True, "max_runs": 7, "window": None}
     write_sweep_file(file, workflow="my flow.json", axes=Axes(), options=options)
     sweep_file = read_sweep_file(file)

@@ -26,7 +26,7 @@ def test_commands_are_completed(shell):
     assert completions_at(shell, "%%comflowy ", "ru") == ["run", "runs"]
 
 
-def test_command_table_are_completed(shell):
+def test_options_are_completed(shell):
     assert completions_at(shell, "%comflowy run default ", "--f") == ["--fresh", "--from"]
     assert "--fresh" not in completions_at(shell, "%comflowy run default --fresh ", "--")
     assert completions_at(shell, "%comflowy run default --retry=", "un") == ["unknown"]

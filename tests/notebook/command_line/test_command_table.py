@@ -8,16 +8,16 @@ import pytest
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import LineError
-from comflowy_nb.notebook.commands.command_table import COMMANDS
-from comflowy_nb.notebook.commands.line import read_line
-from comflowy_nb.notebook.option_types import duration_s
+from comflowy_nb.notebook.command_line.command_table import COMMANDS
+from comflowy_nb.notebook.command_line.option_types import duration_s
+from comflowy_nb.notebook.command_line.parse import parse_line
 
 
 def read(line, body=None, **names):
-    return read_line(line, body, names)
+    return parse_line(line, body, names)
 
 
-def test_command_table_and_fields_may_be_in_any_order():
+def test_options_and_fields_may_be_in_any_order():
     first = read('run --as best cfg=7 default --fresh 6::text="a b" --timeout 5m')
     other = read('run default cfg=7 6::text="a b" --as=best --timeout=5m --fresh')
     for request in (first, other):

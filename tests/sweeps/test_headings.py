@@ -4,7 +4,7 @@ import pytest
 
 from comflowy_nb.layout.page import CellState
 from comflowy_nb.status import Status
-from comflowy_nb.sweeps.captions import cell_state_of, chosen_images
+from comflowy_nb.sweeps.headings import cell_state_of, chosen_images
 
 
 def test_a_cell_with_images_shows_no_text(make_sweep, axis):
