@@ -15,7 +15,7 @@ from comflowy_nb.errors import FieldError, RefError, WorkflowError
 from comflowy_nb.held_runs import check_retry
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.comflowy.client_webhooks import Webhooks
-from comflowy_nb.services.finder import Finder
+from comflowy_nb.services.workflow_finder import Finder
 from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.around import SweepAround, find_center, settings_around, write_sweep_line, write_values

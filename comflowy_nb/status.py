@@ -1,4 +1,7 @@
-"""The status of a run: all statuses, events and transitions, and the kinds of decisions about a request."""
+"""The status of a run: all statuses, events and transitions, and the kinds of decisions about a request.
+
+`notebook/display/run_status_text.py` writes the text about a status.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import comflowy_nb
-from comflowy_nb.notebook.command_line.command_table import COMMANDS
+from comflowy_nb.notebook.magic_line.command_table import COMMANDS
 from comflowy_nb.settings import OPTIONS
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from comflowy_nb.client import Client
-    from comflowy_nb.notebook.command_line.request import Request
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
 
 

@@ -11,12 +11,12 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from traitlets import Bool, TraitError, TraitType
 
 from comflowy_nb.errors import ComflowyError, SettingsError, spelled
-from comflowy_nb.notebook.command_line.completion import Completions
-from comflowy_nb.notebook.command_line.parse import parse_line
-from comflowy_nb.notebook.command_line.request import execute
+from comflowy_nb.notebook.api_key_warning import KeyWarning
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.display.show import register_formatters, unregister_formatters
-from comflowy_nb.notebook.key_warning import KeyWarning
+from comflowy_nb.notebook.magic_line.completion import Completions
+from comflowy_nb.notebook.magic_line.parse import parse_line
+from comflowy_nb.notebook.magic_line.request import execute
 from comflowy_nb.notebook.session import Session
 from comflowy_nb.settings import OPTIONS, settings
 from comflowy_nb.workflow.syntax.line import split_silencer

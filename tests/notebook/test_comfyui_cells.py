@@ -24,7 +24,7 @@ from comflowy_nb import params_from
 from comflowy_nb.database.connection import Store
 from comflowy_nb.errors import FieldError, ImageError, RunFailed, RunRejected, SettingsError, WorkflowError
 from comflowy_nb.notebook.display.html import MAX_PREVIEW_BYTES, inline_image
-from comflowy_nb.notebook.display.status_line import status_line
+from comflowy_nb.notebook.display.run_status_text import run_line
 from comflowy_nb.notebook.display.views import RunView
 from comflowy_nb.notebook.form.controls import SelectionControl
 from comflowy_nb.notebook.session import Session
@@ -203,7 +203,7 @@ def test_previews_update_the_display_at_most_four_times_a_second(shell, folder):
     displayed = [output["data"] for output in captured._outputs if output.get("update")]
     assert 1 <= len(displayed) <= spent / 0.25
     assert "base64" in displayed[0]["text/html"]
-    assert "base64" not in status_line(folder.run()).html
+    assert "base64" not in run_line(folder.run()).html
 
 
 def test_a_waiting_run_shows_its_position_in_the_queue(home_server, comfy, status_lines, fast_updates):

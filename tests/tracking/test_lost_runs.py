@@ -15,8 +15,8 @@ from waiting import wait_until
 from comflowy_nb import connect
 from comflowy_nb.cli import main as cli
 from comflowy_nb.errors import RunCancelled, RunFailed, RunHeld, ServiceError, UnreachableError
-from comflowy_nb.notebook.display.status_line import plain_line
-from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
+from comflowy_nb.notebook.display.run_status_text import plain_run_line
+from comflowy_nb.notebook.display.sweep_status_text import plain_sweep_line
 from comflowy_nb.settings import settings
 
 pytestmark = pytest.mark.usefixtures("short_delays")
@@ -88,7 +88,7 @@ def test_a_lost_run_names_the_next_step_and_an_identical_request_submits_it_agai
     comfy.restart()
     run.wait(60)
     assert run.status == "lost"
-    assert "the same request submits it again" in plain_line(run)
+    assert "the same request submits it again" in plain_run_line(run)
     with pytest.raises(RunHeld, match="the same request submits it again"):
         client.run(flat, {"1::color": 4}, retry="none")
     comfy.release()

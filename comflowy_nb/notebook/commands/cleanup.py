@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from comflowy_nb.images.delete import Deleted
     from comflowy_nb.images.prune import Pruned
     from comflowy_nb.library import Library
-    from comflowy_nb.notebook.command_line.request import Request
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
 
 

@@ -9,19 +9,20 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import ComflowyError, ServiceError, SettingsError, counted
 from comflowy_nb.notebook.commands.cleanup import disk_line
-from comflowy_nb.notebook.commands.runs import rows_table, unfinished, unfinished_lines
+from comflowy_nb.notebook.commands.search import rows_table, unfinished, unfinished_lines
 from comflowy_nb.notebook.display.html import join, paragraph
-from comflowy_nb.notebook.display.status_line import day, plain_line
+from comflowy_nb.notebook.display.run_status_text import plain_run_line
+from comflowy_nb.notebook.display.status_line import day
 from comflowy_nb.services.credentials import WHERE_THE_KEY_IS, ask_key, forget_key, store_key
-from comflowy_nb.services.finder import SERVER_LAST
 from comflowy_nb.services.targets import is_loopback, origin_of
+from comflowy_nb.services.workflow_finder import SERVER_LAST
 from comflowy_nb.settings import cloud_url, default_target
 from comflowy_nb.workflow.syntax.line import expand_text
 
 if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.database.queries.search import RunRow
-    from comflowy_nb.notebook.command_line.request import Request
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
 
 
@@ -97,7 +98,7 @@ def overview(session: Session, request: Request) -> None:
         cells = {token for sweep in sweeps for token in history.sweeps.runs_of(sweep.record.token).values()}
         live = [run for run in client.live() if run.token not in cells]
         if live:
-            parts.append(paragraph("running:", *(plain_line(run) for run in live[:_LISTED])))
+            parts.append(paragraph("running:", *(plain_run_line(run) for run in live[:_LISTED])))
     elif target is not None:
         text = f"no service is connected yet; the first run connects to {_without_address(target)}"
         parts = [*sweep_lines, paragraph(text)]

@@ -8,14 +8,14 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from comflowy_nb.notebook.command_line.command_table import COMMANDS, find_command
 from comflowy_nb.notebook.display.html import columns_bundle
+from comflowy_nb.notebook.magic_line.command_table import COMMANDS, find_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.notebook.command_line.option_types import Command
-    from comflowy_nb.notebook.command_line.request import Request
+    from comflowy_nb.notebook.magic_line.option_types import Command
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
 
 

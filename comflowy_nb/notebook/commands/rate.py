@@ -16,7 +16,7 @@ from comflowy_nb.workflow.syntax.ranges import is_number
 
 if TYPE_CHECKING:
     from comflowy_nb.database.ratings import Rating
-    from comflowy_nb.notebook.command_line.request import Request
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.tracking.run import RunImage
 

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
-from comflowy_nb.notebook.commands.runs import unfinished, unfinished_lines
+from comflowy_nb.notebook.commands.search import unfinished, unfinished_lines
 from comflowy_nb.notebook.commands.show import show_all
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.display.live import UPDATE_S
-from comflowy_nb.notebook.display.status_line import plain_line
+from comflowy_nb.notebook.display.run_status_text import plain_run_line
 from comflowy_nb.notebook.display.sweep_list import submit_command
-from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line
+from comflowy_nb.notebook.display.sweep_status_text import plain_sweep_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from comflowy_nb.client import Client
     from comflowy_nb.library import Found
-    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.display.show import RunList
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run
@@ -57,7 +57,7 @@ def _cancel_run(client: Client, run: Run) -> str:
     end_s = time.monotonic() + _CONFIRM_S
     while not run.wait_change(UPDATE_S) and time.monotonic() < end_s:
         pass
-    return plain_line(run) if not run.status.is_live else f"{run.ref}: cancel requested, not confirmed yet"
+    return plain_run_line(run) if not run.status.is_live else f"{run.ref}: cancel requested, not confirmed yet"
 
 
 def _cancel_sweep(client: Client, sweep: Sweep) -> str:

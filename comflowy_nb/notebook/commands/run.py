@@ -15,9 +15,9 @@ from comflowy_nb.status import Status
 from comflowy_nb.tracking.run_errors import error_for_status
 
 if TYPE_CHECKING:
-    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.display.views import RunView
     from comflowy_nb.notebook.form.form import Form
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run

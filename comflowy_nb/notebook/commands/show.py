@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from comflowy_nb.library import Found
-    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.views import View
     from comflowy_nb.notebook.explore.widget import Explorer
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.tracking.run import Run

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from comflowy_nb.client import Client
     from comflowy_nb.database.records import SweepRecord
-    from comflowy_nb.notebook.command_line.request import Request
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.axes.yaml_file import SweepFile

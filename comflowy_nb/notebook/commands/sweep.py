@@ -28,8 +28,8 @@ from comflowy_nb.workflow.files import new_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comflowy_nb.notebook.command_line.request import Request
     from comflowy_nb.notebook.commands.start_from import Start
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.sweeps.sweep import Sweep
     from comflowy_nb.workflow.axes.types import Axes

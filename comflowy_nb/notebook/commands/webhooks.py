@@ -18,7 +18,7 @@ from comflowy_nb.settings import callback_url, default_target, settings
 
 if TYPE_CHECKING:
     from comflowy_nb.client import Client
-    from comflowy_nb.notebook.command_line.request import Request
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.services.comflowy.client_webhooks import Webhooks
     from comflowy_nb.services.comflowy.webhook_round_trip import RoundTrip

@@ -14,7 +14,7 @@ from comflowy_nb.notebook.commands.start_from import show_conversion
 from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.recipe import find_metadata
-from comflowy_nb.services.finder import SERVER_LAST, id_in_url
+from comflowy_nb.services.workflow_finder import SERVER_LAST, id_in_url
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.files import new_folder
 from comflowy_nb.workflow.graph import graph_from, read_graph
@@ -28,7 +28,7 @@ from comflowy_nb.workflow.workflow import Workflow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comflowy_nb.notebook.command_line.request import Request
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.fields import Field
     from comflowy_nb.workflow.graph import Graph

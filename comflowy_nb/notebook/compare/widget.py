@@ -19,7 +19,6 @@ from comflowy_nb.comparison.pixels import HEAT, PREVIEW_PX, canvas_size, find_di
 from comflowy_nb.errors import ComflowyError, FieldError, SettingsError, nearest_tip
 from comflowy_nb.layout.scripts import widget_script, widget_style
 from comflowy_nb.layout.text import html_text
-from comflowy_nb.notebook.command_line.command_table import MODES
 from comflowy_nb.notebook.compare.text import (
     captions_of,
     describe_difference,
@@ -30,6 +29,7 @@ from comflowy_nb.notebook.compare.text import (
     widget_table,
 )
 from comflowy_nb.notebook.display.html import plain, widget_bundle
+from comflowy_nb.notebook.magic_line.command_table import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

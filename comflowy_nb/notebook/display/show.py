@@ -162,12 +162,12 @@ def _as_runs(what: object, function: str) -> list[Run]:
 
 
 def _show_runs(runs: Sequence[Run]) -> None:
-    from comflowy_nb.notebook.display.status_line import status_line  # noqa: PLC0415 - not needed to load the extension
+    from comflowy_nb.notebook.display.run_status_text import run_line  # noqa: PLC0415 - not needed to load the extension
     from comflowy_nb.notebook.display.views import print_paths  # noqa: PLC0415 - as above
 
     in_kernel = has_displays()
     for run in runs:
-        say(status_line(run, outcome="shown").bundle)
+        say(run_line(run, outcome="shown").bundle)
         if not in_kernel:
             print_paths(run)
     if in_kernel and any(run.record.images for run in runs):
@@ -193,7 +193,7 @@ def _show_cell(cell: SweepCell) -> None:
 
 
 def _show_sweep(sweep: Sweep) -> None:
-    from comflowy_nb.notebook.display.sweep_status_line import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
+    from comflowy_nb.notebook.display.sweep_status_text import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
 
     say(paragraph(plain_sweep_line(sweep)))
     if has_displays():

@@ -15,8 +15,8 @@ from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.value_text import bare_name, write_value
 from comflowy_nb.notebook.display.html import files_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
-from comflowy_nb.notebook.display.status_line import status_line
-from comflowy_nb.notebook.display.sweep_status_line import sweep_line
+from comflowy_nb.notebook.display.run_status_text import run_line
+from comflowy_nb.notebook.display.sweep_status_text import sweep_line
 from comflowy_nb.sweeps.headings import explain_labels
 from comflowy_nb.tracking.reviews import reviews_to_show
 
@@ -111,7 +111,7 @@ class RunView(View):
     with_images
         False if the images are drawn elsewhere, together with those of other runs.
     options
-        The parameters `outcome`, `generated_seeds` and `usual_s` of `status_line`.
+        The parameters `outcome`, `generated_seeds` and `usual_s` of `run_line`.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class RunView(View):
             threading.Thread(target=import_module, args=(grids,), name="comflowy-import", daemon=True).start()
 
     def _line(self) -> StatusLine:
-        return status_line(self.run, note=self._note, **self._options)
+        return run_line(self.run, note=self._note, **self._options)
 
     def _draw_final(self) -> None:
         record = self.run.record

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from comflowy_nb.client import Client
     from comflowy_nb.database.ratings import Review
     from comflowy_nb.exploration.exploration import Exploration
-    from comflowy_nb.exploration.still import Still
+    from comflowy_nb.exploration.still_image import Still
 
 
 _SIDES = ("x", "y", "outer_x", "outer_y")
@@ -325,7 +325,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
     @property
     def text(self) -> str:
         """The title, and a line for each cell of the still image."""
-        from comflowy_nb.exploration.still import describe  # noqa: PLC0415 - loads matplotlib
+        from comflowy_nb.exploration.still_image import describe  # noqa: PLC0415 - loads matplotlib
 
         return describe(self.exploration, self._draw())
 
@@ -335,7 +335,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not r
         return self._draw().drawn.jpeg
 
     def _draw(self) -> Still:
-        from comflowy_nb.exploration.still import draw_still  # noqa: PLC0415 - loads matplotlib
+        from comflowy_nb.exploration.still_image import draw_still  # noqa: PLC0415 - loads matplotlib
 
         if self._still is None:
             self._still = draw_still(self.exploration, x=self.x, y=self.y)

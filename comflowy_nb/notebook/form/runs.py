@@ -15,7 +15,7 @@ from comflowy_nb.layout.text import html_text, shorten
 from comflowy_nb.layout.value_text import time_text, write_value
 from comflowy_nb.notebook.display.html import data_url, plain
 from comflowy_nb.notebook.display.live import LiveView
-from comflowy_nb.notebook.display.status_line import StatusLine, status_line
+from comflowy_nb.notebook.display.run_status_text import run_line
 from comflowy_nb.notebook.form.filmstrip import InnerDisplay
 from comflowy_nb.notebook.form.image_control import small_jpeg
 from comflowy_nb.status import Status
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.compare.widget import Comparison
     from comflowy_nb.notebook.display.grids import Grid
     from comflowy_nb.notebook.display.live import DisplaySlot, LiveUpdater
+    from comflowy_nb.notebook.display.status_line import StatusLine
     from comflowy_nb.notebook.form.filmstrip import Filmstrip
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.syntax.lists import Setting
@@ -96,7 +97,7 @@ class FormRun(LiveView):
 
     def line(self) -> StatusLine:
         """Return the status line, without the preview, which is in the filmstrip."""
-        line = status_line(
+        line = run_line(
             self.run,
             outcome=self._submitted.outcome,
             generated_seeds=self._submitted.generated_seeds,

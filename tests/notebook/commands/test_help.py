@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from IPython.core.error import UsageError
 
-from comflowy_nb.notebook.command_line.command_table import COMMANDS
-from comflowy_nb.notebook.command_line.parse import parse_line
 from comflowy_nb.notebook.commands.help import show_help
+from comflowy_nb.notebook.magic_line.command_table import COMMANDS
+from comflowy_nb.notebook.magic_line.parse import parse_line
 
 COLUMNS = 80
 

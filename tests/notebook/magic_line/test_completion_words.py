@@ -11,7 +11,7 @@ from completing import completions_at
 from history_fixtures import each_connection
 
 from comflowy_nb.library import open_library
-from comflowy_nb.notebook.command_line.completion_words import file_words, split_unfinished
+from comflowy_nb.notebook.magic_line.completion_words import file_words, split_unfinished
 
 # In a terminal, IPython 7 passes only the line to a matcher, and it replaces a word only after its last `:` or `=`.
 AFTER_IPYTHON_7 = pytest.mark.skipif(IPython.version_info[0] < 8, reason="needs the matchers of IPython 8")

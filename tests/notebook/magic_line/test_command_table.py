@@ -8,9 +8,9 @@ import pytest
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import LineError
-from comflowy_nb.notebook.command_line.command_table import COMMANDS
-from comflowy_nb.notebook.command_line.option_types import duration_s
-from comflowy_nb.notebook.command_line.parse import parse_line
+from comflowy_nb.notebook.magic_line.command_table import COMMANDS
+from comflowy_nb.notebook.magic_line.option_types import duration_s
+from comflowy_nb.notebook.magic_line.parse import parse_line
 
 
 def read(line, body=None, **names):

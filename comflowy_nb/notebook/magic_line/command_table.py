@@ -8,7 +8,7 @@ from IPython.core.error import UsageError
 
 from comflowy_nb.errors import nearest_tip
 from comflowy_nb.images.save_target import PARTS
-from comflowy_nb.notebook.command_line.option_types import (
+from comflowy_nb.notebook.magic_line.option_types import (
     Command,
     Option,
     duration_s,
@@ -16,7 +16,7 @@ from comflowy_nb.notebook.command_line.option_types import (
     names_list,
     whole_from,
 )
-from comflowy_nb.notebook.command_line.sweep_options import AS, FROM, LABEL, OVERWRITE, RUN_OPTIONS, SWEEP_OPTIONS
+from comflowy_nb.notebook.magic_line.sweep_options import AS, FROM, LABEL, OVERWRITE, RUN_OPTIONS, SWEEP_OPTIONS
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ COMMANDS: Mapping[str, Command] = {
             "run:form", (AS, FROM), words=(0, 1), has_fields=True,
         ),
         Command(
-            "sweeps", "sweeps [TEXT]", "search earlier sweeps", "runs:sweeps",
+            "sweeps", "sweeps [TEXT]", "search earlier sweeps", "search:sweeps",
             (
                 Option("--where", "CONDITION", 'only sweeps with a matching cell: "rating >= 4"'),
                 Option("--since", "TIME", "only sweeps of the last 2h, 30d ...", duration_s),
@@ -84,7 +84,7 @@ COMMANDS: Mapping[str, Command] = {
             words=(0, None),
         ),
         Command(
-            "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "runs:runs",
+            "runs", "runs [TEXT] [FIELD=VALUES ...] [CONDITION ...]", "search earlier runs", "search:runs",
             (
                 Option(
                     "--where", "CONDITION", 'only runs with these values: "cfg < 6 or rating >= 4"', names="condition"

@@ -15,7 +15,7 @@ from comflowy_nb.workflow.syntax.line import expand_ref, expand_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from comflowy_nb.notebook.command_line.option_types import Command
+    from comflowy_nb.notebook.magic_line.option_types import Command
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.syntax.line import Word
 

@@ -27,7 +27,7 @@ from comflowy_nb.notebook.display.sweep_list import (
     sweeps_table,
     unfinished_line,
 )
-from comflowy_nb.notebook.display.sweep_status_line import cells_table, plain_sweep_line
+from comflowy_nb.notebook.display.sweep_status_text import cells_table, plain_sweep_line
 from comflowy_nb.tracking.reviews import best_review, read_reviews
 from comflowy_nb.workflow.syntax.comparisons import kind_of
 from comflowy_nb.workflow.syntax.json_values import shown
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from comflowy_nb.database.queries.search import RunRow
     from comflowy_nb.database.queries.sweep_summaries import SweepSummary
     from comflowy_nb.library import Found
-    from comflowy_nb.notebook.command_line.request import Request
+    from comflowy_nb.notebook.magic_line.request import Request
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.workflow.syntax.line import Word

@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import ComflowyError
-from comflowy_nb.notebook.command_line.command_table import COMMANDS
+from comflowy_nb.notebook.magic_line.command_table import COMMANDS
 from comflowy_nb.workflow.images import IMAGE_SUFFIXES, natural_order
 from comflowy_nb.workflow.syntax.conditions import unfinished_word
 from comflowy_nb.workflow.syntax.line import SPACE, closing_quote
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from comflowy_nb.library import Library
-    from comflowy_nb.notebook.command_line.option_types import Command, Option
+    from comflowy_nb.notebook.magic_line.option_types import Command, Option
     from comflowy_nb.workflow.workflow import Workflow
 
 FROM_SUFFIXES = IMAGE_SUFFIXES | {".json"}

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from comflowy_nb.exploration.exploration import Exploration
-from comflowy_nb.exploration.still import describe, draw_still
+from comflowy_nb.exploration.still_image import describe, draw_still
 
 
 def noise(cell):

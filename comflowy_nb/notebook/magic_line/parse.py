@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import nearest_tip
-from comflowy_nb.notebook.command_line.command_table import BARE, COMMANDS, find_command
-from comflowy_nb.notebook.command_line.option_types import DURATION_FORMS, duration_s
-from comflowy_nb.notebook.command_line.request import Request
+from comflowy_nb.notebook.magic_line.command_table import BARE, COMMANDS, find_command
+from comflowy_nb.notebook.magic_line.option_types import DURATION_FORMS, duration_s
+from comflowy_nb.notebook.magic_line.request import Request
 from comflowy_nb.workflow.syntax.line import NAMES_ALONE, split_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from comflowy_nb.notebook.command_line.option_types import Command, Option
+    from comflowy_nb.notebook.magic_line.option_types import Command, Option
     from comflowy_nb.workflow.syntax.line import Word
 
 

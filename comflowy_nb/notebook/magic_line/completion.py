@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.images.save_target import PARTS
-from comflowy_nb.notebook.command_line.command_table import COMMANDS
-from comflowy_nb.notebook.command_line.completion_words import (
+from comflowy_nb.notebook.magic_line.command_table import COMMANDS
+from comflowy_nb.notebook.magic_line.completion_words import (
     AFTER_SEPARATOR,
     FOLDERS_ONLY,
     FROM_SUFFIXES,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
 
     from comflowy_nb.database.records import RunRecord
-    from comflowy_nb.notebook.command_line.option_types import Command, Option
+    from comflowy_nb.notebook.magic_line.option_types import Command, Option
     from comflowy_nb.notebook.session import Session
     from comflowy_nb.workflow.workflow import Workflow
 

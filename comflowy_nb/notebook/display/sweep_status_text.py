@@ -1,4 +1,4 @@
-"""The status line of a sweep, and the table of its cells with their ratings and scores."""
+"""The text of the status line of a sweep, and the table of its cells with their ratings and scores."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from comflowy_nb.notebook.command_line.option_types import (
+from comflowy_nb.notebook.magic_line.option_types import (
     Option,
     duration_s,
     field_file,
