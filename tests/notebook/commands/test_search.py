@@ -190,26 +190,26 @@ def test_the_values_of_the_workflow_are_found(sandbox):
 
 
 def test_cells_are_found_by_the_columns_and_labels_of_their_table(sandbox, tmp_path, monkeypatch):
-    """`runs mood=calm` found nothing, though `mood` was a column of `--info`."""
+    """`runs weather=calm` found nothing, though `weather` was a column of `--info`."""
     monkeypatch.chdir(tmp_path)
-    rows = "label,6::text,mood,score\nday,a boat at noon,calm,7\nnight,a boat at night,tense,12\n"
+    rows = "label,6::text,weather,score\nday,a boat at noon,calm,7\nnight,a boat at night,tense,12\n"
     (tmp_path / "t.csv").write_text(rows, encoding="utf-8")
-    result = sandbox(f"%comflowy sweep default {TINY} --table t.csv --info mood,score seed=7501 cfg=4,5")
+    result = sandbox(f"%comflowy sweep default {TINY} --table t.csv --info weather,score seed=7501 cfg=4,5")
     assert result.error is None, result.error
     day, night = (
         {cell.run.ref for cell in result.value.cells if cell.labels["row"] == row} for row in ("day", "night")
     )
     for line, found in {
-        "mood=calm": day,
-        "mood=calm,tense": day | night,
-        "mood!=calm": night,
+        "weather=calm": day,
+        "weather=calm,tense": day | night,
+        "weather!=calm": night,
         "score>8": night,
         "score=5..8": day,
         "score=12": night,
         "row=night": night,
         "label=day": day,
-        "--where 'mood contains EN'": night,
+        "--where 'weather contains EN'": night,
     }.items():
         assert {run.ref for run in sandbox(f"%comflowy runs seed=7501 {line}").value} == found, line
-    assert len(history.runs(mood="calm", seed=7501)) == 2
-    assert "No run has a field moood. Did you mean mood?" in text(sandbox("%comflowy runs moood=calm"))
+    assert len(history.runs(weather="calm", seed=7501)) == 2
+    assert "No run has a field weathr. Did you mean weather?" in text(sandbox("%comflowy runs weathr=calm"))
