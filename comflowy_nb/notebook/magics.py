@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections import ChainMap
@@ -24,10 +25,11 @@ from comflowy_nb.workflow.syntax.line import split_silencer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
 
 _BROKEN_KERNELS = {"7.0.0", "7.0.1"}
+_ASSIGNMENT = re.compile(r"^[ \t]*[^\s=%#][^=%\n]*=[ \t]*%comflowy(?P<line>[ \t].*)$", re.MULTILINE)
 
 
 class Setting(TraitType):  # type: ignore[misc]  # traitlets is not read by mypy here
@@ -64,6 +66,11 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
         super().__init__(shell)
         self.is_loaded = True
         self.session = Session(shell)
+        self._source = str(shell.history_manager.input_hist_raw[-1])  # of the current cell, which loads the extension
+
+    def before_cell(self, info: ExecutionInfo) -> None:
+        """Keep the source of a cell that is about to be executed."""
+        self._source = str(info.raw_cell)
 
     @no_var_expand  # type: ignore[untyped-decorator]  # as above
     @needs_local_scope  # type: ignore[untyped-decorator]
@@ -86,7 +93,11 @@ class Comflowy(Magics):  # type: ignore[misc]  # IPython is not read by mypy her
             if not self.tracebacks:
                 _shorten_traceback(error)
             raise
-        return None if is_silent else result
+        return None if is_silent and not self._is_assigned(line) else result
+
+    def _is_assigned(self, line: str) -> bool:
+        """Return whether the cell assigns the result of this line, as `boat = %comflowy run default;` does."""
+        return any(found["line"].strip() == line.strip() for found in _ASSIGNMENT.finditer(self._source))
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
@@ -113,6 +124,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     shell.events.register("pre_execute", magics.session.begin_execution)
     shell.events.register("post_execute", magics.session.end_execution)
+    shell.events.register("pre_run_cell", magics.before_cell)
     magics.key_warning = KeyWarning(shell)
     shell.events.register("pre_run_cell", magics.key_warning.before_cell)
     shell.events.register("post_run_cell", magics.key_warning.after_cell)
@@ -145,6 +157,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     unregister_formatters(shell)
     shell.events.unregister("pre_execute", magics.session.begin_execution)
     shell.events.unregister("post_execute", magics.session.end_execution)
+    shell.events.unregister("pre_run_cell", magics.before_cell)
     shell.events.unregister("pre_run_cell", magics.key_warning.before_cell)
     shell.events.unregister("post_run_cell", magics.key_warning.after_cell)
     for kind in ("line", "cell"):

@@ -240,6 +240,16 @@ def test_ratings_set_in_python_appear_in_the_explorer(explored):
     )
 
 
+def test_the_name_of_a_score_is_on_one_line(explored):
+    """JupyterLab's style for lists gave it a fifth of its column, so that each line had one letter."""
+    notebook = explored()
+    notebook.enter(2, "s.score(lambda image: image.width, name='sharpness');")
+    name = explorer(notebook).locator(".cx-facts dt", has_text="sharpness")
+    name.wait_for(timeout=SHORT_MS)
+    value = name.locator("+ dd")
+    assert name.bounding_box()["height"] == value.bounding_box()["height"] < 30
+
+
 def test_marked_cells_are_compared(explored):
     notebook = explored()
     stage(notebook).focus()

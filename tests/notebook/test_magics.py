@@ -61,6 +61,14 @@ def test_a_result_is_drawn_once_whether_assigned_or_not(sandbox):
     assert "image/jpeg" in later.last[1], "another execution shows it again, from disk"
 
 
+def test_a_semicolon_does_not_take_the_value_from_an_assignment(sandbox):
+    """`r = %comflowy run default;` assigned None."""
+    line = "%comflowy run default 3::steps=2 3::seed=11"
+    assigned = sandbox(f"%comflowy workflows;\nr = {line} ;\nr")
+    assert assigned.value.params == {"3::steps": 2, "3::seed": 11}
+    assert sum("image/jpeg" in data for data in assigned.last) == 1
+
+
 def test_a_prompt_that_ends_in_a_semicolon_returns_its_run(sandbox):
     """`%%comflowy run p` returned None when the prompt ended in `;`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -127,7 +128,7 @@ def test_a_failing_cell_does_not_stop_the_others(client, api):
     assert api.count(RUN) == 6
     api.on(CHECK, choose(lambda request: reply({"success": True, "data": api.state(request.query["id"])})))
     again = client.sweep("wf-1", AXES, timeout=60)
-    assert again.plan.text == "6 cells: 5 done (today, test), 1 failed (tried again), about 1 s"
+    assert re.fullmatch(r"6 cells: 5 done \(today, test\), 1 failed \(tried again\), about \d+ s", again.plan.text)
     assert api.count(RUN) == 7
 
 
