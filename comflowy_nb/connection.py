@@ -16,7 +16,6 @@ from comflowy_nb.held_runs import check_retry
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.comflowy.client_webhooks import Webhooks
 from comflowy_nb.services.finder import Finder
-from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.around import SweepAround, find_center, settings_around, write_sweep_line, write_values
 from comflowy_nb.sweeps.planner import SweepPlanner
@@ -82,7 +81,7 @@ class Connection:
         self._library = library
         self._owner = owner
         self._process = os.getpid()
-        self.tracker = Tracker(service, library.history, images=library.folder, settings=settings)
+        self.tracker = Tracker(service, library.history, images=library.folder)
         if not service.runs_graphs:
             hooks = Webhooks(service, self.tracker.handle_event, library.home, owner=owner.name, url=webhooks)
             hooks.files.remove_stale(partial(is_alive_in, (library.locks, hooks.files.folder)))
