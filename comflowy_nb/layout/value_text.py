@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.text import ELLIPSIS, Part
-from comflowy_nb.workflow.fields import unwrap
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.json_values import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -15,7 +15,8 @@ from comflowy_nb.sweeps.cell import SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.axes.narrow import narrow
 from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.fields import Field, is_finite
+from comflowy_nb.workflow.fields import Field
+from comflowy_nb.workflow.syntax.json_values import is_finite
 from comflowy_nb.workflow.syntax.line import BRACED_NAME, split_line
 from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.values import narrowest_field
