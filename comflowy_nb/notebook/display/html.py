@@ -221,6 +221,13 @@ def data_url(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
+def jpeg_bundle(text: str, jpeg: bytes, size_px: tuple[int, int]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Return data and metadata of a JPEG with this size in CSS pixels, and of its text."""
+    width, height = size_px
+    data = {"text/plain": text, "image/jpeg": base64.b64encode(jpeg).decode("ascii")}
+    return data, {"image/jpeg": {"width": width, "height": height}}
+
+
 def widget_bundle(
     parent: Any, drawn: DrawnPage, *, text: str, markup: str, alt: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -234,10 +241,8 @@ def widget_bundle(
         The image, which is shown below `markup`.
     """
     data, metadata = parent if isinstance(parent, tuple) else (parent or {}, {})
-    width, height = drawn.page.size_px
-    jpeg = base64.b64encode(drawn.jpeg).decode("ascii")
+    still, size = jpeg_bundle(text, drawn.jpeg, drawn.page.size_px)
     # nbconvert prefers HTML to images, so the HTML contains the image too.
-    source = f'alt="{html.escape(alt)}" src="data:image/jpeg;base64,{jpeg}"'
-    shown = f'<div>{markup}<img width="{width}" style="max-width:100%" {source}></div>'
-    data = {**without_unusable_view(data), "text/plain": text, "text/html": shown, "image/jpeg": jpeg}
-    return data, {**metadata, "image/jpeg": {"width": width, "height": height}}
+    source = f'alt="{html.escape(alt)}" src="data:image/jpeg;base64,{still["image/jpeg"]}"'
+    shown = f'<div>{markup}<img width="{drawn.page.size_px[0]}" style="max-width:100%" {source}></div>'
+    return {**without_unusable_view(data), **still, "text/html": shown}, {**metadata, **size}
