@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from comflowy_nb.errors import counted, spelled
 from comflowy_nb.held_runs import HELD_TEXTS, submit_again_hint
 from comflowy_nb.layout.text import html_text, shorten
-from comflowy_nb.layout.value_text import time_text
+from comflowy_nb.layout.value_text import day_text, time_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 from comflowy_nb.services.types import MESSAGE
 from comflowy_nb.status import Status
@@ -257,16 +257,12 @@ def plain_line(run: Run) -> str:
 
 def day(seconds: float) -> str:
     """Format a time: `14:03` if it is today, else `12 Oct`, with the year if it is another year."""
-    then, now = datetime.fromtimestamp(seconds).astimezone(), datetime.now().astimezone()
-    if then.date() == now.date():
-        return f"{then:%H:%M}"
-    return f"{then.day} {then:%b}" if then.year == now.year else f"{then.day} {then:%b %Y}"
+    return day_text(seconds) or f"{datetime.fromtimestamp(seconds).astimezone():%H:%M}"
 
 
 def _date(record: RunRecord) -> str:
     """Return the date of a run; empty if it was today."""
-    text = day(record.finished_at or record.created_at)
-    return "" if ":" in text else text
+    return day_text(record.finished_at or record.created_at)
 
 
 def _step(progress: Progress | None) -> str:
