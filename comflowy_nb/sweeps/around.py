@@ -145,7 +145,6 @@ def _candidates(
 ) -> list[tuple[str, tuple[str, ...], Axis | None, str]]:
     """Return (name, field ids, axis, reason) of each axis. The reason is empty if the axis may vary."""
     groups = around.cell.sweep.axes.axes if around.cell is not None else ()
-    simple = [axis for group in groups for axis in group.simple]
     if not names:
         if around.cell is None:
             raise RefError(
@@ -156,6 +155,7 @@ def _candidates(
             (axis, _fixed_reason(axis, is_zipped=bool(group.parts))) for group in groups for axis in group.simple
         ]
         return [(axis.name if why else _field_name(axis, workflow), axis.fields, axis, why) for axis, why in reasons]
+    simple = [axis for group in groups for axis in group.simple]
     found: list[tuple[str, tuple[str, ...], Axis | None, str]] = []
     problems = []
     for name in names:
@@ -166,8 +166,10 @@ def _candidates(
             problems.append(str(error))
             continue
         axis = axis or next((axis for axis in simple if axis.fields == ids), None)
-        why = _fixed_reason(axis) if axis is not None else ""
-        found.append((name if axis is None else _field_name(axis, workflow), ids, axis, why or _seed_reason(ids)))
+        if axis is None:
+            found.append((name, ids, None, _seed_reason(ids)))
+        else:
+            found.append((_field_name(axis, workflow), ids, axis, _fixed_reason(axis)))
     if problems:
         raise FieldError("\n".join(problems))
     return found
@@ -185,8 +187,8 @@ def _fixed_reason(axis: Axis, *, is_zipped: bool = False) -> str:
     """Return the reason why an axis stays fixed; empty if it may vary."""
     if axis.kind in _FIXED_KINDS:
         return _FIXED_KINDS[axis.kind]
-    if _seed_reason(axis.fields):
-        return _seed_reason(axis.fields)
+    if reason := _seed_reason(axis.fields):
+        return reason
     if not all(is_finite(param) for value in axis.values for param in value.params.values()):
         return "not a number"
     return "it varies together with other axes" if is_zipped else ""

@@ -131,13 +131,10 @@ class SweepSender:
 
     def cancel(self) -> None:
         """Submit no more cells, and cancel the live runs of this client."""
-        with self._lock:
-            self._cancelled = True
-            self._give_up("cancelled")
-        self._unregister_if_done()
+        self._cancelled = True
+        self._stop("cancelled")
         for cell in self._sweep.cells:
             self._cancel_own(cell.run)
-        self._sweep.notify()
 
     def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
         """Set the run of a cell, and count its end. Only runs that this sweep submitted count for `stop_after`."""
