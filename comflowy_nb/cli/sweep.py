@@ -120,8 +120,7 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
 
     def live_runs() -> list[Run]:
         own = {run.token for run in client.live()}
-        runs = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.token in own]
-        return [run for run in runs if run.status.is_live]
+        return [run for run in sweep.runs if run.token in own and run.status.is_live]
 
     try:
         with contextlib.suppress(RefError):  # the sweep is not being submitted yet

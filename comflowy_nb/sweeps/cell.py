@@ -180,7 +180,7 @@ def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCe
 
 def held_text(sweep: Sweep) -> str | None:
     """Return the warning about the held cells of a sweep; None if there are none."""
-    held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
+    held = [run for run in sweep.runs if run.status.is_held]
     return held_cells_text(len(held), submitted_again=sum(run.is_submitted_again for run in held))
 
 

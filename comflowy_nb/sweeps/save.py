@@ -55,7 +55,7 @@ def save_sweep(
     """
     folder = folder.expanduser()
     record = sweep.record
-    if record is None or not any(cell.run is not None and cell.run.record.images for cell in sweep.cells):
+    if record is None or not any(run.record.images for run in sweep.runs):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.status_counts().items())
         raise ImageError(f"{sweep.ref} has no images to save ({counts})")
     with writing_to(folder, f"{record.ref} can't be saved in {folder.name or folder}"):
