@@ -202,10 +202,7 @@ def _seed_reason(ids: Sequence[str]) -> str:
 def _center_value(around: Around, workflow: Workflow, field_id: str) -> Any:
     """Return a field's value at the center: the run's value, else the workflow's default."""
     params = around.run.params
-    if field_id in params:
-        return params[field_id]
-    field = workflow.fields.get(field_id)
-    return None if field is None else field.default
+    return params[field_id] if field_id in params else workflow.field(field_id).default
 
 
 def _narrowed_values(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> list[float]:

@@ -115,7 +115,7 @@ def abbreviated_fields(workflow: Workflow, abbreviations: Mapping[str, Any]) -> 
     for key, abbreviation in abbreviations.items():
         try:
             for field_id in workflow.find(key):
-                form_field = read_abbreviation(workflow.fields.get(field_id) or Field(field_id), abbreviation)
+                form_field = read_abbreviation(workflow.field(field_id), abbreviation)
                 if form_field.field.type is not FieldType.UNKNOWN:
                     form_field = replace(form_field, value=form_field.field.check(form_field.value))
                 described[field_id] = form_field
