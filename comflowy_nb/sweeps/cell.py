@@ -74,9 +74,7 @@ class SweepCell:
 
     def _text(self, axis: Axis, index: int) -> str:
         label = axis.values[index].label
-        if axis.kind != "seeds":
-            return label
-        return next((str(self.params[key]) for key in axis.fields if key in self.params), f"random {label}")
+        return label if axis.kind != "seeds" else seed_text(axis, self.params) or f"random {label}"
 
     @property
     def status(self) -> Status | None:
@@ -132,6 +130,11 @@ class SweepCell:
 
     def __repr__(self) -> str:
         return f"<SweepCell {self.ref} {self.text} {self.status_text}>"
+
+
+def seed_text(axis: Axis, params: Mapping[str, Any]) -> str:
+    """Return the seed of an axis `random#N` among the params of a cell; empty if it is not among them."""
+    return next((str(params[key]) for key in axis.fields if key in params), "")
 
 
 def _is_named(key: str, name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.disk_usage import size_text
-from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.text import aligned, html_text
 from comflowy_nb.notebook.display.front_end import without_unusable_view
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, s
     columns = [index for index in range(len(headings)) if any(row[index] for row in cells)]
     shown = [[row[index] for index in columns] for row in (headings, *cells)]
     markup = [[html_text(cell) for cell in row] for row in shown]
-    return {"text/plain": _plain_table(shown), "text/html": html_table(markup[0], markup[1:])}
+    most = _MAX_PLAIN_CELL_CHARS
+    short = [[cell if len(cell) <= most else f"{cell[: most - 3]}..." for cell in row] for row in shown]
+    return {"text/plain": aligned(short), "text/html": html_table(markup[0], markup[1:])}
 
 
 def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -135,15 +137,6 @@ def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         body.append(f'<tr style="background:none">{"".join(cells)}</tr>')
     style = f"{FONT};color:inherit;border-collapse:collapse;border:0;margin:2px 0;table-layout:auto"
     return f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-
-
-def _plain_table(rows: Sequence[Sequence[str]]) -> str:
-    most = _MAX_PLAIN_CELL_CHARS
-    short = [[cell if len(cell) <= most else f"{cell[: most - 3]}..." for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*short, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in short
-    )
 
 
 def join(*bundles: dict[str, str]) -> dict[str, str]:
