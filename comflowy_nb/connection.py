@@ -16,7 +16,6 @@ from comflowy_nb.held_runs import check_retry
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.comflowy.client_webhooks import Webhooks
 from comflowy_nb.services.workflow_finder import Finder
-from comflowy_nb.settings import settings
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.around import SweepAround, find_center, settings_around, write_sweep_line, write_values
 from comflowy_nb.sweeps.planner import SweepPlanner
@@ -82,7 +81,7 @@ class Connection:
         self._library = library
         self._owner = owner
         self._process = os.getpid()
-        self.tracker = Tracker(service, library.history, images=library.folder, settings=settings)
+        self.tracker = Tracker(service, library.history, images=library.folder)
         if not service.runs_graphs:
             hooks = Webhooks(service, self.tracker.handle_event, library.home, owner=owner.name, url=webhooks)
             hooks.files.remove_stale(partial(is_alive_in, (library.locks, hooks.files.folder)))
@@ -108,7 +107,7 @@ class Connection:
         sweep = None if isinstance(waited, Run) else waited
 
         def live() -> list[Run]:
-            runs = [waited] if isinstance(waited, Run) else [cell.run for cell in waited.cells if cell.run is not None]
+            runs = [waited] if isinstance(waited, Run) else waited.runs
             return [run for run in runs if run.status.is_live]
 
         try:
@@ -249,7 +248,7 @@ class Connection:
 
     def _workflows_of(self, sweep: Sweep, record: SweepRecord) -> list[Callable[[], Workflow]]:
         """Return functions that find a recorded sweep's workflow: by the graph of its runs, else by name or id."""
-        tokens = [cell.run.token for cell in sweep.cells if cell.run is not None] if self.service.runs_graphs else []
+        tokens = [run.token for run in sweep.runs] if self.service.runs_graphs else []
         graph = next(filter(None, map(self._library.history.graph, tokens)), None)
         if graph is not None:
             return [partial(self.finder.from_graph, record.workflow, Graph(graph))]
@@ -344,9 +343,9 @@ class Connection:
     def reopen(self, record: SweepRecord) -> Sweep:
         """Return a sweep of the history with its runs, and track the live ones. Nothing is submitted."""
         sweep = self._library.sweep(record, self.registry.run)
-        for cell in sweep.cells:
-            if cell.run is not None and self.registry.is_here(cell.run.record):
-                self.registry.refresh(cell.run)
+        for run in sweep.runs:
+            if self.registry.is_here(run.record):
+                self.registry.refresh(run)
         self.planner.watch(sweep)
         return sweep
 

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the lowest layer up; a module may import its layer and lower ones.
 LAYERS = [
-    ("errors", "settings", "status", "held_runs", "countdown"),
+    ("errors", "settings", "status", "held_runs", "countdown", "credential_formats"),
     ("workflow",),
     ("services", "scheduler"),
     ("database", "images", "layout"),

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from comflowy_nb.client import connect
 from comflowy_nb.errors import ImageError, RefError, SettingsError
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
+from comflowy_nb.layout.text import aligned
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.services.credentials import ask_key
 from comflowy_nb.settings import default_target
@@ -120,8 +121,7 @@ def _stop(client: Client, sweep: Sweep, progress: _Progress) -> None:
 
     def live_runs() -> list[Run]:
         own = {run.token for run in client.live()}
-        runs = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.token in own]
-        return [run for run in runs if run.status.is_live]
+        return [run for run in sweep.runs if run.token in own and run.status.is_live]
 
     try:
         with contextlib.suppress(RefError):  # the sweep is not being submitted yet
@@ -225,8 +225,6 @@ def _print_table(sweep: Sweep, files: Sequence[Path]) -> None:
                 (cell.error or "") if path is None else os.fspath(path),
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print(aligned(rows))
     for line in explain_labels(sweep):
         print(line)

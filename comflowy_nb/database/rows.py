@@ -250,7 +250,8 @@ def put_cells(
     earlier = connection.execute(sql, (sweep,)).fetchall()
     runs = {row["key"]: row["run"] for row in earlier}
     rows = [
-        (sweep, number, _column(at), _write_params(params), key, runs.get(key)) for number, at, params, key in cells
+        (sweep, number, _column(at), _encode(params_to_json(params)), key, runs.get(key))
+        for number, at, params, key in cells
     ]
     if {tuple(row)[:3] for row in earlier} == {(number, at, key) for _, number, at, _, key, _ in rows}:
         return
@@ -298,11 +299,10 @@ def read_params(params: Mapping[str, Any], images: Mapping[str, InputImage]) -> 
     return {key: read(value) for key, value in params.items()}
 
 
-def _write_params(params: Mapping[str, Any]) -> str:
+def params_to_json(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params of a cell as JSON values; `read_params` reverses it."""
     # The service's name of an image is known after the upload; then it is in the run's params.
-    return _encode(
-        {
-            key: {"image": value.name, "sha256": value.content_sha256} if isinstance(value, InputImage) else value
-            for key, value in params.items()
-        }
-    )
+    return {
+        key: {"image": value.name, "sha256": value.content_sha256} if isinstance(value, InputImage) else value
+        for key, value in params.items()
+    }

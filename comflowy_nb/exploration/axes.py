@@ -10,7 +10,7 @@ from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.text import shorten
 from comflowy_nb.layout.value_text import LONG_TEXT, bare_name, distinct_texts, letter_of, name_fields, write_value
 from comflowy_nb.sweeps.headings import SEVERAL_FIELDS, seed_texts, value_texts
-from comflowy_nb.workflow.fields import is_finite
+from comflowy_nb.workflow.syntax.json_values import is_finite
 from comflowy_nb.workflow.workflow import canonical_json
 
 if TYPE_CHECKING:

@@ -82,6 +82,14 @@ def shorten(text: str, max_chars: int) -> str:
     return text if len(text) <= max_chars else text[: max_chars - 1].rstrip(" ,;") + ELLIPSIS
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in plain text: columns of equal width, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
 def _split_words(parts: Sequence[Part]) -> list[tuple[str, Tone]]:
     """Split parts into words. Each word includes the spaces before it."""
     words: list[tuple[str, Tone]] = []

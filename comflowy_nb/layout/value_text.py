@@ -1,4 +1,4 @@
-"""Format params and durations as text, and find the differences of texts. Pure."""
+"""Format params, durations and days as text, and find the differences of texts. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import itertools
 import json
 import re
 import unicodedata
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import RefError, nearest_tip
 from comflowy_nb.layout.text import ELLIPSIS, Part
-from comflowy_nb.workflow.fields import unwrap
 from comflowy_nb.workflow.images import InputImage
+from comflowy_nb.workflow.syntax.json_values import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -125,6 +126,15 @@ def time_text(seconds: float, *, roughly: bool = False) -> str:
     if total_s < 3600:
         return f"{total_s // 60} min {total_s % 60} s" if total_s % 60 else f"{total_s // 60} min"
     return f"{total_s // 3600} h {total_s % 3600 // 60} min"
+
+
+def day_text(seconds: float, *, now: datetime | None = None) -> str:
+    """Return the local day of a time: `12 Oct`, with the year if it is another year; empty if it is today."""
+    now = now or datetime.now().astimezone()
+    then = datetime.fromtimestamp(seconds).astimezone()
+    if then.date() == now.date():
+        return ""
+    return f"{then.day} {then:%b}" if then.year == now.year else f"{then.day} {then:%b %Y}"
 
 
 # -- differences -----------------------------------------------------------------------------------------------------

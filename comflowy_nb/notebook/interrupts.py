@@ -106,7 +106,7 @@ def _cancel_sweep(client: Client, view: SweepView) -> None:
     while sweep.is_submitting:  # submits that were in progress
         sweep.wait_change(UPDATE_S)
     own = {run.token for run in client.live()}
-    running = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_live]
+    running = [run for run in sweep.runs if run.status.is_live]
     if can_cancel:
         while any(run.status.is_live and run.token in own for run in running):
             sweep.wait_change(UPDATE_S)
@@ -114,5 +114,5 @@ def _cancel_sweep(client: Client, view: SweepView) -> None:
         view.clear_note()
     elif running:
         view.note(f"{client.label} can't cancel: {'1 goes' if len(running) == 1 else f'{len(running)} go'} on")
-    while not sweep.is_settled and all(cell.run is None or cell.run.record.is_settled for cell in sweep.cells):
+    while not sweep.is_settled and all(run.record.is_settled for run in sweep.runs):
         sweep.wait_change(UPDATE_S)  # until the end of the sweep is recorded

@@ -1,13 +1,10 @@
 """Find keys and tokens of Comflowy, of other image services and of common services in a text.
 
-The formats are a list in this module. detect-secrets 1.5 was tried on the notebooks and docs of this repository: it had
+`credential_formats` has the formats. detect-secrets 1.5 was tried on the notebooks and docs of this repository: it had
 34 findings, all false (33 in base64 images), and took 8 s of CPU time, and 0.5 s to import. It does not know signed
 URLs or the tokens of Replicate, fal and Hugging Face, searches line by line, so that it misses escaped text, text with
 colour codes and the metadata of images, and needs PyYAML. One idea is taken from it: a token with a fixed prefix is
 recognised without measuring its entropy.
-
-`services.http.error_text` masks credentials by looser formats: a word masked in an error by mistake costs less than a
-false positive of a hook that blocks a commit.
 """
 
 from __future__ import annotations
@@ -18,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from comflowy_nb.credential_formats import AUTH_SCHEMES, CREDENTIAL_NAMES, PRIVATE_KEY_BEGIN, TOKENS
 from comflowy_nb.settings import key_from_env
 
 if TYPE_CHECKING:
@@ -45,33 +43,12 @@ _GENERIC = "key or token"  # not reported on a line that has a secret of a known
 OWN_KEY = "the key in COMFLOWY_API_KEY"
 _MIN_OWN_KEY_CHARS = 8  # a shorter key may be part of a word
 
-# Kind -> pattern of the token. A token does not begin or end within a word.
-_TOKENS = {
-    "Replicate token": r"r8_[A-Za-z0-9]{30,}",
-    "fal key": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{32}",
-    "Hugging Face token": r"(?:hf|api_org)_[A-Za-z0-9]{30,}",
-    "OpenAI, Stability or similar key": r"sk-(?:[a-z]+[0-9]*-){0,3}[A-Za-z0-9_-]{20,}",
-    "ComfyUI account key": r"comfyui-[0-9a-f]{40,}",
-    "Runpod key": r"rpa_[A-Za-z0-9]{30,}",
-    "Groq key": r"gsk_[A-Za-z0-9]{40,}",
-    "GitHub token": r"gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}",
-    "GitLab token": r"glpat-[A-Za-z0-9_-]{20,}",
-    "AWS access key": r"(?:AKIA|ASIA)[A-Z2-7]{16}",
-    "Alibaba or Tencent access key": r"LTAI[A-Za-z0-9]{12,26}|AKID[A-Za-z0-9]{32}",
-    "Google key": r"AIza[A-Za-z0-9_-]{35}",
-    "Google access token": r"ya29\.[A-Za-z0-9_-]{30,}",
-    "Slack token": r"xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{20,}",
-    "Stripe key": r"[rs]k_live_[A-Za-z0-9]{20,}",
-    "PyPI token": r"pypi-AgEI[A-Za-z0-9_-]{50,}",
-    "npm token": r"npm_[A-Za-z0-9]{36}",
-    "JSON web token": r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{10,}",
-}
-_TOKEN = re.compile(
+_TOKEN = re.compile(  # a token does not begin or end within a word
     r"(?<![A-Za-z0-9_])(?:"
-    + "|".join(f"(?P<t{index}>{pattern})" for index, pattern in enumerate(_TOKENS.values()))
+    + "|".join(f"(?P<t{index}>{token.whole})" for index, token in enumerate(TOKENS))
     + r")(?![A-Za-z0-9_])"
 )
-_TOKEN_KINDS = {f"t{index}": kind for index, kind in enumerate(_TOKENS)}
+_TOKEN_KINDS = {f"t{index}": token.kind for index, token in enumerate(TOKENS)}
 
 # Kind -> pattern for secrets without a format, which are found by the text before them. One group matches the secret.
 _QUOTE = r"""["'`]"""
@@ -88,7 +65,8 @@ _CONTEXTS = {
             r"|[?&]ppt=(?P<parameter>[A-Za-z0-9._~+/%-]{6,})"
         ),
         "authorization header": (
-            r"(?i)(?:\bauthorization\b\W{0,6}(?:bearer|basic|key|token)|\bbearer)\s+(?P<secret>[A-Za-z0-9._~+/=:-]{16,})"
+            rf"(?i)(?:\bauthorization\b\W{{0,6}}(?:{AUTH_SCHEMES})|\bbearer)\s+"
+            r"(?P<secret>[A-Za-z0-9._~+/=:-]{16,})"
         ),
         "password in a URL": (
             r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s/:@\"'<>]{0,80}:(?P<secret>[^\s/:@\"'<>]{3,200})@[\w.\[-]"
@@ -98,11 +76,9 @@ _CONTEXTS = {
             r"(?P<secret>[A-Za-z0-9%+/=_~.-]{16,})"
         ),
         "Slack webhook": r"https://hooks\.slack\.com/(?P<secret>services/T\w+/B\w+/\w{12,})",
-        "private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----(?P<secret>\s+[A-Za-z0-9+/=:,\s-]{40,})",
+        "private key": rf"{PRIVATE_KEY_BEGIN}(?P<secret>\s+[A-Za-z0-9+/=:,\s-]{{40,}})",
         _GENERIC: (
-            rf"(?i)(?:api_?-?key|api_?-?token|access_?-?(?:key|token)|auth_?-?token|client_?-?secret|secret_?-?key"
-            rf"|refresh_?-?token|account_?-?key|\bx-key|\bapi_key_comfy_org|\bfal_key|\bhf_token)"
-            rf"{_ASSIGN}(?P<secret>[A-Za-z0-9+/=_.~:-]{{20,}}){_QUOTE}"
+            rf"(?i)(?:{CREDENTIAL_NAMES}){_ASSIGN}(?P<secret>[A-Za-z0-9+/=_.~:-]{{20,}}){_QUOTE}"
             r"|(?-i:(?:API_KEY|API_TOKEN|ACCESS_TOKEN|SECRET_ACCESS_KEY|\bFAL_KEY|\bHF_TOKEN))[ \t]?=[ \t]?"
             r"(?P<bare>[A-Za-z0-9+/=_.~:-]{20,})"
         ),

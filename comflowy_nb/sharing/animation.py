@@ -16,7 +16,7 @@ from comflowy_nb.painting.pages import read_image
 from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure, write_texts
 from comflowy_nb.sweeps.headings import choose_axes
-from comflowy_nb.workflow.fields import is_finite
+from comflowy_nb.workflow.syntax.json_values import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,8 @@ from comflowy_nb.sweeps.cell import SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.axes.narrow import narrow
 from comflowy_nb.workflow.axes.read import read_axes
-from comflowy_nb.workflow.fields import Field, is_finite
+from comflowy_nb.workflow.fields import Field
+from comflowy_nb.workflow.syntax.json_values import is_finite
 from comflowy_nb.workflow.syntax.line import BRACED_NAME, split_line
 from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.values import narrowest_field
@@ -144,7 +145,6 @@ def _candidates(
 ) -> list[tuple[str, tuple[str, ...], Axis | None, str]]:
     """Return (name, field ids, axis, reason) of each axis. The reason is empty if the axis may vary."""
     groups = around.cell.sweep.axes.axes if around.cell is not None else ()
-    simple = [axis for group in groups for axis in group.simple]
     if not names:
         if around.cell is None:
             raise RefError(
@@ -155,6 +155,7 @@ def _candidates(
             (axis, _fixed_reason(axis, is_zipped=bool(group.parts))) for group in groups for axis in group.simple
         ]
         return [(axis.name if why else _field_name(axis, workflow), axis.fields, axis, why) for axis, why in reasons]
+    simple = [axis for group in groups for axis in group.simple]
     found: list[tuple[str, tuple[str, ...], Axis | None, str]] = []
     problems = []
     for name in names:
@@ -165,8 +166,10 @@ def _candidates(
             problems.append(str(error))
             continue
         axis = axis or next((axis for axis in simple if axis.fields == ids), None)
-        why = _fixed_reason(axis) if axis is not None else ""
-        found.append((name if axis is None else _field_name(axis, workflow), ids, axis, why or _seed_reason(ids)))
+        if axis is None:
+            found.append((name, ids, None, _seed_reason(ids)))
+        else:
+            found.append((_field_name(axis, workflow), ids, axis, _fixed_reason(axis)))
     if problems:
         raise FieldError("\n".join(problems))
     return found
@@ -184,8 +187,8 @@ def _fixed_reason(axis: Axis, *, is_zipped: bool = False) -> str:
     """Return the reason why an axis stays fixed; empty if it may vary."""
     if axis.kind in _FIXED_KINDS:
         return _FIXED_KINDS[axis.kind]
-    if _seed_reason(axis.fields):
-        return _seed_reason(axis.fields)
+    if reason := _seed_reason(axis.fields):
+        return reason
     if not all(is_finite(param) for value in axis.values for param in value.params.values()):
         return "not a number"
     return "it varies together with other axes" if is_zipped else ""
@@ -199,10 +202,7 @@ def _seed_reason(ids: Sequence[str]) -> str:
 def _center_value(around: Around, workflow: Workflow, field_id: str) -> Any:
     """Return a field's value at the center: the run's value, else the workflow's default."""
     params = around.run.params
-    if field_id in params:
-        return params[field_id]
-    field = workflow.fields.get(field_id)
-    return None if field is None else field.default
+    return params[field_id] if field_id in params else workflow.field(field_id).default
 
 
 def _narrowed_values(around: Around, workflow: Workflow, ids: tuple[str, ...], axis: Axis | None) -> list[float]:

@@ -74,9 +74,7 @@ class SweepCell:
 
     def _text(self, axis: Axis, index: int) -> str:
         label = axis.values[index].label
-        if axis.kind != "seeds":
-            return label
-        return next((str(self.params[key]) for key in axis.fields if key in self.params), f"random {label}")
+        return label if axis.kind != "seeds" else seed_text(axis, self.params) or f"random {label}"
 
     @property
     def status(self) -> Status | None:
@@ -134,6 +132,11 @@ class SweepCell:
         return f"<SweepCell {self.ref} {self.text} {self.status_text}>"
 
 
+def seed_text(axis: Axis, params: Mapping[str, Any]) -> str:
+    """Return the seed of an axis `random#N` among the params of a cell; empty if it is not among them."""
+    return next((str(params[key]) for key in axis.fields if key in params), "")
+
+
 def _is_named(key: str, name: str) -> bool:
     """Return whether a name, with or without its node id, is the name of this field or axis."""
     return key == name or key.endswith(f"::{name}")
@@ -180,7 +183,7 @@ def find_cells(sweep: Sweep, key: int | str | slice) -> SweepCell | list[SweepCe
 
 def held_text(sweep: Sweep) -> str | None:
     """Return the warning about the held cells of a sweep; None if there are none."""
-    held = [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_held]
+    held = [run for run in sweep.runs if run.status.is_held]
     return held_cells_text(len(held), submitted_again=sum(run.is_submitted_again for run in held))
 
 

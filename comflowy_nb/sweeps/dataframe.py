@@ -24,9 +24,8 @@ from comflowy_nb.tracking.reviews import best_review, read_reviews
 from comflowy_nb.workflow.images import InputImage, assert_decodable, open_image_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from comflowy_nb.database.scores import Score
     from comflowy_nb.exploration.table import RunRow
     from comflowy_nb.sweeps.cell import SweepCell
 
@@ -130,9 +129,8 @@ class ImageFrame(pd.DataFrame):
         return plain
 
 
-def to_dataframe(cells: Iterable[SweepCell | RunRow]) -> ImageFrame:
+def to_dataframe(cells: Sequence[SweepCell | RunRow]) -> ImageFrame:
     """Return a row for each cell, with a column `thumbnail` that a notebook shows as images."""
-    cells = list(cells)
     rows = table_of(cells)
     frame = ImageFrame(rows)
     if rows:
@@ -160,7 +158,7 @@ def _display_value(value: Any) -> Any:
 # -- rows -------------------------------------------------------------------------------------------------------
 
 
-def table_of(cells: Iterable[SweepCell | RunRow]) -> list[dict[str, Any]]:
+def table_of(cells: Sequence[SweepCell | RunRow]) -> list[dict[str, Any]]:
     """Return a row for each cell, as a mapping from column name to value. All rows have the same columns.
 
     The columns, in order, are `cell` (`s1.7`); the labels of axes if they differ from the values; the columns of
@@ -168,7 +166,6 @@ def table_of(cells: Iterable[SweepCell | RunRow]) -> list[dict[str, Any]]:
     execution time; `queued_s`, the time before the execution; `rating`, `rejected`, `note` and the scores of the best
     image; `run` (`r41`); `error`; and `image`, the path of the first image on disk. A missing value is None.
     """
-    cells = list(cells)
     ids = _order_params(cells)
     labels = _label_columns(cells, ids)
     infos = list(dict.fromkeys(name for cell in cells for name in cell.info))
@@ -193,17 +190,13 @@ def table_of(cells: Iterable[SweepCell | RunRow]) -> list[dict[str, Any]]:
             "rating": review.own.rating,
             "rejected": review.own.rejected,
             "note": review.own.note or None,
-            **{column: _value_of(review.scores.get(name)) for name, column in scores.items()},
+            **{column: review.scores[name].value if name in review.scores else None for name, column in scores.items()},
             "run": None if cell.run is None else cell.run.ref,
             "error": cell.error,
             "image": cell.first_image,
         }
         for cell, review in zip(cells, reviews, strict=True)
     ]
-
-
-def _value_of(score: Score | None) -> float | None:
-    return None if score is None else score.value
 
 
 def _order_params(cells: Sequence[SweepCell | RunRow]) -> list[str]:

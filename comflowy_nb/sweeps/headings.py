@@ -24,6 +24,7 @@ from comflowy_nb.layout.value_text import (
     write_value,
 )
 from comflowy_nb.status import Status
+from comflowy_nb.sweeps.cell import seed_text
 from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.ranges import is_number
 
@@ -167,21 +168,21 @@ def _write_axis(
     """Return the headings and the legend entries of one axis."""
     name = _name_axis(axis)
     labels = distinct_texts([value.label for value in axis.values])
-    pairs = list(zip(axis.values, labels, strict=True))
-    is_long = any(len(label) > LONG_TEXT for value, label in pairs if not value.is_named)
     notes, explanations = _explain(axis, sweep, named)
+    explained = list(zip(axis.values, labels, notes, explanations, strict=True))
+    is_long = any(len(label) > LONG_TEXT for value, label, _, _ in explained if not value.is_named)
     headings: list[Heading] = []
     legend: list[LegendEntry] = []
-    for index, (value, label) in enumerate(pairs):
-        note, explanation = notes[index], explanations[index]
+    for index, (value, label, note, explanation) in enumerate(explained):
         is_named = value.is_named or axis.kind in {"rows", "lines"}  # the label is not the value itself
         is_lettered = all_letters or (is_long and not is_named) or len(label) > 2 * LONG_TEXT
         text = next(letters) if is_lettered else label or '""'
         headings.append(Heading(text, "" if is_lettered else note))
         if not is_lettered and not (is_named and explanation):
             continue
-        has_fields = axis.kind in SEVERAL_FIELDS
-        parts = [Part(f"{text}  ", "strong"), *([] if has_fields else [Part(f"{name} ", "muted")])]
+        parts = [Part(f"{text}  ", "strong")]
+        if axis.kind not in SEVERAL_FIELDS:
+            parts.append(Part(f"{name} ", "muted"))
         if is_lettered and (is_named or axis.kind == "seeds" or not explanation):
             parts.append(Part(f"{label} {note} ".replace("  ", " "), "text" if explanation else "strong"))
         legend.append((axis.name, index, Paragraph((*parts, *explanation), NO_LIMIT)))
@@ -266,7 +267,7 @@ def seed_texts(axis: Axis, sweep: Sweep) -> list[str]:
     position = [other.name for other in sweep.axes.axes].index(axis.name)
     seeds = [""] * len(axis.values)
     for cell in sweep.cells:
-        seeds[cell.at[position]] = next((str(cell.params[key]) for key in axis.fields if key in cell.params), "")
+        seeds[cell.at[position]] = seed_text(axis, cell.params)
     return seeds
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import SettingsError, counted, option
+from comflowy_nb.layout.value_text import day_text
 from comflowy_nb.status import UNSUCCESSFUL, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from comflowy_nb.status import DecisionKind
     from comflowy_nb.tracking.run import RunRecord
@@ -125,7 +126,6 @@ def make_plan(
     held = Counter(record.status for kind, record in decisions if kind == "held" and record is not None)
     ended = [record.status for kind, record in decisions if record is not None and _is_retry(kind, record)]
     again = Counter[Status](Status.FAILED if status is Status.REJECTED else status for status in ended)
-    to_submit = kinds["new"]
     return SweepPlan(
         total=total,
         equal=total - len(decisions),
@@ -139,7 +139,7 @@ def make_plan(
             [record for kind, record in decisions if kind == "same" and record is not None], now
         ),
         seconds=seconds,
-        cost=None if cost_per_run is None else to_submit * cost_per_run,
+        cost=None if cost_per_run is None else kinds["new"] * cost_per_run,
     )
 
 
@@ -210,11 +210,7 @@ def _describe_successes(records: Sequence[RunRecord], now: datetime) -> str:
     if not records:
         return ""
     newest = max(record.finished_at or record.created_at for record in records)
-    then = datetime.fromtimestamp(newest).astimezone()
-    if then.date() == now.date():
-        day = "today"
-    else:
-        day = f"{then.day} {then:%b}" if then.year == now.year else f"{then.day} {then:%b %Y}"
+    day = day_text(newest, now=now) or "today"
     services = {record.service for record in records}
     return f"{day}, {services.pop()}" if len(services) == 1 else day
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.records import run_metadata
+from comflowy_nb.database.rows import params_to_json
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.save import Originals, add_parts, copy_with_params, slug, values_in_name
 from comflowy_nb.images.save_target import writing_to
@@ -14,7 +15,6 @@ from comflowy_nb.layout.value_text import mark_differing_words
 from comflowy_nb.painting.pages import encode
 from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.files import write_file
-from comflowy_nb.workflow.images import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ def save_sweep(
     """
     folder = folder.expanduser()
     record = sweep.record
-    if record is None or not any(cell.run is not None and cell.run.record.images for cell in sweep.cells):
+    if record is None or not any(run.record.images for run in sweep.runs):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.status_counts().items())
         raise ImageError(f"{sweep.ref} has no images to save ({counts})")
     with writing_to(folder, f"{record.ref} can't be saved in {folder.name or folder}"):
@@ -178,14 +178,13 @@ def _cell_json(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
         "at": list(cell.at),
         "labels": dict(cell.labels),
         "info": dict(cell.info),
-        "params": {key: _plain(value) for key, value in cell.params.items()},
+        "params": params_to_json(cell.params if cell.run is None else cell.run.params),
         "status": cell.status_text,
         "error": cell.error,
     }
     if cell.run is None:
         return content
     record = cell.run.record
-    content["params"] = dict(record.params)
     content["run"] = {
         "run": record.token,
         "ref": record.ref,
@@ -210,7 +209,3 @@ def _cell_json(cell: SweepCell, saved: dict[int, Path]) -> dict[str, Any]:
         for image in record.images
     ]
     return content
-
-
-def _plain(value: Any) -> Any:
-    return {"image": value.name, "sha256": value.content_sha256} if isinstance(value, InputImage) else value

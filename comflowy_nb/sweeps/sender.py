@@ -131,13 +131,10 @@ class SweepSender:
 
     def cancel(self) -> None:
         """Submit no more cells, and cancel the live runs of this client."""
-        with self._lock:
-            self._cancelled = True
-            self._give_up("cancelled")
-        self._unregister_if_done()
-        for cell in self._sweep.cells:
-            self._cancel_own(cell.run)
-        self._sweep.notify()
+        self._cancelled = True
+        self._stop("cancelled")
+        for run in self._sweep.runs:
+            self._cancel_own(run)
 
     def attach(self, cell: SweepCell, run: Run, *, is_ours: bool) -> None:
         """Set the run of a cell, and count its end. Only runs that this sweep submitted count for `stop_after`."""
@@ -186,8 +183,8 @@ class SweepSender:
         for other in others:
             self._sweep.attach(other, run)
 
-    def _cancel_own(self, run: Run | None) -> None:
-        if run is not None and run.status.is_live and run.record.owner == self._owner:
+    def _cancel_own(self, run: Run) -> None:
+        if run.status.is_live and run.record.owner == self._owner:
             run.cancel()
 
     def _check_stop_request(self) -> bool:
@@ -332,9 +329,9 @@ class SweepWatcher:
         self._is_stopping = True
         self._history.senders.request_stop(self._token)
         sweep = self._sweep()
-        for cell in sweep.cells if sweep is not None else ():
-            if cell.run is not None and cell.run.status.is_live and self._registry.is_here(cell.run.record):
-                cell.run.cancel()
+        for run in sweep.runs if sweep is not None else ():
+            if run.status.is_live and self._registry.is_here(run.record):
+                run.cancel()
 
     def _is_submitted_elsewhere(self) -> bool:
         return bool(self._history.senders.live_owners(self._token, except_for=self._owner))

@@ -122,6 +122,11 @@ class Sweep(Waitable[SweepCell | None], Scorable):
         """The still images of all cells, in the order of the cells."""
         return Images(self.ref, [image for cell in self.cells for image in cell.images])
 
+    @property
+    def runs(self) -> list[Run]:
+        """The runs of the submitted cells, in the order of the cells. Cells with the same request share a run."""
+        return [cell.run for cell in self.cells if cell.run is not None]
+
     def _named_images(self) -> list[tuple[str, RunImage]]:
         return [named for cell in self.cells for named in cell.named_images]
 
@@ -166,7 +171,7 @@ class Sweep(Waitable[SweepCell | None], Scorable):
         """When the last run ended, in UTC seconds since 1970; None before the end."""
         if self.record is None or not self.is_settled or (self.sender is None and self.is_submitted_elsewhere):
             return None
-        ends = [cell.run.record.finished_at for cell in self.cells if cell.run is not None]
+        ends = [run.record.finished_at for run in self.runs]
         return max([self.record.created_at, *(end for end in ends if end is not None)])
 
     @property

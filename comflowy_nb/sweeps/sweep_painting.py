@@ -162,10 +162,8 @@ class SweepPainting:
 
     def _moves_cells(self, sizes: set[ImageSizes]) -> bool:
         """Return whether images of these sizes need another layout."""
-        if self._page is None:
-            return True
         page = self._arrange(sizes)
-        return (page.zoom, page.boxes) != (self._page.zoom, self._page.boxes)
+        return (page.zoom, page.boxes) != (self.page.zoom, self.page.boxes)
 
     def _draw(self) -> None:
         """Draw the page with every cell."""

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from comflowy_nb.database.runs import History
     from comflowy_nb.services.base import Service
     from comflowy_nb.services.types import ImageStream, Output
-    from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
 
@@ -52,11 +51,10 @@ RECHECK_S = 30.0  # for this time, the URLs of one check are used for all images
 class Downloads:
     """The downloads of one client. They have their own threads, so that they do not delay checks."""
 
-    def __init__(self, service: Service, history: History, folder: Path, settings: Settings) -> None:
+    def __init__(self, service: Service, history: History, folder: Path) -> None:
         self._service = service
         self._history = history
         self._folder = folder
-        self._settings = settings
         self._scheduler = Scheduler("comflowy-images", workers=THREADS)
         self._queue = FairQueue(self._scheduler)
         self._rewriting: set[str] = set()  # tokens of the runs whose images are written again later
@@ -221,7 +219,7 @@ class Downloads:
             self._record_images(run, _given_up(run, output, str(error)))
             return
         fresh = next_output
-        wait_s = getattr(error, "retry_after_s", None) or backoff_s(self._settings, tries)
+        wait_s = getattr(error, "retry_after_s", None) or backoff_s(tries)
         due_s = self._scheduler.clock() + wait_s
         self._scheduler.submit_at(due_s, lambda: self._queue_attempt(run, fresh, tries=tries + 1))
 

@@ -20,13 +20,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from comflowy_nb.database.small_tables import MAX_SAMPLES
+from comflowy_nb.settings import settings
 from comflowy_nb.status import event_of, next_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from comflowy_nb.database.runs import History
-    from comflowy_nb.settings import Settings
     from comflowy_nb.status import Status
     from comflowy_nb.tracking.run import Run
     from comflowy_nb.tracking.tracker import Tracker
@@ -252,7 +252,7 @@ class PollSchedule:
     def end(self, began_s: float) -> None:
         """Note that the response to a check was read."""
         took_s = self._tracker.scheduler.clock() - began_s
-        self.was_paused |= took_s > self._tracker.settings.answer_deadline_s + MAX_LATE_S
+        self.was_paused |= took_s > settings.answer_deadline_s + MAX_LATE_S
 
     def stop(self) -> None:
         """Cancel the scheduled check."""
@@ -321,8 +321,7 @@ class DurationCache:
 class SpacedCounter:
     """Counts observations, at most one in every `lost_gap_s` seconds."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
-        self._settings = settings
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.reset()
 
@@ -339,10 +338,10 @@ class SpacedCounter:
 
     def wait_s(self) -> float:
         """Return the time until the next observation counts, in seconds."""
-        return max(0.0, self._counted_s + float(self._settings.lost_gap_s) - self._clock())
+        return max(0.0, self._counted_s + float(settings.lost_gap_s) - self._clock())
 
 
-def backoff_s(settings: Settings, failures: int) -> float:
+def backoff_s(failures: int) -> float:
     """Return the wait after a number of failures in a row, in seconds: exponential backoff with jitter.
 
     The jitter spreads the retries of requests that failed together, such as the images of one broken connection.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from comflowy_nb.database.records import apply
 from comflowy_nb.errors import AuthError, HistoryError, NotFoundError, RateLimitError, ServiceError, UnreachableError
 from comflowy_nb.services.types import Accepted, Progress, Rejected, Submission, Unknown
+from comflowy_nb.settings import settings
 from comflowy_nb.status import Status, StatusEvent, event_of, next_status
 from comflowy_nb.tracking.execution_times import end_times
 from comflowy_nb.tracking.polling import PollSchedule, SpacedCounter, backoff_s
@@ -50,13 +51,12 @@ class RunTracker:
         self._tracker = tracker
         self._scheduler = tracker.scheduler
         self._service = tracker.service
-        self._settings = tracker.settings
         self._submission = submission
         self._attempts = 0  # number of submits
         self._may_be_accepted = False  # a submit has begun, and was not rejected
         self._failures = 0  # consecutive failed checks
-        self._not_found_checks = SpacedCounter(tracker.settings, tracker.scheduler.clock)
-        self._refused_connections = SpacedCounter(tracker.settings, tracker.scheduler.clock)
+        self._not_found_checks = SpacedCounter(tracker.scheduler.clock)
+        self._refused_connections = SpacedCounter(tracker.scheduler.clock)
         self._cancel_confirmed = False
         self.poll_schedule = PollSchedule(
             tracker, run, rule, check=lambda is_due: self._act(lambda: self._check(is_due))
@@ -119,7 +119,7 @@ class RunTracker:
             self._record(StatusEvent.RESPONSE_LOST, reason=outcome.reason)
             self._release(forget=False)
             if self._service.run_id_of(self.run.token) is not None:
-                self.poll_schedule.check_after(self._settings.lost_gap_s)
+                self.poll_schedule.check_after(settings.lost_gap_s)
 
     def end_unsubmitted(self, reason: str = "it was cancelled before it was submitted") -> None:
         """Set a run that was not submitted to `cancelled`."""
@@ -159,11 +159,11 @@ class RunTracker:
     def _handle_rejection(self, outcome: Rejected) -> None:
         self._attempts += 1
         self._may_be_accepted = False
-        if outcome.may_retry and self._attempts <= self._settings.retries:
+        if outcome.may_retry and self._attempts <= settings.retries:
             if isinstance(outcome.error, RateLimitError):
                 wait_s = self._pause(outcome.error, self._attempts)
             else:
-                wait_s = backoff_s(self._settings, self._attempts)
+                wait_s = backoff_s(self._attempts)
             self.run.report(warning=f"{outcome.error}; trying again in {wait_s:.0f} s")
             self._scheduler.submit_at(self._scheduler.clock() + wait_s, lambda: self._act(self.submit))
             return
@@ -173,7 +173,7 @@ class RunTracker:
 
     def _pause(self, error: RateLimitError, failures: int) -> float:
         """Pause all requests of the client, at least for the backoff: Retry-After may be 0. Return the seconds."""
-        wait_s = max(backoff_s(self._settings, failures), error.retry_after_s or 0.0)
+        wait_s = max(backoff_s(failures), error.retry_after_s or 0.0)
         self._scheduler.pause(wait_s)
         return wait_s
 
@@ -296,7 +296,7 @@ class RunTracker:
             run.update(replace(run.record, service_status=service_status))
         self._tracker.submit_queue.note_live(run, age_s, is_running=run.status is Status.RUNNING)
         progress = Progress(ahead=snapshot.ahead) if snapshot.ahead is not None else None
-        if run.status in {Status.WAITING, Status.PENDING} and age_s > self._settings.stall_s:
+        if run.status in {Status.WAITING, Status.PENDING} and age_s > settings.stall_s:
             idle = "; no run is before it, so check whether the service hangs" if snapshot.ahead == 0 else ""
             warning = f"{self._service.label} accepted it {age_s:.0f} s ago and has not started it yet{idle}"
             run.report(progress=progress, warning=warning)
@@ -328,7 +328,7 @@ class RunTracker:
     def _handle_no_response(self, error: ServiceError) -> None:
         """Check a live run again later. Give up the missing images of a final run after several attempts."""
         run = self.run
-        if run.status.is_final and self._failures >= self._settings.retries:
+        if run.status.is_final and self._failures >= settings.retries:
             self._tracker.downloads.give_up(run, str(error))
             self._release()
             return
@@ -352,13 +352,11 @@ class RunTracker:
             return
         self.run.report(warning=str(error))
         self._failures += 1
-        self.poll_schedule.check_after(
-            min(backoff_s(self._settings, self._failures), self._refused_connections.wait_s())
-        )
+        self.poll_schedule.check_after(min(backoff_s(self._failures), self._refused_connections.wait_s()))
 
     def _check_later(self) -> None:
         self._failures += 1
-        self.poll_schedule.check_after(backoff_s(self._settings, self._failures))
+        self.poll_schedule.check_after(backoff_s(self._failures))
 
     # -- the history ----------------------------------------------------------------------------------------------
 

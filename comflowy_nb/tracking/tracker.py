@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.services.types import RunEvent
+from comflowy_nb.settings import settings
 from comflowy_nb.status import Status, event_of, next_status
 from comflowy_nb.tracking.concurrency import MAX_LIMIT, SubmitQueue
 from comflowy_nb.tracking.downloads import Downloads
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from comflowy_nb.services.base import Service
     from comflowy_nb.services.comflowy.client_webhooks import Webhooks
     from comflowy_nb.services.types import Event, Submission
-    from comflowy_nb.settings import Settings
     from comflowy_nb.tracking.run import Run
 
 
@@ -48,16 +48,14 @@ class Tracker:
         history: History,
         *,
         images: Path,
-        settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.service = service
         self.history = history
-        self.settings = settings
         self.webhooks: Webhooks | None = None  # None for a service without `callback_urls`
         self.scheduler = Scheduler("comflowy-tracker", workers=settings.workers, clock=clock)
         self.durations = DurationCache(history, service.identity)
-        self.downloads = Downloads(service, history, images, settings)
+        self.downloads = Downloads(service, history, images)
         self.submit_queue = SubmitQueue(self.scheduler, self._limit_sizes)
         self.closed = False
         self._lock = threading.Lock()  # protects `_run_trackers`, `_reported_ends` and `closed`
@@ -252,4 +250,4 @@ class Tracker:
 
     def _limit_sizes(self) -> tuple[int, int]:
         max_size = self.service.starts_with or MAX_LIMIT
-        return min(self.settings.window, max_size), max_size
+        return min(settings.window, max_size), max_size

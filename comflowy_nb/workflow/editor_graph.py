@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import WorkflowError
-from comflowy_nb.workflow.fields import is_finite
+from comflowy_nb.workflow.syntax.json_values import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

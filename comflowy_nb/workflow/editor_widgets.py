@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.workflow.fields import WRAPPED
+from comflowy_nb.workflow.syntax.json_values import WRAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

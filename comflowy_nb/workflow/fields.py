@@ -5,21 +5,30 @@ A field id is `NodeId::name`, split at the first `::`, because node ids may cont
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, nearest_tip
 from comflowy_nb.workflow.images import InputImage
-from comflowy_nb.workflow.syntax.json_values import as_json, listed, plain, read_untyped, round_computed, shown, text_of
+from comflowy_nb.workflow.syntax.json_values import (
+    WRAPPED,
+    as_json,
+    is_finite,
+    is_number,
+    listed,
+    plain,
+    read_untyped,
+    round_computed,
+    shown,
+    text_of,
+    unwrap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-
-WRAPPED = "__value__"  # ComfyUI reads a plain list as a link, so a list of values is in a mapping with this key
 
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -233,7 +242,7 @@ class Field:
         bool
             True if the value is equal and has the same type. An integer and an equal float have the same type here.
         """
-        is_same_type = type(value) is type(self.default) or (_is_number(value) and _is_number(self.default))
+        is_same_type = type(value) is type(self.default) or (is_number(value) and is_number(self.default))
         try:
             return self.default is not None and is_same_type and bool(value == self.default)
         except ValueError:  # a list with an array in it
@@ -273,33 +282,21 @@ def split_id(field_id: str) -> tuple[str, str]:
     return node, name
 
 
-def unwrap(value: Any) -> Any:
-    """Return the list in ComfyUI's form of a list of values (`WRAPPED`); other values unchanged."""
-    return value[WRAPPED] if isinstance(value, dict) and set(value) == {WRAPPED} else value
-
-
 # -- parsing and checking by type ----------------------------------------------------------------------------------
 
 
 def _parse(field: Field, text: str) -> Any:
-    """Parse a text by the type of a field, without checking range and options."""
+    """Parse a text by the type of a field. Return other texts unchanged, so that `_check` rejects them."""
     if not text and (field.type.is_number or field.type is FieldType.BOOLEAN):
         raise FieldError(f"{field.where} has no value; type {field.name}={'7' if field.type.is_number else 'true'}")
-    is_int = _INT.fullmatch(text)
-    if field.type is FieldType.INT and not is_int:
-        raise _invalid(field, text, "is not a whole number")
-    if field.type is FieldType.FLOAT and not _FLOAT.fullmatch(text):
-        raise _invalid(field, text, "is not a number")
-    if field.type is FieldType.BOOLEAN and text.lower() not in {"true", "false"}:
-        raise _invalid(field, text, "is not true or false")
     match field.type:
-        case FieldType.INT | FieldType.FLOAT:
+        case FieldType.INT | FieldType.FLOAT if (_INT if field.type is FieldType.INT else _FLOAT).fullmatch(text):
             try:
-                return int(text) if is_int else float(text)
+                return int(text) if _INT.fullmatch(text) else float(text)
             except ValueError:  # Python reads at most 4300 digits
                 raise FieldError(f"{field.where}: a number of {len(text)} digits is too large") from None
         case FieldType.BOOLEAN:
-            return text.lower() == "true"
+            return {"true": True, "false": False}.get(text.lower(), text)
         case FieldType.UNKNOWN:
             try:
                 return read_untyped(text)
@@ -320,7 +317,7 @@ def _check(field: Field, value: Any) -> Any:
                 return value if isinstance(value, InputImage) else as_json(value)
             except ValueError as error:
                 raise _invalid(field, value, str(error)) from None
-        case FieldType.STRING if _is_number(value):
+        case FieldType.STRING if is_number(value):
             return str(value)
         case FieldType.STRING if not isinstance(value, str):
             raise _invalid(field, value, "is not a text")
@@ -374,15 +371,6 @@ def _choose(field: Field, value: object) -> Any:
     texts = [text_of(option) for option in field.options]
     tip = nearest_tip(text, texts)
     raise FieldError(f"{field.where}: {shown(value)} is not one of {listed(texts, _MAX_LISTED_OPTIONS)}{tip}")
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def is_finite(value: object) -> TypeGuard[int | float]:
-    """Return True for a finite number. A bool is not a number."""
-    return _is_number(value) and (isinstance(value, int) or math.isfinite(value))
 
 
 def _number_in(value: object) -> float | None:

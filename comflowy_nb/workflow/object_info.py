@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.fields import Field, FieldType, is_finite, split_id
-from comflowy_nb.workflow.syntax.json_values import shown
+from comflowy_nb.workflow.fields import Field, FieldType, split_id
+from comflowy_nb.workflow.syntax.json_values import is_finite, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

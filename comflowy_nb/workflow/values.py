@@ -129,7 +129,7 @@ def resolve(
         except FieldError as error:
             log.report(setting, error)
             continue
-        for field in (log.field(field_id) for field_id in field_ids if log.reserve(field_id, setting)):
+        for field in (workflow.field(field_id) for field_id in field_ids if log.reserve(field_id, setting)):
             try:
                 value = _one_value(setting, field, namespace)
                 seed_word = reader.seed_word(field, value) if isinstance(value, Item) else None
@@ -201,10 +201,6 @@ class SettingLog:
         self.problems: list[str] = []
         self.tips: list[str] = []
 
-    def field(self, field_id: str) -> Field:
-        """Return the field with this id. If it is not described, return a field of unknown type."""
-        return self._workflow.fields.get(field_id) or Field(field_id)
-
     def reserve(self, field_id: str, setting: Setting) -> bool:
         """Register the first setting of a field. For a second one, report a problem and return False."""
         if field_id in self._setting_of:
@@ -217,7 +213,7 @@ class SettingLog:
         """Add a problem with the field and the line of the setting."""
         text, *tips = error.problems if isinstance(error, FieldError) else (str(error),)
         if field_id is not None and not isinstance(error, FieldError):
-            text = f"{self.field(field_id).where}: {text}"
+            text = f"{self._workflow.field(field_id).where}: {text}"
         self.problems += [f"{setting.where}: {text}" if "line " in setting.where else text]
         self.tips += tips
 
@@ -227,7 +223,7 @@ class SettingLog:
             raise FieldError(*dict.fromkeys([*self.problems, *self.tips]))
 
     def _report_twice(self, field_id: str, first: Setting, setting: Setting) -> None:
-        where = self.field(field_id).where
+        where = self._workflow.field(field_id).where
         if first.where == setting.where == "the line":
             keys = "" if first.key == setting.key else f", as {first.key} and as {setting.key}"
             name = first.key if first.key == setting.key else where

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, WorkflowError, did_you_mean, nearest, nearest_tip, write_problem
-from comflowy_nb.workflow.fields import FieldType, split_id
+from comflowy_nb.workflow.fields import Field, FieldType, split_id
 from comflowy_nb.workflow.files import check_new, write_text
 from comflowy_nb.workflow.graph import Graph
 from comflowy_nb.workflow.images import InputImage
@@ -20,8 +20,6 @@ from comflowy_nb.workflow.syntax.json_values import text_of
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-
-    from comflowy_nb.workflow.fields import Field
 
 
 _MAX_SHOWN_CHARS = 24  # maximum length of the value of a field in an error
@@ -208,6 +206,26 @@ class Workflow:
         if len(matches) > 1:
             raise FieldError(self._ambiguous_name_error(key, matches))
         return (matches[0],)
+
+    def field(self, field_id: str) -> Field:
+        """Return one field.
+
+        Parameters
+        ----------
+        field_id : str
+            The id of the field, such as `3::cfg`.
+
+        Returns
+        -------
+        Field
+            The field; one of unknown type if it is not described.
+
+        Examples
+        --------
+        >>> Workflow("w").field("3::cfg").type
+        <FieldType.UNKNOWN: 'UNKNOWN'>
+        """
+        return self.fields.get(field_id) or Field(field_id)
 
     def _find_alias(self, alias: str) -> tuple[str, ...]:
         target = self.aliases[alias]

@@ -120,7 +120,7 @@ class Kernel:
         self.images = home / "images"
         # the kind `sandbox` has a route to cancel a run
         self.service = Comflowy(url, key=Secret("k"), identity="test", label="test", kind="sandbox")
-        self.tracker = Tracker(self.service, self.history, images=self.images, settings=settings, clock=clock)
+        self.tracker = Tracker(self.service, self.history, images=self.images, clock=clock)
         self.tracker.webhooks = Addresses()
         self.registry = RunRegistry(
             self.tracker, owner=self.lock.name, owners=home / "locks", images_folder=self.images

@@ -9,12 +9,11 @@ from faulty_server import reply
 
 from comflowy_nb import connect
 from comflowy_nb.errors import ImageError
-from comflowy_nb.settings import settings
 from comflowy_nb.tracking.downloads import Downloads
 
 
 def test_deleted_images_are_expected_again(library, runs):
-    downloads = Downloads(None, library.history, library.folder, settings)
+    downloads = Downloads(None, library.history, library.folder)
     run = library.find("r1").run
     assert not downloads.reset_missing(run)
     run.images[1].path.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX, THUMBNAIL_SIZ
 from comflowy_nb.layout.page import longest_side_px
 from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.run_grid import arrange
+from comflowy_nb.notebook.display.html import jpeg_bundle
 from comflowy_nb.painting.pages import DrawnPage, draw_encoded, read_image
 from comflowy_nb.painting.palette import current_palette
 from comflowy_nb.painting.text import DRAWING, measure
@@ -95,9 +95,7 @@ class Grid:
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return data and metadata for a notebook: a JPEG, and the file names as text."""
-        width, height = self.size_px
-        data = {"text/plain": str(self), "image/jpeg": base64.b64encode(self.jpeg).decode("ascii")}
-        return data, {"image/jpeg": {"width": width, "height": height}}
+        return jpeg_bundle(str(self), self.jpeg, self.size_px)
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
         return self.bundle()
@@ -109,7 +107,7 @@ class Grid:
         reviews = reviews_to_show(images)
         noted = [(image.ref, str(write_review(reviews[image.token]))) for image in images]
         lines = [*(f"  {name}" for name in files), *(f"  {ref}: {text}" for ref, text in noted if text)]
-        return "\n".join([f"{refs}: {_count(files, 'image')}", *lines])
+        return "\n".join([f"{refs}: {counted(len(files), 'image')}", *lines])
 
     def __repr__(self) -> str:
         return f"<Grid of {', '.join(run.ref for run in self._runs)}>"
@@ -220,7 +218,7 @@ class SweepGrid(Grid):
         if len(cells) > _MAX_NAMED_CELLS:
             lines.append(f"  ... {len(cells) - _MAX_NAMED_CELLS} more")
         lines += explain_labels(self._sweep)[:_MAX_NAMED_CELLS]
-        count = f"{_count(cells, 'cell')}, {_count(self.files(), 'image')}"
+        count = f"{counted(len(cells), 'cell')}, {counted(len(self.files()), 'image')}"
         return "\n".join([f"{self._sweep.ref}: {count}", *lines])
 
     def __repr__(self) -> str:
@@ -229,7 +227,3 @@ class SweepGrid(Grid):
 
 def _file_names(images: Iterable[ImageRecord]) -> list[str]:
     return [image.file.rsplit("/", 1)[-1] for image in images if image.file]
-
-
-def _count(items: Sequence[object], noun: str) -> str:
-    return counted(len(items), noun)

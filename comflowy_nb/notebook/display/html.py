@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError
 from comflowy_nb.images.disk_usage import size_text
-from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.text import aligned, html_text
 from comflowy_nb.notebook.display.front_end import without_unusable_view
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, s
     columns = [index for index in range(len(headings)) if any(row[index] for row in cells)]
     shown = [[row[index] for index in columns] for row in (headings, *cells)]
     markup = [[html_text(cell) for cell in row] for row in shown]
-    return {"text/plain": _plain_table(shown), "text/html": html_table(markup[0], markup[1:])}
+    most = _MAX_PLAIN_CELL_CHARS
+    short = [[cell if len(cell) <= most else f"{cell[: most - 3]}..." for cell in row] for row in shown]
+    return {"text/plain": aligned(short), "text/html": html_table(markup[0], markup[1:])}
 
 
 def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -135,15 +137,6 @@ def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         body.append(f'<tr style="background:none">{"".join(cells)}</tr>')
     style = f"{FONT};color:inherit;border-collapse:collapse;border:0;margin:2px 0;table-layout:auto"
     return f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-
-
-def _plain_table(rows: Sequence[Sequence[str]]) -> str:
-    most = _MAX_PLAIN_CELL_CHARS
-    short = [[cell if len(cell) <= most else f"{cell[: most - 3]}..." for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*short, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in short
-    )
 
 
 def join(*bundles: dict[str, str]) -> dict[str, str]:
@@ -221,6 +214,13 @@ def data_url(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
+def jpeg_bundle(text: str, jpeg: bytes, size_px: tuple[int, int]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Return data and metadata of a JPEG with this size in CSS pixels, and of its text."""
+    width, height = size_px
+    data = {"text/plain": text, "image/jpeg": base64.b64encode(jpeg).decode("ascii")}
+    return data, {"image/jpeg": {"width": width, "height": height}}
+
+
 def widget_bundle(
     parent: Any, drawn: DrawnPage, *, text: str, markup: str, alt: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -234,10 +234,8 @@ def widget_bundle(
         The image, which is shown below `markup`.
     """
     data, metadata = parent if isinstance(parent, tuple) else (parent or {}, {})
-    width, height = drawn.page.size_px
-    jpeg = base64.b64encode(drawn.jpeg).decode("ascii")
+    still, size = jpeg_bundle(text, drawn.jpeg, drawn.page.size_px)
     # nbconvert prefers HTML to images, so the HTML contains the image too.
-    source = f'alt="{html.escape(alt)}" src="data:image/jpeg;base64,{jpeg}"'
-    shown = f'<div>{markup}<img width="{width}" style="max-width:100%" {source}></div>'
-    data = {**without_unusable_view(data), "text/plain": text, "text/html": shown, "image/jpeg": jpeg}
-    return data, {**metadata, "image/jpeg": {"width": width, "height": height}}
+    source = f'alt="{html.escape(alt)}" src="data:image/jpeg;base64,{still["image/jpeg"]}"'
+    shown = f'<div>{markup}<img width="{drawn.page.size_px[0]}" style="max-width:100%" {source}></div>'
+    return {**without_unusable_view(data), **still, "text/html": shown}, {**metadata, **size}

@@ -47,10 +47,6 @@ class LiveView(ABC):
         """Whether the run or sweep does not change any more, unless the user acts."""
         return self.value.is_settled
 
-    def wait_change(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for a change. Return whether the run or sweep is settled."""
-        return self.value.wait_change(timeout)
-
     @abstractmethod
     def draw(self) -> None:
         """Update the display, at most once every `UPDATE_S` seconds."""
@@ -136,7 +132,7 @@ def wait_drawing(views: Sequence[LiveView], timeout_s: float | None = None) -> N
     with _recording_interrupts() as raise_if_discarded:
         for position, view in enumerate(views):
             while True:
-                settled = view.wait_change(max(0.001, min(UPDATE_S, countdown.left_s())))
+                settled = view.value.wait_change(max(0.001, min(UPDATE_S, countdown.left_s())))
                 for other in views[position:]:
                     other.draw()
                 raise_if_discarded()

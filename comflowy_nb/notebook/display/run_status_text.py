@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from comflowy_nb.errors import counted, spelled
 from comflowy_nb.held_runs import HELD_TEXTS, submit_again_hint
 from comflowy_nb.layout.text import shorten
-from comflowy_nb.layout.value_text import time_text
-from comflowy_nb.notebook.display.status_line import StatusLine, day
-from comflowy_nb.services.types import MESSAGE
+from comflowy_nb.layout.value_text import day_text, time_text
+from comflowy_nb.notebook.display.status_line import StatusLine
+from comflowy_nb.services.types import MESSAGE, Progress
 from comflowy_nb.status import Status
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from comflowy_nb.database.records import ImageRecord
     from comflowy_nb.notebook.display.status_line import Tone
-    from comflowy_nb.services.types import Progress
     from comflowy_nb.tracking.run import Run, RunRecord
 
 
@@ -47,7 +46,7 @@ def run_line(
     note
         A text for the end of the line, such as the result of an interrupt.
     """
-    record, progress = run.shown_record, run.progress
+    record, progress = run.shown_record, run.progress or Progress()
     line = StatusLine()
     if outcome == "same" and record.status is Status.SUCCESS:
         when = _date(record)
@@ -62,10 +61,10 @@ def run_line(
         _add_end(line, run, outcome, generated_seeds or {})
     if note:
         line.add((note, "warning"))
-    if progress is not None and record.status is Status.RUNNING:
+    if record.status is Status.RUNNING:
         line.preview = progress.preview
     outputs = [output.state for output in record.outputs]
-    state = (record.status, record.service_status, progress and progress.node, _newest_message(run))
+    state = (record.status, record.service_status, progress.node, _newest_message(run))
     line.change_key = (*state, run.reported_end, run.warning, note, outputs)
     return line
 
@@ -80,16 +79,16 @@ def _elapsed_s(run: Run, outcome: str) -> float:
 
 
 def _add_live(line: StatusLine, run: Run, outcome: str, usual_s: float | None) -> None:
-    record, progress = run.shown_record, run.progress
+    record, progress = run.shown_record, run.progress or Progress()
     is_running = record.status is Status.RUNNING
     status = (record.service_status if is_running else None) or str(record.status)
     line.add_title(record.ref, record.name, record.workflow, service=record.service)
     line.add((f"{status} {_step(progress)}".rstrip() if is_running else status, "live"))
-    if progress and progress.ahead and record.status in {Status.WAITING, Status.PENDING}:
+    if progress.ahead and record.status in {Status.WAITING, Status.PENDING}:
         line.add((f"{counted(progress.ahead, 'run')} before it", "plain"))
-    if progress and progress.message and not is_running:
+    if progress.message and not is_running:
         line.add((progress.message, "plain"))
-    if progress and progress.nodes_total and is_running:
+    if progress.nodes_total and is_running:
         line.add((f"{progress.nodes_done or 0} of {progress.nodes_total} nodes", "plain"))
     elapsed_s = _elapsed_s(run, outcome)
     usual: list[tuple[str, Tone]] = []
@@ -171,22 +170,17 @@ def plain_run_line(run: Run) -> str:
 
 def _date(record: RunRecord) -> str:
     """Return the date of a run; empty if it was today."""
-    text = day(record.finished_at or record.created_at)
-    return "" if ":" in text else text
+    return day_text(record.finished_at or record.created_at)
 
 
-def _step(progress: Progress | None) -> str:
+def _step(progress: Progress) -> str:
     """Return the node that is executed and its step: `KSampler 12/20`."""
-    if progress is None:
-        return ""
     step = f"{progress.value or 0:g}/{progress.max:g}" if progress.max and progress.max > 1 else ""
     text = f"{progress.title or progress.node or ''} {step}"
     return " ".join((text if text.strip() else progress.message or "").split())
 
 
-def _fraction(progress: Progress | None) -> float | None:
-    if progress is None:
-        return None
+def _fraction(progress: Progress) -> float | None:
     within = (progress.value or 0) / progress.max if progress.max else 0.0
     if progress.nodes_total:
         return ((progress.nodes_done or 0) + min(1.0, within)) / progress.nodes_total

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.layout.text import html_text
+from comflowy_nb.layout.value_text import day_text
 from comflowy_nb.notebook.display.html import FONT, inline_image
 
 if TYPE_CHECKING:
@@ -102,7 +103,4 @@ def _span(text: str, tone: Tone) -> str:
 
 def day(seconds: float) -> str:
     """Format a time: `14:03` if it is today, else `12 Oct`, with the year if it is another year."""
-    then, now = datetime.fromtimestamp(seconds).astimezone(), datetime.now().astimezone()
-    if then.date() == now.date():
-        return f"{then:%H:%M}"
-    return f"{then.day} {then:%b}" if then.year == now.year else f"{then.day} {then:%b %Y}"
+    return day_text(seconds) or f"{datetime.fromtimestamp(seconds).astimezone():%H:%M}"

@@ -100,10 +100,9 @@ def _review_columns(cell: SweepCell, reviews: Mapping[str, Review]) -> tuple[str
 
 def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> None:
     total = len(sweep.cells)
-    running = sum(cell.run is not None and cell.run.shown_record.status is Status.RUNNING for cell in sweep.cells)
-    ended = sum(cell.status is not None and not cell.status.is_live for cell in sweep.cells)
-    runs = [cell.run for cell in sweep.cells if cell.run is not None]
-    fetching = sum(run.status is Status.SUCCESS and not run.record.is_settled for run in runs)
+    running = sum(run.shown_record.status is Status.RUNNING for run in sweep.runs)
+    ended = sum(not run.status.is_live for run in sweep.runs)
+    fetching = sum(run.status is Status.SUCCESS and not run.record.is_settled for run in sweep.runs)
     line.fraction = ended / total if total else None
     line.add_title(sweep.ref, sweep.name, sweep.workflow, service=sweep.service)
     line.add((f"{done} of {total} done" + (f", {running} running" if running else ""), "live"))
@@ -116,7 +115,7 @@ def _add_live(line: StatusLine, sweep: Sweep, done: int, *, began_s: float) -> N
         line.add((elapsed, "plain"))
     else:
         line.add((f"{elapsed},", "plain"), (f"about {time_text(max(1.0, left_s), roughly=True)} left", "muted"))
-    warning = next((run.warning for run in runs if run.warning), None)
+    warning = next((run.warning for run in sweep.runs if run.warning), None)
     if warning:
         line.add((warning, "warning"))
 
@@ -140,7 +139,7 @@ def _add_end(line: StatusLine, sweep: Sweep, done: int, *, submitted_here: bool)
         held = held_text(sweep)
     if held:
         line.add((held, "warning"))
-    images = [cell.run.record.images for cell in sweep.cells if cell.run is not None]
+    images = [run.record.images for run in sweep.runs]
     fetch = f"%comflowy show {sweep.ref}"
     missing_hint = f"not in {file}" if file else f"{fetch} fetches them again"
     for state, hint in (("missing", missing_hint), ("pruned", f"{fetch} --refetch fetches them again")):
@@ -178,8 +177,7 @@ def _duration_s(sweep: Sweep) -> float | None:
     """Return the seconds from the first submit of the sweep to the last end; None if it submitted no runs."""
     if sweep.record is None:
         return None
-    records = [cell.run.record for cell in sweep.cells if cell.run is not None]
     # Other cells reuse earlier runs. The second allows for the order in which the sweep and its runs are recorded.
-    submitted = [record for record in records if record.created_at >= sweep.record.created_at - 1]
+    submitted = [run.record for run in sweep.runs if run.record.created_at >= sweep.record.created_at - 1]
     ends = [record.finished_at for record in submitted if record.finished_at is not None]
     return max(ends) - min(record.created_at for record in submitted) if ends else None

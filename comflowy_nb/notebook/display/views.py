@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 from abc import abstractmethod
@@ -13,7 +12,7 @@ from comflowy_nb.errors import counted
 from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
 from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.value_text import bare_name, write_value
-from comflowy_nb.notebook.display.html import files_bundle
+from comflowy_nb.notebook.display.html import files_bundle, jpeg_bundle
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
 from comflowy_nb.notebook.display.run_status_text import run_line
 from comflowy_nb.notebook.display.sweep_status_text import sweep_line
@@ -127,7 +126,7 @@ class RunView(View):
     ) -> None:
         self.run = run
         self._label, self._only = label, only
-        self._columns = {run.token: columns} if columns else {}
+        self._columns = columns or {}
         self._with_images = with_images
         self._options = options
         super().__init__(run, in_kernel=in_kernel, with_images=with_images)
@@ -152,7 +151,7 @@ class RunView(View):
         if not self._with_images or not record.images:
             return
         if not self._in_kernel:
-            values = {**self._columns.get(self.run.token, {}), **record.params}
+            values = {**self._columns, **record.params}
             named = [f"{bare_name(name)}={write_value(values[name])}" for name in self._label or () if name in values]
             if named:
                 print(f"  {' '.join(named)}")  # noqa: T201 - a terminal has no handles
@@ -160,7 +159,7 @@ class RunView(View):
             return
         from comflowy_nb.notebook.display.grids import Grid  # noqa: PLC0415 - loads matplotlib with the first image
 
-        grid = Grid([self.run], only=self._only, label=self._label, columns=self._columns)
+        grid = Grid([self.run], only=self._only, label=self._label, columns={self.run.token: self._columns})
         self._images.update(*grid.bundle(), is_final=True)
 
 
@@ -213,12 +212,8 @@ class SweepView(View):
         is_first = self._painting is None
         painting = self._painting = self._painting or self._make_grid().paint(scale=1)
         if painting.refresh(None if repaints_all else changed):
-            data = {
-                "text/plain": f"{self.ref}: {counted(len(self.sweep.cells), 'cell')}",
-                "image/jpeg": base64.b64encode(painting.jpeg()).decode("ascii"),
-            }
-            size = {"width": painting.page.width, "height": painting.page.height}
-            self._images.update(data, {"image/jpeg": size})
+            text = f"{self.ref}: {counted(len(self.sweep.cells), 'cell')}"
+            self._images.update(*jpeg_bundle(text, painting.jpeg(), painting.page.size_px))
         cost_s = 0.0 if is_first else time.thread_time() - start_s  # the first drawing loads matplotlib
         self._next_grid_s = time.monotonic() + max(UPDATE_S, cost_s * _PAUSE_FACTOR)
 

@@ -18,8 +18,8 @@ from comflowy_nb.layout.text import html_text
 from comflowy_nb.layout.value_text import LONG_TEXT
 from comflowy_nb.notebook.display.html import plain
 from comflowy_nb.notebook.form.fields import range_text
-from comflowy_nb.workflow.fields import Field, FieldType, unwrap
-from comflowy_nb.workflow.syntax.json_values import text_of
+from comflowy_nb.workflow.fields import Field, FieldType
+from comflowy_nb.workflow.syntax.json_values import text_of, unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

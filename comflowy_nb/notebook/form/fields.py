@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.workflow.fields import Field, FieldType
 from comflowy_nb.workflow.images import is_image
-from comflowy_nb.workflow.syntax.json_values import plain, shown
+from comflowy_nb.workflow.syntax.json_values import is_number, plain, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -115,7 +115,7 @@ def abbreviated_fields(workflow: Workflow, abbreviations: Mapping[str, Any]) -> 
     for key, abbreviation in abbreviations.items():
         try:
             for field_id in workflow.find(key):
-                form_field = read_abbreviation(workflow.fields.get(field_id) or Field(field_id), abbreviation)
+                form_field = read_abbreviation(workflow.field(field_id), abbreviation)
                 if form_field.field.type is not FieldType.UNKNOWN:
                     form_field = replace(form_field, value=form_field.field.check(form_field.value))
                 described[field_id] = form_field
@@ -145,7 +145,7 @@ def read_abbreviation(field: Field, abbreviation: object) -> FormField:
         If the abbreviation is invalid, or outside the range or options of the field.
     """
     abbreviation = plain(abbreviation)
-    if isinstance(abbreviation, tuple) and abbreviation and all(_is_number(part) for part in abbreviation):
+    if isinstance(abbreviation, tuple) and abbreviation and all(is_number(part) for part in abbreviation):
         return _range(field, abbreviation)
     if isinstance(abbreviation, Mapping):
         return _choice(field, list(abbreviation.items()))
@@ -181,7 +181,7 @@ def _range(field: Field, abbreviation: tuple[Any, ...]) -> FormField:
         )
     for end in (low, high):
         field.check(end)
-    if _is_number(field.default) and low <= field.default <= high:
+    if is_number(field.default) and low <= field.default <= high:
         value = field.default
     else:
         middle = low + step * round((high - low) / 2 / step)
@@ -210,10 +210,6 @@ def _type_of(value: object) -> FieldType:
     if isinstance(value, str):
         return FieldType.STRING
     return FieldType.IMAGEUPLOAD if is_image(value) else FieldType.UNKNOWN
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def range_text(field: Field) -> str:

@@ -32,7 +32,6 @@ from comflowy_nb.notebook.form.controls import (
 )
 from comflowy_nb.notebook.form.image_control import ImageControl
 from comflowy_nb.workflow.fields import FieldType
-from comflowy_nb.workflow.images import InputImage
 from comflowy_nb.workflow.syntax.json_values import shown
 from comflowy_nb.workflow.values import generate_seed
 
@@ -128,7 +127,7 @@ class FormBody:
         rows, last_title = [], None
         for key, form_field in self._fields.items():
             value = values.get(key, form_field.value)
-            text = value.name if isinstance(value, InputImage) else "" if value is None else write_value(value)
+            text = "" if value is None else write_value(value)
             title = _node_title([form_field]) or form_field.field.node
             rows.append(("" if title == last_title else title, self.names[key], text))
             last_title = title

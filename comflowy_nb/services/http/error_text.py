@@ -8,6 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from comflowy_nb.credential_formats import AUTH_SCHEMES, CREDENTIAL_NAMES, PRIVATE_KEY_BEGIN, PRIVATE_KEY_END, TOKENS
 from comflowy_nb.services.types import WEBHOOK_PATH, Problem
 
 if TYPE_CHECKING:
@@ -17,29 +18,22 @@ if TYPE_CHECKING:
 MAX_CHARS = 400  # maximum length of a message
 _TEXT_KEYS = ("message", "error", "error_message", "exception_message", "msg", "detail", "details", "reason", "title")
 _QUERY = re.compile(r"(?i)(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]+")  # URLs may be signed
-# Credentials that a service may quote, by the formats their issuers document.
+# Credentials that a service may quote
 _CREDENTIALS = re.compile(
-    r"""(?x)
-    (?<![\w-]) (?:
-      sk- [\w-]{16,} | [spr]k_(?:live|test)_ \w{10,}                        # OpenAI, Anthropic, Stripe
-    | gh[pousr]_ \w{20,} | github_pat_ \w{20,} | glpat- [\w-]{16,}           # GitHub, GitLab
-    | hf_ \w{20,} | r8_ \w{20,} | xox[a-z]- [\w-]{10,}                      # Hugging Face, Replicate, Slack
-    | (?:AKIA|ASIA) [0-9A-Z]{16} | AIza [\w-]{30,} | ya29\. [\w.-]{16,}      # AWS, Google
-    | LTAI \w{12,} | AKID \w{16,}                                           # Alibaba, Tencent
-    | eyJ [\w-]{6,} \. [\w-]{6,} (?: \. [\w-]* )*                           # JSON Web Token
-    )
-    | (?<= ://) [^\s/?\#@]* : [^\s/?\#@]+ (?= @)                             # user:password@host
-    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?: -----END\ [A-Z ]*PRIVATE\ KEY----- | $)
-    """
+    rf"(?<![\w-])(?:{'|'.join(token.start for token in TOKENS)})"
+    r"|(?<=://)[^\s/?#@]*:[^\s/?#@]+(?=@)"  # user:password@host
+    rf"|{PRIVATE_KEY_BEGIN}.*?(?:{PRIVATE_KEY_END}|$)"
 )
+_ASSIGN = r"""["']?\s?[:=]\s?["']?"""  # name=..., "name": "..."
 # `Bearer ...`, `api_key=...`: the value, if it contains a digit, so that `token: missing` is kept
 _NAMED_CREDENTIALS = re.compile(
-    r"""(?ix)
-    ( \b bearer \s+ | \b basic \s+ (?= [a-z0-9+/=]{12} )
-    | (?: token | secret | password | passwd | signature | credential | authorization | api[_-]?key | access[_-]?key )
-      ["']? \s? [:=] \s? ["']? (?: bearer \s | basic \s )?
+    rf"""(?ix)
+    ( \b bearer \s+ | \b basic \s+ (?= [a-z0-9+/=]{{12}} )
+    | authorization {_ASSIGN} (?: {AUTH_SCHEMES} ) \s
+    | (?: {CREDENTIAL_NAMES} | token | secret | password | passwd | signature | credential | authorization )
+      {_ASSIGN} (?: (?: bearer | basic ) \s )?
     )
-    (?= [^\s"',;]* [0-9] ) [^\s"',;]{8,}
+    (?= [^\s"',;]* [0-9] ) [^\s"',;]{{8,}}
     """
 )
 # The address of a webhook, whose last part is a secret; it may be quoted in a URL.

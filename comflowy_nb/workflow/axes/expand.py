@@ -52,7 +52,7 @@ def expand(
     cells: list[tuple[Cell, dict[str, Any]]] = []
     for at in itertools.product(*map(range, axes.shape)):
         pairs = [(axis, index) for group, index in zip(axes.axes, at, strict=True) for axis in group.simple]
-        coordinates = _coordinates(pairs)
+        coordinates = {_canonical_name(axis): _identity(axis, index) for axis, index in pairs}
         params = dict(axes.fixed) | shared
         for fields in fields_per_seed:
             params |= dict.fromkeys(fields, seeds.seed(fields, coordinates))
@@ -65,8 +65,7 @@ def expand(
             cells.append((cell, coordinates))
     if axes.sample is not None and axes.sample < len(cells):
         ranked = sorted(cells, key=lambda item: sha256_of([axes.sample_seed, item[1]]))
-        chosen_cells = {item[0].at for item in ranked[: axes.sample]}
-        cells = [item for item in cells if item[0].at in chosen_cells]
+        cells = sorted(ranked[: axes.sample], key=lambda item: item[0].at)
     return [_number_cell(cell, number, axes.pinned) for number, (cell, _) in enumerate(cells, 1)]
 
 
@@ -151,12 +150,8 @@ class _SeedSource:
         return [dict.fromkeys(axis.fields, seed) for seed in seeds]
 
 
-def _coordinates(chosen: Sequence[tuple[Axis, int]]) -> dict[str, Any]:
-    """Return the identity of a cell on each axis: the value, the index of a generated seed, or the label of a row."""
-    return {_canonical_name(axis): _identity(axis, index) for axis, index in chosen}
-
-
 def _identity(axis: Axis, index: int) -> Any:
+    """Return the identity of a cell on an axis: the value, the index of a generated seed, or the label of a row."""
     value = axis.values[index]
     match axis.kind:
         case "seeds":

@@ -96,8 +96,7 @@ def _value_of(name: str, axes: Axes, workflow: Workflow) -> Callable[[Cell], Any
     ids = _find(name, axes, workflow)
     if len(ids) > 1:
         raise FieldError(f"{name} names {len(ids)} fields; use one of {', '.join(ids)}")
-    field = workflow.fields.get(ids[0])
-    default = None if field is None else field.default
+    default = workflow.field(ids[0]).default
     return lambda cell: _comparable(cell.params.get(ids[0], default))
 
 

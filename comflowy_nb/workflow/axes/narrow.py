@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from comflowy_nb.errors import FieldError
-from comflowy_nb.workflow.fields import FieldType, is_finite
+from comflowy_nb.workflow.fields import FieldType
+from comflowy_nb.workflow.syntax.json_values import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -166,7 +166,7 @@ class _SweepReader:
                 self._read_fields(setting, field_ids)
 
     def _read_fields(self, setting: Setting, field_ids: tuple[str, ...]) -> None:
-        field = self._log.field(field_ids[0])
+        field = self._workflow.field(field_ids[0])
         value = self._values.open(field, split_values(setting, field, self._values.namespace))
         if field.is_multiple:
             value = selections(field, value, self._values.expand_value)
@@ -180,12 +180,12 @@ class _SweepReader:
             self._add_values(setting, field_ids, _pairs(value))
         else:
             for field_id in field_ids:
-                self._fixed[field_id] = self._values.value(self._log.field(field_id), value)
+                self._fixed[field_id] = self._values.value(self._workflow.field(field_id), value)
 
     # -- problems ----------------------------------------------------------------------------------------------------
 
     def _where(self, field_id: str) -> str:
-        return self._log.field(field_id).where
+        return self._workflow.field(field_id).where
 
     @contextmanager
     def _report_errors(
@@ -250,7 +250,7 @@ class _SweepReader:
             name = f"{index} of {len(pairs)}" if label is None else repr(label)
             position = f"value {name}" if label is not None or len(pairs) > 1 else ""
             columns = []
-            for field in map(self._log.field, field_ids):
+            for field in map(self._workflow.field, field_ids):
                 with self._report_errors(setting, field.where, position, value):
                     if label is None:
                         columns.append(self._values.values(field, value))
@@ -288,9 +288,9 @@ class _SweepReader:
 
     def _add_replacements(self, setting: Setting, field_ids: tuple[str, ...], value: Labelled) -> None:
         """Add an axis for each word that is replaced."""
-        field = self._log.field(field_ids[0])
+        field = self._workflow.field(field_ids[0])
         parts = _by_label(value)
-        texts = {field_id: self._search_text(self._log.field(field_id), parts.get("in")) for field_id in field_ids}
+        texts = {field_id: self._search_text(self._workflow.field(field_id), parts.get("in")) for field_id in field_ids}
         words = _by_label(cast("Labelled", parts["replace"]))
         if not words:
             raise FieldError(f"{field.where}: replace contains no word: write replace: {{WORD: [WORD, OTHER]}}")
@@ -364,7 +364,7 @@ class _SweepReader:
                             reserved[field_id] = self._reserve(field_id, setting)
                         if field_id in params:
                             raise FieldError(f"{self._where(field_id)} is set twice")
-                        params[field_id] = self._values.single_value(self._log.field(field_id), node)
+                        params[field_id] = self._values.single_value(self._workflow.field(field_id), node)
             if len(self._log.problems) == problem_count:
                 values.append(AxisValue(params, label, is_named=True))
         self._add_axis(setting, Axis(setting.key, "preset", tuple(reserved), tuple(values)), setting.key)

@@ -141,10 +141,11 @@ def _add(axes: Axes, axis: Axis) -> Axes:
         for name in axis.fields
         if name in varied
     ]
-    for name in axis.fields:
-        is_set = name in axes.fixed or any(name in word.fields for word in axes.seeds)
-        if is_set and all(name in value.params for value in axis.values):
-            problems.append(f"{name} is set twice: as one value, and in every row of the table. Keep one.")
+    problems += [
+        f"{name} is set twice: as one value, and in every row of the table. Keep one."
+        for name in axis.fields
+        if _has_one_value(axes, name) and all(name in value.params for value in axis.values)
+    ]
     if any(other.name == axis.name for other in axes.axes):
         problems.append(f"two axes are called {axis.name!r}")
     if problems:
@@ -153,15 +154,20 @@ def _add(axes: Axes, axis: Axis) -> Axes:
     return replace(axes, axes=(axis, *axes.axes) if axis.kind == "rows" else (*axes.axes, axis), set_params=set_params)
 
 
+def _has_one_value(axes: Axes, field_id: str) -> bool:
+    """Return whether a field is set outside of the axes, to a value or to a seed word."""
+    return field_id in axes.fixed or any(field_id in word.fields for word in axes.seeds)
+
+
 def _missing_notes(axes: Axes, table: Table, workflow: Workflow) -> list[str]:
     """Return a note for each column with missing values."""
     notes = []
     for column in table.columns:
         count = table.missing(column)
-        ids = [field_id for field_id in axes.axes[0].fields if field_id in _ids(workflow, column)]
+        found = _ids(workflow, column)
+        ids = [field_id for field_id in axes.axes[0].fields if field_id in found]
         if count and ids:
-            is_set = ids[0] in axes.fixed or any(ids[0] in word.fields for word in axes.seeds)
-            own = "the value set for all" if is_set else "the workflow's value"
+            own = "the value set for all" if _has_one_value(axes, ids[0]) else "the workflow's value"
             notes.append(f"{column}: {count} of {len(table.rows)} rows have no value and use {own}")
     return notes
 

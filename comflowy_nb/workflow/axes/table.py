@@ -154,7 +154,7 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
 
 def describe_fields(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
     """Return the fields with these ids. A field that is not described has an unknown type."""
-    return (workflow.fields.get(field_id) or Field(field_id) for field_id in ids)
+    return map(workflow.field, ids)
 
 
 def _read(field: Field, value: object, reader: ValueReader, *, is_text: bool) -> Any:

@@ -22,8 +22,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.workflow.fields import is_finite
-from comflowy_nb.workflow.syntax.json_values import is_too_deep, read_json_number
+from comflowy_nb.workflow.syntax.json_values import is_finite, is_too_deep, read_json_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

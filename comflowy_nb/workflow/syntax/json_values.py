@@ -6,12 +6,13 @@ import json
 import math
 import numbers
 import re
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+WRAPPED = "__value__"  # ComfyUI reads a plain list as a link, so a list of values is in a mapping with this key
 MAX_DEPTH = 64  # maximum nesting of lists and objects, because the code that handles values is recursive
 TOO_DEEP = f"brackets are nested more than {MAX_DEPTH} deep"
 
@@ -35,6 +36,21 @@ def plain(value: object) -> object:
     if isinstance(value, numbers.Real):
         return float(value)
     return value
+
+
+def unwrap(value: Any) -> Any:
+    """Return the list in ComfyUI's form of a list of values (`WRAPPED`); other values unchanged."""
+    return value[WRAPPED] if isinstance(value, dict) and set(value) == {WRAPPED} else value
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return True for an integer or a float. A bool is not a number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Return True for a finite number."""
+    return is_number(value) and (isinstance(value, int) or math.isfinite(value))
 
 
 def round_computed(value: object) -> object:
@@ -151,7 +167,7 @@ def text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value["__value__"] if isinstance(value, dict) and set(value) == {"__value__"} else value)
+        return json.dumps(unwrap(value))
     except (TypeError, ValueError):
         return str(value)
 

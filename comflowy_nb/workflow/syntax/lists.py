@@ -9,9 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from comflowy_nb.errors import FieldError, LineError
-from comflowy_nb.workflow.fields import WRAPPED, unwrap
 from comflowy_nb.workflow.images import is_image
-from comflowy_nb.workflow.syntax.json_values import round_computed, shown
+from comflowy_nb.workflow.syntax.json_values import WRAPPED, round_computed, shown, unwrap
 from comflowy_nb.workflow.syntax.line import BRACED_NAME, SPACE, flow_quote_end, is_name, scan_flow
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 

@@ -226,6 +226,19 @@ def test_view_updates_a_grid_only_after_a_change_and_at_a_limited_rate(folder, m
     assert len(handles) == 1, "one handle, updated"
 
 
+def test_a_wide_grid_has_its_full_width_while_runs_are_in_progress(folder, make_sweep, handles):
+    """It had the width before its text was enlarged, 680 px, and became wider at the end of the sweep."""
+    sweep = make_sweep(axis("3::cfg", range(6)))
+    give(folder, sweep, 1, ("9", 512, 512))
+    with capture_output() as captured:
+        SweepView(sweep, in_kernel=True).draw()
+    (output,) = displayed(captured, "image/jpeg")
+    size = output["metadata"]["image/jpeg"]
+    image = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/jpeg"])))
+    assert image.size == (size["width"], size["height"])
+    assert size["width"] > 680
+
+
 def test_the_status_line_shows_progress(folder, make_sweep, handles):
     sweep = make_sweep(axis("3::cfg", range(4)))
     give(folder, sweep, 1, ("9", 64, 64))

@@ -162,11 +162,17 @@ def test_a_credential_that_a_service_quotes_is_masked(credential):
     ("text", "shown"),
     [
         ("401 for Authorization: Bearer abcd-1234-canary", "401 for Authorization: Bearer ***"),
+        ("401 for Authorization: Key abcd-1234-canary", "401 for Authorization: Key ***"),
+        ("{'authorization': 'token abcd-1234-canary'}", "{'authorization': 'token ***'}"),
         ("bad header Basic bWU6Y2FuYXJ5MTIz", "bad header Basic ***"),
         ("bad call api_key=canary1234&x", "bad call api_key=***"),
         ("{'access_token': 'canary1234', 'x': 1}", "{'access_token': '***', 'x': 1}"),
+        ("bad secret_key=canary1234", "bad secret_key=***"),
+        ("extra_data {'api_key_comfy_org': 'canary1234'}", "extra_data {'api_key_comfy_org': '***'}"),
         ("GET https://me:canary@host/x", "GET https://***@host/x"),
         ("-----BEGIN PRIVATE KEY----- MIIcanary -----END PRIVATE KEY----- end", "*** end"),
+        ("-----BEGIN PGP PRIVATE KEY BLOCK----- canary -----END PGP PRIVATE KEY BLOCK----- end", "*** end"),
+        ("-----BEGIN RSA PRIVATE KEY----- MIIcanary", "***"),
     ],
 )
 def test_a_named_credential_that_a_service_quotes_is_masked(text, shown):
@@ -182,6 +188,12 @@ def test_a_named_credential_that_a_service_quotes_is_masked(text, shown):
         "no secret garden in 'a secret garden, 12345678'",
         "ckpt_name: 'sk-model.safetensors' not in list",
         "invalid token: missing",
+        "invalid token: key 3-sampler_name",
+        "authorization token expired after 12345678 s",
+        "no attribute 'hf_hub_download_with_progress_bar'",
+        "xapp-symbolic-icon-theme-2024 is not installed",
+        "built from comfyui-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
+        "run eff953ee-8921-8921-8921-f157539440bc:9 of node 57:12",
     ],
 )
 def test_text_without_credentials_is_unchanged(text):
