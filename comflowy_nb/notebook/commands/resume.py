@@ -64,7 +64,7 @@ def _cancel_sweep(client: Client, sweep: Sweep) -> str:
     """Stop submitting a sweep, and cancel its runs. Return a line about the result."""
 
     def live() -> list[Run]:
-        return [cell.run for cell in sweep.cells if cell.run is not None and cell.run.status.is_live]
+        return [run for run in sweep.runs if run.status.is_live]
 
     if sweep.is_settled and not live():
         return f"{sweep.ref} is not running: {plain_sweep_line(sweep)}"

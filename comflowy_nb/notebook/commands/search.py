@@ -64,7 +64,7 @@ def runs(session: Session, request: Request) -> RunList:
         if named is not None and named.sweep is not None:
             sweep = session.sweep(named.sweep)
             session.say(join(paragraph(plain_sweep_line(sweep)), cells_table(sweep)))
-            return mark_shown(session, [cell.run for cell in sweep.cells if cell.run is not None])
+            return mark_shown(session, sweep.runs)
         if named is not None:
             mark = mark_of(best_review(named.run.images, read_reviews(named.run.images)).own)
             session.say(_table([_run_row(named.run, mark)]))

@@ -74,7 +74,7 @@ def refetch(session: Session, found: Sequence[Found]) -> None:
         if item.sweep is None:
             runs.append(item.run)
         else:
-            runs += [cell.run for cell in session.sweep(item.sweep).cells if cell.run is not None]
+            runs += session.sweep(item.sweep).runs
     incomplete = [
         run for run in runs if any(image.is_pruned or image.is_damaged for image in (*run.images, *run.files))
     ]

@@ -13,7 +13,6 @@ from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.workflow.axes.names import caption_names
-from comflowy_nb.workflow.axes.table import describe_fields
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.files import is_file_name, no_such_file
 from comflowy_nb.workflow.image_metadata import RunMetadata, generation_of_image
@@ -114,7 +113,7 @@ def _warn_about_files(session: Session, workflow: Workflow, settings: Iterable[S
 
 def _is_text_field(workflow: Workflow, key: str) -> bool:
     with suppress(FieldError):
-        return any(field.type.takes_texts for field in describe_fields(workflow, workflow.find(key)))
+        return any(workflow.field(field_id).type.takes_texts for field_id in workflow.find(key))
     return False
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from comflowy_nb.errors import FieldError, nearest_tip, option
-from comflowy_nb.workflow.axes.table import describe_fields, lines_axis, rows_axis
+from comflowy_nb.workflow.axes.table import lines_axis, rows_axis
 from comflowy_nb.workflow.axes.table_file import is_table, read_rows, read_table_file
 from comflowy_nb.workflow.axes.types import zip_axes
 
@@ -115,7 +115,7 @@ def _pin(axes: Axes, key: str, seeds: int | Sequence[int], workflow: Workflow) -
     pinned = dict(axes.pinned)
     fixed = dict(axes.fixed)
     ids = workflow.find(key)
-    for field in describe_fields(workflow, ids):
+    for field in map(workflow.field, ids):
         if isinstance(seeds, int):
             fixed[field.id] = field.check(seeds)
         else:

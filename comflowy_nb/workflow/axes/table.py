@@ -108,7 +108,7 @@ def lines_axis(key: str, source: str | Path | Sequence[str], workflow: Workflow)
     problems = []
     for number, line in itertools.compress(enumerate(lines, 1), is_kept):
         try:
-            fields = describe_fields(workflow, ids)
+            fields = map(workflow.field, ids)
             params = {field.id: field.read(line if field.type.takes_texts else line.strip()) for field in fields}
         except FieldError as error:
             problems.append(f"{name}, line {number}: {error}")
@@ -148,13 +148,8 @@ def _fields_of(table: Table, workflow: Workflow, info: Sequence[str]) -> tuple[d
             if field_id in column_of:
                 problems.append(f"{table.name}: the columns {column_of[field_id]!r} and {column!r} are the same field")
             column_of[field_id] = column
-        fields[column] = list(describe_fields(workflow, ids))
+        fields[column] = list(map(workflow.field, ids))
     return fields, problems
-
-
-def describe_fields(workflow: Workflow, ids: Iterable[str]) -> Iterable[Field]:
-    """Return the fields with these ids. A field that is not described has an unknown type."""
-    return map(workflow.field, ids)
 
 
 def _read(field: Field, value: object, reader: ValueReader, *, is_text: bool) -> Any:
