@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+WRAPPER = Path(__file__).with_name("chromium.sh")
 
 
 def find_chromium():
@@ -23,7 +26,8 @@ def running_chromium(chromium_path):
     with sync_playwright() as api:
         quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
         chromium = api.chromium.launch(
-            executable_path=chromium_path,
+            executable_path=WRAPPER if os.name == "posix" else chromium_path,
+            env={**os.environ, "CHROMIUM": chromium_path},
             headless=True,
             args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *quiet],
         )

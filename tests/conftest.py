@@ -7,6 +7,7 @@ import ipaddress
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from certificates import Authority
@@ -19,6 +20,10 @@ from comflowy_nb import connect
 from comflowy_nb.settings import settings
 
 pytest_plugins = ["chromium", "history_fixtures", "shared_sandbox"]
+
+# For the processes that tests start; pytest itself has the folder in `pythonpath`.
+HIDDEN = str(Path(__file__).with_name("hidden"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [HIDDEN, os.environ.get("PYTHONPATH")]))
 
 # A shell starts background processes with SIGINT ignored, and tests of interrupts need it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -118,10 +118,12 @@ def place(path: Path, function: str) -> str:
     return f"{path.relative_to(PACKAGE).with_suffix('').as_posix()}:{function}"
 
 
-def missing(made: set[tuple[str, int]], excused: set[str]) -> list[str]:
+def missing(
+    made: set[tuple[str, int]], excused: set[str], statements: list[tuple[Path, str, int, int, str]]
+) -> list[str]:
     """Return the `raise` statements that no cell reached and that are not excused."""
     found = []
-    for path, function, first, last, text in raises():
+    for path, function, first, last, text in statements:
         name = place(path, function)
         if name not in excused and not any((str(path), line) in made for line in range(first, last + 1)):
             found.append(f"{name}, line {first}: {text}")
@@ -144,7 +146,9 @@ class Notebook:
         self.api = ScriptedApi()
         settings.retry_base_s, settings.retry_max_s, settings.retries = 0.001, 0.002, 1
         settings.lost_gap_s = 0.05
-        self.shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+        # Minimal, because IPython takes most of the time to format tracebacks, which the page does not show.
+        options = {"HistoryManager": {"enabled": False}, "InteractiveShell": {"xmode": "Minimal"}}
+        self.shell = InteractiveShell.instance(config=Config(options))
         self.shell.run_cell("import comflowy_nb, numpy as np\nfrom comflowy_nb import connect, form, compare")
         # So that there are display handles, as in a notebook. ipywidgets 7, imported above, would need a real kernel.
         self.shell.kernel = object()
@@ -309,8 +313,9 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     silent = [cell.source for cell, error in zip(cells, errors, strict=True) if not error]
     excused = read_excuses(EXCUSES.read_text(encoding="utf-8"))
-    unreached = missing(made, excused)
-    unused = sorted(excused - {place(path, function) for path, function, *_ in raises()})
+    statements = list(raises())
+    unreached = missing(made, excused, statements)
+    unused = sorted(excused - {place(path, function) for path, function, *_ in statements})
     text = page(cells, errors)
     is_new = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text
     if not check:

@@ -56,7 +56,7 @@ def test_dollars_and_backslashes_are_shown_as_typed(new_notebook):
         notebook.enter(1, SETUP.format(url=api.url))
         outputs = [notebook.enter(2, "%comflowy run wf-1 6::text=FAIL")]
         for cell, text in enumerate(TEXTS, 3):
-            notebook.enter(cell, f"%%comflowy run wf-1\n6::text: {text}")
+            notebook.enter_typed(cell, f"%%comflowy run wf-1\n6::text: {text}")
         outputs.append(notebook.enter(5, "%comflowy runs"))
         compared = notebook.enter(6, "%comflowy compare r2 r3")
         # names of fields are descriptions of widgets

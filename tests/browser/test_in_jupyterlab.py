@@ -50,7 +50,7 @@ def key_of(home):
 def test_three_cells_give_a_live_status_and_one_grid(connected_alone):
     notebook = connected_alone(1)
     assert "sandbox" in notebook.text(1)
-    output = notebook.enter(2, RUN.replace('"3::sampler', '"3::steps": 120,\n"3::sampler'))
+    output = notebook.enter_typed(2, RUN.replace('"3::sampler', '"3::steps": 120,\n"3::sampler'))
     notebook.await_images(2, 1)
 
     assert "r1" in output
@@ -113,7 +113,7 @@ def test_interrupt_cancels_the_run_and_stops_the_queue(connected):
 
 def test_an_error_is_one_plain_line(connected):
     notebook = connected(1)
-    output = notebook.enter(2, "%comflowy run default stepps=3")
+    output = notebook.enter_typed(2, "%comflowy run default stepps=3")
     assert "steps" in output
     assert "Traceback" not in output
     assert len(output.splitlines()) <= 2
@@ -134,7 +134,7 @@ def test_tab_completes_a_field(connected):
 
 def test_runs_in_notebook_7(connected):
     notebook = connected(1, within="notebooks")
-    assert "success" in notebook.enter(2, RUN)
+    assert "success" in notebook.enter_typed(2, RUN)
     notebook.await_images(2, 1)
     assert notebook.most_images_seen(2) == 1
     assert "same as r1" in notebook.run(2)
