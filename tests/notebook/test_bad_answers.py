@@ -250,6 +250,12 @@ def test_resume_shows_a_held_run_after_its_check(connected, api):
     assert api.count(RUN) == 1
 
 
+def test_a_failed_submit_shows_the_text_of_the_service(connected, api):
+    """Only the status was shown, though the text says why: other requests show both."""
+    api.on(RUN, reply({"success": False, "error": f"the queue is full for {KEY}"}, 500))
+    assert "(test answered with status 500: the queue is full for ***)" in plain(connected("%comflowy run w 3::cfg=3"))
+
+
 def test_the_next_command_can_be_run_on_a_service_that_needs_ids(connected):
     """It was `%comflowy run default` also where `default` has no id, which is an error."""
     assert "next: %comflowy workflow add NAME ID " in connected("%comflowy").last[0]["text/plain"]
