@@ -269,3 +269,14 @@ def test_a_success_does_not_say_that_the_service_reports_another_status(connecte
     line = connected("%comflowy run w 3::cfg=2").last[0]["text/plain"]
     assert " - success in " in line
     assert line.endswith("test reported an unknown status: 'odd'")
+
+
+def test_an_id_for_the_cloud_in_the_catalogue(cell, handles, api, tmp_path, monkeypatch):
+    """The error was `bottle has no id on cloud (it has one on cloud)`: only the address of the service was a key."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "comflowy.yaml").write_text("workflows:\n  bottle:\n    ids: {cloud: abc-9}\n", encoding="utf-8")
+    assert cell("%comflowy connect cloud").error is None
+    assert cell("%comflowy run bottle 3::cfg=4").error is None
+    assert api.requests(RUN)[-1].json["workflow_id"] == "abc-9"
+    assert cell(f"%comflowy connect other={api.url}").error is None
+    assert "bottle has no id on other (it has one on cloud)" in plain(cell("%comflowy run bottle 3::cfg=4"))
