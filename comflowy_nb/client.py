@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from comflowy_nb.connection import Connection
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.errors import FieldError, RefError, SettingsError, WorkflowError, option
+from comflowy_nb.held_runs import check_retry
 from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, target_path
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
@@ -338,6 +339,8 @@ class Client:
         ------
         WorkflowError, FieldError, HistoryError
             If the workflow or a value is invalid, or the history can't be used. Nothing is submitted.
+        SettingsError
+            If `retry` is invalid. Nothing is submitted.
         RunHeld
             If the service may have accepted an earlier submit of the same request.
         DeferredInterrupt
@@ -349,6 +352,7 @@ class Client:
         >>> submitted.run.wait(timeout=60).status
         <Status.SUCCESS: 'success'>
         """
+        check_retry(retry)
         workflow = self._resolve(workflow)
         connection = self.connection
         resolved = connection.add_base(workflow, connection.resolve(workflow, params, namespace=namespace), base)

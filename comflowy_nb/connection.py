@@ -307,16 +307,16 @@ class Connection:
         return SweepAround(workflow, replace(axes, notes=tuple(notes)), base, center)
 
     def workflow_of(self, record: RunRecord) -> str | Workflow:
-        """Return the workflow of a run: its graph if the service runs graphs, else its name or id."""
-        graph = self._library.history.graph(record.token) if self.service.runs_graphs else None
-        return self.name_here(record) if graph is None else self.finder.from_graph(record.workflow, Graph(graph))
+        """Return the workflow of a run: its graph, or its name or id if it has none or this service knows the name."""
+        graph = self._library.history.graph(record.token)
+        if graph is None or (not self.service.runs_graphs and record.workflow in self.finder.names()):
+            return self.name_here(record)
+        return self.finder.from_graph(record.workflow, Graph(graph))
 
     def name_here(self, record: RunRecord | SweepRecord) -> str:
         """Return the name of a workflow in the catalogue, else its id if the service is the same, else its name."""
-        is_here = record.identity == self.service.identity
-        if record.workflow_id and is_here and record.workflow not in self.finder.names():
-            return record.workflow_id
-        return record.workflow
+        own_id = record.workflow_id if record.identity == self.service.identity else None
+        return own_id if own_id and record.workflow not in self.finder.names() else record.workflow
 
     def input_of_run(self, ref: str) -> InputImage:
         """Return an image of an earlier run as an input image. A reference to a run means its first image."""

@@ -252,6 +252,7 @@ class RunTimeout(RunError):
 
 _FILE_SUFFIX = re.compile(r"\.[a-z]\w{1,11}$")
 _spelling: ContextVar[Literal["python", "magic", "file"]] = ContextVar("spelling", default="python")
+_MIN_SIMILARITY = 0.65  # of a suggestion, from 0 to 1, as difflib measures it
 _WORDS = {"zipped": "zip", "name": "as"}  # parameters whose option has another name
 
 
@@ -323,7 +324,8 @@ def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
     for known_word in words:
         known.setdefault(known_word.lower().removesuffix(suffix[0]) if suffix else known_word.lower(), known_word)
     begins = [other for other in known if len(stem) > 1 and other.startswith(stem)]
-    return [known[match] for match in dict.fromkeys([*difflib.get_close_matches(stem, known, n), *begins])][:n]
+    similar = difflib.get_close_matches(stem, known, n, _MIN_SIMILARITY)
+    return [known[match] for match in dict.fromkeys([*similar, *begins])][:n]
 
 
 def did_you_mean(near: Iterable[str]) -> str:

@@ -96,7 +96,7 @@ def runs(
     Raises
     ------
     SettingsError
-        If `status` is not a status, or `text` or `limit` is invalid.
+        If `status` is not a status, or `text`, `since` or `limit` is invalid.
     LineError
         If `where` can't be parsed.
     HistoryError

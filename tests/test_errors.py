@@ -7,6 +7,7 @@ def test_the_nearest_words_are_sorted_by_similarity_without_regard_to_case():
     assert nearest("EULR", ["heun", "euler", "eular_x"])[0] == "euler"
     assert nearest("dpm", ["dpm_2", "euler", "dpmpp_2m_sde_heun_gpu"]) == ["dpm_2", "dpmpp_2m_sde_heun_gpu"]
     assert nearest("xyz", ["euler"]) == []
+    assert nearest("sweep", ["where", "workflow"]) == nearest("--frsh", ["--as", "--label"]) == []
     assert len(nearest("a", ["a1", "a2", "a3", "a4"])) <= 3
 
 

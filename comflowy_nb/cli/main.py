@@ -63,7 +63,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "sandbox",
         help="serve the sandbox on this machine",
         description="Serve the sandbox: the Comflowy API on loopback, with images rendered on this machine. "
-        "`%%comflowy connect sandbox` starts one if none runs, so this command is for other tools and a fixed port.",
+        "`%comflowy connect sandbox` starts one if none runs, so this command is for other tools and a fixed port.",
     )
     sandbox.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1; 0 (default) uses a free one")
     sandbox.add_argument("--until-unused", action="store_true", help="stop when no client is connected")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from comflowy_nb.errors import WorkflowError, nearest_tip
+from comflowy_nb.errors import SettingsError, WorkflowError, nearest_tip
+from comflowy_nb.services.targets import origin_of
+from comflowy_nb.settings import cloud_url
 from comflowy_nb.workflow.catalogue import FILE_NAME, Catalogue, Entry
 from comflowy_nb.workflow.editor_format import convert, node_classes
 from comflowy_nb.workflow.graph import HOW_TO_EXPORT, graph_from, read_graph
@@ -269,10 +272,18 @@ class Finder:
 
     def _id_of(self, entry: Entry) -> str | None:
         known = entry.ids.get(self._service.identity)
+        if known is None and self._is_cloud():
+            known = entry.ids.get("cloud")
         if known is not None:
             return known
         # A service's own workflow of the same name, such as `default` of the sandbox.
         return next((listed_id for listed_id, name in self._listed().items() if entry.name in {listed_id, name}), None)
+
+    def _is_cloud(self) -> bool:
+        """Return whether the service is the hosted service, whose identity is its origin."""
+        with suppress(SettingsError):
+            return self._service.identity == origin_of(cloud_url())
+        return False
 
     def _from_service(self, ref: str) -> Workflow:
         published = self._listed()

@@ -123,6 +123,7 @@ class PollSchedule:
         self.seen_running_at: float | None = None  # when an event or a check first showed it running
         self._seen_running_s: float | None = None  # the same by the monotonic clock
         self.missed_age_s: float | None = None  # age of the run at the newest check that found it live
+        self.stopped = threading.Event()  # set when no more checks are due
         self.was_paused = False  # the process or the machine was stopped meanwhile, so the age is not a duration
         self._tracker = tracker
         self._run = run
@@ -260,6 +261,7 @@ class PollSchedule:
             self._newest += 1
             self._may_postpone = False  # `check_earlier` of another thread must not schedule it again
         self.rule_due_s = None
+        self.stopped.set()
 
     # -- the rule -----------------------------------------------------------------------------------------------
 

@@ -164,7 +164,7 @@ class RunTracker:
                 wait_s = self._pause(outcome.error, self._attempts)
             else:
                 wait_s = backoff_s(self._attempts)
-            self.run.report(warning=f"{outcome.error}; trying again in {wait_s:.0f} s")
+            self.run.report(warning=f"{outcome.error} - trying again in {wait_s:.0f} s")
             self._scheduler.submit_at(self._scheduler.clock() + wait_s, lambda: self._act(self.submit))
             return
         self.run.rejects_all = outcome.rejects_all

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from comflowy_nb.countdown import Countdown
 from comflowy_nb.errors import ComflowyError
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.services.types import RunEvent
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from comflowy_nb.tracking.run import Run
 
 
+_READ_STATUS_S = 0.25  # between readings of the status of a held run
 MIN_REPORTED_ENDS = 3  # ends in a row that webhooks must report before checks rely on webhooks
 
 
@@ -104,6 +106,14 @@ class Tracker:
             self.submit_queue.note_status(run_tracker)
             run_tracker.poll_schedule.rule_due_s = self.scheduler.clock()
         run_tracker.poll_schedule.check_after(0.0)
+
+    def wait_checked(self, run: Run, timeout_s: float) -> None:
+        """Wait until a held run that is tracked again was found, or its checks have ended."""
+        run_tracker = self._run_trackers.get(run.token)
+        countdown = Countdown(timeout_s)
+        while run_tracker is not None and run.status.is_held and (left_s := countdown.left_s()) > 0:
+            if run_tracker.poll_schedule.stopped.wait(min(_READ_STATUS_S, left_s)):
+                return
 
     def cancel(self, run: Run) -> None:
         """Cancel a run. A queued run is not submitted; a submit in progress is finished first."""

@@ -324,7 +324,7 @@ def _check(field: Field, value: Any) -> Any:
         case FieldType.BOOLEAN if not isinstance(value, bool):
             raise _invalid(field, value, "is not true or false")
         case FieldType.IMAGEUPLOAD if not isinstance(value, (str, InputImage)):
-            raise _invalid(field, value, "is not an image: use a file, a URL, a PIL image or an array")
+            raise _invalid(field, value, "is not an image: use a file, a URL, a PIL image, an array or r.images[0]")
     return value
 
 

@@ -272,6 +272,9 @@ class Workflow:
             near = [field_id for field_id in self.fields if split_id(field_id)[1] == "text"]
         if near:
             return f"{self.name} has no field {key!r}{did_you_mean(near)}"
+        if self.is_partial:
+            listed = f"%comflowy fields {self.name} lists the described fields"
+            return f"no field {key!r} of {self.name} is described: use its id, such as 3::cfg; {listed}"
         return f"{self.name} has no field {key!r}; %comflowy fields {self.name} lists them"
 
     def _not_described_errors(self, key: str) -> list[str]:

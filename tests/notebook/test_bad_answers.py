@@ -27,6 +27,16 @@ def connected(api, cell, handles):
     return cell
 
 
+def slow_check(api):
+    """Return an answer to checks that arrives after 0.5 s."""
+
+    def answer(request, wire):
+        wire.pause(0.5)
+        return reply({"success": True, "data": api.state(request.query["id"])})(request, wire)
+
+    return answer
+
+
 def plain(cell, api=None):
     """Return the lines of a cell's error, after the checks that apply to all errors."""
     lines = cell.lines
@@ -221,3 +231,52 @@ def test_an_unrecognised_status_is_shown_unchanged(connected, api):
     assert cell.error is None
     displayed = " ".join(output["data"]["text/plain"] for output in cell.sent)
     assert "queued_for_gpu" in displayed
+
+
+def test_resume_shows_a_held_run_after_its_check(connected, api):
+    """It still showed `lost`, and the image was only seen with another `show`: `resume` did not wait for the check."""
+    api.live_statuses = []
+    api.on(CHECK, reply({"success": False, "error": "no such run"}, 404))
+    assert "is lost" in plain(connected("%comflowy run w 3::cfg=1"))
+    again = connected("%comflowy resume last")
+    assert again.error is None
+    assert again.last[0]["text/plain"].startswith("r1 w - lost")
+    checks = api.count(CHECK)
+    api.on(CHECK, slow_check(api))
+    found = connected("%comflowy resume last")
+    assert found.last[0]["text/plain"].startswith("r1 w - success")
+    assert "image/jpeg" in found.last[1]
+    assert api.count(CHECK) > checks
+    assert api.count(RUN) == 1
+
+
+def test_a_failed_submit_shows_the_text_of_the_service(connected, api):
+    """Only the status was shown, though the text says why: other requests show both."""
+    api.on(RUN, reply({"success": False, "error": f"the queue is full for {KEY}"}, 500))
+    assert "(test answered with status 500: the queue is full for ***)" in plain(connected("%comflowy run w 3::cfg=3"))
+
+
+def test_the_next_command_can_be_run_on_a_service_that_needs_ids(connected):
+    """It was `%comflowy run default` also where `default` has no id, which is an error."""
+    assert "next: %comflowy workflow add NAME ID " in connected("%comflowy").last[0]["text/plain"]
+    assert connected("%comflowy workflow add mine abc-1").error is None
+    assert "next: %comflowy run mine " in connected("%comflowy").last[0]["text/plain"]
+
+
+def test_a_success_does_not_say_that_the_service_reports_another_status(connected, api):
+    """`success - test reports the status 'odd'` was shown, and stayed in the saved notebook."""
+    api.live_statuses = ["odd"]
+    line = connected("%comflowy run w 3::cfg=2").last[0]["text/plain"]
+    assert " - success in " in line
+    assert line.endswith("test reported an unknown status: 'odd'")
+
+
+def test_an_id_for_the_cloud_in_the_catalogue(cell, handles, api, tmp_path, monkeypatch):
+    """The error was `bottle has no id on cloud (it has one on cloud)`: only the address of the service was a key."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "comflowy.yaml").write_text("workflows:\n  bottle:\n    ids: {cloud: abc-9}\n", encoding="utf-8")
+    assert cell("%comflowy connect cloud").error is None
+    assert cell("%comflowy run bottle 3::cfg=4").error is None
+    assert api.requests(RUN)[-1].json["workflow_id"] == "abc-9"
+    assert cell(f"%comflowy connect other={api.url}").error is None
+    assert "bottle has no id on other (it has one on cloud)" in plain(cell("%comflowy run bottle 3::cfg=4"))

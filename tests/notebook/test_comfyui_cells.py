@@ -148,6 +148,8 @@ def test_a_rejected_and_a_failed_run_name_the_node_and_the_reason(home_server, c
     refused = home_server("%comflowy run load.json 1::image=nowhere.png")
     assert isinstance(refused.error, RunRejected)
     assert "nowhere.png is not on the server. To upload your file: image=file:nowhere.png" in str(refused.error)
+    refused = home_server('%comflowy run load.json 1::image="https://example.com/a.png"')
+    assert "Download the image, then use image=file:NAME.png" in str(refused.error)  # it was file:https://...
 
 
 def test_images_of_a_failed_run_are_shown_below_the_reason(home_server, comfy, tmp_path):

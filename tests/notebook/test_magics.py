@@ -378,6 +378,16 @@ def test_a_terminal_shows_lines_and_paths(sandbox, shell, monkeypatch):
     assert "<Run r" in lines[-1]
 
 
+def test_a_sweep_as_the_value_of_a_cell_shows_paths_in_a_terminal(sandbox, shell, monkeypatch):
+    """Only its status line was printed, though a run and `%comflowy show s1` print the paths of the images."""
+    monkeypatch.setattr(shell, "kernel", None, raising=False)
+    sweep = sandbox("%comflowy sweep default 3::steps=2 3::seed=82,83").value
+    shell.user_ns["sweep"] = sweep
+    for source in ("sweep", "import comflowy_nb\ncomflowy_nb.show(sweep)"):
+        lines = sandbox(source).stdout.splitlines()
+        assert f"  {sweep.cells[1].images[0].path}" in lines, source
+
+
 def test_no_output_names_an_address_or_the_home_folder(sandbox, shared_home):
     sources = ["%comflowy", "%comflowy runs", "%comflowy show last", "%comflowy workflows", "%comflowy fields default",
                "%comflowy connect sandbox"]  # fmt: skip

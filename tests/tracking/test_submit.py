@@ -124,3 +124,14 @@ def test_close_during_a_repeated_submit_cancels_the_run(api):
         run = client.submit("wf-1", {"3::cfg": 1}).run
         wait_until(lambda: run.warning is not None)
     assert run.status == "cancelled"
+
+
+def test_a_repeated_submit_is_described_in_one_sentence(api, client):
+    """The status line had `is the server running?; trying again in 1 s`."""
+    workflow = client.workflow("wf-1")
+    client.run(workflow, {"3::cfg": 7}, timeout=60)  # requests the token
+    settings.retry_base_s = settings.retry_max_s = 60.0
+    api.refuse()
+    run = client.submit(workflow, {"3::cfg": 8}).run
+    wait_until(lambda: run.warning)
+    assert "connection refused; is the server running? - trying again in " in run.warning

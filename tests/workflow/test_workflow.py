@@ -88,6 +88,8 @@ def test_a_partly_described_workflow_accepts_other_ids(workflow):
     partial = Workflow("portrait", "3fef208b", fields={"3::cfg": workflow.fields["3::cfg"]}, is_partial=True)
     assert partial.find("cfg") == ("3::cfg",)
     assert partial.find("6::text") == ("6::text",)
+    with pytest.raises(FieldError, match="no field 'image' of portrait is described: use its id, such as 3::cfg;"):
+        partial.find("image")  # the error denied that the workflow has this field
     with pytest.raises(FieldError, match="Did you mean cfg"):
         partial.find("cgf")
 

@@ -81,7 +81,8 @@ def search(
     Raises
     ------
     SettingsError
-        If the status is not a status of a run, the text is not text, or the limit is not a number from 0.
+        If the status is not a status of a run, the text is not text, the time is not a number, or the limit is not
+        a number from 0.
     LineError
         If the condition can't be parsed.
     """
@@ -155,6 +156,8 @@ def _columns_condition(
     """Return the SQL condition of the filters that compare a column, and its values."""
     if status is not None and status not in list(Status):
         raise SettingsError(f"unknown status {str(status)!r}: use {', '.join(Status)}")
+    if not isinstance(since, int | float | None):
+        raise SettingsError(f"invalid since {since!r}: use UTC seconds since 1970, as in since=time.time() - 300")
     wanted: dict[str, list[Any]] = {
         "created_at >= ?": [since],
         "status = ?": [status],

@@ -112,7 +112,7 @@ def overview(session: Session, request: Request) -> None:
         following = "next: %comflowy connect sandbox"
     else:
         shown = [f"%comflowy show {_ref_of(session, recent[0])}"] if recent else []
-        following = "   ".join(["next: %comflowy run default", *shown, "%comflowy help"])
+        following = "   ".join([f"next: {_first_command(client)}", *shown, "%comflowy help"])
     session.say(join(*parts, paragraph(following)))
 
 
@@ -129,9 +129,7 @@ def _account(client: Client | None) -> tuple[str, str]:
 
 def _connection_line(client: Client) -> list[str]:
     """Return a line with the service and its workflows."""
-    names: list[str] = []
-    with suppress(ServiceError):  # the list is optional
-        names = [known.name for known in client.connection.finder.known() if known.runs_here]
+    names = _names_that_run(client)
     if client.service.on_loopback or client.service.runs_graphs:
         for name in names[:_LISTED]:
             with suppress(ComflowyError):
@@ -140,6 +138,21 @@ def _connection_line(client: Client) -> list[str]:
     if len(names) > _LISTED:
         listed[_LISTED - 1] += " ..."
     return [f"connected to {client.label}" + (f" - workflows: {', '.join(listed)}" if listed else "")]
+
+
+def _names_that_run(client: Client) -> list[str]:
+    """Return the names of the workflows that run on the connected service."""
+    with suppress(ServiceError):  # the list is optional
+        return [known.name for known in client.connection.finder.known() if known.runs_here]
+    return []
+
+
+def _first_command(client: Client | None) -> str:
+    """Return the command that runs a workflow, or adds one if the connected service can run none that is known."""
+    names = ["default"] if client is None else _names_that_run(client)
+    if not names and client is not None and not client.service.runs_graphs:
+        return "%comflowy workflow add NAME ID"
+    return f"%comflowy run {names[0] if names and 'default' not in names else 'default'}"
 
 
 def _finished_orphans(client: Client) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from comflowy_nb.countdown import Countdown
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import RefError
 from comflowy_nb.notebook.commands.search import unfinished, unfinished_lines
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _CONFIRM_S = 15.0  # most services confirm a cancel at once
+_CHECK_S = 15.0  # most services answer the check of a held run at once
 
 
 def cancel(session: Session, request: Request) -> None:
@@ -89,7 +91,10 @@ def _cancel_sweep(client: Client, sweep: Sweep) -> str:
 
 
 def resume(session: Session, request: Request) -> Run | Sweep | RunList:
-    """Continue to track the given runs, or all orphaned runs of this service, and show them."""
+    """Continue to track the given runs, or all orphaned runs of this service, and show them.
+
+    Held runs are shown after their check.
+    """
     client = session.connected()
     refs: list[str] = []
     sweeps: list[Sweep] = []
@@ -102,6 +107,9 @@ def resume(session: Session, request: Request) -> Run | Sweep | RunList:
         sweeps.append(sweep)
         refs += [cell.ref for cell in sweep.cells if cell.status is not None and not cell.status.is_final]
     resumed = client.resume(*refs) if refs or not sweeps else []
+    countdown = Countdown(_CHECK_S)
+    for run in resumed:
+        client.connection.tracker.wait_checked(run, countdown.left_s())
     if not refs and not sweeps:
         session.say(paragraph(*_resumed_lines(session, client, resumed)))
     elif lines := [line for sweep in sweeps if (line := _missing_line(sweep))]:

@@ -213,8 +213,10 @@ class SweepGrid(Grid):
         reviews = reviews_to_show(image for cell in cells[:_MAX_NAMED_CELLS] for image in cell.images)
         for cell in cells[:_MAX_NAMED_CELLS]:
             content = " ".join(self._files(cell)) or cell.error or cell.status_text
+            if cell.images and not self._files(cell):
+                content += ", no such image"  # of `--node` and `--image`
             review = str(write_review(best_review(cell.images, reviews)))
-            lines.append(f"  {cell.ref} {cell.text}: {content}{f' ({review})' if review else ''}")
+            lines.append(f"  {f'{cell.ref} {cell.text}'.rstrip()}: {content}{f' ({review})' if review else ''}")
         if len(cells) > _MAX_NAMED_CELLS:
             lines.append(f"  ... {len(cells) - _MAX_NAMED_CELLS} more")
         lines += explain_labels(self._sweep)[:_MAX_NAMED_CELLS]

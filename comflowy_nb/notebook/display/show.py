@@ -43,7 +43,7 @@ def show(what: Run | RunImage | SweepCell | Sweep | Grid | Sequence[Run | SweepC
     """Display a run or one of its images, several runs together, a sweep or a grid in the current cell.
 
     The current state is shown, without waiting and without a request to a service. Outside a notebook, a line is
-    printed for each run, with the paths of the images.
+    printed for each run and each cell of a sweep, with the paths of the images.
 
     Parameters
     ----------
@@ -194,10 +194,13 @@ def _show_cell(cell: SweepCell) -> None:
 
 def _show_sweep(sweep: Sweep) -> None:
     from comflowy_nb.notebook.display.sweep_status_text import plain_sweep_line  # noqa: PLC0415 - not needed to load the extension
+    from comflowy_nb.notebook.display.views import print_cells  # noqa: PLC0415 - as above
 
     say(paragraph(plain_sweep_line(sweep)))
     if has_displays():
         show_bundle(*grid(sweep).bundle())
+    else:
+        print_cells(sweep)
 
 
 def show_comparison(comparison: Comparison) -> None:

@@ -221,7 +221,7 @@ class SweepView(View):
         self._stop_listening()
         self._draw_status(is_final=True)
         if not self._in_kernel:
-            self._print_cells()
+            print_cells(self.sweep)
             return
         grid = self._make_grid()
         if self._painting is not None:
@@ -234,14 +234,16 @@ class SweepView(View):
 
         return SweepGrid(self.sweep, **self._grid_options)
 
-    def _print_cells(self) -> None:
-        for cell in self.sweep.cells:
-            if cell.run is not None and cell.run.record.images:
-                print(f"{cell.ref} {cell.text}")  # noqa: T201 - a terminal has no handles
-                print_paths(cell.run)
-        explained = explain_labels(self.sweep)
-        if explained:
-            print("\n".join(explained))  # noqa: T201 - as above
+
+def print_cells(sweep: Sweep) -> None:
+    """Print the cells of a sweep with the paths of their files, in a terminal."""
+    for cell in sweep.cells:
+        if cell.run is not None and cell.run.record.images:
+            print(f"{cell.ref} {cell.text}".rstrip())  # noqa: T201 - a terminal has no handles
+            print_paths(cell.run)
+    explained = explain_labels(sweep)
+    if explained:
+        print("\n".join(explained))  # noqa: T201 - as above
 
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:

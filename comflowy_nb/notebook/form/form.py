@@ -23,6 +23,7 @@ from comflowy_nb.recipe import write_cell
 from comflowy_nb.scheduler import Scheduler
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.syntax.lists import Setting
+from comflowy_nb.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from comflowy_nb.notebook.display.live import DisplaySlot
     from comflowy_nb.notebook.form.fields import FormField
     from comflowy_nb.notebook.form.runs import FormRun
-    from comflowy_nb.workflow.workflow import Workflow
 
 
 _DOUBLE_CLICK_S = 0.5  # a second click within this time is ignored if nothing has changed
@@ -98,7 +98,7 @@ def form(
             identity = what.record.identity
             before = client.connection.submitter.restore_input_images(None, before, identity=identity)
         what = what.record.workflow_id or what.workflow
-    workflow = client.workflow(what) if isinstance(what, str) else what
+    workflow = what if isinstance(what, Workflow) else client.workflow(what)
     described = abbreviated_fields(workflow, params or {})
     restored = client.connection.submitter.restore_input_images(workflow, before)
     values = {**restored, **{key: form_field.value for key, form_field in described.items()}}

@@ -116,6 +116,8 @@ def _check_for_unquoted_text(words: list[Word], plain: list[Word], fields: list[
         elif value.endswith(",") or word.raw.startswith(","):
             joined = "".join(following.raw for following in rest)
             tip = f"Type several values without spaces between them: {before.raw}{joined}"
+        elif not value:
+            tip = f"Type FIELD=VALUE without spaces: {before.raw}{word.raw}"
         else:
             text = " ".join([value, *(following.raw for following in rest)])
             tip = f'Put text that contains spaces in quotes: {before.key}="{text}"'

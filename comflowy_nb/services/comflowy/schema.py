@@ -219,10 +219,10 @@ def read_outcome(response: Response | Failure, label: str, *, hide: tuple[Secret
         return outcome_of_failure(response, label)
     if response.is_ok:
         return _success_outcome(response, label, hide)
+    message = mask_secrets(read_message(response.body), hide)
     if response.status not in _REJECTED:
-        return Unknown(f"{label} answered with status {response.status}")
+        return Unknown(f"{label} answered with status {response.status}{f': {message}' if message else ''}")
     if response.status in {400, 422}:
-        message = mask_secrets(read_message(response.body), hide)
         return Rejected(ServiceError(f"{label} rejected it: {message or f'status {response.status}'}"))
     return rejection_of(error_of_status(response, label, "workflow with this id", hide=hide))
 

@@ -197,10 +197,8 @@ class Comflowy(Service):
             if not outputs:
                 warning = "; ".join(filter(None, (f"{self.label} listed no image", warning)))
             return Snapshot(status, service_status, outputs=outputs, warning=warning)
-        unknown = (
-            None if service_status in schema.STATUSES else f"{self.label} reports the status {service_status[:40]!r}"
-        )
-        return Snapshot(status, service_status, warning=unknown)
+        text = f"{self.label} reported an unknown status: {service_status[:40]!r}"
+        return Snapshot(status, service_status, warning=None if service_status in schema.STATUSES else text)
 
     def cancel(self, run_id: str) -> bool:
         if not self.can_cancel:

@@ -172,6 +172,8 @@ def missing_image(details: str) -> str | None:
     if match is None:
         return None
     field, name = match.groups()
+    if name.startswith(("https://", "http://")):
+        return f"this node reads files on the server, not addresses. Download the image, then use {field}=file:NAME.png"
     return f"{name} is not on the server. To upload your file: {field}=file:{name}"
 
 

@@ -57,12 +57,23 @@ class CellOptions(TypedDict, total=False):
     pinned: Mapping[str, int | Sequence[int]]
 
 
+# The options of `Client.sweep` that are not options of the cells.
+_SUBMIT_OPTIONS = (
+    "fresh", "retry", "name", "max_runs", "stop_after", "window", "x", "y", "z", "strict", "timeout", "save",
+)  # fmt: skip
+
+
 def check_options(options: Mapping[str, object]) -> None:
     """Raise a FieldError for an option that `CellOptions` does not have, with the nearest one."""
     known = CellOptions.__annotations__
     for name in options:
         if name not in known:
-            tip = nearest_tip(name, known) or f": use {', '.join(known)}"
+            names = [*_SUBMIT_OPTIONS, *known]
+            tip = nearest_tip(name, names) or f": use {', '.join(names)}"
+            if name in _SUBMIT_OPTIONS:
+                tip = ": it is an option of client.sweep, not of a plan"
+            elif name == "dry_run":
+                tip = ": client.plan_sweep returns the plan and submits nothing"
             raise FieldError(f"a sweep has no option {name!r}{tip}")
 
 

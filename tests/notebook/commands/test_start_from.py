@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from bare_client import empty_image
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import FieldError, RefError, SettingsError, WorkflowError
@@ -231,3 +234,16 @@ def test_another_table_names_the_rows_it_replaces(sandbox, tmp_path, monkeypatch
     (tmp_path / "c.csv").write_text("6::text,cfg\na star,6\na cloud,7\n", encoding="utf-8")
     again = sandbox("%comflowy sweep --from zipped --table c.csv --dry-run")
     assert f"from {zipped.value.ref}: axis row+cfg (day + 4, night + 5) is replaced" in texts(again)[0]
+
+
+def test_from_a_run_of_a_graph_on_a_service_that_runs_none(sandbox, comfy, tmp_path, monkeypatch):
+    """The error was `there is no workflow 'flat' here`, though the user typed only the name of a run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flat.json").write_text(json.dumps(empty_image()))
+    assert sandbox(f"%comflowy connect {comfy.url}").error is None
+    assert sandbox("%comflowy sweep flat.json 1::width=40,41 --as flats").error is None
+    assert sandbox("%comflowy connect sandbox").error is None
+    for command in ("run --from flats.1", "sweep --from flats", "form --from flats.1"):
+        error = sandbox(f"%comflowy {command}").error
+        assert isinstance(error, WorkflowError)
+        assert str(error).startswith("sandbox can't run flat, only its own workflows (default, img2img): connect a")

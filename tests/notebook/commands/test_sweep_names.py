@@ -167,3 +167,10 @@ def test_a_terminal_shows_named_columns_and_the_texts_of_labels(sandbox, moods, 
     shown = sandbox("%comflowy show moods.1 moods.3 --label mood,cfg").stdout.splitlines()
     assert [line.strip() for line in shown if "mood=" in line] == ["mood=calm cfg=4", "mood=tense cfg=5"]
     assert "\nday: text a boat at noon on the sea" in sandbox("%comflowy show moods").stdout
+
+
+def test_a_cell_without_images_of_the_chosen_node_says_so(sandbox):
+    """The text of the grid said only `success`, beside no image."""
+    shown = sandbox("%comflowy sweep default 5::width=64 5::height=64 steps=1 cfg=2,3 --node 77")
+    assert shown.error is None
+    assert "cfg=2: success, no such image" in shown.last[2]["text/plain"]

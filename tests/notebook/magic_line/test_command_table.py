@@ -68,6 +68,7 @@ def test_invalid_durations_are_errors(text):
             "run --from r1 6::text=a cat",
             "unexpected word 'cat'. Put text that contains spaces in quotes: 6::text=\"a cat\"",
         ),
+        ("run default steps= 2", "unexpected word '2'. Type FIELD=VALUE without spaces: steps=2"),
         ("run default other", "unexpected word 'other'. Usage: %comflowy run WORKFLOW"),
         ("run default --save x.tar.gz", "use a folder"),
         ("runs --status done", "invalid --status 'done': use "),
