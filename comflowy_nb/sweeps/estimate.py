@@ -22,6 +22,7 @@ _MIN_S = 0.02  # a shorter execution can't be measured
 _PRIOR = (0.85, 0.6)
 _PRIOR_WEIGHT = 0.3
 _MAX_EXPONENT = 2.0
+_MAX_FACTOR = 20.0  # runs that are estimated to take longer than this multiple of any earlier run have no estimate
 _MAX_VALUE = 1e9  # limit of steps and sizes, because undescribed fields may have any value
 
 
@@ -33,7 +34,7 @@ class Size(NamedTuple):
 
 
 def estimate_s(earlier: Sequence[RunRecord], workflow: Workflow, new: Iterable[Mapping[str, Any]]) -> float | None:
-    """Estimate the time of a sweep that submits these runs, in seconds. Return None without earlier runs.
+    """Estimate the time of a sweep that submits these runs, in seconds. Return None without similar earlier runs.
 
     The time of a run is the median execution time of the earlier runs of its size, or of the most similar size. The
     runs are distributed over as many slots as the number of runs that the service executed at once.
@@ -92,7 +93,10 @@ def _size(params: Mapping[str, Any], workflow: Workflow) -> Size:
 
 
 def _times(sizes: Iterable[Size], usual: Mapping[Size, float]) -> list[float]:
-    """Return the seconds of a run for each size, scaled from the most similar known size."""
+    """Return the seconds of a run for each size, scaled from the most similar known size.
+
+    The list is empty if a run is so much larger than all earlier runs that the scaled time means nothing.
+    """
     exponents = _exponents(usual)
     known = dict(usual)
     times = []
@@ -100,7 +104,10 @@ def _times(sizes: Iterable[Size], usual: Mapping[Size, float]) -> list[float]:
         if size not in known:  # a sweep has many runs of few sizes
             nearest = min(usual, key=lambda other: sum(map(abs, _log_ratios(size, other))))
             ratios = zip(exponents, _log_ratios(size, nearest), strict=True)
-            known[size] = usual[nearest] * math.exp(sum(exponent * log_ratio for exponent, log_ratio in ratios))
+            factor = math.exp(sum(exponent * log_ratio for exponent, log_ratio in ratios))
+            if factor > _MAX_FACTOR:
+                return []
+            known[size] = usual[nearest] * factor
         times.append(known[size])
     return times
 

@@ -53,6 +53,13 @@ def test_nothing_is_known_without_earlier_runs():
     assert estimate(one_after_another(4, 2.0)) is None, "nothing to submit"
 
 
+def test_tiny_runs_give_no_estimate_of_large_ones():
+    """After two runs of 64 x 64 with 2 steps, a plan of 600 runs at the defaults said about 8.5 h."""
+    earlier = one_after_another(2, 0.6, width=64, height=64, steps=2)
+    assert estimate(earlier, *[{}] * 600) is None
+    assert estimate(earlier, {"5::width": 128, "5::height": 128, "3::steps": 4}) == pytest.approx(2.5, abs=0.3)
+
+
 @pytest.mark.parametrize(("places", "cells", "expected_s"), [(1, 10, 20.0), (2, 10, 10.0), (4, 10, 6.0), (4, 3, 2.0)])
 def test_the_wait_in_the_queue_and_the_cold_start_are_left_out(places, cells, expected_s):
     """A plan said about 2 min, and the sweep took 7.3 s: the queue and the cold start counted for every cell."""

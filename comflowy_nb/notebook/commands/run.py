@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def run(session: Session, request: Request) -> Run | Sweep:
     """Submit a run, wait for its images, and raise an error if it failed. With `--count`, run a sweep over seeds."""
+    request.check_pairs(max_runs="count")
     options = request.options
     begin = start(session, request)
     client, workflow = begin.client, begin.workflow

@@ -41,9 +41,7 @@ _OPTION_OF = {"name": "as", "max_runs": "max-runs", "stop_after": "stop-after"} 
 
 def sweep(session: Session, request: Request) -> Sweep | None:
     """Show the plan, submit the new cells, and fill in the grid until all cells are settled."""
-    for option, other in (("pin", "export"), ("overwrite", "export"), ("sample-seed", "sample")):
-        if option in request.options and other not in request.options:
-            raise UsageError(f"--{option} needs --{other}")
+    request.check_pairs(pin="export", overwrite="export", sample_seed="sample")
     if "around" in request.options:
         return _sweep_around(session, request)
     file = _sweep_file(request)

@@ -65,6 +65,13 @@ class Request:
             found += items
         return found
 
+    def check_pairs(self, **needed: str) -> None:
+        """Raise a UsageError if an option was typed without the option that it needs."""
+        for name, other in needed.items():
+            option = name.replace("_", "-")
+            if option in self.options and other not in self.options:
+                raise UsageError(f"--{option} needs --{other}")
+
     def arguments_for(self, function: Callable[..., object]) -> dict[str, Any]:
         """Return the typed options that are parameters of a function, as keyword arguments."""
         return self.arguments(*(name.replace("_", "-") for name in inspect.signature(function).parameters))

@@ -178,6 +178,7 @@ def test_more_than_500_runs_need_max_runs_on_any_service(sandbox):
     assert "--max-runs 501 permits them" in str(counted.error)
     assert isinstance(sandbox("%comflowy run default --count 501 --max-runs 500").error, SettingsError)
     assert isinstance(sandbox("%comflowy run default --max-runs x").error, UsageError)
+    assert str(sandbox("%comflowy run default --max-runs 0").error) == "--max-runs needs --count", "it was ignored"
 
 
 def test_the_name_of_a_sweep_is_a_reference(sandbox, looks, tmp_path):
