@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from scripted_api import RUN
 
 import comflowy_nb
 from comflowy_nb.errors import ComflowyError, FieldError, ImageError, RefError, SettingsError, WorkflowError
+from comflowy_nb.workflow.axes.selection import CellOptions
 
 pytestmark = pytest.mark.usefixtures("short_delays")
 
@@ -116,6 +119,15 @@ def test_an_invalid_option_of_a_sweep_submits_nothing(client, api, options, text
         client.sweep("wf-1", {"3::cfg": [70, 71]}, **options)
     assert text in str(caught.value)
     assert api.count(RUN) == 0
+
+
+def test_the_error_for_an_unknown_option_names_each_parameter_of_sweep(client):
+    with pytest.raises(FieldError) as caught:
+        client.sweep("wf-1", {"3::cfg": [70]}, bogus=1)
+    named = set(str(caught.value).partition(": use ")[2].split(", "))
+    parameters = inspect.signature(client.sweep).parameters
+    unusual = {"ref", "axes", "around", "fields", "wait", "namespace", "base", "on_plan", "cells"}
+    assert named == {*parameters, *CellOptions.__annotations__} - unusual
 
 
 def wrong_calls(client):
