@@ -14,6 +14,7 @@ from comflowy_nb.errors import ComflowyError, LineError, WorkflowError
 from comflowy_nb.workflow.axes.read import read_axes
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.catalogue import Catalogue
+from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.graph import parse_graph, read_graph
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
@@ -87,6 +88,17 @@ def test_a_device_or_a_pipe_is_not_read(tmp_path, name):
     (tmp_path / "comflowy.yaml").symlink_to(tmp_path / name)
     with pytest.raises(WorkflowError, match="not a regular file"):
         Catalogue.open(tmp_path, tmp_path / "home")
+
+
+def test_an_image_or_an_archive_that_is_a_pipe_is_not_reported_as_missing(tmp_path, monkeypatch):
+    """`image=file:pipe.png` answered "there is no file 'pipe.png'. Did you mean pipe.png?"."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("pipe.png", "pipe.zip"):
+        os.mkfifo(name)
+        for typed in (name, str(tmp_path / name)):
+            assert no_such_file(typed) == f"{typed!r} can't be read: it is not a regular file"
+    with pytest.raises(WorkflowError, match=r"'\.' is a folder, not a file"):
+        read_sweep_file(".")
 
 
 @pytest.mark.parametrize("name", ["default", "known"])
