@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from comflowy_nb.errors import WorkflowError, nearest_tip
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.catalogue import FILE_NAME, Catalogue, Entry
 from comflowy_nb.workflow.editor_format import convert, node_classes
 from comflowy_nb.workflow.graph import HOW_TO_EXPORT, graph_from, read_graph
@@ -230,7 +231,7 @@ class Finder:
         if ref.lower().endswith(".json"):
             return self.from_graph(Path(ref).stem, graph_from(lambda: read_graph(ref), self.convert))
         if Path(ref).suffix.lower() in IMAGE_SUFFIXES:
-            return self._from_image(Path(ref).expanduser())
+            return self._from_image(expand_home(ref))
         if ref == SERVER_LAST:
             return self.from_graph("server-last", self.server_last())
         if "://" in ref:

@@ -25,6 +25,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner
 
 from comflowy_nb.errors import WorkflowError, did_you_mean, nearest, option
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path
     WorkflowError
         If the file does not exist, can't be read, or is in another encoding.
     """
-    file = Path(typed).expanduser()
+    file = expand_home(typed)
     try:
         return file, read_named_text(file, max_bytes, file.name or repr(str(typed)))
     except FileNotFoundError:
@@ -145,12 +146,12 @@ def no_such_file(typed: str | os.PathLike[str], what: str = "file") -> str:
     """Return the error for a file that does not exist, with similar names in its folder, or is not a regular file."""
     path = Path(typed)
     text = f"there is no {what} {str(typed)!r}"
-    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no such folder, or ~ of an unknown user
-        if path.expanduser().is_dir():
+    with contextlib.suppress(OSError, ValueError):  # no such folder, or an invalid name
+        if expand_home(path).is_dir():
             return f"{str(typed)!r} is a folder, not a file"
-        if path.expanduser().exists():
+        if expand_home(path).exists():
             return f"{str(typed)!r} can't be read: {_NOT_REGULAR}"
-        with os.scandir(path.expanduser().parent) as entries:
+        with os.scandir(expand_home(path).parent) as entries:
             names = [entry.name for entry in islice(entries, _MAX_COMPARED_NAMES)]
         same_kind = [name for name in names if Path(name).suffix.lower() == path.suffix.lower()]
         near = [str(path.with_name(name)) for name in nearest(path.name, sorted(same_kind))]
@@ -284,7 +285,7 @@ def check_new(path: Path, content: str, *, overwrite: bool) -> None:
 
 def new_folder(path: str | Path) -> str:
     """Return ` in the new folder NAME`, as text after a file name, if its folder does not exist; else ""."""
-    folder = Path(path).expanduser().parent
+    folder = expand_home(path).parent
     return "" if folder.exists() else f" in the new folder {folder.name}"
 
 
