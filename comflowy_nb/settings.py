@@ -278,7 +278,7 @@ settings = Settings()
 
 
 def expand_home(path: str | os.PathLike[str]) -> Path:
-    """Return a path with `~` and `~user` expanded. `~name` of an unknown user stays as it is, as in a shell.
+    """Return a path with `~` and `~user` expanded. `~name` of an unknown user is kept, as in a shell.
 
     `Path.expanduser` raises a RuntimeError for it, but `~draft.png` is a valid name of a file.
     """

@@ -108,7 +108,7 @@ def test_a_name_that_begins_with_a_tilde_is_the_name_of_a_file(tmp_path, monkeyp
     assert read_graph("~copy.json").nodes.keys() == graph.nodes.keys()
     for missing in (read_graph, read_sweep_file, read_table_file, open_input, params_from, load):
         with pytest.raises(ComflowyError, match="there is no file"):
-            missing("~nobody.zip" if missing is load else "~nobody.csv")
+            missing("~missing.zip" if missing is load else "~missing.csv")
 
 
 def test_an_image_or_an_archive_that_is_a_pipe_is_not_reported_as_missing(tmp_path, monkeypatch):
