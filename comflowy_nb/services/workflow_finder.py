@@ -229,7 +229,7 @@ class Finder:
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
-            return self.from_graph(Path(ref).stem, graph_from(lambda: read_graph(ref), self.convert))
+            return self.from_graph(_name_of(Path(ref)), graph_from(lambda: read_graph(ref), self.convert))
         if Path(ref).suffix.lower() in IMAGE_SUFFIXES:
             return self._from_image(expand_home(ref))
         if ref == SERVER_LAST:
@@ -251,7 +251,9 @@ class Finder:
         metadata, graph = self._find_metadata(path)
         if graph is None:
             graph = graph_from(lambda: read_image_graph(path), self.convert)
-        return self.from_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
+        return self.from_graph(
+            metadata.workflow if metadata is not None and metadata.workflow else _name_of(path), graph
+        )
 
     def _from_entry(self, entry: Entry) -> Workflow:
         workflow_id = self._id_of(entry)
@@ -323,3 +325,8 @@ def id_in_url(url: str) -> str:
         address = shown(_USER.sub("//", url))
         raise WorkflowError(f"invalid address {address}: it must end in ?id=ID, with the workflow's id")
     return ids[0]
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a workflow in a file. The history can't store the bytes of a name that is not UTF-8."""
+    return path.stem.encode(errors="replace").decode()
