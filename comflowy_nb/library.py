@@ -8,20 +8,20 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from comflowy_nb.database.records import SweepRecord
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.database.runs import History
 from comflowy_nb.errors import RefError, SettingsError, counted, nearest_tip
-from comflowy_nb.settings import home
+from comflowy_nb.settings import expand_home, home
 from comflowy_nb.tracking.run import Run
 from comflowy_nb.workflow.files import is_file_name, no_such_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
+    from pathlib import Path
 
     from comflowy_nb.archive.loader import Loaded
     from comflowy_nb.database.queries.search import Filters
@@ -323,8 +323,8 @@ class Library:
 
 def _of_file(name: str) -> str:
     """Return the error for the name of a file in place of a run."""
-    with suppress(OSError, RuntimeError):  # too long, or ~ of an unknown user
-        if Path(name).expanduser().is_file():
+    with suppress(OSError):  # too long
+        if expand_home(name).is_file():
             return f"{name!r} is a file; use a run or a sweep, such as r41. %comflowy runs lists them"
     return no_such_file(name, "file or run")
 
@@ -358,7 +358,7 @@ def load_path(path: object) -> Path:
         If it is not a path, or has another suffix than `.zip` and `.json`.
     """
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
-    file = Path(text).expanduser() if isinstance(text, str) else None
+    file = expand_home(text) if isinstance(text, str) else None
     if file is None or file.suffix.lower() not in {".zip", ".json"}:
         raise SettingsError(f"can't load {path!r}: use a zip file that save has written, or a file ratings.json")
     return file

@@ -13,7 +13,7 @@ from comflowy_nb.database.connection import FILE_NAME
 from comflowy_nb.errors import ComflowyError, ImageError, WorkflowError
 from comflowy_nb.layout.value_text import seeds_of
 from comflowy_nb.library import open_library
-from comflowy_nb.settings import home
+from comflowy_nb.settings import expand_home, home
 from comflowy_nb.tracking.run import Run, RunImage
 from comflowy_nb.workflow.catalogue import Catalogue
 from comflowy_nb.workflow.fields import FieldType
@@ -137,7 +137,7 @@ def params_from(image: str | os.PathLike[str] | RunImage | Run, *, workflow: str
     if isinstance(image, Run):
         return _recipe(_metadata_of(image.record), None, None)
     try:
-        path = Path(image).expanduser()
+        path = expand_home(image)
     except TypeError:
         kind = type(image).__name__
         raise ImageError(f'params_from needs an image file or a run, not {kind}: params_from("cat.png")') from None

@@ -277,11 +277,19 @@ settings = Settings()
 # -- environment variables --------------------------------------------------------------------------------------
 
 
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path with `~` and `~user` expanded. `~name` of an unknown user is kept, as in a shell.
+
+    `Path.expanduser` raises a RuntimeError for it, but `~draft.png` is a valid name of a file.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - see above
+
+
 def home() -> Path:
     """Return the folder of history, images and catalogue: `COMFLOWY_HOME`, else the platform's user data folder."""
     folder = os.environ.get("COMFLOWY_HOME")
     if folder:
-        return Path(folder).expanduser()
+        return expand_home(folder)
     from platformdirs import user_data_path  # noqa: PLC0415 - not needed where COMFLOWY_HOME is set
 
     return user_data_path("comflowy")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +34,7 @@ from comflowy_nb.errors import (
 )
 from comflowy_nb.services.comfyui.multi_server import ComfyUICluster
 from comflowy_nb.settings import settings
+from comflowy_nb.status import Status
 
 SMALL = {"5::width": 64, "5::height": 64, "3::steps": 2}
 
@@ -160,6 +163,24 @@ def test_a_run_has_images_and_the_images_have_params(client, comfy):
     assert json.loads(image.text["prompt"])["6"]["inputs"]["text"] == "a bottle at sea"
     metadata = json.loads(image.text["comflowy"])
     assert (metadata["workflow"], metadata["params"]["3::seed"]) == ("default", 2**63 + 5)
+
+
+def test_a_run_whose_file_name_is_not_utf_8_ends(client, flat):
+    """The run stayed `waiting` for ever: half of a surrogate pair in the name of its file can't be part of a URL."""
+    graph = json.loads(Path(flat).read_text())
+    node = next(node for node, entry in graph.items() if entry["class_type"] == "SaveImage")
+    run = client.run(flat, {f"{node}::filename_prefix": "caf\udce9"}, timeout=30)
+    assert run.status is Status.SUCCESS
+    assert [image.record.state for image in run.images] == ["missing"]
+
+
+def test_a_graph_whose_file_name_is_not_utf_8_can_be_run_again(client, flat):
+    """The second run and each sweep ended in a UnicodeEncodeError of the history."""
+    path = Path(os.fsdecode(os.fsencode(Path(flat).parent) + b"/caf\xe9.json"))
+    path.write_bytes(Path(flat).read_bytes())
+    runs = [client.run(str(path)) for _ in range(2)]
+    assert {run.number for run in runs} == {1}
+    assert client.sweep(str(path), {"1::color": [1, 2]}).status_counts() == {Status.SUCCESS: 2}
 
 
 def test_an_identical_request_with_other_titles_submits_nothing(client, comfy, tmp_path):

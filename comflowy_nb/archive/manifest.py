@@ -248,7 +248,7 @@ def decode_versioned(
     document = _read_json(content, name)
     try:
         head = msgspec.convert(document, _Head)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # half of a surrogate pair in place of a number
         head = None
     if head is None or head.format != format_version[0]:
         raise ImageError(other_format)
@@ -256,7 +256,7 @@ def decode_versioned(
         raise ImageError(f"{name} was saved by a newer comflowy_nb: pip install -U comflowy_nb")
     try:
         return msgspec.convert(document, type_)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise load_error(name, str(error)) from None
 
 

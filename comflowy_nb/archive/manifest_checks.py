@@ -25,7 +25,8 @@ _MAX_TEXT_CHARS = 1_000_000
 _MAX_NAME_CHARS = 200
 _TOKEN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # except line breaks and tabs
+# Except line breaks and tabs. SQLite can't store half of a surrogate pair.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORMAT_NAME = re.compile(r"[A-Z0-9][A-Z0-9 ]{0,15}")
 
 

@@ -37,7 +37,10 @@ def main(words: Sequence[str] | None = None) -> int:
         with spelled("file"):
             return {"demo": _demo, "sandbox": _sandbox, "sweep": _sweep, "scan": _scan}[args.command](args)
     except ComflowyError as error:
-        print(f"comflowy-nb {args.command}: {error}", file=sys.stderr)
+        from comflowy_nb.notebook.display.html import plain  # noqa: PLC0415 - only after an error
+
+        # A graph or a server may contain escape sequences, which a terminal executes.
+        print(plain(f"comflowy-nb {args.command}: {error}"), file=sys.stderr)
         return WRONG_USAGE if isinstance(error, _USAGE_ERRORS) else 1
     except KeyboardInterrupt as error:
         print(f"\ncomflowy-nb {args.command}: {str(error) or 'interrupted'}", file=sys.stderr)

@@ -18,7 +18,7 @@ from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
 from comflowy_nb.layout.text import aligned
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.services.credentials import ask_key
-from comflowy_nb.settings import default_target
+from comflowy_nb.settings import default_target, expand_home
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.cell import NOT_SUBMITTED, held_text
 from comflowy_nb.sweeps.headings import choose_axes, explain_labels
@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     """
     file = read_sweep_file(args.file)
     if args.out is not None:
-        check_sweep_target(args.out.expanduser())
+        check_sweep_target(expand_home(args.out))
     if args.name is not None:
         file.options["name"] = args.name
     if not args.connect and default_target() is None:
@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
     with connect(args.connect, name_address=args.connect is not None, ask_key=ask) as client:
         sweep, is_interrupted = _run(client, file)
         files, error = _save(sweep, args.out)
-        is_file = args.out is not None and kind_of_target(args.out.expanduser()) != "folder"
+        is_file = args.out is not None and kind_of_target(expand_home(args.out)) != "folder"
         _print_table(sweep, [] if is_file else files)
         done = sweep.status_counts().get(Status.SUCCESS, 0)
         print(f"{sweep.ref}: {done} of {len(sweep.cells)} succeeded" + (f"; {sweep.stopped}" if sweep.stopped else ""))

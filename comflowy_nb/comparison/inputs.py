@@ -13,6 +13,7 @@ from comflowy_nb.comparison.pixels import PREVIEW_PX, image_size, open_rgb
 from comflowy_nb.database.references import parse_ref
 from comflowy_nb.errors import ComflowyError, ImageError, RefError
 from comflowy_nb.library import open_library
+from comflowy_nb.settings import expand_home
 from comflowy_nb.sweeps.cell import no_run_text
 from comflowy_nb.sweeps.sweep import Sweep, SweepCell
 from comflowy_nb.tracking.run import Run, RunImage
@@ -141,7 +142,7 @@ def _resolve(item: Any, find: Callable[[Any], Found] | None) -> Any:
     try:
         target = (find or open_library().find)(item)
     except RefError:
-        path = Path(item).expanduser()
+        path = expand_home(item)
         if path.is_file():
             return path
         if is_file_name(item) or "/" in item:
@@ -165,7 +166,7 @@ def _read(item: Any, original: Any, position: int) -> ComparedImage:
     if isinstance(item, RunImage):
         return _read_run_image(item, name=original if is_cell else None)
     if isinstance(item, os.PathLike):
-        return _read_file(Path(item).expanduser())
+        return _read_file(expand_home(item))
     return _read_pixels(item, position)
 
 

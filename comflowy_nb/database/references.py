@@ -14,6 +14,7 @@ _NUMBER = re.compile(r"r([0-9]{1,18})")
 _LAST = re.compile(r"last(?:~([0-9]{1,9}))?(?:\.([0-9]{1,9}))?")
 _CELL = re.compile(r"([^.]+)\.([0-9]{1,9})")
 _SWEEP = re.compile(r"s([0-9]{1,18})(?:\.([0-9]{1,9}))?")
+_NOT_IN_A_RUN = re.compile(r"[\[\] \t\n\ud800-\udfff]")  # SQLite can't compare half of a surrogate pair
 _RESERVED = re.compile(r"last|[rs][0-9]+")
 _HELP = (
     "for a run use r41, a name, an id, last or last~1; for a sweep s3 or a name; for a cell s3.12; "
@@ -53,7 +54,7 @@ def parse_ref(text: str) -> Ref:
     match = _IMAGE.fullmatch(reference)
     rest, image = (match["rest"], int(match["image"])) if match else (reference, None)
     run, colon, node = rest.partition(":")
-    if not run or any(mark in run for mark in "[] \t\n") or any(mark in node for mark in "[]") or (colon and not node):
+    if not run or _NOT_IN_A_RUN.search(run) or any(mark in node for mark in "[]") or (colon and not node):
         raise RefError(f"invalid reference {reference!r}: {_HELP}")
     if node and image is None:
         raise RefError(f"{reference} is a node, not an image; its first image is {reference}[0]")

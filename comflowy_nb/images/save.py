@@ -15,6 +15,7 @@ from comflowy_nb.images.decode import PNG_MAGIC, png_chunks
 from comflowy_nb.images.receive import is_damaged, stored_file
 from comflowy_nb.images.save_target import kind_of_target, write_new, writing_to
 from comflowy_nb.images.strip import strip_metadata
+from comflowy_nb.settings import expand_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +66,7 @@ def save_run(
     outputs = record.outputs if only is None else (only,)
     if not outputs:
         raise ImageError(f"{record.ref} has no images to save ({record.status})")
-    target = Path(target).expanduser()
+    target = expand_home(target)
     kind = kind_of_target(target)
     if kind == "image":
         _check_file_name(record, outputs, target)

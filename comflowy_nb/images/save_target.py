@@ -8,14 +8,15 @@ import itertools
 import os
 import uuid
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.errors import ImageError, SettingsError, write_problem
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.files import locked_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jxl"})
 _OTHER_FILES = frozenset(
@@ -36,7 +37,7 @@ def target_path(target: object) -> Path:
         If it is neither text nor a path.
     """
     if isinstance(target, str | os.PathLike) and isinstance(path := os.fspath(target), str):
-        return Path(path).expanduser()
+        return expand_home(path)
     raise SettingsError(f'can\'t save to {target!r}: use a folder, or NAME.zip, as text or a path: save("out")')
 
 

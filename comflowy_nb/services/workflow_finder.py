@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from comflowy_nb.errors import SettingsError, WorkflowError, nearest_tip
 from comflowy_nb.services.targets import origin_of
-from comflowy_nb.settings import cloud_url
+from comflowy_nb.settings import cloud_url, expand_home
 from comflowy_nb.workflow.catalogue import FILE_NAME, Catalogue, Entry
 from comflowy_nb.workflow.editor_format import convert, node_classes
 from comflowy_nb.workflow.graph import HOW_TO_EXPORT, graph_from, read_graph
@@ -231,9 +231,9 @@ class Finder:
 
     def _find(self, ref: str) -> Workflow:
         if ref.lower().endswith(".json"):
-            return self.from_graph(Path(ref).stem, graph_from(lambda: read_graph(ref), self.convert))
+            return self.from_graph(_name_of(Path(ref)), graph_from(lambda: read_graph(ref), self.convert))
         if Path(ref).suffix.lower() in IMAGE_SUFFIXES:
-            return self._from_image(Path(ref).expanduser())
+            return self._from_image(expand_home(ref))
         if ref == SERVER_LAST:
             return self.from_graph("server-last", self.server_last())
         if "://" in ref:
@@ -253,7 +253,9 @@ class Finder:
         metadata, graph = self._find_metadata(path)
         if graph is None:
             graph = graph_from(lambda: read_image_graph(path), self.convert)
-        return self.from_graph(metadata.workflow if metadata is not None and metadata.workflow else path.stem, graph)
+        return self.from_graph(
+            metadata.workflow if metadata is not None and metadata.workflow else _name_of(path), graph
+        )
 
     def _from_entry(self, entry: Entry) -> Workflow:
         workflow_id = self._id_of(entry)
@@ -333,3 +335,8 @@ def id_in_url(url: str) -> str:
         address = shown(_USER.sub("//", url))
         raise WorkflowError(f"invalid address {address}: it must end in ?id=ID, with the workflow's id")
     return ids[0]
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a workflow in a file. The history can't store the bytes of a name that is not UTF-8."""
+    return path.stem.encode(errors="replace").decode()

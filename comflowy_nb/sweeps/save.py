@@ -13,6 +13,7 @@ from comflowy_nb.images.save_target import writing_to
 from comflowy_nb.images.store import utc
 from comflowy_nb.layout.value_text import mark_differing_words
 from comflowy_nb.painting.pages import encode
+from comflowy_nb.settings import expand_home
 from comflowy_nb.sweeps.sweep_painting import draw_contact_sheets
 from comflowy_nb.workflow.files import write_file
 
@@ -53,7 +54,7 @@ def save_sweep(
         If there are no images, or the folder can't be written to; or if images are missing on disk or damaged: then
         everything else is written first.
     """
-    folder = folder.expanduser()
+    folder = expand_home(folder)
     record = sweep.record
     if record is None or not any(run.record.images for run in sweep.runs):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.status_counts().items())

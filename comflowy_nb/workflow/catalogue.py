@@ -214,7 +214,7 @@ class Catalogue:
         """
         if not alias or _NOT_IN_AN_ALIAS.search(alias):
             raise WorkflowError(f"{alias!r} can't be an alias: use letters, digits, - and _")
-        if not field_id or any(char.isspace() for char in field_id):
+        if not field_id or (field_id.split() != [field_id] and "::" not in field_id):  # a node id may contain spaces
             raise WorkflowError(f"{field_id!r} is not a field id: write {alias}=3::cfg")
         self._file_with(name).change(name, {"aliases": {alias: field_id}})
 

@@ -25,6 +25,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner
 
 from comflowy_nb.errors import WorkflowError, did_you_mean, nearest, option
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.syntax.json_values import MAX_DEPTH, TOO_DEEP
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if sys.platform != "win32":
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_YAML_BYTES = 1024 * 1024  # parsing this much YAML takes about ten seconds
 _MAX_COMPARED_NAMES = 2000  # names in a folder to compare with the name of a missing file
+_NOT_REGULAR = "it is not a regular file"
 _MAX_YAML_NODES = 100_000  # with every alias expanded
 
 _FILE_NAME = re.compile(
@@ -90,7 +92,7 @@ def read_text(path: Path, max_bytes: int) -> str:
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, "it is not a regular file")
+        raise OSError(errno.EINVAL, _NOT_REGULAR)
     with path.open("rb") as file:  # raises IsADirectoryError for a folder
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
@@ -128,9 +130,9 @@ def read_typed_file(typed: str | os.PathLike[str], max_bytes: int) -> tuple[Path
     WorkflowError
         If the file does not exist, can't be read, or is in another encoding.
     """
-    file = Path(typed).expanduser()
+    file = expand_home(typed)
     try:
-        return file, read_named_text(file, max_bytes, file.name)
+        return file, read_named_text(file, max_bytes, file.name or repr(str(typed)))
     except FileNotFoundError:
         raise WorkflowError(no_such_file(typed)) from None
 
@@ -141,13 +143,15 @@ def is_file_name(text: str) -> bool:
 
 
 def no_such_file(typed: str | os.PathLike[str], what: str = "file") -> str:
-    """Return the error for a file that does not exist, with similar names in its folder."""
+    """Return the error for a file that does not exist, with similar names in its folder, or is not a regular file."""
     path = Path(typed)
     text = f"there is no {what} {str(typed)!r}"
-    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no such folder, or ~ of an unknown user
-        if path.expanduser().is_dir():
+    with contextlib.suppress(OSError, ValueError):  # no such folder, or an invalid name
+        if expand_home(path).is_dir():
             return f"{str(typed)!r} is a folder, not a file"
-        with os.scandir(path.expanduser().parent) as entries:
+        if expand_home(path).exists():
+            return f"{str(typed)!r} can't be read: {_NOT_REGULAR}"
+        with os.scandir(expand_home(path).parent) as entries:
             names = [entry.name for entry in islice(entries, _MAX_COMPARED_NAMES)]
         same_kind = [name for name in names if Path(name).suffix.lower() == path.suffix.lower()]
         near = [str(path.with_name(name)) for name in nearest(path.name, sorted(same_kind))]
@@ -281,7 +285,7 @@ def check_new(path: Path, content: str, *, overwrite: bool) -> None:
 
 def new_folder(path: str | Path) -> str:
     """Return ` in the new folder NAME`, as text after a file name, if its folder does not exist; else ""."""
-    folder = Path(path).expanduser().parent
+    folder = expand_home(path).parent
     return "" if folder.exists() else f" in the new folder {folder.name}"
 
 

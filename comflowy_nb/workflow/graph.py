@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ HOW_TO_EXPORT = (
 
 _KEPT_KEYS = ("class_type", "inputs", "_meta")  # other keys of a node are notes of one server about one run
 _MAX_LISTED_KEYS = 3
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 # ComfyUI writes the float 8.0 as 8, so a value does not tell its type. Fields with these names are always INT.
 _INT_NAMES = frozenset({"steps", "width", "height", "batch_size", "start_at_step", "end_at_step", "color", "length"})
@@ -49,14 +51,14 @@ class Graph:
             return None
         meta = self.nodes[node].get("_meta")
         title = meta.get("title") if isinstance(meta, dict) else None
-        one_line = " ".join(title.split()) if isinstance(title, str) else ""
-        return one_line or str(self.nodes[node]["class_type"])
+        shown = _one_line(title) if isinstance(title, str) else ""
+        return shown or _one_line(str(self.nodes[node]["class_type"]))
 
     def group(self, node: str) -> str:
         """Return the title of the group or subgraph that contains a node in the editor; empty if unknown."""
         meta = self.nodes.get(node, {}).get("_meta")
         group = meta.get("group") if isinstance(meta, dict) else None
-        return " ".join(group.split()) if isinstance(group, str) else ""
+        return _one_line(group) if isinstance(group, str) else ""
 
     def fields(self) -> dict[str, Field]:
         """Return the inputs with values as fields by id. Their types are derived from the values.
@@ -130,6 +132,11 @@ def link_target(value: object) -> str | None:
     """Return the node id of a link (`[node id, output index]`); None for any other value."""
     is_link = isinstance(value, list) and len(value) == 2 and type(value[1]) is int
     return str(value[0]) if is_link else None  # type: ignore[index]  # a list
+
+
+def _one_line(text: str) -> str:
+    """Return a text in one line, without control characters, which a terminal may execute."""
+    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def _type_of(name: str, value: object, class_type: str) -> FieldType:

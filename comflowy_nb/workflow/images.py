@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from comflowy_nb.errors import ImageError
-from comflowy_nb.settings import settings
+from comflowy_nb.settings import expand_home, settings
 from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
 
@@ -67,7 +67,7 @@ def open_input(path: str | os.PathLike[str], *, name: str | None = None) -> Inpu
     ImageError
         If the file does not exist, can't be read, is too large or is not an image.
     """
-    file = Path(path).expanduser()
+    file = expand_home(path)
     if not file.is_file():
         raise ImageError(no_such_file(path))
     try:

@@ -145,10 +145,16 @@ class ValueReader:
         Raises
         ------
         FieldError
-            If it is the path of such a file, and the server does not list an image with this name.
+            If it is the path of such a file, or several separated by commas, and the server does not list an image with
+            this name.
         """
         if field.type is FieldType.IMAGEUPLOAD:
             is_candidate = text != field.default and text not in field.options
+            if is_candidate and (images := _images_between_commas(text)):
+                if not self._is_sweep:
+                    raise several_values_error(field, f"{shown(text)} is several images")
+                tip = f"separate several images by ||: {field.name}={'||'.join(images)}"
+                raise FieldError(f"{field.where}: {shown(text)} is one value; {tip}")
         else:  # the field may not be an image; a JSON or Python string is always text
             has_suffix = text.lower().endswith(tuple(IMAGE_SUFFIXES))
             is_candidate = field.type is FieldType.UNKNOWN and not is_python_value and has_suffix
@@ -265,6 +271,17 @@ def several_values_error(field: Field, problem: str) -> FieldError:
 
 def _no_runs(ref: str) -> InputImage:
     raise RefError(f"run:{ref}: images of runs are not available here")
+
+
+def _images_between_commas(text: str) -> list[str]:
+    """Return the images in a text that separates several by commas, as `file:PATH` or `run:REF`; else an empty list."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 1 or names_files(text.removeprefix("file:")):
+        return []
+    is_named = [part.startswith(("file:", "run:")) for part in parts]
+    if not all(named or names_files(part) for named, part in zip(is_named, parts, strict=True)):
+        return []
+    return [part if named else f"file:{part}" for named, part in zip(is_named, parts, strict=True)]
 
 
 def _is_several(field: Field, text: str) -> bool:

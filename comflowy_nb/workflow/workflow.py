@@ -7,10 +7,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.errors import FieldError, WorkflowError, did_you_mean, nearest, nearest_tip, write_problem
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.fields import Field, FieldType, split_id
 from comflowy_nb.workflow.files import check_new, write_text
 from comflowy_nb.workflow.graph import Graph
@@ -20,6 +20,7 @@ from comflowy_nb.workflow.syntax.json_values import text_of
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 _MAX_SHOWN_CHARS = 24  # maximum length of the value of a field in an error
@@ -144,7 +145,7 @@ class Workflow:
             raise WorkflowError(
                 f"the graph of {self.name} is not known here, only its id on the service, so it can't be exported"
             )
-        file = Path(path).expanduser()
+        file = expand_home(path)
         if file.suffix.lower() != ".json":
             raise WorkflowError(
                 f"{file.name!r} can't be the file of a graph: use a name that ends in .json, as {file.stem}.json"

@@ -291,6 +291,11 @@ RATING = {"source": "", "rating": 3, "rejected": False, "note": None, "rated_at"
         put(*RUN, "service", "\x1b[31m"),
         put(*RUN, "workflow", "x" * 1000),
         put(*RUN, "error", "\0"),
+        # Half of a surrogate pair ended in a UnicodeEncodeError of SQLite or msgspec.
+        put(*RUN, "workflow", "\ud800"),
+        put(*RUN, "error", "\udce9"),
+        put(*RUN, "created_at", "\ud800"),
+        put(*IMAGE, "ratings", [{**RATING, "note": "\ud800"}]),
         put(*RUN, "params", []),
         put(*RUN, "params", "3::cfg", DEEP),
         put(*RUN, "params", "a\0b", 1),

@@ -56,7 +56,9 @@ def test_reference_is_parsed(text):
     assert parse_ref(text) == TABLE[text]
 
 
-@pytest.mark.parametrize("text", ["", " ", "[0]", ":9[0]", "r41[", "r41[]", "r41[-1]", "r41[0][1]", "r41:[0]", "a b"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "[0]", ":9[0]", "r41[", "r41[]", "r41[-1]", "r41[0][1]", "r41:[0]", "a b", "p\udce9.png"]
+)
 def test_invalid_reference_is_an_error_with_examples(text):
     with pytest.raises(RefError, match="r41:9"):
         parse_ref(text)

@@ -213,7 +213,15 @@ def test_invalid_names_and_aliases_are_rejected(home):
             catalogue.alias("default", word, "3::cfg")
     with pytest.raises(WorkflowError, match="not a field"):
         catalogue.alias("default", "a", "")
+    with pytest.raises(WorkflowError, match="not a field"):
+        catalogue.alias("default", "a", "my cfg")
     assert not (home / "comflowy.yaml").exists()
+
+
+def test_an_alias_names_a_field_whose_node_id_contains_a_space(home):
+    """`workflow alias W="my node::text"` was refused; the field itself could be set on the line."""
+    Catalogue.open(None, home).alias("default", "W", "my node::text")
+    assert Catalogue.open(None, home).get("default").aliases == {"W": "my node::text"}
 
 
 def test_an_unknown_workflow_is_reported_with_the_nearest_name(home):

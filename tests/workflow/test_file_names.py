@@ -34,6 +34,17 @@ def test_a_file_that_exists_is_suggested(workflow, text):
         read_axes(workflow, [Setting("10::image", text)], namespace={})
 
 
+@pytest.mark.parametrize("text", ["photo.png,example.png", "file:photo.png, file:example.png", "photo.png,refs/*.jpg"])
+def test_images_separated_by_commas_are_reported_with_the_right_separator(workflow, text):
+    """`sweep image=photo.png,b.png` planned one cell, and the server answered with its validation error."""
+    with pytest.raises(FieldError, match=r"separate several images by \|\|: image=file:photo.png\|\|file:"):
+        read_axes(workflow, [Setting("10::image", text)], namespace={})
+    with pytest.raises(FieldError, match="a run takes one value"):
+        resolve(workflow, [Setting("10::image", text)], namespace={})
+    Image.new("RGB", (3, 2)).save("photo.png,b.png")
+    assert len(read_axes(workflow, [Setting("10::image", "file:photo.png,b.png")], namespace={}).axes) == 0
+
+
 def test_an_absolute_path_is_suggested(workflow, tmp_path):
     with pytest.raises(FieldError, match="Did you mean file:"):
         resolve(workflow, [Setting("10::image", str(tmp_path / "photo.png"))], namespace={})

@@ -151,6 +151,14 @@ def test_a_title_with_line_breaks_is_one_line():
     assert field.node_title == "my node"
 
 
+def test_a_title_with_escape_sequences_of_a_terminal_has_no_control_characters():
+    """The title of a node of a downloaded graph changed the title of the terminal through an error."""
+    node = {"class_type": "\x1b[31mA\x9b", "inputs": {"x": 1}}
+    titled = {**node, "_meta": {"title": "a\x1b]0;b\x07\x00", "group": "\x9bc"}}
+    graph = parse_graph(json.dumps({"1": node, "2": titled}), "g")
+    assert (graph.title("1"), graph.title("2"), graph.group("2")) == ("[31mA", "a ]0;b", "c")
+
+
 # -- graphs beside notes, and within requests and responses of servers -----------------------------------------------
 
 NODES = {

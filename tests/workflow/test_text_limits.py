@@ -9,12 +9,17 @@ import os
 import warnings
 
 import pytest
+from PIL import Image
 
+from comflowy_nb import load, params_from
 from comflowy_nb.errors import ComflowyError, LineError, WorkflowError
 from comflowy_nb.workflow.axes.read import read_axes
+from comflowy_nb.workflow.axes.table_file import read_table_file
 from comflowy_nb.workflow.axes.yaml_file import read_sweep_file
 from comflowy_nb.workflow.catalogue import Catalogue
+from comflowy_nb.workflow.files import no_such_file
 from comflowy_nb.workflow.graph import parse_graph, read_graph
+from comflowy_nb.workflow.images import open_input
 from comflowy_nb.workflow.syntax.body import read_body
 from comflowy_nb.workflow.syntax.lists import Setting
 from comflowy_nb.workflow.values import resolve
@@ -87,6 +92,34 @@ def test_a_device_or_a_pipe_is_not_read(tmp_path, name):
     (tmp_path / "comflowy.yaml").symlink_to(tmp_path / name)
     with pytest.raises(WorkflowError, match="not a regular file"):
         Catalogue.open(tmp_path, tmp_path / "home")
+
+
+def test_a_name_that_begins_with_a_tilde_is_the_name_of_a_file(tmp_path, monkeypatch):
+    """`run ~draft.json` ended with `RuntimeError: Could not determine home directory.`
+
+    `Path.expanduser` raises it, because there is no user of that name.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~draft.json").write_text(GRAPH)
+    Image.new("RGB", (4, 4)).save("~draft.png")
+    graph = read_graph("~draft.json")
+    assert open_input("~draft.png").name == "~draft.png"
+    Workflow("w", graph=graph).export("~copy.json")
+    assert read_graph("~copy.json").nodes.keys() == graph.nodes.keys()
+    for missing in (read_graph, read_sweep_file, read_table_file, open_input, params_from, load):
+        with pytest.raises(ComflowyError, match="there is no file"):
+            missing("~missing.zip" if missing is load else "~missing.csv")
+
+
+def test_an_image_or_an_archive_that_is_a_pipe_is_not_reported_as_missing(tmp_path, monkeypatch):
+    """`image=file:pipe.png` answered "there is no file 'pipe.png'. Did you mean pipe.png?"."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("pipe.png", "pipe.zip"):
+        os.mkfifo(name)
+        for typed in (name, str(tmp_path / name)):
+            assert no_such_file(typed) == f"{typed!r} can't be read: it is not a regular file"
+    with pytest.raises(WorkflowError, match=r"'\.' is a folder, not a file"):
+        read_sweep_file(".")
 
 
 @pytest.mark.parametrize("name", ["default", "known"])

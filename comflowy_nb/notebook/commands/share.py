@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comflowy_nb.images.save_target import kind_of_target
 from comflowy_nb.notebook.display.html import paragraph
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.syntax.json_values import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from comflowy_nb.archive.loader import Loaded
     from comflowy_nb.notebook.magic_line.request import Request
@@ -30,7 +31,7 @@ def save(session: Session, request: Request) -> None:
     found = [item for ref in refs for item in find_all(request.ref(ref), session.find)]
     where = {word.key or "": word.value or "" for word in request.fields}
     options = options_of(**request.arguments("without", "full", "along", "duration"), where=where)
-    target = Path(typed).expanduser()
+    target = expand_home(typed)
     plan = plan_save(session.library, found, target, options)
     if plan.lines:
         session.say(paragraph(*plan.lines))
@@ -52,7 +53,7 @@ def saved_lines(paths: Sequence[Path], target: Path, typed: str) -> list[str]:
 
 def save_to(session: Session, target: str, save: Callable[[Path], list[Path]]) -> None:
     """Save copies to the target of `--save`, and show only the names of the files."""
-    path = Path(target).expanduser()
+    path = expand_home(target)
     session.say(paragraph(*saved_lines(save(path), path, target)))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
@@ -12,6 +11,7 @@ from IPython.core.error import UsageError
 from comflowy_nb.errors import FieldError, WorkflowError
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.recipe import find_metadata
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.axes.names import caption_names
 from comflowy_nb.workflow.axes.types import Axes
 from comflowy_nb.workflow.files import is_file_name, no_such_file
@@ -23,6 +23,7 @@ from comflowy_nb.workflow.syntax.lists import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from pathlib import Path
     from typing import Any
 
     from comflowy_nb.client import Client
@@ -104,7 +105,7 @@ def _warn_about_files(session: Session, workflow: Workflow, settings: Iterable[S
             continue
         for text in setting.value.split("||"):
             path = text.strip().removeprefix("file:")
-            if path.lower().endswith(_TEXT_SUFFIXES) and "\n" not in path and Path(path).expanduser().is_file():
+            if path.lower().endswith(_TEXT_SUFFIXES) and "\n" not in path and expand_home(path).is_file():
                 lines = f"--lines {setting.key}={path}" + ("" if is_sweep else " in a sweep")
                 notes.append(f"{setting.key}: the words {text.strip()!r} are submitted. {lines} takes the file's lines")
     if notes:
@@ -173,7 +174,7 @@ def _file_of(source: object) -> Path | None:
     WorkflowError
         If there is no such file.
     """
-    path = Path(str(source)).expanduser()
+    path = expand_home(str(source))
     if is_file_name(str(source)) and not path.is_file():
         raise WorkflowError(no_such_file(str(source)))
     return path if path.suffix.lower() in {*IMAGE_SUFFIXES, ".json"} and path.is_file() else None

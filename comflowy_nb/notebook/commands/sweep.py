@@ -17,6 +17,7 @@ from comflowy_nb.notebook.commands.start_from import start
 from comflowy_nb.notebook.display.html import paragraph
 from comflowy_nb.notebook.interrupts import cancel_view, wait_in_cell
 from comflowy_nb.scheduler import DeferredInterrupt
+from comflowy_nb.settings import expand_home
 from comflowy_nb.status import Status
 from comflowy_nb.sweeps.around import find_center
 from comflowy_nb.sweeps.cell import raise_for_failures
@@ -142,7 +143,7 @@ def _cell_options(request: Request) -> CellOptions:
 def _submit(session: Session, request: Request, begin: Start, axes: Axes, notices: Sequence[str] = ()) -> Sweep:
     options, client = request.options, begin.client
     if "save" in options:
-        check_sweep_target(Path(options["save"]).expanduser())
+        check_sweep_target(expand_home(options["save"]))
     grid_options = _grid_options(begin, request, axes)
 
     def show_plan(planned: Sweep) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
@@ -15,6 +14,7 @@ from comflowy_nb.notebook.display.html import join, paragraph, table
 from comflowy_nb.notebook.form.fields import range_text
 from comflowy_nb.recipe import find_metadata
 from comflowy_nb.services.workflow_finder import SERVER_LAST, id_in_url
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.fields import FieldType
 from comflowy_nb.workflow.files import new_folder
 from comflowy_nb.workflow.graph import graph_from, read_graph
@@ -184,7 +184,7 @@ def _source(session: Session, text: str) -> tuple[str | None, Graph | None]:
         return None, session.connected().connection.finder.server_last()
     if "://" in text:
         return id_in_url(text), None
-    path = Path(text).expanduser()
+    path = expand_home(text)
     if path.suffix.lower() == ".json":
         return None, graph_from(lambda: read_graph(path), session.library.convert)
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -197,7 +197,7 @@ def _read_description(session: Session, request: Request) -> Mapping[str, Field]
     """Return the fields that a body or `--fields` describes."""
     found: dict[str, Field] = {}
     if "fields" in request.options:
-        file = Path(request.options["fields"]).expanduser()
+        file = expand_home(request.options["fields"])
         found.update(graph_from(lambda: read_graph(file), session.library.convert).fields())
     if request.body is not None and request.body.strip():
         found.update(read_console(request.body))

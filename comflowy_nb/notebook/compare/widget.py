@@ -30,6 +30,7 @@ from comflowy_nb.notebook.compare.text import (
 )
 from comflowy_nb.notebook.display.html import plain, widget_bundle
 from comflowy_nb.notebook.magic_line.command_table import MODES
+from comflowy_nb.settings import expand_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -258,7 +259,7 @@ class Comparison(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
         """
         from comflowy_nb.notebook.compare.static import save_page  # noqa: PLC0415 - loads matplotlib
 
-        return save_page(self, self._images, Path(path).expanduser(), overwrite=overwrite)
+        return save_page(self, self._images, expand_home(path), overwrite=overwrite)
 
     def close(self) -> None:
         """Close the widget in the browser, and free its images."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from comflowy_nb.layout.text import html_text
 from comflowy_nb.layout.value_text import day_text
-from comflowy_nb.notebook.display.html import FONT, inline_image
+from comflowy_nb.notebook.display.html import FONT, inline_image, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ class StatusLine:
 
     @property
     def text(self) -> str:
-        return _SEPARATOR.join(" ".join(text for text, _ in phrase) for phrase in self.phrases)
+        return plain(_SEPARATOR.join(" ".join(text for text, _ in phrase) for phrase in self.phrases))
 
     @property
     def html(self) -> str:

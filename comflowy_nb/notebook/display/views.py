@@ -12,7 +12,7 @@ from comflowy_nb.errors import counted
 from comflowy_nb.images.thumbnail_sizes import LARGE_THUMBNAIL_PX
 from comflowy_nb.layout.review_text import write_review
 from comflowy_nb.layout.value_text import bare_name, write_value
-from comflowy_nb.notebook.display.html import files_bundle, jpeg_bundle
+from comflowy_nb.notebook.display.html import files_bundle, jpeg_bundle, plain
 from comflowy_nb.notebook.display.live import UPDATE_S, DisplaySlot, LiveView
 from comflowy_nb.notebook.display.run_status_text import run_line
 from comflowy_nb.notebook.display.sweep_status_text import sweep_line
@@ -239,11 +239,11 @@ def print_cells(sweep: Sweep) -> None:
     """Print the cells of a sweep with the paths of their files, in a terminal."""
     for cell in sweep.cells:
         if cell.run is not None and cell.run.record.images:
-            print(f"{cell.ref} {cell.text}".rstrip())  # noqa: T201 - a terminal has no handles
+            print(plain(f"{cell.ref} {cell.text}".rstrip()))  # noqa: T201 - a terminal has no handles
             print_paths(cell.run)
     explained = explain_labels(sweep)
     if explained:
-        print("\n".join(explained))  # noqa: T201 - as above
+        print(plain("\n".join(explained)))  # noqa: T201 - as above
 
 
 def print_paths(run: Run, only: Sequence[int] | None = None) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import keyword
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError
 from comflowy_nb.images.save_target import kind_of_target
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.syntax.line import expand_ref, expand_text
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION_FORMS = "30, 30s, 5m, 2h or 30d"
-_RESERVED_NAME = re.compile(r"last|[rs]\d+")
+# IPython calls `get_ipython` in every magic line, and stores cells in `In` and results in `Out`.
+_RESERVED_NAME = re.compile(r"last|[rs]\d+|get_ipython|In|Out")
 
 # What the value of an option names, which completion offers.
 Named: TypeAlias = Literal[
@@ -61,7 +62,7 @@ def identifier(text: str) -> str:
 
 
 def save_target(text: str) -> str:
-    kind_of_target(Path(text).expanduser())  # raises for a kind of file that can't be written
+    kind_of_target(expand_home(text))  # raises for a kind of file that can't be written
     return text
 
 

@@ -35,7 +35,7 @@ def home_folder() -> Path:
     """Return `COMFLOWY_HOME`, else the platform's user data folder: the same folder that the clients use."""
     named = os.environ.get("COMFLOWY_HOME")
     if named:
-        return Path(named).expanduser().absolute()
+        return Path(os.path.expanduser(named)).absolute()  # noqa: PTH111 - Path.expanduser fails for an unknown user
     from platformdirs import user_data_path  # noqa: PLC0415 - not needed where COMFLOWY_HOME is set
 
     return user_data_path("comflowy")

@@ -44,11 +44,21 @@ _TAG = re.compile(r"<[^<>]*>")
 _MISSING_IMAGE = re.compile(r"(\w+) - Invalid image file: (.+)")
 _PAGE = re.compile(r"(?is)^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body)\b")
 
+# An escape of a surrogate, which may be half of a pair, or an encoded one.
+_SURROGATE_TEXT = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+_SURROGATE_BYTES = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+
 
 def json_object(text: str | bytes) -> dict[str, Any] | None:
-    """Decode a JSON object; return None for anything else."""
+    """Decode a JSON object; return None for anything else.
+
+    A half of a surrogate pair becomes `?`, because neither a URL nor the history can contain one. Python sends them in
+    file names that are not UTF-8.
+    """
     try:
         value = json.loads(text)
+        if (_SURROGATE_TEXT.search(text) if isinstance(text, str) else _SURROGATE_BYTES.search(text)) is not None:
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -9,13 +9,16 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from comflowy_nb.errors import FieldError, WorkflowError, counted
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.files import no_such_file, read_typed_file
 from comflowy_nb.workflow.syntax.json_values import is_too_deep, plain, round_computed, shown
 from comflowy_nb.workflow.syntax.ranges import LARGEST_AXIS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MAX_BYTES = 64 * 1024 * 1024
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -108,7 +111,7 @@ def read_table_file(path: str | Path, *, keep_empty: bool = False) -> Table:
     FieldError
         If rows are invalid. It contains all of them.
     """
-    file = Path(path).expanduser()
+    file = expand_home(path)
     suffix = file.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise WorkflowError(f"{file.name!r} is not a table: use a .csv, .tsv, .jsonl or .parquet file")

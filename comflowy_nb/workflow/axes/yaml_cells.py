@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from comflowy_nb.errors import WorkflowError
+from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.syntax.json_values import read_untyped
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _list(texts: Sequence[str]) -> str:
 
 def _named_file(file: Path, source: str | Path) -> str:
     """Return the path of a file relative to the sweep file, and the hash of its content."""
-    path = Path(source).expanduser()
+    path = expand_home(source)
     relative = Path(os.path.relpath(path.resolve(), file.resolve().parent)).as_posix()
     return f"{{file: {quote(relative)}, sha256: {sha256_of(path)}}}"
 

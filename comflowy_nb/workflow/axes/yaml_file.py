@@ -18,13 +18,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from comflowy_nb.errors import ImageError, WorkflowError, nearest_tip, write_problem
+from comflowy_nb.settings import expand_home
 from comflowy_nb.status import Retry
 from comflowy_nb.workflow.axes.selection import CellOptions
 from comflowy_nb.workflow.axes.yaml_cells import CELL_KEYS, CellReader, NodeReader, quote, write_cells
@@ -44,6 +44,7 @@ from comflowy_nb.workflow.syntax.ranges import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from comflowy_nb.workflow.axes.types import Axes, Axis, AxisValue
     from comflowy_nb.workflow.syntax.lists import ParsedValue
@@ -227,7 +228,7 @@ def write_sweep_file(
     WorkflowError
         If another file has this name, it can't be written, or an option is unknown.
     """
-    file = Path(path).expanduser()
+    file = expand_home(path)
     explicit = {name: value for name, value in (options or {}).items() if value is not None}
     unknown = [name for name in explicit if name not in FILE_OPTIONS]
     if unknown:

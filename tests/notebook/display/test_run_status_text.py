@@ -50,6 +50,13 @@ def test_a_run_that_has_not_started_shows_what_it_waits_for(folder):
     assert " - pending - the sandbox is preparing its scenes - " in run_line(run).text
 
 
+def test_the_plain_text_has_no_escape_sequences_of_a_terminal(folder):
+    """A graph with an escape sequence in the class of a node changed the user's terminal through the status line."""
+    error = "node 1 (\x1b[31mNope\x1b]0;title\x07): there is no such class"
+    run = folder.run(status=Status.FAILED, problem=Problem(error))
+    assert "node 1 (Nope]0;title): there is" in run_line(run).text
+
+
 def test_without_progress_the_bar_follows_the_usual_time_and_is_never_full(folder):
     run = folder.run(status=Status.RUNNING)
     run.started_clock_s -= 100

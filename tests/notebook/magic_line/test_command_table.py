@@ -58,6 +58,8 @@ def test_invalid_durations_are_errors(text):
         ("run default --as r12", "reserved"),
         ("run default --as s3", "reserved"),
         ("run default --as for", "reserved"),
+        ("run default --as get_ipython", "invalid --as 'get_ipython': it is reserved; use another name"),
+        ("run default --as Out", "invalid --as 'Out': it is reserved; use another name"),
         ("run default --as 2cats", "invalid --as '2cats': use a Python identifier, such as cats2 (not last, r1 or s1)"),
         (
             "run default text=a photo of",
