@@ -10,7 +10,7 @@ from comflowy_nb.connection import Connection
 from comflowy_nb.database.process_locks import ProcessLock
 from comflowy_nb.errors import FieldError, RefError, SettingsError, WorkflowError, option
 from comflowy_nb.held_runs import check_retry
-from comflowy_nb.images.save_target import check_sweep_target, kind_of_target, target_path
+from comflowy_nb.images.save_target import check_before_submit, check_sweep_target, target_path
 from comflowy_nb.library import Found, open_library
 from comflowy_nb.scheduler import DeferredInterrupt, run_uninterrupted
 from comflowy_nb.services.connect import open_service
@@ -282,7 +282,7 @@ class Client:
         """
         check_timeout(timeout)
         if save is not None:
-            kind_of_target(target_path(save))
+            check_before_submit(target_path(save))
         run: Run | None = None
         try:
             run = self.submit(ref, {} if params is None else params, fresh=fresh, retry=retry, name=name).run
@@ -478,6 +478,7 @@ class Client:
         check_timeout(timeout)
         check_limits(max_runs=max_runs, stop_after=stop_after, window=window)
         if save is not None:
+            check_before_submit(target_path(save))
             check_sweep_target(target_path(save))
         workflow, axes, base = self._start_sweep(
             ref, axes, around=around, fields=fields, base=base, namespace=namespace, options=cells

@@ -281,7 +281,14 @@ def expand_home(path: str | os.PathLike[str]) -> Path:
     """Return a path with `~` and `~user` expanded. `~name` of an unknown user is kept, as in a shell.
 
     `Path.expanduser` raises a RuntimeError for it, but `~draft.png` is a valid name of a file.
+
+    Raises
+    ------
+    SettingsError
+        If the path contains a NUL character, which no file system accepts.
     """
+    if "\0" in os.fspath(path):
+        raise SettingsError(f"invalid path {os.fspath(path)!r}: it contains a NUL character")
     return Path(os.path.expanduser(path))  # noqa: PTH111 - see above
 
 

@@ -130,6 +130,16 @@ def test_the_error_for_an_unknown_option_names_each_parameter_of_sweep(client):
     assert named == {*parameters, *CellOptions.__annotations__} - unusual
 
 
+@pytest.mark.parametrize("target", ["file", "file/images", "file/images.zip"])
+def test_a_file_in_the_place_of_a_folder_is_reported_before_a_submit(client, api, tmp_path, target):
+    """The images could not be saved, which was found only after the sweep."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for call in (client.run, client.sweep):
+        with pytest.raises(SettingsError, match="file is a file, not a folder"):
+            call("wf-1", {"3::cfg": 70}, save=tmp_path / target)
+    assert api.count(RUN) == 0
+
+
 def wrong_calls(client):
     """Return calls that raise an error, by a part of its text."""
     rows = [{"3::cfg": 1, "mood": "calm"}]

@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from comflowy_nb.errors import SettingsError
-from comflowy_nb.settings import OPTIONS, Secret, Settings, headers_for
+from comflowy_nb.settings import OPTIONS, Secret, Settings, expand_home, headers_for
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,9 @@ def test_headers_are_secrets_and_not_sent_over_plain_http(monkeypatch):
     assert headers_for("https://b.example") == {}
     with pytest.raises(SettingsError, match="plain http"):
         headers_for("http://a.example")
+
+
+def test_a_path_with_a_nul_character_is_an_error():
+    """`save last` and `run` with such a name ended in a ValueError of the operating system."""
+    with pytest.raises(SettingsError, match=r"invalid path 'a\\x00.zip': it contains a NUL character"):
+        expand_home("a\0.zip")

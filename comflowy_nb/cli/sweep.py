@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from comflowy_nb.client import connect
 from comflowy_nb.errors import ImageError, RefError, SettingsError
-from comflowy_nb.images.save_target import check_sweep_target, kind_of_target
+from comflowy_nb.images.save_target import check_before_submit, check_sweep_target, kind_of_target
 from comflowy_nb.layout.text import aligned
 from comflowy_nb.layout.value_text import time_text
 from comflowy_nb.services.credentials import ask_key
@@ -56,6 +56,7 @@ def main(args: argparse.Namespace) -> int:
     """
     file = read_sweep_file(args.file)
     if args.out is not None:
+        check_before_submit(expand_home(args.out))
         check_sweep_target(expand_home(args.out))
     if args.name is not None:
         file.options["name"] = args.name

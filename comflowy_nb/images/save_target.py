@@ -60,6 +60,20 @@ def kind_of_target(target: Path) -> TargetKind:
     return kinds.get(suffix) or ("image" if suffix in _IMAGES else "folder")
 
 
+def check_before_submit(target: Path) -> None:
+    """Check, before anything is submitted, that the images can be saved to a target.
+
+    Raises
+    ------
+    SettingsError
+        If the suffix is that of another kind of file, or a file is in the place of a folder.
+    """
+    folders = target.parents if kind_of_target(target) != "folder" else (target, *target.parents)
+    existing = next(filter(os.path.exists, folders), None)
+    if existing is not None and not existing.is_dir():
+        raise SettingsError(f"can't save to {target.name}: {existing.name} is a file, not a folder")
+
+
 def check_sweep_target(target: Path) -> None:
     """Check that a target of `save` can hold a sweep.
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from comflowy_nb.database.queries.field_filters import REVIEW_NAMES, AnyOf, is_equal
-from comflowy_nb.database.rows import json_list
+from comflowy_nb.database.rows import json_list, storable_text
 from comflowy_nb.database.value_index import bare_name, value_hash, workflow_hash
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _hashes(name: str, wanted: Any) -> set[int] | None:
 def _is_of_images(connection: sqlite3.Connection, name: str) -> bool:
     """Return True if a rating or a score of an image can be the value of this name."""
     sql = "SELECT EXISTS (SELECT 1 FROM scores WHERE name = ?)"
-    return name in REVIEW_NAMES or bool(connection.execute(sql, (name,)).fetchone()[0])
+    return name in REVIEW_NAMES or bool(connection.execute(sql, (storable_text(name),)).fetchone()[0])
 
 
 def _with_workflows(connection: sqlite3.Connection, hashes: Collection[int]) -> set[int]:

@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from comflowy_nb.database.rows import json_list, read_json
+from comflowy_nb.database.rows import json_list, read_json, storable_text
 from comflowy_nb.database.value_index import workflow_values
 from comflowy_nb.workflow.axes.types import axes_from_json
 from comflowy_nb.workflow.syntax.ranges import is_number, read_number
@@ -126,7 +126,7 @@ def columns_by_name(connection: sqlite3.Connection, names: Collection[str]) -> C
     """Return these columns of all runs that have one of them."""
     specs: dict[str, Mapping[str, Any]] = {}
     for name in names:  # `instr` first, because few sweeps have the column, and parsing JSON is slow
-        quoted = json.dumps(name, ensure_ascii=False)
+        quoted = storable_text(json.dumps(name, ensure_ascii=False))
         rows = connection.execute(f"SELECT token, spec FROM sweeps WHERE instr(spec, ?) AND {_HAS_COLUMNS}", (quoted,))  # noqa: S608 - not user input
         specs |= {row["token"]: read_json(row["spec"]) for row in rows if row["token"] not in specs}
     sql = "SELECT sweep, at, run FROM cells WHERE run IS NOT NULL AND sweep IN (SELECT value FROM json_each(?))"

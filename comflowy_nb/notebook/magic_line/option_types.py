@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from IPython.core.error import UsageError
 
 from comflowy_nb.errors import SettingsError
-from comflowy_nb.images.save_target import kind_of_target
+from comflowy_nb.images.save_target import check_before_submit
 from comflowy_nb.settings import expand_home
 from comflowy_nb.workflow.syntax.line import expand_ref, expand_text
 
@@ -62,7 +62,7 @@ def identifier(text: str) -> str:
 
 
 def save_target(text: str) -> str:
-    kind_of_target(expand_home(text))  # raises for a kind of file that can't be written
+    check_before_submit(expand_home(text))
     return text
 
 

@@ -213,3 +213,4 @@ def test_cells_are_found_by_the_columns_and_labels_of_their_table(sandbox, tmp_p
         assert {run.ref for run in sandbox(f"%comflowy runs seed=7501 {line}").value} == found, line
     assert len(history.runs(weather="calm", seed=7501)) == 2
     assert "No run has a field weathr. Did you mean weather?" in text(sandbox("%comflowy runs weathr=calm"))
+    assert not sandbox("%comflowy runs \udce9=calm").value, "half of a surrogate pair, which SQLite can't store"

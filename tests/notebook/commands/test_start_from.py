@@ -211,6 +211,9 @@ def test_an_invalid_save_target_is_an_error_before_anything_is_submitted(sandbox
     refused = sandbox(f"%comflowy sweep --from looks cfg=5 --save {tmp_path}/looks.jpg")
     assert isinstance(refused.error, SettingsError)
     assert "use a folder (looks), looks.zip, a page (looks.html) or its grid" in str(refused.error)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    refused = sandbox(f"%comflowy run default --save {tmp_path}/file/images")
+    assert "can't save to images: file is a file, not a folder" in str(refused.error)
     assert len(sandbox("%comflowy runs --limit 500").value) == before
 
 
