@@ -123,9 +123,9 @@ def test_the_history_has_its_recorded_shape_and_is_empty_until_the_end(comfy, cl
 def test_the_queue_has_its_recorded_shape(comfy, client):
     comfy.pause_at("3", 1)
     client.submit(small(3, seed=1))
+    assert comfy.paused.wait(30), "the next prompt with front=True would be executed first"
     client.submit(small(3, seed=2))
     client.submit(empty_image(), front=True)
-    assert comfy.paused.wait(30)
     queue = client.session.get(f"{comfy.url}/api/queue").json()
     expected = json.loads((RECORDED / "queue_running_and_pending.json").read_text())
     assert {key: [len(item) for item in items] for key, items in queue.items()} == {
