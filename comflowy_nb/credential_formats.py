@@ -21,7 +21,8 @@ class TokenFormat:
     whole
         Pattern of a whole token.
     start
-        Pattern of a token that may be cut off. It matches every whole token too.
+        Pattern of a token that may be cut off. It matches every whole token too, except a ComfyUI account key of
+        exactly 40 digits.
     """
 
     kind: str
